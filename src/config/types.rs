@@ -1,0 +1,364 @@
+//! What a configuration says once it has been read: every value is in range, every name is checked.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::model::{AddressFamily, Cadence, Host, ProbeKind, Region, TargetName};
+
+/// The address that `/metrics` is served on when none is given.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9877);
+
+/// How far back latency quantiles, loss and jitter look when nothing is said: five minutes is what the ranking
+/// needs to be calm, and what the score's p95 needs to have samples.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
+
+/// Upper bounds of the latency histogram, in seconds: dense from 1 to 300 ms, where pairs of regions live,
+/// and 0.5 ms for zones of one region. At most [`MAX_BUCKETS`].
+pub const DEFAULT_BUCKETS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
+
+/// The most buckets a configuration may ask for; each one is a series for each path.
+pub const MAX_BUCKETS: usize = 16;
+
+/// The largest body read from a peer when nothing is said: 1 MiB.
+pub const DEFAULT_BODY_LIMIT: usize = 1 << 20;
+
+/// The whole effective configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The vantage region: where this sidecar runs.
+    pub region: Region,
+    /// Where the HTTP server listens.
+    pub listen: SocketAddr,
+    /// Residency zone of this region.
+    pub zone: Option<Arc<str>>,
+    /// Where this region is.
+    pub location: Option<Location>,
+    /// Base URLs of the Alertmanagers to push to.
+    pub alertmanagers: Vec<HttpUrl>,
+    /// Endpoints outside all regions, for the isolation guard.
+    pub anchors: Vec<Anchor>,
+    /// What makes a peer eligible as a failover target.
+    pub failover: Failover,
+    /// How far back latency quantiles, loss and jitter look; 10 s to 1 h.
+    pub window: Duration,
+    /// Upper bounds of the latency histogram, seconds, ascending, 1 to [`MAX_BUCKETS`] of them.
+    pub buckets: Vec<f64>,
+    /// Whether `POST /-/reload` is served.
+    pub enable_lifecycle: bool,
+    /// What is logged.
+    pub log: Log,
+    /// The peer regions, in the order of the file; names are unique.
+    pub peers: Vec<Peer>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// How severe a log line must be to be written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A point on Earth, in degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Location {
+    /// -90 to 90, north positive.
+    pub latitude: f64,
+    /// -180 to 180, east positive.
+    pub longitude: f64,
+}
+
+/// What makes a peer eligible as a failover target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failover {
+    /// Residency zones that may take over; empty allows all.
+    pub allowed_zones: Vec<Arc<str>>,
+    /// The least great-circle distance, in metres; 0 is off.
+    pub min_distance_meters: f64,
+    /// The replication lag that is tolerated.
+    pub rpo: Duration,
+    /// How long a region must stay down before the second stage.
+    pub execute_after: Duration,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self {
+            allowed_zones: Vec::new(),
+            min_distance_meters: 0.0,
+            rpo: Duration::from_secs(5),
+            execute_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An endpoint outside all regions; being unable to reach it hints at our own isolation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Where it is.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// A peer region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// Its name.
+    pub region: Region,
+    /// Its residency zone.
+    pub zone: Option<Arc<str>>,
+    /// Where it is.
+    pub location: Option<Location>,
+    /// Tier of preference as a failover target; lower is better.
+    pub priority: u32,
+    /// What is probed in it; (target, kind) is unique.
+    pub targets: Vec<Target>,
+}
+
+/// Something that is probed inside a peer region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its name, unique inside the peer. Where both address families were asked for there are two targets,
+    /// `NAME-v4` and `NAME-v6`.
+    pub name: TargetName,
+    /// Its probes; each kind at most once.
+    pub probes: Vec<ProbeConfig>,
+}
+
+/// One probe of a target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeConfig {
+    /// How often, how long.
+    pub cadence: Cadence,
+    /// Where to (a URL's host for http, the target's for the others).
+    pub host: Host,
+    /// Which addresses of a name are used.
+    pub family: AddressFamily,
+    /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.
+    pub tos: Option<u8>,
+    /// What is sent and expected.
+    pub spec: ProbeSpec,
+}
+
+impl ProbeConfig {
+    /// The kind, which is the `probe` label.
+    pub fn kind(&self) -> ProbeKind {
+        match &self.spec {
+            ProbeSpec::Icmp(_) => ProbeKind::Icmp,
+            ProbeSpec::Dns(_) => ProbeKind::Dns,
+            ProbeSpec::Tcp(_) => ProbeKind::Tcp,
+            ProbeSpec::Http(spec) if spec.sidecar => ProbeKind::Sidecar,
+            ProbeSpec::Http(_) => ProbeKind::Http,
+        }
+    }
+}
+
+/// What is sent and expected, by kind.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each variant's type says it")]
+pub enum ProbeSpec {
+    Icmp(IcmpSpec),
+    Dns(DnsSpec),
+    Tcp(TcpSpec),
+    Http(Box<HttpSpec>),
+}
+
+/// An ICMP echo probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcmpSpec {
+    /// Bytes of payload, 16 to 65,507. The first 16 carry a token by which a reply is known as ours.
+    pub size: u16,
+    /// The hop limit of what is sent, 1 to 255; `None` leaves the system's.
+    pub ttl: Option<u8>,
+    /// Forbid fragmentation (DF), so that a path with too small an MTU fails.
+    pub dont_fragment: bool,
+}
+
+impl Default for IcmpSpec {
+    fn default() -> Self {
+        Self { size: 56, ttl: None, dont_fragment: false }
+    }
+}
+
+/// One DNS question to one server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DnsSpec {
+    /// The server's port; by default 53, 853 (tls), 443 (https).
+    pub port: u16,
+    /// How the question travels.
+    pub transport: DnsTransport,
+    /// The name that is asked for, absolute.
+    pub query: Arc<str>,
+    /// The record type that is asked for, in upper case: `A`, `AAAA`, `SOA`, ...
+    pub record: RecordType,
+    /// Ask the server to recurse.
+    pub recursion: bool,
+    /// The rcodes that count as success, in upper case; by default `NOERROR`.
+    pub rcodes: Vec<Rcode>,
+    /// Answers of which each must be there, in presentation form, such as `192.0.2.1`.
+    pub answers: Vec<Arc<str>>,
+    /// Ask again over TCP where the UDP answer was truncated.
+    pub retry_over_tcp: bool,
+}
+
+/// A DNS record type, by its number (IANA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordType(pub u16);
+
+/// A DNS response code, by its number (RFC 1035 4.1.1; 0 to 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rcode(pub u8);
+
+/// How a DNS question travels.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DnsTransport {
+    /// A datagram (RFC 1035).
+    Udp,
+    /// A connection (RFC 7766).
+    Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls(TlsSpec),
+    /// DNS over HTTPS (RFC 8484), by POST to this path.
+    Https {
+        /// TLS settings.
+        tls: TlsSpec,
+        /// The path, by default `/dns-query`.
+        path: Arc<str>,
+    },
+}
+
+/// A TCP connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpSpec {
+    /// The port.
+    pub port: u16,
+    /// Shake hands for TLS once connected.
+    pub tls: Option<TlsSpec>,
+    /// Bytes to send once connected.
+    pub send: Option<Arc<[u8]>>,
+    /// A pattern that the first 64 KiB of what the peer says must match.
+    pub expect: Option<Pattern>,
+}
+
+/// An HTTP request and what must come back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSpec {
+    /// Where to.
+    pub url: HttpUrl,
+    /// `GET`, `HEAD`, `POST`, ...
+    pub method: http::Method,
+    /// Header fields to send; the value may be a secret and is not printed.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Body to send.
+    pub body: Option<Arc<[u8]>>,
+    /// The statuses that count as success; empty means 200 to 299.
+    pub status: Vec<u16>,
+    /// Header fields of which each must be there and match.
+    pub expect_headers: Vec<(http::HeaderName, Pattern)>,
+    /// A pattern that the body must match.
+    pub expect_body: Option<Pattern>,
+    /// How many redirects to follow, 0 to 10, and only to the same host.
+    pub redirects: u8,
+    /// The largest body that is read; a larger one is a failure.
+    pub body_limit: usize,
+    /// Which HTTP versions are offered.
+    pub version: HttpVersion,
+    /// TLS settings; used where the URL says https.
+    pub tls: TlsSpec,
+    /// Keep the connection for the next probe: then only `processing` and `transfer` are measured.
+    pub keep_alive: bool,
+    /// The target is the regionwatch of the peer region.
+    pub sidecar: bool,
+}
+
+/// Which HTTP versions a probe offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/2 and 1.1 by ALPN; 1.1 without TLS.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; with prior knowledge where there is no TLS.
+    Http2,
+}
+
+/// An `http` or `https` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Whether the scheme is https.
+    pub https: bool,
+    /// Host.
+    pub host: Host,
+    /// Port; 80 or 443 by default.
+    pub port: u16,
+    /// Path and query, beginning with `/`.
+    pub path: Arc<str>,
+}
+
+/// How a TLS handshake is made and judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// The name that is sent and verified, where it is not the target's.
+    pub server_name: Option<Arc<str>>,
+    /// PEM file of the authorities to trust, instead of the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of our certificate chain and key, for mutual TLS.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Do not verify the peer's certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// A regular expression with its source, so that it can be compared and printed.
+#[derive(Debug, Clone)]
+pub struct Pattern(regex_lite::Regex);
+
+impl Pattern {
+    /// Compiles the expression.
+    ///
+    /// # Errors
+    /// The syntax error of the expression.
+    pub fn new(source: &str) -> Result<Self, regex_lite::Error> {
+        regex_lite::Regex::new(source).map(Self)
+    }
+
+    /// Whether the text has a match.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// The expression.
+    pub fn source(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+}

@@ -1,0 +1,2 @@
+//! The regionwatch binary.
+fn main() {}
