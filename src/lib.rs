@@ -3,3 +3,5 @@
 
 pub mod config;
 pub mod model;
+pub mod probe;
+pub mod wire;

@@ -1,0 +1,176 @@
+//! DNS messages (RFC 1035) by hickory-proto: one question out, one judged answer in.
+
+use std::str::FromStr;
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query},
+    rr::{Name, RecordType},
+};
+
+use crate::{config::DnsSpec, model::Failure};
+
+/// What fits into a datagram on every path (DNS flag day 2020).
+const UDP_PAYLOAD: u16 = 1232;
+
+/// A question that is asked again and again, each time with a new identifier.
+#[derive(Debug)]
+pub(super) struct Question {
+    query: Query,
+    recursion: bool,
+}
+
+/// What an answer is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It answers our question.
+    Answer(Result<(), Failure>),
+    /// It answers our question, but not all of it fitted.
+    Truncated,
+    /// It is not an answer to our question: wrong identifier, wrong question, or no answer at all.
+    Foreign,
+}
+
+impl Question {
+    /// The configured question; `None` where its name is not a DNS name, which `check` refuses.
+    pub(super) fn new(spec: &DnsSpec) -> Option<Self> {
+        let mut name = Name::from_str(&spec.query).ok()?;
+        name.set_fqdn(true);
+        let query = Query::query(name, RecordType::from(spec.record.0));
+        Some(Self { query, recursion: spec.recursion })
+    }
+
+    /// The question on the wire, with this identifier.
+    pub(super) fn encode(&self, id: u16) -> Vec<u8> {
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = self.recursion;
+        message.add_query(self.query.clone());
+        let mut edns = Edns::new();
+        edns.set_max_payload(UDP_PAYLOAD);
+        message.set_edns(edns);
+        // A name that was parsed can be written.
+        message.to_vec().unwrap_or_default()
+    }
+
+    /// Judges what came back.
+    pub(super) fn judge(&self, bytes: &[u8], id: u16, spec: &DnsSpec) -> Judgement {
+        let ours = bytes.get(..2) == Some(&id.to_be_bytes());
+        let Ok(message) = Message::from_vec(bytes) else {
+            return if ours { Judgement::Answer(Err(Failure::Protocol)) } else { Judgement::Foreign };
+        };
+        let answers_us = ours
+            && message.metadata.message_type == MessageType::Response
+            && matches!(&message.queries[..], [query] if self.is(query));
+        if !answers_us {
+            return Judgement::Foreign;
+        }
+        if message.metadata.truncation {
+            return Judgement::Truncated;
+        }
+        Judgement::Answer(verdict(&message, spec))
+    }
+
+    fn is(&self, query: &Query) -> bool {
+        query.name() == self.query.name()
+            && query.query_type() == self.query.query_type()
+            && query.query_class() == self.query.query_class()
+    }
+}
+
+fn verdict(message: &Message, spec: &DnsSpec) -> Result<(), Failure> {
+    let rcode = u16::from(message.metadata.response_code);
+    if !spec.rcodes.iter().any(|expected| u16::from(expected.0) == rcode) {
+        return Err(Failure::Status);
+    }
+    let said: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
+    let missing = |expected: &str| !said.iter().any(|said| said.eq_ignore_ascii_case(expected));
+    if spec.answers.iter().any(|expected| missing(expected)) { Err(Failure::Mismatch) } else { Ok(()) }
+}
+
+/// What the fuzz target calls.
+pub fn fuzz_answer(bytes: &[u8]) {
+    use crate::config::{DnsTransport, Rcode, RecordType};
+    let spec = DnsSpec {
+        port: 53,
+        transport: DnsTransport::Udp,
+        query: "example.com".into(),
+        record: RecordType(1),
+        recursion: false,
+        rcodes: vec![Rcode(0)],
+        answers: vec!["192.0.2.1".into()],
+        retry_over_tcp: false,
+    };
+    if let Some(question) = Question::new(&spec) {
+        let id = bytes.get(..2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+        question.judge(bytes, id, &spec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::{
+        op::ResponseCode,
+        rr::{RData, Record, rdata::A},
+    };
+
+    use super::*;
+    use crate::config::{DnsTransport, Rcode, RecordType as Type};
+
+    fn spec(answers: &[&str]) -> DnsSpec {
+        DnsSpec {
+            port: 53,
+            transport: DnsTransport::Udp,
+            query: "app.example.com".into(),
+            record: Type(1),
+            recursion: false,
+            rcodes: vec![Rcode(0)],
+            answers: answers.iter().map(|a| (*a).into()).collect(),
+            retry_over_tcp: false,
+        }
+    }
+
+    fn answer(name: &str, id: u16, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let mut message = Message::new(id, MessageType::Response, OpCode::Query);
+        let name = Name::from_str(name).unwrap();
+        message.add_query(Query::query(name.clone(), RecordType::A));
+        message.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
+        change(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    fn judge(bytes: &[u8], spec: &DnsSpec) -> Judgement {
+        Question::new(spec).unwrap().judge(bytes, 7, spec)
+    }
+
+    #[test]
+    fn the_right_answer_is_right_whatever_the_case_of_its_name() {
+        let bytes = answer("APP.example.com.", 7, |_| {});
+        assert_eq!(judge(&bytes, &spec(&["192.0.2.1"])), Judgement::Answer(Ok(())));
+    }
+
+    #[test]
+    fn a_wrong_identifier_or_question_is_foreign() {
+        assert_eq!(judge(&answer("app.example.com.", 8, |_| {}), &spec(&[])), Judgement::Foreign);
+        assert_eq!(judge(&answer("evil.example.com.", 7, |_| {}), &spec(&[])), Judgement::Foreign);
+        let query = |m: &mut Message| m.metadata.message_type = MessageType::Query;
+        assert_eq!(judge(&answer("app.example.com.", 7, query), &spec(&[])), Judgement::Foreign);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_breaks_the_protocol() {
+        let whole = answer("app.example.com.", 7, |_| {});
+        for cut in 2..whole.len() {
+            let judgement = judge(&whole[..cut], &spec(&[]));
+            assert_eq!(judgement, Judgement::Answer(Err(Failure::Protocol)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn rcode_and_records_are_compared_with_what_is_expected() {
+        let refused = answer("app.example.com.", 7, |m| m.metadata.response_code = ResponseCode::Refused);
+        assert_eq!(judge(&refused, &spec(&[])), Judgement::Answer(Err(Failure::Status)));
+        let other = answer("app.example.com.", 7, |_| {});
+        assert_eq!(judge(&other, &spec(&["192.0.2.2"])), Judgement::Answer(Err(Failure::Mismatch)));
+        let truncated = answer("app.example.com.", 7, |m| m.metadata.truncation = true);
+        assert_eq!(judge(&truncated, &spec(&[])), Judgement::Truncated);
+    }
+}

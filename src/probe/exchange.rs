@@ -1,0 +1,285 @@
+//! One HTTP request and its response over a connection whose phases are measured. hyper's low-level client
+//! runs on our stamped stream; nothing is pooled, retried or redirected behind our back.
+
+use std::{
+    error::Error as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
+use tokio_rustls::rustls;
+
+use super::{
+    TlsContext, TlsError,
+    tls::{self, Connector},
+};
+use crate::{
+    config::{HttpVersion, TlsSpec},
+    model::{Failure, Host, Phase, PhaseTimes, StampSource},
+    wire::{self, Marks, SocketOptions, Span},
+};
+
+/// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
+/// several times over.
+const MAX_HEADERS: usize = 128;
+const MAX_HEAD: usize = 64 << 10;
+
+/// Makes requests to one origin.
+#[derive(Debug)]
+pub(super) struct Client {
+    tls: Option<Connector>,
+    version: HttpVersion,
+    options: SocketOptions,
+    /// The connection that is kept for the next request, where that is wanted.
+    kept: Option<Mutex<Option<Connection>>>,
+}
+
+/// A response and how long its phases took.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) response: Parts,
+    /// The body, where it was asked for.
+    pub(super) body: Vec<u8>,
+    pub(super) phases: PhaseTimes,
+    pub(super) source: StampSource,
+    pub(super) syn_retransmits: u32,
+    pub(super) certificate_expiry: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: Sender,
+    marks: Arc<Marks>,
+    driver: Driver,
+    certificate_expiry: Option<i64>,
+    /// Whether head and body come in segments of their own stamps: HTTP/1.1 without TLS.
+    plain: bool,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// The task that moves a connection's bytes; ends with it.
+#[derive(Debug)]
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// A client for a plain origin.
+    pub(super) fn plain(version: HttpVersion, options: SocketOptions) -> Self {
+        Self { tls: None, version, options, kept: None }
+    }
+
+    /// A client for an origin with TLS.
+    pub(super) fn https(
+        context: &TlsContext,
+        spec: &TlsSpec,
+        host: &Host,
+        version: HttpVersion,
+        options: SocketOptions,
+    ) -> Result<Self, TlsError> {
+        let alpn: &[&[u8]] = match version {
+            HttpVersion::Auto => &[b"h2", b"http/1.1"],
+            HttpVersion::Http1 => &[b"http/1.1"],
+            HttpVersion::Http2 => &[b"h2"],
+        };
+        Ok(Self { tls: Some(context.connector(spec, host, alpn)?), version, options, kept: None })
+    }
+
+    /// Keeps the connection for the next request.
+    pub(super) fn keeping_alive(self) -> Self {
+        Self { kept: Some(Mutex::default()), ..self }
+    }
+
+    /// Sends the request, whose URI is absolute, and reads the whole response, `limit` bytes of body at the
+    /// most.
+    pub(super) async fn exchange(
+        &self,
+        server: SocketAddr,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+        keep_body: bool,
+    ) -> Result<Exchange, Failure> {
+        let mut phases = PhaseTimes::default();
+        let mut source = StampSource::Kernel;
+        let mut syn_retransmits = 0;
+        let mut connection = match self.take_kept() {
+            Some(kept) => kept,
+            None => self.open(server, &mut phases, &mut source, &mut syn_retransmits).await?,
+        };
+        let response = connection.send(request).await?;
+        let marks = Arc::clone(&connection.marks);
+        let sent_to_head = if connection.plain {
+            marks.last_sent_to_first_received()
+        } else if matches!(connection.sender, Sender::Http2(_)) {
+            // The request leaves first; acknowledgements of the peer's settings may follow it.
+            marks.first_sent_to_last_received()
+        } else {
+            // What came before the head, such as session tickets, is not the first byte of an answer.
+            marks.last_sent_to_last_received()
+        };
+        let head_arrived = marks.last_received();
+        let (response, incoming) = response.into_parts();
+        let body = read_body(incoming, limit, keep_body).await?;
+        let Span { duration, source: stamped } = sent_to_head.ok_or(Failure::Local)?;
+        phases.add(Phase::Processing, duration);
+        let transfer = if connection.plain {
+            marks.first_to_last_received().map(|span| span.duration)
+        } else {
+            marks.last_received().zip(head_arrived).map(|(last, head)| last.since(head))
+        };
+        phases.add(Phase::Transfer, transfer.unwrap_or_default());
+        let certificate_expiry = connection.certificate_expiry;
+        if let Some(kept) = &self.kept
+            && !connection.driver.0.is_finished()
+        {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        }
+        Ok(Exchange { response, body, phases, source: source.and(stamped), syn_retransmits, certificate_expiry })
+    }
+
+    fn take_kept(&self) -> Option<Connection> {
+        let kept = self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let usable = match &kept.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => sender.is_ready(),
+        };
+        usable.then_some(kept)
+    }
+
+    async fn open(
+        &self,
+        server: SocketAddr,
+        phases: &mut PhaseTimes,
+        source: &mut StampSource,
+        syn_retransmits: &mut u32,
+    ) -> Result<Connection, Failure> {
+        let (stream, connected) = wire::connect(server, self.options).await?;
+        phases.add(Phase::Connect, connected.duration);
+        *source = source.and(connected.source);
+        *syn_retransmits = connected.syn_retransmits;
+        let marks = stream.marks();
+        let Some(connector) = &self.tls else {
+            let http2 = self.version == HttpVersion::Http2;
+            return start(stream, http2, marks, None, !http2).await;
+        };
+        let stream = connector.handshake(stream, phases, source).await?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        if self.version == HttpVersion::Http2 && !http2 {
+            return Err(Failure::Protocol);
+        }
+        let certificate_expiry = tls::expiry(&stream);
+        start(stream, http2, marks, certificate_expiry, false).await
+    }
+}
+
+async fn start(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    http2: bool,
+    marks: Arc<Marks>,
+    certificate_expiry: Option<i64>,
+    plain: bool,
+) -> Result<Connection, Failure> {
+    let io = TokioIo::new(io);
+    let (sender, driver) = if http2 {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(MAX_HEAD as u32)
+            .handshake(io)
+            .await
+            .map_err(|error| failure(&error))?;
+        (Sender::Http2(sender), tokio::spawn(async move { drop(connection.await) }))
+    } else {
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD)
+            .handshake(io)
+            .await
+            .map_err(|error| failure(&error))?;
+        (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
+    };
+    Ok(Connection { sender, marks, driver: Driver(driver), certificate_expiry, plain })
+}
+
+impl Connection {
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        self.marks.begin();
+        let result = match &mut self.sender {
+            Sender::Http1(sender) => {
+                to_origin_form(&mut request)?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                *request.version_mut() = Version::HTTP_2;
+                sender.send_request(request).await
+            }
+        };
+        result.map_err(|error| failure(&error))
+    }
+}
+
+/// HTTP/1.1 carries the host in a field and only the path in the request line (RFC 9112 3.2.1).
+fn to_origin_form(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
+    if !request.headers().contains_key(header::HOST) {
+        let authority = request.uri().authority().ok_or(Failure::Local)?.as_str();
+        let host = HeaderValue::from_str(authority).map_err(|_| Failure::Local)?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned().ok_or(Failure::Local)?;
+    *request.uri_mut() = Uri::from(path);
+    Ok(())
+}
+
+async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| failure(&error))?;
+        if let Some(data) = frame.data_ref() {
+            read += data.len();
+            if read > limit {
+                return Err(Failure::Protocol);
+            }
+            if keep {
+                body.extend_from_slice(data);
+            }
+        }
+    }
+    Ok(body)
+}
+
+/// What hyper's error is counted as: the socket's or TLS's where there is one beneath, else a broken protocol.
+fn failure(error: &hyper::Error) -> Failure {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return match io.get_ref() {
+                Some(inner) if inner.is::<rustls::Error>() => Failure::Tls,
+                _ if io.kind() == io::ErrorKind::UnexpectedEof => Failure::Protocol,
+                _ => wire::failure(io),
+            };
+        }
+        cause = inner.source();
+    }
+    Failure::Protocol
+}

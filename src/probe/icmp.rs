@@ -1,0 +1,594 @@
+//! ICMP echo (RFC 792, RFC 4443), timed from the kernel's departure stamp to its arrival stamp.
+//!
+//! Each path has a ping socket of its own: the kernel then delivers only this path's replies and errors, and a
+//! fresh socket means a fresh identifier. Several requests may be under way on it. Whoever of their waiters is
+//! awake reads what has come and files it for the others.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use socket2::Type;
+use surge_ping::{Icmpv4Packet, Icmpv6Packet};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Attempt, Fault, Lookup, Probe};
+use crate::{
+    config::IcmpSpec,
+    model::{Failure, Phase, PhaseTimes, StampSource, Timings},
+    wire::{ClockWatch, Datagram, Notice, PingSocketKind, SocketOptions, Stamp, open_ping_socket},
+};
+
+/// After so many losses in a row a new socket is opened: connection tracking on the way may have an entry from
+/// the time of the outage that swallows every packet with the old identifier.
+const RENEW_AFTER: u32 = 3;
+
+/// The shortest time between two such renewals. The replaced socket is kept until the next one, so that answers
+/// that are late by less than this are still seen.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+
+/// ICMP header, and our token: 8 bytes that no stranger knows, 8 bytes that count.
+const HEADER: usize = 8;
+const TOKEN: usize = 16;
+
+/// How many answered requests are remembered, to tell a duplicate from a late answer.
+const REMEMBERED: usize = 64;
+
+/// Pings one target.
+#[derive(Debug)]
+pub struct IcmpProbe {
+    lookup: Lookup,
+    spec: IcmpSpec,
+    options: SocketOptions,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Debug, Default)]
+struct Sockets {
+    current: Option<Arc<EchoSocket>>,
+    previous: Option<Arc<EchoSocket>>,
+    losses: u32,
+    renewed: Option<Instant>,
+}
+
+impl IcmpProbe {
+    /// A probe of the target; opens nothing yet.
+    pub fn new(lookup: Lookup, spec: IcmpSpec, tos: Option<u8>) -> Self {
+        let options = SocketOptions { tos, ttl: spec.ttl, dont_fragment: Some(spec.dont_fragment) };
+        Self { lookup, spec, options, sockets: Mutex::default() }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket to use now: the current one, or a new one where the address changed, the last one broke, or
+    /// an outage has lasted.
+    fn socket(&self, address: IpAddr) -> Result<Arc<EchoSocket>, Failure> {
+        let mut sockets = self.sockets();
+        let now = Instant::now();
+        let usable = sockets.current.as_ref().filter(|socket| socket.peer == address);
+        let stale =
+            sockets.losses >= RENEW_AFTER && sockets.renewed.is_none_or(|at| now.duration_since(at) >= RENEW_INTERVAL);
+        if let (Some(socket), false) = (usable, stale) {
+            return Ok(Arc::clone(socket));
+        }
+        match EchoSocket::open(address, self.options, self.spec.size) {
+            Ok(socket) => {
+                let socket = Arc::new(socket);
+                sockets.previous = sockets.current.replace(Arc::clone(&socket));
+                if stale {
+                    sockets.renewed = Some(now);
+                    sockets.losses = 0;
+                }
+                Ok(socket)
+            }
+            Err(error) => {
+                sockets.current = None;
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    warn_once();
+                }
+                debug!(%address, "cannot open a ping socket: {error}");
+                Err(Failure::Local)
+            }
+        }
+    }
+}
+
+/// Says once in the life of the process what to do about missing permission.
+fn warn_once() {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    TOLD.call_once(|| {
+        warn!(
+            "pinging is not allowed here, so icmp probes report the result \"local\"; allow it with \
+             sysctl net.ipv4.ping_group_range=\"0 2147483647\" (in Kubernetes: securityContext.sysctls of the \
+             pod); regionwatch doctor shows what else this environment allows"
+        );
+    });
+}
+
+impl Probe for IcmpProbe {
+    // Late answers are found by later attempts on the same socket.
+    const LINGERS: bool = false;
+
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
+        let address = self.lookup.address().await?;
+        let socket = self.socket(address)?;
+        let previous = self.sockets().previous.clone();
+        for socket in [Some(&socket), previous.as_ref()].into_iter().flatten() {
+            socket.report(attempt);
+        }
+        let watch = ClockWatch::start();
+        let request = match socket.send() {
+            Ok(request) => request,
+            Err(failure) => {
+                // The kernel's count of packets and ours may be out of step now.
+                self.sockets().current = None;
+                return Err(failure.into());
+            }
+        };
+        let loss = Loss(Some(self));
+        let reply = request.answer().await;
+        loss.averted();
+        let reply = reply?;
+        if watch.stepped() {
+            return Err(Fault::ClockStep);
+        }
+        let mut phases = PhaseTimes::default();
+        phases.add(Phase::Rtt, reply.rtt);
+        let total = phases.total();
+        self.lookup.report(&mut phases);
+        Ok(Timings { total, hop_limit: reply.hop_limit, ..Timings::new(phases, reply.source) })
+    }
+}
+
+/// Counts a loss when dropped unanswered, as happens at the deadline.
+struct Loss<'a>(Option<&'a IcmpProbe>);
+
+impl Loss<'_> {
+    fn averted(mut self) {
+        if let Some(probe) = self.0.take() {
+            probe.sockets().losses = 0;
+        }
+    }
+}
+
+impl Drop for Loss<'_> {
+    fn drop(&mut self) {
+        if let Some(probe) = self.0 {
+            probe.sockets().losses += 1;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reply {
+    rtt: Duration,
+    source: StampSource,
+    hop_limit: Option<u8>,
+}
+
+/// A request that has not been answered yet.
+#[derive(Debug)]
+struct Pending {
+    counter: u64,
+    /// The kernel's number of the packet, by which its departure stamp is known.
+    packet: u32,
+    before: Stamp,
+    departed: Option<Stamp>,
+    outcome: Option<Result<Arrival, Failure>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: Stamp,
+    source: StampSource,
+    hop_limit: Option<u8>,
+}
+
+/// A ping socket to one peer and what is under way on it.
+#[derive(Debug)]
+struct EchoSocket {
+    io: Datagram,
+    kind: PingSocketKind,
+    peer: IpAddr,
+    identifier: u16,
+    secret: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    counter: u64,
+    /// How many packets the kernel has numbered.
+    packets: u32,
+    pending: Vec<Pending>,
+    answered: Vec<u64>,
+    late: u32,
+    duplicates: u32,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl EchoSocket {
+    fn open(peer: IpAddr, options: SocketOptions, size: u16) -> io::Result<Self> {
+        let (io, kind) = open_ping_socket(peer, options)?;
+        let mut request = vec![0; HEADER + usize::from(size).max(TOKEN)];
+        // Echo request: type 8 (RFC 792), 128 (RFC 4443).
+        request[0] = if peer.is_ipv4() { 8 } else { 128 };
+        // An IPv4 header with options may come before the reply.
+        let buffer = vec![0; request.len() + 60];
+        let state = State {
+            counter: 0,
+            packets: 0,
+            pending: Vec::new(),
+            answered: Vec::new(),
+            late: 0,
+            duplicates: 0,
+            request,
+            buffer,
+        };
+        Ok(Self { io, kind, peer, identifier: rand::random(), secret: rand::random(), state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the next request.
+    fn send(&self) -> Result<Request<'_>, Failure> {
+        let mut state = self.state();
+        let counter = state.counter;
+        state.counter += 1;
+        let packet = state.packets;
+        encode(&mut state.request, self.identifier, counter, self.secret, self.raw_v4());
+        let before = Stamp::now();
+        if let Err(first) = self.io.send(&state.request) {
+            // An ICMP error to an earlier request is told at the next call: hear it, then try again.
+            if first.raw_os_error() == Some(libc::EMSGSIZE) {
+                return Err(Failure::Local);
+            }
+            self.take_notices(&mut state);
+            self.io.send(&state.request).map_err(|error| crate::wire::local_failure(&error))?;
+        }
+        state.packets = state.packets.wrapping_add(1);
+        state.pending.push(Pending { counter, packet, before, departed: None, outcome: None, waker: None });
+        self.take_notices(&mut state);
+        Ok(Request { socket: self, counter })
+    }
+
+    fn raw_v4(&self) -> bool {
+        self.kind == PingSocketKind::Raw && self.peer.is_ipv4()
+    }
+
+    /// Reads all that has come and files it.
+    fn take_all(&self, state: &mut State) {
+        self.take_notices(state);
+        let mut buffer = std::mem::take(&mut state.buffer);
+        loop {
+            match self.io.try_receive(&mut buffer) {
+                Ok(message) => {
+                    let bytes = &buffer[..message.len.min(buffer.len())];
+                    let kind = self.socket_type();
+                    let Some(reply) = decode(bytes, kind, self.peer, self.secret) else { continue };
+                    if self.kind == PingSocketKind::Raw && reply.identifier != self.identifier {
+                        continue;
+                    }
+                    state.file_reply(reply.counter, message.stamp, message.hop_limit);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error is told here, too; the error queue says to which request.
+                Err(_) => self.take_notices(state),
+            }
+        }
+        state.buffer = buffer;
+    }
+
+    fn socket_type(&self) -> Type {
+        match self.kind {
+            PingSocketKind::Datagram => Type::DGRAM,
+            PingSocketKind::Raw => Type::RAW,
+        }
+    }
+
+    fn take_notices(&self, state: &mut State) {
+        let mut buffer = std::mem::take(&mut state.buffer);
+        while let Ok(notice) = self.io.try_notice(&mut buffer) {
+            match notice {
+                Notice::Sent { id, at } => state.file_departure(id, at),
+                Notice::Icmp { quoted, .. } => state.file_error(&buffer[..quoted.min(buffer.len())]),
+                Notice::Local { .. } | Notice::Other => {}
+            }
+        }
+        state.buffer = buffer;
+    }
+
+    /// Tells an attempt what was seen since the last one was told.
+    fn report(&self, attempt: &Attempt) {
+        let mut state = self.state();
+        self.take_all(&mut state);
+        attempt.note_late(std::mem::take(&mut state.late));
+        attempt.note_duplicates(std::mem::take(&mut state.duplicates));
+    }
+}
+
+impl State {
+    fn file_departure(&mut self, packet: u32, at: Stamp) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.packet == packet) {
+            pending.departed.get_or_insert(at);
+        }
+    }
+
+    fn file_reply(&mut self, counter: u64, stamp: Option<Stamp>, hop_limit: Option<u8>) {
+        let arrival = match stamp {
+            Some(at) => Arrival { at, source: StampSource::Kernel, hop_limit },
+            None => Arrival { at: Stamp::now(), source: StampSource::Userland, hop_limit },
+        };
+        match self.pending.iter_mut().find(|pending| pending.counter == counter) {
+            Some(pending) if pending.outcome.is_none() => {
+                pending.complete(Ok(arrival));
+                if self.answered.len() == REMEMBERED {
+                    self.answered.remove(0);
+                }
+                self.answered.push(counter);
+            }
+            Some(_) => self.duplicates += 1,
+            None if self.answered.contains(&counter) => self.duplicates += 1,
+            None if counter < self.counter => self.late += 1,
+            None => {}
+        }
+    }
+
+    /// Files an ICMP error by the sequence number in the request that it quotes.
+    fn file_error(&mut self, quoted: &[u8]) {
+        let Some(sequence) = quoted.get(6..8).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes) else {
+            return;
+        };
+        let hit = |pending: &&mut Pending| pending.counter as u16 == sequence && pending.outcome.is_none();
+        if let Some(pending) = self.pending.iter_mut().find(hit) {
+            pending.complete(Err(Failure::Unreachable));
+        }
+    }
+}
+
+impl Pending {
+    fn complete(&mut self, outcome: Result<Arrival, Failure>) {
+        self.outcome = Some(outcome);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A request under way; forgotten when dropped.
+struct Request<'a> {
+    socket: &'a EchoSocket,
+    counter: u64,
+}
+
+impl Request<'_> {
+    /// Waits for the answer, reading for everybody meanwhile.
+    async fn answer(&self) -> Result<Reply, Failure> {
+        let mut reading = pin!(self.socket.io.until(|| {
+            let mut state = self.socket.state();
+            self.socket.take_all(&mut state);
+            self.taken(&state).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        }));
+        std::future::poll_fn(|cx: &mut Context<'_>| {
+            if let Poll::Ready(result) = reading.as_mut().poll(cx) {
+                return Poll::Ready(result.unwrap_or(Err(Failure::Local)));
+            }
+            let mut state = self.socket.state();
+            match self.taken(&state) {
+                Some(answer) => Poll::Ready(answer),
+                None => {
+                    if let Some(pending) = state.pending.iter_mut().find(|p| p.counter == self.counter) {
+                        pending.waker = Some(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn taken(&self, state: &State) -> Option<Result<Reply, Failure>> {
+        let pending = state.pending.iter().find(|pending| pending.counter == self.counter)?;
+        Some(pending.outcome?.map(|arrival| match pending.departed {
+            Some(departed) => {
+                Reply { rtt: arrival.at.since(departed), source: arrival.source, hop_limit: arrival.hop_limit }
+            }
+            None => Reply {
+                rtt: arrival.at.since(pending.before),
+                source: StampSource::Userland,
+                hop_limit: arrival.hop_limit,
+            },
+        }))
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.socket.state().pending.retain(|pending| pending.counter != self.counter);
+    }
+}
+
+/// Writes identifier, sequence, token and checksum into an echo request. On datagram sockets the kernel puts its
+/// own identifier and the checksum in; on raw IPv6 ones the checksum.
+fn encode(request: &mut [u8], identifier: u16, counter: u64, secret: u64, checksum: bool) {
+    request[2..4].fill(0);
+    request[4..6].copy_from_slice(&identifier.to_be_bytes());
+    request[6..8].copy_from_slice(&(counter as u16).to_be_bytes());
+    request[8..16].copy_from_slice(&secret.to_be_bytes());
+    request[16..24].copy_from_slice(&counter.to_be_bytes());
+    if checksum {
+        let sum = internet_checksum(request);
+        request[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+/// RFC 1071.
+fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
+        .fold(0, u32::wrapping_add);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Decoded {
+    identifier: u16,
+    counter: u64,
+}
+
+/// The request that an echo reply answers; `None` for everything that is not an echo reply to one of ours.
+fn decode(bytes: &[u8], kind: Type, peer: IpAddr, secret: u64) -> Option<Decoded> {
+    let (identifier, sequence, start) = match peer {
+        IpAddr::V4(peer) => {
+            let raw = kind == Type::RAW;
+            let start = if raw { usize::from(bytes.first()? & 0x0f) * 4 } else { 0 };
+            if *bytes.get(start)? != 0 || bytes.len() < start + HEADER + TOKEN {
+                return None;
+            }
+            let packet = Icmpv4Packet::decode(bytes, kind, peer, Ipv4Addr::UNSPECIFIED).ok()?;
+            (packet.get_identifier(), packet.get_sequence(), start)
+        }
+        IpAddr::V6(peer) => {
+            if *bytes.first()? != 129 || bytes.len() < HEADER + TOKEN {
+                return None;
+            }
+            let packet = Icmpv6Packet::decode(bytes, peer).ok()?;
+            (packet.get_identifier(), packet.get_sequence(), 0)
+        }
+    };
+    let token = bytes.get(start + HEADER..start + HEADER + TOKEN)?;
+    let counter = u64::from_be_bytes(token[8..].try_into().ok()?);
+    let ours = token[..8] == secret.to_be_bytes() && counter as u16 == sequence.into_u16();
+    ours.then_some(Decoded { identifier: identifier.into_u16(), counter })
+}
+
+/// What the fuzz target calls: any bytes, either family, either kind of socket.
+pub fn fuzz_reply(bytes: &[u8]) {
+    for kind in [Type::DGRAM, Type::RAW] {
+        decode(bytes, kind, IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        decode(bytes, kind, IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn reply(counter: u64, secret: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        encode(&mut bytes, 7, counter, secret, true);
+        bytes[0] = 0;
+        bytes
+    }
+
+    #[test]
+    fn the_sequence_wraps_and_requests_stay_apart() {
+        for counter in [0, 65_535, 65_536, 65_537, u64::from(u32::MAX) + 3] {
+            let decoded = decode(&reply(counter, 9), Type::DGRAM, PEER, 9);
+            assert_eq!(decoded, Some(Decoded { identifier: 7, counter }));
+        }
+    }
+
+    #[test]
+    fn an_icmp_error_is_not_an_echo_reply() {
+        for kind in 1..=255 {
+            let mut bytes = reply(1, 9);
+            bytes[0] = kind;
+            assert_eq!(decode(&bytes, Type::DGRAM, PEER, 9), None, "type {kind}");
+        }
+    }
+
+    #[test]
+    fn a_reply_without_our_token_is_a_strangers() {
+        assert_eq!(decode(&reply(1, 8), Type::DGRAM, PEER, 9), None);
+        let mut other_sequence = reply(1, 9);
+        other_sequence[7] = 2;
+        assert_eq!(decode(&other_sequence, Type::DGRAM, PEER, 9), None);
+        let whole = reply(1, 9);
+        for cut in 0..HEADER + TOKEN {
+            assert_eq!(decode(&whole[..cut], Type::DGRAM, PEER, 9), None);
+        }
+    }
+
+    #[test]
+    fn a_raw_reply_is_read_behind_its_ip_header() {
+        let mut bytes = vec![0; 20];
+        bytes[0] = 0x45;
+        let icmp = reply(5, 9);
+        bytes[2..4].copy_from_slice(&(20 + icmp.len() as u16).to_be_bytes());
+        bytes.extend(icmp);
+        assert_eq!(decode(&bytes, Type::RAW, PEER, 9), Some(Decoded { identifier: 7, counter: 5 }));
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_rfc_1071() {
+        assert_eq!(internet_checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        let mut bytes = reply(77, 3);
+        bytes[0] = 8;
+        encode(&mut bytes, 1, 77, 3, true);
+        assert_eq!(internet_checksum(&bytes), 0);
+    }
+
+    fn state() -> State {
+        State {
+            counter: 3,
+            packets: 3,
+            pending: Vec::new(),
+            answered: Vec::new(),
+            late: 0,
+            duplicates: 0,
+            request: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn pending(counter: u64) -> Pending {
+        Pending { counter, packet: counter as u32, before: Stamp::now(), departed: None, outcome: None, waker: None }
+    }
+
+    #[test]
+    fn late_and_duplicate_replies_are_told_apart() {
+        let mut state = state();
+        state.pending.push(pending(2));
+        state.file_reply(2, None, None);
+        state.file_reply(2, None, None);
+        assert_eq!((state.late, state.duplicates), (0, 1));
+        state.pending.clear();
+        state.file_reply(2, None, None);
+        assert_eq!((state.late, state.duplicates), (0, 2));
+        state.file_reply(1, None, None);
+        assert_eq!((state.late, state.duplicates), (1, 2));
+        state.file_reply(9, None, None);
+        assert_eq!((state.late, state.duplicates), (1, 2), "a request that was never made");
+    }
+
+    #[test]
+    fn an_error_reaches_the_request_that_it_quotes() {
+        let mut state = state();
+        state.pending.extend([pending(1), pending(2)]);
+        let mut quoted = vec![0; 24];
+        encode(&mut quoted, 0, 2, 0, false);
+        state.file_error(&quoted);
+        state.file_error(&quoted[..7]);
+        assert!(state.pending[0].outcome.is_none());
+        assert!(matches!(state.pending[1].outcome, Some(Err(Failure::Unreachable))));
+    }
+}

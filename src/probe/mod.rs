@@ -1,0 +1,122 @@
+//! One file a kind of probe: cold `new`, hot `probe`. Each file is the only one that names its library.
+
+mod answer;
+mod dns;
+mod exchange;
+mod http;
+mod icmp;
+mod names;
+mod tcp;
+mod tls;
+
+pub use dns::DnsProbe;
+pub use http::HttpProbe;
+pub use icmp::IcmpProbe;
+pub use names::{Lookup, Names};
+pub use tcp::TcpProbe;
+pub use tls::{TlsContext, TlsError};
+
+#[doc(hidden)]
+pub mod hostile {
+    //! The parsers that see a peer's bytes, for the fuzz targets.
+    pub use super::{answer::fuzz_answer, icmp::fuzz_reply, tls::fuzz_expiry};
+}
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use tokio::time::Instant;
+
+use crate::model::{Failure, Timings};
+
+/// Something that can be measured again and again.
+pub trait Probe: Send + Sync + 'static {
+    /// Whether an answer that comes after the deadline is still waited for, so that it can be counted as late.
+    const LINGERS: bool;
+
+    /// Measures one time. The caller ends it at the deadline by dropping it; it must hold nothing that outlives
+    /// that.
+    fn probe(&self, attempt: &Attempt) -> impl Future<Output = Result<Timings, Fault>> + Send;
+}
+
+/// Why a probe has no timings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It failed.
+    Failure(Failure),
+    /// The wall clock was set while it was under way: what was measured is worth nothing and says nothing.
+    ClockStep,
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// One attempt of a probe: what it must be told, and what it saw besides its outcome.
+#[derive(Debug)]
+pub struct Attempt {
+    deadline: Instant,
+    suspicion: AtomicU8,
+    late: AtomicU32,
+    duplicates: AtomicU32,
+}
+
+impl Attempt {
+    /// An attempt that ends at the deadline.
+    pub const fn new(deadline: Instant) -> Self {
+        Self { deadline, suspicion: AtomicU8::new(u8::MAX), late: AtomicU32::new(0), duplicates: AtomicU32::new(0) }
+    }
+
+    /// When the attempt ends.
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Notes what the attempt has failed of if nothing better comes before its deadline; without it, that is a
+    /// timeout.
+    pub fn suspect(&self, failure: Failure) {
+        self.suspicion.store(failure as u8, Ordering::Relaxed);
+    }
+
+    /// What the attempt has failed of when its deadline is over.
+    pub fn failure_at_deadline(&self) -> Failure {
+        let noted = self.suspicion.load(Ordering::Relaxed);
+        Failure::ALL.into_iter().find(|failure| *failure as u8 == noted).unwrap_or(Failure::Timeout)
+    }
+
+    /// Notes answers to earlier attempts that came after their deadlines.
+    pub fn note_late(&self, count: u32) {
+        self.late.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Answers to earlier attempts that came after their deadlines.
+    pub fn late(&self) -> u32 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Notes answers that came more than once.
+    pub fn note_duplicates(&self, count: u32) {
+        self.duplicates.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Answers that came more than once.
+    pub fn duplicates(&self) -> u32 {
+        self.duplicates.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_without_a_suspicion_is_a_timeout() {
+        let attempt = Attempt::new(Instant::now());
+        assert_eq!(attempt.failure_at_deadline(), Failure::Timeout);
+        for failure in Failure::ALL {
+            attempt.suspect(failure);
+            assert_eq!(attempt.failure_at_deadline(), failure);
+        }
+    }
+}

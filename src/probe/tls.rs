@@ -1,0 +1,240 @@
+//! TLS handshakes by rustls with ring, and what is read of the peer's certificates.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+        client::{
+            Resumption,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    },
+};
+use x509_cert::der::{Decode, Reader, SliceReader};
+
+use crate::{
+    config::TlsSpec,
+    model::{Failure, Host, Phase, PhaseTimes, StampSource},
+    wire::{self, Stream},
+};
+
+/// A TLS setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds no PEM of the kind.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The name to verify is neither a DNS name nor an address.
+    #[error("{0:?} is not a name that a certificate can have")]
+    ServerName(String),
+    /// rustls refuses the combination.
+    #[error("{0}")]
+    Config(#[from] rustls::Error),
+}
+
+/// What all TLS probes share: the cryptography and the authorities that are trusted by default.
+#[derive(Debug)]
+pub struct TlsContext {
+    provider: Arc<CryptoProvider>,
+    public_roots: OnceLock<Arc<RootCertStore>>,
+}
+
+impl Default for TlsContext {
+    fn default() -> Self {
+        Self { provider: Arc::new(ring::default_provider()), public_roots: OnceLock::new() }
+    }
+}
+
+impl TlsContext {
+    /// Mozilla's authorities, compiled in, and the system's where it has a store: a `FROM scratch` image has
+    /// none. Read when first needed, because most of it stays in memory.
+    fn public_roots(&self) -> Arc<RootCertStore> {
+        let roots = self.public_roots.get_or_init(|| {
+            let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Arc::new(roots)
+        });
+        Arc::clone(roots)
+    }
+
+    /// A connector for one target. `alpn` is offered in this order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a name that cannot be verified.
+    pub fn connector(&self, spec: &TlsSpec, host: &Host, alpn: &[&[u8]]) -> Result<Connector, TlsError> {
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
+        let builder = if spec.insecure_skip_verify {
+            let verifier = AnyCertificate(Arc::clone(&self.provider));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        } else {
+            let roots = match &spec.ca_file {
+                Some(path) => Arc::new(roots_from(path)?),
+                None => self.public_roots(),
+            };
+            builder.with_root_certificates(roots)
+        };
+        let mut config = match &spec.identity {
+            Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, private_key(key)?)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        // Each probe measures a whole handshake.
+        config.resumption = Resumption::disabled();
+        let name = server_name(spec, host)?;
+        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+}
+
+fn server_name(spec: &TlsSpec, host: &Host) -> Result<ServerName<'static>, TlsError> {
+    let name = spec.server_name.as_ref().map_or_else(|| host.to_string(), ToString::to_string);
+    ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name))
+}
+
+fn file_error(path: &Path, reason: impl ToString) -> TlsError {
+    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = fs::read(path).map_err(|error| file_error(path, error))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|error| file_error(path, error))?;
+    if certificates.is_empty() {
+        return Err(file_error(path, "holds no certificate in PEM"));
+    }
+    Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = fs::read(path).map_err(|error| file_error(path, error))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| file_error(path, error))
+}
+
+fn roots_from(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| file_error(path, error))?;
+    }
+    Ok(roots)
+}
+
+/// Shakes hands with one target, whose name it verifies.
+#[derive(Clone)]
+pub struct Connector {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Shakes hands and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
+    /// last, both by the kernel's clock. What we compute between them is in it; what we compute after, such as
+    /// verifying the certificate in TLS 1.3, is not.
+    ///
+    /// # Errors
+    /// The failure as it is counted.
+    pub(super) async fn handshake(
+        &self,
+        stream: Stream,
+        phases: &mut PhaseTimes,
+        source: &mut StampSource,
+    ) -> Result<TlsStream<Stream>, Failure> {
+        let marks = stream.marks();
+        marks.begin();
+        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
+        if let Some(span) = marks.first_sent_to_last_received() {
+            phases.add(Phase::Tls, span.duration);
+            *source = source.and(span.source);
+        }
+        Ok(stream)
+    }
+}
+
+/// What an error on a TLS connection is counted as.
+pub(super) fn failure(error: &io::Error) -> Failure {
+    match error.get_ref() {
+        Some(inner) if inner.is::<rustls::Error>() => Failure::Tls,
+        // The peer hung up in the middle of the handshake, without an alert.
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::Tls,
+        _ => wire::failure(error),
+    }
+}
+
+/// When the first certificate of the peer's chain expires, in seconds since 1970.
+pub(super) fn expiry(stream: &TlsStream<Stream>) -> Option<i64> {
+    let chain = stream.get_ref().1.peer_certificates()?;
+    chain.iter().filter_map(|certificate| not_after(certificate)).min()
+}
+
+/// `notAfter` of a certificate (RFC 5280 4.1.2.5).
+fn not_after(der: &[u8]) -> Option<i64> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let certificate = x509_cert::Certificate::decode(&mut reader).ok()?;
+    if !reader.is_finished() {
+        return None;
+    }
+    i64::try_from(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
+}
+
+/// What the fuzz target calls.
+pub fn fuzz_expiry(der: &[u8]) {
+    not_after(der);
+}
+
+/// Accepts any certificate, but still checks that the peer has its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,123 @@
+//! The wall clock, in which kernel stamps are told, and the watch for its steps.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[allow(clippy::disallowed_types, reason = "paused test time has nothing to do with the kernel's clocks")]
+type Monotonic = std::time::Instant;
+
+/// A point in time on `CLOCK_REALTIME`, in nanoseconds since 1970, as kernel stamps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// The wall clock now.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// A stamp from a kernel `timespec`; `None` for the zero that stands for "no stamp".
+    pub(super) fn from_timespec(seconds: i64, nanoseconds: i64) -> Option<Self> {
+        let seconds = u64::try_from(seconds).ok()?;
+        let nanoseconds = u64::try_from(nanoseconds).ok()?;
+        let nanos = seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?;
+        (nanos > 0).then_some(Self(nanos))
+    }
+
+    /// Nanoseconds since 1970.
+    pub const fn unix_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time since an earlier stamp; zero where it is not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Notices when the wall clock is set while a probe is under way: the difference of two stamps is then no
+/// duration, and the sample must be dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockWatch {
+    started: Monotonic,
+    wall: Stamp,
+}
+
+impl ClockWatch {
+    /// The difference that is put up with: reading two clocks is not atomic (a process can lose the CPU in
+    /// between, which [`Self::start`] and [`Self::stepped`] make unlikely by reading again), and 0.1 % of the
+    /// elapsed time, twice what the kernel slews by at the most (500 ppm, adjtimex(2)).
+    const TOLERANCE: Duration = Duration::from_micros(200);
+
+    /// Begins to watch.
+    pub fn start() -> Self {
+        let (started, wall) = read_both();
+        Self { started, wall }
+    }
+
+    /// When the watch began, on the wall clock.
+    pub const fn wall(&self) -> Stamp {
+        self.wall
+    }
+
+    /// Whether the wall clock was set since the start.
+    pub fn stepped(&self) -> bool {
+        let (now, wall) = read_both();
+        let elapsed = now.duration_since(self.started);
+        let moved = Duration::from_nanos(wall.0.abs_diff(self.wall.0));
+        let behind = wall < self.wall && moved > Self::TOLERANCE;
+        behind || elapsed.abs_diff(moved) > Self::TOLERANCE + elapsed / 1000
+    }
+}
+
+/// Both clocks, read within 20 µs of each other where three attempts manage it.
+fn read_both() -> (Monotonic, Stamp) {
+    let mut best: Option<(Duration, Monotonic, Stamp)> = None;
+    for _ in 0..3 {
+        let before = Monotonic::now();
+        let wall = Stamp::now();
+        let gap = before.elapsed();
+        if best.is_none_or(|(smallest, ..)| gap < smallest) {
+            best = Some((gap, before, wall));
+        }
+        if gap < Duration::from_micros(20) {
+            break;
+        }
+    }
+    best.map_or_else(|| (Monotonic::now(), Stamp::now()), |(_, monotonic, wall)| (monotonic, wall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_clock_has_not_stepped() {
+        let watch = ClockWatch::start();
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(!watch.stepped());
+    }
+
+    #[test]
+    fn a_clock_set_forth_or_back_has_stepped() {
+        let mut watch = ClockWatch::start();
+        watch.wall = Stamp(watch.wall.0 - 1_000_000);
+        assert!(watch.stepped());
+        watch.wall = Stamp(watch.wall.0 + 2_000_000);
+        assert!(watch.stepped());
+    }
+
+    #[test]
+    fn the_zero_timespec_is_no_stamp() {
+        assert_eq!(Stamp::from_timespec(0, 0), None);
+        assert_eq!(Stamp::from_timespec(-1, 0), None);
+        assert_eq!(Stamp::from_timespec(1, 5), Some(Stamp(1_000_000_005)));
+    }
+
+    #[test]
+    fn a_difference_is_never_negative() {
+        assert_eq!(Stamp(5).since(Stamp(7)), Duration::ZERO);
+        assert_eq!(Stamp(7).since(Stamp(5)), Duration::from_nanos(2));
+    }
+}

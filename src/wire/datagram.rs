@@ -1,0 +1,138 @@
+//! A connected datagram socket (UDP or ping) with time stamps and an error queue.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    Message, SocketOptions, Stamp,
+    message::receive,
+    options::{enable_errors, enable_timestamps},
+};
+
+/// What stood in a socket's error queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The kernel handed a packet to the device. Packets count from 0 for each socket.
+    Sent {
+        /// Which packet of this socket.
+        id: u32,
+        /// When.
+        at: Stamp,
+    },
+    /// A router or the peer's host answered with an ICMP error; as many bytes of the packet that it quotes are
+    /// in the buffer as `quoted` says, without the IP header.
+    Icmp {
+        /// The error that the kernel makes of it.
+        errno: i32,
+        /// Bytes in the buffer.
+        quoted: usize,
+    },
+    /// The kernel itself could not send.
+    Local {
+        /// Why.
+        errno: i32,
+    },
+    /// Something else.
+    Other,
+}
+
+/// A connected, non-blocking datagram socket.
+#[derive(Debug)]
+pub struct Datagram {
+    socket: AsyncFd<Socket>,
+}
+
+impl AsRawFd for Datagram {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Datagram {
+    /// A UDP socket from a fresh, kernel-chosen port to `peer`.
+    ///
+    /// # Errors
+    /// No descriptor, no route, an option that the system does not know.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn udp(peer: SocketAddr, options: SocketOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(peer), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        Self::connect(socket, peer, options)
+    }
+
+    /// Connects and configures a fresh socket.
+    ///
+    /// # Errors
+    /// As [`Self::udp`].
+    pub(super) fn connect(socket: Socket, peer: SocketAddr, options: SocketOptions) -> io::Result<Self> {
+        options.apply(socket.as_fd(), peer.is_ipv4())?;
+        enable_errors(socket.as_fd(), peer.is_ipv4())?;
+        socket.connect(&peer.into())?;
+        // Where there are no stamps the caller falls back to its own clock.
+        let _ = enable_timestamps(socket.as_fd());
+        // SAFETY: the socket owns its descriptor, always returns the same one, and is never taken out of the
+        // AsyncFd or given a mutable reference that could replace it.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::ERROR) }?;
+        Ok(Self { socket })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// What `send` says; also an error that an earlier packet met.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.get_ref().send(bytes).map(|_| ())
+    }
+
+    /// Receives a datagram that has arrived.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is none; an ICMP error that an earlier packet met.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        receive(self.fd(), buffer, 0)
+    }
+
+    /// Takes the next entry of the error queue.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it is empty.
+    pub fn try_notice(&self, buffer: &mut [u8]) -> io::Result<Notice> {
+        // SO_EE_ORIGIN_* and SCM_TSTAMP_SCHED (linux/errqueue.h).
+        const LOCAL: u8 = 1;
+        const ICMP: u8 = 2;
+        const ICMP6: u8 = 3;
+        const TIMESTAMPING: u8 = 4;
+        const SCHED: u32 = 1;
+        let message = receive(self.fd(), buffer, libc::MSG_ERRQUEUE)?;
+        Ok(match (message.error, message.stamp) {
+            (Some(error), Some(at)) if error.origin == TIMESTAMPING && error.info == SCHED => {
+                Notice::Sent { id: error.data, at }
+            }
+            (Some(error), _) if error.origin == ICMP || error.origin == ICMP6 => {
+                Notice::Icmp { errno: error.errno, quoted: message.len }
+            }
+            (Some(error), _) if error.origin == LOCAL => Notice::Local { errno: error.errno },
+            _ => Notice::Other,
+        })
+    }
+
+    /// Calls `take` whenever something may have arrived, until it returns something else than `WouldBlock`.
+    /// It must have emptied the socket and its error queue before it returns that.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub async fn until<T>(&self, mut take: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.socket.async_io(Interest::READABLE | Interest::ERROR, |_| take()).await
+    }
+}

@@ -1,0 +1,89 @@
+//! Sockets whose answers carry the kernel's time stamps.
+//!
+//! A process learns late that a packet has come: it must be woken, scheduled, and not be throttled by a CPU
+//! quota. The kernel knows when the packet passed. So the sockets here ask for `SO_TIMESTAMPING`
+//! (Documentation/networking/timestamping.rst): `TX_SCHED` stamps when a packet is handed to the queue of the
+//! device, `RX_SOFTWARE` when it comes in. A TCP connection's round trip is read from `TCP_INFO`.
+//!
+//! # What is used of surge-ping, and what is not
+//! surge-ping 0.9.1 is used for what is sound in it: `AsyncSocket` makes and configures ping sockets
+//! (unprivileged first, raw as a fallback), and its packet types decode what comes back. Not used are its
+//! clock, its receive task and its `Pinger`: it reads the clock after `send_to` has returned and again in a
+//! task that has to be scheduled first, it returns an ICMP error as `Ok(rtt)` on raw sockets, it never sees
+//! one on datagram sockets, and a burst of 1,000 pings through its one socket loses most replies.
+//!
+//! # Unsafe
+//! The only module with `unsafe`: `recvmsg`, `setsockopt` and `getsockopt`, for which std has no call. The
+//! control messages are parsed by safe code.
+#![allow(unsafe_code)]
+
+mod clock;
+mod datagram;
+mod message;
+mod options;
+mod ping;
+mod stream;
+
+pub use clock::{ClockWatch, Stamp};
+pub use datagram::{Datagram, Notice};
+pub use message::Message;
+pub use options::{SocketOptions, TimestampKeeper};
+pub use ping::{PingSocketKind, open_ping_socket};
+pub use stream::{Connected, Marks, Span, Stream, connect};
+
+use std::io;
+
+use crate::model::Failure;
+
+/// What an error means that a call returned at once, before any packet can have travelled.
+///
+/// `ENETUNREACH` is then our own routing table's word, not a router's.
+pub fn local_failure(error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ENETUNREACH) => Failure::Local,
+        _ => failure(error),
+    }
+}
+
+/// What an error means that came up after packets were sent.
+pub fn failure(error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => Failure::Refused,
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EPROTO
+            | libc::EOPNOTSUPP,
+        ) => Failure::Unreachable,
+        Some(libc::ETIMEDOUT) => Failure::Timeout,
+        Some(_) => Failure::Local,
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Failure::Refused
+            }
+            _ => Failure::Protocol,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_route_from_here_is_our_fault_and_a_routers_word_is_not() {
+        let error = io::Error::from_raw_os_error(libc::ENETUNREACH);
+        assert_eq!(local_failure(&error), Failure::Local);
+        assert_eq!(failure(&error), Failure::Unreachable);
+    }
+
+    #[test]
+    fn no_descriptors_and_no_permission_are_our_fault() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EPERM, libc::EACCES, libc::ENOBUFS, libc::EADDRNOTAVAIL] {
+            assert_eq!(failure(&io::Error::from_raw_os_error(errno)), Failure::Local);
+        }
+    }
+}

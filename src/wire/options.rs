@@ -1,0 +1,142 @@
+//! Socket options that std and socket2 do not offer.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// `SOF_TIMESTAMPING_*` (linux/net_tstamp.h): stamp on sending when the packet goes to the device's queue, on
+/// receipt in software; number what was sent; return stamps without the packet.
+const TIMESTAMPING: u32 = libc::SOF_TIMESTAMPING_TX_SCHED
+    | libc::SOF_TIMESTAMPING_RX_SOFTWARE
+    | libc::SOF_TIMESTAMPING_SOFTWARE
+    | libc::SOF_TIMESTAMPING_OPT_ID
+    | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+
+/// What can be set on a probe's socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// The type-of-service byte (traffic class).
+    pub tos: Option<u8>,
+    /// The hop limit (TTL).
+    pub ttl: Option<u8>,
+    /// Whether to forbid fragmentation; `None` leaves the system's choice.
+    pub dont_fragment: Option<bool>,
+}
+
+impl SocketOptions {
+    /// Sets the options on a socket of the family.
+    ///
+    /// # Errors
+    /// What `setsockopt` says.
+    pub(super) fn apply(self, socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+        let reference = SockRef::from(&socket);
+        if let Some(tos) = self.tos {
+            if ipv4 { reference.set_tos_v4(tos.into())? } else { reference.set_tclass_v6(tos.into())? }
+        }
+        if let Some(ttl) = self.ttl {
+            if ipv4 { reference.set_ttl_v4(ttl.into())? } else { reference.set_unicast_hops_v6(ttl.into())? }
+        }
+        if let Some(forbid) = self.dont_fragment {
+            // PROBE sets DF but ignores what was learnt of the path's MTU: so each probe finds out anew, and
+            // EMSGSIZE at the call means that our own interface is too small.
+            if ipv4 {
+                let mode = if forbid { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };
+                set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)?;
+            } else {
+                let mode = if forbid { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_DONT };
+                set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks for kernel stamps on all that the socket sends and receives.
+///
+/// # Errors
+/// What `setsockopt` says, where the kernel or sandbox has no stamps.
+pub(super) fn enable_timestamps(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPING)
+}
+
+/// Asks for ICMP errors on the error queue, and for the hop limit of what arrives.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub(super) fn enable_errors(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    if ipv4 {
+        set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+        set(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)
+    } else {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)
+    }
+}
+
+/// Lets only echo replies through to a raw socket; errors come by the error queue.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub(super) fn filter_echo_replies(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    if ipv4 {
+        // struct icmp_filter (linux/icmp.h): a set bit blocks the type; 0 is echo reply.
+        const ICMP_FILTER: libc::c_int = 1;
+        set(socket, libc::SOL_RAW, ICMP_FILTER, !1_u32)
+    } else {
+        // struct icmp6_filter (RFC 3542 3.2; Linux: a set bit blocks the type); 129 is echo reply.
+        const ICMPV6_FILTER: libc::c_int = 1;
+        let mut blocked = [u32::MAX; 8];
+        blocked[129 / 32] &= !(1 << (129 % 32));
+        set(socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, blocked)
+    }
+}
+
+/// `setsockopt` with a plain value.
+fn set<T: Copy>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: T) -> io::Result<()> {
+    // SAFETY: the pointer and length describe `value`, which lives through the call; the kernel only reads it.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of::<T>() as libc::socklen_t)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The state of a TCP connection (tcp(7), `TCP_INFO`).
+///
+/// # Errors
+/// What `getsockopt` says.
+pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: tcp_info is made of integers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `info`; an older kernel writes less and leaves the rest zero.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut len)
+    };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps the kernel's time stamping switched on for the life of the process.
+///
+/// The kernel stamps arriving packets only while some socket wants stamps, and switches with a delay: without
+/// this, the first packet of a fresh socket would have none.
+#[derive(Debug)]
+pub struct TimestampKeeper {
+    _socket: Option<Socket>,
+}
+
+impl TimestampKeeper {
+    /// Switches stamping on; where the system has none, probes fall back to the userland clock.
+    pub fn hold() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
+            .and_then(|socket| enable_timestamps(socket.as_fd()).map(|()| socket));
+        Self { _socket: socket.ok() }
+    }
+
+    /// Whether the kernel offers stamps.
+    pub const fn available(&self) -> bool {
+        self._socket.is_some()
+    }
+}

@@ -1,0 +1,44 @@
+//! Ping sockets: unprivileged where `net.ipv4.ping_group_range` allows it, raw where capabilities do.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use socket2::{Socket, Type};
+use surge_ping::{AsyncSocket, Config, ICMP};
+
+use super::{Datagram, SocketOptions, options::filter_echo_replies};
+
+/// Which of the two kinds of ping socket the system gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingSocketKind {
+    /// `SOCK_DGRAM`: the kernel sets the identifier and delivers only our replies, without IP headers.
+    Datagram,
+    /// `SOCK_RAW`: every echo reply from the peer arrives, IPv4 with its header; the identifier is ours to set.
+    Raw,
+}
+
+/// Opens a ping socket that is connected to `peer`, with its own identifier.
+///
+/// # Errors
+/// `PermissionDenied` where neither kind is allowed; what the system says otherwise.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn open_ping_socket(peer: IpAddr, options: SocketOptions) -> io::Result<(Datagram, PingSocketKind)> {
+    let family = if peer.is_ipv4() { ICMP::V4 } else { ICMP::V6 };
+    let opened = AsyncSocket::new(&Config::builder().kind(family).sock_type_hint(Type::DGRAM).build())?;
+    let kind = if opened.get_type() == Type::DGRAM { PingSocketKind::Datagram } else { PingSocketKind::Raw };
+    // SAFETY: the descriptor belongs to `opened`, which outlives the borrow.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(opened.get_native_sock()) };
+    // A descriptor of our own, registered by us with the interest in errors that surge-ping's lacks; theirs is
+    // closed when `opened` goes.
+    let socket = Socket::from(borrowed.try_clone_to_owned()?);
+    if kind == PingSocketKind::Raw {
+        filter_echo_replies(socket.as_fd(), peer.is_ipv4())?;
+    }
+    let datagram = Datagram::connect(socket, SocketAddr::new(peer, 0), options)?;
+    Ok((datagram, kind))
+}

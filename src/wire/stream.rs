@@ -1,0 +1,298 @@
+//! A TCP connection that knows when its bytes left and arrived.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::{
+    SocketOptions, Stamp,
+    message::receive,
+    options::{enable_timestamps, tcp_info},
+};
+use crate::model::{Failure, StampSource};
+
+/// How a connection came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The round trip of the TCP handshake. The kernel's own measure, taken when the SYN-ACK came in; where a
+    /// SYN was sent again, the time it really took, by the process's clock.
+    pub duration: Duration,
+    /// How often the SYN was sent again.
+    pub syn_retransmits: u32,
+    /// The clock behind `duration`.
+    pub source: StampSource,
+}
+
+/// Connects from a fresh, kernel-chosen port.
+///
+/// # Errors
+/// The failure as it is counted.
+pub async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream, Connected), Failure> {
+    let (socket, started) = begin(peer, options).map_err(|error| super::local_failure(&error))?;
+    let io = TcpStream::from_std(socket.into()).map_err(|_| Failure::Local)?;
+    io.writable().await.map_err(|error| super::failure(&error))?;
+    if let Some(error) = io.take_error().map_err(|_| Failure::Local)? {
+        return Err(super::failure(&error));
+    }
+    let connected = handshake(io.as_fd(), started);
+    // After the handshake, so that sent bytes count from here.
+    let _ = enable_timestamps(io.as_fd());
+    // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
+    let _ = io.set_nodelay(true);
+    Ok((Stream { io, marks: Arc::default() }, connected))
+}
+
+fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instant)> {
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    options.apply(socket.as_fd(), peer.is_ipv4())?;
+    let started = Instant::now();
+    match socket.connect(&peer.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok((socket, started)),
+    }
+}
+
+fn handshake(socket: BorrowedFd<'_>, started: Instant) -> Connected {
+    let by_wall = || started.elapsed();
+    match tcp_info(socket) {
+        Ok(info) if info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0 => Connected {
+            duration: Duration::from_micros(info.tcpi_rtt.into()),
+            syn_retransmits: 0,
+            source: StampSource::Kernel,
+        },
+        Ok(info) => {
+            Connected { duration: by_wall(), syn_retransmits: info.tcpi_total_retrans, source: StampSource::Userland }
+        }
+        Err(_) => Connected { duration: by_wall(), syn_retransmits: 0, source: StampSource::Userland },
+    }
+}
+
+/// A point in time with the clock it was read from.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Stamp,
+    source: StampSource,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    first_sent: Option<Mark>,
+    last_sent: Option<Mark>,
+    first_received: Option<Mark>,
+    last_received: Option<Mark>,
+    /// The number of the last byte whose departure was stamped: a byte that is sent again is stamped again, and
+    /// only the first time counts.
+    stamped: Option<u32>,
+}
+
+/// When bytes of a [`Stream`] left and arrived; shared with whoever owns the stream.
+#[derive(Debug, Default)]
+pub struct Marks(Mutex<State>);
+
+/// A duration between two marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// How long.
+    pub duration: Duration,
+    /// The clock behind it.
+    pub source: StampSource,
+}
+
+impl Marks {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was sent and received so far: a new phase begins.
+    pub fn begin(&self) {
+        let mut state = self.state();
+        *state = State { stamped: state.stamped, ..State::default() };
+    }
+
+    /// From the departure of the first byte of this phase to the arrival of the last one so far; `None` where
+    /// nothing was sent or nothing came.
+    pub fn first_sent_to_last_received(&self) -> Option<Span> {
+        let state = self.state();
+        span(state.first_sent, state.last_received)
+    }
+
+    /// From the departure of the last byte of this phase to the arrival of the last one so far.
+    pub fn last_sent_to_last_received(&self) -> Option<Span> {
+        let state = self.state();
+        span(state.last_sent, state.last_received)
+    }
+
+    /// From the departure of the last byte of this phase to the arrival of the first.
+    pub fn last_sent_to_first_received(&self) -> Option<Span> {
+        let state = self.state();
+        span(state.last_sent, state.first_received)
+    }
+
+    /// From the arrival of the first byte of this phase to that of the last so far.
+    pub fn first_to_last_received(&self) -> Option<Span> {
+        let state = self.state();
+        span(state.first_received, state.last_received)
+    }
+
+    /// When the last byte arrived so far.
+    pub fn last_received(&self) -> Option<Stamp> {
+        self.state().last_received.map(|mark| mark.at)
+    }
+
+    fn received(&self, stamp: Option<Stamp>) {
+        let mark = mark(stamp);
+        let mut state = self.state();
+        state.first_received.get_or_insert(mark);
+        state.last_received = Some(mark);
+    }
+
+    /// Notes a write: what the kernel stamped, else when it was made.
+    fn sent(&self, before: Stamp, stamps: impl Iterator<Item = (u32, Stamp)>) {
+        let mut state = self.state();
+        let mut mark = Mark { at: before, source: StampSource::Userland };
+        for (id, at) in stamps {
+            if state.stamped != Some(id) {
+                state.stamped = Some(id);
+                mark = Mark { at, source: StampSource::Kernel };
+            }
+        }
+        state.first_sent.get_or_insert(mark);
+        state.last_sent = Some(mark);
+    }
+}
+
+fn mark(stamp: Option<Stamp>) -> Mark {
+    match stamp {
+        Some(at) => Mark { at, source: StampSource::Kernel },
+        None => Mark { at: Stamp::now(), source: StampSource::Userland },
+    }
+}
+
+fn span(from: Option<Mark>, to: Option<Mark>) -> Option<Span> {
+    let (from, to) = from.zip(to)?;
+    Some(Span { duration: to.at.since(from.at), source: from.source.and(to.source) })
+}
+
+/// A TCP connection whose reads and writes leave [`Marks`]; tokio's IO traits, so that rustls and hyper run on
+/// it.
+#[derive(Debug)]
+pub struct Stream {
+    io: TcpStream,
+    marks: Arc<Marks>,
+}
+
+impl Stream {
+    /// The marks of this stream, which stay readable when it is given away.
+    pub fn marks(&self) -> Arc<Marks> {
+        Arc::clone(&self.marks)
+    }
+
+    /// The departure stamps that are in the error queue now. The kernel puts them there while `send` runs, so
+    /// reading them here spares the runtime a wake-up.
+    fn departures(&self) -> impl Iterator<Item = (u32, Stamp)> {
+        // SCM_TSTAMP_SCHED (linux/errqueue.h).
+        const SCHED: u32 = 1;
+        std::iter::from_fn(|| receive(self.io.as_fd(), &mut [], libc::MSG_ERRQUEUE).ok())
+            .filter_map(|message| message.error.zip(message.stamp))
+            .filter(|(error, _)| error.info == SCHED)
+            .map(|(error, stamp)| (error.data, stamp))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.io.poll_read_ready(cx))?;
+            let unfilled = buf.initialize_unfilled();
+            match self.io.try_io(Interest::READABLE, || receive(self.io.as_fd(), unfilled, 0)) {
+                Ok(message) => {
+                    if message.len > 0 {
+                        self.marks.received(message.stamp);
+                    }
+                    buf.advance(message.len);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let before = Stamp::now();
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.marks.sent(before, self.departures());
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_wakes_late_still_measures_the_network() {
+        let _keeper = super::super::TimestampKeeper::hold();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut question = [0; 4];
+            peer.read_exact(&mut question).unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+            peer.write_all(b"pong").unwrap();
+        });
+        let (mut stream, connected) = connect(addr, SocketOptions::default()).await.unwrap();
+        assert_eq!((connected.source, connected.syn_retransmits), (StampSource::Kernel, 0));
+        stream.write_all(b"ping").await.unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        let span = stream.marks().last_sent_to_first_received().unwrap();
+        assert_eq!(span.source, StampSource::Kernel);
+        assert!((29..400).contains(&span.duration.as_millis()), "{span:?}");
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(connect(addr, SocketOptions::default()).await.err(), Some(Failure::Refused));
+    }
+
+    #[tokio::test]
+    async fn no_route_from_here_is_local() {
+        let addr: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+        let result = connect(addr, SocketOptions::default()).await.err();
+        assert!(matches!(result, Some(Failure::Local | Failure::Unreachable)), "{result:?}");
+    }
+}
