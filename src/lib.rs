@@ -2,6 +2,9 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod metrics;
 pub mod model;
 pub mod probe;
+pub mod schedule;
+pub mod window;
 pub mod wire;

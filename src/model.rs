@@ -261,24 +261,41 @@ impl StampSource {
 }
 
 /// How long the phases of one successful probe took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
+///
+/// Kept as nanoseconds, because thousands of these are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseTimes([u64; Phase::ALL.len()]);
+
+/// Stands for a phase that was not measured.
+const UNMEASURED: u64 = u64::MAX;
+
+impl Default for PhaseTimes {
+    fn default() -> Self {
+        Self([UNMEASURED; Phase::ALL.len()])
+    }
+}
 
 impl PhaseTimes {
     /// Adds to a phase, which may come up more than once (redirects).
     pub fn add(&mut self, phase: Phase, duration: Duration) {
         let slot = &mut self.0[phase as usize];
-        *slot = Some(slot.unwrap_or_default() + duration);
+        let before = if *slot == UNMEASURED { 0 } else { *slot };
+        let added = u64::try_from(duration.as_nanos()).unwrap_or(UNMEASURED);
+        *slot = before.saturating_add(added).min(UNMEASURED - 1);
     }
 
     /// The phases that were measured, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        Phase::ALL.into_iter().filter_map(|phase| self.0[phase as usize].map(|duration| (phase, duration)))
+        Phase::ALL
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, nanos)| *nanos != UNMEASURED)
+            .map(|(phase, nanos)| (phase, Duration::from_nanos(nanos)))
     }
 
     /// The sum of all measured phases.
     pub fn total(&self) -> Duration {
-        self.0.iter().flatten().sum()
+        self.iter().map(|(_, duration)| duration).sum()
     }
 }
 
@@ -345,6 +362,8 @@ pub struct Sample {
     pub path: PathId,
     /// When the probe began (monotonic).
     pub sent_at: Instant,
+    /// The same on the wall clock, in nanoseconds since 1970; for people.
+    pub sent_at_unix: u64,
     /// What came of it.
     pub outcome: Outcome,
 }

@@ -246,7 +246,7 @@ impl Probe for DnsProbe {
     const LINGERS: bool = true;
 
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let server = SocketAddr::new(self.lookup.address().await?, self.spec.port);
+        let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.port);
         let watch = ClockWatch::start();
         let mut measured = match &self.carrier {
             Carrier::Udp => match self.ask_udp(server, attempt).await? {

@@ -157,8 +157,8 @@ fn same_origin(location: &str, current: &Uri) -> Option<Uri> {
 impl Probe for HttpProbe {
     const LINGERS: bool = false;
 
-    async fn probe(&self, _: &Attempt) -> Result<Timings, Fault> {
-        let server = SocketAddr::new(self.lookup.address().await?, self.spec.url.port);
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
+        let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
         let mut exchange = self.fetch(server).await?;
         self.judge(&exchange)?;

@@ -118,7 +118,7 @@ impl Probe for IcmpProbe {
     const LINGERS: bool = false;
 
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let address = self.lookup.address().await?;
+        let address = self.lookup.address(attempt).await?;
         let socket = self.socket(address)?;
         let previous = self.sockets().previous.clone();
         for socket in [Some(&socket), previous.as_ref()].into_iter().flatten() {

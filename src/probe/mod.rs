@@ -79,6 +79,11 @@ impl Attempt {
         self.suspicion.store(failure as u8, Ordering::Relaxed);
     }
 
+    /// Takes a suspicion back.
+    pub fn trust(&self) {
+        self.suspicion.store(u8::MAX, Ordering::Relaxed);
+    }
+
     /// What the attempt has failed of when its deadline is over.
     pub fn failure_at_deadline(&self) -> Failure {
         let noted = self.suspicion.load(Ordering::Relaxed);

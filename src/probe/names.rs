@@ -21,6 +21,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::Attempt;
 use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
@@ -74,7 +75,7 @@ impl Lookup {
     ///
     /// # Errors
     /// `resolve` where the name has no address of the family.
-    pub async fn address(&self) -> Result<IpAddr, Failure> {
+    pub(super) async fn address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
         match &self.source {
             Source::Literal(address) => Some(*address),
             Source::Name(entry) => {
@@ -82,7 +83,9 @@ impl Lookup {
                     return address;
                 }
                 let mut entry = entry.clone();
+                attempt.suspect(Failure::Resolve);
                 let known = entry.wait_for(|entry| entry.answer != Answer::Pending).await;
+                attempt.trust();
                 return known.ok().and_then(|entry| self.choose(&entry.answer)).unwrap_or(Err(Failure::Resolve));
             }
         }
@@ -102,7 +105,7 @@ impl Lookup {
     }
 
     /// Adds the phase `resolve` where the name was looked up since this was last called.
-    pub fn report(&self, phases: &mut PhaseTimes) {
+    pub(super) fn report(&self, phases: &mut PhaseTimes) {
         let Source::Name(entry) = &self.source else { return };
         let entry = entry.borrow();
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,11 +113,6 @@ impl Lookup {
             *reported = entry.lookups;
             phases.add(Phase::Resolve, entry.duration);
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn literal(address: IpAddr) -> Self {
-        Self { source: Source::Literal(address), family: AddressFamily::Any, reported: Mutex::new(0) }
     }
 }
 
@@ -250,6 +248,10 @@ mod tests {
         Answer::Addresses(list.iter().map(|a| a.parse().unwrap()).collect())
     }
 
+    fn attempt() -> Attempt {
+        Attempt::new(Instant::now())
+    }
+
     fn lookup(entry: &watch::Sender<Entry>, family: AddressFamily) -> Lookup {
         Lookup { source: Source::Name(entry.subscribe()), family, reported: Mutex::new(0) }
     }
@@ -259,7 +261,7 @@ mod tests {
         let (sender, _receiver) = watch::channel(Entry::default());
         sender.send_modify(|e| apply(e, Some(addresses(&["192.0.2.1"])), Duration::ZERO, "n"));
         sender.send_modify(|e| apply(e, None, Duration::ZERO, "n"));
-        assert_eq!(lookup(&sender, AddressFamily::Any).address().await, Ok("192.0.2.1".parse().unwrap()));
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
     }
 
     #[tokio::test]
@@ -267,7 +269,7 @@ mod tests {
         let (sender, _receiver) = watch::channel(Entry::default());
         sender.send_modify(|e| apply(e, Some(addresses(&["192.0.2.1"])), Duration::ZERO, "n"));
         sender.send_modify(|e| apply(e, Some(Answer::Nothing), Duration::ZERO, "n"));
-        assert_eq!(lookup(&sender, AddressFamily::Any).address().await, Err(Failure::Resolve));
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Err(Failure::Resolve));
     }
 
     #[tokio::test]
@@ -275,11 +277,11 @@ mod tests {
         let (sender, _receiver) = watch::channel(Entry::default());
         sender.send_modify(|e| apply(e, Some(addresses(&["2001:db8::1", "192.0.2.1"])), Duration::ZERO, "n"));
         let v6 = Ok("2001:db8::1".parse().unwrap());
-        assert_eq!(lookup(&sender, AddressFamily::Any).address().await, Ok("192.0.2.1".parse().unwrap()));
-        assert_eq!(lookup(&sender, AddressFamily::V6).address().await, v6);
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
+        assert_eq!(lookup(&sender, AddressFamily::V6).address(&attempt()).await, v6);
         sender.send_modify(|e| apply(e, Some(addresses(&["2001:db8::1"])), Duration::ZERO, "n"));
-        assert_eq!(lookup(&sender, AddressFamily::Any).address().await, v6);
-        assert_eq!(lookup(&sender, AddressFamily::V4).address().await, Err(Failure::Resolve));
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v6);
+        assert_eq!(lookup(&sender, AddressFamily::V4).address(&attempt()).await, Err(Failure::Resolve));
     }
 
     #[tokio::test]

@@ -73,7 +73,7 @@ impl Probe for TcpProbe {
     const LINGERS: bool = true;
 
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let address = self.lookup.address().await?;
+        let address = self.lookup.address(attempt).await?;
         let watch = ClockWatch::start();
         let (stream, connected) = wire::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
         let mut phases = PhaseTimes::default();

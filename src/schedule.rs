@@ -1,0 +1,424 @@
+//! The open loop: each path is probed at `phase + n * interval`, whether or not the last probe is back.
+//!
+//! A closed loop, which waits for an answer before it asks again, asks least when the network is worst. Here a
+//! slot that could not start in time is counted instead.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::yield_now,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    model::{Cadence, Failure, PathId, Sample},
+    probe::{Attempt, Fault, Probe},
+    wire::Stamp,
+};
+
+/// What the schedule and its probes tell the recorder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// A probe came to its end.
+    Sampled {
+        /// What was measured.
+        sample: Sample,
+        /// From the slot to the real start.
+        start_delay: Duration,
+        /// Answers to earlier probes that came after their deadlines.
+        late: u32,
+        /// Answers that came more than once.
+        duplicates: u32,
+    },
+    /// A probe whose failure was told before was answered after all.
+    Late {
+        /// Its path.
+        path: PathId,
+    },
+    /// The wall clock was set during a probe, whose result is therefore dropped.
+    ClockStepped {
+        /// Its path.
+        path: PathId,
+    },
+    /// Slots passed without a probe.
+    SlotsMissed {
+        /// Their path.
+        path: PathId,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What to do differently from now on.
+pub enum Change {
+    /// Probe a path, or probe it in another way.
+    Start {
+        /// The path.
+        path: PathId,
+        /// How often, how long.
+        cadence: Cadence,
+        /// How a probe is launched; see [`launcher`].
+        launcher: Launcher,
+    },
+    /// Probe a path no more.
+    Stop(PathId),
+}
+
+/// Launches one attempt.
+pub type Launcher = Box<dyn Fn(Launch) + Send>;
+
+/// One slot, as it is handed to a [`Launcher`].
+#[derive(Debug)]
+pub struct Launch {
+    path: PathId,
+    slot: Instant,
+    timeout: Duration,
+    in_flight: InFlight,
+    stalls: Arc<Stalls>,
+}
+
+/// A place among the probes of a path that are under way; given back when dropped.
+#[derive(Debug)]
+struct InFlight(Arc<AtomicU32>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long, in all, this process could not run when it should have, as seen by the schedule's own lateness.
+#[derive(Debug, Default)]
+struct Stalls(AtomicU64);
+
+impl Stalls {
+    /// Less than this is the resolution of timers (1 ms) and ordinary scheduling.
+    const NOISE: Duration = Duration::from_millis(5);
+
+    fn add(&self, lateness: Duration) {
+        if lateness > Self::NOISE {
+            self.0.fetch_add(u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A launcher that runs the probe as a task of its own and sends what comes of it.
+pub fn launcher<P: Probe>(probe: Arc<P>, events: mpsc::Sender<Event>) -> Launcher {
+    Box::new(move |launch| {
+        tokio::spawn(measure(Arc::clone(&probe), launch, events.clone()));
+    })
+}
+
+async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<Event>) {
+    let Launch { path, slot, timeout, in_flight, stalls } = launch;
+    let sent_at = Instant::now();
+    let sent_at_unix = Stamp::now().unix_nanos();
+    let stalled_before = stalls.total();
+    let deadline = sent_at + timeout;
+    let attempt = Attempt::new(deadline);
+    let mut running = pin!(probe.probe(&attempt));
+
+    let mut end = deadline;
+    let result = loop {
+        if let Ok(result) = timeout_at(end, running.as_mut()).await {
+            break Some(result);
+        }
+        // The timer can be seen before the sockets were asked what has arrived. Yielding makes the runtime ask
+        // them: an answer that the kernel has must not be called lost.
+        yield_now().await;
+        if let Ok(result) = timeout_at(Instant::now(), running.as_mut()).await {
+            break Some(result);
+        }
+        // For as long as this process could not run, the probe could not have done its part either.
+        let stalled = stalls.total().saturating_sub(stalled_before).min(timeout);
+        if deadline + stalled <= Instant::now() {
+            break None;
+        }
+        end = deadline + stalled;
+    };
+
+    let (outcome, answered_late) = match result {
+        // What counts is the time on the network, not the time until we got to run.
+        Some(Ok(timings)) if timings.total <= timeout => (Ok(timings), 0),
+        Some(Ok(_)) => (Err(Failure::Timeout), 1),
+        Some(Err(Fault::Failure(failure))) => (Err(failure), 0),
+        Some(Err(Fault::ClockStep)) => {
+            let _ = events.send(Event::ClockStepped { path }).await;
+            return;
+        }
+        None => (Err(attempt.failure_at_deadline()), 0),
+    };
+    drop(in_flight);
+    let event = Event::Sampled {
+        sample: Sample { path, sent_at, sent_at_unix, outcome },
+        start_delay: sent_at.saturating_duration_since(slot),
+        late: attempt.late() + answered_late,
+        duplicates: attempt.duplicates(),
+    };
+    // The recorder is gone only when the process is about to be.
+    let _ = events.send(event).await;
+
+    let unanswered = result.is_none() && outcome == Err(Failure::Timeout);
+    if P::LINGERS && unanswered && matches!(timeout_at(end + timeout, running).await, Ok(Ok(_))) {
+        let _ = events.send(Event::Late { path }).await;
+    }
+}
+
+struct Entry {
+    cadence: Cadence,
+    launcher: Launcher,
+    in_flight: Arc<AtomicU32>,
+    next: Instant,
+}
+
+/// Starts the probes of all paths, each at its time.
+pub struct Schedule {
+    entries: HashMap<PathId, Entry>,
+    due: BinaryHeap<Reverse<(Instant, PathId)>>,
+    stalls: Arc<Stalls>,
+    /// Where in its interval the next path begins, as a fraction.
+    splay: f64,
+}
+
+impl Default for Schedule {
+    /// A schedule without paths. It begins at a random place, so that sidecars that were started together do
+    /// not probe together.
+    fn default() -> Self {
+        Self { entries: HashMap::new(), due: BinaryHeap::new(), stalls: Arc::default(), splay: rand::random() }
+    }
+}
+
+impl Schedule {
+    /// Steps of the golden ratio spread any number of points evenly over an interval (Weyl 1916), so paths that
+    /// come later need not move those that are there.
+    const STEP: f64 = 0.618_033_988_749_894_9;
+
+    /// Runs until `changes` is closed.
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, events: mpsc::Sender<Event>) {
+        loop {
+            let next = self.due.peek().map(|Reverse((at, _))| *at);
+            tokio::select! {
+                biased;
+                change = changes.recv() => match change {
+                    Some(change) => self.apply(change, Instant::now()),
+                    None => return,
+                },
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    for missed in self.launch_due(Instant::now()) {
+                        let _ = events.send(missed).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change, now: Instant) {
+        match change {
+            Change::Start { path, cadence, launcher } => {
+                self.splay = (self.splay + Self::STEP).fract();
+                let next = now + cadence.interval().mul_f64(self.splay);
+                let entry = Entry { cadence, launcher, in_flight: Arc::default(), next };
+                self.entries.insert(path, entry);
+                self.due.push(Reverse((next, path)));
+            }
+            Change::Stop(path) => {
+                self.entries.remove(&path);
+            }
+        }
+    }
+
+    /// Launches what is due and returns what was missed.
+    fn launch_due(&mut self, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        if let Some(Reverse((first, _))) = self.due.peek() {
+            self.stalls.add(now.saturating_duration_since(*first));
+        }
+        while let Some(Reverse((slot, path))) = self.due.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.due.pop();
+            // A slot of a path that was stopped, or was started anew since.
+            let Some(entry) = self.entries.get_mut(&path).filter(|entry| entry.next == slot) else { continue };
+            let interval = entry.cadence.interval();
+            let behind = now.duration_since(slot).as_nanos() / interval.as_nanos().max(1);
+            let behind = u32::try_from(behind).unwrap_or(u32::MAX);
+            let slot = slot + interval * behind;
+            let mut missed = u64::from(behind);
+            entry.next = slot + interval;
+            self.due.push(Reverse((entry.next, path)));
+            if entry.in_flight.load(Ordering::Relaxed) < entry.cadence.in_flight() {
+                entry.in_flight.fetch_add(1, Ordering::Relaxed);
+                (entry.launcher)(Launch {
+                    path,
+                    slot,
+                    timeout: entry.cadence.timeout(),
+                    in_flight: InFlight(Arc::clone(&entry.in_flight)),
+                    stalls: Arc::clone(&self.stalls),
+                });
+            } else {
+                missed += 1;
+            }
+            if missed > 0 {
+                events.push(Event::SlotsMissed { path, count: missed });
+            }
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Mutex};
+
+    use super::*;
+    use crate::model::{Phase, StampSource, Timings};
+
+    /// Answers each attempt after the next delay, or never.
+    struct Scripted(Mutex<VecDeque<Option<Duration>>>);
+
+    impl Probe for Scripted {
+        const LINGERS: bool = true;
+
+        async fn probe(&self, _: &Attempt) -> Result<Timings, Fault> {
+            let delay = self.0.lock().unwrap().pop_front().flatten();
+            match delay {
+                Some(delay) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(Timings::single(Phase::Rtt, delay, StampSource::Kernel))
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    async fn observe(interval: u32, timeout: u32, script: &[Option<Duration>], duration: Duration) -> Vec<Event> {
+        let (events, mut received) = mpsc::channel(1000);
+        let (changes, receiver) = mpsc::channel(1);
+        let probe = Arc::new(Scripted(Mutex::new(script.iter().copied().collect())));
+        let launcher = launcher(probe, events.clone());
+        let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
+        tokio::spawn(Schedule::default().run(receiver, events));
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
+        tokio::time::sleep(duration).await;
+        let mut seen = Vec::new();
+        while let Ok(event) = received.try_recv() {
+            seen.push(event);
+        }
+        seen
+    }
+
+    fn results(events: &[Event]) -> Vec<Result<u128, Failure>> {
+        let outcome = |event: &Event| match event {
+            Event::Sampled { sample, .. } => Some(sample.outcome.map(|t| t.total.as_millis())),
+            _ => None,
+        };
+        events.iter().filter_map(outcome).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_does_not_slow_the_asking_down() {
+        let events = observe(100, 400, &[Some(MS * 390); 40], MS * 2000).await;
+        let starts: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Sampled { sample, .. } => Some(sample.sent_at),
+                _ => None,
+            })
+            .collect();
+        assert!(starts.len() >= 15, "{}", starts.len());
+        for pair in starts.windows(2) {
+            let gap = pair[1] - pair[0];
+            assert!((MS * 98..=MS * 102).contains(&gap), "{gap:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_times_out_at_the_deadline_and_has_no_latency() {
+        let events = observe(100, 250, &[None; 40], MS * 1000).await;
+        assert!(results(&events).len() >= 6);
+        assert!(results(&events).iter().all(|result| *result == Err(Failure::Timeout)));
+        assert!(!events.iter().any(|event| matches!(event, Event::SlotsMissed { .. })), "{events:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_after_the_deadline_is_a_failure_and_late() {
+        let events = observe(1000, 100, &[Some(MS * 150)], MS * 1900).await;
+        assert_eq!(results(&events)[0], Err(Failure::Timeout));
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::Late { .. })).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_that_pass_while_nothing_runs_are_counted() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        let launched = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&launched);
+        let launcher: Launcher = Box::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        let first = schedule.entries[&PathId(1)].next;
+        let events = schedule.launch_due(first + MS * 250);
+        assert_eq!(events, [Event::SlotsMissed { path: PathId(1), count: 2 }]);
+        assert_eq!(launched.load(Ordering::Relaxed), 1);
+        assert_eq!(schedule.entries[&PathId(1)].next, first + MS * 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_probes_are_in_flight_than_fit_into_the_timeout() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keeper = Arc::clone(&kept);
+        let launcher: Launcher = Box::new(move |launch| keeper.lock().unwrap().push(launch));
+        let cadence = Cadence::new(MS * 100, MS * 250).unwrap();
+        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        let mut missed = 0;
+        for n in 0..6 {
+            missed += schedule.launch_due(now + MS * 100 * (n + 1)).len();
+        }
+        assert_eq!((kept.lock().unwrap().len(), missed), (3, 3));
+        kept.lock().unwrap().clear();
+        assert!(schedule.launch_due(now + MS * 700).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn paths_are_spread_evenly_over_their_interval() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        for n in 0..100 {
+            let cadence = Cadence::new(MS * 1000, MS * 1000).unwrap();
+            schedule.apply(Change::Start { path: PathId(n), cadence, launcher: Box::new(|_| {}) }, now);
+        }
+        let mut starts: Vec<_> = schedule.entries.values().map(|entry| entry.next - now).collect();
+        starts.sort_unstable();
+        let widest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(widest < MS * 30, "{widest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopped_path_is_probed_no_more() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+        let launcher: Launcher = Box::new(|_| panic!("launched"));
+        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        schedule.apply(Change::Stop(PathId(1)), now);
+        assert!(schedule.launch_due(now + MS * 500).is_empty());
+    }
+}

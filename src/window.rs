@@ -1,0 +1,311 @@
+//! The samples of one path over a trailing time, and what they say.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::model::{Outcome, Path};
+
+/// What a window says about its samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Probes that ended in the window; failures of our own (`local`) do not count.
+    pub count: usize,
+    /// The share of them that failed, 0 to 1.
+    pub loss: f64,
+    /// Quantiles and jitter of the successful ones; `None` where there is none: no data is not zero.
+    pub latency: Option<Latency>,
+}
+
+/// The latency of the successful samples of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// Median.
+    pub p50: Duration,
+    /// 95th percentile.
+    pub p95: Duration,
+    /// 99th percentile.
+    pub p99: Duration,
+    /// The mean difference between the latencies of consecutive successful probes: the packet delay variation
+    /// of RFC 3393 on round trips, without the smoothing of RFC 3550 6.4.1. `None` for a single one.
+    pub jitter: Option<Duration>,
+}
+
+/// One sample in 8 bytes, because hundreds of thousands are kept.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    /// Milliseconds since the window was made, modulo 2^32 (49 days; windows are an hour at the most).
+    at: u32,
+    /// Units of 100 ns, or [`LOST`].
+    latency: u32,
+}
+
+const LOST: u32 = u32::MAX;
+const UNIT: u128 = 100;
+
+/// The samples of one path over a trailing time.
+#[derive(Debug)]
+pub struct Window {
+    span: Duration,
+    capacity: usize,
+    made: Instant,
+    samples: VecDeque<Packed>,
+}
+
+impl Window {
+    /// A window over the trailing `span` for one sample each `interval`. Its memory is bounded by what fits.
+    pub fn new(span: Duration, interval: Duration, now: Instant) -> Self {
+        let capacity = span.as_nanos().div_ceil(interval.as_nanos().max(1)) + 1;
+        let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+        Self { span, capacity, made: now, samples: VecDeque::new() }
+    }
+
+    /// Takes a sample that was sent at `at`. Our own failures say nothing about the path and are left out.
+    pub fn push(&mut self, at: Instant, outcome: &Outcome) {
+        let latency = match outcome {
+            Ok(timings) => u32::try_from(timings.total.as_nanos() / UNIT).unwrap_or(LOST).min(LOST - 1),
+            Err(failure) if failure.is_local() => return,
+            Err(_) => LOST,
+        };
+        if self.samples.len() == self.capacity {
+            self.samples.pop_front();
+        } else if self.samples.len() == self.samples.capacity() {
+            // Doubling would leave up to half of the memory unused.
+            let more = (self.capacity - self.samples.len()).min(self.samples.len().max(16) / 2);
+            self.samples.reserve_exact(more.max(1));
+        }
+        self.samples.push_back(Packed { at: self.millis(at), latency });
+    }
+
+    fn millis(&self, at: Instant) -> u32 {
+        at.saturating_duration_since(self.made).as_millis() as u32
+    }
+
+    /// What the samples of the trailing span say at `now`; `None` where there are none. The window itself
+    /// forgets what is older.
+    pub fn summary(&mut self, now: Instant) -> Option<Summary> {
+        Self::merged(std::iter::once(self), now)
+    }
+
+    /// What the samples of several windows say together, such as those of all targets of a peer.
+    pub fn merged<'a>(windows: impl IntoIterator<Item = &'a mut Self>, now: Instant) -> Option<Summary> {
+        let mut count = 0;
+        let mut latencies: Vec<u32> = Vec::new();
+        let mut differences: (u64, u64) = (0, 0);
+        for window in windows {
+            window.expire(now);
+            count += window.samples.len();
+            let mut last = None;
+            for sample in window.samples.iter().filter(|sample| sample.latency != LOST) {
+                if let Some(last) = last.replace(sample.latency) {
+                    differences.0 += u64::from(sample.latency.abs_diff(last));
+                    differences.1 += 1;
+                }
+                latencies.push(sample.latency);
+            }
+        }
+        if count == 0 {
+            return None;
+        }
+        let loss = (count - latencies.len()) as f64 / count as f64;
+        let duration = |units: u64| Duration::from_nanos(units * UNIT as u64);
+        let jitter = differences.0.checked_div(differences.1).map(duration);
+        let latency = (!latencies.is_empty()).then(|| {
+            let p50 = quantile(&mut latencies, 0.50);
+            let p95 = quantile(&mut latencies, 0.95);
+            let p99 = quantile(&mut latencies, 0.99);
+            Latency { p50: duration(p50.into()), p95: duration(p95.into()), p99: duration(p99.into()), jitter }
+        });
+        Some(Summary { count, loss, latency })
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let now = self.millis(now);
+        let span = self.span.as_millis() as i32;
+        // Signed, so that a sample sent after `now` is young and not 49 days old.
+        let age = |sample: &Packed| now.wrapping_sub(sample.at).cast_signed();
+        while self.samples.front().is_some_and(|sample| age(sample) > span) {
+            self.samples.pop_front();
+        }
+    }
+}
+
+/// The nearest-rank quantile: a value that was really measured.
+fn quantile(values: &mut [u32], q: f64) -> u32 {
+    let rank = (values.len() as f64 * q).ceil() as usize;
+    let (_, value, _) = values.select_nth_unstable(rank.clamp(1, values.len()) - 1);
+    *value
+}
+
+/// A probe as it is remembered for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// When it began, in nanoseconds since 1970.
+    pub sent_at: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The last probes of a path. Failures are remembered apart, so that they outlast the successes after them.
+#[derive(Debug)]
+pub struct History {
+    capacity: usize,
+    successes: VecDeque<Record>,
+    failures: VecDeque<Record>,
+}
+
+impl History {
+    /// A history of at most `capacity` successes and as many failures.
+    pub const fn new(capacity: usize) -> Self {
+        Self { capacity, successes: VecDeque::new(), failures: VecDeque::new() }
+    }
+
+    /// Remembers a probe, and forgets the oldest of its sort where there is no room.
+    pub fn push(&mut self, record: Record) {
+        let sort = if record.outcome.is_ok() { &mut self.successes } else { &mut self.failures };
+        if sort.len() >= self.capacity {
+            sort.pop_front();
+        }
+        if sort.len() == sort.capacity() {
+            sort.reserve_exact((self.capacity - sort.len()).min(8));
+        }
+        sort.push_back(record);
+    }
+
+    /// Everything that is remembered, oldest first.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<_> = self.successes.iter().chain(&self.failures).copied().collect();
+        records.sort_unstable_by_key(|record| record.sent_at);
+        records
+    }
+}
+
+/// The last probes of a path, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathHistory {
+    /// The path.
+    pub path: Path,
+    /// Its last probes, oldest first.
+    pub samples: Vec<Record>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Failure, Phase, StampSource, Timings};
+
+    const SPAN: Duration = Duration::from_secs(60);
+
+    fn ok(micros: u64) -> Outcome {
+        Ok(Timings::single(Phase::Rtt, Duration::from_micros(micros), StampSource::Kernel))
+    }
+
+    fn window(outcomes: &[Outcome]) -> (Window, Instant) {
+        let start = Instant::now();
+        let mut window = Window::new(SPAN, Duration::from_millis(100), start);
+        for (n, outcome) in outcomes.iter().enumerate() {
+            window.push(start + Duration::from_millis(100) * n as u32, outcome);
+        }
+        (window, start)
+    }
+
+    #[test]
+    fn no_data_is_none_and_not_zero() {
+        let (mut window, start) = window(&[]);
+        assert_eq!(window.summary(start), None);
+    }
+
+    #[test]
+    fn a_path_that_never_answered_has_loss_and_no_latency() {
+        let (mut window, start) = window(&[Err(Failure::Timeout), Err(Failure::Refused)]);
+        assert_eq!(window.summary(start), Some(Summary { count: 2, loss: 1.0, latency: None }));
+    }
+
+    #[test]
+    fn our_own_failures_do_not_count() {
+        let (mut window, start) = window(&[ok(10), Err(Failure::Local)]);
+        let summary = window.summary(start).unwrap();
+        assert_eq!((summary.count, summary.loss), (1, 0.0));
+    }
+
+    #[test]
+    fn samples_leave_when_they_are_older_than_the_span() {
+        let (mut window, start) = window(&[ok(10), Err(Failure::Timeout)]);
+        assert_eq!(window.summary(start + SPAN).unwrap().count, 2);
+        assert_eq!(window.summary(start + SPAN + Duration::from_millis(50)).unwrap().count, 1);
+        assert_eq!(window.summary(start + SPAN * 2), None);
+    }
+
+    #[test]
+    fn quantiles_and_jitter_are_those_of_the_successes() {
+        let (mut window, start) = window(&[ok(10), Err(Failure::Timeout), ok(30), ok(20)]);
+        let latency = window.summary(start).unwrap().latency.unwrap();
+        let micros = Duration::from_micros;
+        assert_eq!((latency.p50, latency.p95, latency.p99), (micros(20), micros(30), micros(30)));
+        assert_eq!(latency.jitter, Some(micros(15)));
+    }
+
+    #[test]
+    fn failures_outlast_the_successes_after_them() {
+        let mut history = History::new(2);
+        history.push(Record { sent_at: 1, outcome: Err(Failure::Timeout) });
+        for sent_at in 2..10 {
+            history.push(Record { sent_at, outcome: ok(1) });
+        }
+        let times: Vec<_> = history.records().iter().map(|record| record.sent_at).collect();
+        assert_eq!(times, [1, 8, 9]);
+    }
+
+    fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
+        let outcome = prop_oneof![
+            3 => (1_u64..1_000_000).prop_map(ok),
+            1 => Just(Err(Failure::Timeout)),
+            1 => Just(Err(Failure::Local)),
+        ];
+        prop::collection::vec(outcome, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_ordered_measured_values(outcomes in outcomes()) {
+            let (mut window, start) = window(&outcomes);
+            let measured: Vec<_> = outcomes.iter().flatten().map(|timings| timings.total).collect();
+            if let Some(latency) = window.summary(start).and_then(|summary| summary.latency) {
+                prop_assert!(latency.p50 <= latency.p95 && latency.p95 <= latency.p99);
+                for value in [latency.p50, latency.p95, latency.p99] {
+                    prop_assert!(measured.contains(&value));
+                }
+            } else {
+                prop_assert!(measured.is_empty());
+            }
+        }
+
+        #[test]
+        fn merging_is_the_same_as_having_one_window_but_for_jitter(a in outcomes(), b in outcomes()) {
+            let all: Vec<_> = a.iter().chain(&b).copied().collect();
+            let (mut whole, now) = window(&all);
+            let (mut first, _) = window(&a);
+            let (mut second, _) = window(&b);
+            let strip = |summary: Option<Summary>| summary.map(|summary| Summary {
+                latency: summary.latency.map(|latency| Latency { jitter: None, ..latency }),
+                ..summary
+            });
+            prop_assert_eq!(
+                strip(whole.summary(now)),
+                strip(Window::merged([&mut first, &mut second], now))
+            );
+        }
+
+        #[test]
+        fn memory_is_bounded_by_the_span(pushes in 0_usize..3000) {
+            let start = Instant::now();
+            let mut window = Window::new(Duration::from_secs(10), Duration::from_millis(100), start);
+            for _ in 0..pushes {
+                window.push(start, &ok(1));
+            }
+            prop_assert!(window.samples.len() <= 101 && window.samples.capacity() <= 110);
+        }
+    }
+}
