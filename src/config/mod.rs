@@ -1,5 +1,128 @@
 //! YAML file and environment into one valid [`Config`]; every mistake is told at once.
+//!
+//! ```text
+//! file ──tree──▶ nodes with line and column ──item──▶ settings, peers ─┐
+//! environment ──env (envy)──▶ settings, peer_list ────────────────────┴─ environment beats file ─▶ Config
+//! ```
+//!
+//! Reading functions return a value or `reason; what to type instead`; whoever holds the place adds it. A
+//! mistake is noted and reading goes on, so that one run of `check` tells all of them:
+//!
+//! ```text
+//! regionwatch.yaml:12:15: peers[0].targets[1].probes[0].interval: "10" has no unit; write a duration such as 250ms, 1s or 5m
+//! ```
+//!
+//! Paths of files are relative to the configuration file's directory. Header values, passwords and tokens may
+//! hold `${NAME}` of a variable; no secret is displayed, debugged or printed.
 
+mod dns;
+mod endpoints;
+mod env;
+mod http;
+mod item;
+mod mistakes;
+mod peer_list;
+mod peers;
+mod print;
+mod probes;
+mod secrets;
+mod settings;
+mod tls;
+mod tree;
 mod types;
+mod units;
 
-pub use types::*;
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
+
+use self::{
+    env::Variables,
+    item::{Fields, Item},
+    mistakes::{Notes, Place},
+    probes::Reading,
+    secrets::Secrets,
+};
+pub use self::{
+    mistakes::Mistakes,
+    settings::{DEFAULT_FAST, DEFAULT_SLOW},
+    types::*,
+};
+
+const REGION_HINT: &str = "write the region that this sidecar runs in, such as eu-west-1";
+const PEERS_HINT: &str =
+    "write at least one, such as {region: us-east-1, targets: [{host: us.example.com, probes: [{kind: icmp}]}]}";
+
+/// A configuration, and what is worth a warning about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// One sentence each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Makes a configuration of a file (its path and its text) and of environment variables, which beat it.
+    ///
+    /// The process's environment, the clock and the network are not looked at. Files that the configuration
+    /// names for passwords, tokens, certificates and keys are.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Loaded, Mistakes> {
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
+        let notes = Notes::default();
+        let path = file.map_or(Path::new(""), |(path, _)| path);
+        let secrets = Secrets::new(&environment, path.parent().unwrap_or(Path::new("")));
+        let variables = Variables::pick(&environment, &notes);
+        let node = file.map(|(_, text)| tree::read(text, &notes));
+        let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &notes).fields(&settings::KEYS));
+        require(&variables, file.is_some(), root.as_ref(), &notes);
+
+        let below = root.as_ref().map(settings::read).unwrap_or_default();
+        let settings = variables.settings(&notes).or(below);
+        let defaults = settings.cadences(&notes);
+        let reading = Reading { notes: &notes, secrets: &secrets, defaults, own: settings.region.clone() };
+        let in_file = root.as_ref().and_then(|root| root.get("peers")).map(|item| peers::read(&item, &reading));
+        let listed =
+            variables.peer_list(&notes).map(|list| peer_list::read(list, variables.dns_server_list(&notes), &reading));
+
+        let mut warnings = env::warnings(&environment, &secrets);
+        if let (Some(_), Some(in_file)) = (&listed, &in_file) {
+            warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
+        }
+        let config = settings.into_config(listed.or(in_file).unwrap_or_default());
+        match (notes.into_mistakes(&path.display().to_string()), config) {
+            (Some(mistakes), _) => Err(mistakes),
+            (None, Some(config)) => Ok(Loaded { config, warnings }),
+            (None, None) => unreachable!("a region that is missing was noted"),
+        }
+    }
+}
+
+/// Notes a region or peers that nobody gave. Of a file that is no YAML nothing is known, so nothing is said.
+fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, notes: &Notes) {
+    let lists_peers = variables.peer_list(notes).is_some();
+    if let Some(root) = root {
+        if !variables.names_region() && root.get("region").is_none() {
+            root.missing("region", REGION_HINT);
+        }
+        match root.get("peers") {
+            None if !lists_peers => root.missing("peers", PEERS_HINT),
+            Some(item) if item.list_is_empty() => item.wrong(format!("has no peer; {PEERS_HINT}")),
+            _ => {}
+        }
+    } else if !has_file && !lists_peers {
+        let text = "names no peers; either write a file and give it with --config regionwatch.yaml, or set \
+                    REGIONWATCH_REGION=eu-west-1 and REGIONWATCH_PEERS=us-east-1=https://us.example.com/healthz";
+        notes.add(Place::Whole, "", text);
+    } else if !has_file && !variables.names_region() {
+        notes.add(Place::Variable("REGIONWATCH_REGION"), "", format!("is not set; {REGION_HINT}"));
+    }
+    if !lists_peers && variables.dns_server_list(notes).is_some() {
+        let text = "has no effect without REGIONWATCH_PEERS; set that too, or write dns probes into the file";
+        notes.add(Place::Variable("REGIONWATCH_DNS_SERVERS"), "", text);
+    }
+}

@@ -1,0 +1,304 @@
+//! Names and places on the network: regions, zones, hosts, URLs, socket addresses.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+};
+
+use super::{
+    types::{Anchor, HttpUrl, Location},
+    units::{Parsed, decimal},
+};
+use crate::model::{Host, MAX_NAME, Region, TargetName};
+
+/// A region's name.
+pub(super) fn region(text: &str) -> Parsed<Region> {
+    Region::new(text).map_err(|error| format!("{error}; write a region name such as eu-west-1"))
+}
+
+/// A target's name.
+pub(super) fn target_name(text: &str) -> Parsed<TargetName> {
+    TargetName::new(text).map_err(|error| format!("{error}; write a target name such as edge-a"))
+}
+
+/// A residency zone's name; the same rules as for a region's.
+pub(super) fn zone(text: &str) -> Parsed<Arc<str>> {
+    Region::new(text)
+        .map(|name| Arc::from(name.as_str()))
+        .map_err(|error| format!("{error}; write a zone name such as eu"))
+}
+
+/// The name of a target that was given none: its host's, with the colons of IPv6 as `-`.
+pub(super) fn derived_name(host: &Host) -> Parsed<TargetName> {
+    TargetName::new(&host.to_string().replace(':', "-")).map_err(|_| {
+        format!("is too long for the target's name; give the target a name of at most {MAX_NAME} characters")
+    })
+}
+
+const HOST_HINT: &str = "write a name such as edge.example.com or an address such as 192.0.2.1 or 2001:db8::1";
+
+/// A host as it stands alone: a name, an IPv4 or a bare IPv6 address.
+pub(super) fn host(text: &str) -> Parsed<Host> {
+    if let Ok(addr) = text.parse() {
+        return Ok(Host::Addr(addr));
+    }
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return match inner.parse::<Ipv6Addr>() {
+            Ok(addr) => Err(format!("has brackets; write {addr}")),
+            Err(_) => Err(format!("is not a host; {HOST_HINT}")),
+        };
+    }
+    if text.contains("://") || text.contains('/') {
+        return Err(format!("is not a host but a URL or path; {HOST_HINT}"));
+    }
+    if text.contains('%') {
+        return Err(format!("has an IPv6 zone, which is not supported; {HOST_HINT}"));
+    }
+    if let Some((name, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':')) {
+        if port.parse::<u16>().is_ok() && host_name(name).is_ok() {
+            return Err(format!("has a port; write {name} and give the port to the probes that need one"));
+        }
+    } else if text.contains(':') {
+        return Err(format!("is not an IPv6 address; {HOST_HINT}"));
+    }
+    host_name(text).map(Host::Name)
+}
+
+/// A host as it stands before a port: IPv6 in brackets.
+fn bracketed_host(text: &str) -> Parsed<Host> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .and_then(|inner| inner.parse::<Ipv6Addr>().ok())
+            .map(|addr| Host::Addr(IpAddr::V6(addr)))
+            .ok_or_else(|| "has a bad IPv6 address in brackets; write it such as [2001:db8::1]".to_owned()),
+        None => match host(text) {
+            Ok(Host::Addr(IpAddr::V6(addr))) => Err(format!("has an IPv6 address without brackets; write [{addr}]")),
+            other => other,
+        },
+    }
+}
+
+/// A DNS host name, in lower case, without its final dot (RFC 1123; `_` is seen in private zones).
+fn host_name(text: &str) -> Parsed<Arc<str>> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if !name.is_ascii() {
+        return Err("has letters outside ASCII; write the name in its xn-- form".to_owned());
+    }
+    let valid = name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    if !valid {
+        return Err(format!("is not a host; {HOST_HINT}"));
+    }
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(format!("looks like an IPv4 address but is none; {HOST_HINT}"));
+    }
+    Ok(Arc::from(name))
+}
+
+/// A name for TLS to send and verify.
+pub(super) fn server_name(text: &str) -> Parsed<Arc<str>> {
+    host(text).map(|host| Arc::from(host.to_string()))
+}
+
+/// A port, 1 to 65535.
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let port = if digits { text.parse::<u16>().ok() } else { None };
+    port.filter(|port| *port != 0).ok_or_else(|| "is not a port; write 1 to 65535".to_owned())
+}
+
+/// `HOST` or `HOST:PORT`, IPv6 in brackets.
+pub(super) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
+    let end = text.rfind(']').map_or(0, |at| at + 1);
+    match text[end..].find(':') {
+        _ if text.parse::<Ipv6Addr>().is_ok() => bracketed_host(text).map(|host| (host, None)),
+        Some(colon) => {
+            let (name, number) = (&text[..end + colon], &text[end + colon + 1..]);
+            let number = port(number).map_err(|_| "has a bad port; write 1 to 65535 after the colon".to_owned())?;
+            Ok((bracketed_host(name)?, Some(number)))
+        }
+        None => bracketed_host(text).map(|host| (host, None)),
+    }
+}
+
+/// An `http` or `https` URL.
+pub(super) fn url(text: &str) -> Parsed<HttpUrl> {
+    const HINT: &str = "write a URL such as https://edge.example.com/healthz";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(match host_port(text.split('/').next().unwrap_or_default()) {
+            Ok(_) => format!("has no scheme; write https://{text} or http://{text}"),
+            Err(_) => format!("is not a URL; {HINT}"),
+        });
+    };
+    let https = match scheme.to_ascii_lowercase().as_str() {
+        "https" => true,
+        "http" => false,
+        _ => return Err("has another scheme than http or https; write http:// or https://".to_owned()),
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err("has a user or password in it; leave them out and write basic_auth or bearer_token".to_owned());
+    }
+    if path.contains('#') {
+        return Err("has a fragment, which is never sent; leave out the # and what follows".to_owned());
+    }
+    if authority.is_empty() {
+        return Err(format!("has no host; {HINT}"));
+    }
+    let (host, port) = host_port(authority)?;
+    let path = match path.as_bytes() {
+        [] => "/".to_owned(),
+        [b'?', ..] => format!("/{path}"),
+        _ => path.to_owned(),
+    };
+    http::uri::PathAndQuery::from_str(&path)
+        .ok()
+        .filter(|parsed| parsed.as_str() == path && path.is_ascii())
+        .ok_or_else(|| "has a character in its path that must be escaped; write it as %20 and the like".to_owned())?;
+    Ok(HttpUrl { https, host, port: port.unwrap_or(if https { 443 } else { 80 }), path: Arc::from(path) })
+}
+
+/// The base URL of an Alertmanager.
+pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
+    let url = url(text)?;
+    if url.path.contains('?') {
+        return Err("has a query; write the base URL such as http://alertmanager:9093".to_owned());
+    }
+    if url.path.ends_with("/api/v2/alerts") || url.path.ends_with("/api/v2") {
+        return Err("is the API's URL; write the base URL such as http://alertmanager:9093".to_owned());
+    }
+    Ok(url)
+}
+
+/// `tcp://HOST:PORT`.
+pub(super) fn anchor(text: &str) -> Parsed<Anchor> {
+    const HINT: &str = "write an anchor such as tcp://192.0.2.1:443";
+    let rest = text.strip_prefix("tcp://").ok_or_else(|| format!("is not an anchor; {HINT}"))?;
+    match host_port(rest.strip_suffix('/').unwrap_or(rest))? {
+        (host, Some(port)) => Ok(Anchor { host, port }),
+        (_, None) => Err(format!("has no port; {HINT}")),
+    }
+}
+
+/// Address and port to listen on; port 0 lets the system choose.
+pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|_| match text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
+        Some(port) if port.parse::<u16>().is_ok() => {
+            format!("has no address; write 0.0.0.0:{port} for IPv4 or [::]:{port} for both families")
+        }
+        _ if text.parse::<IpAddr>().is_ok() => "has no port; write address and port, such as 0.0.0.0:9877".to_owned(),
+        _ => "is not an address and port; write it such as 0.0.0.0:9877 or [::]:9877".to_owned(),
+    })
+}
+
+/// `LATITUDE,LONGITUDE`.
+pub(super) fn location(text: &str) -> Parsed<Location> {
+    const HINT: &str = "write latitude and longitude such as 53.35,-6.26";
+    let (latitude, longitude) = text.split_once(',').ok_or_else(|| format!("has no comma; {HINT}"))?;
+    let degrees = |text: &str, most: f64| decimal(text.trim()).ok().filter(|degrees| degrees.abs() <= most);
+    let latitude = degrees(latitude, 90.0).ok_or_else(|| format!("has no latitude from -90 to 90; {HINT}"))?;
+    let longitude = degrees(longitude, 180.0).ok_or_else(|| format!("has no longitude from -180 to 180; {HINT}"))?;
+    Ok(Location { latitude, longitude })
+}
+
+/// A host as it stands before a port.
+struct Bracketed<'a>(&'a Host);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Host::Addr(IpAddr::V6(addr)) => write!(f, "[{addr}]"),
+            host => host.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", Bracketed(&self.host))?;
+        if self.port != usual {
+            write!(f, ":{}", self.port)?;
+        }
+        f.write_str(&self.path)
+    }
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp://{}:{}", Bracketed(&self.host), self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_a_bare_address() {
+        assert_eq!(host("Edge.Example.COM.").map(|h| h.to_string()), Ok("edge.example.com".to_owned()));
+        assert!(matches!(host("::1"), Ok(Host::Addr(_))));
+        for text in [
+            "",
+            ".",
+            "[::1]",
+            "a..b",
+            "-a",
+            "a_b/",
+            "http://a",
+            "a:80",
+            "1.2.3",
+            "1.2.3.4.5",
+            "fe80::1%eth0",
+            "ü.de",
+            "a b",
+            "::g",
+        ] {
+            assert!(host(text).is_err(), "{text}");
+        }
+        assert!(host(&"a".repeat(64)).is_err() && host(&"a.".repeat(200)).is_err());
+    }
+
+    #[test]
+    fn a_url_is_read_as_it_is_written() {
+        for text in ["https://a.example/", "http://[::1]:9093/x?y=1", "https://192.0.2.1:8443/", "http://a/?q"] {
+            assert_eq!(url(text).map(|url| url.to_string()).as_deref(), Ok(text));
+        }
+        assert_eq!(url("HTTPS://A.example:443?q").map(|u| u.to_string()).as_deref(), Ok("https://a.example/?q"));
+        for text in [
+            "",
+            "a.example",
+            "ftp://a",
+            "https://",
+            "https://u:p@a/",
+            "https://::1/",
+            "https://a:0/",
+            "https://a:x/",
+            "https://a:/",
+            "https://a/#b",
+            "https://a/b c",
+            "https://a/\u{fc}",
+            "https://[::1/",
+            "https://[a]/",
+            "http:///x",
+        ] {
+            assert!(url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_anchor_has_a_port() {
+        assert_eq!(anchor("tcp://[2001:db8::1]:443").map(|a| a.to_string()).as_deref(), Ok("tcp://[2001:db8::1]:443"));
+        for text in ["192.0.2.1:443", "tcp://192.0.2.1", "tcp://:443", "udp://192.0.2.1:53", "tcp://::1:443"] {
+            assert!(anchor(text).is_err(), "{text}");
+        }
+    }
+}

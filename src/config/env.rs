@@ -1,0 +1,300 @@
+//! The environment's layer: `REGIONWATCH_*`, read through envy.
+//!
+//! envy panics on variables that are not UTF-8 when it reads the environment itself, stops at the first
+//! mistake, strips the prefix again and again, and matches names in any case. So it is handed only the
+//! variables that are known by their exact name, and all of its fields are texts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+};
+
+use serde::Deserialize;
+
+use super::{
+    endpoints,
+    item::choice,
+    mistakes::{Notes, Place, meant, quoted},
+    probes::{Given, pace},
+    secrets::Secrets,
+    settings::{FORMATS, HOLD, LEVELS, Pace, Settings, WINDOW, buckets},
+    units::{self, Parsed},
+};
+
+/// What the names of all variables begin with.
+const PREFIX: &str = "REGIONWATCH_";
+
+macro_rules! variables {
+    ($($field:ident: $name:literal,)*) => {
+        /// The variables as texts; empty ones count as not set.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct Variables {
+            $($field: Option<String>,)*
+        }
+
+        /// Their names.
+        const NAMES: &[&str] = &[$($name),*];
+
+        impl Variables {
+            $(fn $field<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
+                let text = self.$field.as_deref()?.trim();
+                (!text.is_empty()).then_some(Variable { name: $name, text, notes })
+            })*
+        }
+    };
+}
+
+variables! {
+    region: "REGIONWATCH_REGION",
+    listen: "REGIONWATCH_LISTEN",
+    zone: "REGIONWATCH_ZONE",
+    location: "REGIONWATCH_LOCATION",
+    alertmanagers: "REGIONWATCH_ALERTMANAGERS",
+    anchors: "REGIONWATCH_ANCHORS",
+    window: "REGIONWATCH_WINDOW",
+    buckets: "REGIONWATCH_BUCKETS",
+    enable_lifecycle: "REGIONWATCH_ENABLE_LIFECYCLE",
+    log_level: "REGIONWATCH_LOG_LEVEL",
+    log_format: "REGIONWATCH_LOG_FORMAT",
+    allowed_zones: "REGIONWATCH_ALLOWED_ZONES",
+    min_distance: "REGIONWATCH_MIN_DISTANCE",
+    rpo: "REGIONWATCH_RPO",
+    execute_after: "REGIONWATCH_EXECUTE_AFTER",
+    icmp_interval: "REGIONWATCH_ICMP_INTERVAL",
+    icmp_timeout: "REGIONWATCH_ICMP_TIMEOUT",
+    dns_interval: "REGIONWATCH_DNS_INTERVAL",
+    dns_timeout: "REGIONWATCH_DNS_TIMEOUT",
+    tcp_interval: "REGIONWATCH_TCP_INTERVAL",
+    tcp_timeout: "REGIONWATCH_TCP_TIMEOUT",
+    http_interval: "REGIONWATCH_HTTP_INTERVAL",
+    http_timeout: "REGIONWATCH_HTTP_TIMEOUT",
+    peers: "REGIONWATCH_PEERS",
+    dns_servers: "REGIONWATCH_DNS_SERVERS",
+}
+
+/// Variables that others read.
+const FOREIGN: &[&str] = &["REGIONWATCH_CONFIG"];
+
+/// A variable that is set.
+#[derive(Clone, Copy)]
+pub(super) struct Variable<'a> {
+    name: &'static str,
+    text: &'a str,
+    notes: &'a Notes,
+}
+
+impl<'a> Variable<'a> {
+    /// What the function reads from the text.
+    fn read<T>(self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        parse(self.text).map_err(|reason| self.wrong("", self.text, &reason)).ok()
+    }
+
+    fn wrong(self, key: &str, value: &str, reason: &str) {
+        self.notes.add(Place::Variable(self.name), key, format!("{} {reason}", quoted(value)));
+    }
+
+    /// The parts between the commas; a comma at the end does no harm.
+    pub(super) fn entries(self) -> impl Iterator<Item = VariableEntry<'a>> {
+        let texts = self.text.split(',').map(str::trim).enumerate();
+        texts.filter(|(_, text)| !text.is_empty()).map(move |(n, text)| VariableEntry { variable: self, n, text })
+    }
+
+    /// What the function reads from each entry; none may be there twice.
+    fn list<T: PartialEq>(self, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
+        let mut list = Vec::new();
+        for entry in self.entries() {
+            let Ok(value) = parse(entry.text).map_err(|reason| entry.wrong(&reason)) else { continue };
+            if list.contains(&value) {
+                entry.wrong("is there twice; delete one");
+            }
+            list.push(value);
+        }
+        Some(list)
+    }
+
+    fn given(self) -> Option<Given> {
+        Some(Given { value: self.read(pace)?, place: Place::Variable(self.name), key: String::new() })
+    }
+}
+
+/// One entry of a variable that is a list.
+#[derive(Clone, Copy)]
+pub(super) struct VariableEntry<'a> {
+    variable: Variable<'a>,
+    n: usize,
+    pub(super) text: &'a str,
+}
+
+impl VariableEntry<'_> {
+    /// Notes what is wrong with the entry.
+    pub(super) fn wrong(self, reason: &str) {
+        self.variable.wrong(&format!("[{}]", self.n), self.text, reason);
+    }
+}
+
+impl Variables {
+    /// Picks the known variables; one of them that is not UTF-8 is a mistake.
+    pub(super) fn pick(environment: &BTreeMap<OsString, OsString>, notes: &Notes) -> Self {
+        let known = NAMES.iter().filter_map(|name| {
+            let value = environment.get(&OsString::from(*name))?;
+            if value.to_str().is_none() {
+                notes.add(Place::Variable(name), "", "is not UTF-8; set it to text");
+            }
+            Some(((*name).to_owned(), value.to_str()?.to_owned()))
+        });
+        // All fields are optional texts, so that envy finds nothing to complain about.
+        envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|error| {
+            notes.add(Place::Whole, "", format!("the environment cannot be read ({error}); report this as a bug"));
+            Self::default()
+        })
+    }
+
+    /// `REGIONWATCH_PEERS`, where it is set.
+    pub(super) fn peer_list<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
+        self.peers(notes)
+    }
+
+    /// `REGIONWATCH_DNS_SERVERS`, where it is set.
+    pub(super) fn dns_server_list<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
+        self.dns_servers(notes)
+    }
+
+    /// Whether `REGIONWATCH_REGION` is set, be it well or badly.
+    pub(super) fn names_region(&self) -> bool {
+        self.region.as_deref().is_some_and(|text| !text.trim().is_empty())
+    }
+
+    /// Reads the environment's settings.
+    pub(super) fn settings(&self, notes: &Notes) -> Settings {
+        let pace = |interval: Option<Variable<'_>>, timeout: Option<Variable<'_>>| Pace {
+            interval: interval.and_then(Variable::given),
+            timeout: timeout.and_then(Variable::given),
+        };
+        let hold = |variable: Variable<'_>| variable.read(units::duration_in(HOLD));
+        Settings {
+            region: self.region(notes).and_then(|v| v.read(endpoints::region)),
+            listen: self.listen(notes).and_then(|v| v.read(endpoints::listen)),
+            zone: self.zone(notes).and_then(|v| v.read(endpoints::zone)),
+            location: self.location(notes).and_then(|v| v.read(endpoints::location)),
+            alertmanagers: self.alertmanagers(notes).and_then(|v| v.list(endpoints::alertmanager)),
+            anchors: self.anchors(notes).and_then(|v| v.list(endpoints::anchor)),
+            allowed_zones: self.allowed_zones(notes).and_then(|v| v.list(endpoints::zone)),
+            min_distance: self.min_distance(notes).and_then(|v| v.read(units::distance)),
+            rpo: self.rpo(notes).and_then(hold),
+            execute_after: self.execute_after(notes).and_then(hold),
+            window: self.window(notes).and_then(|v| v.read(units::duration_in(WINDOW))),
+            buckets: self.buckets(notes).and_then(|v| {
+                let numbers: Vec<_> = v.entries().map(|entry| (entry, units::decimal(entry.text))).collect();
+                for (entry, number) in &numbers {
+                    let _ = number.as_ref().map_err(|reason| entry.wrong(reason));
+                }
+                let numbers = numbers.into_iter().map(|(_, number)| number).collect::<Result<Vec<_>, _>>().ok()?;
+                v.read(|_| buckets(&numbers))?;
+                Some(numbers)
+            }),
+            enable_lifecycle: self.enable_lifecycle(notes).and_then(|v| v.read(units::flag)),
+            log_level: self.log_level(notes).and_then(|v| v.read(|text| choice(text, &LEVELS))),
+            log_format: self.log_format(notes).and_then(|v| v.read(|text| choice(text, &FORMATS))),
+            paces: [
+                pace(self.icmp_interval(notes), self.icmp_timeout(notes)),
+                pace(self.dns_interval(notes), self.dns_timeout(notes)),
+                pace(self.tcp_interval(notes), self.tcp_timeout(notes)),
+                pace(self.http_interval(notes), self.http_timeout(notes)),
+            ],
+        }
+    }
+}
+
+/// A sentence for each variable with our prefix that is not ours. It is no mistake: Kubernetes and others
+/// put variables there that nobody asked for.
+pub(super) fn warnings(environment: &BTreeMap<OsString, OsString>, secrets: &Secrets<'_>) -> Vec<String> {
+    let known: BTreeSet<_> = NAMES.iter().chain(FOREIGN).copied().collect();
+    let options: Vec<_> = known.iter().copied().collect();
+    let names = environment.keys().map(|name| name.to_string_lossy());
+    names
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name.as_ref()))
+        .filter(|name| !is_service_link(name) && !secrets.used(name))
+        .map(|name| {
+            let shown = name.escape_debug();
+            match meant(&name, &options) {
+                Some(option) => format!("{shown}: is not a known variable and has no effect; did you mean {option}?"),
+                None => format!("{shown}: is not a known variable and has no effect; unset it"),
+            }
+        })
+        .collect()
+}
+
+/// Whether Kubernetes sets such a variable for a Service whose name begins with `regionwatch`:
+/// `X_SERVICE_HOST`, `X_SERVICE_PORT[_NAME]`, `X_PORT[_9877_TCP[_PROTO|_PORT|_ADDR]]`.
+fn is_service_link(name: &str) -> bool {
+    let Some(at) = name.find("_PORT") else { return name.ends_with("_SERVICE_HOST") };
+    let rest = &name[at + "_PORT".len()..];
+    let digits = rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    rest.is_empty() || digits || name[..at].ends_with("_SERVICE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_links_are_known() {
+        for name in [
+            "REGIONWATCH_PORT",
+            "REGIONWATCH_SERVICE_HOST",
+            "REGIONWATCH_SERVICE_PORT",
+            "REGIONWATCH_SERVICE_PORT_HTTP",
+            "REGIONWATCH_PORT_9877_TCP",
+            "REGIONWATCH_PORT_9877_TCP_ADDR",
+            "REGIONWATCH_US_SERVICE_HOST",
+        ] {
+            assert!(is_service_link(name), "{name}");
+        }
+        for name in NAMES.iter().chain(&["REGIONWATCH_PORTS", "REGIONWATCH_SUPPORT"]) {
+            assert!(!is_service_link(name), "{name}");
+        }
+    }
+
+    /// envy finds each field by the name that the variable has without the prefix.
+    #[test]
+    fn each_variable_reaches_its_field() {
+        let notes = Notes::default();
+        for name in NAMES {
+            let environment = BTreeMap::from([((*name).into(), "x".into())]);
+            let variables = Variables::pick(&environment, &notes);
+            let count = [
+                &variables.region,
+                &variables.listen,
+                &variables.zone,
+                &variables.location,
+                &variables.alertmanagers,
+                &variables.anchors,
+                &variables.window,
+                &variables.buckets,
+                &variables.enable_lifecycle,
+                &variables.log_level,
+                &variables.log_format,
+                &variables.allowed_zones,
+                &variables.min_distance,
+                &variables.rpo,
+                &variables.execute_after,
+                &variables.icmp_interval,
+                &variables.icmp_timeout,
+                &variables.dns_interval,
+                &variables.dns_timeout,
+                &variables.tcp_interval,
+                &variables.tcp_timeout,
+                &variables.http_interval,
+                &variables.http_timeout,
+                &variables.peers,
+                &variables.dns_servers,
+            ]
+            .iter()
+            .filter(|field| field.is_some())
+            .count();
+            assert_eq!(count, 1, "{name}");
+        }
+        assert!(notes.into_mistakes("").is_none());
+    }
+}

@@ -1,0 +1,254 @@
+//! A node of the file together with its key path, so that whatever is wrong with it can be told.
+
+use std::ops::RangeInclusive;
+
+use super::{
+    mistakes::{Notes, Place, hint, meant, one_of, quoted},
+    tree::{Entry, Node, Value},
+    units::{self, Parsed},
+};
+
+/// A value of the file, where it stands, and where to note what is wrong with it.
+#[derive(Clone)]
+pub(super) struct Item<'a> {
+    node: &'a Node,
+    key: String,
+    notes: &'a Notes,
+    /// Never repeat the text in a mistake.
+    secret: bool,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn root(node: &'a Node, notes: &'a Notes) -> Self {
+        Self { node, key: String::new(), notes, secret: false }
+    }
+
+    /// The same item, whose text is never repeated in a mistake.
+    pub(super) fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.node.place.clone()
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Notes what is wrong with the item, without repeating its text.
+    pub(super) fn wrong(&self, text: impl Into<String>) {
+        self.notes.add(self.place(), &self.key, text);
+    }
+
+    /// Notes what is wrong with the item's text, which is repeated unless it is a secret.
+    pub(super) fn wrong_value(&self, text: &str) {
+        match &self.node.value {
+            Value::Scalar { text: value, .. } if !self.secret => self.wrong(format!("{} {text}", quoted(value))),
+            _ => self.wrong(text),
+        }
+    }
+
+    /// The text; anything else is a mistake.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Refused => None,
+            _ if self.node.is_null() => {
+                self.wrong("has no value; write one or delete the key");
+                None
+            }
+            Value::Scalar { text, .. } => Some(text),
+            Value::List(_) => {
+                self.wrong("is a list; write a single value");
+                None
+            }
+            Value::Mapping(_) => {
+                self.wrong("is a mapping; write a single value");
+                None
+            }
+        }
+    }
+
+    /// Whether this is a mapping, where a scalar may stand as well.
+    pub(super) fn is_mapping(&self) -> bool {
+        matches!(self.node.value, Value::Mapping(_))
+    }
+
+    /// What the function reads from the text.
+    pub(super) fn read<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        parse(self.text()?).map_err(|reason| self.wrong_value(&reason)).ok()
+    }
+
+    /// What the function reads from a text that must not be quoted: numbers and flags.
+    fn read_plain<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        if let Value::Scalar { text, plain: false } = &self.node.value {
+            match parse(text) {
+                Ok(_) => self.wrong_value(&format!("is in quotes; write {text}")),
+                Err(reason) => self.wrong_value(&reason),
+            }
+            return None;
+        }
+        self.read(parse)
+    }
+
+    pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        self.read_plain(units::whole(range))
+    }
+
+    pub(super) fn byte(&self, range: RangeInclusive<u8>) -> Option<u8> {
+        self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u8::try_from(number).ok())
+    }
+
+    pub(super) fn word(&self, range: RangeInclusive<u16>) -> Option<u16> {
+        self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u16::try_from(number).ok())
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        self.read_plain(super::endpoints::port)
+    }
+
+    pub(super) fn decimal(&self) -> Option<f64> {
+        self.read_plain(units::decimal)
+    }
+
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.read_plain(units::flag)
+    }
+
+    /// One of the words, and what it stands for.
+    pub(super) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
+        self.read(|text| choice(text, choices))
+    }
+
+    /// The items of a list.
+    pub(super) fn list(&self) -> Option<Vec<Self>> {
+        match &self.node.value {
+            Value::List(nodes) => Some(
+                nodes
+                    .iter()
+                    .enumerate()
+                    .map(|(n, node)| Self { node, key: format!("{}[{n}]", self.key), ..self.clone() })
+                    .collect(),
+            ),
+            Value::Refused => None,
+            Value::Scalar { text, .. } if !self.secret && !self.node.is_null() => {
+                self.wrong_value(&format!("is not a list; write [{text}]"));
+                None
+            }
+            _ => {
+                self.wrong("is not a list; write [...] or lines that begin with -");
+                None
+            }
+        }
+    }
+
+    /// Whether this is a list without items.
+    pub(super) fn list_is_empty(&self) -> bool {
+        matches!(&self.node.value, Value::List(nodes) if nodes.is_empty())
+    }
+
+    /// What the function makes of each item of a list; what it refuses is left out.
+    pub(super) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        Some(self.list()?.iter().filter_map(&mut read).collect())
+    }
+
+    /// The entries of a mapping with any keys.
+    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Self)>> {
+        let Value::Mapping(entries) = &self.node.value else {
+            if !matches!(self.node.value, Value::Refused) {
+                self.wrong_value("is not a mapping; write lines of key: value");
+            }
+            return None;
+        };
+        Some(entries.iter().map(|entry| (entry.key.as_str(), self.child(entry))).collect())
+    }
+
+    /// The entries of a mapping that has no other keys than these.
+    pub(super) fn fields(&self, keys: &'static [&'static str]) -> Option<Fields<'a>> {
+        let fields = self.any_fields()?;
+        fields.refuse_others(|_| format!("write {}", one_of(keys)), keys);
+        Some(fields)
+    }
+
+    /// The entries of a mapping, whose keys are checked later.
+    pub(super) fn any_fields(&self) -> Option<Fields<'a>> {
+        self.entries()?;
+        let Value::Mapping(entries) = &self.node.value else { return None };
+        Some(Fields { item: self.clone(), entries })
+    }
+
+    fn child(&self, entry: &'a Entry) -> Self {
+        let key = self.child_key(&entry.key);
+        Self { node: &entry.node, key, ..self.clone() }
+    }
+
+    fn child_key(&self, name: &str) -> String {
+        let name = if self.secret { name.split(':').next().unwrap_or_default() } else { name };
+        let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+        if self.key.is_empty() { shown } else { format!("{}.{shown}", self.key) }
+    }
+}
+
+/// A word, and what it stands for.
+pub(super) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
+    choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone()).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        format!("is not known here; {}", hint(text, &words))
+    })
+}
+
+/// The entries of a mapping.
+pub(super) struct Fields<'a> {
+    item: Item<'a>,
+    entries: &'a [Entry],
+}
+
+impl<'a> Fields<'a> {
+    /// The value of a key, where it is there.
+    pub(super) fn get(&self, key: &str) -> Option<Item<'a>> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| self.item.child(entry))
+    }
+
+    /// The value of a key inside a secret mapping that is no secret itself, such as a file's path.
+    pub(super) fn shown(&self, key: &str) -> Option<Item<'a>> {
+        self.get(key).map(|item| Item { secret: false, ..item })
+    }
+
+    /// What the function makes of the value of a key, where it is there.
+    pub(super) fn read<T>(&self, key: &str, read: impl FnOnce(&Item<'a>) -> Option<T>) -> Option<T> {
+        read(&self.get(key)?)
+    }
+
+    /// The value of a key that must be there; `hint` says what to write.
+    pub(super) fn required(&self, key: &str, hint: &str) -> Option<Item<'a>> {
+        let found = self.get(key);
+        if found.is_none() {
+            self.missing(key, hint);
+        }
+        found
+    }
+
+    /// Notes that a key is not there.
+    pub(super) fn missing(&self, key: &str, hint: &str) {
+        self.item.notes.add(self.item.place(), &self.item.child_key(key), format!("is missing; {hint}"));
+    }
+
+    /// Notes each key that is not among these; `other` says what to do where none of them was meant.
+    pub(super) fn refuse_others(&self, other: impl Fn(&str) -> String, keys: &[&str]) {
+        for entry in self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+            // `password:x` without a space is a key; what follows the colon may be a secret.
+            let (text, name) = match entry.key.split_once(':') {
+                Some((name, _)) => {
+                    (format!("has no space after the colon; write {}: VALUE", name.escape_debug()), name)
+                }
+                None => {
+                    let name = entry.key.as_str();
+                    let hint =
+                        meant(name, keys).map_or_else(|| other(name), |option| format!("did you mean {option}?"));
+                    (format!("is not a known key; {hint}"), name)
+                }
+            };
+            self.item.notes.add(entry.key_place.clone(), &self.item.child_key(name), text);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Peers without a file: `REGIONWATCH_PEERS=REGION=URL,...`, and `REGIONWATCH_DNS_SERVERS=REGION=HOST[:PORT],...`.
+//!
+//! A URL gives its region one target, named after the URL's host, with an icmp, a tcp (to the URL's port) and
+//! an http probe. A dns probe needs to know which server in that region to ask: most web servers are none, and
+//! a resolver beside us tells nothing about the peer. So `REGIONWATCH_DNS_SERVERS` names it; it is asked for
+//! the address of the region's first URL's host (for the root's name servers where that is an address). A
+//! server that is a URL's host puts its dns probe on that target; any other is a target of its own.
+
+use std::sync::Arc;
+
+use super::{
+    endpoints,
+    env::{Variable, VariableEntry},
+    probes::{Kind, Reading},
+    types::{
+        DEFAULT_BODY_LIMIT, DnsSpec, DnsTransport, HttpSpec, HttpUrl, HttpVersion, IcmpSpec, Peer, ProbeConfig,
+        ProbeSpec, Rcode, RecordType, Target, TcpSpec, TlsSpec,
+    },
+};
+use crate::model::{AddressFamily, Host, ProbeKind, Region};
+
+const PEERS_HINT: &str = "write REGION=URL, such as us-east-1=https://us.example.com/healthz";
+const SERVERS_HINT: &str = "write REGION=HOST or REGION=HOST:PORT, such as us-east-1=ns.us.example.com";
+
+/// Reads the peers of the environment.
+pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &Reading<'_>) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for entry in list.entries() {
+        let Some((region, text)) = split(entry, PEERS_HINT) else { continue };
+        if reading.own.as_ref() == Some(&region) {
+            entry.wrong("is this sidecar's own region; leave it out");
+            continue;
+        }
+        let target = endpoints::url(text).and_then(|url| web_target(url, reading));
+        let Ok(target) = target.map_err(|reason| entry.wrong(&reason)) else { continue };
+        let peer = match peers.iter_mut().find(|peer| peer.region == region) {
+            Some(peer) => peer,
+            None => {
+                peers.push(Peer { region, zone: None, location: None, priority: 0, targets: Vec::new() });
+                peers.last_mut().expect("it was just pushed")
+            }
+        };
+        if peer.targets.iter().any(|other| other.name == target.name) {
+            entry.wrong("has the same host as another entry of its region; leave one out");
+        } else {
+            peer.targets.push(target);
+        }
+    }
+    for entry in servers.into_iter().flat_map(Variable::entries) {
+        let Some((region, text)) = split(entry, SERVERS_HINT) else { continue };
+        let Some(peer) = peers.iter_mut().find(|peer| peer.region == region) else {
+            entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or leave this out");
+            continue;
+        };
+        let server = endpoints::host_port(text).map_err(|reason| entry.wrong(&format!("{reason} ({SERVERS_HINT})")));
+        let Ok((host, port)) = server else { continue };
+        if let Err(reason) = add_dns(peer, host, port.unwrap_or(53), reading) {
+            entry.wrong(&reason);
+        }
+    }
+    peers
+}
+
+fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> {
+    let Some((region, text)) = entry.text.split_once('=') else {
+        entry.wrong(&format!("has no =; {hint}"));
+        return None;
+    };
+    match endpoints::region(region.trim()) {
+        Ok(region) => Some((region, text.trim())),
+        Err(reason) => {
+            entry.wrong(&format!("has a bad region, which {reason}"));
+            None
+        }
+    }
+}
+
+fn probe(host: &Host, kind: Kind, spec: ProbeSpec, reading: &Reading<'_>) -> ProbeConfig {
+    let cadence = reading.defaults[kind as usize];
+    ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, spec }
+}
+
+fn web_target(url: HttpUrl, reading: &Reading<'_>) -> Result<Target, String> {
+    let host = url.host.clone();
+    let tcp = TcpSpec { port: url.port, tls: None, send: None, expect: None };
+    let http = HttpSpec {
+        url,
+        method: http::Method::GET,
+        headers: Vec::new(),
+        body: None,
+        status: Vec::new(),
+        expect_headers: Vec::new(),
+        expect_body: None,
+        redirects: 0,
+        body_limit: DEFAULT_BODY_LIMIT,
+        version: HttpVersion::Auto,
+        tls: TlsSpec::default(),
+        keep_alive: false,
+        sidecar: false,
+    };
+    Ok(Target {
+        name: endpoints::derived_name(&host)?,
+        probes: vec![
+            probe(&host, Kind::Icmp, ProbeSpec::Icmp(IcmpSpec::default()), reading),
+            probe(&host, Kind::Tcp, ProbeSpec::Tcp(tcp), reading),
+            probe(&host, Kind::Http, ProbeSpec::Http(Box::new(http)), reading),
+        ],
+    })
+}
+
+fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &Reading<'_>) -> Result<(), String> {
+    let name = endpoints::derived_name(&host)?;
+    let first = peer.targets.first().and_then(|target| target.probes.first()).map(|probe| &probe.host);
+    let (query, record): (Arc<str>, _) = match first {
+        Some(Host::Name(name)) => (Arc::from(format!("{name}.")), RecordType(1)),
+        _ => (Arc::from("."), RecordType(2)),
+    };
+    let spec = ProbeSpec::Dns(DnsSpec {
+        port,
+        transport: DnsTransport::Udp,
+        query,
+        record,
+        recursion: true,
+        rcodes: vec![Rcode(0)],
+        answers: Vec::new(),
+        retry_over_tcp: false,
+    });
+    let probe = probe(&host, Kind::Dns, spec, reading);
+    match peer.targets.iter_mut().find(|target| target.name == name) {
+        Some(target) if target.probes.iter().any(|probe| probe.kind() == ProbeKind::Dns) => {
+            Err("is there twice; leave one out".to_owned())
+        }
+        Some(target) => {
+            target.probes.push(probe);
+            Ok(())
+        }
+        None => {
+            peer.targets.push(Target { name, probes: vec![probe] });
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `peers` and their `targets`.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use super::{
+    endpoints,
+    item::{Fields, Item},
+    probes::{self, Reading},
+    types::{Location, Peer, ProbeConfig, Target},
+};
+use crate::model::{AddressFamily, Host, ProbeKind, Region, TargetName};
+
+const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
+const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
+
+/// Reads the list of peers.
+pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Vec<Peer> {
+    let mut seen = HashMap::new();
+    item.each(|item| {
+        let fields = item.fields(&["region", "zone", "location", "priority", "targets"])?;
+        let region = fields
+            .required("region", "write the peer's region, such as us-east-1")
+            .and_then(|item| region(&item, reading, &mut seen));
+        let zone = fields.read("zone", |item| item.read(endpoints::zone));
+        let location = fields.read("location", location);
+        let priority = fields.read("priority", |item| item.whole(0..=1_000_000)).unwrap_or(0);
+        let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
+        Some(Peer { region: region?, zone, location, priority, targets: targets? })
+    })
+    .unwrap_or_default()
+}
+
+fn region(item: &Item<'_>, reading: &Reading<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
+    let region = item.read(endpoints::region)?;
+    if reading.own.as_ref() == Some(&region) {
+        item.wrong_value("is this sidecar's own region; write another region or delete this peer");
+    }
+    if let Some(first) = seen.get(&region) {
+        item.wrong_value(&format!("is also {first}; put the targets of one region under one peer"));
+    } else {
+        seen.insert(region.clone(), item.key().to_owned());
+    }
+    Some(region)
+}
+
+/// Reads `{latitude, longitude}`.
+pub(super) fn location(item: &Item<'_>) -> Option<Location> {
+    let fields = item.fields(&["latitude", "longitude"])?;
+    let degrees = |key: &str, most: f64| {
+        let item = fields.required(key, "write latitude and longitude in degrees such as 53.35 and -6.26")?;
+        let degrees = item.decimal()?;
+        if degrees.abs() > most {
+            item.wrong_value(&format!("is out of range; write -{most} to {most}"));
+        }
+        Some(degrees)
+    };
+    let (latitude, longitude) = (degrees("latitude", 90.0), degrees("longitude", 180.0));
+    Some(Location { latitude: latitude?, longitude: longitude? })
+}
+
+fn targets(item: &Item<'_>, reading: &Reading<'_>) -> Option<Vec<Target>> {
+    let list = item.list()?;
+    if list.is_empty() {
+        item.wrong(format!("has no target; {TARGETS_HINT}"));
+    }
+    let mut seen: HashMap<TargetName, String> = HashMap::new();
+    let mut targets = Vec::new();
+    for item in list {
+        let Some(read) = target(&item, reading) else { continue };
+        for target in read.targets {
+            if let Some(first) = seen.get(&target.name) {
+                let why = format!("the target name {:?} is also {first}'s; write another name", target.name.as_str());
+                read.named_by.wrong(why);
+            } else {
+                seen.insert(target.name.clone(), item.key().to_owned());
+            }
+            targets.push(target);
+        }
+    }
+    Some(targets)
+}
+
+/// Which addresses are probed.
+#[derive(Clone, Copy)]
+enum Families {
+    One(AddressFamily),
+    Both,
+}
+
+/// What one entry of `targets` became: one target, or one for each address family.
+struct Read<'a> {
+    targets: Vec<Target>,
+    /// What the name comes from.
+    named_by: Item<'a>,
+}
+
+fn target<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
+    let fields = item.fields(&["name", "host", "address_family", "tos", "probes"])?;
+    let host = fields.get("host");
+    let host = host.as_ref().map(|item| (item, item.read(endpoints::host)));
+    let families = [
+        ("any", Families::One(AddressFamily::Any)),
+        ("v4", Families::One(AddressFamily::V4)),
+        ("v6", Families::One(AddressFamily::V6)),
+        ("both", Families::Both),
+    ];
+    let families =
+        fields.read("address_family", |item| item.choice(&families)).unwrap_or(Families::One(AddressFamily::Any));
+    let tos = fields.read("tos", |item| item.byte(0..=255));
+    let probes = probe_list(&fields, reading)?;
+
+    if host.is_none()
+        && let Some(kind) = probes
+            .iter()
+            .filter_map(|read| read.kind)
+            .find(|kind| !matches!(kind, ProbeKind::Http | ProbeKind::Sidecar))
+    {
+        fields.missing("host", &format!("write the name or address that the {kind} probe goes to"));
+    }
+    if let Some((item, Some(host))) = &host {
+        check_family(item, host, families);
+    }
+    for read in &probes {
+        if let (Some(host), Some(url)) = (read.url_host(), read.item.any_fields().and_then(|f| f.get("url"))) {
+            check_family(&url, host, families);
+        }
+    }
+
+    let host = host.map(|(item, host)| host.map(|host| (item.clone(), host)));
+    let (named_by, name) = match (fields.get("name"), &host) {
+        (Some(item), _) => (item.clone(), item.read(endpoints::target_name)?),
+        (None, Some(host)) => named_after(host.clone()?)?,
+        (None, None) => {
+            let read = probes.iter().find(|read| read.url_host().is_some())?;
+            named_after((read.item.any_fields()?.get("url")?, read.url_host()?.clone()))?
+        }
+    };
+    let host = host.flatten().map(|(_, host)| host);
+    let probes: Vec<_> = probes
+        .into_iter()
+        .filter_map(|read| {
+            let host = read.url_host().cloned().or_else(|| host.clone())?;
+            let (cadence, spec) = read.probe?;
+            Some(ProbeConfig { cadence, host, family: AddressFamily::Any, tos, spec })
+        })
+        .collect();
+    let targets = match families {
+        Families::One(family) => vec![Target { name, probes: of_family(probes, family) }],
+        Families::Both => [("v4", AddressFamily::V4), ("v6", AddressFamily::V6)]
+            .into_iter()
+            .map(|(suffix, family)| {
+                let name = TargetName::new(&format!("{name}-{suffix}")).map_err(|_| {
+                    named_by
+                        .wrong_value("is too long for -v4 and -v6 behind it; write a name of at most 60 characters");
+                });
+                Some(Target { name: name.ok()?, probes: of_family(probes.clone(), family) })
+            })
+            .collect::<Option<_>>()?,
+    };
+    Some(Read { targets, named_by })
+}
+
+fn named_after<'a>((item, host): (Item<'a>, Host)) -> Option<(Item<'a>, TargetName)> {
+    let name = endpoints::derived_name(&host).map_err(|reason| item.wrong_value(&reason)).ok()?;
+    Some((item, name))
+}
+
+fn of_family(probes: Vec<ProbeConfig>, family: AddressFamily) -> Vec<ProbeConfig> {
+    probes.into_iter().map(|probe| ProbeConfig { family, ..probe }).collect()
+}
+
+/// A literal address must be of the family that is asked for.
+fn check_family(item: &Item<'_>, host: &Host, families: Families) {
+    let Host::Addr(addr) = host else { return };
+    let is = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
+    match families {
+        Families::One(family) if family.admits(*addr) => {}
+        Families::One(_) => {
+            let other = if matches!(addr, IpAddr::V4(_)) { "v4" } else { "v6" };
+            item.wrong_value(&format!("is an {is} address; write address_family: {other} or another address"));
+        }
+        Families::Both => {
+            item.wrong_value(&format!("is one {is} address; write a name that has both, or another address_family"));
+        }
+    }
+}
+
+fn probe_list<'a>(fields: &Fields<'a>, reading: &Reading<'_>) -> Option<Vec<probes::Read<'a>>> {
+    let item = fields.required("probes", PROBES_HINT)?;
+    let list = item.list()?;
+    if list.is_empty() {
+        item.wrong(format!("has no probe; {PROBES_HINT}"));
+    }
+    let mut seen: HashMap<ProbeKind, String> = HashMap::new();
+    let mut probes = Vec::new();
+    for read in list.iter().filter_map(|item| probes::read(item, reading)) {
+        if let Some(kind) = read.kind {
+            if let Some(first) = seen.get(&kind) {
+                let why =
+                    format!("is a second {kind} probe of this target, after {first}; move it to a target of its own");
+                read.item.wrong(why);
+            } else {
+                seen.insert(kind, read.item.key().to_owned());
+            }
+        }
+        probes.push(read);
+    }
+    Some(probes)
+}

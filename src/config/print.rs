@@ -1,0 +1,274 @@
+//! The effective configuration as YAML, which loads again to the same [`Config`] but for its secrets.
+
+use std::fmt::{Display, Write as _};
+
+use http::HeaderValue;
+
+use super::{
+    probes::KINDS,
+    settings::{FORMATS, LEVELS},
+    types::{
+        Config, DnsSpec, DnsTransport, HttpSpec, HttpVersion, Location, Peer, ProbeConfig, ProbeSpec, Target, TlsSpec,
+    },
+    units::{distance_text, duration_text, size_text},
+};
+use crate::model::AddressFamily;
+
+/// What stands in the place of a secret.
+const SECRET: &str = "<secret>";
+
+impl Config {
+    /// The effective whole as YAML: every default written out, secrets as `<secret>`, never what a file holds.
+    pub fn to_yaml(&self) -> String {
+        let mut page = Page::default();
+        page.text("region", &self.region);
+        page.text("listen", self.listen);
+        page.option("zone", self.zone.as_ref());
+        page.location(self.location);
+        page.list("alertmanagers", &self.alertmanagers);
+        page.list("anchors", &self.anchors);
+        page.mapping("failover", |page| {
+            page.list("allowed_zones", &self.failover.allowed_zones);
+            page.raw("min_distance", distance_text(self.failover.min_distance_meters));
+            page.raw("rpo", duration_text(self.failover.rpo));
+            page.raw("execute_after", duration_text(self.failover.execute_after));
+        });
+        page.raw("window", duration_text(self.window));
+        page.raw("buckets", format_args!("{:?}", self.buckets));
+        page.raw("enable_lifecycle", self.enable_lifecycle);
+        page.mapping("log", |page| {
+            page.raw("level", word(&LEVELS, &self.log.level));
+            page.raw("format", word(&FORMATS, &self.log.format));
+        });
+        page.items("peers", &self.peers, peer);
+        page.out
+    }
+}
+
+/// The word for a value.
+fn word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    choices.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
+}
+
+fn peer(page: &mut Page, peer: &Peer) {
+    page.text("region", &peer.region);
+    page.option("zone", peer.zone.as_ref());
+    page.location(peer.location);
+    page.raw("priority", peer.priority);
+    page.items("targets", &peer.targets, target);
+}
+
+fn target(page: &mut Page, target: &Target) {
+    page.text("name", &target.name);
+    page.option("host", target.probes.iter().find(|probe| !matches!(probe.spec, ProbeSpec::Http(_))).map(|p| &p.host));
+    if let Some(probe) = target.probes.first() {
+        let family = match probe.family {
+            AddressFamily::Any => "any",
+            AddressFamily::V4 => "v4",
+            AddressFamily::V6 => "v6",
+        };
+        page.raw("address_family", family);
+        if let Some(tos) = probe.tos {
+            page.raw("tos", tos);
+        }
+    }
+    page.items("probes", &target.probes, probe);
+}
+
+fn probe(page: &mut Page, probe: &ProbeConfig) {
+    let index = match &probe.spec {
+        ProbeSpec::Icmp(_) => 0,
+        ProbeSpec::Dns(_) => 1,
+        ProbeSpec::Tcp(_) => 2,
+        ProbeSpec::Http(_) => 3,
+    };
+    page.raw("kind", KINDS[index].0);
+    page.raw("interval", duration_text(probe.cadence.interval()));
+    page.raw("timeout", duration_text(probe.cadence.timeout()));
+    match &probe.spec {
+        ProbeSpec::Icmp(spec) => {
+            page.raw("size", spec.size);
+            if let Some(ttl) = spec.ttl {
+                page.raw("ttl", ttl);
+            }
+            page.raw("dont_fragment", spec.dont_fragment);
+        }
+        ProbeSpec::Dns(spec) => dns(page, spec),
+        ProbeSpec::Tcp(spec) => {
+            page.raw("port", spec.port);
+            if let Some(spec) = &spec.tls {
+                tls(page, spec);
+            }
+            page.option("send", spec.send.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
+            page.option("expect", spec.expect.as_ref().map(|pattern| pattern.source()));
+        }
+        ProbeSpec::Http(spec) => http_probe(page, spec),
+    }
+}
+
+fn dns(page: &mut Page, spec: &DnsSpec) {
+    page.raw("port", spec.port);
+    let (name, settings) = match &spec.transport {
+        DnsTransport::Udp => ("udp", None),
+        DnsTransport::Tcp => ("tcp", None),
+        DnsTransport::Tls(settings) => ("tls", Some(settings)),
+        DnsTransport::Https { tls, .. } => ("https", Some(tls)),
+    };
+    page.raw("transport", name);
+    page.text("query", &spec.query);
+    page.raw("record", spec.record.name());
+    page.raw("recursion", spec.recursion);
+    page.mapping("expect", |page| {
+        let names: Vec<_> = spec.rcodes.iter().map(|rcode| rcode.name()).collect();
+        page.list("rcode", &names);
+        page.list("answers", &spec.answers);
+    });
+    if spec.transport == DnsTransport::Udp {
+        page.raw("retry_over_tcp", spec.retry_over_tcp);
+    }
+    if let DnsTransport::Https { path, .. } = &spec.transport {
+        page.text("path", path);
+    }
+    if let Some(settings) = settings {
+        tls(page, settings);
+    }
+}
+
+fn http_probe(page: &mut Page, spec: &HttpSpec) {
+    page.text("url", &spec.url);
+    page.text("method", &spec.method);
+    if !spec.headers.is_empty() {
+        page.mapping("headers", |page| {
+            for (name, value) in &spec.headers {
+                page.text(&quote(name.as_str()), shown(value));
+            }
+        });
+    }
+    page.option("body", spec.body.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
+    page.raw("body_limit", size_text(spec.body_limit));
+    page.mapping("expect", |page| {
+        page.raw("status", format_args!("{:?}", spec.status));
+        if !spec.expect_headers.is_empty() {
+            page.mapping("headers", |page| {
+                for (name, pattern) in &spec.expect_headers {
+                    page.text(&quote(name.as_str()), pattern.source());
+                }
+            });
+        }
+        page.option("body", spec.expect_body.as_ref().map(|pattern| pattern.source()));
+    });
+    page.raw("redirects", spec.redirects);
+    let version = match spec.version {
+        HttpVersion::Auto => "auto",
+        HttpVersion::Http1 => "1",
+        HttpVersion::Http2 => "2",
+    };
+    page.raw("version", version);
+    if spec.url.https {
+        tls(page, &spec.tls);
+    }
+    page.raw("keep_alive", spec.keep_alive);
+    page.raw("sidecar", spec.sidecar);
+}
+
+/// A header's value, where it is no secret.
+fn shown(value: &HeaderValue) -> &str {
+    if value.is_sensitive() { SECRET } else { value.to_str().unwrap_or(SECRET) }
+}
+
+fn tls(page: &mut Page, spec: &TlsSpec) {
+    page.mapping("tls", |page| {
+        page.option("server_name", spec.server_name.as_ref());
+        page.option("ca_file", spec.ca_file.as_ref().map(|path| path.display()));
+        if let Some((certificate, key)) = &spec.identity {
+            page.text("cert_file", certificate.display());
+            page.text("key_file", key.display());
+        }
+        page.raw("insecure_skip_verify", spec.insecure_skip_verify);
+    });
+}
+
+/// The text so far, and how the next line begins.
+#[derive(Default)]
+struct Page {
+    out: String,
+    depth: usize,
+    /// The next line is the first of a list's item.
+    item: bool,
+}
+
+impl Page {
+    fn line(&mut self, key: &str, value: impl Display) {
+        let indent = if self.item { self.depth - 1 } else { self.depth };
+        let dash = if std::mem::take(&mut self.item) { "- " } else { "" };
+        let _ = writeln!(self.out, "{:1$}{dash}{key}:{value}", "", indent * 2);
+    }
+
+    /// A value that needs no quotes.
+    fn raw(&mut self, key: &str, value: impl Display) {
+        self.line(key, format_args!(" {value}"));
+    }
+
+    fn text(&mut self, key: &str, value: impl Display) {
+        self.raw(key, quote(&value.to_string()));
+    }
+
+    fn option(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    fn location(&mut self, location: Option<Location>) {
+        if let Some(Location { latitude, longitude }) = location {
+            self.raw("location", format_args!("{{latitude: {latitude}, longitude: {longitude}}}"));
+        }
+    }
+
+    fn list(&mut self, key: &str, values: &[impl Display]) {
+        let values: Vec<_> = values.iter().map(|value| quote(&value.to_string())).collect();
+        self.raw(key, format_args!("[{}]", values.join(", ")));
+    }
+
+    fn mapping(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
+        self.line(key, "");
+        self.depth += 1;
+        body(self);
+        self.depth -= 1;
+    }
+
+    fn items<T>(&mut self, key: &str, values: &[T], mut body: impl FnMut(&mut Self, &T)) {
+        self.line(key, "");
+        self.depth += 2;
+        for value in values {
+            self.item = true;
+            body(self, value);
+        }
+        self.depth -= 2;
+    }
+}
+
+/// A text as a scalar: bare where nothing in it could be taken for something else, else in double quotes.
+fn quote(text: &str) -> String {
+    let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b':'))
+        && !text.ends_with(':')
+        && !text.eq_ignore_ascii_case("null");
+    if bare {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            ' ' => quoted.push(c),
+            _ if c.is_alphanumeric() || c.is_ascii_graphic() => quoted.push(c),
+            _ => {
+                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}

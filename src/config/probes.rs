@@ -1,0 +1,184 @@
+//! One entry of `probes`: what all kinds share, and the ICMP and TCP probes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    dns, http,
+    item::{Fields, Item},
+    mistakes::{Notes, Place, hint},
+    secrets::Secrets,
+    tls,
+    types::{IcmpSpec, Pattern, ProbeSpec, TcpSpec},
+    units::{self, Parsed, duration_text},
+};
+use crate::model::{Cadence, Host, ProbeKind, Region};
+
+/// What is known while peers are read.
+pub(super) struct Reading<'a> {
+    pub(super) notes: &'a Notes,
+    pub(super) secrets: &'a Secrets<'a>,
+    pub(super) defaults: [Cadence; 4],
+    /// This sidecar's own region, where it is known.
+    pub(super) own: Option<Region>,
+}
+
+/// A kind as the file names it. The order is that of [`KINDS`].
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Icmp,
+    Dns,
+    Tcp,
+    Http,
+}
+
+/// The kinds, their names and the keys that only they have.
+pub(super) const KINDS: [(&str, Kind, &[&str]); 4] = [
+    ("icmp", Kind::Icmp, &["size", "ttl", "dont_fragment"]),
+    ("dns", Kind::Dns, &dns::KEYS),
+    ("tcp", Kind::Tcp, &["port", "tls", "send", "expect"]),
+    ("http", Kind::Http, &http::KEYS),
+];
+
+/// The keys that probes of all kinds have.
+const SHARED_KEYS: [&str; 3] = ["kind", "interval", "timeout"];
+
+/// A duration, and where it stands.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) value: Duration,
+    pub(super) place: Place,
+    pub(super) key: String,
+}
+
+/// A probe that was read.
+pub(super) struct Read<'a> {
+    pub(super) item: Item<'a>,
+    /// `None` where the kind itself is wrong.
+    pub(super) kind: Option<ProbeKind>,
+    /// `None` where something else is wrong.
+    pub(super) probe: Option<(Cadence, ProbeSpec)>,
+}
+
+impl Read<'_> {
+    /// The host of the probe's URL; kinds without a URL go to the target's host.
+    pub(super) fn url_host(&self) -> Option<&Host> {
+        match &self.probe {
+            Some((_, ProbeSpec::Http(spec))) => Some(&spec.url.host),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one probe.
+pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
+    let fields = item.any_fields()?;
+    let names: Vec<_> = KINDS.iter().map(|(name, ..)| *name).collect();
+    let kind = fields.required("kind", "write icmp, dns, tcp or http").and_then(|item| {
+        let text = item.text()?;
+        let found = KINDS.iter().find(|(name, ..)| *name == text);
+        if found.is_none() {
+            item.wrong_value(&format!("is not a kind of probe; {}", hint(text, &names)));
+        }
+        found
+    });
+    let Some((name, kind, own_keys)) = kind else {
+        return Some(Read { item: item.clone(), kind: None, probe: None });
+    };
+    let keys: Vec<_> = SHARED_KEYS.iter().chain(*own_keys).copied().collect();
+    fields.refuse_others(|key| other_key(name, key, &keys), &keys);
+    let cadence = cadence(&fields, reading.defaults[*kind as usize], reading.notes);
+    let (kind, spec) = match kind {
+        Kind::Icmp => (ProbeKind::Icmp, Some(ProbeSpec::Icmp(icmp(&fields)))),
+        Kind::Dns => (ProbeKind::Dns, dns::probe(&fields, reading).map(ProbeSpec::Dns)),
+        Kind::Tcp => (ProbeKind::Tcp, tcp(&fields, reading).map(ProbeSpec::Tcp)),
+        Kind::Http => {
+            let sidecar = fields.read("sidecar", |item| item.flag()).unwrap_or(false);
+            let kind = if sidecar { ProbeKind::Sidecar } else { ProbeKind::Http };
+            (kind, http::probe(&fields, sidecar, reading).map(|spec| ProbeSpec::Http(Box::new(spec))))
+        }
+    };
+    Some(Read { item: item.clone(), kind: Some(kind), probe: cadence.zip(spec) })
+}
+
+/// What to do about a key that this kind does not have.
+fn other_key(kind: &str, key: &str, keys: &[&str]) -> String {
+    let owners: Vec<_> = KINDS.iter().filter(|(.., keys)| keys.contains(&key)).map(|(name, ..)| *name).collect();
+    if owners.is_empty() {
+        format!("write {}", super::mistakes::one_of(keys))
+    } else {
+        format!("{kind} probes have none, {} probes have; delete it here", owners.join(" and "))
+    }
+}
+
+/// What an interval or a timeout may be.
+pub(super) fn pace(text: &str) -> Parsed<Duration> {
+    units::duration_in(Cadence::MIN_INTERVAL..=Cadence::MAX_INTERVAL)(text)
+}
+
+/// Reads a duration and remembers where it stands.
+pub(super) fn given(item: &Item<'_>) -> Option<Given> {
+    let value = item.read(pace)?;
+    Some(Given { value, place: item.place(), key: item.key().to_owned() })
+}
+
+/// Reads `interval` and `timeout` of a probe.
+fn cadence(fields: &Fields<'_>, defaults: Cadence, notes: &Notes) -> Option<Cadence> {
+    let (interval, timeout) = (fields.read("interval", given), fields.read("timeout", given));
+    paired(interval.as_ref(), timeout.as_ref(), defaults, notes)
+}
+
+/// Interval and timeout together; too many probes in flight are noted where one of both was given.
+pub(super) fn paired(
+    interval: Option<&Given>,
+    timeout: Option<&Given>,
+    defaults: Cadence,
+    notes: &Notes,
+) -> Option<Cadence> {
+    let every = interval.map_or(defaults.interval(), |given| given.value);
+    let within = timeout.map_or(defaults.timeout(), |given| given.value);
+    let cadence = Cadence::new(every, within);
+    if let (None, Some(given)) = (cadence, timeout.or(interval)) {
+        let most = (every * Cadence::MAX_IN_FLIGHT).min(Cadence::MAX_INTERVAL);
+        let least = Duration::from_millis(within.as_millis().div_ceil(Cadence::MAX_IN_FLIGHT.into()) as u64);
+        let text = format!(
+            "a timeout of {} at an interval of {} keeps more than {} probes in flight; \
+             write a timeout of at most {} or an interval of at least {}",
+            duration_text(within),
+            duration_text(every),
+            Cadence::MAX_IN_FLIGHT,
+            duration_text(most),
+            duration_text(least),
+        );
+        notes.add(given.place.clone(), &given.key, text);
+    }
+    cadence
+}
+
+/// A regular expression.
+pub(super) fn pattern(text: &str) -> Parsed<Pattern> {
+    const MAX: usize = 4096;
+    if text.len() > MAX {
+        return Err(format!("is longer than {MAX} bytes; write a shorter regular expression"));
+    }
+    Pattern::new(text)
+        .map_err(|error| format!("is not a regular expression ({error}); write one such as ok|ready, escape . as \\."))
+}
+
+fn icmp(fields: &Fields<'_>) -> IcmpSpec {
+    let default = IcmpSpec::default();
+    IcmpSpec {
+        size: fields.read("size", |item| item.word(16..=65507)).unwrap_or(default.size),
+        ttl: fields.read("ttl", |item| item.byte(1..=255)),
+        dont_fragment: fields.read("dont_fragment", |item| item.flag()).unwrap_or(default.dont_fragment),
+    }
+}
+
+fn tcp(fields: &Fields<'_>, reading: &Reading<'_>) -> Option<TcpSpec> {
+    let tls = fields.get("tls").and_then(|item| {
+        if item.is_mapping() { tls::read(&item, reading) } else { item.flag()?.then(Default::default) }
+    });
+    let send = fields.read("send", |item| item.text()).map(|text| Arc::from(text.as_bytes()));
+    let expect = fields.read("expect", |item| item.read(pattern));
+    let port = fields.required("port", "write the port to connect to, such as 443")?;
+    Some(TcpSpec { port: port.port()?, tls, send, expect })
+}

@@ -1,0 +1,215 @@
+//! Everything but the peers: one layer of settings from the file, one from the environment.
+
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{
+    endpoints,
+    item::{Fields, Item},
+    mistakes::Notes,
+    peers,
+    probes::{Given, KINDS, given, paired},
+    types::{
+        Anchor, Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, DEFAULT_WINDOW, Failover, HttpUrl, Location, Log, LogFormat,
+        LogLevel, MAX_BUCKETS, Peer,
+    },
+    units::{self, Parsed},
+};
+use crate::model::{Cadence, Region};
+
+/// How often and how long ICMP and TCP probes run when nothing is said: often enough to see a death in a second.
+pub const DEFAULT_FAST: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+/// How often and how long DNS and HTTP probes run when nothing is said: they cost the peer more.
+pub const DEFAULT_SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// What [`Config::window`] may be: shorter has no quantiles, longer is Prometheus' work.
+pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
+/// What `rpo` and `execute_after` may be.
+pub(super) const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+
+pub(super) const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The keys of the file.
+pub(super) const KEYS: [&str; 13] = [
+    "region",
+    "listen",
+    "zone",
+    "location",
+    "alertmanagers",
+    "anchors",
+    "failover",
+    "window",
+    "buckets",
+    "enable_lifecycle",
+    "log",
+    "defaults",
+    "peers",
+];
+
+/// Interval and timeout of a kind, where one layer gives them.
+#[derive(Clone, Default)]
+pub(super) struct Pace {
+    pub(super) interval: Option<Given>,
+    pub(super) timeout: Option<Given>,
+}
+
+/// What one layer says.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) region: Option<Region>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) zone: Option<Arc<str>>,
+    pub(super) location: Option<Location>,
+    pub(super) alertmanagers: Option<Vec<HttpUrl>>,
+    pub(super) anchors: Option<Vec<Anchor>>,
+    pub(super) allowed_zones: Option<Vec<Arc<str>>>,
+    pub(super) min_distance: Option<f64>,
+    pub(super) rpo: Option<Duration>,
+    pub(super) execute_after: Option<Duration>,
+    pub(super) window: Option<Duration>,
+    pub(super) buckets: Option<Vec<f64>>,
+    pub(super) enable_lifecycle: Option<bool>,
+    pub(super) log_level: Option<LogLevel>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) paces: [Pace; KINDS.len()],
+}
+
+impl Settings {
+    /// This layer where it says something, else the other.
+    pub(super) fn or(self, other: Self) -> Self {
+        let mut below = other.paces.into_iter();
+        Self {
+            region: self.region.or(other.region),
+            listen: self.listen.or(other.listen),
+            zone: self.zone.or(other.zone),
+            location: self.location.or(other.location),
+            alertmanagers: self.alertmanagers.or(other.alertmanagers),
+            anchors: self.anchors.or(other.anchors),
+            allowed_zones: self.allowed_zones.or(other.allowed_zones),
+            min_distance: self.min_distance.or(other.min_distance),
+            rpo: self.rpo.or(other.rpo),
+            execute_after: self.execute_after.or(other.execute_after),
+            window: self.window.or(other.window),
+            buckets: self.buckets.or(other.buckets),
+            enable_lifecycle: self.enable_lifecycle.or(other.enable_lifecycle),
+            log_level: self.log_level.or(other.log_level),
+            log_format: self.log_format.or(other.log_format),
+            paces: self.paces.map(|above| {
+                let below = below.next().unwrap_or_default();
+                Pace { interval: above.interval.or(below.interval), timeout: above.timeout.or(below.timeout) }
+            }),
+        }
+    }
+
+    /// The cadence of each kind where a probe says nothing, in the order of [`KINDS`].
+    pub(super) fn cadences(&self, notes: &Notes) -> [Cadence; KINDS.len()] {
+        let mut usual = [DEFAULT_FAST, DEFAULT_SLOW, DEFAULT_FAST, DEFAULT_SLOW].into_iter();
+        self.paces.each_ref().map(|pace| {
+            let (interval, timeout) = usual.next().unwrap_or(DEFAULT_SLOW);
+            let usual = Cadence::new(interval, timeout).expect("the constants are in range");
+            paired(pace.interval.as_ref(), pace.timeout.as_ref(), usual, notes).unwrap_or(usual)
+        })
+    }
+
+    /// The whole configuration; `None` without a region.
+    pub(super) fn into_config(self, peers: Vec<Peer>) -> Option<Config> {
+        let failover = Failover::default();
+        Some(Config {
+            region: self.region?,
+            listen: self.listen.unwrap_or(DEFAULT_LISTEN),
+            zone: self.zone,
+            location: self.location,
+            alertmanagers: self.alertmanagers.unwrap_or_default(),
+            anchors: self.anchors.unwrap_or_default(),
+            failover: Failover {
+                allowed_zones: self.allowed_zones.unwrap_or(failover.allowed_zones),
+                min_distance_meters: self.min_distance.unwrap_or(failover.min_distance_meters),
+                rpo: self.rpo.unwrap_or(failover.rpo),
+                execute_after: self.execute_after.unwrap_or(failover.execute_after),
+            },
+            window: self.window.unwrap_or(DEFAULT_WINDOW),
+            buckets: self.buckets.unwrap_or_else(|| DEFAULT_BUCKETS.to_vec()),
+            enable_lifecycle: self.enable_lifecycle.unwrap_or(false),
+            log: Log { level: self.log_level.unwrap_or_default(), format: self.log_format.unwrap_or_default() },
+            peers,
+        })
+    }
+}
+
+/// Reads the file's settings.
+pub(super) fn read(fields: &Fields<'_>) -> Settings {
+    let mut settings = Settings {
+        region: fields.read("region", |item| item.read(endpoints::region)),
+        listen: fields.read("listen", |item| item.read(endpoints::listen)),
+        zone: fields.read("zone", |item| item.read(endpoints::zone)),
+        location: fields.read("location", peers::location),
+        alertmanagers: fields.read("alertmanagers", |item| distinct(item, endpoints::alertmanager)),
+        anchors: fields.read("anchors", |item| distinct(item, endpoints::anchor)),
+        window: fields.read("window", |item| item.read(units::duration_in(WINDOW))),
+        buckets: fields.read("buckets", |item| {
+            let numbers = item.each(Item::decimal)?;
+            if numbers.len() == item.list()?.len() {
+                buckets(&numbers).map_err(|reason| item.wrong(reason)).ok()?;
+            }
+            Some(numbers)
+        }),
+        enable_lifecycle: fields.read("enable_lifecycle", Item::flag),
+        ..Settings::default()
+    };
+    if let Some(log) = fields.read("log", |item| item.fields(&["level", "format"])) {
+        settings.log_level = log.read("level", |item| item.choice(&LEVELS));
+        settings.log_format = log.read("format", |item| item.choice(&FORMATS));
+    }
+    let keys = &["allowed_zones", "min_distance", "rpo", "execute_after"];
+    if let Some(failover) = fields.read("failover", |item| item.fields(keys)) {
+        settings.allowed_zones = failover.read("allowed_zones", |item| distinct(item, endpoints::zone));
+        settings.min_distance = failover.read("min_distance", |item| item.read(units::distance));
+        settings.rpo = failover.read("rpo", |item| item.read(units::duration_in(HOLD)));
+        settings.execute_after = failover.read("execute_after", |item| item.read(units::duration_in(HOLD)));
+    }
+    if let Some(defaults) = fields.read("defaults", |item| item.fields(&["icmp", "dns", "tcp", "http"])) {
+        settings.paces = KINDS.map(|(name, ..)| {
+            defaults
+                .read(name, |item| {
+                    let fields = item.fields(&["interval", "timeout"])?;
+                    Some(Pace { interval: fields.read("interval", given), timeout: fields.read("timeout", given) })
+                })
+                .unwrap_or_default()
+        });
+    }
+    settings
+}
+
+/// A list in which nothing is there twice.
+fn distinct<T: PartialEq>(item: &Item<'_>, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
+    let mut list = Vec::new();
+    for item in item.list()? {
+        let Some(value) = item.read(&parse) else { continue };
+        if list.contains(&value) {
+            item.wrong_value("is there twice; delete one");
+        }
+        list.push(value);
+    }
+    Some(list)
+}
+
+/// Upper bounds of the histogram's buckets, in seconds.
+pub(super) fn buckets(numbers: &[f64]) -> Parsed<()> {
+    const HINT: &str = "write seconds in ascending order such as [0.005, 0.05, 0.5]";
+    let most = MAX_BUCKETS;
+    match numbers {
+        [] => Err(format!("has no bucket; {HINT}")),
+        _ if numbers.len() > most => Err(format!("has {} buckets; write at most {most}", numbers.len())),
+        _ if numbers.iter().any(|bound| *bound <= 0.0) => Err(format!("has a bound that is not above 0; {HINT}")),
+        _ => match numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
+            Some(pair) => Err(format!("has {} after {}; {HINT}", pair[1], pair[0])),
+            None => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,265 @@
+//! YAML text into a tree of nodes that know their line and column.
+//!
+//! Events come from saphyr-parser. What is not needed and has hurt others is refused: aliases (bombs), tags,
+//! several documents, duplicate keys, endless depth. A refused node is kept as [`Value::Refused`], so that it
+//! is not complained about twice.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+
+use super::mistakes::{Notes, Place, quoted};
+
+/// The largest file: 5,000 targets fit.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+/// The deepest nesting; a valid file needs 9.
+const MAX_DEPTH: usize = 32;
+/// The most nodes; 1,000 targets with 4 probes need about 50,000.
+const MAX_NODES: usize = 400_000;
+
+/// A value with its place.
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+/// What stands there.
+pub(super) enum Value {
+    /// A text; `plain` where it is not quoted, so that it may be a number, a flag or nothing.
+    Scalar { text: String, plain: bool },
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping; keys are scalars and unique.
+    Mapping(Vec<Entry>),
+    /// Something that a mistake was noted about.
+    Refused,
+}
+
+/// One `key: value` of a mapping.
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_place: Place,
+    pub(super) node: Node,
+}
+
+impl Node {
+    /// Whether this is YAML's null: nothing, `~` or `null`.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+}
+
+/// Reads one document. `None` where the text is no YAML at all, or too much of it; that is noted.
+pub(super) fn read(source: &str, notes: &Notes) -> Option<Node> {
+    let start = Place::File { line: 1, column: 1 };
+    if source.len() > MAX_BYTES {
+        notes.add(start, "", format!("the file has {} bytes; write at most {MAX_BYTES}", source.len()));
+        return None;
+    }
+    let mut parser = Parser::new_from_str(source.strip_prefix('\u{feff}').unwrap_or(source));
+    let mut builder = Builder { notes, open: Vec::new(), root: None, nodes: 0 };
+    while let Some(event) = parser.next_event() {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                notes.add(
+                    place(error.marker()),
+                    "",
+                    format!("is not YAML ({}); check indentation, quotes and brackets here and above", error.info()),
+                );
+                return None;
+            }
+        };
+        builder.take(event, place(&span.start))?;
+    }
+    let empty = || Node { place: start, value: Value::Mapping(Vec::new()) };
+    Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
+}
+
+fn place(marker: &Marker) -> Place {
+    Place::File { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+/// A list or mapping whose end was not yet read; a mapping's keys and values alternate.
+struct Open {
+    place: Place,
+    mapping: bool,
+    nodes: Vec<Node>,
+}
+
+struct Builder<'a> {
+    notes: &'a Notes,
+    open: Vec<Open>,
+    root: Option<Node>,
+    nodes: usize,
+}
+
+impl Builder<'_> {
+    /// Takes the next event; `None` ends the reading.
+    fn take(&mut self, event: Event<'_>, place: Place) -> Option<()> {
+        match event {
+            Event::DocumentStart(_) if self.root.is_some() => {
+                self.notes.add(place, "", "a second document begins here; write one document, without a second ---");
+                return None;
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                self.properties(&place, anchor, tag.is_some());
+                self.close(Node { place, value })?;
+            }
+            Event::Alias(_) => {
+                self.notes.add(place.clone(), "", "is an alias (*); write the value out");
+                self.close(Node { place, value: Value::Refused })?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.properties(&place, anchor, tag.is_some());
+                self.begin(place, false)?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.properties(&place, anchor, tag.is_some());
+                self.begin(place, true)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(Open { place, mapping, nodes }) = self.open.pop() {
+                    let value = if mapping { self.mapping(nodes) } else { Value::List(nodes) };
+                    self.close(Node { place, value })?;
+                }
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
+        }
+        Some(())
+    }
+
+    fn properties(&self, place: &Place, anchor: usize, tagged: bool) {
+        if anchor != 0 {
+            self.notes.add(place.clone(), "", "has an anchor (&); write the value out wherever it is needed");
+        }
+        if tagged {
+            self.notes.add(place.clone(), "", "has a tag (!); write the value without it");
+        }
+    }
+
+    fn begin(&mut self, place: Place, mapping: bool) -> Option<()> {
+        if self.open.len() == MAX_DEPTH {
+            self.notes.add(place, "", format!("is nested more than {MAX_DEPTH} deep; write a flatter file"));
+            return None;
+        }
+        self.open.push(Open { place, mapping, nodes: Vec::new() });
+        Some(())
+    }
+
+    fn close(&mut self, node: Node) -> Option<()> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            self.notes.add(node.place, "", format!("the file has more than {MAX_NODES} values; write fewer"));
+            return None;
+        }
+        match self.open.last_mut() {
+            Some(open) => open.nodes.push(node),
+            None => self.root = Some(node),
+        }
+        Some(())
+    }
+
+    fn mapping(&self, nodes: Vec<Node>) -> Value {
+        let mut entries: Vec<Entry> = Vec::with_capacity(nodes.len() / 2);
+        let mut seen: HashMap<String, Place> = HashMap::new();
+        let mut nodes = nodes.into_iter();
+        while let (Some(key), Some(node)) = (nodes.next(), nodes.next()) {
+            let Value::Scalar { text, .. } = key.value else {
+                if !matches!(key.value, Value::Refused) {
+                    self.notes.add(key.place, "", "a list or mapping is used as a key; write a word before the colon");
+                }
+                continue;
+            };
+            // A key may hold what should be its value (`password:x` without a space), so it is cut there.
+            let shown = text.split(':').next().unwrap_or_default();
+            if let Some(Place::File { line, .. }) = seen.get(&text) {
+                let why = format!("the key {} is there twice, first in line {line}; delete one", quoted(shown));
+                self.notes.add(key.place, "", why);
+                continue;
+            }
+            seen.insert(text.clone(), key.place.clone());
+            // An empty value has no place of its own.
+            let place = if node.is_null() { key.place.clone() } else { node.place };
+            entries.push(Entry { key: text, key_place: key.place, node: Node { place, value: node.value } });
+        }
+        Value::Mapping(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn mistakes(source: &str) -> Vec<String> {
+        let notes = Notes::default();
+        let _ = read(source, &notes);
+        notes.into_mistakes("f").map(|mistakes| mistakes.lines().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn quoted_numbers_are_told_from_numbers() {
+        let notes = Notes::default();
+        let root = read("a: 1\nb: '1'\nc:\nd: ''\n", &notes).unwrap();
+        let Value::Mapping(entries) = root.value else { panic!("no mapping") };
+        let plain: Vec<_> = entries.iter().map(|e| matches!(e.node.value, Value::Scalar { plain: true, .. })).collect();
+        assert_eq!(plain, [true, false, true, false]);
+        assert!(entries[2].node.is_null() && !entries[3].node.is_null());
+        assert_eq!(entries[1].node.place, Place::File { line: 2, column: 4 });
+    }
+
+    /// Input that has made YAML readers crash, hang or take all memory is refused at once.
+    #[test]
+    fn hostile_input_is_refused_in_no_time() {
+        let bomb = (0..20).fold("a: &a [x]\n".to_owned(), |text, n| {
+            let last = if n == 0 { "a".to_owned() } else { format!("a{}", n - 1) };
+            format!("{text}b{n}: &a{n} [{}]\n", vec![format!("*{last}"); 10].join(","))
+        });
+        let half = MAX_BYTES / 2;
+        let cases = [
+            ("bomb", bomb),
+            ("flow lists", "[".repeat(100_000)),
+            ("flow mappings", "{a: ".repeat(100_000)),
+            ("block lists", "- ".repeat(100_000)),
+            ("explicit keys", "? ".repeat(100_000)),
+            ("indented", (0..1000).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+            ("nul", "a: b\0c".to_owned()),
+            ("nul first", "\0".to_owned()),
+            ("too large", "a".repeat(MAX_BYTES + 1)),
+            ("open quote", format!("a: \"{}", "b".repeat(half))),
+            ("anchors", "&a ".repeat(100_000)),
+            ("closing", "]".repeat(100_000)),
+            ("colons", ":".repeat(half) + "\n: ["),
+            ("tab", "a:\n\tb: c".to_owned()),
+            ("unknown alias", "a: *b".to_owned()),
+            ("directive", "%YAML 9.9\n%FOO bar\n---\n[".to_owned()),
+            ("nodes", format!("[{}]", "1,".repeat(MAX_NODES + 1))),
+            ("two documents", "a: b\n---\nc: d".to_owned()),
+        ];
+        for (name, source) in cases {
+            let began = tokio::time::Instant::now();
+            let found = mistakes(&source);
+            assert!(!found.is_empty(), "{name} was taken");
+            assert!(began.elapsed() < Duration::from_secs(5), "{name} took {:?}", began.elapsed());
+        }
+    }
+
+    /// Large but harmless input is read in linear time.
+    #[test]
+    fn large_input_is_read() {
+        for source in ["a\n".repeat(100_000), "#".repeat(MAX_BYTES), "\n".repeat(MAX_BYTES), " ".repeat(MAX_BYTES)] {
+            assert_eq!(mistakes(&source), [] as [String; 0]);
+        }
+        let keys: String = (0..50_000).map(|n| format!("k{n}: v\n")).collect();
+        assert_eq!(mistakes(&keys), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_duplicate_key_is_told_without_its_value() {
+        let found = mistakes("{password:hunter2, password:hunter2}");
+        assert_eq!(found, ["f:1:20: the key \"password\" is there twice, first in line 1; delete one"]);
+    }
+}

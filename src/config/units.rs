@@ -1,0 +1,223 @@
+//! Numbers with units: durations, distances, sizes. Read and written.
+//!
+//! A reading function takes the text and returns the value, or the reason and what to type instead.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+/// A value, or `reason; what to type instead`, which follows the quoted text.
+pub(super) type Parsed<T> = Result<T, String>;
+
+const DURATION_HINT: &str = "write a duration such as 250ms, 1s or 5m";
+
+/// Splits digits from what follows.
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// A whole number of `ms`, `s`, `m` or `h`; `0` needs no unit.
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
+    let (digits, unit) = split(text);
+    let millis = match unit {
+        _ if text == "0" => return Ok(Duration::ZERO),
+        _ if text.starts_with('-') => return Err(format!("is negative; {DURATION_HINT}")),
+        _ if digits.is_empty() => return Err(format!("is not a duration; {DURATION_HINT}")),
+        "" => return Err(format!("has no unit; {DURATION_HINT}")),
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ if unit.starts_with('.') => return Err("has a fraction; write whole units, such as 1500ms".to_owned()),
+        _ if unit.starts_with(' ') => return Err(format!("has a space in it; {DURATION_HINT}")),
+        _ if unit.contains(|c: char| c.is_ascii_digit()) => {
+            return Err("has several units; write one number and one unit, such as 90s".to_owned());
+        }
+        _ => return Err(format!("has the unknown unit {unit:?}; {DURATION_HINT}")),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("is too long; {DURATION_HINT}"))
+}
+
+/// A duration inside the range.
+pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Parsed<Duration> {
+    move |text| {
+        let duration = duration(text)?;
+        let (least, most) = (duration_text(*range.start()), duration_text(*range.end()));
+        if duration < *range.start() {
+            Err(format!("is shorter than {least}; write {least} to {most}"))
+        } else if duration > *range.end() {
+            Err(format!("is longer than {most}; write {least} to {most}"))
+        } else {
+            Ok(duration)
+        }
+    }
+}
+
+/// The shortest text that [`duration`] reads as this one, to the millisecond.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let exact = [("h", 3_600_000), ("m", 60_000), ("s", 1000)].into_iter().find(|(_, unit)| millis % unit == 0);
+    match exact {
+        _ if millis == 0 => "0s".to_owned(),
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
+    }
+}
+
+/// Half the circumference of the Earth, in metres, and a little: no two places are further apart.
+const MAX_DISTANCE: f64 = 20_100_000.0;
+
+/// A number of `m`, `km` or `mi`, in metres; `0` needs no unit.
+pub(super) fn distance(text: &str) -> Parsed<f64> {
+    const HINT: &str = "write a distance such as 300km, 200mi or 0";
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    if text == "0" {
+        return Ok(0.0);
+    }
+    let number: f64 = if is_decimal(number) { number.parse().ok() } else { None }
+        .ok_or_else(|| format!("is not a distance; {HINT}"))?;
+    let metres = match unit {
+        "m" => number,
+        "km" => number * 1000.0,
+        "mi" => number * 1609.344,
+        "" => return Err(format!("has no unit; {HINT}")),
+        _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
+    };
+    match metres {
+        _ if metres < 0.0 => Err(format!("is negative; {HINT}")),
+        _ if metres > MAX_DISTANCE => {
+            Err("is further than two places on Earth are apart; write at most 20100km".to_owned())
+        }
+        _ => Ok(metres),
+    }
+}
+
+/// The text that [`distance`] reads as this many metres.
+pub(super) fn distance_text(metres: f64) -> String {
+    format!("{metres}m")
+}
+
+/// The largest body that may be asked for: a probe's memory is bounded.
+const MAX_SIZE: usize = 64 << 20;
+
+/// A whole number of `B`, `KiB` or `MiB`, 1 byte to 64 MiB.
+pub(super) fn size(text: &str) -> Parsed<usize> {
+    const HINT: &str = "write a size such as 64KiB or 1MiB";
+    let (digits, unit) = split(text);
+    let bytes = match unit {
+        _ if digits.is_empty() => return Err(format!("is not a size; {HINT}")),
+        "" => return Err(format!("has no unit; {HINT}")),
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
+    };
+    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(bytes)) {
+        Some(0) => Err(format!("is nothing; {HINT}")),
+        Some(size) if size <= MAX_SIZE => Ok(size),
+        _ => Err("is too large; write at most 64MiB".to_owned()),
+    }
+}
+
+/// The text that [`size`] reads as this many bytes.
+pub(super) fn size_text(bytes: usize) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        _ => format!("{bytes}B"),
+    }
+}
+
+/// A whole number inside the range, decimal or `0x` and hexadecimal.
+pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Parsed<u32> {
+    move |text| {
+        let hint = format!("write {} to {}", range.start(), range.end());
+        let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
+        let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+        if unsigned.is_empty() || !unsigned.chars().all(|c| c.is_digit(radix)) {
+            return Err(format!("is not a whole number; {hint}"));
+        }
+        u32::from_str_radix(digits, radix)
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| format!("is out of range; {hint}"))
+    }
+}
+
+/// A finite decimal number.
+pub(super) fn decimal(text: &str) -> Parsed<f64> {
+    let lower = text.to_ascii_lowercase();
+    if lower.trim_start_matches(['-', '+', '.']).starts_with("inf") || lower.ends_with("nan") {
+        return Err("is not finite; write a number such as 0.25".to_owned());
+    }
+    match text.parse::<f64>() {
+        Ok(number) if is_decimal(text) && number.is_finite() => Ok(number),
+        Ok(_) if is_decimal(text) => Err("is not finite; write a number such as 0.25".to_owned()),
+        _ => Err("is not a number; write a number such as 0.25".to_owned()),
+    }
+}
+
+fn is_decimal(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'))
+}
+
+/// `true` or `false`.
+pub(super) fn flag(text: &str) -> Parsed<bool> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is not a flag; write true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_do_not_overflow() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for text in ["", "10", "ms", "-1s", "1.5s", "1h30m", "1 s", "1d", "18446744073709551615h", "٣s", "1S", "1e3s"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration("18446744073709551616ms").is_err());
+        let huge = duration("18446744073709551615ms").unwrap();
+        assert_eq!(duration(&duration_text(huge)), Ok(huge));
+    }
+
+    #[test]
+    fn distances_need_a_unit() {
+        assert_eq!(distance("300km"), Ok(300_000.0));
+        assert_eq!(distance("1mi"), Ok(1609.344));
+        assert_eq!(distance("1.5km"), Ok(1500.0));
+        for text in ["", "km", "300", "-1km", "nanm", "infkm", "1e999km", "30000km", "1Mm", "1 km"] {
+            assert!(distance(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert_eq!(size("64KiB"), Ok(65536));
+        for text in ["", "1", "0B", "1KB", "1024MiB", "99999999999999999999B", "-1B", "1.5MiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(size(&size_text(3 << 20)), Ok(3 << 20));
+    }
+
+    #[test]
+    fn numbers_are_finite_and_in_range() {
+        assert_eq!(whole(0..=255)("0xb8"), Ok(184));
+        for text in ["", "-1", "256", "+1", "1.0", "0x", "0x-1", "99999999999", "1e2"] {
+            assert!(whole(0..=255)(text).is_err(), "{text}");
+        }
+        assert_eq!(decimal("-8.5e1"), Ok(-85.0));
+        for text in ["", ".inf", "-.INF", ".nan", "inf", "1e999", "0x1", "1_000", "."] {
+            assert!(decimal(text).is_err(), "{text}");
+        }
+    }
+}
