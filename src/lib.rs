@@ -6,5 +6,6 @@ pub mod metrics;
 pub mod model;
 pub mod probe;
 pub mod schedule;
+pub mod server;
 pub mod window;
 pub mod wire;

@@ -1,0 +1,269 @@
+//! `/api/v1/probes`: recent probes as JSON.
+
+use std::vec;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::{query, rfc3339::Utc};
+use crate::{
+    model::{Path, PhaseTimes, ProbeKind, Region, TargetName},
+    window::{PathHistory, Record},
+};
+
+/// Bytes after which a chunk of the page is full.
+const CHUNK: usize = 64 << 10;
+
+/// Which paths are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathFilter {
+    /// Only this peer.
+    pub peer: Option<Region>,
+    /// Only targets of this name.
+    pub target: Option<TargetName>,
+    /// Only this kind of probe.
+    pub kind: Option<ProbeKind>,
+    /// At most this many paths; 1 to [`Self::MAX_LIMIT`].
+    pub limit: usize,
+}
+
+impl PathFilter {
+    /// How many paths are told when nothing is said, so that a page stays bounded.
+    pub const DEFAULT_LIMIT: usize = 100;
+    /// The most paths that may be asked for.
+    pub const MAX_LIMIT: usize = 10_000;
+
+    /// Whether the path is asked for; the limit is not looked at.
+    pub fn matches(&self, path: &Path) -> bool {
+        self.peer.as_ref().is_none_or(|peer| *peer == path.peer)
+            && self.target.as_ref().is_none_or(|target| *target == path.target)
+            && self.kind.is_none_or(|kind| kind == path.kind)
+    }
+
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// The first mistake, in a sentence for whoever typed the URL.
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, String> {
+        let (mut peer, mut target, mut kind, mut limit) = (None, None, None, None);
+        for (name, value) in query::parameters(query) {
+            match &*name {
+                "peer" => once(&mut peer, "peer", named("peer", &value, Region::new)?)?,
+                "target" => once(&mut target, "target", named("target", &value, TargetName::new)?)?,
+                "probe" => once(&mut kind, "probe", kind_named(&value)?)?,
+                "path" => {
+                    let mut parts = value.split('/');
+                    let (Some(a), Some(b), Some(c), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+                    else {
+                        return Err(format!("path={} is not of the form PEER/TARGET/PROBE", query::quoted(&value)));
+                    };
+                    once(&mut peer, "peer", named("peer", a, Region::new)?)?;
+                    once(&mut target, "target", named("target", b, TargetName::new)?)?;
+                    once(&mut kind, "probe", kind_named(c)?)?;
+                }
+                "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
+                other => {
+                    let other = query::quoted(other);
+                    return Err(format!("unknown parameter {other}; known are peer, target, probe, path, limit"));
+                }
+            }
+        }
+        Ok(Self { peer, target, kind, limit: limit.unwrap_or(Self::DEFAULT_LIMIT) })
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("{name} is given twice")),
+    }
+}
+
+fn named<T, E: std::fmt::Display>(name: &str, value: &str, new: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
+    new(value).map_err(|error| format!("{name}={} {error}", query::quoted(value)))
+}
+
+fn kind_named(value: &str) -> Result<ProbeKind, String> {
+    ProbeKind::ALL.into_iter().find(|kind| kind.as_str() == value).ok_or_else(|| {
+        let known = ProbeKind::ALL.map(ProbeKind::as_str).join(", ");
+        format!("probe={} is unknown; known are {known}", query::quoted(value))
+    })
+}
+
+fn limit_of(value: &str) -> Result<usize, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|limit| (1..=PathFilter::MAX_LIMIT).contains(limit))
+        .ok_or_else(|| format!("limit={} is not a number from 1 to {}", query::quoted(value), PathFilter::MAX_LIMIT))
+}
+
+/// The JSON page, written piece by piece; a path is let go when it has been written.
+pub(super) struct Histories {
+    paths: vec::IntoIter<PathHistory>,
+    samples: Option<vec::IntoIter<Record>>,
+    /// What stands before the next element.
+    separator: &'static [u8],
+}
+
+impl Histories {
+    pub(super) fn new(paths: Vec<PathHistory>) -> Self {
+        Self { paths: paths.into_iter(), samples: None, separator: b"{\"probes\":[" }
+    }
+
+    /// Appends about 64 KiB of JSON and says whether more follows.
+    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        while out.len() < CHUNK {
+            match &mut self.samples {
+                Some(samples) => match samples.next() {
+                    Some(record) => {
+                        out.extend_from_slice(self.separator);
+                        json(out, &Sample(record));
+                        self.separator = b",";
+                    }
+                    None => {
+                        out.extend_from_slice(b"]}");
+                        self.samples = None;
+                        self.separator = b",";
+                    }
+                },
+                None => match self.paths.next() {
+                    Some(PathHistory { path, samples }) => {
+                        out.extend_from_slice(self.separator);
+                        out.extend_from_slice(b"{\"peer_region\":");
+                        json(out, path.peer.as_str());
+                        out.extend_from_slice(b",\"target\":");
+                        json(out, path.target.as_str());
+                        out.extend_from_slice(b",\"probe\":");
+                        json(out, path.kind.as_str());
+                        out.extend_from_slice(b",\"samples\":[");
+                        self.samples = Some(samples.into_iter());
+                        self.separator = b"";
+                    }
+                    None => {
+                        if self.separator != b"," {
+                            out.extend_from_slice(self.separator);
+                        }
+                        out.extend_from_slice(b"]}\n");
+                        return false;
+                    }
+                },
+            }
+        }
+        true
+    }
+}
+
+fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("a Vec takes every write, and every key is a string");
+}
+
+/// One probe. A failure has no duration at all: it is never a number.
+struct Sample(Record);
+
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("sent_at", &format_args!("{}", Utc(self.0.sent_at)))?;
+        match &self.0.outcome {
+            Ok(timings) => {
+                map.serialize_entry("result", "ok")?;
+                map.serialize_entry("duration_seconds", &timings.total.as_secs_f64())?;
+                map.serialize_entry("phases", &Phases(&timings.phases))?;
+                map.serialize_entry("clock", timings.source.as_str())?;
+            }
+            Err(failure) => map.serialize_entry("result", failure.as_str())?,
+        }
+        map.end()
+    }
+}
+
+struct Phases<'a>(&'a PhaseTimes);
+
+impl Serialize for Phases<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(phase, time)| (phase.as_str(), time.as_secs_f64())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{Failure, Phase, StampSource, Timings};
+
+    fn history(samples: Vec<Record>) -> PathHistory {
+        let path =
+            Path { peer: Region::new("r").unwrap(), target: TargetName::new("t").unwrap(), kind: ProbeKind::Tcp };
+        PathHistory { path, samples }
+    }
+
+    fn ok(micros: u64) -> Record {
+        let timings = Timings::single(Phase::Connect, Duration::from_micros(micros), StampSource::Kernel);
+        Record { sent_at: 1_795_230_245_123_456_789, outcome: Ok(timings) }
+    }
+
+    fn page(paths: Vec<PathHistory>) -> (String, usize) {
+        let (mut histories, mut all, mut longest) = (Histories::new(paths), Vec::new(), 0);
+        loop {
+            let mut out = Vec::new();
+            let more = histories.next(&mut out);
+            longest = longest.max(out.len());
+            all.append(&mut out);
+            if !more {
+                return (String::from_utf8(all).unwrap(), longest);
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_has_no_duration() {
+        let lost = Record { sent_at: 0, outcome: Err(Failure::Timeout) };
+        let expected = concat!(
+            r#"{"probes":[{"peer_region":"r","target":"t","probe":"tcp","samples":["#,
+            r#"{"sent_at":"2026-11-21T03:04:05.123456Z","result":"ok","duration_seconds":0.080012,"#,
+            r#""phases":{"connect":0.080012},"clock":"kernel"},"#,
+            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout"}]}]}"#,
+            "\n"
+        );
+        assert_eq!(page(vec![history(vec![ok(80_012), lost])]).0, expected);
+    }
+
+    #[test]
+    fn no_path_and_no_sample_are_valid_too() {
+        assert_eq!(page(vec![]).0, "{\"probes\":[]}\n");
+        let empty = r#"{"peer_region":"r","target":"t","probe":"tcp","samples":[]}"#;
+        assert_eq!(page(vec![history(vec![]), history(vec![])]).0, format!("{{\"probes\":[{empty},{empty}]}}\n"));
+    }
+
+    #[test]
+    fn a_chunk_stays_small_however_long_a_history_is() {
+        let (text, longest) = page(vec![history((0..20_000).map(ok).collect()), history(vec![ok(1)])]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["probes"][0]["samples"].as_array().unwrap().len(), 20_000);
+        assert!(longest < CHUNK + 1_000);
+    }
+
+    #[test]
+    fn a_filter_is_read_whole_or_refused_with_a_reason() {
+        let filter = PathFilter::parse(Some("path=r%2Ft/tcp&limit=7")).unwrap();
+        assert!(filter.matches(&history(vec![]).path));
+        assert_eq!(filter.limit, 7);
+        assert!(!PathFilter::parse(Some("peer=other")).unwrap().matches(&history(vec![]).path));
+        assert_eq!(PathFilter::parse(None).unwrap().limit, PathFilter::DEFAULT_LIMIT);
+        for (query, reason) in [
+            ("peer=a%20b", "contains ' '"),
+            ("target=", "is empty"),
+            ("probe=ping", "icmp, dns, tcp, http, sidecar"),
+            ("path=a/b", "PEER/TARGET/PROBE"),
+            ("path=a/b/tcp/d", "PEER/TARGET/PROBE"),
+            ("path=a/b/tcp&peer=a", "given twice"),
+            ("limit=0", "1 to 10000"),
+            ("limit=10001", "1 to 10000"),
+            ("pear=a", "unknown parameter \"pear\""),
+        ] {
+            let error = PathFilter::parse(Some(query)).unwrap_err();
+            assert!(error.contains(reason), "{query}: {error}");
+        }
+    }
+}

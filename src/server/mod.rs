@@ -1,0 +1,308 @@
+//! The HTTP server: `/metrics`, the JSON API, health, reload.
+//!
+//! It runs on a thread and a runtime of its own, so that a scrape never delays a probe; what only the probing
+//! thread knows is asked for by an [`Ask`]. It is built to be reached by anyone: connections, heads, answers
+//! and the time for each of them are limited (see [`Limits`]), and a scrape is answered at once however many
+//! clients hang on.
+//!
+//! `mod` accepts, `connections` decides who has to go, `transport` tells it how far each one is, `routes`
+//! answers, `body` streams long answers.
+
+mod api;
+mod body;
+mod connections;
+mod encoding;
+mod health;
+mod landing;
+mod query;
+mod rfc3339;
+mod routes;
+mod transport;
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+pub use self::{api::PathFilter, connections::Load, health::probe_health};
+use self::{
+    connections::{Connections, Ticket},
+    routes::Routes,
+    transport::Transport,
+};
+use crate::{metrics::Metrics, model::Region, window::PathHistory};
+
+/// What is served.
+pub struct Site {
+    /// The metrics behind `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// The way to the probing thread.
+    pub asks: mpsc::Sender<Ask>,
+    /// Whether `POST /-/reload` is served.
+    pub lifecycle: bool,
+    /// What `/-/ready` says.
+    pub ready: Arc<AtomicBool>,
+    /// The vantage region, for the landing page.
+    pub region: Region,
+    /// The version of this program, for the landing page.
+    pub version: &'static str,
+}
+
+/// What must be asked of the probing thread. Who does not wait any more has dropped the receiver.
+#[derive(Debug)]
+pub enum Ask {
+    /// Read the configuration again; the error is every mistake as text, one a line.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// The recent probes of some paths.
+    Probes {
+        /// Which paths, and how many at the most.
+        filter: PathFilter,
+        /// Where the answer goes, in an order that does not change from one request to the next.
+        reply: oneshot::Sender<Vec<PathHistory>>,
+    },
+}
+
+/// How much the server bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections. At the cap the one that has waited for a request longest makes room; a new one waits
+    /// while all are being answered.
+    pub connections: usize,
+    /// Time from connecting, or from the first byte of a later request, to the end of the request's head.
+    pub head: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Time between two requests on a connection. Longer than scrape intervals are, so that Prometheus keeps
+    /// its connection.
+    pub idle: Duration,
+    /// Time for a whole answer; above every sane scrape timeout.
+    pub answer: Duration,
+    /// Time in which an answer must make some progress.
+    pub stall: Duration,
+    /// Time for the probing thread to answer an [`Ask`].
+    pub ask: Duration,
+    /// Answers compressed at the same time; further ones are sent plain.
+    pub encoders: usize,
+    /// Answers with probe histories at the same time; further ones are refused with 503.
+    pub histories: usize,
+    /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
+    /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
+    pub send_buffer: usize,
+    /// Pause after a failed accept, such as one for want of descriptors.
+    pub accept_pause: Duration,
+    /// Time for answers in flight when the server ends.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            head: Duration::from_secs(10),
+            head_bytes: 16 << 10,
+            headers: 64,
+            idle: Duration::from_secs(300),
+            answer: Duration::from_secs(120),
+            stall: Duration::from_secs(30),
+            ask: Duration::from_secs(2),
+            encoders: 8,
+            histories: 4,
+            send_buffer: 128 << 10,
+            accept_pause: Duration::from_millis(100),
+            grace: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// How often overdue connections are looked for: a limit is overrun by a quarter at the most.
+    fn sweep_interval(&self) -> Duration {
+        let shortest = self.head.min(self.idle).min(self.answer).min(self.stall);
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    load: Arc<Load>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// What the server is bearing now.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Whether the server has ended, by its stop signal or a panic.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits, blocking the thread, until the server has ended after its stop signal.
+    ///
+    /// # Errors
+    /// What the server's thread panicked with; a release build aborts instead.
+    pub fn join(self) -> thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+/// Serves on a thread of its own until `stop` is ready; answers in flight then get [`Limits::grace`].
+///
+/// # Errors
+/// The runtime or the thread could not be made, or the listener is not usable.
+pub fn spawn(
+    listener: std::net::TcpListener,
+    site: Site,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<Server> {
+    listener.set_nonblocking(true)?;
+    // Accepted connections inherit the size of the listener's buffer.
+    socket2::SockRef::from(&listener).set_send_buffer_size(limits.send_buffer)?;
+    // Sockets are looked at after every few tasks: a task may be a chunk of a page, some 100 µs long.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(7).build()?;
+    let listener = {
+        let _context = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let load = Arc::<Load>::default();
+    let shared = Arc::clone(&load);
+    let thread = thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(move || runtime.block_on(serve(listener, site, limits, shared, stop)))?;
+    Ok(Server { load, thread })
+}
+
+/// Serves in the current task until `stop` is ready; answers in flight then get [`Limits::grace`].
+pub async fn serve(
+    listener: TcpListener,
+    site: Site,
+    limits: Limits,
+    load: Arc<Load>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let routes = Arc::new(Routes::new(site, limits));
+    let connections = Connections::new(limits, Arc::clone(&load));
+    let mut sweep = interval(limits.sweep_interval());
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stop = pin!(stop);
+    let mut newcomer = None;
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            _ = sweep.tick(), if !connections.is_empty() => connections.sweep(Instant::now()),
+            stream = accept(&listener, &connections, &mut failing, limits.accept_pause), if newcomer.is_none() => {
+                newcomer = Some(stream);
+            }
+            () = connections.room(), if newcomer.is_some() => {}
+        }
+        if let Some(stream) = newcomer.take_if(|_| connections.make_room()) {
+            tokio::spawn(converse(stream, connections.admit(), Arc::clone(&routes), limits));
+        }
+        // The newcomer gets its turn, and its socket is looked at, before the next one may push it out.
+        tokio::task::yield_now().await;
+    }
+    drop(listener);
+    drop(newcomer);
+    connections.stop();
+    let gone = async {
+        while !connections.is_empty() {
+            connections.room().await;
+        }
+    };
+    if timeout(limits.grace, gone).await.is_err() {
+        tracing::debug!(connections = load.connections(), "answers given up at the end");
+    }
+}
+
+/// The next connection. Errors are waited out, for ever: a sidecar that stops listening is worse than none.
+/// `failing` outlives the call, which may be given up in a pause, so that one trouble is told once.
+async fn accept(listener: &TcpListener, connections: &Connections, failing: &mut bool, pause: Duration) -> TcpStream {
+    loop {
+        let error = match listener.accept().await {
+            Ok((stream, _)) => {
+                *failing = false;
+                return stream;
+            }
+            Err(error) => error,
+        };
+        connections.accept_failed();
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            continue;
+        }
+        if !std::mem::replace(failing, true) {
+            tracing::warn!(%error, "cannot accept connections");
+        }
+        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            // Whoever waits for nothing gives its descriptor to whoever is waiting to be heard.
+            connections.cut_longest_waiting();
+        }
+        sleep(pause).await;
+    }
+}
+
+/// Everything that happens on one connection.
+async fn converse(stream: TcpStream, ticket: Ticket, routes: Arc<Routes>, limits: Limits) {
+    // The last chunk of a page must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    let slot = ticket.slot();
+    let service = service_fn(|request| {
+        let answering = slot.request();
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, Infallible>(routes.answer(&request).await.map(|body| body.with(answering))) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None) // the sweep's work, which knows an idle connection from a slow head
+        .max_headers(limits.headers)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(64 << 10))
+        .serve_connection(TokioIo::new(Transport::new(stream, Arc::clone(slot))), service);
+    let mut connection = pin!(connection);
+    let mut stopping = ticket.stopping();
+    let stopped = async {
+        // An error means that the server is gone, which ends this task anyway.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    tokio::select! {
+        biased;
+        () = slot.cut() => return,
+        result = connection.as_mut() => return told(result),
+        () = stopped => {}
+    }
+    if slot.is_waiting() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        () = slot.cut() => {}
+        result = connection => told(result),
+    }
+}
+
+fn told(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended early");
+    }
+}

@@ -1,0 +1,245 @@
+//! What is served where.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+        RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::{
+    Ask, Limits, PathFilter, Site,
+    api::Histories,
+    body::{Body, Buffers, Source, Stream},
+    encoding::wants_gzip,
+    landing::Landing,
+    query,
+};
+use crate::metrics::Collect;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+const ROUTES: &str = "not found; served are:\n\
+    GET  /\n\
+    GET  /metrics[?collect=all|state]\n\
+    GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&limit=N]\n\
+    GET  /-/healthy\n\
+    GET  /-/ready\n\
+    POST /-/reload\n";
+
+/// What all requests share.
+pub(super) struct Routes {
+    site: Site,
+    limits: Limits,
+    buffers: Arc<Buffers>,
+    encoders: Arc<Semaphore>,
+    histories: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Landing,
+    Metrics,
+    Probes,
+    Healthy,
+    Ready,
+    Reload,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Landing,
+            "/metrics" => Self::Metrics,
+            "/api/v1/probes" => Self::Probes,
+            "/-/healthy" => Self::Healthy,
+            "/-/ready" => Self::Ready,
+            "/-/reload" => Self::Reload,
+            _ => return None,
+        })
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Reload => matches!(*method, Method::POST | Method::PUT),
+            _ => matches!(*method, Method::GET | Method::HEAD),
+        }
+    }
+
+    fn allowed(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Reload => "POST, PUT",
+            _ => "GET, HEAD",
+        })
+    }
+}
+
+impl Routes {
+    pub(super) fn new(site: Site, limits: Limits) -> Self {
+        Self {
+            site,
+            limits,
+            buffers: Arc::default(),
+            encoders: Arc::new(Semaphore::new(limits.encoders)),
+            histories: Arc::new(Semaphore::new(limits.histories)),
+        }
+    }
+
+    /// The answer to a request, whose body is never looked at.
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        let mut response = match Route::of(request.uri().path()) {
+            None => plain(StatusCode::NOT_FOUND, ROUTES),
+            Some(route) if !route.allows(request.method()) => {
+                let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+                refusal.headers_mut().insert(ALLOW, route.allowed());
+                refusal
+            }
+            Some(Route::Landing) => self.landing(),
+            Some(Route::Metrics) => self.metrics(request),
+            Some(Route::Probes) => self.probes(request).await,
+            Some(Route::Healthy) => plain(StatusCode::OK, "regionwatch is healthy.\n"),
+            Some(Route::Ready) if self.site.ready.load(Ordering::Relaxed) => {
+                plain(StatusCode::OK, "regionwatch is ready.\n")
+            }
+            Some(Route::Ready) => plain(StatusCode::SERVICE_UNAVAILABLE, "regionwatch is not ready yet.\n"),
+            Some(Route::Reload) => self.reload().await,
+        };
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if request.method() == Method::HEAD {
+            *response.body_mut() = Body::text("");
+        }
+        response
+    }
+
+    fn landing(&self) -> Response<Body> {
+        let Landing { html, policy } = Landing::new(self.site.region.as_str(), self.site.version);
+        let mut response = text(StatusCode::OK, HTML, html);
+        let headers = response.headers_mut();
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
+
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Body> {
+        let mut collect = None;
+        for (_, value) in query::parameters(request.uri().query()).filter(|(name, _)| name == "collect") {
+            let Some(parsed) = Collect::parse(&value) else {
+                let value = query::quoted(&value);
+                return mistake(format!("collect={value} is unknown; allowed are all and state"));
+            };
+            if collect.replace(parsed).is_some() {
+                return mistake("collect is given twice".to_owned());
+            }
+        }
+        let page = self.site.metrics.page(collect.unwrap_or(Collect::All));
+        let stream = Stream::new(Source::Page(page), &self.buffers, None);
+        self.streamed(stream, PROMETHEUS, request.headers())
+    }
+
+    async fn probes<B>(&self, request: &Request<B>) -> Response<Body> {
+        let filter = match PathFilter::parse(request.uri().query()) {
+            Ok(filter) => filter,
+            Err(error) => return mistake(error),
+        };
+        // Histories are large and copied for each reader, so only a few readers are served at a time.
+        let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
+            return busy("too many readers of probes at once\n");
+        };
+        let limit = filter.limit;
+        let Some(mut histories) = self.ask(|reply| Ask::Probes { filter, reply }).await else {
+            return busy("the probes did not answer in time\n");
+        };
+        histories.truncate(limit);
+        let stream = Stream::new(Source::Histories(Histories::new(histories)), &self.buffers, Some(permit));
+        self.streamed(stream, JSON, request.headers())
+    }
+
+    async fn reload(&self) -> Response<Body> {
+        if !self.site.lifecycle {
+            return plain(StatusCode::FORBIDDEN, "Lifecycle API is not enabled; start with --enable-lifecycle.\n");
+        }
+        match self.ask(Ask::Reload).await {
+            Some(Ok(())) => plain(StatusCode::OK, "reloaded\n"),
+            Some(Err(mistakes)) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                format!("failed to reload the configuration:\n{mistakes}\n"),
+            ),
+            None => busy("no answer in time; the reload may still take effect\n"),
+        }
+    }
+
+    /// Asks the probing thread; `None` where it does not answer in time.
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        timeout(self.limits.ask, async {
+            self.site.asks.send(ask(reply)).await.ok()?;
+            answer.await.ok()
+        })
+        .await
+        .ok()?
+    }
+
+    /// A long answer, in gzip where the client wants it and an encoder is free.
+    fn streamed(&self, stream: Stream, content_type: HeaderValue, wishes: &HeaderMap) -> Response<Body> {
+        // An encoder takes some 300 KiB, so that a crowd of stalled clients is served plain text instead.
+        let encoder = wants_gzip(wishes).then(|| Arc::clone(&self.encoders).try_acquire_owned().ok()).flatten();
+        let gzip = encoder.is_some();
+        let body = match encoder {
+            Some(permit) => Body::stream(stream.gzip(permit)),
+            None => Body::stream(stream),
+        };
+        let mut response = answer(StatusCode::OK, content_type, body);
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        if gzip {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+fn plain(status: StatusCode, message: &'static str) -> Response<Body> {
+    text(status, TEXT, message)
+}
+
+fn mistake(mut message: String) -> Response<Body> {
+    message.push('\n');
+    tracing::debug!(message, "bad request");
+    text(StatusCode::BAD_REQUEST, TEXT, message)
+}
+
+fn busy(message: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn text(status: StatusCode, content_type: HeaderValue, message: impl Into<bytes::Bytes>) -> Response<Body> {
+    let message = message.into();
+    let length = HeaderValue::from(message.len());
+    let mut response = answer(status, content_type, Body::text(message));
+    // Said here, because a HEAD request is answered without the body that hyper would measure.
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
