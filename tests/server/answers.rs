@@ -1,0 +1,225 @@
+//! What well-behaved clients get.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    time::Duration,
+};
+
+use regionwatch::server::{Limits, probe_health};
+
+use crate::support::{Answer, Prober, Running, Setup};
+
+fn gunzipped(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+fn running() -> Running {
+    Setup::default().run()
+}
+
+#[test]
+fn metrics_are_the_same_text_plain_and_in_gzip() {
+    let server = Setup { page: 3_000_000, ..Setup::default() }.run();
+    let plain = server.get("/metrics");
+    assert_eq!(plain.status, 200);
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(plain.header("content-encoding"), None);
+    assert!(plain.body.len() >= 3_000_000);
+    assert!(plain.text().lines().all(|line| line.starts_with("regionwatch_probe_duration_seconds_bucket{")));
+
+    let gzip = server.ask("GET", "/metrics?collect=all", "Accept-Encoding: br, gzip;q=0.8\r\n");
+    assert_eq!(gzip.header("content-encoding"), Some("gzip"));
+    assert_eq!(gzip.header("vary"), Some("Accept-Encoding"));
+    assert!(gzip.body.len() < plain.body.len() / 5);
+    assert!(gunzipped(&gzip.body) == plain.body);
+
+    assert_eq!(server.ask("GET", "/metrics", "Accept-Encoding: gzip;q=0\r\n").header("content-encoding"), None);
+}
+
+#[test]
+fn the_state_page_is_a_page_of_its_own_and_a_typo_is_told() {
+    let server = running();
+    assert!(server.get("/metrics?collect=state").body.len() < 1_000);
+    for query in ["collect=stats", "collect=", "collect=%00%0d%0aX", "collect=all&collect=state"] {
+        let answer = server.get(&format!("/metrics?{query}"));
+        assert_eq!(answer.status, 400, "{query}");
+    }
+    let told = server.get("/metrics?collect=stats");
+    assert_eq!(told.text(), "collect=\"stats\" is unknown; allowed are all and state\n");
+    assert_eq!(server.get("/metrics?other=1").status, 200, "other parameters are the scraper's business");
+}
+
+#[test]
+fn a_head_request_gets_the_head_and_nothing_else() {
+    let server = running();
+    for (path, status, length) in
+        [("/metrics", 200, None), ("/-/healthy", 200, Some("24")), ("/", 200, None), ("/none", 404, None)]
+    {
+        let answer = server.ask("HEAD", path, "Accept-Encoding: gzip\r\n");
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{path}");
+        if length.is_some() {
+            assert_eq!(answer.header("content-length"), length, "{path}");
+        }
+    }
+    let metrics = server.ask("HEAD", "/metrics", "Accept-Encoding: gzip\r\n");
+    assert_eq!(metrics.header("content-encoding"), Some("gzip"));
+    assert_eq!(metrics.header("content-length"), None, "nobody knows it before the page is made");
+}
+
+#[test]
+fn health_and_readiness() {
+    let server = running();
+    assert_eq!(server.get("/-/healthy").text(), "regionwatch is healthy.\n");
+    assert_eq!(server.get("/-/ready").status, 200);
+    server.set_ready(false);
+    assert_eq!(server.get("/-/ready").status, 503);
+    assert_eq!(server.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn the_landing_page_links_to_everything_and_runs_nothing() {
+    let server = running();
+    let page = server.get("/");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"));
+    for part in ["eu-west-1", "1.2.3", "prefers-color-scheme:dark", "href=\"/metrics?collect=state\""] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    for link in page.text().split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert_eq!(server.get(link).status, 200, "{link}");
+    }
+}
+
+#[test]
+fn other_paths_and_methods_are_told_what_there_is() {
+    let server = running();
+    let lost = server.get("/metric");
+    assert_eq!(lost.status, 404);
+    assert!(lost.text().contains("/metrics[?collect=all|state]"));
+    for (method, path, allow) in [
+        ("POST", "/metrics", "GET, HEAD"),
+        ("DELETE", "/api/v1/probes", "GET, HEAD"),
+        ("OPTIONS", "/", "GET, HEAD"),
+        ("GET", "/-/reload", "POST, PUT"),
+    ] {
+        let answer = server.ask(method, path, "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_reload_is_done_refused_or_off() {
+    let reload = |lifecycle, prober| {
+        let limits = Limits { ask: Duration::from_millis(100), ..Limits::default() };
+        let answer = Setup { lifecycle, prober, limits, ..Setup::default() }.run().ask("POST", "/-/reload", "");
+        (answer.status, answer.text().to_owned())
+    };
+    assert_eq!(reload(true, Prober::Answers).0, 200);
+    let (status, text) = reload(true, Prober::RefusesReload);
+    assert_eq!(status, 500);
+    assert!(text.contains("regions.yml:3: peers: is empty\nregions.yml:9: zone: unknown"));
+    assert_eq!(reload(true, Prober::Silent).0, 503);
+    assert_eq!(
+        reload(false, Prober::Answers),
+        (403, "Lifecycle API is not enabled; start with --enable-lifecycle.\n".to_owned())
+    );
+    assert_eq!(running().ask("PUT", "/-/reload", "Content-Length: 0\r\n").status, 200);
+}
+
+#[test]
+fn probes_are_told_as_json_and_a_failure_is_never_a_number() {
+    let server = running();
+    let answer = server.get("/api/v1/probes?path=us-east-1/edge-7/tcp");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        answer.text(),
+        concat!(
+            r#"{"probes":[{"peer_region":"us-east-1","target":"edge-7","probe":"tcp","samples":["#,
+            r#"{"sent_at":"2026-11-21T03:04:05.123456Z","result":"ok","duration_seconds":0.080012,"#,
+            r#""phases":{"connect":0.080012},"clock":"kernel"},"#,
+            r#"{"sent_at":"2026-11-21T03:04:05.373456Z","result":"timeout"}]}]}"#,
+            "\n"
+        )
+    );
+    let count = |query: &str| {
+        let answer = server.ask("GET", &format!("/api/v1/probes{query}"), "Accept-Encoding: gzip\r\n");
+        let value: serde_json::Value = serde_json::from_slice(&gunzipped(&answer.body)).unwrap();
+        value["probes"].as_array().unwrap().len()
+    };
+    assert_eq!(count(""), 100);
+    assert_eq!(count("?limit=10000"), 10_000);
+    assert_eq!(count("?probe=icmp"), 0);
+    assert_eq!(server.get("/api/v1/probes?peer=a%22b").status, 400);
+}
+
+#[test]
+fn probes_that_do_not_answer_are_not_waited_for() {
+    let limits = Limits { ask: Duration::from_millis(100), histories: 2, ..Limits::default() };
+    let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
+    // More than fit into the channel to the probing thread.
+    for _ in 0..8 {
+        assert_eq!(server.get("/api/v1/probes").status, 503);
+    }
+    assert_eq!(server.get("/metrics").status, 200);
+    server.settles();
+}
+
+#[test]
+fn old_and_closing_clients_are_served() {
+    let server = running();
+    let answer = Answer::parse(&server.raw("GET /metrics HTTP/1.0\r\n\r\n"));
+    assert_eq!((answer.status, answer.header("transfer-encoding")), (200, None));
+    assert!(answer.body.len() >= 200_000);
+    assert_eq!(server.get("/-/healthy").header("connection"), Some("close"));
+    server.settles();
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_scrape() {
+    let server = running();
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"healthy.\n") {
+            let mut buffer = [0; 1024];
+            let read = stream.read(&mut buffer).unwrap();
+            assert_ne!(read, 0);
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    }
+    assert_eq!(server.load().connections(), 1);
+}
+
+#[test]
+fn the_health_check_asks_what_it_is_told_and_gives_up_in_time() {
+    let server = running();
+    let second = Duration::from_secs(1);
+    assert_eq!(probe_health(server.addr, Duration::from_secs(10)), Ok(()));
+    let unspecified = ([0, 0, 0, 0], server.addr.port()).into();
+    assert_eq!(probe_health(unspecified, Duration::from_secs(10)), Ok(()));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = probe_health(silent.local_addr().unwrap(), Duration::from_millis(100)).unwrap_err();
+    assert!(error.contains("no answer within 100ms"), "{error}");
+
+    let addr = silent.local_addr().unwrap();
+    drop(silent);
+    assert!(probe_health(addr, second).unwrap_err().contains("refused"));
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = other.local_addr().unwrap();
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap();
+        let _ = stream.read(&mut [0; 512]);
+    });
+    assert!(probe_health(addr, Duration::from_secs(10)).unwrap_err().contains("503"));
+    stranger.join().unwrap();
+}

@@ -1,0 +1,167 @@
+//! Many clients, few descriptors, and the end.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use regionwatch::server::Limits;
+
+use crate::support::{Answer, Setup, alone, eventually};
+
+/// Longer than an answer takes on a busy machine, shorter than any limit that would let the crowd go.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_crowd_that_asks_nothing_does_not_delay_a_scrape() {
+    if !alone("crowds::a_crowd_that_asks_nothing_does_not_delay_a_scrape", "ulimit -n 4096;") {
+        return;
+    }
+    let server = Setup::default().run();
+    let mut crowd: Vec<TcpStream> = Vec::new();
+    for n in 0..1_000 {
+        let mut stream = server.connect();
+        match n % 3 {
+            0 => {}
+            1 => stream.write_all(b"G").unwrap(),
+            _ => stream.write_all(b"GET /metrics HTTP/1.1\r\nX-A: ").unwrap(),
+        }
+        crowd.push(stream);
+    }
+    eventually("the crowd is at the cap", || server.load().connections() == 256);
+    for _ in 0..5 {
+        assert!(server.scrape() < AT_ONCE);
+    }
+    assert!(server.load().connections() <= 257);
+    drop(crowd);
+    server.settles();
+}
+
+#[test]
+fn a_scrape_passes_while_the_crowd_keeps_coming() {
+    let limits = Limits { connections: 32, ..Limits::default() };
+    let server = Setup { limits, ..Setup::default() }.run();
+    let addr = server.addr;
+    let crowd: Vec<_> = (0..2)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut held = std::collections::VecDeque::new();
+                for _ in 0..1_000 {
+                    held.extend(TcpStream::connect(addr));
+                    if held.len() > 50 {
+                        held.pop_front();
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert!(server.scrape() < AT_ONCE);
+    }
+    crowd.into_iter().for_each(|one| one.join().unwrap());
+    server.settles();
+}
+
+#[test]
+fn ten_thousand_requests_leave_nothing_behind() {
+    let server = Setup { page: 1_000, ..Setup::default() }.run();
+    let addr = server.addr;
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            thread::spawn(move || {
+                for _ in 0..25 {
+                    let mut stream = TcpStream::connect(addr).unwrap();
+                    let requests = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(99)
+                        + "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                    stream.write_all(requests.as_bytes()).unwrap();
+                    let mut answers = String::new();
+                    stream.read_to_string(&mut answers).unwrap();
+                    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 100);
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    server.settles();
+    assert_eq!(server.load().cut(), 0);
+}
+
+#[test]
+fn at_the_cap_answers_in_flight_are_finished_and_a_newcomer_waits_for_a_place() {
+    let limits = Limits { connections: 4, stall: Duration::from_secs(3), ..Limits::default() };
+    let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
+    let mut readers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut reader = server.connect();
+            reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            reader.read_exact(&mut [0; 1]).unwrap();
+            reader
+        })
+        .collect();
+    // Three of them stall, the newcomer gets the place of one; the fourth gets its page to the end.
+    let mut steady = readers.pop().unwrap();
+    let steady = thread::spawn(move || {
+        let mut page = Vec::from(*b"H");
+        steady.read_to_end(&mut page).unwrap();
+        Answer::parse(&page).body.len()
+    });
+    assert_eq!(server.get("/-/healthy").status, 200);
+    assert!(steady.join().unwrap() >= 20_000_000);
+    drop(readers);
+    server.settles();
+}
+
+#[test]
+fn want_of_descriptors_is_waited_out() {
+    if !alone("crowds::want_of_descriptors_is_waited_out", "ulimit -n 64;") {
+        return;
+    }
+    let server = Setup::default().run();
+    let mut hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    hoard.pop();
+    // The client takes the last descriptor; the server has none to accept it with.
+    let mut stream = server.connect();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    eventually("the server has tried again and again", || server.load().accept_errors() >= 3);
+    drop(hoard);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer).status, 200);
+    server.settles();
+}
+
+#[test]
+fn at_the_end_idle_connections_go_and_answers_in_flight_are_finished() {
+    let server = Setup { page: 3_000_000, ..Setup::default() }.run();
+    let mut idle = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"GET /metrics HT").unwrap();
+    let mut reader = server.connect();
+    reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut page = vec![0];
+    reader.read_exact(&mut page).unwrap();
+    let rest = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        reader.read_to_end(&mut page).unwrap();
+        Answer::parse(&page).body.len()
+    });
+    eventually("all three are connected", || server.load().connections() == 3);
+    let addr = server.addr;
+    server.stop();
+    assert!(rest.join().unwrap() >= 3_000_000);
+    let _ = idle.read_to_end(&mut Vec::new());
+    assert!(TcpStream::connect(addr).is_err());
+}
+
+#[test]
+fn at_the_end_nobody_is_waited_for_longer_than_a_moment() {
+    let server = Setup { page: 100_000_000, ..Setup::default() }.run();
+    let mut reader = server.connect();
+    reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    reader.read_exact(&mut [0; 1]).unwrap();
+    let took = server.stop();
+    assert!(took >= Limits::default().grace && took < Duration::from_secs(5), "{took:?}");
+}

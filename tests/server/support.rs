@@ -1,0 +1,239 @@
+//! A running server and clients for it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use regionwatch::{
+    metrics::Metrics,
+    model::{Failure, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
+    server::{self, Ask, Limits, Load, Server, Site},
+    window::{PathHistory, Record},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+/// How the stand-in for the probing thread answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Prober {
+    Answers,
+    RefusesReload,
+    Silent,
+}
+
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) ready: Arc<AtomicBool>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<Server>,
+}
+
+/// What a test changes about the server it starts.
+pub(crate) struct Setup {
+    pub(crate) page: usize,
+    pub(crate) lifecycle: bool,
+    pub(crate) prober: Prober,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { page: 200_000, lifecycle: true, prober: Prober::Answers, limits: Limits::default() }
+    }
+}
+
+impl Setup {
+    pub(crate) fn run(self) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let ready = Arc::new(AtomicBool::new(true));
+        let (asks, asked) = mpsc::channel(4);
+        thread::spawn(move || answer_asks(asked, self.prober));
+        let site = Site {
+            metrics: Metrics::with_page(self.page),
+            asks,
+            lifecycle: self.lifecycle,
+            ready: Arc::clone(&ready),
+            region: Region::new("eu-west-1").unwrap(),
+            version: "1.2.3",
+        };
+        let (stop, stopped) = oneshot::channel();
+        let server = server::spawn(listener, site, self.limits, async {
+            let _ = stopped.await;
+        });
+        Running { addr, ready, stop: Some(stop), server: Some(server.unwrap()) }
+    }
+}
+
+pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
+    let path = Path {
+        peer: Region::new("us-east-1").unwrap(),
+        target: TargetName::new(&format!("edge-{target}")).unwrap(),
+        kind: ProbeKind::Tcp,
+    };
+    let ok = Timings::single(Phase::Connect, Duration::from_micros(80_012), StampSource::Kernel);
+    let samples = (0..samples as u64)
+        .map(|n| Record {
+            sent_at: 1_795_230_245_123_456_789 + n * 250_000_000,
+            outcome: if n % 2 == 0 { Ok(ok) } else { Err(Failure::Timeout) },
+        })
+        .collect();
+    PathHistory { path, samples }
+}
+
+fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober) {
+    let mut kept = Vec::new();
+    while let Some(ask) = asked.blocking_recv() {
+        match (prober, ask) {
+            (Prober::Silent, ask) => kept.push(ask),
+            (Prober::RefusesReload, Ask::Reload(reply)) => {
+                let _ = reply.send(Err("regions.yml:3: peers: is empty\nregions.yml:9: zone: unknown".to_owned()));
+            }
+            (_, Ask::Reload(reply)) => drop(reply.send(Ok(()))),
+            (_, Ask::Probes { filter, reply }) => {
+                // One more than the limit allows: the server does not trust the answer.
+                let all = (0..20_000).map(|target| history(target, 2)).filter(|history| filter.matches(&history.path));
+                drop(reply.send(all.take(filter.limit + 1).collect()));
+            }
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn load(&self) -> &Load {
+        self.server.as_ref().unwrap().load()
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// Sends the bytes and reads all that comes until the server closes.
+    pub(crate) fn raw(&self, request: &str) -> Vec<u8> {
+        let mut stream = self.connect();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        Answer::parse(&self.raw(&request))
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, "")
+    }
+
+    /// Asks for a scrape and says how long the whole answer took.
+    pub(crate) fn scrape(&self) -> Duration {
+        let start = Instant::now();
+        assert_eq!(self.get("/metrics").status, 200);
+        start.elapsed()
+    }
+
+    /// Waits until no connection is left: nothing leaks.
+    pub(crate) fn settles(&self) {
+        eventually("every connection is gone", || self.load().connections() == 0);
+    }
+
+    /// Ends the server and says how long that took.
+    pub(crate) fn stop(mut self) -> Duration {
+        let start = Instant::now();
+        let _ = self.stop.take().unwrap().send(());
+        self.server.take().unwrap().join().unwrap();
+        start.elapsed()
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    /// Without chunk framing.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Self { status, head, body: bytes[end + 4..].to_vec() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = unchunked(&answer.body);
+        }
+        answer
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(line) = rest.windows(2).position(|two| two == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return body;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + length]);
+        rest = &rest[line + 4 + length..];
+    }
+    panic!("the last chunk is missing");
+}
+
+/// Runs the named test again in a process of its own, after the shell command, and says whether this is that
+/// process: for tests about what a process has as a whole, such as memory and descriptors.
+pub(crate) fn alone(test: &str, shell: &str) -> bool {
+    const MARK: &str = "REGIONWATCH_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let binary = std::env::current_exe().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &format!("{shell} exec \"$0\" --exact {test} --nocapture")])
+        .arg(binary)
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    false
+}
