@@ -1,13 +1,13 @@
 //! Who is connected, how far each one is, and who has to go.
 //!
 //! A connection only notes what happens to it; the accept loop looks at all of them now and then and cuts the
-//! overdue ones. So every limit on time is decided in one place, by [`Progress::is_overdue`], and an idle
+//! overdue ones. So every limit on time is decided in one place, by `Progress::is_overdue`, and an idle
 //! connection costs no timer.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -17,7 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::Limits;
+use super::{
+    Limits,
+    progress::{Slot, locked},
+};
 
 /// What the server is bearing now; for tests and for whoever watches the watcher.
 #[derive(Debug, Default)]
@@ -41,112 +44,6 @@ impl Load {
     /// Connections that the server closed for a limit since the start.
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
-    }
-}
-
-/// How far a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Nothing of the next request has arrived.
-    Idle,
-    /// The head of a request is awaited or arriving. A new connection starts here: who connects has to speak.
-    Head,
-    /// A request is being answered.
-    Answer,
-    /// The answer is complete, its last bytes are not written yet.
-    Flush,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Progress {
-    stage: Stage,
-    /// Since when the stage lasts; `Flush` keeps the start of its answer.
-    since: Instant,
-    /// When the last bytes of an answer were taken by the kernel.
-    wrote: Instant,
-}
-
-impl Progress {
-    fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Idle | Stage::Head)
-    }
-
-    fn is_overdue(&self, now: Instant, limits: &Limits) -> bool {
-        let lasted = now.saturating_duration_since(self.since);
-        match self.stage {
-            Stage::Idle => lasted > limits.idle,
-            Stage::Head => lasted > limits.head,
-            Stage::Answer | Stage::Flush => {
-                lasted > limits.answer || now.saturating_duration_since(self.wrote) > limits.stall
-            }
-        }
-    }
-}
-
-/// What one connection tells about itself.
-#[derive(Debug)]
-pub(super) struct Slot {
-    progress: Mutex<Progress>,
-    cut: Notify,
-    /// Rung when room may have come up; shared by all slots.
-    room: Arc<Notify>,
-}
-
-impl Slot {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        locked(&self.progress)
-    }
-
-    /// Bytes arrived.
-    pub(super) fn read(&self) {
-        let mut progress = self.progress();
-        if progress.stage == Stage::Idle {
-            (progress.stage, progress.since) = (Stage::Head, Instant::now());
-        }
-    }
-
-    /// Bytes left.
-    pub(super) fn wrote(&self) {
-        self.progress().wrote = Instant::now();
-    }
-
-    /// A whole request head has arrived; the answer lasts until what is returned is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Answering {
-        let now = Instant::now();
-        *self.progress() = Progress { stage: Stage::Answer, since: now, wrote: now };
-        Answering(Arc::clone(self))
-    }
-
-    /// Everything written so far has been taken by the kernel.
-    pub(super) fn flushed(&self) {
-        let mut progress = self.progress();
-        if progress.stage == Stage::Flush {
-            (progress.stage, progress.since) = (Stage::Idle, Instant::now());
-            self.room.notify_one();
-        }
-    }
-
-    /// Whether no request is being answered.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.progress().is_waiting()
-    }
-
-    /// Returns when the server has decided to close the connection.
-    pub(super) async fn cut(&self) {
-        self.cut.notified().await;
-    }
-}
-
-/// An answer that is not complete yet; lives in its body.
-#[derive(Debug)]
-pub(super) struct Answering(Arc<Slot>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let mut progress = self.0.progress();
-        if progress.stage == Stage::Answer {
-            progress.stage = Stage::Flush;
-        }
     }
 }
 
@@ -180,12 +77,7 @@ impl Connections {
     /// Takes a connection in; it counts until the ticket is dropped or it is cut.
     pub(super) fn admit(self: &Arc<Self>) -> Ticket {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        let slot = Arc::new(Slot {
-            progress: Mutex::new(Progress { stage: Stage::Head, since: now, wrote: now }),
-            cut: Notify::new(),
-            room: Arc::clone(&self.room),
-        });
+        let slot = Arc::new(Slot::new(Arc::clone(&self.room)));
         self.slots().insert(id, Arc::clone(&slot));
         self.load.connections.fetch_add(1, Ordering::Relaxed);
         Ticket { id, slot, connections: Arc::clone(self) }
@@ -211,9 +103,9 @@ impl Connections {
         let mut slots = self.slots();
         let longest = slots
             .iter()
-            .map(|(id, slot)| (*id, *slot.progress()))
+            .map(|(id, slot)| (*id, slot.progress()))
             .filter(|(_, progress)| progress.is_waiting())
-            .min_by_key(|(_, progress)| progress.since)
+            .min_by_key(|(_, progress)| progress.since())
             .map(|(id, _)| id);
         longest.is_some_and(|id| self.cut(&mut slots, id))
     }
@@ -230,8 +122,8 @@ impl Connections {
 
     fn cut(&self, slots: &mut HashMap<u64, Arc<Slot>>, id: u64) -> bool {
         let Some(slot) = slots.remove(&id) else { return false };
-        tracing::debug!(connection = id, progress = ?*slot.progress(), "connection cut");
-        slot.cut.notify_one();
+        tracing::debug!(connection = id, progress = ?slot.progress(), "connection cut");
+        slot.cut();
         self.load.cut.fetch_add(1, Ordering::Relaxed);
         self.room.notify_one();
         true
@@ -275,11 +167,6 @@ impl Drop for Ticket {
     }
 }
 
-// A panic ends the process in a release build, so a poisoned lock is seen in tests only, where the panic is told.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -302,7 +189,7 @@ mod tests {
         pass(1).await;
         let waiting = all.admit();
         assert!(all.make_room());
-        waiting.slot().cut().await;
+        waiting.slot().is_cut().await;
         drop(waiting);
         let other = all.admit();
         let second = other.slot().request();
@@ -311,7 +198,7 @@ mod tests {
         assert!(!all.make_room(), "the last bytes are still to be written");
         busy.slot().flushed();
         assert!(all.make_room());
-        busy.slot().cut().await;
+        busy.slot().is_cut().await;
         drop(second);
     }
 

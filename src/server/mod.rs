@@ -5,7 +5,7 @@
 //! and the time for each of them are limited (see [`Limits`]), and a scrape is answered at once however many
 //! clients hang on.
 //!
-//! `mod` accepts, `connections` decides who has to go, `transport` tells it how far each one is, `routes`
+//! `mod` accepts, `connections` decides who has to go, by the `progress` that `transport` notes, `routes`
 //! answers, `body` streams long answers.
 
 mod api;
@@ -14,6 +14,8 @@ mod connections;
 mod encoding;
 mod health;
 mod landing;
+mod limits;
+mod progress;
 mod query;
 mod rfc3339;
 mod routes;
@@ -36,7 +38,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-pub use self::{api::PathFilter, connections::Load, health::probe_health};
+pub use self::{api::PathFilter, connections::Load, health::probe_health, limits::Limits};
 use self::{
     connections::{Connections, Ticket},
     routes::Routes,
@@ -72,68 +74,6 @@ pub enum Ask {
         /// Where the answer goes, in an order that does not change from one request to the next.
         reply: oneshot::Sender<Vec<PathHistory>>,
     },
-}
-
-/// How much the server bears.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open connections. At the cap the one that has waited for a request longest makes room; a new one waits
-    /// while all are being answered.
-    pub connections: usize,
-    /// Time from connecting, or from the first byte of a later request, to the end of the request's head.
-    pub head: Duration,
-    /// Bytes of a request's head.
-    pub head_bytes: usize,
-    /// Header fields of a request.
-    pub headers: usize,
-    /// Time between two requests on a connection. Longer than scrape intervals are, so that Prometheus keeps
-    /// its connection.
-    pub idle: Duration,
-    /// Time for a whole answer; above every sane scrape timeout.
-    pub answer: Duration,
-    /// Time in which an answer must make some progress.
-    pub stall: Duration,
-    /// Time for the probing thread to answer an [`Ask`].
-    pub ask: Duration,
-    /// Answers compressed at the same time; further ones are sent plain.
-    pub encoders: usize,
-    /// Answers with probe histories at the same time; further ones are refused with 503.
-    pub histories: usize,
-    /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
-    /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
-    pub send_buffer: usize,
-    /// Pause after a failed accept, such as one for want of descriptors.
-    pub accept_pause: Duration,
-    /// Time for answers in flight when the server ends.
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 256,
-            head: Duration::from_secs(10),
-            head_bytes: 16 << 10,
-            headers: 64,
-            idle: Duration::from_secs(300),
-            answer: Duration::from_secs(120),
-            stall: Duration::from_secs(30),
-            ask: Duration::from_secs(2),
-            encoders: 8,
-            histories: 4,
-            send_buffer: 128 << 10,
-            accept_pause: Duration::from_millis(100),
-            grace: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Limits {
-    /// How often overdue connections are looked for: a limit is overrun by a quarter at the most.
-    fn sweep_interval(&self) -> Duration {
-        let shortest = self.head.min(self.idle).min(self.answer).min(self.stall);
-        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
-    }
 }
 
 /// A running server.
@@ -174,8 +114,11 @@ pub fn spawn(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
+    let socket = socket2::SockRef::from(&listener);
     // Accepted connections inherit the size of the listener's buffer.
-    socket2::SockRef::from(&listener).set_send_buffer_size(limits.send_buffer)?;
+    socket.set_send_buffer_size(limits.send_buffer)?;
+    // Listening again changes the length of the queue, which std sets to 128.
+    socket.listen(limits.backlog)?;
     // Sockets are looked at after every few tasks: a task may be a chunk of a page, some 100 µs long.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(7).build()?;
     let listener = {
@@ -287,16 +230,16 @@ async fn converse(stream: TcpStream, ticket: Ticket, routes: Arc<Routes>, limits
     };
     tokio::select! {
         biased;
-        () = slot.cut() => return,
+        () = slot.is_cut() => return,
         result = connection.as_mut() => return told(result),
         () = stopped => {}
     }
-    if slot.is_waiting() {
+    if slot.progress().is_waiting() {
         return;
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        () = slot.cut() => {}
+        () = slot.is_cut() => {}
         result = connection => told(result),
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::connections::Slot;
+use super::progress::Slot;
 
 /// The stream and the slot that is told when bytes move.
 #[derive(Debug)]

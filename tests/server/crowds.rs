@@ -10,7 +10,7 @@ use std::{
 
 use regionwatch::server::Limits;
 
-use crate::support::{Answer, Setup, alone, eventually};
+use crate::support::{Answer, Running, Setup, alone, eventually};
 
 /// Longer than an answer takes on a busy machine, shorter than any limit that would let the crowd go.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -89,28 +89,46 @@ fn ten_thousand_requests_leave_nothing_behind() {
     assert_eq!(server.load().cut(), 0);
 }
 
+/// Clients that have asked for the page and read its first byte.
+fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
+    let reader = || {
+        let mut reader = server.connect();
+        reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        reader.read_exact(&mut [0; 1]).unwrap();
+        reader
+    };
+    std::iter::repeat_with(reader).take(count).collect()
+}
+
 #[test]
-fn at_the_cap_answers_in_flight_are_finished_and_a_newcomer_waits_for_a_place() {
-    let limits = Limits { connections: 4, stall: Duration::from_secs(3), ..Limits::default() };
+fn at_the_cap_a_newcomer_waits_and_no_answer_that_moves_is_given_up() {
+    let limits = Limits { connections: 4, ..Limits::default() };
     let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
-    let mut readers: Vec<_> = (0..4)
-        .map(|_| {
-            let mut reader = server.connect();
-            reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-            reader.read_exact(&mut [0; 1]).unwrap();
-            reader
+    let clients: Vec<_> = readers(&server, 4)
+        .into_iter()
+        .map(|mut reader| {
+            thread::spawn(move || {
+                let mut page = Vec::from(*b"H");
+                reader.read_to_end(&mut page).unwrap();
+                Answer::parse(&page).body.len()
+            })
         })
         .collect();
-    // Three of them stall, the newcomer gets the place of one; the fourth gets its page to the end.
-    let mut steady = readers.pop().unwrap();
-    let steady = thread::spawn(move || {
-        let mut page = Vec::from(*b"H");
-        steady.read_to_end(&mut page).unwrap();
-        Answer::parse(&page).body.len()
-    });
     assert_eq!(server.get("/-/healthy").status, 200);
-    assert!(steady.join().unwrap() >= 20_000_000);
-    drop(readers);
+    for client in clients {
+        assert!(client.join().unwrap() >= 20_000_000);
+    }
+    assert_eq!(server.load().cut(), 0);
+}
+
+#[test]
+fn at_the_cap_a_newcomer_gets_the_place_of_an_answer_that_stands_still() {
+    let limits = Limits { connections: 4, stall: Duration::from_secs(1), ..Limits::default() };
+    let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
+    let stalled = readers(&server, 4);
+    assert_eq!(server.get("/-/healthy").status, 200);
+    assert!(server.load().cut() >= 1);
+    drop(stalled);
     server.settles();
 }
 

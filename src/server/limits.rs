@@ -1,0 +1,69 @@
+//! How much the server bears, and why that much.
+
+use std::time::Duration;
+
+/// How much the server bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections. At the cap the one that has waited for a request longest makes room; a new one waits
+    /// while all are being answered.
+    pub connections: usize,
+    /// Connections that the kernel queues before they are accepted, where its own limit allows as many. When
+    /// the queue is full a client's next try is a second later, and a scrape would wait with the crowd.
+    pub backlog: i32,
+    /// Time from connecting, or from the first byte of a later request, to the end of the request's head.
+    pub head: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Time between two requests on a connection. Longer than scrape intervals are, so that Prometheus keeps
+    /// its connection.
+    pub idle: Duration,
+    /// Time for a whole answer; above every sane scrape timeout.
+    pub answer: Duration,
+    /// Time in which an answer must make some progress.
+    pub stall: Duration,
+    /// Time for the probing thread to answer an [`Ask`].
+    pub ask: Duration,
+    /// Answers compressed at the same time; further ones are sent plain.
+    pub encoders: usize,
+    /// Answers with probe histories at the same time; further ones are refused with 503.
+    pub histories: usize,
+    /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
+    /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
+    pub send_buffer: usize,
+    /// Pause after a failed accept, such as one for want of descriptors.
+    pub accept_pause: Duration,
+    /// Time for answers in flight when the server ends.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            backlog: 4096,
+            head: Duration::from_secs(10),
+            head_bytes: 16 << 10,
+            headers: 64,
+            idle: Duration::from_secs(300),
+            answer: Duration::from_secs(120),
+            stall: Duration::from_secs(30),
+            ask: Duration::from_secs(2),
+            encoders: 8,
+            histories: 4,
+            send_buffer: 128 << 10,
+            accept_pause: Duration::from_millis(100),
+            grace: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// How often overdue connections are looked for: a limit is overrun by a quarter at the most.
+    pub(super) fn sweep_interval(&self) -> Duration {
+        let shortest = self.head.min(self.idle).min(self.answer).min(self.stall);
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
