@@ -189,7 +189,7 @@ impl Shape {
 
 /// About how many series a configuration makes on `/metrics`.
 pub fn series_count(config: &Config) -> usize {
-    let paths: usize = paths_of(config).map(|(_, _, probe)| Shape::of(probe).series(config.buckets.len())).sum();
+    let paths: usize = config.paths().map(|(_, probe)| Shape::of(probe).series(config.buckets.len())).sum();
     let kinds = |peer: &Peer| ProbeKind::ALL.iter().filter(|kind| has_kind(peer, **kind)).count();
     let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer)).sum();
     // The process's own.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::model::{AddressFamily, Cadence, Host, ProbeKind, Region, TargetName};
+use crate::model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, TargetName};
 
 /// The address that `/metrics` is served on when none is given.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9877);
@@ -49,6 +49,20 @@ pub struct Config {
     pub log: Log,
     /// The peer regions, in the order of the file; names are unique.
     pub peers: Vec<Peer>,
+}
+
+impl Config {
+    /// Every path, with how it is probed.
+    pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
+        self.peers.iter().flat_map(|peer| {
+            peer.targets.iter().flat_map(move |target| {
+                target.probes.iter().map(move |probe| {
+                    let (peer, target) = (peer.region.clone(), target.name.clone());
+                    (Path { peer, target, kind: probe.kind() }, probe)
+                })
+            })
+        })
+    }
 }
 
 /// What is logged, and how.

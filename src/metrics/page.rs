@@ -1,6 +1,6 @@
 //! A page in the text format (version 0.0.4), written in pieces so that it never sits in memory whole.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use super::{ABSENT, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES};
 use crate::model::{Failure, Phase};
@@ -240,7 +240,7 @@ fn seconds(nanos: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{

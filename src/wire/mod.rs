@@ -27,7 +27,7 @@ mod stream;
 pub use clock::{ClockWatch, Stamp};
 pub use datagram::{Datagram, Notice};
 pub use message::Message;
-pub use options::{SocketOptions, TimestampKeeper};
+pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit};
 pub use ping::{PingSocketKind, open_ping_socket};
 pub use stream::{Connected, Marks, Span, Stream, connect};
 

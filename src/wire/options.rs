@@ -118,6 +118,25 @@ pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Raises the limit of open descriptors to what the system allows at the most, and returns it. Each probe under
+/// way needs one, and the usual soft limit of 1,024 is an accident of `select(2)`.
+///
+/// # Errors
+/// What `getrlimit` or `setrlimit` says.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local of the right type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above; the call only reads it.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_max)
+}
+
 /// Keeps the kernel's time stamping switched on for the life of the process.
 ///
 /// The kernel stamps arriving packets only while some socket wants stamps, and switches with a delay: without

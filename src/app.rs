@@ -1,0 +1,356 @@
+//! Wiring, reload, shutdown: builds everything of a configuration, and then owns the recorder and the main loop.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    metrics::Metrics,
+    model::{Path, PathId},
+    probe::{DnsProbe, HttpProbe, IcmpProbe, Names, TcpProbe, TlsContext, TlsError},
+    recorder::{Recorder, Tracking},
+    schedule::{Change, Event, Launcher, Schedule, launcher},
+    server::{self, Ask, Limits, Site},
+    wire::{Stamp, TimestampKeeper, raise_descriptor_limit},
+};
+
+/// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.
+const EVENTS: usize = 4096;
+
+/// Events that are recorded at once.
+const BATCH: usize = 256;
+
+/// Reads the configuration again; the error is every mistake, one a line.
+pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
+/// Why the program could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A probe cannot be built.
+    #[error("{path}: {source}")]
+    Probe {
+        /// Its path.
+        path: Path,
+        /// Why.
+        source: TlsError,
+    },
+    /// The system refused something that is needed.
+    #[error("{0}")]
+    System(#[from] io::Error),
+    /// A part that must run for the life of the process ended.
+    #[error("the {0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or give another --listen address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: give another --listen address",
+        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
+        _ => "",
+    }
+}
+
+/// A path as it is measured now.
+struct Running {
+    id: PathId,
+    probe: ProbeConfig,
+}
+
+/// What of a new configuration has been built and waits to be put in force.
+struct Built {
+    path: Path,
+    id: PathId,
+    probe: ProbeConfig,
+    unchanged: bool,
+    launcher: Option<Launcher>,
+}
+
+struct App {
+    config: Config,
+    metrics: Arc<Metrics>,
+    recorder: Recorder,
+    names: Names,
+    tls: TlsContext,
+    running: HashMap<Path, Running>,
+    next_id: u32,
+    changes: mpsc::Sender<Change>,
+    events: mpsc::Sender<Event>,
+}
+
+/// Measures and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Whatever keeps it from starting, or ends a part of it.
+pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(watch(config, listener, reload))
+}
+
+async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let keeper = TimestampKeeper::hold();
+    if !keeper.available() {
+        warn!("this system has no time stamps for sockets: latencies are read from this process's own clock");
+    }
+    check_descriptors(&config);
+
+    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets).map_err(io::Error::other)?);
+    let (asks, mut asked) = mpsc::channel(16);
+    let ready = Arc::new(AtomicBool::new(false));
+    let site = Site {
+        metrics: Arc::clone(&metrics),
+        asks,
+        lifecycle: config.enable_lifecycle,
+        ready: Arc::clone(&ready),
+        region: config.region.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = server::spawn(listener, site, Limits::default(), async move {
+        let _ = stopped.await;
+    })?;
+
+    let (events, mut happened) = mpsc::channel(EVENTS);
+    let (changes, changed) = mpsc::channel(64);
+    let mut schedule = tokio::spawn(Schedule::default().run(changed, events.clone()));
+    let mut app = App::new(config, metrics, changes, events);
+    let built = app.build(&app.config.clone())?;
+    app.put_in_force(app.config.clone(), built).await;
+    ready.store(true, Ordering::Release);
+    info!(%address, region = %app.config.region, paths = app.running.len(), "measuring");
+
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let reload = Arc::new(reload);
+    loop {
+        tokio::select! {
+            _ = happened.recv_many(&mut batch, BATCH) => {
+                batch.drain(..).for_each(|event| app.recorder.record(event));
+            }
+            now = seconds.tick() => {
+                if server.is_finished() {
+                    return Err(RunError::Ended("HTTP server"));
+                }
+                app.recorder.tick(now);
+            }
+            Some(ask) = asked.recv() => match ask {
+                Ask::Probes { filter, reply } => {
+                    let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
+                }
+                Ask::Reload(reply) => {
+                    let _ = reply.send(app.reload(&reload).await);
+                }
+            },
+            Some(()) = hangup.recv() => {
+                let _ = app.reload(&reload).await;
+            }
+            _ = &mut schedule => return Err(RunError::Ended("schedule")),
+            name = ended(&mut terminate, &mut interrupt) => {
+                info!(signal = name, "stopping");
+                let _ = stop.send(());
+                return server.join().map_err(|_| RunError::Ended("HTTP server"));
+            }
+        }
+    }
+}
+
+async fn ended(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Makes room for the probes under way, and says so where there is none.
+fn check_descriptors(config: &Config) {
+    let limit = raise_descriptor_limit().unwrap_or(1024);
+    let needed: u64 = descriptors(config);
+    if needed > limit {
+        warn!(
+            "this configuration may need {needed} open files, and {limit} are allowed: probes will fail with \
+             the result \"local\"; raise the limit (ulimit -n, LimitNOFILE=), or probe less often"
+        );
+    }
+}
+
+/// How many descriptors a configuration may need at the most, with those of the server.
+pub fn descriptors(config: &Config) -> u64 {
+    const SERVER: u64 = 300;
+    let each = |probe: &ProbeConfig| match probe.spec {
+        // One socket for all that is under way, and the one before it.
+        ProbeSpec::Icmp(_) => 2,
+        // Those that linger for late answers are as many again.
+        _ => 2 * u64::from(probe.cadence.in_flight()),
+    };
+    SERVER + config.paths().map(|(_, probe)| each(probe)).sum::<u64>()
+}
+
+impl App {
+    fn new(config: Config, metrics: Arc<Metrics>, changes: mpsc::Sender<Change>, events: mpsc::Sender<Event>) -> Self {
+        Self {
+            recorder: Recorder::new(Arc::clone(&metrics)),
+            config,
+            metrics,
+            names: Names::from_system(),
+            tls: TlsContext::default(),
+            running: HashMap::new(),
+            next_id: 0,
+            changes,
+            events,
+        }
+    }
+
+    /// Puts a new configuration in force where it is valid as a whole, and changes nothing where it is not.
+    async fn reload(&mut self, reload: &Arc<Reload>) -> Result<(), String> {
+        let reload = Arc::clone(reload);
+        // On another thread, because reading files waits for disks.
+        let loaded = tokio::task::spawn_blocking(move || reload()).await.map_err(|error| error.to_string());
+        match loaded.and_then(|loaded| loaded).and_then(|loaded| self.accept(loaded)) {
+            Ok((config, built)) => {
+                self.put_in_force(config, built).await;
+                info!(paths = self.running.len(), "configuration reloaded");
+                Ok(())
+            }
+            Err(mistakes) => {
+                self.metrics.config_refused();
+                error!("the configuration was not reloaded, the previous one stays in force:\n{mistakes}");
+                Err(mistakes)
+            }
+        }
+    }
+
+    /// Builds what is new in a configuration, and refuses what cannot change while running.
+    fn accept(&mut self, loaded: Loaded) -> Result<(Config, Vec<Built>), String> {
+        let Loaded { config, warnings } = loaded;
+        let fixed = [
+            ("region", config.region != self.config.region),
+            ("listen", config.listen != self.config.listen),
+            ("buckets", config.buckets != self.config.buckets),
+            ("enable_lifecycle", config.enable_lifecycle != self.config.enable_lifecycle),
+            ("log", config.log != self.config.log),
+        ];
+        let changed: Vec<_> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        if !changed.is_empty() {
+            return Err(format!("{}: cannot change while running; restart instead", changed.join(", ")));
+        }
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let built = self.build(&config).map_err(|error| error.to_string())?;
+        Ok((config, built))
+    }
+
+    fn build(&mut self, config: &Config) -> Result<Vec<Built>, RunError> {
+        let same_window = config.window == self.config.window;
+        let mut built = Vec::new();
+        for (path, probe) in config.paths() {
+            let running = self.running.get(&path);
+            let same = running.is_some_and(|running| running.probe == *probe);
+            let id = running.map_or_else(
+                || {
+                    self.next_id += 1;
+                    PathId(self.next_id)
+                },
+                |running| running.id,
+            );
+            // A certificate may have been renewed behind the same name.
+            let launcher = (!same || reads_files(probe))
+                .then(|| self.launcher(probe))
+                .transpose()
+                .map_err(|source| RunError::Probe { path: path.clone(), source })?;
+            let unchanged = same && same_window;
+            built.push(Built { path, id, probe: probe.clone(), unchanged, launcher });
+        }
+        Ok(built)
+    }
+
+    fn launcher(&self, probe: &ProbeConfig) -> Result<Launcher, TlsError> {
+        let lookup = self.names.lookup(&probe.host, probe.family);
+        let events = self.events.clone();
+        Ok(match &probe.spec {
+            ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
+            ProbeSpec::Dns(spec) => {
+                let made = DnsProbe::new(lookup, &probe.host, spec.clone(), probe.tos, &self.tls)?;
+                launcher(Arc::new(made), events)
+            }
+            ProbeSpec::Tcp(spec) => {
+                let made = TcpProbe::new(lookup, &probe.host, spec.clone(), probe.tos, &self.tls)?;
+                launcher(Arc::new(made), events)
+            }
+            ProbeSpec::Http(spec) => {
+                let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, &self.tls)?;
+                launcher(Arc::new(made), events)
+            }
+        })
+    }
+
+    async fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
+        let now = Instant::now();
+        let mut before = std::mem::take(&mut self.running);
+        let mut trackings = Vec::with_capacity(built.len());
+        let mut starts = Vec::new();
+        for Built { path, id, probe, unchanged, launcher } in built {
+            before.remove(&path);
+            if let Some(launcher) = launcher {
+                starts.push(Change::Start { path: id, cadence: probe.cadence, launcher });
+            }
+            trackings.push((id, path.clone(), unchanged));
+            self.running.insert(path, Running { id, probe });
+        }
+        let running = &self.running;
+        let trackings = trackings.into_iter().filter_map(|(id, path, unchanged)| {
+            let probe = &running.get(&path)?.probe;
+            Some(Tracking { id, path, probe, unchanged })
+        });
+        self.recorder.track(trackings.collect(), config.window, now);
+        let stops = before.into_values().map(|running| Change::Stop(running.id));
+        for change in stops.chain(starts) {
+            // The schedule ends only with the process.
+            let _ = self.changes.send(change).await;
+        }
+        self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
+        self.config = config;
+    }
+}
+
+/// Whether a probe depends on files that may change while its configuration does not.
+fn reads_files(probe: &ProbeConfig) -> bool {
+    let tls = match &probe.spec {
+        ProbeSpec::Icmp(_) => None,
+        ProbeSpec::Dns(spec) => match &spec.transport {
+            DnsTransport::Tls(tls) | DnsTransport::Https { tls, .. } => Some(tls),
+            DnsTransport::Udp | DnsTransport::Tcp => None,
+        },
+        ProbeSpec::Tcp(spec) => spec.tls.as_ref(),
+        ProbeSpec::Http(spec) => spec.url.https.then_some(&spec.tls),
+    };
+    tls.is_some_and(|tls| tls.ca_file.is_some() || tls.identity.is_some())
+}

@@ -1,0 +1,100 @@
+//! `check`: what a configuration would measure.
+
+use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+
+use crate::{
+    app::descriptors,
+    config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    metrics::series_count,
+};
+
+/// Prints what is worth a warning, then the effective configuration or what it would measure.
+pub(super) fn print(loaded: &Loaded, effective: bool) -> ExitCode {
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let text = if effective { loaded.config.print() } else { summary(&loaded.config) };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let rows: Vec<[String; 6]> = config
+        .paths()
+        .map(|(path, probe)| {
+            [
+                path.peer.to_string(),
+                path.target.to_string(),
+                path.kind.to_string(),
+                format!("{:?}", probe.cadence.interval()),
+                format!("{:?}", probe.cadence.timeout()),
+                place(probe),
+            ]
+        })
+        .collect();
+    let mut text = format!("The configuration is valid. {} measures, and serves {}:\n\n", config.region, config.listen);
+    table(&mut text, &["PEER", "TARGET", "PROBE", "EVERY", "TIMEOUT", "WHERE"], &rows);
+    let rate: f64 = config.paths().map(|(_, probe)| 1.0 / probe.cadence.interval().as_secs_f64()).sum();
+    let targets: usize = config.peers.iter().map(|peer| peer.targets.len()).sum();
+    let _ = writeln!(
+        text,
+        "\n{}, {}, {}: {rate:.1} probes a second, about {} series on /metrics, at most {} open files.",
+        counted(config.peers.len(), "peer"),
+        counted(targets, "target"),
+        counted(rows.len(), "path"),
+        series_count(config),
+        descriptors(config),
+    );
+    text
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn place(probe: &ProbeConfig) -> String {
+    let host = &probe.host;
+    match &probe.spec {
+        ProbeSpec::Icmp(spec) => format!("{host}, {} bytes", spec.size),
+        ProbeSpec::Dns(spec) => {
+            let transport = match spec.transport {
+                DnsTransport::Udp => "udp",
+                DnsTransport::Tcp => "tcp",
+                DnsTransport::Tls(_) => "tls",
+                DnsTransport::Https { .. } => "https",
+            };
+            format!("{host}, {transport} port {}, asks for {}", spec.port, spec.query)
+        }
+        ProbeSpec::Tcp(spec) => {
+            format!("{host}, port {}{}", spec.port, if spec.tls.is_some() { ", tls" } else { "" })
+        }
+        ProbeSpec::Http(spec) => {
+            let url = &spec.url;
+            let scheme = if url.https { "https" } else { "http" };
+            format!("{} {scheme}://{}:{}{}", spec.method, url.host, url.port, url.path)
+        }
+    }
+}
+
+/// Appends a table whose columns are as wide as what they hold; the last one ends where its text does.
+pub(super) fn table<const N: usize>(text: &mut String, head: &[&str; N], rows: &[[String; N]]) {
+    let mut widths = head.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut line = |cells: [&str; N]| {
+        let mut row = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(row, "{cell:width$}  ");
+        }
+        let _ = writeln!(text, "{}", row.trim_end());
+    };
+    line(*head);
+    for row in rows {
+        line(std::array::from_fn(|n| row[n].as_str()));
+    }
+}

@@ -1,0 +1,249 @@
+//! The commands: `run check demo doctor healthcheck`.
+
+mod check;
+mod demo;
+mod doctor;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tracing::{Level, warn};
+
+use crate::{
+    app,
+    config::{Config, DEFAULT_LISTEN, Loaded, Log, LogFormat, LogLevel},
+    server,
+};
+
+/// `EX_USAGE` (sysexits.h): the command line or the configuration is wrong.
+const USAGE: u8 = 64;
+
+/// The largest configuration file that is read.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Measures how this region reaches its peer regions, with the kernel's time stamps, and tells Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "regionwatch", version, arg_required_else_help = true, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Measure, and serve /metrics.
+    Run(RunArgs),
+    /// Check a configuration and show what it would measure; binds no port. Exit status 64 if it is wrong.
+    Check(CheckArgs),
+    /// Measure three simulated peer regions on this machine; needs no file and no privilege.
+    Demo(demo::DemoArgs),
+    /// Show what this environment allows (ping sockets, time stamps, IPv6, ...) and how to allow the rest.
+    Doctor,
+    /// Ask a running regionwatch whether it is healthy; for HEALTHCHECK. Exit status 1 if it is not.
+    Healthcheck(HealthArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// YAML file with the peers [env: REGIONWATCH_CONFIG]. Without one, REGIONWATCH_REGION and
+    /// REGIONWATCH_PEERS say what to measure.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to serve on [env: REGIONWATCH_LISTEN] [default: 0.0.0.0:9877].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Serve POST /-/reload [env: REGIONWATCH_ENABLE_LIFECYCLE]. SIGHUP always reloads.
+    #[arg(long)]
+    enable_lifecycle: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print the effective configuration, with every default, as YAML.
+    #[arg(long)]
+    print: bool,
+}
+
+#[derive(Debug, Args)]
+struct HealthArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match command.action {
+        Action::Run(args) => run(args),
+        Action::Check(args) => match Source::new(&args.config, &[]).load() {
+            Ok(loaded) => check::print(&loaded, args.print),
+            Err(mistakes) => usage(&mistakes),
+        },
+        Action::Demo(args) => demo::run(&args),
+        Action::Doctor => doctor::run(),
+        Action::Healthcheck(args) => healthcheck(&args),
+    }
+}
+
+fn usage(mistakes: &str) -> ExitCode {
+    eprintln!("{}", mistakes.trim_end());
+    USAGE.into()
+}
+
+/// Where a configuration comes from; read again on reload.
+#[derive(Debug, Clone)]
+struct Source {
+    file: Option<PathBuf>,
+    /// The process's environment, with flags in place of the variables that they beat.
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Source {
+    fn new(args: &ConfigArgs, flags: &[(&str, bool)]) -> Self {
+        let mut environment: Vec<_> = std::env::vars_os().collect();
+        let mut set = |name: &str, value: &str| {
+            environment.retain(|(known, _)| known != name);
+            environment.push((name.into(), value.into()));
+        };
+        if let Some(listen) = &args.listen {
+            set("REGIONWATCH_LISTEN", listen);
+        }
+        for (name, _) in flags.iter().filter(|(_, given)| *given) {
+            set(name, "true");
+        }
+        let named = || std::env::var_os("REGIONWATCH_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+        Self { file: args.config.clone().or_else(named), environment }
+    }
+
+    /// The configuration, or everything that is wrong with it, one mistake a line.
+    fn load(&self) -> Result<Loaded, String> {
+        let text = self.file.as_deref().map(read_file).transpose()?;
+        let file = self.file.as_deref().zip(text.as_deref());
+        Config::load(file, self.environment.iter().cloned()).map_err(|mistakes| mistakes.to_string())
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let place = path.display();
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{place}: there is no such file; give an existing one with --config or REGIONWATCH_CONFIG")
+        }
+        _ => format!("{place}: cannot be read: {error}"),
+    })?;
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| format!("{place}: cannot be read: {error}"))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(format!("{place}: is larger than 1 MiB; split the peers over several sidecars"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        format!("{place}:{line}: is not UTF-8; save the file in that encoding")
+    })
+}
+
+fn run(args: RunArgs) -> ExitCode {
+    let source = Source::new(&args.config, &[("REGIONWATCH_ENABLE_LIFECYCLE", args.enable_lifecycle)]);
+    let loaded = match source.load() {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return usage(&mistakes),
+    };
+    log_to_stderr(loaded.config.log);
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    finish(app::run(loaded.config, Box::new(move || source.load())))
+}
+
+fn finish(result: Result<(), app::RunError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("regionwatch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_stderr(log: Log) {
+    let level = match log.level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    match log.format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+fn healthcheck(args: &HealthArgs) -> ExitCode {
+    let timeout = Duration::from_secs(2);
+    let result = health_address(&args.config)
+        .and_then(|address| server::probe_health(address, timeout).map_err(|reason| format!("{address}: {reason}")));
+    match result {
+        Ok(()) => {
+            let _ = writeln!(io::stdout(), "healthy");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("unhealthy: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the server should be, from what it was started with. Only the address is of interest: a mistake
+/// elsewhere in a file that was changed since does not make a running server unhealthy.
+fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
+    let source = Source::new(args, &[]);
+    match source.load() {
+        Ok(loaded) => Ok(loaded.config.listen),
+        Err(mistakes) => {
+            let given = source.environment.iter().find(|(name, _)| name == "REGIONWATCH_LISTEN");
+            match given {
+                Some((_, value)) => value
+                    .to_str()
+                    .and_then(|value| value.parse().ok())
+                    .ok_or_else(|| format!("--listen {value:?} is not an address and a port")),
+                None if source.file.is_none() => Ok(DEFAULT_LISTEN),
+                None => Err(format!("cannot tell where it listens:\n{mistakes}")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+}
