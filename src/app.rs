@@ -283,33 +283,13 @@ impl App {
             );
             // A certificate may have been renewed behind the same name.
             let launcher = (!same || reads_files(probe))
-                .then(|| self.launcher(probe))
+                .then(|| prober(probe, &self.names, &self.tls, self.events.clone()))
                 .transpose()
                 .map_err(|source| RunError::Probe { path: path.clone(), source })?;
             let unchanged = same && same_window;
             built.push(Built { path, id, probe: probe.clone(), unchanged, launcher });
         }
         Ok(built)
-    }
-
-    fn launcher(&self, probe: &ProbeConfig) -> Result<Launcher, TlsError> {
-        let lookup = self.names.lookup(&probe.host, probe.family);
-        let events = self.events.clone();
-        Ok(match &probe.spec {
-            ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
-            ProbeSpec::Dns(spec) => {
-                let made = DnsProbe::new(lookup, &probe.host, spec.clone(), probe.tos, &self.tls)?;
-                launcher(Arc::new(made), events)
-            }
-            ProbeSpec::Tcp(spec) => {
-                let made = TcpProbe::new(lookup, &probe.host, spec.clone(), probe.tos, &self.tls)?;
-                launcher(Arc::new(made), events)
-            }
-            ProbeSpec::Http(spec) => {
-                let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, &self.tls)?;
-                launcher(Arc::new(made), events)
-            }
-        })
     }
 
     async fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
@@ -339,6 +319,37 @@ impl App {
         self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
         self.config = config;
     }
+}
+
+/// Builds a probe, and what launches it. Nothing is sent yet.
+///
+/// # Errors
+/// TLS settings that cannot be used.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn prober(
+    probe: &ProbeConfig,
+    names: &Names,
+    tls: &TlsContext,
+    events: mpsc::Sender<Event>,
+) -> Result<Launcher, TlsError> {
+    let lookup = names.lookup(&probe.host, probe.family);
+    Ok(match &probe.spec {
+        ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
+        ProbeSpec::Dns(spec) => {
+            let made = DnsProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
+            launcher(Arc::new(made), events)
+        }
+        ProbeSpec::Tcp(spec) => {
+            let made = TcpProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
+            launcher(Arc::new(made), events)
+        }
+        ProbeSpec::Http(spec) => {
+            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?;
+            launcher(Arc::new(made), events)
+        }
+    })
 }
 
 /// Whether a probe depends on files that may change while its configuration does not.

@@ -201,18 +201,6 @@ fn has_kind(peer: &Peer, kind: ProbeKind) -> bool {
     peer.targets.iter().flat_map(|target| &target.probes).any(|probe| probe.kind() == kind)
 }
 
-/// Every path of a configuration, with how it is probed.
-fn paths_of(config: &Config) -> impl Iterator<Item = (&Peer, Path, &ProbeConfig)> {
-    config.peers.iter().flat_map(|peer| {
-        peer.targets.iter().flat_map(move |target| {
-            target.probes.iter().map(move |probe| {
-                let path = Path { peer: peer.region.clone(), target: target.name.clone(), kind: probe.kind() };
-                (peer, path, probe)
-            })
-        })
-    })
-}
-
 /// No value yet, in a gauge that is absent until it has one.
 const ABSENT: u64 = u64::MAX;
 

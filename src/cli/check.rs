@@ -13,7 +13,7 @@ pub(super) fn print(loaded: &Loaded, effective: bool) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    let text = if effective { loaded.config.print() } else { summary(&loaded.config) };
+    let text = if effective { loaded.config.to_yaml() } else { summary(&loaded.config) };
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
