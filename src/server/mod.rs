@@ -218,6 +218,7 @@ async fn converse(stream: TcpStream, ticket: Ticket, routes: Arc<Routes>, limits
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None) // the sweep's work, which knows an idle connection from a slow head
+        .half_close(true) // a client may say that it has nothing more to ask before it reads the answer
         .max_headers(limits.headers)
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.head_bytes.max(64 << 10))

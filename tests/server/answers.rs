@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{Shutdown, TcpListener},
     time::Duration,
 };
 
@@ -177,6 +177,18 @@ fn old_and_closing_clients_are_served() {
     assert_eq!((answer.status, answer.header("transfer-encoding")), (200, None));
     assert!(answer.body.len() >= 200_000);
     assert_eq!(server.get("/-/healthy").header("connection"), Some("close"));
+    server.settles();
+}
+
+#[test]
+fn a_client_that_has_closed_its_half_gets_the_whole_page() {
+    let server = Setup { page: 5_000_000, ..Setup::default() }.run();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(Answer::parse(&answer).body.len() >= 5_000_000);
     server.settles();
 }
 
