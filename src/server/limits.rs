@@ -24,7 +24,7 @@ pub struct Limits {
     pub answer: Duration,
     /// Time in which an answer must make some progress.
     pub stall: Duration,
-    /// Time for the probing thread to answer an [`Ask`].
+    /// Time for the probing thread to answer an [`Ask`](super::Ask).
     pub ask: Duration,
     /// Answers compressed at the same time; further ones are sent plain.
     pub encoders: usize,

@@ -135,7 +135,7 @@ fn sip(streams: &mut [TcpStream]) {
 #[test]
 fn a_page_has_to_be_read() {
     let server = Setup { page: 100_000_000, limits: short(), ..Setup::default() }.run();
-    let mut readers: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let mut readers: Vec<_> = (0..4).map(|_| server.connect_small()).collect();
     for (n, reader) in readers.iter_mut().enumerate() {
         let gzip = if n % 2 == 0 { "" } else { "Accept-Encoding: gzip\r\n" };
         write!(reader, "GET /metrics HTTP/1.1\r\nHost: x\r\n{gzip}\r\n").unwrap();
@@ -194,7 +194,7 @@ fn memory_stays_bounded_with_every_connection_asking_for_a_huge_page() {
     let server = Setup { page: 1_000_000_000, ..Setup::default() }.run();
     server.settles();
     let before = resident();
-    let mut readers: Vec<_> = (0..250).map(|_| server.connect()).collect();
+    let mut readers: Vec<_> = (0..250).map(|_| server.connect_small()).collect();
     for reader in &mut readers {
         reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").unwrap();
     }

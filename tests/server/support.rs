@@ -121,6 +121,13 @@ impl Running {
         stream
     }
 
+    /// A connection whose client can hold little, so that a page it does not read soon stands still.
+    pub(crate) fn connect_small(&self) -> TcpStream {
+        let stream = self.connect();
+        socket2::SockRef::from(&stream).set_recv_buffer_size(16 << 10).unwrap();
+        stream
+    }
+
     /// Sends the bytes and reads all that comes until the server closes.
     pub(crate) fn raw(&self, request: &str) -> Vec<u8> {
         let mut stream = self.connect();
