@@ -118,6 +118,9 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
 /// `HOST` or `HOST:PORT`, IPv6 in brackets.
 pub(super) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
     let end = text.rfind(']').map_or(0, |at| at + 1);
+    if text.starts_with('[') && end == 0 {
+        return bracketed_host(text).map(|host| (host, None));
+    }
     match text[end..].find(':') {
         _ if text.parse::<Ipv6Addr>().is_ok() => bracketed_host(text).map(|host| (host, None)),
         Some(colon) => {
@@ -145,7 +148,9 @@ pub(super) fn url(text: &str) -> Parsed<HttpUrl> {
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
-        return Err("has a user or password in it; leave them out and write basic_auth or bearer_token".to_owned());
+        return Err(
+            "has a user or password in it; leave them out (an http probe takes basic_auth or bearer_token)".to_owned()
+        );
     }
     if path.contains('#') {
         return Err("has a fragment, which is never sent; leave out the # and what follows".to_owned());
@@ -195,6 +200,12 @@ pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
             format!("has no address; write 0.0.0.0:{port} for IPv4 or [::]:{port} for both families")
         }
         _ if text.parse::<IpAddr>().is_ok() => "has no port; write address and port, such as 0.0.0.0:9877".to_owned(),
+        _ if text
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| bracketed_host(host).is_ok_and(|h| matches!(h, Host::Addr(_)))) =>
+        {
+            "has a bad port; write 0 to 65535 after the colon".to_owned()
+        }
         _ => "is not an address and port; write it such as 0.0.0.0:9877 or [::]:9877".to_owned(),
     })
 }

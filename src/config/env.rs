@@ -17,7 +17,7 @@ use super::{
     mistakes::{Notes, Place, meant, quoted},
     probes::{Given, pace},
     secrets::Secrets,
-    settings::{FORMATS, HOLD, LEVELS, Pace, Settings, WINDOW, buckets},
+    settings::{FORMATS, HOLD, LEVELS, Pace, Settings, WINDOW, bucket, buckets},
     units::{self, Parsed},
 };
 
@@ -114,7 +114,12 @@ impl<'a> Variable<'a> {
     }
 
     fn given(self) -> Option<Given> {
-        Some(Given { value: self.read(pace)?, place: Place::Variable(self.name), key: String::new() })
+        Some(Given {
+            value: self.read(pace)?,
+            text: self.text.to_owned(),
+            place: Place::Variable(self.name),
+            key: String::new(),
+        })
     }
 }
 
@@ -185,7 +190,7 @@ impl Variables {
             execute_after: self.execute_after(notes).and_then(hold),
             window: self.window(notes).and_then(|v| v.read(units::duration_in(WINDOW))),
             buckets: self.buckets(notes).and_then(|v| {
-                let numbers: Vec<_> = v.entries().map(|entry| (entry, units::decimal(entry.text))).collect();
+                let numbers: Vec<_> = v.entries().map(|entry| (entry, bucket(entry.text))).collect();
                 for (entry, number) in &numbers {
                     let _ = number.as_ref().map_err(|reason| entry.wrong(reason));
                 }

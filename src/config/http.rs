@@ -1,6 +1,6 @@
 //! The HTTP probe, with its credentials.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, header};
 
@@ -93,15 +93,15 @@ fn header_items<'a>(item: &Item<'a>) -> Option<Vec<(HeaderName, Item<'a>)>> {
             None
         }
     };
-    let mut items: Vec<(HeaderName, Item<'a>)> = Vec::new();
-    for (name, value) in item.entries()?.into_iter().filter_map(named) {
-        if items.iter().any(|(other, _)| *other == name) {
+    let mut seen = HashSet::new();
+    let once = |(name, value): &(HeaderName, Item<'a>)| {
+        let first = seen.insert(name.clone());
+        if !first {
             value.wrong("is there twice, as case does not count; delete one");
-        } else {
-            items.push((name, value));
         }
-    }
-    Some(items)
+        first
+    };
+    Some(item.entries()?.into_iter().filter_map(named).filter(once).collect())
 }
 
 fn headers(item: &Item<'_>, reading: &Reading<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     mistakes::{Notes, Place, hint, meant, one_of, quoted},
-    tree::{Entry, Node, Value},
+    tree::{Entry, Node, Value, shown_key},
     units::{self, Parsed},
 };
 
@@ -54,7 +54,7 @@ impl<'a> Item<'a> {
         match &self.node.value {
             Value::Refused => None,
             _ if self.node.is_null() => {
-                self.wrong("has no value; write one or delete the key");
+                self.wrong("has no value; write one, or delete the key if it is not needed");
                 None
             }
             Value::Scalar { text, .. } => Some(text),
@@ -80,7 +80,7 @@ impl<'a> Item<'a> {
     }
 
     /// What the function reads from a text that must not be quoted: numbers and flags.
-    fn read_plain<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+    pub(super) fn plain<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         if let Value::Scalar { text, plain: false } = &self.node.value {
             match parse(text) {
                 Ok(_) => self.wrong_value(&format!("is in quotes; write {text}")),
@@ -92,7 +92,7 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
-        self.read_plain(units::whole(range))
+        self.plain(units::whole(range))
     }
 
     pub(super) fn byte(&self, range: RangeInclusive<u8>) -> Option<u8> {
@@ -104,15 +104,15 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn port(&self) -> Option<u16> {
-        self.read_plain(super::endpoints::port)
+        self.plain(super::endpoints::port)
     }
 
     pub(super) fn decimal(&self) -> Option<f64> {
-        self.read_plain(units::decimal)
+        self.plain(units::decimal)
     }
 
     pub(super) fn flag(&self) -> Option<bool> {
-        self.read_plain(units::flag)
+        self.plain(units::flag)
     }
 
     /// One of the words, and what it stands for.
@@ -131,7 +131,11 @@ impl<'a> Item<'a> {
                     .collect(),
             ),
             Value::Refused => None,
-            Value::Scalar { text, .. } if !self.secret && !self.node.is_null() => {
+            _ if self.node.is_null() => {
+                self.wrong("has no value; write a list, or delete the key if it is not needed");
+                None
+            }
+            Value::Scalar { text, .. } if !self.secret => {
                 self.wrong_value(&format!("is not a list; write [{text}]"));
                 None
             }
@@ -154,27 +158,37 @@ impl<'a> Item<'a> {
 
     /// The entries of a mapping with any keys.
     pub(super) fn entries(&self) -> Option<Vec<(&'a str, Self)>> {
-        let Value::Mapping(entries) = &self.node.value else {
-            if !matches!(self.node.value, Value::Refused) {
-                self.wrong_value("is not a mapping; write lines of key: value");
-            }
-            return None;
-        };
+        let entries = self.mapping("lines of key: value")?;
         Some(entries.iter().map(|entry| (entry.key.as_str(), self.child(entry))).collect())
+    }
+
+    fn mapping(&self, form: &str) -> Option<&'a [Entry]> {
+        match &self.node.value {
+            Value::Mapping(entries) => return Some(entries),
+            Value::Refused => {}
+            _ if self.node.is_null() => {
+                self.wrong(format!("has no value; write {form}, or delete the key if it is not needed"))
+            }
+            _ => self.wrong_value(&format!("is not a mapping; write {form}")),
+        }
+        None
     }
 
     /// The entries of a mapping that has no other keys than these.
     pub(super) fn fields(&self, keys: &'static [&'static str]) -> Option<Fields<'a>> {
-        let fields = self.any_fields()?;
-        fields.refuse_others(|_| format!("write {}", one_of(keys)), keys);
-        Some(fields)
+        let form = if keys.len() > 5 || self.key.is_empty() {
+            "lines of key: value".to_owned()
+        } else {
+            format!("{{{}: ...}}", keys.join(": ..., "))
+        };
+        let fields = Fields { item: self.clone(), entries: self.mapping(&form)?, keys: Vec::new() };
+        Some(fields.only(|_| format!("write {}", one_of(keys)), keys))
     }
 
     /// The entries of a mapping, whose keys are checked later.
     pub(super) fn any_fields(&self) -> Option<Fields<'a>> {
-        self.entries()?;
-        let Value::Mapping(entries) = &self.node.value else { return None };
-        Some(Fields { item: self.clone(), entries })
+        let entries = self.mapping("{kind: ..., ...}")?;
+        Some(Fields { item: self.clone(), entries, keys: Vec::new() })
     }
 
     fn child(&self, entry: &'a Entry) -> Self {
@@ -183,8 +197,7 @@ impl<'a> Item<'a> {
     }
 
     fn child_key(&self, name: &str) -> String {
-        let name = if self.secret { name.split(':').next().unwrap_or_default() } else { name };
-        let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+        let shown = shown_key(name);
         if self.key.is_empty() { shown } else { format!("{}.{shown}", self.key) }
     }
 }
@@ -201,6 +214,8 @@ pub(super) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
 pub(super) struct Fields<'a> {
     item: Item<'a>,
     entries: &'a [Entry],
+    /// The keys that it may have, once they were checked.
+    keys: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -228,19 +243,29 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Notes that a key is not there.
+    /// Notes that a key is not there; unless it is there with a spelling that was noted already.
     pub(super) fn missing(&self, key: &str, hint: &str) {
-        self.item.notes.add(self.item.place(), &self.item.child_key(key), format!("is missing; {hint}"));
+        let misspelt = |entry: &Entry| {
+            let name = entry.key.split(':').next().unwrap_or_default();
+            !self.keys.contains(&entry.key.as_str()) && meant(name, &self.keys) == Some(key)
+        };
+        if !self.keys.is_empty() && self.entries.iter().any(misspelt) {
+            return;
+        }
+        let glued = |entry: &&Entry| entry.key.split_once(':').is_some_and(|(name, _)| name == key);
+        let (place, text) = match self.entries.iter().find(glued) {
+            Some(entry) => (entry.key_place.clone(), glued_text(key)),
+            None => (self.item.place(), format!("is missing; {hint}")),
+        };
+        self.item.notes.add(place, &self.item.child_key(key), text);
     }
 
     /// Notes each key that is not among these; `other` says what to do where none of them was meant.
-    pub(super) fn refuse_others(&self, other: impl Fn(&str) -> String, keys: &[&str]) {
+    pub(super) fn only(self, other: impl Fn(&str) -> String, keys: &[&'static str]) -> Self {
         for entry in self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
             // `password:x` without a space is a key; what follows the colon may be a secret.
             let (text, name) = match entry.key.split_once(':') {
-                Some((name, _)) => {
-                    (format!("has no space after the colon; write {}: VALUE", name.escape_debug()), name)
-                }
+                Some((name, _)) => (glued_text(name), name),
                 None => {
                     let name = entry.key.as_str();
                     let hint =
@@ -250,5 +275,11 @@ impl<'a> Fields<'a> {
             };
             self.item.notes.add(entry.key_place.clone(), &self.item.child_key(name), text);
         }
+        Self { keys: keys.to_vec(), ..self }
     }
+}
+
+/// What is wrong with a key such as `port:443`.
+fn glued_text(name: &str) -> String {
+    format!("has no space after the colon; write {}: VALUE", shown_key(name))
 }

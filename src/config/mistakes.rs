@@ -1,6 +1,9 @@
 //! What is wrong with a configuration, one line each: place, key, value, reason, what to type instead.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 /// Where something was said.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,19 +74,35 @@ impl Mistake {
 
 /// Collects mistakes while a configuration is read, so that they are told all at once.
 #[derive(Default)]
-pub(super) struct Notes(RefCell<Vec<Mistake>>);
+pub(super) struct Notes {
+    list: RefCell<Vec<Mistake>>,
+    /// How many there were beyond [`Notes::MAX`].
+    more: Cell<usize>,
+}
 
 impl Notes {
+    /// The most mistakes that are kept: nobody reads more, and memory is bounded.
+    const MAX: usize = 1000;
+
     /// Notes a mistake; `text` is the reason, `; ` and what to type instead.
     pub(super) fn add(&self, place: Place, key: &str, text: impl Into<String>) {
-        self.0.borrow_mut().push(Mistake { place, key: key.to_owned(), text: text.into() });
+        let mut list = self.list.borrow_mut();
+        if list.len() < Self::MAX {
+            list.push(Mistake { place, key: key.to_owned(), text: text.into() });
+        } else {
+            self.more.set(self.more.get() + 1);
+        }
     }
 
     /// Everything noted, or nothing where all is well.
     pub(super) fn into_mistakes(self, file: &str) -> Option<Mistakes> {
-        let mut list = self.0.into_inner();
+        let mut list = self.list.into_inner();
         list.sort_by(|a, b| a.place.cmp(&b.place)); // stable: mistakes of one place keep their order
         list.dedup();
+        if self.more.get() > 0 {
+            let text = format!("{} more mistakes are not shown; correct these first", self.more.get());
+            list.push(Mistake { place: Place::Whole, key: String::new(), text });
+        }
         (!list.is_empty()).then(|| Mistakes { file: file.to_owned(), list })
     }
 }

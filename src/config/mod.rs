@@ -74,8 +74,8 @@ impl Config {
     ) -> Result<Loaded, Mistakes> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
         let notes = Notes::default();
-        let path = file.map_or(Path::new(""), |(path, _)| path);
-        let secrets = Secrets::new(&environment, path.parent().unwrap_or(Path::new("")));
+        let path = file.map_or_else(|| Path::new(""), |(path, _)| path);
+        let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
         let variables = Variables::pick(&environment, &notes);
         let node = file.map(|(_, text)| tree::read(text, &notes));
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &notes).fields(&settings::KEYS));

@@ -52,7 +52,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
             entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or leave this out");
             continue;
         };
-        let server = endpoints::host_port(text).map_err(|reason| entry.wrong(&format!("{reason} ({SERVERS_HINT})")));
+        let server = endpoints::host_port(text).map_err(|reason| entry.wrong(&reason));
         let Ok((host, port)) = server else { continue };
         if let Err(reason) = add_dns(peer, host, port.unwrap_or(53), reading) {
             entry.wrong(&reason);

@@ -177,10 +177,12 @@ fn check_family(item: &Item<'_>, host: &Host, families: Families) {
         Families::One(family) if family.admits(*addr) => {}
         Families::One(_) => {
             let other = if matches!(addr, IpAddr::V4(_)) { "v4" } else { "v6" };
-            item.wrong_value(&format!("is an {is} address; write address_family: {other} or another address"));
+            item.wrong_value(&format!("is {is} only; write address_family: {other} or another address"));
         }
         Families::Both => {
-            item.wrong_value(&format!("is one {is} address; write a name that has both, or another address_family"));
+            item.wrong_value(&format!(
+                "is {is} only; write a name that has addresses of both families, or another address_family"
+            ));
         }
     }
 }

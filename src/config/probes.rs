@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     dns, http,
     item::{Fields, Item},
-    mistakes::{Notes, Place, hint},
+    mistakes::{Notes, Place, hint, quoted},
     secrets::Secrets,
     tls,
     types::{IcmpSpec, Pattern, ProbeSpec, TcpSpec},
@@ -46,6 +46,7 @@ const SHARED_KEYS: [&str; 3] = ["kind", "interval", "timeout"];
 #[derive(Clone)]
 pub(super) struct Given {
     pub(super) value: Duration,
+    pub(super) text: String,
     pub(super) place: Place,
     pub(super) key: String,
 }
@@ -85,7 +86,7 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a
         return Some(Read { item: item.clone(), kind: None, probe: None });
     };
     let keys: Vec<_> = SHARED_KEYS.iter().chain(*own_keys).copied().collect();
-    fields.refuse_others(|key| other_key(name, key, &keys), &keys);
+    let fields = fields.only(|key| other_key(name, key, &keys), &keys);
     let cadence = cadence(&fields, reading.defaults[*kind as usize], reading.notes);
     let (kind, spec) = match kind {
         Kind::Icmp => (ProbeKind::Icmp, Some(ProbeSpec::Icmp(icmp(&fields)))),
@@ -118,7 +119,7 @@ pub(super) fn pace(text: &str) -> Parsed<Duration> {
 /// Reads a duration and remembers where it stands.
 pub(super) fn given(item: &Item<'_>) -> Option<Given> {
     let value = item.read(pace)?;
-    Some(Given { value, place: item.place(), key: item.key().to_owned() })
+    Some(Given { value, text: item.text()?.to_owned(), place: item.place(), key: item.key().to_owned() })
 }
 
 /// Reads `interval` and `timeout` of a probe.
@@ -134,17 +135,20 @@ pub(super) fn paired(
     defaults: Cadence,
     notes: &Notes,
 ) -> Option<Cadence> {
-    let every = interval.map_or(defaults.interval(), |given| given.value);
-    let within = timeout.map_or(defaults.timeout(), |given| given.value);
+    let every = interval.map_or_else(|| defaults.interval(), |given| given.value);
+    let within = timeout.map_or_else(|| defaults.timeout(), |given| given.value);
     let cadence = Cadence::new(every, within);
     if let (None, Some(given)) = (cadence, timeout.or(interval)) {
         let most = (every * Cadence::MAX_IN_FLIGHT).min(Cadence::MAX_INTERVAL);
         let least = Duration::from_millis(within.as_millis().div_ceil(Cadence::MAX_IN_FLIGHT.into()) as u64);
+        let other = if timeout.is_some() {
+            format!("at an interval of {}", duration_text(every))
+        } else {
+            format!("with a timeout of {}", duration_text(within))
+        };
         let text = format!(
-            "a timeout of {} at an interval of {} keeps more than {} probes in flight; \
-             write a timeout of at most {} or an interval of at least {}",
-            duration_text(within),
-            duration_text(every),
+            "{} {other} keeps more than {} probes in flight; write a timeout of at most {} or an interval of at least {}",
+            quoted(&given.text),
             Cadence::MAX_IN_FLIGHT,
             duration_text(most),
             duration_text(least),
@@ -160,8 +164,9 @@ pub(super) fn pattern(text: &str) -> Parsed<Pattern> {
     if text.len() > MAX {
         return Err(format!("is longer than {MAX} bytes; write a shorter regular expression"));
     }
-    Pattern::new(text)
-        .map_err(|error| format!("is not a regular expression ({error}); write one such as ok|ready, escape . as \\."))
+    Pattern::new(text).map_err(|error| {
+        format!("is not a regular expression ({error}); write one such as ok|ready, with \\( for a bracket")
+    })
 }
 
 fn icmp(fields: &Fields<'_>) -> IcmpSpec {

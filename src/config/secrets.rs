@@ -79,6 +79,7 @@ impl<'a> Secrets<'a> {
     fn bytes(&self, text: &str) -> Parsed<(PathBuf, Vec<u8>)> {
         let path = self.path(text)?;
         let failed = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound if path == Path::new(text) => "does not exist; write the path of a file".to_owned(),
             ErrorKind::NotFound => format!("does not exist as {}; write the path of a file", path.display()),
             ErrorKind::PermissionDenied => "may not be read; let this process's user read it".to_owned(),
             _ => format!("cannot be read ({error}); write the path of a readable file"),

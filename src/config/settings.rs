@@ -153,7 +153,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Settings {
         anchors: fields.read("anchors", |item| distinct(item, endpoints::anchor)),
         window: fields.read("window", |item| item.read(units::duration_in(WINDOW))),
         buckets: fields.read("buckets", |item| {
-            let numbers = item.each(Item::decimal)?;
+            let numbers = item.each(|item| item.plain(bucket))?;
             if numbers.len() == item.list()?.len() {
                 buckets(&numbers).map_err(|reason| item.wrong(reason)).ok()?;
             }
@@ -186,10 +186,18 @@ pub(super) fn read(fields: &Fields<'_>) -> Settings {
     settings
 }
 
-/// A list in which nothing is there twice.
+/// The most Alertmanagers, anchors or zones.
+const MAX_DISTINCT: usize = 64;
+
+/// A short list in which nothing is there twice.
 fn distinct<T: PartialEq>(item: &Item<'_>, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
+    let items = item.list()?;
+    if items.len() > MAX_DISTINCT {
+        item.wrong(format!("has {} entries; write at most {MAX_DISTINCT}", items.len()));
+        return None;
+    }
     let mut list = Vec::new();
-    for item in item.list()? {
+    for item in items {
         let Some(value) = item.read(&parse) else { continue };
         if list.contains(&value) {
             item.wrong_value("is there twice; delete one");
@@ -199,14 +207,23 @@ fn distinct<T: PartialEq>(item: &Item<'_>, parse: impl Fn(&str) -> Parsed<T>) ->
     Some(list)
 }
 
-/// Upper bounds of the histogram's buckets, in seconds.
+/// The upper bound of a bucket, in seconds.
+pub(super) fn bucket(text: &str) -> Parsed<f64> {
+    const HINT: &str = "write seconds without a unit, such as 0.25";
+    match units::decimal(text) {
+        Ok(bound) if bound <= 0.0 => Err(format!("is not above 0; {HINT}")),
+        Err(_) if units::duration(text).is_ok() => Err(format!("is not a number; {HINT}")),
+        other => other,
+    }
+}
+
+/// Upper bounds of the histogram's buckets.
 pub(super) fn buckets(numbers: &[f64]) -> Parsed<()> {
     const HINT: &str = "write seconds in ascending order such as [0.005, 0.05, 0.5]";
     let most = MAX_BUCKETS;
     match numbers {
         [] => Err(format!("has no bucket; {HINT}")),
         _ if numbers.len() > most => Err(format!("has {} buckets; write at most {most}", numbers.len())),
-        _ if numbers.iter().any(|bound| *bound <= 0.0) => Err(format!("has a bound that is not above 0; {HINT}")),
         _ => match numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
             Some(pair) => Err(format!("has {} after {}; {HINT}", pair[1], pair[0])),
             None => Ok(()),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::mistakes::{Notes, Place, quoted};
+use super::mistakes::{Notes, Place};
 
 /// The largest file: 5,000 targets fit.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -76,6 +76,12 @@ pub(super) fn read(source: &str, notes: &Notes) -> Option<Node> {
     Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
 }
 
+/// A key as it is shown in a key path. What follows a colon should be its value (`password:x` without a
+/// space) and may be a secret.
+pub(super) fn shown_key(key: &str) -> String {
+    key.split(':').next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 fn place(marker: &Marker) -> Place {
     Place::File { line: marker.line().max(1), column: marker.col() + 1 }
 }
@@ -108,7 +114,7 @@ impl Builder<'_> {
                 self.close(Node { place, value })?;
             }
             Event::Alias(_) => {
-                self.notes.add(place.clone(), "", "is an alias (*); write the value out");
+                self.wrong(place.clone(), "is an alias (*); write the value out");
                 self.close(Node { place, value: Value::Refused })?;
             }
             Event::SequenceStart(anchor, tag) => {
@@ -130,18 +136,39 @@ impl Builder<'_> {
         Some(())
     }
 
+    /// Notes what is wrong with the node that comes next.
+    fn wrong(&self, place: Place, text: impl Into<String>) {
+        self.notes.add(place, &self.key(), text);
+    }
+
+    /// The key path of the node that comes next.
+    fn key(&self) -> String {
+        let mut key = String::new();
+        for open in &self.open {
+            match open.nodes.last() {
+                _ if !open.mapping => key.push_str(&format!("[{}]", open.nodes.len())),
+                Some(Node { value: Value::Scalar { text, .. }, .. }) if open.nodes.len() % 2 == 1 => {
+                    key.push_str(if key.is_empty() { "" } else { "." });
+                    key.push_str(&shown_key(text));
+                }
+                _ => {}
+            }
+        }
+        key
+    }
+
     fn properties(&self, place: &Place, anchor: usize, tagged: bool) {
         if anchor != 0 {
-            self.notes.add(place.clone(), "", "has an anchor (&); write the value out wherever it is needed");
+            self.wrong(place.clone(), "has an anchor (&); write the value out wherever it is needed");
         }
         if tagged {
-            self.notes.add(place.clone(), "", "has a tag (!); write the value without it");
+            self.wrong(place.clone(), "has a tag (!); write the value without it");
         }
     }
 
     fn begin(&mut self, place: Place, mapping: bool) -> Option<()> {
         if self.open.len() == MAX_DEPTH {
-            self.notes.add(place, "", format!("is nested more than {MAX_DEPTH} deep; write a flatter file"));
+            self.wrong(place, format!("is nested more than {MAX_DEPTH} deep; write a flatter file"));
             return None;
         }
         self.open.push(Open { place, mapping, nodes: Vec::new() });
@@ -168,15 +195,14 @@ impl Builder<'_> {
         while let (Some(key), Some(node)) = (nodes.next(), nodes.next()) {
             let Value::Scalar { text, .. } = key.value else {
                 if !matches!(key.value, Value::Refused) {
-                    self.notes.add(key.place, "", "a list or mapping is used as a key; write a word before the colon");
+                    self.wrong(key.place, "a list or mapping is used as a key; write a word before the colon");
                 }
                 continue;
             };
-            // A key may hold what should be its value (`password:x` without a space), so it is cut there.
-            let shown = text.split(':').next().unwrap_or_default();
             if let Some(Place::File { line, .. }) = seen.get(&text) {
-                let why = format!("the key {} is there twice, first in line {line}; delete one", quoted(shown));
-                self.notes.add(key.place, "", why);
+                let path = self.key();
+                let path = if path.is_empty() { shown_key(&text) } else { format!("{path}.{}", shown_key(&text)) };
+                self.notes.add(key.place, &path, format!("is there twice, first in line {line}; delete one"));
                 continue;
             }
             seen.insert(text.clone(), key.place.clone());
@@ -260,6 +286,6 @@ mod tests {
     #[test]
     fn a_duplicate_key_is_told_without_its_value() {
         let found = mistakes("{password:hunter2, password:hunter2}");
-        assert_eq!(found, ["f:1:20: the key \"password\" is there twice, first in line 1; delete one"]);
+        assert_eq!(found, ["f:1:20: password: is there twice, first in line 1; delete one"]);
     }
 }

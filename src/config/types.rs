@@ -352,12 +352,15 @@ pub struct TlsSpec {
 pub struct Pattern(regex_lite::Regex);
 
 impl Pattern {
+    /// The most memory that a compiled expression may take: `(a{1000}){1000}` is refused.
+    const MAX_SIZE: usize = 1 << 20;
+
     /// Compiles the expression.
     ///
     /// # Errors
-    /// The syntax error of the expression.
+    /// The syntax error of the expression, or that it is too large.
     pub fn new(source: &str) -> Result<Self, regex_lite::Error> {
-        regex_lite::Regex::new(source).map(Self)
+        regex_lite::RegexBuilder::new(source).size_limit(Self::MAX_SIZE).build().map(Self)
     }
 
     /// Whether the text has a match.

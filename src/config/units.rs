@@ -29,7 +29,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
         _ if unit.starts_with('.') => return Err("has a fraction; write whole units, such as 1500ms".to_owned()),
         _ if unit.starts_with(' ') => return Err(format!("has a space in it; {DURATION_HINT}")),
         _ if unit.contains(|c: char| c.is_ascii_digit()) => {
-            return Err("has several units; write one number and one unit, such as 90s".to_owned());
+            return Err("has several units; write one number and one unit, such as 90m".to_owned());
         }
         _ => return Err(format!("has the unknown unit {unit:?}; {DURATION_HINT}")),
     };
@@ -58,7 +58,8 @@ pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> P
 /// The shortest text that [`duration`] reads as this one, to the millisecond.
 pub(super) fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let exact = [("h", 3_600_000), ("m", 60_000), ("s", 1000)].into_iter().find(|(_, unit)| millis % unit == 0);
+    let exact =
+        [("h", 3_600_000), ("m", 60_000), ("s", 1000)].into_iter().find(|(_, unit)| millis.is_multiple_of(*unit));
     match exact {
         _ if millis == 0 => "0s".to_owned(),
         Some((name, unit)) => format!("{}{name}", millis / unit),
