@@ -3,6 +3,7 @@
 //! A case is `NAME.yaml` (the file), `NAME.env` (lines of `NAME=VALUE`), or both. Beside each broken case
 //! `NAME.expected` holds the exact text that is told. `BLESS=1 cargo test --test config` writes these anew;
 //! read the difference before you commit it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, Loaded, Mistakes};
+use regionwatch::config::{Config, Loaded, Mistakes, ProbeSpec};
+
+#[path = "config/roundtrip.rs"]
+mod roundtrip;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
@@ -103,6 +107,149 @@ fn every_mistake_has_one_form() {
             assert!(in_file || place.starts_with("REGIONWATCH_") || place == "configuration", "{name}: {line}");
             assert!(text.contains("; ") && !text.ends_with(['.', ' ']), "{name}: {line}");
             assert!(!line.contains(['\n', '\r', '\0']), "{name}: {line}");
+        }
+    }
+}
+
+/// Whatever was put in the wrong place, and wherever the mistake is: a password is not told.
+#[test]
+fn no_mistake_tells_a_secret() {
+    let folder = folder("broken");
+    let mut secrets = 0;
+    for name in cases(&folder) {
+        let source = fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap_or_default();
+        secrets += source.matches("hunter2").count();
+        let Err(mistakes) = load(&folder, &name) else { continue };
+        assert!(!mistakes.to_string().contains("hunter2"), "{name}:\n{mistakes}");
+        assert!(!format!("{mistakes:?}").contains("hunter2"), "{name}");
+    }
+    assert!(secrets > 10);
+}
+
+#[test]
+fn no_secret_is_printed_nor_debugged() {
+    let loaded = load(&folder("good"), "secrets").unwrap();
+    let shown = format!("{loaded:?}{:#?}{}", loaded.config, loaded.config.to_yaml());
+    // In plain, and as basic authentication carries them.
+    for secret in ["hunter2", "s3cret", "cHJvYmU6aHVudGVyMg", "Bearer", "Basic"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    assert!(shown.contains("<secret>"));
+    let [peer] = &loaded.config.peers[..] else { panic!("one peer") };
+    let sent: Vec<_> = peer.targets[0]
+        .probes
+        .iter()
+        .flat_map(|probe| match &probe.spec {
+            ProbeSpec::Http(spec) => spec.headers.iter().map(|(_, value)| value.to_str().unwrap()).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(sent, ["key hunter2", "text/plain", "Basic cHJvYmU6aHVudGVyMg==", "Bearer s3cret-token"]);
+}
+
+const PEERS: &str = "peers: [{region: us-east-1, targets: [{host: us.example.com, probes: [{kind: icmp}]}]}]\n";
+
+fn with_peers(text: &str) -> String {
+    format!("{text}{PEERS}")
+}
+
+#[test]
+fn the_environment_beats_the_file() {
+    let file =
+        with_peers("region: eu-west-1\nwindow: 1m\nzone: eu\ndefaults: {icmp: {interval: 100ms, timeout: 3s}}\n");
+    let environment = variables(
+        "REGIONWATCH_WINDOW=2m\nREGIONWATCH_ICMP_INTERVAL=200ms\nREGIONWATCH_ZONE=\n\
+         REGIONWATCH_PEERS=ap-south-1=https://ap.example.com/\n",
+    );
+    let Loaded { config, warnings } = Config::load(Some((Path::new("a/b.yaml"), &file)), environment).unwrap();
+    assert_eq!(config.window.as_secs(), 120);
+    assert_eq!(config.zone.as_deref(), Some("eu"));
+    assert_eq!(config.peers[0].region.as_str(), "ap-south-1");
+    let cadence = config.peers[0].targets[0].probes[0].cadence;
+    assert_eq!((cadence.interval().as_millis(), cadence.timeout().as_millis()), (200, 3000));
+    assert_eq!(warnings, ["REGIONWATCH_PEERS: replaces the 1 peers of a/b.yaml"]);
+}
+
+#[test]
+fn unknown_variables_warn_and_service_links_do_not() {
+    let file = with_peers("region: eu-west-1\n");
+    let environment = variables(
+        "REGIONWATCH_REGOIN=x\nREGIONWATCH_COLOUR=red\nREGIONWATCH_PORT=tcp://10.0.0.1:9877\nOTHER=1\n\
+         REGIONWATCH_SERVICE_PORT_METRICS=9877\nREGIONWATCH_CONFIG=x.yaml\nREGIONWATCH_REGIONWATCH_REGION=us\n",
+    );
+    let loaded = Config::load(Some((Path::new("x.yaml"), &file)), environment).unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "REGIONWATCH_COLOUR: is not a known variable and has no effect; unset it",
+            "REGIONWATCH_REGIONWATCH_REGION: is not a known variable and has no effect; unset it",
+            "REGIONWATCH_REGOIN: is not a known variable and has no effect; did you mean REGIONWATCH_REGION?",
+        ]
+    );
+    assert_eq!(loaded.config.region.as_str(), "eu-west-1");
+}
+
+/// envy panics on these when it is left to read the environment.
+#[cfg(unix)]
+#[test]
+fn variables_that_are_not_utf8_do_no_harm() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = || OsString::from_vec(vec![0xff, 0xfe]);
+    let file = with_peers("region: eu-west-1\n");
+    let load = |name: OsString| Config::load(Some((Path::new("x.yaml"), &file)), [(name, bytes())]);
+    assert!(load("OTHER".into()).unwrap().warnings.is_empty());
+    assert!(load(bytes()).unwrap().warnings.is_empty());
+    assert_eq!(load("REGIONWATCH_COLOUR".into()).unwrap().warnings.len(), 1);
+    let told = load("REGIONWATCH_ZONE".into()).unwrap_err().to_string();
+    assert_eq!(told, "REGIONWATCH_ZONE: is not UTF-8; set it to text");
+}
+
+/// Relative paths begin at the file that names them, as Prometheus does it.
+#[test]
+fn secret_files_are_found_beside_the_file() {
+    let file = "region: eu-west-1\npeers: [{region: us-east-1, targets: [{probes: [{kind: http, \
+                url: 'https://a.example.com/', bearer_token_file: files/token}]}]}]\n";
+    assert!(Config::load(Some((&folder("any.yaml"), file)), []).is_ok());
+    let told = Config::load(Some((Path::new("/nowhere/any.yaml"), file)), []).unwrap_err().to_string();
+    assert!(told.contains("does not exist as /nowhere/files/token; "), "{told}");
+}
+
+/// Files of the allowed size that are wrong all over are refused soon, with bounded output.
+#[test]
+fn files_that_are_wrong_all_over_are_refused_soon() {
+    let keys: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
+    let headers: String = (0..60_000).map(|n| format!("h{n}: '(',")).collect();
+    let urls: String = (0..40_000).map(|n| format!("http://a{n},")).collect();
+    for text in [
+        format!("peers: [{}]", "1,".repeat(350_000)),
+        keys,
+        format!("peers: [{{targets: [{{probes: [{{kind: http, expect: {{headers: {{{headers}}}}}}}]}}]}}]"),
+        format!("alertmanagers: [{urls}]"),
+        format!("buckets: [{}]", "-1,".repeat(200_000)),
+        format!("a: [{}]", "*a,".repeat(200_000)),
+        format!("{}: 1", "x".repeat(1_000_000)),
+        format!("region: {}", "x".repeat(1_000_000)),
+    ] {
+        let began = tokio::time::Instant::now();
+        let mistakes = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_err();
+        let start: String = text.chars().take(40).collect();
+        assert!(mistakes.len() <= 1001 && mistakes.to_string().len() < 1_000_000, "{start}");
+        assert!(began.elapsed().as_secs() < 10, "{start} took {:?}", began.elapsed());
+    }
+}
+
+/// Cut, doubled or with a character changed at any place, a file is loaded or refused, in bounded time.
+#[test]
+fn damaged_files_never_panic() {
+    let source = fs::read_to_string(folder("good").join("everything.yaml")).unwrap();
+    let load = |text: &str| drop(Config::load(Some((Path::new("x.yaml"), text)), []));
+    for at in (0..source.len()).filter(|at| source.is_char_boundary(*at)) {
+        let (before, after) = source.split_at(at);
+        load(before);
+        for inserted in
+            ["'", "\"", "\n", "\t", "[", "}", ":", "- ", "#", "\0", "\u{2028}"].into_iter().skip(at % 4).step_by(4)
+        {
+            load(&format!("{before}{inserted}{after}"));
         }
     }
 }
