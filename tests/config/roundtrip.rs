@@ -1,0 +1,261 @@
+//! What `check --print` shows loads again to the same configuration.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use proptest::{
+    collection::{btree_map, btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
+use regionwatch::{
+    config::*,
+    model::{AddressFamily, Cadence, Host, ProbeKind, Region, TargetName},
+};
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    prop_oneof![any::<String>(), Just("null".to_owned()), Just(" - a: #\t\r\n\u{85}\u{feff}".to_owned())]
+        .prop_map(Arc::from)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["[A-Za-z0-9._-]{1,50}", Just("null".to_owned()), Just("1e3".to_owned()), Just("---".to_owned())]
+}
+
+fn zone() -> impl Strategy<Value = Arc<str>> {
+    name().prop_map(Arc::from)
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    prop_oneof![
+        any::<IpAddr>().prop_map(Host::Addr),
+        "[a-z0-9_]{1,9}(\\.[a-z0-9]{1,9}){0,3}\\.[a-z]{2,5}".prop_map(|name| Host::Name(name.into())),
+    ]
+}
+
+fn url(path: impl Strategy<Value = String>) -> impl Strategy<Value = HttpUrl> {
+    (any::<bool>(), host(), port(), path).prop_map(|(https, host, port, path)| HttpUrl {
+        https,
+        host,
+        port,
+        path: path.into(),
+    })
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    1..=u16::MAX
+}
+
+fn millis(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    let (start, end) = (*range.start(), *range.end());
+    prop_oneof![range, start.div_ceil(1000)..=(end / 1000)]
+        .prop_map(move |n| Duration::from_millis(n.clamp(start, end)))
+}
+
+fn cadence() -> impl Strategy<Value = Cadence> {
+    (millis(10..=3_600_000), millis(10..=3_600_000)).prop_map(|(a, b)| Cadence::new(a.max(b), a.min(b)).unwrap())
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    select(vec!["", "ok|ready", "^SSH-2\\.0", "\"a\": \\d+", "é\\t#", "(?i)x{2,3}"])
+        .prop_map(|p| Pattern::new(p).unwrap())
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/files")).join(name)
+}
+
+fn tls() -> impl Strategy<Value = TlsSpec> {
+    (option::of(host()), any::<[bool; 3]>()).prop_map(|(server, [ca, identity, insecure_skip_verify])| TlsSpec {
+        server_name: server.map(|host| host.to_string().into()),
+        ca_file: ca.then(|| file("ca.pem")),
+        identity: identity.then(|| (file("ca.pem"), file("key.pem"))),
+        insecure_skip_verify,
+    })
+}
+
+fn icmp() -> impl Strategy<Value = ProbeSpec> {
+    (16..=65507_u16, option::of(1..=255_u8), any::<bool>())
+        .prop_map(|(size, ttl, dont_fragment)| ProbeSpec::Icmp(IcmpSpec { size, ttl, dont_fragment }))
+}
+
+fn tcp() -> impl Strategy<Value = ProbeSpec> {
+    (port(), option::of(tls()), option::of(text()), option::of(pattern())).prop_map(|(port, tls, send, expect)| {
+        ProbeSpec::Tcp(TcpSpec { port, tls, send: send.map(|text| text.as_bytes().into()), expect })
+    })
+}
+
+fn dns() -> impl Strategy<Value = ProbeSpec> {
+    let transport = (0..4, tls(), "/[a-z-]{0,9}").prop_map(|(n, tls, path)| match n {
+        0 => DnsTransport::Udp,
+        1 => DnsTransport::Tcp,
+        2 => DnsTransport::Tls(tls),
+        _ => DnsTransport::Https { tls, path: path.into() },
+    });
+    let query = prop_oneof![Just(".".to_owned()), "([A-Za-z0-9_*-]{1,9}\\.){1,4}"];
+    let record = prop_oneof![Just(1), Just(28), any::<u16>()];
+    let parts =
+        (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 3]>(), any::<IpAddr>(), "\\PC{1,9}");
+    parts.prop_map(|(port, transport, query, record, rcodes, [recursion, retry, asks], addr, other)| {
+        let answer = match (record, addr) {
+            (1, IpAddr::V4(_)) | (28, IpAddr::V6(_)) => Some(addr.to_string()),
+            (1 | 28, _) => None,
+            _ => Some(other),
+        };
+        ProbeSpec::Dns(DnsSpec {
+            port,
+            query: query.into(),
+            record: RecordType(record),
+            recursion,
+            rcodes: rcodes.into_iter().map(Rcode).collect(),
+            answers: answer.filter(|_| asks).map(Arc::from).into_iter().collect(),
+            retry_over_tcp: retry && transport == DnsTransport::Udp,
+            transport,
+        })
+    })
+}
+
+fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
+    let methods = select(vec![http::Method::GET, http::Method::POST, http::Method::OPTIONS]);
+    let versions = select(vec![HttpVersion::Auto, HttpVersion::Http1, HttpVersion::Http2]);
+    let headers = btree_map(select(vec!["content-type", "null", "1", "x-a"]), pattern(), 0..3);
+    let request = (url("/[a-z0-9/?=&%.~-]{0,20}".boxed()), methods, option::of(text()), 0..=10_u8, versions, tls());
+    let answer = (vec(100..=599_u16, 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>());
+    (request, answer).prop_map(move |((url, method, body, redirects, version, tls), answer)| {
+        let (status, headers, expect_body, body_limit, keep_alive) = answer;
+        let headers = headers.into_iter().map(|(name, pattern)| (http::HeaderName::from_static(name), pattern));
+        ProbeSpec::Http(Box::new(HttpSpec {
+            tls: if url.https { tls } else { TlsSpec::default() },
+            url,
+            method,
+            headers: Vec::new(),
+            body: body.map(|text| text.as_bytes().into()),
+            status,
+            expect_headers: headers.collect(),
+            expect_body,
+            redirects,
+            body_limit,
+            version,
+            keep_alive,
+            sidecar,
+        }))
+    })
+}
+
+/// The probes of one target, each kind at most once.
+fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
+    let spec = prop_oneof![icmp(), tcp(), dns(), http(false), http(true)];
+    let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
+    (vec((spec, cadence()), 1..6), host(), families, any::<Option<u8>>()).prop_map(|(specs, host, family, tos)| {
+        let mut probes: BTreeMap<ProbeKind, ProbeConfig> = BTreeMap::new();
+        for (spec, cadence) in specs {
+            let host = if let ProbeSpec::Http(spec) = &spec { spec.url.host.clone() } else { host.clone() };
+            let probe = ProbeConfig { cadence, host, family, tos, spec };
+            probes.insert(probe.kind(), probe);
+        }
+        let mut probes: Vec<_> = probes.into_values().collect();
+        if probes.iter().any(|probe| matches!(&probe.host, Host::Addr(addr) if !family.admits(*addr))) {
+            probes.iter_mut().for_each(|probe| probe.family = AddressFamily::Any);
+        }
+        probes
+    })
+}
+
+fn location() -> impl Strategy<Value = Option<Location>> {
+    option::of((-90.0..=90.0, -180.0..=180.0).prop_map(|(latitude, longitude)| Location { latitude, longitude }))
+}
+
+/// Each peer's region and each target's name end in their number, so that they are unique.
+fn peers() -> impl Strategy<Value = Vec<Peer>> {
+    let targets = vec((name(), probes()), 1..4).prop_map(|targets| {
+        let named = targets.into_iter().enumerate();
+        named
+            .map(|(n, (name, probes))| Target { name: TargetName::new(&format!("{name}{n}")).unwrap(), probes })
+            .collect()
+    });
+    let peer = (name(), option::of(zone()), location(), 0..=1_000_000_u32, targets);
+    vec(peer, 1..4).prop_map(|peers| {
+        let named = peers.into_iter().enumerate();
+        named
+            .map(|(n, (name, zone, location, priority, targets))| Peer {
+                region: Region::new(&format!("{name}{n}")).unwrap(),
+                zone,
+                location,
+                priority,
+                targets,
+            })
+            .collect()
+    })
+}
+
+fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
+    list.into_iter().fold(Vec::new(), |mut distinct, item| {
+        if !distinct.contains(&item) {
+            distinct.push(item);
+        }
+        distinct
+    })
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let hold = || millis(0..=86_400_000);
+    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold()).prop_map(
+        |(zones, min_distance_meters, rpo, execute_after)| Failover {
+            allowed_zones: zones.into_iter().collect(),
+            min_distance_meters,
+            rpo,
+            execute_after,
+        },
+    );
+    let levels = select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]);
+    let formats = select(vec![LogFormat::Text, LogFormat::Json]);
+    let log = (levels, formats).prop_map(|(level, format)| Log { level, format });
+    let buckets = btree_set(1..=u64::MAX, 1..=MAX_BUCKETS)
+        .prop_map(|set| distinct(set.into_iter().map(|n| n as f64 / 1e9).collect()));
+    let anchor = (host(), port()).prop_map(|(host, port)| Anchor { host, port });
+    let alertmanagers = vec(url(select(vec!["/".to_owned(), "/am/".to_owned()])), 0..3).prop_map(distinct);
+    let here = (name(), any::<(IpAddr, u16)>().prop_map(SocketAddr::from), option::of(zone()), location());
+    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers());
+    (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
+        |(
+            (region, listen, zone, location),
+            (alertmanagers, anchors, failover, peers),
+            window,
+            buckets,
+            enable,
+            log,
+        )| Config {
+            region: Region::new(&format!("{region}-here")).unwrap(),
+            listen,
+            zone,
+            location,
+            alertmanagers,
+            anchors,
+            failover,
+            window,
+            buckets,
+            enable_lifecycle: enable,
+            log,
+            peers,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn what_is_printed_loads_to_the_same_configuration(config in config()) {
+        let printed = config.to_yaml();
+        match Config::load(Some(("printed.yaml".as_ref(), &printed)), []) {
+            Ok(loaded) => prop_assert_eq!(loaded.config, config, "{}", printed),
+            Err(mistakes) => prop_assert!(false, "{mistakes}\n{printed}"),
+        }
+    }
+}
