@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     mistakes::{Notes, Place, hint, meant, one_of, quoted},
-    tree::{Entry, Node, Value, shown_key},
+    tree::{Entry, GLUE, Node, Value, shown_key},
     units::{self, Parsed},
 };
 
@@ -169,6 +169,10 @@ impl<'a> Item<'a> {
             _ if self.node.is_null() => {
                 self.wrong(format!("has no value; write {form}, or delete the key if it is not needed"))
             }
+            // `password=x` where keys and values should be.
+            Value::Scalar { text, .. } if text.contains(GLUE) => {
+                self.wrong(format!("is not a mapping; write {form}"));
+            }
             _ => self.wrong_value(&format!("is not a mapping; write {form}")),
         }
         None
@@ -181,14 +185,14 @@ impl<'a> Item<'a> {
         } else {
             format!("{{{}: ...}}", keys.join(": ..., "))
         };
-        let fields = Fields { item: self.clone(), entries: self.mapping(&form)?, keys: Vec::new() };
+        let fields = Fields { item: self.clone(), entries: self.mapping(&form)?, misspelt: Vec::new() };
         Some(fields.only(|_| format!("write {}", one_of(keys)), keys))
     }
 
     /// The entries of a mapping, whose keys are checked later.
     pub(super) fn any_fields(&self) -> Option<Fields<'a>> {
         let entries = self.mapping("{kind: ..., ...}")?;
-        Some(Fields { item: self.clone(), entries, keys: Vec::new() })
+        Some(Fields { item: self.clone(), entries, misspelt: Vec::new() })
     }
 
     fn child(&self, entry: &'a Entry) -> Self {
@@ -214,8 +218,8 @@ pub(super) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
 pub(super) struct Fields<'a> {
     item: Item<'a>,
     entries: &'a [Entry],
-    /// The keys that it may have, once they were checked.
-    keys: Vec<&'static str>,
+    /// Keys that are there with a spelling that was noted.
+    misspelt: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -245,14 +249,10 @@ impl<'a> Fields<'a> {
 
     /// Notes that a key is not there; unless it is there with a spelling that was noted already.
     pub(super) fn missing(&self, key: &str, hint: &str) {
-        let misspelt = |entry: &Entry| {
-            let name = entry.key.split(':').next().unwrap_or_default();
-            !self.keys.contains(&entry.key.as_str()) && meant(name, &self.keys) == Some(key)
-        };
-        if !self.keys.is_empty() && self.entries.iter().any(misspelt) {
+        if self.misspelt.contains(&key) {
             return;
         }
-        let glued = |entry: &&Entry| entry.key.split_once(':').is_some_and(|(name, _)| name == key);
+        let glued = |entry: &&Entry| entry.key.split_once(GLUE).is_some_and(|(name, _)| name == key);
         let (place, text) = match self.entries.iter().find(glued) {
             Some(entry) => (entry.key_place.clone(), glued_text(key)),
             None => (self.item.place(), format!("is missing; {hint}")),
@@ -262,24 +262,27 @@ impl<'a> Fields<'a> {
 
     /// Notes each key that is not among these; `other` says what to do where none of them was meant.
     pub(super) fn only(self, other: impl Fn(&str) -> String, keys: &[&'static str]) -> Self {
-        for entry in self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+        let mut misspelt = Vec::new();
+        let unknown = self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
+        for (n, entry) in unknown.enumerate() {
             // `password:x` without a space is a key; what follows the colon may be a secret.
-            let (text, name) = match entry.key.split_once(':') {
-                Some((name, _)) => (glued_text(name), name),
-                None => {
-                    let name = entry.key.as_str();
-                    let hint =
-                        meant(name, keys).map_or_else(|| other(name), |option| format!("did you mean {option}?"));
-                    (format!("is not a known key; {hint}"), name)
-                }
+            let glued = entry.key.split_once(GLUE);
+            let name = glued.map_or(entry.key.as_str(), |(name, _)| name);
+            // So many are no slips of the keyboard.
+            let meant = if n < 100 { meant(name, keys) } else { None };
+            misspelt.extend(meant);
+            let text = match (glued, meant) {
+                (Some(_), _) => glued_text(name),
+                (None, Some(option)) => format!("is not a known key; did you mean {option}?"),
+                (None, None) => format!("is not a known key; {}", other(name)),
             };
             self.item.notes.add(entry.key_place.clone(), &self.item.child_key(name), text);
         }
-        Self { keys: keys.to_vec(), ..self }
+        Self { misspelt, ..self }
     }
 }
 
-/// What is wrong with a key such as `port:443`.
+/// What is wrong with a key such as `port:443` or `port=443`.
 fn glued_text(name: &str) -> String {
-    format!("has no space after the colon; write {}: VALUE", shown_key(name))
+    format!("has no colon with a space after it; write {}: VALUE", shown_key(name))
 }

@@ -76,10 +76,13 @@ pub(super) fn read(source: &str, notes: &Notes) -> Option<Node> {
     Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
 }
 
+/// What stands between key and value where someone forgot the space of YAML's `: `.
+pub(super) const GLUE: [char; 2] = [':', '='];
+
 /// A key as it is shown in a key path. What follows a colon should be its value (`password:x` without a
 /// space) and may be a secret.
 pub(super) fn shown_key(key: &str) -> String {
-    key.split(':').next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
+    key.split(GLUE).next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 fn place(marker: &Marker) -> Place {
