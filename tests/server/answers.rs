@@ -29,13 +29,16 @@ fn metrics_are_the_same_text_plain_and_in_gzip() {
     assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
     assert_eq!(plain.header("content-encoding"), None);
     assert!(plain.body.len() >= 3_000_000);
-    assert!(plain.text().lines().all(|line| line.starts_with("regionwatch_probe_duration_seconds_bucket{")));
+    // What the process says of itself changes from scrape to scrape.
+    let ours = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.contains("process_")).map(str::to_owned).collect()
+    };
 
     let gzip = server.ask("GET", "/metrics?collect=all", "Accept-Encoding: br, gzip;q=0.8\r\n");
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
     assert_eq!(gzip.header("vary"), Some("Accept-Encoding"));
     assert!(gzip.body.len() < plain.body.len() / 5);
-    assert!(gunzipped(&gzip.body) == plain.body);
+    assert!(ours(&String::from_utf8(gunzipped(&gzip.body)).unwrap()) == ours(&plain.text()));
 
     assert_eq!(server.ask("GET", "/metrics", "Accept-Encoding: gzip;q=0\r\n").header("content-encoding"), None);
 }
@@ -43,7 +46,8 @@ fn metrics_are_the_same_text_plain_and_in_gzip() {
 #[test]
 fn the_state_page_is_a_page_of_its_own_and_a_typo_is_told() {
     let server = running();
-    assert!(server.get("/metrics?collect=state").body.len() < 1_000);
+    let state = server.get("/metrics?collect=state");
+    assert!(state.text().contains("regionwatch_build_info{") && !state.text().contains("_bucket"));
     for query in ["collect=stats", "collect=", "collect=%00%0d%0aX", "collect=all&collect=state"] {
         let answer = server.get(&format!("/metrics?{query}"));
         assert_eq!(answer.status, 400, "{query}");

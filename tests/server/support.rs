@@ -13,8 +13,9 @@ use std::{
 };
 
 use regionwatch::{
-    metrics::Metrics,
-    model::{Failure, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
+    config::{DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
+    metrics::{Collect, Metrics},
+    model::{AddressFamily, Cadence, Failure, Host, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
     server::{self, Ask, Limits, Load, Server, Site},
     window::{PathHistory, Record},
 };
@@ -36,6 +37,33 @@ pub(crate) struct Running {
     pub(crate) ready: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<Server>,
+}
+
+/// Metrics whose whole page has about this many bytes: one path's series again and again.
+fn metrics_of(bytes: usize) -> Arc<Metrics> {
+    let region = Region::new("eu-west-1").unwrap();
+    let metrics = Arc::new(Metrics::new(&region, &DEFAULT_BUCKETS).unwrap());
+    let path = Path { peer: region, target: TargetName::new("edge-a").unwrap(), kind: ProbeKind::Icmp };
+    let second = Duration::from_secs(1);
+    let series = metrics.path(
+        &path,
+        &ProbeConfig {
+            cadence: Cadence::new(second, second).unwrap(),
+            host: Host::Addr("127.0.0.1".parse().unwrap()),
+            family: AddressFamily::Any,
+            tos: None,
+            spec: ProbeSpec::Icmp(IcmpSpec::default()),
+        },
+    );
+    let size = |paths| {
+        metrics.expose(std::iter::repeat_n(Arc::clone(&series), paths), []);
+        let (mut page, mut out) = (metrics.page(Collect::All), Vec::new());
+        while page.next(&mut out) {}
+        out.len()
+    };
+    let (fixed, each) = (size(1), size(2) - size(1));
+    metrics.expose(std::iter::repeat_n(series, bytes.saturating_sub(fixed).div_ceil(each) + 1), []);
+    metrics
 }
 
 /// What a test changes about the server it starts.
@@ -60,7 +88,7 @@ impl Setup {
         let (asks, asked) = mpsc::channel(4);
         thread::spawn(move || answer_asks(asked, self.prober));
         let site = Site {
-            metrics: Metrics::with_page(self.page),
+            metrics: metrics_of(self.page),
             asks,
             lifecycle: self.lifecycle,
             ready: Arc::clone(&ready),
