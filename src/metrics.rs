@@ -96,7 +96,7 @@ families! {
         "The hop limit (TTL) that the last echo reply arrived with; absent before the first.";
     TLS_CERTIFICATE_EXPIRY = "tls_certificate_expiry_timestamp_seconds" gauge ("")
         "When the first certificate of the chain that the target last presented expires, in seconds since 1970.";
-    #[state] PEER_LATENCY = "peer_latency_seconds" gauge ("quantile")
+    #[state] PEER_LATENCY = "peer_latency_seconds" summary ("quantile")
         "Quantiles of the latency to all targets of a peer over the trailing window; absent where nothing succeeded.";
     #[state] PEER_LOSS = "peer_loss_ratio" gauge ("")
         "The share of failed probes to all targets of a peer over the trailing window, 0 to 1, without local failures.";

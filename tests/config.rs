@@ -253,3 +253,26 @@ fn damaged_files_never_panic() {
         }
     }
 }
+
+#[test]
+fn two_variables_give_every_peer_all_four_kinds() {
+    let paths = |servers: Option<&str>| {
+        let mut text =
+            String::from("REGIONWATCH_REGION=a\nREGIONWATCH_PEERS=b=https://b.example.com/x,c=http://192.0.2.1/");
+        if let Some(servers) = servers {
+            text.push_str(&format!("\nREGIONWATCH_DNS_SERVERS={servers}"));
+        }
+        let config = Config::load(None, variables(&text)).unwrap().config;
+        config.paths().map(|(path, probe)| format!("{path} {}", probe.host)).collect::<Vec<_>>()
+    };
+    let default = paths(None);
+    for (peer, host) in [("b", "b.example.com"), ("c", "192.0.2.1")] {
+        for kind in ["icmp", "dns", "tcp", "http"] {
+            let wanted = format!("{peer}/{host}/{kind} {host}");
+            assert!(default.contains(&wanted), "{wanted} in {default:?}");
+        }
+    }
+    let told = paths(Some("b=ns.example.com,c=none"));
+    assert!(told.contains(&"b/ns.example.com/dns ns.example.com".to_owned()), "{told:?}");
+    assert_eq!(told.iter().filter(|path| path.contains("/dns")).count(), 1, "{told:?}");
+}

@@ -1,10 +1,10 @@
 //! Peers without a file: `REGIONWATCH_PEERS=REGION=URL,...`, and `REGIONWATCH_DNS_SERVERS=REGION=HOST[:PORT],...`.
 //!
 //! A URL gives its region one target, named after the URL's host, with an icmp, a tcp (to the URL's port) and
-//! an http probe. A dns probe needs to know which server in that region to ask: most web servers are none, and
-//! a resolver beside us tells nothing about the peer. So `REGIONWATCH_DNS_SERVERS` names it; it is asked for
-//! the address of the region's first URL's host (for the root's name servers where that is an address). A
-//! server that is a URL's host puts its dns probe on that target; any other is a target of its own.
+//! an http probe, and the first URL of a region a dns probe besides: it asks the URL's host itself, on port 53,
+//! for its own address (for the root's name servers where the host is an address). Where the region's name
+//! servers are elsewhere, `REGIONWATCH_DNS_SERVERS` names them; `REGION=none` there leaves dns out. A server
+//! that is a URL's host puts its dns probe on that target; any other is a target of its own.
 
 use std::sync::Arc;
 
@@ -20,7 +20,10 @@ use super::{
 use crate::model::{AddressFamily, Host, ProbeKind, Region};
 
 const PEERS_HINT: &str = "write REGION=URL, such as us-east-1=https://us.example.com/healthz";
-const SERVERS_HINT: &str = "write REGION=HOST or REGION=HOST:PORT, such as us-east-1=ns.us.example.com";
+const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, such as us-east-1=ns.us.example.com";
+
+/// The port of DNS (RFC 1035 4.2).
+const DNS_PORT: u16 = 53;
 
 /// Reads the peers of the environment.
 pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &Reading<'_>) -> Vec<Peer> {
@@ -46,16 +49,28 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
             peer.targets.push(target);
         }
     }
+    let mut told = Vec::new();
     for entry in servers.into_iter().flat_map(Variable::entries) {
         let Some((region, text)) = split(entry, SERVERS_HINT) else { continue };
         let Some(peer) = peers.iter_mut().find(|peer| peer.region == region) else {
             entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or leave this out");
             continue;
         };
+        told.push(region);
+        if text == "none" {
+            continue;
+        }
         let server = endpoints::host_port(text).map_err(|reason| entry.wrong(&reason));
         let Ok((host, port)) = server else { continue };
-        if let Err(reason) = add_dns(peer, host, port.unwrap_or(53), reading) {
+        if let Err(reason) = add_dns(peer, host, port.unwrap_or(DNS_PORT), reading) {
             entry.wrong(&reason);
+        }
+    }
+    for peer in peers.iter_mut().filter(|peer| !told.contains(&peer.region)) {
+        let first = peer.targets.first().and_then(|target| target.probes.first());
+        if let Some(host) = first.map(|probe| probe.host.clone()) {
+            // The target is there, and has no dns probe yet.
+            let _ = add_dns(peer, host, DNS_PORT, reading);
         }
     }
     peers

@@ -86,10 +86,11 @@ impl DnsProbe {
         let before = Stamp::now();
         socket.send(&question).map_err(|error| wire::local_failure(&error))?;
         let mut buffer = [0; 1536];
-        let mut departed = departure(&socket, &mut buffer).ok().flatten();
+        // On a short way the answer, or a refusal, is there already.
+        let mut departed = departure(&socket, &mut buffer).map_err(|error| wire::failure(&error))?;
         let (arrival, truncated) = socket
             .until(|| {
-                departed = departure(&socket, &mut buffer)?.or(departed);
+                departed = departed.or(departure(&socket, &mut buffer)?);
                 loop {
                     let message = socket.try_receive(&mut buffer)?;
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, &self.spec) {

@@ -141,7 +141,12 @@ impl Names {
         if let Err(error) = &resolver {
             warn!("cannot read the resolver configuration, so names will not resolve: {error}");
         }
-        Self { resolver: resolver.ok(), permits: Arc::new(Semaphore::new(CONCURRENT)), known: Mutex::default() }
+        Self::new(resolver.ok())
+    }
+
+    /// Looks names up with this resolver.
+    pub fn new(resolver: Option<TokioResolver>) -> Self {
+        Self { resolver, permits: Arc::new(Semaphore::new(CONCURRENT)), known: Mutex::default() }
     }
 
     /// The addresses of a host, kept up to date from now on.

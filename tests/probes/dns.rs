@@ -1,0 +1,214 @@
+//! DNS probes, and the names of targets.
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    net::runtime::TokioRuntimeProvider,
+};
+use regionwatch::{
+    model::{Failure, Phase, StampSource},
+    probe::Names,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    servers,
+    support::{Probing, phase, phases, probing},
+};
+
+fn ask(addr: SocketAddr, more: &str) -> Probing {
+    probing("127.0.0.1", format!("kind: dns, port: {}, query: app.example.com, record: A{more}", addr.port()))
+}
+
+/// The question again, as an answer without records.
+fn empty_answer(question: &[u8]) -> Vec<u8> {
+    let mut answer = question.to_vec();
+    answer[2..4].copy_from_slice(&[0x80, 0]);
+    answer
+}
+
+#[tokio::test]
+async fn knot_is_measured_by_the_kernel_over_udp_and_tcp() {
+    let folder = tempfile::tempdir().unwrap();
+    let addr = servers::closed();
+    let _knot = servers::knot(folder.path(), "app 60 A 192.0.2.7\n", addr);
+    let timings = ask(addr, ", expect: {answers: [192.0.2.7]}").succeeds().await;
+    assert_eq!((phases(&timings), timings.source), (vec!["request"], StampSource::Kernel));
+    let timings = ask(addr, ", transport: tcp, expect: {answers: [192.0.2.7]}").succeeds().await;
+    assert_eq!((phases(&timings), timings.source), (vec!["connect", "request"], StampSource::Kernel));
+    assert_eq!(ask(addr, ", expect: {answers: [192.0.2.8]}").fails().await, Failure::Mismatch);
+    let other = |name: &str, more: &str| {
+        probing("127.0.0.1", format!("kind: dns, port: {}, query: {name}, record: A{more}", addr.port()))
+    };
+    assert_eq!(other("nothing.example.com", "").fails().await, Failure::Status);
+    other("nothing.example.com", ", expect: {rcode: [NXDOMAIN]}").succeeds().await;
+    assert_eq!(other("elsewhere.test", "").fails().await, Failure::Status);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_refused_at_once() {
+    let addr = servers::closed();
+    assert_eq!(ask(addr, "").fails().await, Failure::Refused);
+    assert_eq!(ask(addr, ", transport: tcp").fails().await, Failure::Refused);
+}
+
+#[tokio::test]
+async fn one_question_is_one_packet_and_silence_is_a_timeout() {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&count);
+    let addr = servers::udp(move |_| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Vec::new()
+    });
+    let started = Instant::now();
+    assert_eq!(ask(addr, "").fails_at_the_deadline().await, Failure::Timeout);
+    let probes = started.elapsed().as_millis() / 100 + 2;
+    assert!(count.load(std::sync::atomic::Ordering::Relaxed) as u128 <= probes, "questions are sent again");
+}
+
+#[tokio::test]
+async fn answers_with_a_wrong_identifier_or_question_break_the_protocol_at_the_deadline() {
+    let wrong_id = servers::udp(|question| {
+        let mut answer = empty_answer(question);
+        answer[0] ^= 0xff;
+        vec![answer]
+    });
+    assert_eq!(ask(wrong_id, "").fails_at_the_deadline().await, Failure::Protocol);
+    let wrong_question = servers::udp(|question| {
+        let mut answer = empty_answer(question);
+        answer[13] ^= 0x01;
+        vec![answer]
+    });
+    assert_eq!(ask(wrong_question, "").fails_at_the_deadline().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn the_right_answer_counts_though_forged_ones_came_first() {
+    let addr = servers::udp(|question| {
+        let mut forged = empty_answer(question);
+        forged[1] ^= 0xff;
+        vec![forged.clone(), forged, empty_answer(question)]
+    });
+    ask(addr, "").succeeds().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_short_breaks_the_protocol_at_once() {
+    let addr = servers::udp(|question| vec![empty_answer(question)[..14].to_vec()]);
+    assert_eq!(ask(addr, "").fails().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_asked_for_again_over_tcp_where_that_is_wanted() {
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = udp.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = udp.recv_from(&mut buffer) {
+            let mut answer = empty_answer(&buffer[..len]);
+            answer[2] |= 0x02;
+            let _ = udp.send_to(&answer, from);
+        }
+    });
+    let tcp = std::net::TcpListener::bind(addr).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in tcp.incoming().flatten() {
+            let mut len = [0; 2];
+            let _ = stream.read_exact(&mut len);
+            let mut question = vec![0; u16::from_be_bytes(len).into()];
+            let _ = stream.read_exact(&mut question);
+            let _ = stream.write_all(&[&len[..], &empty_answer(&question)].concat());
+        }
+    });
+    let timings = ask(addr, ", retry_over_tcp: true").succeeds().await;
+    assert_eq!(phases(&timings), ["connect", "request"]);
+    ask(addr, "").succeeds().await;
+    assert_eq!(ask(addr, ", expect: {answers: [192.0.2.1]}").fails().await, Failure::Mismatch);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_or_stalls_on_a_connection_is_told_apart() {
+    let hangs_up = servers::tcp(|mut stream| drop(stream.read(&mut [0; 512])));
+    assert_eq!(ask(hangs_up, ", transport: tcp").fails().await, Failure::Protocol);
+    let stalls = servers::tcp(|mut stream| {
+        let _ = stream.write_all(&[0xff, 0xff, 0]);
+        std::thread::sleep(Duration::from_secs(5));
+    });
+    assert_eq!(ask(stalls, ", transport: tcp").fails_at_the_deadline().await, Failure::Timeout);
+}
+
+#[tokio::test]
+async fn an_answer_after_the_deadline_is_a_timeout_and_late() {
+    let addr = servers::udp(|question| {
+        std::thread::sleep(Duration::from_millis(250));
+        vec![empty_answer(question)]
+    });
+    // The first question is answered after 250 ms; those behind it wait for longer and longer.
+    let seen = ask(addr, "").timeout(Duration::from_millis(150)).run(6).await;
+    assert!(seen.iter().all(|seen| seen.outcome == Err(Failure::Timeout)), "{seen:?}");
+    assert!(seen.last().unwrap().late >= 1, "{seen:?}");
+}
+
+fn names_of(server: SocketAddr) -> Names {
+    let mut connection = ConnectionConfig::udp();
+    connection.port = server.port();
+    let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().cache_size = 0;
+    Names::new(Some(builder.build().unwrap()))
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_outside_the_measured_phases_and_the_lookup_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = servers::closed();
+    let _knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\n", resolver);
+    let web = servers::tcp(drop);
+    let probe = format!("kind: tcp, port: {}", web.port());
+    let timings = probing("web.example.com", probe).names(names_of(resolver)).succeeds().await;
+    assert_eq!(phases(&timings), ["resolve", "connect"]);
+    assert_eq!(timings.total, phase(&timings, Phase::Connect));
+}
+
+#[tokio::test]
+async fn a_name_that_stops_resolving_fails_its_own_target_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = servers::closed();
+    let knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\nother 1 A 127.0.0.1\n", resolver);
+    let web = servers::tcp(drop);
+    let probe = format!("kind: tcp, port: {}", web.port());
+    let watch = |name: &str| probing(name, probe.clone()).names(names_of(resolver)).run(90);
+    let removal = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        servers::write_zone(folder.path(), "other 1 A 127.0.0.1\n");
+        knot.reload();
+    };
+    let (gone, there, ()) = tokio::join!(watch("web.example.com"), watch("other.example.com"), removal);
+    assert!(gone.first().unwrap().outcome.is_ok(), "{gone:?}");
+    assert_eq!(gone.last().unwrap().outcome, Err(Failure::Resolve));
+    assert!(there.iter().all(|seen| seen.outcome.is_ok()), "{there:?}");
+}
+
+#[tokio::test]
+async fn a_resolver_that_dies_fails_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = servers::closed();
+    let knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\n", resolver);
+    let web = servers::tcp(drop);
+    let probe = format!("kind: tcp, port: {}", web.port());
+    let watch = probing("web.example.com", probe).names(names_of(resolver)).run(80);
+    let death = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(knot);
+    };
+    let (seen, ()) = tokio::join!(watch, death);
+    assert!(seen.iter().all(|seen| seen.outcome.is_ok()), "{seen:?}");
+}

@@ -1,0 +1,194 @@
+//! HTTP probes.
+
+use std::{io::Write, net::SocketAddr, time::Duration};
+
+use regionwatch::model::{Failure, Phase, StampSource};
+
+use crate::{
+    servers,
+    support::{Certificate, Probing, phase, phases, probing},
+};
+
+fn get(addr: SocketAddr, more: &str) -> Probing {
+    probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x', {more}"))
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Region: there\r\n\r\nhello";
+
+#[tokio::test]
+async fn the_phases_are_those_of_the_network() {
+    let addr = servers::tcp(|mut stream| {
+        servers::read_head(&mut stream);
+        std::thread::sleep(Duration::from_millis(80));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(60));
+        let _ = stream.write_all(b"hello");
+    });
+    let timings = get(addr, "expect: {body: hello}").succeeds().await;
+    assert_eq!(phases(&timings), ["connect", "processing", "transfer"]);
+    assert_eq!(timings.source, StampSource::Kernel);
+    let millis = |wanted| phase(&timings, wanted).as_millis();
+    assert!((80..250).contains(&millis(Phase::Processing)), "{timings:?}");
+    assert!((60..250).contains(&millis(Phase::Transfer)), "{timings:?}");
+    assert_eq!(timings.total, timings.phases.total());
+}
+
+#[tokio::test]
+async fn status_headers_and_body_are_judged() {
+    let addr = servers::says(OK);
+    get(addr, "expect: {status: [200, 204], headers: {x-region: ^there$}, body: hel+o}").succeeds().await;
+    assert_eq!(get(addr, "expect: {status: [204]}").fails().await, Failure::Status);
+    assert_eq!(get(addr, "expect: {headers: {x-region: elsewhere}}").fails().await, Failure::Mismatch);
+    assert_eq!(get(addr, "expect: {headers: {x-other: there}}").fails().await, Failure::Mismatch);
+    assert_eq!(get(addr, "expect: {body: goodbye}").fails().await, Failure::Mismatch);
+}
+
+#[tokio::test]
+async fn errors_of_the_server_and_missing_credentials_are_told_apart() {
+    let down = servers::says(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(get(down, "method: GET").fails().await, Failure::Status);
+    for answer in [
+        &b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"[..],
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        assert_eq!(get(servers::says(answer), "method: GET").fails().await, Failure::Auth);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_and_a_reset_are_refused() {
+    assert_eq!(get(servers::closed(), "method: GET").fails().await, Failure::Refused);
+    let addr = servers::tcp(|stream| {
+        let stream = socket2::Socket::from(stream);
+        std::thread::sleep(Duration::from_millis(30));
+        stream.set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    assert_eq!(get(addr, "method: GET").fails().await, Failure::Refused);
+}
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_never_answers_times_out_at_the_deadline() {
+    let addr = servers::tcp(|_stream| std::thread::sleep(Duration::from_secs(5)));
+    assert_eq!(get(addr, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
+}
+
+#[tokio::test]
+async fn headers_that_never_end_are_cut_or_time_out() {
+    let flood = servers::repeats(b"HTTP/1.1 200 OK\r\n", &[b'X'; 1024], Duration::ZERO);
+    assert_eq!(get(flood, "method: GET").fails().await, Failure::Protocol);
+    let many = servers::repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n", Duration::ZERO);
+    assert_eq!(get(many, "method: GET").fails().await, Failure::Protocol);
+    let drip = servers::repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n", Duration::from_millis(50));
+    assert_eq!(get(drip, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_cut_or_times_out() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let drip = servers::repeats(head, b"1\r\na\r\n", Duration::from_millis(50));
+    assert_eq!(get(drip, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
+    let flood = servers::repeats(head, b"8\r\naaaaaaaa\r\n", Duration::ZERO);
+    assert_eq!(get(flood, "body_limit: 64KiB").fails().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_breaks_the_protocol_and_one_at_the_cap_does_not() {
+    let addr = servers::tcp(|mut stream| {
+        servers::read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2048\r\n\r\n");
+        let _ = stream.write_all(&[b'a'; 2048]);
+    });
+    get(addr, "body_limit: 2KiB").succeeds().await;
+    assert_eq!(get(addr, "body_limit: 1KiB").fails().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn what_is_not_http_breaks_the_protocol() {
+    for answer in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"", b"HTTP/1.1 200 OK\r\nContent-Le"] {
+        assert_eq!(get(servers::says(answer), "method: GET").fails().await, Failure::Protocol, "{answer:?}");
+    }
+    let cut = servers::says(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello");
+    assert_eq!(get(cut, "method: GET").fails().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_only_where_allowed_and_only_on_the_same_host() {
+    let addr = servers::tcp(|mut stream| {
+        let mut line = String::new();
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line);
+        let answer: &[u8] = match line.split(' ').nth(1) {
+            Some("/x") => b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n",
+            Some("/y") => b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            _ => b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+        };
+        let _ = stream.write_all(answer);
+    });
+    assert_eq!(get(addr, "method: GET").fails().await, Failure::Status);
+    get(addr, "redirects: 1, expect: {body: hello}").succeeds().await;
+    let away = probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/away', redirects: 5"));
+    assert_eq!(away.fails().await, Failure::Status);
+    let loops = servers::says(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(get(loops, "redirects: 3").fails().await, Failure::Status);
+}
+
+#[tokio::test]
+async fn method_headers_and_body_are_sent() {
+    let addr = servers::tcp(|mut stream| {
+        let mut request = vec![0; 4096];
+        let len = std::io::Read::read(&mut stream, &mut request).unwrap_or(0);
+        let request = String::from_utf8_lossy(&request[..len]).to_lowercase();
+        let wanted = ["post /x http/1.1\r\n", "authorization: basic dto6cdp3\r\n", "x-a: b\r\n", "\r\n\r\nhi there"];
+        let status = if wanted.iter().all(|part| request.contains(part)) { "200" } else { "400" };
+        let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+    });
+    let more = "method: POST, body: hi there, headers: {x-a: b}, basic_auth: {username: 'u:', password: 'p:w'}";
+    let more = more.replace("'u:'", "u").replace("'p:w'", "':p:w'");
+    get(addr, &more).run(1).await.remove(0).outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_kept_connection_measures_only_the_exchange() {
+    let addr = servers::tcp(|mut stream| {
+        loop {
+            servers::read_head(&mut stream);
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    });
+    let seen = get(addr, "keep_alive: true").run(3).await;
+    let all: Vec<_> = seen.iter().map(|seen| phases(&seen.outcome.unwrap())).collect();
+    assert_eq!(all[0], ["connect", "processing", "transfer"]);
+    assert_eq!(all[2], ["processing", "transfer"]);
+}
+
+#[tokio::test]
+async fn nginx_is_measured_over_every_version() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (plain, secure) = (servers::closed(), servers::closed());
+    let servers = format!(
+        "server {{ listen {plain}; location / {{ return 200 $server_protocol; }} }}\n\
+         server {{ listen {secure} ssl http2; ssl_certificate {}; ssl_certificate_key {};\n\
+         location / {{ return 200 $server_protocol; }} }}",
+        certificate.cert(),
+        certificate.key()
+    );
+    let _nginx = servers::nginx(certificate.folder.path(), &servers, plain);
+    let tls = format!("tls: {{server_name: a.example, ca_file: '{}'}}", certificate.cert());
+    let probe = |url: String, version: &str, said: &str| {
+        let more = format!("version: {version}, {tls}, expect: {{body: '^{said}$'}}");
+        let more = if url.starts_with("https") { more } else { more.replace(&format!("{tls}, "), "") };
+        probing("127.0.0.1", format!("kind: http, url: '{url}', {more}"))
+    };
+    probe(format!("http://{plain}/"), "auto", "HTTP/1.1").succeeds().await;
+    let timings = probe(format!("https://{secure}/"), "auto", "HTTP/2.0").succeeds().await;
+    assert_eq!((phases(&timings).len(), timings.source), (4, StampSource::Kernel));
+    probe(format!("https://{secure}/"), "1", "HTTP/1.1").succeeds().await;
+    probe(format!("https://{secure}/"), "2", "HTTP/2.0").succeeds().await;
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_a_resolve_failure() {
+    let probe = "kind: http, url: 'http://nothing.invalid/'";
+    assert_eq!(probing("nothing.invalid", probe).timeout(Duration::from_secs(6)).fails().await, Failure::Resolve);
+}

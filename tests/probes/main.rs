@@ -1,0 +1,10 @@
+//! Each probe against real and hostile peers on loopback: every failure has its own name, ends at the deadline,
+//! and has no latency.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod dns;
+mod http;
+mod servers;
+mod support;
+mod tcp;
+mod tls;

@@ -1,0 +1,151 @@
+//! Runs one configured probe by the real schedule and returns what came of it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use regionwatch::{
+    app::prober,
+    config::Config,
+    model::{Failure, Outcome, PathId, Phase, Timings},
+    probe::{Names, TlsContext},
+    schedule::{Change, Event, Schedule},
+    wire::TimestampKeeper,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+/// The timeout of probes that are meant to fail by it; those that are meant to succeed end long before.
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(600);
+
+/// What one probe measured, and how long it was under way by the clock of the test.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) outcome: Outcome,
+    pub(crate) took: Duration,
+    /// How many answers had come after their deadlines until then.
+    pub(crate) late: u32,
+}
+
+/// A probe in the notation of the file, without its cadence: `kind: tcp, port: 80`.
+pub(crate) struct Probing {
+    host: String,
+    probe: String,
+    timeout: Duration,
+    names: Option<Names>,
+}
+
+pub(crate) fn probing(host: &str, probe: impl Into<String>) -> Probing {
+    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, names: None }
+}
+
+impl Probing {
+    pub(crate) fn names(self, names: Names) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Probes until `wanted` probes have ended.
+    pub(crate) async fn run(self, wanted: usize) -> Vec<Seen> {
+        let _keeper = TimestampKeeper::hold();
+        let text = format!(
+            "region: here\npeers: [{{region: there, targets: [{{name: t, host: \"{}\", probes: [{{{}, interval: 100ms, timeout: {}ms}}]}}]}}]",
+            self.host,
+            self.probe,
+            self.timeout.as_millis()
+        );
+        let config = Config::load(Some((Path::new("test.yaml"), &text)), [])
+            .unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
+            .config;
+        let (_, probe) = config.paths().next().unwrap();
+        let (events, mut happened) = mpsc::channel(100);
+        let names = self.names.unwrap_or_else(Names::from_system);
+        let launcher = prober(probe, &names, &TlsContext::default(), events.clone()).unwrap();
+        let (changes, changed) = mpsc::channel(1);
+        let schedule = tokio::spawn(Schedule::default().run(changed, events));
+        let cadence = probe.cadence;
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
+        let mut seen = Vec::new();
+        let mut late = 0;
+        let until = Instant::now() + Duration::from_secs(20);
+        while seen.len() < wanted {
+            let left = until.saturating_duration_since(Instant::now());
+            match timeout(left, happened.recv()).await {
+                Ok(Some(Event::Sampled { sample, .. })) => {
+                    seen.push(Seen { outcome: sample.outcome, took: sample.sent_at.elapsed(), late });
+                }
+                Ok(Some(Event::Late { .. })) => late += 1,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => panic!("only {} of {wanted} probes ended: {seen:?}", seen.len()),
+            }
+        }
+        schedule.abort();
+        seen
+    }
+
+    /// One probe that must succeed.
+    pub(crate) async fn succeeds(self) -> Timings {
+        let seen = self.run(1).await.remove(0);
+        seen.outcome.unwrap_or_else(|failure| panic!("failed of {failure}"))
+    }
+
+    /// One probe that must fail, and at its deadline at the latest.
+    pub(crate) async fn fails(self) -> Failure {
+        let limit = self.timeout + Duration::from_millis(400);
+        let seen = self.run(1).await.remove(0);
+        assert!(seen.took < limit, "ended only after {:?}", seen.took);
+        match seen.outcome {
+            Err(failure) => failure,
+            Ok(timings) => panic!("succeeded: {timings:?}"),
+        }
+    }
+
+    /// One probe that must fail because its deadline came.
+    pub(crate) async fn fails_at_the_deadline(self) -> Failure {
+        let timeout = self.timeout;
+        let seen = self.run(1).await.remove(0);
+        assert!(seen.took >= timeout && seen.took < timeout + Duration::from_millis(400), "{:?}", seen.took);
+        seen.outcome.unwrap_err()
+    }
+}
+
+/// The names of the phases that were measured.
+pub(crate) fn phases(timings: &Timings) -> Vec<&'static str> {
+    timings.phases.iter().map(|(phase, _)| phase.as_str()).collect()
+}
+
+pub(crate) fn phase(timings: &Timings, wanted: Phase) -> Duration {
+    timings.phases.iter().find(|(phase, _)| *phase == wanted).unwrap().1
+}
+
+/// A certificate for the names, and the files to use it by.
+pub(crate) struct Certificate {
+    pub(crate) folder: Arc<tempfile::TempDir>,
+    pub(crate) expiry: i64,
+}
+
+impl Certificate {
+    pub(crate) fn new(names: &[&str]) -> Self {
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        // 2031-02-03T00:00:00Z
+        Self { folder: Arc::new(folder), expiry: 1_927_843_200 }
+    }
+
+    pub(crate) fn cert(&self) -> String {
+        self.folder.path().join("cert.pem").display().to_string()
+    }
+
+    pub(crate) fn key(&self) -> String {
+        self.folder.path().join("key.pem").display().to_string()
+    }
+}

@@ -1,0 +1,111 @@
+//! TLS on tcp and http probes.
+
+use std::{io::Write, net::SocketAddr, time::Duration};
+
+use regionwatch::model::Failure;
+
+use crate::{
+    servers::{self, Server},
+    support::{Certificate, phases, probing},
+};
+
+/// nginx with TLS for each certificate, told apart by name, and one port that asks for a client certificate.
+fn tls_server(certificates: &[(&str, &Certificate)]) -> (Server, SocketAddr) {
+    let addr = servers::closed();
+    let block = |(name, certificate): &(&str, &Certificate)| {
+        format!(
+            "server {{ listen {addr} ssl; server_name {name}; ssl_certificate {}; ssl_certificate_key {};\n\
+             location / {{ return 200 {name}; }}\n\
+             location /closed {{ if ($ssl_client_verify != SUCCESS) {{ return 403; }} return 200 in; }}\n\
+             ssl_verify_client optional_no_ca; }}\n",
+            certificate.cert(),
+            certificate.key()
+        )
+    };
+    let blocks: String = certificates.iter().map(block).collect();
+    let folder = certificates[0].1.folder.path();
+    (servers::nginx(folder, &blocks, addr), addr)
+}
+
+#[tokio::test]
+async fn a_handshake_is_a_phase_and_the_expiry_is_read() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (_server, addr) = tls_server(&[("a.example", &certificate)]);
+    let tls = format!("tls: {{server_name: a.example, ca_file: '{}'}}", certificate.cert());
+    let timings = probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port())).succeeds().await;
+    assert_eq!(phases(&timings), ["connect", "tls"]);
+    assert_eq!(timings.certificate_expiry, Some(certificate.expiry));
+    let probe = format!("kind: http, url: 'https://127.0.0.1:{}/', {tls}", addr.port());
+    let timings = probing("127.0.0.1", probe).succeeds().await;
+    assert_eq!(phases(&timings), ["connect", "tls", "processing", "transfer"]);
+    assert_eq!(timings.certificate_expiry, Some(certificate.expiry));
+    assert!(timings.total < Duration::from_millis(200), "{timings:?}");
+}
+
+#[tokio::test]
+async fn two_targets_on_one_address_keep_their_own_server_names() {
+    let (a, b) = (Certificate::new(&["a.example"]), Certificate::new(&["b.example"]));
+    let (_server, addr) = tls_server(&[("a.example", &a), ("b.example", &b)]);
+    let probe = |name: &str, trusted: &Certificate| {
+        let tls = format!("tls: {{server_name: {name}, ca_file: '{}'}}", trusted.cert());
+        probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port()))
+    };
+    let (first, second) = tokio::join!(probe("a.example", &a).run(5), probe("b.example", &b).run(5));
+    assert!(first.iter().chain(&second).all(|seen| seen.outcome.is_ok()), "{first:?} {second:?}");
+    // Each authority vouches only for its own name, so a mix-up would have failed above, as this does.
+    assert_eq!(probe("b.example", &a).fails().await, Failure::Tls);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_verified_is_a_tls_failure_unless_told_otherwise() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (_server, addr) = tls_server(&[("a.example", &certificate)]);
+    let probe = |tls: &str| probing("127.0.0.1", format!("kind: tcp, port: {}, tls: {tls}", addr.port()));
+    assert_eq!(probe("{server_name: a.example}").fails().await, Failure::Tls);
+    let other = format!("{{server_name: other.example, ca_file: '{}'}}", certificate.cert());
+    assert_eq!(probe(&other).fails().await, Failure::Tls);
+    probe("{insecure_skip_verify: true}").succeeds().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_hangs_times_out_at_the_deadline() {
+    let addr = servers::tcp(|_stream| std::thread::sleep(Duration::from_secs(5)));
+    let tcp = format!("kind: tcp, port: {}, tls: true", addr.port());
+    assert_eq!(probing("127.0.0.1", tcp).fails_at_the_deadline().await, Failure::Timeout);
+    let http = format!("kind: http, url: 'https://127.0.0.1:{}/'", addr.port());
+    assert_eq!(probing("127.0.0.1", http).fails_at_the_deadline().await, Failure::Timeout);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_tls_is_a_tls_failure() {
+    let addr = servers::tcp(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(500));
+    });
+    let tcp = format!("kind: tcp, port: {}, tls: true", addr.port());
+    assert_eq!(probing("127.0.0.1", tcp).fails().await, Failure::Tls);
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_in_the_handshake_is_a_tls_failure() {
+    let addr = servers::tcp(|mut stream| {
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+    });
+    let tcp = format!("kind: tcp, port: {}, tls: true", addr.port());
+    assert_eq!(probing("127.0.0.1", tcp).fails().await, Failure::Tls);
+}
+
+#[tokio::test]
+async fn our_certificate_opens_what_is_closed_without_it() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (_server, addr) = tls_server(&[("a.example", &certificate)]);
+    let probe = |identity: String| {
+        let tls = format!("tls: {{server_name: a.example, ca_file: '{}'{identity}}}", certificate.cert());
+        probing("127.0.0.1", format!("kind: http, url: 'https://127.0.0.1:{}/closed', {tls}", addr.port()))
+    };
+    assert_eq!(probe(String::new()).fails().await, Failure::Auth);
+    let identity = format!(", cert_file: '{}', key_file: '{}'", certificate.cert(), certificate.key());
+    // nginx says FAILED of a certificate it has no authority for; that it has seen one is enough here.
+    let failure = probe(identity).fails().await;
+    assert_eq!(failure, Failure::Auth);
+}

@@ -1,0 +1,8 @@
+//! The real binary, as an operator runs it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod commands;
+mod peers;
+mod prometheus;
+mod reload;
+mod support;

@@ -1,0 +1,134 @@
+//! Reload, shutdown, and what a running sidecar says of itself.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    peers,
+    support::{BINARY, Running, eventually, free, get, request, sidecar, value, write},
+};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn count(addr: SocketAddr, target: &str, kind: &str) -> Option<f64> {
+    let series = format!(
+        "regionwatch_probes_total{{vantage_region=\"here\",peer_region=\"there\",target=\"{target}\",probe=\"{kind}\",result=\"ok\"}}"
+    );
+    value(&get(addr, "/metrics"), &series)
+}
+
+#[test]
+fn a_reload_keeps_what_stays_adds_what_is_new_and_removes_what_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let peers = peers::start(folder.path());
+    let listen = free();
+    let text = peers::configuration(&peers, folder.path(), listen, "enable_lifecycle: true");
+    let config = write(folder.path(), "regionwatch.yaml", &text);
+    let sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    let before = eventually("tcp probes", PATIENCE, || count(listen, "edge-a", "tcp").filter(|n| *n >= 5.0));
+
+    let changed = text.replace("name: edge-b", "name: edge-c");
+    write(folder.path(), "regionwatch.yaml", &changed);
+    sidecar.signal("HUP");
+    eventually("the new target", PATIENCE, || count(listen, "edge-c", "http").filter(|n| *n > 0.0));
+    assert!(count(listen, "edge-a", "tcp").unwrap() >= before);
+    assert_eq!(count(listen, "edge-b", "http"), None);
+    // The window was kept: the median is there at once, and not only after the next tick.
+    assert!(get(listen, "/metrics").contains("regionwatch_peer_latency_seconds{"));
+
+    // And back, by the other way.
+    write(folder.path(), "regionwatch.yaml", &text);
+    assert_eq!(request(listen, "POST", "/-/reload").unwrap().status, 200);
+    assert!(count(listen, "edge-a", "tcp").unwrap() >= before);
+    assert!(count(listen, "edge-b", "http").is_some() && count(listen, "edge-c", "http").is_none());
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let peers = peers::start(folder.path());
+    let listen = free();
+    let text = peers::configuration(&peers, folder.path(), listen, "enable_lifecycle: true");
+    let config = write(folder.path(), "regionwatch.yaml", &text);
+    let sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    eventually("tcp probes", PATIENCE, || count(listen, "edge-a", "tcp").filter(|n| *n >= 2.0));
+    let successful = || value(&get(listen, "/metrics?collect=state"), "regionwatch_config_last_reload_successful");
+    assert_eq!(successful(), Some(1.0));
+
+    write(folder.path(), "regionwatch.yaml", &text.replace("interval: 100ms", "interval: 100"));
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.body.matches("has no unit").count(), 5, "{}", answer.body);
+    assert_eq!(successful(), Some(0.0));
+    let before = count(listen, "edge-a", "tcp").unwrap();
+    eventually("probing goes on", PATIENCE, || count(listen, "edge-a", "tcp").filter(|n| *n > before + 2.0));
+    assert!(sidecar.said().contains("the previous one stays in force"), "{}", sidecar.said());
+
+    // What cannot change while running is refused as a whole.
+    write(folder.path(), "regionwatch.yaml", &text.replace("region: here", "region: elsewhere"));
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("region: cannot change while running"), "{}", answer.body);
+
+    write(folder.path(), "regionwatch.yaml", &text);
+    assert_eq!(request(listen, "POST", "/-/reload").unwrap().status, 200);
+    assert_eq!(successful(), Some(1.0));
+}
+
+#[test]
+fn reloading_over_http_is_off_unless_it_is_asked_for() {
+    let listen = free();
+    let environment = [
+        ("REGIONWATCH_REGION", "here"),
+        ("REGIONWATCH_PEERS", "there=http://127.0.0.1:1/"),
+        ("REGIONWATCH_LISTEN", "x"),
+    ];
+    let listen_text = listen.to_string();
+    let _sidecar = sidecar(&["run", "--listen", &listen_text], &environment, listen);
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("--enable-lifecycle"), "{}", answer.body);
+}
+
+#[test]
+fn sigterm_ends_it_with_0_within_a_second_and_finishes_the_scrape() {
+    let listen = free();
+    let listen_text = listen.to_string();
+    let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=http://127.0.0.1:1/")];
+    for signal in ["TERM", "INT"] {
+        let mut sidecar = sidecar(&["run", "--listen", &listen_text], &environment, listen);
+        let scrape = std::thread::spawn(move || get(listen, "/metrics"));
+        assert!(scrape.join().unwrap().contains("regionwatch_build_info"));
+        sidecar.signal(signal);
+        // A second, and what a busy machine needs besides.
+        assert_eq!(sidecar.ends_within(Duration::from_secs(3)), 0);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let mut running = Running::start(BINARY, &["demo", "--listen", &addr], &[]);
+    assert_eq!(running.ends_within(Duration::from_secs(5)), 1);
+    assert!(running.said().contains("another program listens there"), "{}", running.said());
+}
+
+#[test]
+fn the_last_probes_of_a_path_are_told_with_their_phases() {
+    let folder = tempfile::tempdir().unwrap();
+    let peers = peers::start(folder.path());
+    let listen = free();
+    let config = write(folder.path(), "c.yaml", &peers::configuration(&peers, folder.path(), listen, ""));
+    let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    eventually("three https probes", PATIENCE, || count(listen, "edge-b", "http").filter(|n| *n >= 3.0));
+    let answer = get(listen, "/api/v1/probes?path=there/edge-b/http");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let path = &answer["probes"][0];
+    assert_eq!((path["peer_region"].as_str(), path["probe"].as_str()), (Some("there"), Some("http")));
+    let sample = &path["samples"][0];
+    assert_eq!((sample["result"].as_str(), sample["clock"].as_str()), (Some("ok"), Some("kernel")));
+    for phase in ["connect", "tls", "processing", "transfer"] {
+        assert!(sample["phases"][phase].as_f64().is_some(), "{phase} in {sample}");
+    }
+    assert_eq!(answer["probes"].as_array().unwrap().len(), 1);
+}
