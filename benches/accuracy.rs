@@ -1,0 +1,295 @@
+//! How far are reported latencies from the truth? regionwatch and blackbox_exporter side by side, with both
+//! processors idle, with both busy, and under a CPU quota of 5 %.
+//!
+//! `cargo bench --bench accuracy -- --quick`. The truth is defined in `rig/truth.rs`, taken in `rig/tap.rs` and
+//! checked in `rig/selfcheck.rs`.
+
+#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
+mod rig;
+
+use std::{collections::HashMap, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use rig::{
+    BLACKBOX, Result, blackbox,
+    cgroup::Cgroup,
+    compare::{Errors, Measure, Reported, compare},
+    line::Line,
+    net::{Pair, server_address},
+    pause,
+    process::{Place, Workspace, spinners},
+    regionwatch,
+    selfcheck::SelfCheck,
+    servers::Servers,
+    stats::{Table, number, quantile, spread},
+    sys,
+    tap::Tap,
+    truth::{Flow, Service, reconstruct},
+};
+
+#[derive(Parser)]
+struct Options {
+    /// Probes of each protocol under each condition, over all delays.
+    #[arg(long, default_value_t = 600)]
+    probes: u32,
+    /// Round trips of the line in milliseconds; half of each is spent each way.
+    #[arg(long, value_delimiter = ',', default_value = "1,5,20,80,200")]
+    delays: Vec<u32>,
+    /// Under which conditions.
+    #[arg(long, value_delimiter = ',', default_value = "idle,busy,quota")]
+    conditions: Vec<Condition>,
+    /// One program instead of both.
+    #[arg(long)]
+    only: Option<Program>,
+    /// Milliseconds between two probes of one protocol to one server.
+    #[arg(long, default_value_t = 500)]
+    interval: u32,
+    /// A sixth of the probes: about two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+enum Condition {
+    /// Nothing else runs.
+    Idle,
+    /// Four processes spin.
+    Busy,
+    /// The program gets 5 ms of CPU time in every 100 ms.
+    Quota,
+}
+
+impl Condition {
+    const fn quota(self) -> Option<Duration> {
+        match self {
+            Self::Quota => Some(Duration::from_millis(5)),
+            Self::Idle | Self::Busy => None,
+        }
+    }
+
+    const fn spinners(self) -> usize {
+        match self {
+            Self::Busy => 4,
+            Self::Idle | Self::Quota => 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+enum Program {
+    Regionwatch,
+    Blackbox,
+}
+
+/// The deadline of each probe.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// What is measured before this is not counted.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// One program under one condition.
+struct Cell {
+    errors: Errors,
+    /// How much of one processor it used, and in which share of the quota's periods it was stopped.
+    cpu: f64,
+    throttled: u64,
+    gaps: usize,
+}
+
+struct Bench {
+    options: Options,
+    rounds: u32,
+    flows: Vec<Flow>,
+    // Ends before the namespaces do.
+    servers: Servers,
+    tap: Tap,
+    line: Line,
+    pair: Pair,
+    workspace: Workspace,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    sys::catch_signals();
+    match rig::require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("accuracy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<bool> {
+    let workspace = Workspace::new()?;
+    let (pair, near, far) = Pair::new(options.delays.len())?;
+    let addresses: Vec<_> = (0..options.delays.len()).map(server_address).collect();
+    let round_trips = addresses.iter().zip(&options.delays).map(|(to, ms)| (*to, i64::from(*ms) * 1_000_000));
+    let line = Line::start(near, far, round_trips.collect())?;
+    let tap = Tap::start(&pair.prober)?;
+    let servers = Servers::start(&pair.servers, &workspace)?;
+    let flows = addresses.iter().flat_map(|to| Service::ALL.map(|service| (*to, service))).collect();
+    let probes = if options.quick { options.probes / 6 } else { options.probes };
+    let rounds = probes.div_ceil(addresses.len() as u32);
+    let mut bench = Bench { options, rounds, flows, servers, tap, line, pair, workspace };
+
+    let mut own = SelfCheck::default();
+    let mut cells = HashMap::new();
+    for condition in bench.options.conditions.clone() {
+        for program in [Program::Regionwatch, Program::Blackbox] {
+            if bench.options.only.is_none_or(|only| only == program) {
+                eprintln!("accuracy: {program:?}, {condition:?}");
+                cells.insert((condition, program), bench.measure(condition, program, &mut own)?);
+            }
+        }
+    }
+    let met = report(&bench, &cells);
+    own.print();
+    Ok(met)
+}
+
+impl Bench {
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.options.interval.into())
+    }
+
+    fn measure(&mut self, condition: Condition, program: Program, own: &mut SelfCheck) -> Result<Cell> {
+        let cgroup = Cgroup::new(condition.quota())?;
+        let place = Place { net: &self.pair.prober, cgroup: Some(&cgroup) };
+        let busy = spinners(condition.spinners(), &self.pair.servers, &self.workspace)?;
+        let addresses: Vec<_> = (0..self.options.delays.len()).map(server_address).collect();
+        let mut process = match program {
+            Program::Blackbox => blackbox::start(place, TIMEOUT, &self.workspace)?,
+            Program::Regionwatch => {
+                let config =
+                    regionwatch::configure(&addresses, &Service::ALL, self.interval(), TIMEOUT, &self.workspace)?;
+                regionwatch::start(&config, place, &self.workspace)?
+            }
+        };
+        pause(WARM_UP)?;
+        // What passed before is of no interest.
+        drop((self.tap.take()?, self.line.take()));
+        let (began, used) = (sys::realtime_ns(), cgroup.usage());
+        let (mut reported, gaps) = match program {
+            Program::Blackbox => (blackbox::drive(&self.pair.prober, &self.flows, self.interval(), self.rounds)?, 0),
+            Program::Regionwatch => self.collect(began)?,
+        };
+        let (ended, total) = (sys::realtime_ns(), cgroup.usage());
+        process.check()?;
+        self.servers.check()?;
+        drop((process, busy));
+
+        let (seen, passages) = (self.tap.take()?, self.line.take());
+        own.add(&seen, &passages);
+        let timeout = TIMEOUT.as_nanos() as i64;
+        // A probe that began just before the end was not reported yet.
+        let errors = compare(&mut reported, &reconstruct(&seen), timeout, (began + timeout, ended - 2 * timeout));
+        let cpu = (total.cpu_us - used.cpu_us) * 1000.0 / (ended - began) as f64;
+        Ok(Cell { errors, cpu, throttled: total.throttled - used.throttled, gaps })
+    }
+
+    /// Reads regionwatch's samples as they come, until there are enough.
+    fn collect(&self, began: i64) -> Result<(Vec<Reported>, usize)> {
+        let mut client = regionwatch::client(&self.pair.prober);
+        let mut collector = regionwatch::Collector::new(&self.flows);
+        // It keeps 20 samples of each path: read them twice in that time.
+        let often = self.interval() * 8;
+        let slack = self.interval() / 2;
+        let end = sys::monotonic_ns() + (self.interval() * self.rounds + TIMEOUT).as_nanos() as i64;
+        while sys::monotonic_ns() < end {
+            pause(often)?;
+            collector.poll(&mut client, slack)?;
+        }
+        let gaps = collector.gaps;
+        Ok((collector.finish(began), gaps))
+    }
+}
+
+/// Prints the tables; returns whether regionwatch met all targets.
+fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
+    let mut met = true;
+    println!(
+        "Error of reported latencies (reported - true), µs; round trips of {:?} ms, a probe of each protocol to \
+         each server every {} ms\n",
+        bench.options.delays, bench.options.interval
+    );
+    let programs = [Program::Regionwatch, Program::Blackbox];
+    for condition in &bench.options.conditions {
+        println!("\n### {condition:?}\n");
+        let mut table = Table::new(&[
+            "",
+            "regionwatch n",
+            "p50",
+            "p99",
+            "max",
+            "signed p50",
+            "blackbox n",
+            "p50",
+            "p99",
+            "max",
+            "signed p50",
+            "p99 ratio",
+            "target",
+            "",
+        ]);
+        for measure in Measure::ALL {
+            let mut row = vec![measure.name().to_owned()];
+            let mut p99s = [f64::NAN; 2];
+            for (program, p99) in programs.iter().zip(&mut p99s) {
+                let cell = cells.get(&(*condition, *program));
+                let mut signed = cell.and_then(|cell| cell.errors.by_measure.get(measure.name())).cloned();
+                let signed = signed.get_or_insert_default();
+                let absolute = spread(signed.iter().map(|error| error.abs()).collect());
+                *p99 = absolute[1];
+                row.push(signed.len().to_string());
+                row.extend(absolute.map(number));
+                row.push(number(quantile(signed, 0.5)));
+            }
+            row.push(format!("{}x", number(p99s[1] / p99s[0])));
+            row.push(format!("<= {}", measure.target_us()));
+            row.push(verdict(cells, *condition, p99s[0] <= measure.target_us(), &mut met));
+            table.row(row);
+        }
+        table.print();
+        for program in programs {
+            if let Some(cell) = cells.get(&(*condition, program)) {
+                println!("\n{}", remarks(program, cell));
+                let wrong = !cell.errors.false_failures.is_empty();
+                if program == Program::Regionwatch && wrong {
+                    met = false;
+                    println!("regionwatch: failures although the answer came in time: MISS");
+                }
+            }
+        }
+    }
+    met
+}
+
+fn verdict(cells: &HashMap<(Condition, Program), Cell>, condition: Condition, passes: bool, met: &mut bool) -> String {
+    if !cells.contains_key(&(condition, Program::Regionwatch)) {
+        return "-".to_owned();
+    }
+    *met &= passes;
+    if passes { "PASS" } else { "MISS" }.to_owned()
+}
+
+fn remarks(program: Program, cell: &Cell) -> String {
+    let errors = &cell.errors;
+    let false_failures: usize = errors.false_failures.values().sum();
+    format!(
+        "{program:?}: {false_failures} failures although the answer came in time {:?}, {} other failures, {} successes \
+         without a probe on the line, {} probes not reported, {} by a userland clock, {} gaps in the samples; {:.1} % \
+         of a processor, throttled {} times",
+        errors.false_failures,
+        errors.true_failures,
+        errors.phantom,
+        errors.unreported,
+        errors.userland,
+        cell.gaps,
+        cell.cpu * 100.0,
+        cell.throttled
+    )
+}

@@ -1,0 +1,76 @@
+//! The rig of the benchmarks: namespaces, a delay line, real servers, taps, and what drives the programs under test.
+//!
+//! ```text
+//!  namespace "prober"                     this process                       namespace "servers"
+//!  regionwatch or   ── TUN ──▶ tap │ delay line (SCHED_FIFO), holds │ ──── TUN ──▶ kernel (icmp), unbound, nginx
+//!  blackbox_exporter ◀─ TUN ── tap │ each packet for RTT/2 each way │ ◀─── TUN ──
+//! ```
+//!
+//! The namespaces have no name and the TUN devices are not persistent: both vanish with the process, however it
+//! ends. Children die with it (`PR_SET_PDEATHSIG`). Only a cgroup can be left behind by a SIGKILL; the next run
+//! removes it.
+
+pub(crate) mod blackbox;
+pub(crate) mod cgroup;
+pub(crate) mod client;
+pub(crate) mod compare;
+pub(crate) mod line;
+pub(crate) mod net;
+pub(crate) mod packet;
+pub(crate) mod process;
+pub(crate) mod regionwatch;
+pub(crate) mod selfcheck;
+pub(crate) mod servers;
+pub(crate) mod stats;
+pub(crate) mod sys;
+pub(crate) mod tap;
+pub(crate) mod truth;
+
+use std::{error::Error, path::Path, time::Duration};
+
+/// What can go wrong in a benchmark: it is told and ends the run.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The binary under test, built by cargo in the profile of the benchmarks (that of a release).
+pub(crate) const REGIONWATCH: &str = env!("CARGO_BIN_EXE_regionwatch");
+/// What it is compared with.
+pub(crate) const BLACKBOX: &str = "prometheus-blackbox-exporter";
+
+/// Checks that everything the rig needs is there.
+///
+/// # Errors
+/// Names all that is missing.
+pub(crate) fn require(programs: &[&str]) -> Result<()> {
+    let mut missing = Vec::new();
+    if !sys::is_root() {
+        missing.push("root (namespaces, TUN, SCHED_FIFO, cgroups)".to_owned());
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        missing.push("/dev/net/tun (CONFIG_TUN)".to_owned());
+    }
+    if !cgroup::available() {
+        missing.push("a writable cpu cgroup (v1 or v2) under /sys/fs/cgroup".to_owned());
+    }
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    for program in programs {
+        if !path.split(':').any(|dir| Path::new(dir).join(program).exists()) {
+            missing.push(format!("the program {program}"));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(format!("the benchmark needs {}", missing.join(", ")).into()) }
+}
+
+/// Sleeps, and ends early with an error where Ctrl-C was pressed, so that everything is torn down in order.
+pub(crate) fn pause(duration: Duration) -> Result<()> {
+    let end = sys::monotonic_ns() + duration.as_nanos() as i64;
+    loop {
+        if sys::interrupted() {
+            return Err("interrupted".into());
+        }
+        let left = end - sys::monotonic_ns();
+        if left <= 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_nanos(left as u64).min(Duration::from_millis(50)));
+    }
+}

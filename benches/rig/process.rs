@@ -1,0 +1,127 @@
+//! Child processes that end with the value that stands for them.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::{Result, cgroup::Cgroup, net::Namespace, sys};
+
+/// A directory for configurations and logs; removed when dropped.
+pub(crate) struct Workspace(PathBuf);
+
+impl Workspace {
+    /// Makes the directory.
+    pub(crate) fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("regionwatch-bench-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file into it.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.file(name);
+        fs::write(&path, content)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Where a process is put.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its network.
+    pub(crate) net: &'a Namespace,
+    /// Its limits and accounts.
+    pub(crate) cgroup: Option<&'a Cgroup>,
+}
+
+/// A running child.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts the command with its output going to a log in the workspace.
+    pub(crate) fn spawn(mut command: Command, name: &str, place: Place<'_>, workspace: &Workspace) -> Result<Self> {
+        let log = workspace.file(&format!("{name}.log"));
+        let output = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let procs = place.cgroup.map(Cgroup::procs).unwrap_or_default();
+        let procs = procs
+            .iter()
+            .map(|path| CString::new(path.as_os_str().as_bytes()))
+            .collect::<std::result::Result<_, _>>()?;
+        sys::place(&mut command, Some(place.net.file()), procs);
+        let child = command.spawn().map_err(|e| format!("{name}: {e}"))?;
+        Ok(Self { child, log })
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// Tells the end of its log where it has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        Err(format!("{} ended: {status}\n{}", self.log.display(), self.log_tail()).into())
+    }
+
+    /// The last lines that it wrote.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+
+    /// A number of KiB or a count from its `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        sys::signal(self.id(), libc::SIGTERM);
+        for _ in 0..100 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Keeps both processors busy.
+pub(crate) fn spinners(count: usize, net: &Namespace, workspace: &Workspace) -> Result<Vec<Process>> {
+    (0..count)
+        .map(|n| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "while :; do :; done"]);
+            Process::spawn(command, &format!("spinner-{n}"), Place { net, cgroup: None }, workspace)
+        })
+        .collect()
+}
