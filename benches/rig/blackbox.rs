@@ -10,9 +10,10 @@ use std::{
 
 use super::{
     BLACKBOX, Result,
-    client::{Client, series},
+    client::Client,
     compare::Reported,
     net::Namespace,
+    page::series,
     pause,
     process::{Place, Process, Workspace},
     servers::{DNS_NAME, HTTP_PORT, HTTPS_PORT, TCP_PORT},

@@ -101,22 +101,3 @@ fn read_response(from: &mut impl BufRead) -> Result<(Response, bool)> {
     }
     Ok((Response { status, body }, keep))
 }
-
-/// The value of one series of a Prometheus page, named with its labels just as it stands there.
-pub(crate) fn series(page: &str, name: &str) -> Option<f64> {
-    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-/// The sum of all series of a name whose labels contain the text.
-pub(crate) fn sum(page: &str, name: &str, labels: &str) -> f64 {
-    page.lines()
-        .filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (own, value) = match rest.strip_prefix('{') {
-                Some(rest) => rest.split_once("} ")?,
-                None => ("", rest.strip_prefix(' ')?),
-            };
-            if own.contains(labels) { value.split(' ').next()?.parse::<f64>().ok() } else { None }
-        })
-        .sum()
-}

@@ -17,6 +17,7 @@ pub(crate) mod compare;
 pub(crate) mod line;
 pub(crate) mod net;
 pub(crate) mod packet;
+pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod regionwatch;
 pub(crate) mod selfcheck;

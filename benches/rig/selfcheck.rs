@@ -62,7 +62,7 @@ impl SelfCheck {
     /// Prints the error.
     pub(crate) fn print(&self) {
         println!("\nThe rig's own error, µs:\n");
-        let mut table = Table::new(&["", "n", "p50", "p99", "max"]);
+        let mut table = Table::new(&["", "n", "min", "p50", "p99", "max"]);
         for (name, values) in [
             ("departure: line has it - stamp (bound)", &self.departure_lag),
             ("arrival: stamp - line gives it", &self.arrival_lag),
@@ -70,7 +70,10 @@ impl SelfCheck {
             ("line: held - intended (does not enter the truth)", &self.hold_error),
         ] {
             let [p50, p99, max] = spread(values.clone());
-            table.row(vec![name.to_owned(), values.len().to_string(), number(p50), number(p99), number(max)]);
+            let min = values.iter().copied().fold(f64::NAN, f64::min);
+            let mut row = vec![name.to_owned(), values.len().to_string()];
+            row.extend([min, p50, p99, max].map(number));
+            table.row(row);
         }
         table.print();
         println!(

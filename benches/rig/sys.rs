@@ -112,6 +112,9 @@ pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
 
+/// How many files a child may open: as many as container engines allow at the least.
+const FILES: libc::rlim_t = 65_536;
+
 /// Makes the command start in a network namespace and in cgroups, and die with the calling thread.
 pub(crate) fn place(command: &mut Command, namespace: Option<&File>, cgroup_procs: Vec<CString>) {
     let net = namespace.map(AsRawFd::as_raw_fd);
@@ -131,6 +134,9 @@ pub(crate) fn place(command: &mut Command, namespace: Option<&File>, cgroup_proc
             // SAFETY: the descriptor is open in the parent while it spawns, so it is open here before exec.
             checked(unsafe { libc::setns(net, libc::CLONE_NEWNET) })?;
         }
+        let files = libc::rlimit { rlim_cur: FILES, rlim_max: FILES };
+        // SAFETY: `files` is only read. Where the limit cannot be raised the old one stays.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files) };
         // SAFETY: no pointer is passed.
         checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
     };

@@ -1,0 +1,366 @@
+//! What does measuring cost? CPU time, memory and pages of regionwatch and blackbox_exporter at 10, 100 and 1000
+//! targets, each probed once a second by ICMP, DNS, TCP and HTTP, over loopback.
+//!
+//! `cargo bench --bench cost -- --quick`. CPU time is that of a cgroup with nothing but the program in it, user and
+//! system. Over loopback it contains the kernel's work at the receiving end too, for both programs alike.
+
+#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
+mod rig;
+
+use std::{
+    collections::BTreeMap, net::Ipv4Addr, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use rig::{
+    BLACKBOX, Result, blackbox,
+    cgroup::Cgroup,
+    net::Namespace,
+    page::{Histogram, count, sum},
+    pause,
+    process::{Place, Process, Workspace},
+    regionwatch,
+    servers::Servers,
+    stats::{Table, number, quantile},
+    sys,
+    truth::{Flow, Service},
+};
+
+#[derive(Parser)]
+struct Options {
+    /// How many targets are probed.
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000")]
+    targets: Vec<usize>,
+    /// By what each of them is probed.
+    #[arg(long, value_delimiter = ',', default_value = "icmp,dns,tcp,http")]
+    kinds: Vec<Kind>,
+    /// How long each program is watched at each size.
+    #[arg(long, default_value_t = 40)]
+    seconds: u64,
+    /// One program instead of both.
+    #[arg(long)]
+    only: Option<Program>,
+    /// Connections over which blackbox is asked for probes.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Watches for 8 seconds only.
+    #[arg(long)]
+    quick: bool,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Icmp,
+    Dns,
+    Tcp,
+    Http,
+    Https,
+}
+
+impl Kind {
+    const fn service(self) -> Service {
+        match self {
+            Self::Icmp => Service::Icmp,
+            Self::Dns => Service::Dns,
+            Self::Tcp => Service::Tcp,
+            Self::Http => Service::Http,
+            Self::Https => Service::Https,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Program {
+    Regionwatch,
+    Blackbox,
+}
+
+/// How long a program runs before it is watched; at the smallest size its memory is read at the end of it.
+const WARM_UP: Duration = Duration::from_secs(10);
+/// How many times the page is read in a burst.
+const SCRAPES: u32 = 20;
+/// How many times regionwatch is started for the time to its first page.
+const STARTS: usize = 11;
+
+/// Values by name; a name stands in the tables and in [`TARGETS`].
+type Values = BTreeMap<&'static str, f64>;
+
+const CPU_PER_PROBE: &str = "CPU per probe, µs";
+const CORES: &str = "CPU, cores";
+const PROBES: &str = "probes per s";
+const FAILED: &str = "probes failed, %";
+const PEAK_RSS: &str = "peak RSS, MiB";
+const RSS: &str = "RSS after 10 s, MiB";
+const THREADS: &str = "threads";
+const PAGE: &str = "page, KiB";
+const PAGE_GZIP: &str = "page gzip, KiB";
+const SERIES: &str = "series";
+const SCRAPE_WALL: &str = "scrape p50, ms";
+const SCRAPE_CPU: &str = "scrape CPU, ms";
+const SCRAPE_GZIP_CPU: &str = "scrape gzip CPU, ms";
+const DELAY: &str = "start delay p99, ms <=";
+const DELAY_SCRAPED: &str = "same while scraped";
+const MISSED: &str = "slots missed";
+const FIRST_PAGE: &str = "exec to first page p50, ms";
+
+const NAMES: [&str; 17] = [
+    PROBES,
+    FAILED,
+    CPU_PER_PROBE,
+    CORES,
+    RSS,
+    PEAK_RSS,
+    THREADS,
+    PAGE,
+    PAGE_GZIP,
+    SERIES,
+    SCRAPE_WALL,
+    SCRAPE_CPU,
+    SCRAPE_GZIP_CPU,
+    DELAY,
+    DELAY_SCRAPED,
+    MISSED,
+    FIRST_PAGE,
+];
+
+/// Bounds of regionwatch's values: by targets, name, whether it is the ratio to blackbox, and the largest value.
+const TARGETS: [(usize, &str, bool, f64); 11] = [
+    (10, CPU_PER_PROBE, true, 0.125),
+    (100, CPU_PER_PROBE, true, 0.125),
+    (100, PEAK_RSS, true, 0.25),
+    (10, RSS, false, 8.0),
+    (10, FIRST_PAGE, false, 50.0),
+    (1000, CORES, false, 1.0),
+    (1000, PEAK_RSS, false, 64.0),
+    (1000, SCRAPE_CPU, false, 40.0),
+    (10, MISSED, false, 0.0),
+    (100, MISSED, false, 0.0),
+    (1000, MISSED, false, 0.0),
+];
+
+struct Bench {
+    options: Options,
+    watch: Duration,
+    // Ends before the namespace does.
+    servers: Servers,
+    net: Namespace,
+    workspace: Workspace,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    sys::catch_signals();
+    match rig::require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("cost: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<bool> {
+    let workspace = Workspace::new()?;
+    let net = Namespace::new()?;
+    let servers = Servers::start(&net, &workspace)?;
+    let watch = Duration::from_secs(if options.quick { 8 } else { options.seconds });
+    let mut bench = Bench { options, watch, servers, net, workspace };
+    println!("Each target is probed once a second by each of {:?}, for {} s\n", bench.options.kinds, watch.as_secs());
+    let mut met = true;
+    for targets in bench.options.targets.clone() {
+        let mut values = [Values::new(), Values::new()];
+        for (program, values) in [Program::Regionwatch, Program::Blackbox].into_iter().zip(&mut values) {
+            if bench.options.only.is_none_or(|only| only == program) {
+                eprintln!("cost: {program:?}, {targets} targets");
+                *values = match program {
+                    Program::Regionwatch => bench.regionwatch(targets)?,
+                    Program::Blackbox => bench.blackbox(targets)?,
+                };
+                bench.servers.check()?;
+            }
+        }
+        met &= report(targets, &values);
+    }
+    Ok(met)
+}
+
+/// Addresses in 127/8, which are all local.
+fn addresses(count: usize) -> Vec<Ipv4Addr> {
+    (0..count).map(|n| Ipv4Addr::new(127, 0, (n / 250 + 1) as u8, (n % 250 + 1) as u8)).collect()
+}
+
+/// What the account says between two readings.
+struct Span {
+    began: i64,
+    used: f64,
+}
+
+impl Span {
+    fn begin(cgroup: &Cgroup) -> Self {
+        Self { began: sys::monotonic_ns(), used: cgroup.usage().cpu_us }
+    }
+
+    /// Seconds and µs of CPU time since.
+    fn end(&self, cgroup: &Cgroup) -> (f64, f64) {
+        ((sys::monotonic_ns() - self.began) as f64 / 1e9, cgroup.usage().cpu_us - self.used)
+    }
+}
+
+impl Bench {
+    fn services(&self) -> Vec<Service> {
+        self.options.kinds.iter().map(|kind| kind.service()).collect()
+    }
+
+    fn regionwatch(&self, targets: usize) -> Result<Values> {
+        let second = Duration::from_secs(1);
+        let config = regionwatch::configure(&addresses(targets), &self.services(), second, second, &self.workspace)?;
+        let mut values = Values::new();
+        values.insert(FIRST_PAGE, self.first_page(&config)?);
+
+        let cgroup = Cgroup::new(None)?;
+        let place = Place { net: &self.net, cgroup: Some(&cgroup) };
+        let mut process = regionwatch::start(&config, place, &self.workspace)?;
+        pause(WARM_UP)?;
+        values.insert(RSS, kib(&process, "VmRSS"));
+
+        let mut client = regionwatch::client(&self.net);
+        let before = client.text("/metrics")?;
+        let span = Span::begin(&cgroup);
+        pause(self.watch)?;
+        let (seconds, cpu) = span.end(&cgroup);
+        let after = client.text("/metrics")?;
+        let done = |labels: &str| {
+            sum(&after, "regionwatch_probes_total", labels) - sum(&before, "regionwatch_probes_total", labels)
+        };
+        values.insert(PROBES, done("") / seconds);
+        values.insert(FAILED, 100.0 * (1.0 - done("result=\"ok\"") / done("")));
+        values.insert(CPU_PER_PROBE, cpu / done(""));
+        values.insert(CORES, cpu / seconds / 1e6);
+        values.insert(PAGE, after.len() as f64 / 1024.0);
+        values.insert(SERIES, count(&after) as f64);
+
+        let baseline = cpu / seconds;
+        for (headers, name) in [("Accept-Encoding: gzip\r\n", SCRAPE_GZIP_CPU), ("", SCRAPE_CPU)] {
+            let mut walls = Vec::new();
+            let span = Span::begin(&cgroup);
+            for _ in 0..SCRAPES {
+                let asked = sys::monotonic_ns();
+                let body = client.get("/metrics", headers)?.body.len();
+                walls.push((sys::monotonic_ns() - asked) as f64 / 1e6);
+                if !headers.is_empty() {
+                    values.insert(PAGE_GZIP, body as f64 / 1024.0);
+                }
+                pause(Duration::from_millis(200))?;
+            }
+            let (seconds, cpu) = span.end(&cgroup);
+            values.insert(name, (cpu - baseline * seconds) / 1000.0 / f64::from(SCRAPES));
+            values.insert(SCRAPE_WALL, quantile(&mut walls, 0.5));
+        }
+        let scraped = client.text("/metrics")?;
+        let delay = |from: &str, to: &str| {
+            Histogram::between(from, to, "regionwatch_probe_start_delay_seconds").quantile(0.99) * 1000.0
+        };
+        values.insert(DELAY, delay(&before, &after));
+        values.insert(DELAY_SCRAPED, delay(&after, &scraped));
+        values.insert(MISSED, sum(&scraped, "regionwatch_probe_slots_missed_total", ""));
+        memory(&mut process, &mut values)?;
+        Ok(values)
+    }
+
+    /// From before the fork to the end of the first page, the median in ms.
+    fn first_page(&self, config: &Path) -> Result<f64> {
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            let began = sys::monotonic_ns();
+            let place = Place { net: &self.net, cgroup: None };
+            let mut process = Process::spawn(regionwatch::command(config), "regionwatch", place, &self.workspace)?;
+            while regionwatch::client(&self.net).text("/metrics").is_err() {
+                process.check()?;
+                pause(Duration::from_micros(100))?;
+            }
+            times.push((sys::monotonic_ns() - began) as f64 / 1e6);
+        }
+        Ok(quantile(&mut times, 0.5))
+    }
+
+    fn blackbox(&self, targets: usize) -> Result<Values> {
+        let cgroup = Cgroup::new(None)?;
+        let place = Place { net: &self.net, cgroup: Some(&cgroup) };
+        let mut process = blackbox::start(place, Duration::from_secs(1), &self.workspace)?;
+        let services = self.services();
+        let flows: Vec<Flow> = addresses(targets)
+            .into_iter()
+            .flat_map(|address| services.iter().map(move |service| (address, *service)))
+            .collect();
+        let load = |length: Duration| {
+            let load = blackbox::Load::default();
+            let end = sys::monotonic_ns() + length.as_nanos() as i64;
+            blackbox::load(&self.net, &flows, self.options.connections, end, &load);
+            pause(Duration::ZERO).map(|()| load)
+        };
+        load(WARM_UP)?;
+        let mut values = Values::new();
+        values.insert(RSS, kib(&process, "VmRSS"));
+        let span = Span::begin(&cgroup);
+        let load = load(self.watch)?;
+        let (seconds, cpu) = span.end(&cgroup);
+        let (good, bad) = (load.succeeded.load(Ordering::Relaxed) as f64, load.failed.load(Ordering::Relaxed) as f64);
+        values.insert(PROBES, (good + bad) / seconds);
+        values.insert(FAILED, 100.0 * bad / (good + bad));
+        values.insert(CPU_PER_PROBE, cpu / (good + bad));
+        values.insert(CORES, cpu / seconds / 1e6);
+        // What Prometheus has to read for one value of each flow.
+        let page = load.bytes.load(Ordering::Relaxed) as f64 / (good + bad);
+        values.insert(PAGE, page * flows.len() as f64 / 1024.0);
+        memory(&mut process, &mut values)?;
+        Ok(values)
+    }
+}
+
+fn kib(process: &Process, key: &str) -> f64 {
+    process.status(key).map_or(f64::NAN, |kib| kib as f64 / 1024.0)
+}
+
+fn memory(process: &mut Process, values: &mut Values) -> Result<()> {
+    process.check()?;
+    values.insert(PEAK_RSS, kib(process, "VmHWM"));
+    values.insert(THREADS, process.status("Threads").map_or(f64::NAN, |threads| threads as f64));
+    Ok(())
+}
+
+/// Prints a table; returns whether all targets were met.
+fn report(targets: usize, [own, other]: &[Values; 2]) -> bool {
+    println!("\n### {targets} targets\n");
+    let mut met = true;
+    let mut table = Table::new(&["", "regionwatch", "blackbox", "ratio", "target", ""]);
+    for name in NAMES {
+        let value = |values: &Values| values.get(name).copied().unwrap_or(f64::NAN);
+        let (own, other) = (value(own), value(other));
+        let target = TARGETS.iter().find(|target| target.0 == targets && target.1 == name);
+        let (bound, verdict) = match target {
+            Some((_, _, relative, bound)) => {
+                let (reached, unit) = if *relative { (own / other, " x") } else { (own, "") };
+                let verdict = match reached {
+                    _ if reached.is_nan() => "-",
+                    _ if reached <= *bound => "PASS",
+                    _ => "MISS",
+                };
+                met &= verdict != "MISS";
+                (format!("<= {bound}{unit}"), verdict)
+            }
+            None => (String::new(), ""),
+        };
+        let ratio = number3(own / other);
+        table.row(vec![name.to_owned(), number(own), number(other), ratio, bound, verdict.to_owned()]);
+    }
+    table.print();
+    met
+}
+
+fn number3(value: f64) -> String {
+    if value.is_finite() { format!("{value:.3}") } else { "-".to_owned() }
+}
