@@ -1,5 +1,5 @@
-//! How far are reported latencies from the truth? regionwatch and blackbox_exporter side by side, with both
-//! processors idle, with both busy, and under a CPU quota of 5 %.
+//! How far are reported latencies from the truth? regionwatch and blackbox_exporter side by side: with both
+//! processors idle, with both busy, under a CPU quota of 5 %, and starved under a quota that is always used up.
 //!
 //! `cargo bench --bench accuracy -- --quick`. The truth is defined in `rig/truth.rs`, taken in `rig/tap.rs` and
 //! checked in `rig/selfcheck.rs`.
@@ -36,7 +36,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,5,20,80,200")]
     delays: Vec<u32>,
     /// Under which conditions.
-    #[arg(long, value_delimiter = ',', default_value = "idle,busy,quota")]
+    #[arg(long, value_delimiter = ',', default_value = "idle,busy,quota,starved")]
     conditions: Vec<Condition>,
     /// One program instead of both.
     #[arg(long)]
@@ -60,20 +60,25 @@ enum Condition {
     Busy,
     /// The program gets 5 ms of CPU time in every 100 ms.
     Quota,
+    /// The program shares 10 ms in every 100 ms with a process that spins, and so is stopped in every period.
+    Starved,
 }
 
 impl Condition {
     const fn quota(self) -> Option<Duration> {
         match self {
             Self::Quota => Some(Duration::from_millis(5)),
+            Self::Starved => Some(Duration::from_millis(10)),
             Self::Idle | Self::Busy => None,
         }
     }
 
-    const fn spinners(self) -> usize {
+    /// How many processes spin, outside and inside of the program's cgroup.
+    const fn spinners(self) -> (usize, usize) {
         match self {
-            Self::Busy => 4,
-            Self::Idle | Self::Quota => 0,
+            Self::Busy => (4, 0),
+            Self::Starved => (0, 1),
+            Self::Idle | Self::Quota => (0, 0),
         }
     }
 }
@@ -159,7 +164,6 @@ impl Bench {
     fn measure(&mut self, condition: Condition, program: Program, own: &mut SelfCheck) -> Result<Cell> {
         let cgroup = Cgroup::new(condition.quota())?;
         let place = Place { net: &self.pair.prober, cgroup: Some(&cgroup) };
-        let busy = spinners(condition.spinners(), &self.pair.servers, &self.workspace)?;
         let addresses: Vec<_> = (0..self.options.delays.len()).map(server_address).collect();
         let mut process = match program {
             Program::Blackbox => blackbox::start(place, TIMEOUT, &self.workspace)?,
@@ -169,6 +173,12 @@ impl Bench {
                 regionwatch::start(&config, place, &self.workspace)?
             }
         };
+        // Started last, because a program that is starved from its first moment takes long to become ready.
+        let (outside, inside) = condition.spinners();
+        let busy = [
+            spinners(outside, Place { cgroup: None, ..place }, &self.workspace)?,
+            spinners(inside, place, &self.workspace)?,
+        ];
         pause(WARM_UP)?;
         // What passed before is of no interest.
         drop((self.tap.take()?, self.line.take()));
@@ -281,8 +291,8 @@ fn remarks(program: Program, cell: &Cell) -> String {
     let false_failures: usize = errors.false_failures.values().sum();
     format!(
         "{program:?}: {false_failures} failures although the answer came in time {:?}, {} other failures, {} successes \
-         without a probe on the line, {} probes not reported, {} by a userland clock, {} gaps in the samples; {:.1} % \
-         of a processor, throttled {} times",
+         without a probe on the line, {} probes not reported, {} by a userland clock, {} gaps in the samples; its cgroup \
+         used {:.1} % of a processor and was throttled {} times",
         errors.false_failures,
         errors.true_failures,
         errors.phantom,

@@ -4,12 +4,14 @@ use std::{
     ffi::CString,
     fs::{self, File},
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use super::{Result, cgroup::Cgroup, net::Namespace, sys};
+
+const PREFIX: &str = "regionwatch-bench-";
 
 /// A directory for configurations and logs; removed when dropped.
 pub(crate) struct Workspace(PathBuf);
@@ -17,8 +19,16 @@ pub(crate) struct Workspace(PathBuf);
 impl Workspace {
     /// Makes the directory.
     pub(crate) fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("regionwatch-bench-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        // What a killed run has left behind.
+        for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
+        fs::create_dir(&path)?;
         Ok(Self(path))
     }
 
@@ -115,13 +125,13 @@ impl Drop for Process {
     }
 }
 
-/// Keeps both processors busy.
-pub(crate) fn spinners(count: usize, net: &Namespace, workspace: &Workspace) -> Result<Vec<Process>> {
+/// Starts processes that do nothing but use up CPU time.
+pub(crate) fn spinners(count: usize, place: Place<'_>, workspace: &Workspace) -> Result<Vec<Process>> {
     (0..count)
         .map(|n| {
             let mut command = Command::new("sh");
             command.args(["-c", "while :; do :; done"]);
-            Process::spawn(command, &format!("spinner-{n}"), Place { net, cgroup: None }, workspace)
+            Process::spawn(command, &format!("spinner-{n}"), place, workspace)
         })
         .collect()
 }

@@ -72,9 +72,9 @@ const fn target(tls: bool) -> &'static str {
     if tls { "tls" } else { "plain" }
 }
 
-/// The command that runs it.
+/// The command that runs it, or another build of it (`REGIONWATCH_BINARY`), such as that of an image.
 pub(crate) fn command(config: &std::path::Path) -> Command {
-    let mut command = Command::new(REGIONWATCH);
+    let mut command = Command::new(std::env::var_os("REGIONWATCH_BINARY").unwrap_or_else(|| REGIONWATCH.into()));
     command.arg("run").arg("--config").arg(config);
     command
 }
