@@ -6,6 +6,22 @@
 //!  blackbox_exporter ◀─ TUN ── tap │ each packet for RTT/2 each way │ ◀─── TUN ──
 //! ```
 //!
+//! # What is true
+//! The true round trip is from the moment at which a packet leaves the prober's device to the moment at which the
+//! answer comes in there, by the kernel's clock, and so knows nothing of the prober's being scheduled or throttled.
+//! `tap` reads both moments, `truth` puts probes together from them: echo to reply, DNS question to answer, SYN to
+//! SYN-ACK, last new segment of an HTTP request to first segment of the response. Through TLS 1.3 the request is
+//! the second flight that the client sends, and the server sends no session tickets that could be taken for the
+//! response. How long the line really held a packet does not matter to that.
+//!
+//! `selfcheck` holds the tap's stamps against the clock that the line itself reads around each packet: an arrival
+//! must lie between its two readings, a departure before the line has the packet. What it prints bounds the error
+//! of the truth. Not in it is what only real hardware adds: the time between wire and driver.
+//!
+//! blackbox_exporter's `tcp` tells the duration of its whole probe only; that is what is compared with the
+//! handshake. `http connect` is in the table because there it tells the handshake alone.
+//!
+//! # What is left behind
 //! The namespaces have no name and the TUN devices are not persistent: both vanish with the process, however it
 //! ends. Children die with it (`PR_SET_PDEATHSIG`). Only a cgroup can be left behind by a SIGKILL; the next run
 //! removes it.
