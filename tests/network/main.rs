@@ -1,0 +1,11 @@
+//! What crosses a network: probes between network namespaces, through routers that lose, refuse and cut.
+//!
+//! Each host is a namespace that a thread keeps ([`space::Host`]); everything vanishes with its threads. The
+//! probes are built and driven as the product does it, from YAML to events ([`measure::Measurement`]).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod loss;
+mod measure;
+#[path = "../support/privileges.rs"]
+mod privileges;
+mod space;

@@ -1,0 +1,100 @@
+//! Probes as the product makes them, and what they tell.
+
+use std::{path::Path, sync::OnceLock, time::Duration};
+
+use regionwatch::{
+    app,
+    config::Config,
+    model::{Outcome, PathId, ProbeKind, Sample},
+    probe::{Names, TlsContext},
+    schedule::{Change, Event, Schedule},
+    wire::TimestampKeeper,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+/// How long a test waits for what must come, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Probes of one target that are under way; they end when this is dropped.
+pub(crate) struct Measurement {
+    kinds: Vec<ProbeKind>,
+    events: mpsc::Receiver<Event>,
+    changes: mpsc::Sender<Change>,
+    /// Answers after the deadline, of all paths.
+    pub(crate) late: u32,
+    /// Answers that came more than once, of all paths.
+    pub(crate) duplicates: u32,
+}
+
+impl Measurement {
+    /// Starts probes of a target, each written as in the configuration file.
+    pub(crate) async fn start(target: &str, probes: &[&str]) -> Self {
+        // The product holds the time stamps of the kernel switched on for its life.
+        static KEEPER: OnceLock<TimestampKeeper> = OnceLock::new();
+        KEEPER.get_or_init(TimestampKeeper::hold);
+
+        let probes: String = probes.iter().map(|probe| format!("          - {{{probe}}}\n")).collect();
+        let text = format!(
+            "region: here\npeers:\n  - region: there\n    targets:\n      - host: \"{target}\"\n        probes:\n{probes}"
+        );
+        let loaded = Config::load(Some((Path::new("test.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
+        let (names, tls) = (Names::from_system(), TlsContext::default());
+        let (sender, events) = mpsc::channel(4096);
+        let (changes, changed) = mpsc::channel(16);
+        tokio::spawn(Schedule::default().run(changed, sender.clone()));
+        let mut kinds = Vec::new();
+        for (_, probe) in loaded.config.paths() {
+            let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();
+            let path = PathId(kinds.len() as u32);
+            kinds.push(probe.kind());
+            changes.send(Change::Start { path, cadence: probe.cadence, launcher }).await.unwrap();
+        }
+        Self { kinds, events, changes, late: 0, duplicates: 0 }
+    }
+
+    /// Launches nothing more; what is under way goes on.
+    pub(crate) async fn stop(&self) {
+        for path in 0..self.kinds.len() {
+            self.changes.send(Change::Stop(PathId(path as u32))).await.unwrap();
+        }
+    }
+
+    /// The next event, noted. Fails the test where none comes.
+    async fn event(&mut self) -> Event {
+        self.event_by(Instant::now() + PATIENCE).await.expect("no event came in time")
+    }
+
+    async fn event_by(&mut self, deadline: Instant) -> Option<Event> {
+        let event = timeout_at(deadline, self.events.recv()).await.ok()?.expect("the schedule ended");
+        match event {
+            Event::Sampled { late, duplicates, .. } => {
+                self.late += late;
+                self.duplicates += duplicates;
+            }
+            Event::Late { .. } => self.late += 1,
+            Event::ClockStepped { .. } | Event::SlotsMissed { .. } => {}
+        }
+        Some(event)
+    }
+
+    /// The next sample.
+    pub(crate) async fn sample(&mut self) -> (ProbeKind, Sample) {
+        loop {
+            if let Event::Sampled { sample, .. } = self.event().await {
+                return (self.kinds[sample.path.0 as usize], sample);
+            }
+        }
+    }
+
+    /// What comes of the next probes.
+    pub(crate) async fn outcomes(&mut self, count: usize) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while outcomes.len() < count {
+            outcomes.push(self.sample().await.1.outcome);
+        }
+        outcomes
+    }
+}

@@ -1,0 +1,72 @@
+//! What a test needs of the machine it runs on: a skip that can be seen, or a failure where skipping is not allowed.
+//!
+//! Included by `#[path = "../support/privileges.rs"] mod privileges;`.
+
+use std::{env, fmt, os::unix::fs::MetadataExt, path::Path, process::Command};
+
+/// Something that not every machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each test binary needs some of them")]
+pub(crate) enum Need {
+    /// To be root.
+    Root,
+    /// To make network namespaces.
+    NetworkNamespaces,
+    /// A program.
+    Tool(&'static str),
+    /// To make CPU cgroups.
+    CpuCgroup,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::NetworkNamespaces => f.write_str("network namespaces (CAP_SYS_ADMIN)"),
+            Self::Tool(name) => write!(f, "the program {name}"),
+            Self::CpuCgroup => f.write_str("a writable CPU cgroup (v1 or v2)"),
+        }
+    }
+}
+
+impl Need {
+    fn met(self) -> bool {
+        match self {
+            Self::Root => Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0),
+            Self::NetworkNamespaces => {
+                Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success())
+            }
+            Self::Tool(name) => env::var_os("PATH").is_some_and(|path| {
+                // Daemons live in the sbin folders, which are not on everybody's PATH.
+                env::split_paths(&path)
+                    .chain(["/usr/sbin".into(), "/sbin".into()])
+                    .any(|folder| folder.join(name).is_file())
+            }),
+            Self::CpuCgroup => ["/sys/fs/cgroup/cpu/cgroup.procs", "/sys/fs/cgroup/cgroup.subtree_control"]
+                .iter()
+                .any(|file| std::fs::OpenOptions::new().write(true).open(file).is_ok()),
+        }
+    }
+}
+
+/// Whether all that a test needs is here. Where it is not, the test should return: the reason stands on stderr.
+///
+/// # Panics
+/// Where something is missing and `CI` or `REGIONWATCH_REQUIRE_ALL` is set: a machine that is there to run all
+/// tests must not pass by skipping them.
+pub(crate) fn granted(needs: &[Need]) -> bool {
+    let missing: Vec<_> = needs.iter().filter(|need| !need.met()).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join(", ");
+    let strict = ["CI", "REGIONWATCH_REQUIRE_ALL"].iter().find(|name| env::var_os(name).is_some());
+    if let Some(name) = strict {
+        panic!("this test needs {missing}, and {name} is set, so it must not be skipped");
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Past the capture of a test's output, which would hide the notice of a test that passes.
+    let notice = format!("SKIPPED {test}: needs {missing}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
+    false
+}
