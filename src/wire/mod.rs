@@ -37,10 +37,13 @@ use crate::model::Failure;
 
 /// What an error means that a call returned at once, before any packet can have travelled.
 ///
-/// `ENETUNREACH` is then our own routing table's word, not a router's.
+/// It is then our own routing table's word (`no route`, and routes of the types `unreachable` and `prohibit`) or our
+/// own interface's, not a router's.
 pub fn local_failure(error: &io::Error) -> Failure {
     match error.raw_os_error() {
-        Some(libc::ENETUNREACH) => Failure::Local,
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::ENETDOWN | libc::EHOSTDOWN) => {
+            Failure::Local
+        }
         _ => failure(error),
     }
 }
@@ -52,6 +55,8 @@ pub fn failure(error: &io::Error) -> Failure {
         Some(
             libc::EHOSTUNREACH
             | libc::ENETUNREACH
+            // ICMPv6 "administratively prohibited" (icmpv6_err_convert in net/ipv6/icmp.c).
+            | libc::EACCES
             | libc::EHOSTDOWN
             | libc::ENETDOWN
             | libc::ENOPROTOOPT
@@ -75,15 +80,18 @@ mod tests {
 
     #[test]
     fn no_route_from_here_is_our_fault_and_a_routers_word_is_not() {
-        let error = io::Error::from_raw_os_error(libc::ENETUNREACH);
-        assert_eq!(local_failure(&error), Failure::Local);
-        assert_eq!(failure(&error), Failure::Unreachable);
+        for errno in [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(local_failure(&error), Failure::Local);
+            assert_eq!(failure(&error), Failure::Unreachable);
+        }
     }
 
     #[test]
     fn no_descriptors_and_no_permission_are_our_fault() {
-        for errno in [libc::EMFILE, libc::ENFILE, libc::EPERM, libc::EACCES, libc::ENOBUFS, libc::EADDRNOTAVAIL] {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EPERM, libc::ENOBUFS, libc::EADDRNOTAVAIL] {
             assert_eq!(failure(&io::Error::from_raw_os_error(errno)), Failure::Local);
         }
+        assert_eq!(local_failure(&io::Error::from_raw_os_error(libc::EACCES)), Failure::Local);
     }
 }
