@@ -8,4 +8,5 @@ mod loss;
 mod measure;
 #[path = "../support/privileges.rs"]
 mod privileges;
+mod routes;
 mod space;

@@ -55,6 +55,11 @@ impl Measurement {
         Self { kinds, events, changes, late: 0, duplicates: 0 }
     }
 
+    /// The kinds of the probes, in their order.
+    pub(crate) fn kinds(&self) -> &[ProbeKind] {
+        &self.kinds
+    }
+
     /// Launches nothing more; what is under way goes on.
     pub(crate) async fn stop(&self) {
         for path in 0..self.kinds.len() {

@@ -156,7 +156,8 @@ impl Ping {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Datagram, Self::Raw];
 
-    fn allow_on(self, host: &Host) {
+    /// Makes a host give this kind.
+    pub(crate) fn allow_on(self, host: &Host) {
         let range = match self {
             Self::Datagram => "0 2147483647",
             Self::Raw => "1 0",
@@ -172,6 +173,23 @@ impl Ping {
         };
         assert_eq!(given, wanted);
     }
+}
+
+/// Tries all cases at the same time, each on a thread of its own: they wait more than they work.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let name = thread::current().name().unwrap_or("test").to_owned();
+    thread::scope(|scope| {
+        let test = &test;
+        let start = |case| thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || test(case)).unwrap();
+        let cases: Vec<_> = cases.into_iter().map(start).collect();
+        let panics: Vec<_> = cases.into_iter().filter_map(|case| case.join().err()).collect();
+        panics.into_iter().for_each(|panic| resume_unwind(panic));
+    });
+}
+
+/// Every kind of ping socket with each of the targets (one an address family).
+pub(crate) fn with_targets(targets: [&'static str; 2]) -> impl Iterator<Item = (Ping, &'static str)> {
+    Ping::ALL.into_iter().flat_map(move |ping| targets.map(|target| (ping, target)))
 }
 
 /// Whether namespaces can be made and filled here; see [`granted`].
@@ -203,5 +221,32 @@ impl Pair {
         ping.allow_on(&here);
         here.join(&there, 1);
         Self { here, there }
+    }
+}
+
+/// Two hosts, and a router between them.
+pub(crate) struct Routed {
+    /// 10.0.1.1, fd00:1::1: where the probes are.
+    pub(crate) here: Host,
+    /// 10.0.1.2 and 10.0.2.1, fd00:1::2 and fd00:2::1.
+    pub(crate) router: Host,
+    /// 10.0.2.2, fd00:2::2.
+    pub(crate) there: Host,
+}
+
+impl Routed {
+    /// The addresses of `there`.
+    pub(crate) const THERE: [&'static str; 2] = ["10.0.2.2", "fd00:2::2"];
+
+    pub(crate) fn new(ping: Ping) -> Self {
+        let (here, router, there) = (Host::new(), Host::new(), Host::new());
+        ping.allow_on(&here);
+        here.join(&router, 1);
+        router.join(&there, 2);
+        here.ip("route add default via 10.0.1.2\nroute add default via fd00:1::2");
+        there.ip("route add default via 10.0.2.1\nroute add default via fd00:2::1");
+        router.set("net/ipv4/ip_forward", "1");
+        router.set("net/ipv6/conf/all/forwarding", "1");
+        Self { here, router, there }
     }
 }
