@@ -283,3 +283,24 @@ fn failure(error: &hyper::Error) -> Failure {
     }
     Failure::Protocol
 }
+
+/// What the fuzz target calls: a peer that says these bytes, whatever it is asked, and hangs up.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn fuzz_response(bytes: &[u8], http2: bool) {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let Ok(mut connection) = start(ours, http2, Arc::default(), None, true).await else { return };
+    let request = Request::builder().uri("http://peer.example/").body(Full::default());
+    let Ok(request) = request else { return };
+    let said = async {
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut theirs, bytes).await;
+        drop(theirs);
+    };
+    let heard = async {
+        if let Ok(response) = connection.send(request).await {
+            let _ = read_body(response.into_body(), MAX_HEAD, true).await;
+        }
+    };
+    tokio::join!(said, heard);
+}

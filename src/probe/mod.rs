@@ -19,7 +19,7 @@ pub use tls::{TlsContext, TlsError};
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{answer::fuzz_answer, icmp::fuzz_reply, tls::fuzz_expiry};
+    pub use super::{answer::fuzz_answer, exchange::fuzz_response, icmp::fuzz_reply, tls::fuzz_expiry};
 }
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
