@@ -303,7 +303,17 @@ impl EchoSocket {
         while let Ok(notice) = self.io.try_notice(&mut buffer) {
             match notice {
                 Notice::Sent { id, at } => state.file_departure(id, at),
-                Notice::Icmp { quoted, .. } => state.file_error(&buffer[..quoted.min(buffer.len())]),
+                // How the kernel tells a datagram socket of a redirect or a source quench (ping_err in
+                // net/ipv4/ping.c): the request travels on.
+                Notice::Icmp { errno: libc::EREMOTEIO, .. } => {}
+                Notice::Icmp { quoted, .. } => {
+                    let quoted = &buffer[..quoted.min(buffer.len())];
+                    // A raw socket hears the errors of all that are connected to the peer.
+                    let ours = quoted.get(4..6) == Some(self.identifier.to_be_bytes().as_slice());
+                    if self.kind == PingSocketKind::Datagram || ours {
+                        state.file_error(quoted);
+                    }
+                }
                 Notice::Local { .. } | Notice::Other => {}
             }
         }

@@ -4,9 +4,11 @@
 //! probes are built and driven as the product does it, from YAML to events ([`measure::Measurement`]).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod echo;
 mod loss;
 mod measure;
 #[path = "../support/privileges.rs"]
 mod privileges;
+mod responder;
 mod routes;
 mod space;

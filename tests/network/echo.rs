@@ -1,0 +1,195 @@
+//! Peers that answer twice, late, slowly, or never again to those they knew before an outage.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use regionwatch::model::{Failure, StampSource};
+use tokio::time::Instant;
+
+use crate::{
+    measure::Measurement,
+    responder::{Answer, Responder},
+    space::{Pair, Ping, at_once, possible, with_targets},
+};
+
+/// Both kinds of ping socket, each with the client's and the peer's addresses of both families.
+fn cases() -> impl Iterator<Item = (Ping, &'static str, &'static str)> {
+    with_targets(Pair::THERE)
+        .map(|(ping, there)| (ping, if there.contains(':') { "fd00:1::1" } else { "10.0.1.1" }, there))
+}
+
+#[test]
+fn connection_tracking_that_outlives_an_outage_is_left_behind() {
+    if !possible() {
+        return;
+    }
+    at_once(cases(), |(ping, client, target)| {
+        let Pair { here, there } = Pair::new(ping);
+        let outage = Arc::new(AtomicBool::new(false));
+        let stale = Arc::new(Mutex::new(HashSet::new()));
+        let (down, swallowed) = (Arc::clone(&outage), Arc::clone(&stale));
+        // As a stateful firewall whose entry dates from the outage: who was known then is never heard again.
+        let _responder = Responder::start(&there, target, client, move |request| {
+            let mut stale = swallowed.lock().unwrap();
+            if down.load(Ordering::Relaxed) {
+                stale.insert(request.identifier);
+            }
+            if stale.contains(&request.identifier) { vec![] } else { vec![Answer::NOW] }
+        });
+        here.block_on(move || async move {
+            let context = format!("{ping:?} {target}");
+            let mut probe = Measurement::start(target, &["kind: icmp, interval: 100ms, timeout: 400ms"]).await;
+            assert!(probe.outcomes(3).await.iter().all(Result::is_ok), "{context}");
+            outage.store(true, Ordering::Relaxed);
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(2) {
+                probe.sample().await;
+            }
+            outage.store(false, Ordering::Relaxed);
+            let over = Instant::now();
+            let recovered = loop {
+                let sample = probe.sample().await.1;
+                if sample.outcome.is_ok() {
+                    break sample.sent_at;
+                }
+            };
+            let took = over.elapsed();
+            assert!(took < Duration::from_secs(7), "{context}: recovered {took:?} after the outage");
+            let known = stale.lock().unwrap().len();
+            assert!((1..=3).contains(&known), "{context}: {known} identifiers in an outage of 2 s");
+            for _ in 0..10 {
+                let sample = probe.sample().await.1;
+                // What was sent before the recovery times out after it.
+                assert!(sample.outcome.is_ok() || sample.sent_at < recovered, "{context}");
+            }
+        });
+    });
+}
+
+#[test]
+fn an_answer_that_comes_twice_is_one_sample_and_one_duplicate() {
+    if !possible() {
+        return;
+    }
+    at_once(cases(), |(ping, client, target)| {
+        let Pair { here, there } = Pair::new(ping);
+        let _responder = Responder::start(&there, target, client, |_| vec![Answer::NOW, Answer::NOW]);
+        here.block_on(move || async move {
+            let mut probe = Measurement::start(target, &["kind: icmp, interval: 50ms, timeout: 1s"]).await;
+            let outcomes = probe.outcomes(10).await;
+            assert!(outcomes.iter().all(Result::is_ok), "{ping:?} {target} {outcomes:?}");
+            // The next probe tells the duplicates of the last one.
+            assert!((9..=10).contains(&probe.duplicates), "{ping:?} {target} {}", probe.duplicates);
+            assert_eq!(probe.late, 0, "{ping:?} {target}");
+        });
+    });
+}
+
+#[test]
+fn answers_after_the_deadline_are_timeouts_and_late_even_when_all_are() {
+    if !possible() {
+        return;
+    }
+    at_once(cases(), |(ping, client, target)| {
+        let Pair { here, there } = Pair::new(ping);
+        let delay = Duration::from_millis(300);
+        let answered = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&answered);
+        let _responder = Responder::start(&there, target, client, move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            vec![Answer::Reply(delay)]
+        });
+        here.block_on(move || async move {
+            let context = format!("{ping:?} {target}");
+            let mut probe = Measurement::start(target, &["kind: icmp, interval: 50ms, timeout: 100ms"]).await;
+            // Long enough for the socket to be renewed twice, which must not lose what is on its way to the old one.
+            let began = Instant::now();
+            let mut samples = 0;
+            while began.elapsed() < Duration::from_secs(7) {
+                assert_eq!(probe.sample().await.1.outcome, Err(Failure::Timeout), "{context}");
+                samples += 1;
+            }
+            // Those of the last 300 ms and the probes under way cannot be told yet.
+            let answered = answered.load(Ordering::Relaxed);
+            assert!(samples >= 70, "{context}: {samples} samples");
+            assert!(probe.late + 20 >= answered && probe.late <= answered, "{context}: {} of {answered}", probe.late);
+            assert_eq!(probe.duplicates, 0, "{context}");
+        });
+    });
+}
+
+#[test]
+fn each_of_many_answers_in_flight_finds_its_request() {
+    if !possible() {
+        return;
+    }
+    at_once(cases(), |(ping, client, target)| {
+        let Pair { here, there } = Pair::new(ping);
+        let delay = Duration::from_millis(300);
+        let _responder = Responder::start(&there, target, client, move |_| vec![Answer::Reply(delay)]);
+        here.block_on(move || async move {
+            let mut probe = Measurement::start(target, &["kind: icmp, interval: 100ms, timeout: 1s"]).await;
+            for outcome in probe.outcomes(20).await {
+                let timings = outcome.unwrap_or_else(|failure| panic!("{ping:?} {target}: {failure}"));
+                let millis = timings.total.as_millis();
+                assert!((295..=400).contains(&millis), "{ping:?} {target}: {millis} ms");
+                assert_eq!(timings.source, StampSource::Kernel, "{ping:?} {target}");
+                assert_eq!(timings.hop_limit, Some(64), "{ping:?} {target}");
+            }
+            assert_eq!((probe.late, probe.duplicates), (0, 0), "{ping:?} {target}");
+        });
+    });
+}
+
+#[test]
+fn a_router_that_knows_a_better_way_has_refused_nothing() {
+    if !possible() {
+        return;
+    }
+    at_once(Ping::ALL, |ping| {
+        let Pair { here, there } = Pair::new(ping);
+        // Redirect (RFC 792), and the source quench that RFC 6633 took out of use.
+        let advice = [Answer::Error(5, 1), Answer::Error(4, 0)];
+        let _responder = Responder::start(&there, Pair::THERE[0], "10.0.1.1", move |_| {
+            advice.iter().cloned().chain([Answer::Reply(Duration::from_millis(20))]).collect()
+        });
+        here.block_on(move || async move {
+            let probes = ["kind: icmp, interval: 50ms, timeout: 1s"];
+            let outcomes = Measurement::start(Pair::THERE[0], &probes).await.outcomes(5).await;
+            assert!(outcomes.iter().all(Result::is_ok), "{ping:?} {outcomes:?}");
+        });
+    });
+}
+
+#[test]
+fn an_error_is_only_the_probes_whose_request_it_quotes() {
+    if !possible() {
+        return;
+    }
+    at_once(Ping::ALL, |ping| {
+        let Pair { here, there } = Pair::new(ping);
+        let _responder = Responder::start(&there, Pair::THERE[0], "10.0.1.1", |request| match request.bytes.len() {
+            // Fragmentation needed.
+            500.. => vec![Answer::Error(3, 4)],
+            _ => vec![Answer::Reply(Duration::from_millis(60))],
+        });
+        here.block_on(move || async move {
+            // On raw sockets the kernel tells an error to all that are connected to the peer.
+            let large = "kind: icmp, interval: 50ms, timeout: 1s, size: 1000, dont_fragment: true";
+            let small = "kind: icmp, interval: 50ms, timeout: 1s, size: 100, dont_fragment: true";
+            let mut large = Measurement::start(Pair::THERE[0], &[large]).await;
+            let mut small = Measurement::start(Pair::THERE[0], &[small]).await;
+            for _ in 0..20 {
+                let (large, small) = (large.outcomes(1).await, small.outcomes(1).await);
+                assert_eq!(large, [Err(Failure::Unreachable)], "{ping:?}");
+                assert!(small[0].is_ok(), "{ping:?} {small:?}");
+            }
+        });
+    });
+}
