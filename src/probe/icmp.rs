@@ -250,11 +250,9 @@ impl EchoSocket {
         let packet = state.packets;
         encode(&mut state.request, self.identifier, counter, self.secret, self.raw_v4());
         let before = Stamp::now();
-        if let Err(first) = self.io.send(&state.request) {
-            // An ICMP error to an earlier request is told at the next call: hear it, then try again.
-            if first.raw_os_error() == Some(libc::EMSGSIZE) {
-                return Err(Failure::Local);
-            }
+        if self.io.send(&state.request).is_err() {
+            // An ICMP error to an earlier request is told at the next call, a packet that was too large for a router
+            // with the very error of one that is too large for our interface: hear it, then try again.
             self.take_notices(&mut state);
             self.io.send(&state.request).map_err(|error| crate::wire::local_failure(&error))?;
         }
