@@ -5,10 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod echo;
+mod families;
 mod loss;
 mod measure;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod responder;
 mod routes;
+mod servers;
 mod space;
+mod tcp;
