@@ -29,7 +29,12 @@ pub enum PingSocketKind {
 /// Outside a tokio runtime.
 pub fn open_ping_socket(peer: IpAddr, options: SocketOptions) -> io::Result<(Datagram, PingSocketKind)> {
     let family = if peer.is_ipv4() { ICMP::V4 } else { ICMP::V6 };
-    let opened = AsyncSocket::new(&Config::builder().kind(family).sock_type_hint(Type::DGRAM).build())?;
+    let config = Config::builder().kind(family).sock_type_hint(Type::DGRAM).build();
+    let opened = AsyncSocket::new(&config).map_err(|error| match error.kind() {
+        // surge-ping's says over several lines what to do; ours stands in doctor's table and in a log line.
+        io::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied.into(),
+        _ => error,
+    })?;
     let kind = if opened.get_type() == Type::DGRAM { PingSocketKind::Datagram } else { PingSocketKind::Raw };
     // SAFETY: the descriptor belongs to `opened`, which outlives the borrow.
     let borrowed = unsafe { BorrowedFd::borrow_raw(opened.get_native_sock()) };
