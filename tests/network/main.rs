@@ -10,6 +10,7 @@ mod loss;
 mod measure;
 #[path = "../support/privileges.rs"]
 mod privileges;
+mod product;
 mod responder;
 mod routes;
 mod servers;

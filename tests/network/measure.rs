@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Measurement {
     kinds: Vec<ProbeKind>,
     events: mpsc::Receiver<Event>,
-    changes: mpsc::Sender<Change>,
+    _changes: mpsc::Sender<Change>,
     /// Answers after the deadline, of all paths.
     pub(crate) late: u32,
     /// Answers that came more than once, of all paths.
@@ -52,19 +52,12 @@ impl Measurement {
             kinds.push(probe.kind());
             changes.send(Change::Start { path, cadence: probe.cadence, launcher }).await.unwrap();
         }
-        Self { kinds, events, changes, late: 0, duplicates: 0 }
+        Self { kinds, events, _changes: changes, late: 0, duplicates: 0 }
     }
 
     /// The kinds of the probes, in their order.
     pub(crate) fn kinds(&self) -> &[ProbeKind] {
         &self.kinds
-    }
-
-    /// Launches nothing more; what is under way goes on.
-    pub(crate) async fn stop(&self) {
-        for path in 0..self.kinds.len() {
-            self.changes.send(Change::Stop(PathId(path as u32))).await.unwrap();
-        }
     }
 
     /// The next event, noted. Fails the test where none comes.

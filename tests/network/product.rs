@@ -1,0 +1,124 @@
+//! The product itself, as a process that others restrict.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use regionwatch::model::ProbeKind;
+
+use crate::{
+    privileges::{Need, granted},
+    servers::{Folder, PROGRAMS, Process, Servers, get, wait_for},
+    space::{Host, possible},
+};
+
+/// A user without any right.
+const NOBODY: &str = "setpriv --reuid 65532 --regid 65532 --clear-groups --bounding-set -all --inh-caps -all \
+                      --no-new-privs --pdeathsig KILL";
+
+/// The address that the product serves on.
+const LISTEN: &str = "127.0.0.1:9877";
+
+/// The product's binary where any user may run it; the folder of the build need not be open to all.
+fn binary(folder: &Folder) -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_regionwatch");
+    let path = folder.path().join("regionwatch");
+    if fs::hard_link(built, &path).is_err() {
+        fs::copy(built, &path).unwrap();
+    }
+    path
+}
+
+/// A configuration of all four kinds to as many targets as asked for.
+fn configuration(targets: usize, interval: &str) -> String {
+    let mut text = format!("region: here\nlisten: {LISTEN}\npeers:\n  - region: there\n    targets:\n").to_owned();
+    for n in 1..=targets {
+        text.push_str(&format!(
+            "      - host: 127.0.0.{n}\n        probes:\n\
+             \x20         - {{kind: icmp, interval: {interval}, timeout: 1s}}\n\
+             \x20         - {{kind: dns, port: 53, query: example.com, interval: {interval}, timeout: 1s}}\n\
+             \x20         - {{kind: tcp, port: 80, interval: {interval}, timeout: 1s}}\n\
+             \x20         - {{kind: http, url: \"http://127.0.0.{n}/\", interval: {interval}, timeout: 1s}}\n"
+        ));
+    }
+    text
+}
+
+/// The sum of all series of a name whose labels contain all these texts.
+fn total(page: &str, name: &str, labels: &[&str]) -> f64 {
+    page.lines()
+        .filter(|line| line.split('{').next() == Some(name) && labels.iter().all(|label| line.contains(label)))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}
+
+fn probes(page: &str, kind: ProbeKind, result: &str) -> f64 {
+    let labels = [format!("probe=\"{kind}\""), format!("result=\"{result}\"")];
+    total(page, "regionwatch_probes_total", &labels.each_ref().map(String::as_str))
+}
+
+/// Runs the product as nobody until each kind was probed at least five times; its page, its log, and what doctor
+/// says, with its exit status.
+fn as_nobody(ping_group_range: &'static str) -> (String, String, String, Option<i32>) {
+    let host = Host::new();
+    host.set("net/ipv4/ping_group_range", ping_group_range);
+    let _servers = Servers::start(&host);
+    let folder = Folder::new();
+    let binary = binary(&folder).display().to_string();
+    let config = folder.write("regionwatch.yaml", &configuration(1, "100ms"));
+    let log = folder.path().join("log");
+    let run = Process::start(&host, &format!("exec {NOBODY} {binary} run --config {config}"), &log);
+    let page = wait_for("five probes of each kind", || {
+        let page = get(&host, LISTEN, "/metrics")?;
+        let enough = |kind: &str| total(&page, "regionwatch_probes_total", &[&format!("probe=\"{kind}\"")]) >= 5.0;
+        ["icmp", "dns", "tcp", "http"].iter().all(|kind| enough(kind)).then_some(page)
+    });
+    drop(run);
+    let log = fs::read_to_string(log).unwrap();
+    let line = format!("{NOBODY} {binary} doctor");
+    let doctor = host.run(move || Command::new("sh").args(["-c", &line]).output().unwrap());
+    (page, log, String::from_utf8(doctor.stdout).unwrap(), doctor.status.code())
+}
+
+fn possible_as_nobody() -> bool {
+    possible() && granted(&[PROGRAMS[0], PROGRAMS[1], Need::Tool("setpriv")])
+}
+
+const OTHERS: [ProbeKind; 3] = [ProbeKind::Dns, ProbeKind::Tcp, ProbeKind::Http];
+
+#[test]
+fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix() {
+    if !possible_as_nobody() {
+        return;
+    }
+    let (page, log, doctor, status) = as_nobody("1 0");
+    assert!(probes(&page, ProbeKind::Icmp, "local") >= 5.0, "{page}");
+    for result in ["ok", "timeout", "unreachable"] {
+        assert_eq!(probes(&page, ProbeKind::Icmp, result), 0.0, "{page}");
+    }
+    for kind in OTHERS {
+        assert!(probes(&page, kind, "ok") >= 5.0, "{kind} {page}");
+    }
+    assert_eq!(log.matches("sysctl net.ipv4.ping_group_range=\"0 2147483647\"").count(), 1, "{log}");
+    for family in ["icmp over IPv4", "icmp over IPv6"] {
+        let line = doctor.lines().find(|line| line.contains(family)).unwrap();
+        assert!(line.starts_with("missing") && line.contains("net.ipv4.ping_group_range=\"0 2147483647\""), "{line}");
+    }
+    assert_eq!(status, Some(1), "{doctor}");
+}
+
+#[test]
+fn any_user_may_ping_where_the_group_range_says_so() {
+    if !possible_as_nobody() {
+        return;
+    }
+    let (page, log, doctor, _) = as_nobody("0 2147483647");
+    for kind in [ProbeKind::Icmp].iter().chain(&OTHERS) {
+        assert!(probes(&page, *kind, "ok") >= 5.0, "{kind} {page}");
+        let all = total(&page, "regionwatch_probes_total", &[&format!("probe=\"{kind}\"")]);
+        assert_eq!(all, probes(&page, *kind, "ok"), "{page}");
+    }
+    assert!(!log.contains("ping_group_range"), "{log}");
+    for family in ["icmp over IPv4", "icmp over IPv6"] {
+        let line = doctor.lines().find(|line| line.contains(family)).unwrap();
+        assert!(line.starts_with("ok"), "{line}");
+    }
+}
