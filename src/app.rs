@@ -109,7 +109,11 @@ pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
     let listen = config.listen;
     let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(watch(config, listener, reload))
+    // As a task, because waking the future that the runtime blocks on costs a system call each time.
+    runtime.block_on(async {
+        let watching = tokio::spawn(watch(config, listener, reload));
+        watching.await.unwrap_or(Err(RunError::Ended("main loop")))
+    })
 }
 
 async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<(), RunError> {

@@ -123,7 +123,7 @@ impl DnsProbe {
         attempt: &Attempt,
     ) -> Result<Measured, Failure> {
         let (stream, connected) = wire::connect(server, self.options).await?;
-        let marks = stream.marks();
+        let marks = stream.stamp();
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Connect, connected.duration);
         let mut source = connected.source;
@@ -131,7 +131,7 @@ impl DnsProbe {
         let span = match connector {
             None => self.ask_over(stream, &marks, attempt).await?,
             Some(connector) => {
-                let stream = connector.handshake(stream, &mut phases, &mut source).await?;
+                let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
                 certificate_expiry = tls::expiry(&stream);
                 self.ask_over(stream, &marks, attempt).await?
             }

@@ -179,12 +179,12 @@ impl Client {
         phases.add(Phase::Connect, connected.duration);
         *source = source.and(connected.source);
         *syn_retransmits = connected.syn_retransmits;
-        let marks = stream.marks();
+        let marks = stream.stamp();
         let Some(connector) = &self.tls else {
             let http2 = self.version == HttpVersion::Http2;
             return start(stream, http2, marks, None, !http2).await;
         };
-        let stream = connector.handshake(stream, phases, source).await?;
+        let stream = connector.handshake(stream, &marks, phases, source).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.version == HttpVersion::Http2 && !http2 {
             return Err(Failure::Protocol);

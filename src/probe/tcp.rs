@@ -83,7 +83,8 @@ impl Probe for TcpProbe {
         match &self.tls {
             None => self.converse(stream, attempt).await?,
             Some(connector) => {
-                let stream = connector.handshake(stream, &mut phases, &mut source).await?;
+                let marks = stream.stamp();
+                let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
                 certificate_expiry = tls::expiry(&stream);
                 self.converse(stream, attempt).await?;
             }

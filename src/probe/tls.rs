@@ -24,7 +24,7 @@ use x509_cert::der::{Decode, Reader, SliceReader};
 use crate::{
     config::TlsSpec,
     model::{Failure, Host, Phase, PhaseTimes, StampSource},
-    wire::{self, Stream},
+    wire::{self, Marks, Stream},
 };
 
 /// A TLS setting that cannot be used.
@@ -146,7 +146,7 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Shakes hands and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
+    /// Shakes hands on a stream with these marks and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
     /// last, both by the kernel's clock. What we compute between them is in it; what we compute after, such as
     /// verifying the certificate in TLS 1.3, is not.
     ///
@@ -155,10 +155,10 @@ impl Connector {
     pub(super) async fn handshake(
         &self,
         stream: Stream,
+        marks: &Marks,
         phases: &mut PhaseTimes,
         source: &mut StampSource,
     ) -> Result<TlsStream<Stream>, Failure> {
-        let marks = stream.marks();
         marks.begin();
         let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
         if let Some(span) = marks.first_sent_to_last_received() {

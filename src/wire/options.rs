@@ -62,16 +62,26 @@ pub(super) fn enable_timestamps(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPING)
 }
 
-/// Asks for ICMP errors on the error queue, and for the hop limit of what arrives.
+/// Asks for ICMP errors on the error queue.
 ///
 /// # Errors
 /// What `setsockopt` says.
 pub(super) fn enable_errors(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
     if ipv4 {
-        set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+        set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
+    } else {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
+    }
+}
+
+/// Asks for the hop limit of what arrives.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub(super) fn enable_hop_limit(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    if ipv4 {
         set(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)
     } else {
-        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)
     }
 }

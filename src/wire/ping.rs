@@ -9,7 +9,10 @@ use std::{
 use socket2::{Socket, Type};
 use surge_ping::{AsyncSocket, Config, ICMP};
 
-use super::{Datagram, SocketOptions, options::filter_echo_replies};
+use super::{
+    Datagram, SocketOptions,
+    options::{enable_hop_limit, filter_echo_replies},
+};
 
 /// Which of the two kinds of ping socket the system gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub fn open_ping_socket(peer: IpAddr, options: SocketOptions) -> io::Result<(Dat
     // A descriptor of our own, registered by us with the interest in errors that surge-ping's lacks; theirs is
     // closed when `opened` goes.
     let socket = Socket::from(borrowed.try_clone_to_owned()?);
+    enable_hop_limit(socket.as_fd(), peer.is_ipv4())?;
     if kind == PingSocketKind::Raw {
         filter_echo_replies(socket.as_fd(), peer.is_ipv4())?;
     }

@@ -48,10 +48,6 @@ pub async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream
         return Err(super::failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
-    // After the handshake, so that sent bytes count from here.
-    let _ = enable_timestamps(io.as_fd());
-    // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
-    let _ = io.set_nodelay(true);
     Ok((Stream { io, marks: Arc::default() }, connected))
 }
 
@@ -195,8 +191,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The marks of this stream, which stay readable when it is given away.
-    pub fn marks(&self) -> Arc<Marks> {
+    /// Asks the kernel for stamps from here on. The marks stay readable when the stream is given away.
+    pub fn stamp(&self) -> Arc<Marks> {
+        // Where there are no stamps, the marks are of the userland clock.
+        let _ = enable_timestamps(self.io.as_fd());
+        // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
+        let _ = self.io.set_nodelay(true);
         Arc::clone(&self.marks)
     }
 
@@ -271,11 +271,12 @@ mod tests {
         });
         let (mut stream, connected) = connect(addr, SocketOptions::default()).await.unwrap();
         assert_eq!((connected.source, connected.syn_retransmits), (StampSource::Kernel, 0));
+        let marks = stream.stamp();
         stream.write_all(b"ping").await.unwrap();
         std::thread::sleep(Duration::from_millis(500));
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await.unwrap();
-        let span = stream.marks().last_sent_to_first_received().unwrap();
+        let span = marks.last_sent_to_first_received().unwrap();
         assert_eq!(span.source, StampSource::Kernel);
         assert!((29..400).contains(&span.duration.as_millis()), "{span:?}");
         server.join().unwrap();
