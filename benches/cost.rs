@@ -80,8 +80,12 @@ enum Program {
 
 /// How long a program runs before it is watched; at the smallest size its memory is read at the end of it.
 const WARM_UP: Duration = Duration::from_secs(10);
-/// How many times the page is read in a burst.
-const SCRAPES: u32 = 20;
+/// How many windows a program is watched in. The one with the least CPU time per probe counts: other work on the
+/// machine only ever adds to it, for minutes on end.
+const WINDOWS: u32 = 4;
+/// How many times a second without scrapes is followed by one with a burst of [`SCRAPES`], which differ by them only.
+const PAIRS: usize = 6;
+const SCRAPES: u32 = 10;
 /// How many times regionwatch is started for the time to its first page.
 const STARTS: usize = 11;
 
@@ -216,6 +220,16 @@ impl Span {
     }
 }
 
+/// Does something at the start of a second; the CPU time of that second in µs.
+fn second_of(cgroup: &Cgroup, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let second = Duration::from_secs(1);
+    let span = Span::begin(cgroup);
+    work()?;
+    pause(second.saturating_sub(Duration::from_nanos((sys::monotonic_ns() - span.began) as u64)))?;
+    let (seconds, cpu) = span.end(cgroup);
+    Ok(cpu / seconds)
+}
+
 impl Bench {
     fn services(&self) -> Vec<Service> {
         self.options.kinds.iter().map(|kind| kind.service()).collect()
@@ -236,34 +250,45 @@ impl Bench {
         let mut client = regionwatch::client(&self.net);
         let before = client.text("/metrics")?;
         let span = Span::begin(&cgroup);
-        pause(self.watch)?;
+        let mut windows = Vec::new();
+        for _ in 0..WINDOWS {
+            let window = Span::begin(&cgroup);
+            pause(self.watch / WINDOWS)?;
+            let (seconds, cpu) = window.end(&cgroup);
+            windows.push(cpu / seconds);
+        }
         let (seconds, cpu) = span.end(&cgroup);
         let after = client.text("/metrics")?;
         let done = |labels: &str| {
             sum(&after, "regionwatch_probes_total", labels) - sum(&before, "regionwatch_probes_total", labels)
         };
-        values.insert(PROBES, done("") / seconds);
+        let rate = done("") / seconds;
+        values.insert(PROBES, rate);
         values.insert(FAILED, 100.0 * (1.0 - done("result=\"ok\"") / done("")));
-        values.insert(CPU_PER_PROBE, cpu / done(""));
+        // Probes are started at a fixed rate, whatever comes of them.
+        values.insert(CPU_PER_PROBE, quantile(&mut windows, 0.0) / rate);
         values.insert(CORES, cpu / seconds / 1e6);
         values.insert(PAGE, after.len() as f64 / 1024.0);
         values.insert(SERIES, count(&after) as f64);
 
-        let baseline = cpu / seconds;
         for (headers, name) in [("Accept-Encoding: gzip\r\n", SCRAPE_GZIP_CPU), ("", SCRAPE_CPU)] {
-            let mut walls = Vec::new();
-            let span = Span::begin(&cgroup);
-            for _ in 0..SCRAPES {
-                let asked = sys::monotonic_ns();
-                let body = client.get("/metrics", headers)?.body.len();
-                walls.push((sys::monotonic_ns() - asked) as f64 / 1e6);
-                if !headers.is_empty() {
-                    values.insert(PAGE_GZIP, body as f64 / 1024.0);
-                }
-                pause(Duration::from_millis(200))?;
+            let (mut walls, mut costs) = (Vec::new(), Vec::new());
+            for _ in 0..PAIRS {
+                let quiet = second_of(&cgroup, || Ok(()))?;
+                let scraped = second_of(&cgroup, || {
+                    for _ in 0..SCRAPES {
+                        let asked = sys::monotonic_ns();
+                        let body = client.get("/metrics", headers)?.body.len();
+                        walls.push((sys::monotonic_ns() - asked) as f64 / 1e6);
+                        if !headers.is_empty() {
+                            values.insert(PAGE_GZIP, body as f64 / 1024.0);
+                        }
+                    }
+                    Ok(())
+                })?;
+                costs.push((scraped - quiet) / 1000.0 / f64::from(SCRAPES));
             }
-            let (seconds, cpu) = span.end(&cgroup);
-            values.insert(name, (cpu - baseline * seconds) / 1000.0 / f64::from(SCRAPES));
+            values.insert(name, quantile(&mut costs, 0.5));
             values.insert(SCRAPE_WALL, quantile(&mut walls, 0.5));
         }
         let scraped = client.text("/metrics")?;
@@ -302,26 +327,31 @@ impl Bench {
             .into_iter()
             .flat_map(|address| services.iter().map(move |service| (address, *service)))
             .collect();
-        let load = |length: Duration| {
-            let load = blackbox::Load::default();
-            let end = sys::monotonic_ns() + length.as_nanos() as i64;
-            blackbox::load(&self.net, &flows, self.options.connections, end, &load);
-            pause(Duration::ZERO).map(|()| load)
-        };
-        load(WARM_UP)?;
+        let load = blackbox::Load::default();
+        let end = sys::monotonic_ns() + (WARM_UP + self.watch).as_nanos() as i64;
         let mut values = Values::new();
-        values.insert(RSS, kib(&process, "VmRSS"));
-        let span = Span::begin(&cgroup);
-        let load = load(self.watch)?;
-        let (seconds, cpu) = span.end(&cgroup);
-        let (good, bad) = (load.succeeded.load(Ordering::Relaxed) as f64, load.failed.load(Ordering::Relaxed) as f64);
+        let (good, bad, bytes, seconds, cpu) = std::thread::scope(|scope| {
+            scope.spawn(|| blackbox::load(&self.net, &flows, self.options.connections, end, &load));
+            pause(WARM_UP)?;
+            values.insert(RSS, kib(&process, "VmRSS"));
+            let read = || [&load.succeeded, &load.failed, &load.bytes].map(|n| n.load(Ordering::Relaxed) as f64);
+            let (span, before) = (Span::begin(&cgroup), read());
+            let mut windows = Vec::new();
+            for _ in 0..WINDOWS {
+                let (window, [good, bad, _]) = (Span::begin(&cgroup), read());
+                pause(self.watch / WINDOWS)?;
+                let ((_, cpu), after) = (window.end(&cgroup), read());
+                windows.push(cpu / (after[0] + after[1] - good - bad));
+            }
+            values.insert(CPU_PER_PROBE, quantile(&mut windows, 0.0));
+            let ((seconds, cpu), after) = (span.end(&cgroup), read());
+            Result::Ok((after[0] - before[0], after[1] - before[1], after[2] - before[2], seconds, cpu))
+        })?;
         values.insert(PROBES, (good + bad) / seconds);
         values.insert(FAILED, 100.0 * bad / (good + bad));
-        values.insert(CPU_PER_PROBE, cpu / (good + bad));
         values.insert(CORES, cpu / seconds / 1e6);
         // What Prometheus has to read for one value of each flow.
-        let page = load.bytes.load(Ordering::Relaxed) as f64 / (good + bad);
-        values.insert(PAGE, page * flows.len() as f64 / 1024.0);
+        values.insert(PAGE, bytes / (good + bad) * flows.len() as f64 / 1024.0);
         memory(&mut process, &mut values)?;
         Ok(values)
     }
@@ -361,13 +391,10 @@ fn report(targets: usize, [own, other]: &[Values; 2]) -> bool {
             }
             None => (String::new(), ""),
         };
-        let ratio = number3(own / other);
+        let ratio = own / other;
+        let ratio = if ratio.is_finite() { format!("{ratio:.3}") } else { "-".to_owned() };
         table.row(vec![name.to_owned(), number(own), number(other), ratio, bound, verdict.to_owned()]);
     }
     table.print();
     met
-}
-
-fn number3(value: f64) -> String {
-    if value.is_finite() { format!("{value:.3}") } else { "-".to_owned() }
 }
