@@ -26,7 +26,7 @@ use crate::{
     recorder::{Recorder, Tracking},
     schedule::{Change, Event, Launcher, Schedule, launcher},
     server::{self, Ask, Limits, Site},
-    wire::{Stamp, TimestampKeeper, raise_descriptor_limit},
+    wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
 
 /// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.
@@ -106,6 +106,7 @@ struct App {
 /// # Errors
 /// Whatever keeps it from starting, or ends a part of it.
 pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
+    tune_allocator();
     let listen = config.listen;
     let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

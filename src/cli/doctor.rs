@@ -10,7 +10,7 @@ use std::{
 
 use super::check::table;
 use crate::wire::{
-    Datagram, Notice, PingSocketKind, SocketOptions, TimestampKeeper, open_ping_socket, raise_descriptor_limit,
+    Datagram, Notice, PingSocketKind, SocketOptions, Taken, TimestampKeeper, open_ping_socket, raise_descriptor_limit,
 };
 
 /// One line of the table.
@@ -107,7 +107,7 @@ async fn timestamps(keeper: &TimestampKeeper) -> Finding {
         // The kernel switches stamping on with a delay.
         tokio::time::sleep(Duration::from_millis(20)).await;
         peer.send_to(b"arrival", from).ok()?;
-        let message = socket.until(|| socket.try_receive(&mut buffer)).await.ok()?;
+        let message = socket.until(|| socket.try_receive(&mut buffer).map(Taken::Last)).await.ok()?;
         Some((sent, message.stamp.is_some()))
     };
     match tokio::time::timeout(Duration::from_secs(1), exchange).await {

@@ -6,7 +6,7 @@ use super::{ABSENT, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES
 use crate::model::{Failure, Phase};
 
 /// How much is written at once: large enough that the calls do not matter, small enough that memory does not.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 24 << 10;
 
 /// Which part of the metrics is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Page {
         Self { head: Some(head), exposed, collect, family: 0, row: 0 }
     }
 
-    /// Appends the next piece, about 64 KiB, and says whether more follows.
+    /// Appends the next piece, about 24 KiB, and says whether more follows.
     pub fn next(&mut self, out: &mut Vec<u8>) -> bool {
         if let Some(head) = self.head.take() {
             out.extend_from_slice(&head);

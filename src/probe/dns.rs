@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{DnsSpec, DnsTransport, HttpVersion},
     model::{Failure, Host, Phase, PhaseTimes, StampSource, Timings},
-    wire::{self, ClockWatch, Datagram, Marks, Notice, SocketOptions, Stamp},
+    wire::{self, ClockWatch, Datagram, Marks, Notice, SocketOptions, Stamp, Taken},
 };
 
 /// The largest message that is read over HTTPS; the other transports cannot carry more anyway.
@@ -86,23 +86,29 @@ impl DnsProbe {
         let before = Stamp::now();
         socket.send(&question).map_err(|error| wire::local_failure(&error))?;
         let mut buffer = [0; 1536];
-        // On a short way the answer, or a refusal, is there already.
         let mut departed = departure(&socket, &mut buffer).map_err(|error| wire::failure(&error))?;
         let (arrival, truncated) = socket
             .until(|| {
-                departed = departed.or(departure(&socket, &mut buffer)?);
                 loop {
-                    let message = socket.try_receive(&mut buffer)?;
+                    let message = match socket.try_receive(&mut buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            departed = departed.or(departure(&socket, &mut buffer)?);
+                            return Err(error);
+                        }
+                        received => received?,
+                    };
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, &self.spec) {
-                        Judgement::Answer(verdict) => return Ok(Ok((verdict.map(|()| message.stamp), false))),
-                        Judgement::Truncated => return Ok(Ok((Ok(message.stamp), true))),
+                        Judgement::Answer(verdict) => {
+                            return Ok(Taken::Last((verdict.map(|()| message.stamp), false)));
+                        }
+                        Judgement::Truncated => return Ok(Taken::Last((Ok(message.stamp), true))),
                         // Anybody can send a datagram; the answer may still come.
                         Judgement::Foreign => attempt.suspect(Failure::Protocol),
                     }
                 }
             })
             .await
-            .unwrap_or_else(|error| Err(wire::failure(&error)))?;
+            .map_err(|error| wire::failure(&error))?;
         let (at, received) = match arrival? {
             Some(at) => (at, StampSource::Kernel),
             None => (Stamp::now(), StampSource::Userland),
@@ -223,22 +229,19 @@ struct Measured {
     retransmits: u32,
 }
 
-/// Empties the error queue: when the question left, if the queue says so.
+/// Reads the error queue up to the stamp of when the question left, which comes once.
 ///
 /// # Errors
-/// What an ICMP error means for a connected socket.
+/// What an ICMP error means for a connected socket. It can be there as soon as the question has left.
 fn departure(socket: &Datagram, buffer: &mut [u8]) -> io::Result<Option<Stamp>> {
-    let mut departed = None;
     loop {
         match socket.try_notice(buffer) {
-            Ok(Notice::Sent { at, .. }) => {
-                departed.get_or_insert(at);
-            }
+            Ok(Notice::Sent { at, .. }) => return Ok(Some(at)),
             Ok(Notice::Icmp { errno, .. } | Notice::Local { errno }) => {
                 return Err(io::Error::from_raw_os_error(errno));
             }
             Ok(Notice::Other) => {}
-            Err(_) => return Ok(departed),
+            Err(_) => return Ok(None),
         }
     }
 }

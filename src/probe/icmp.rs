@@ -22,7 +22,7 @@ use super::{Attempt, Fault, Lookup, Probe};
 use crate::{
     config::IcmpSpec,
     model::{Failure, Phase, PhaseTimes, StampSource, Timings},
-    wire::{ClockWatch, Datagram, Notice, PingSocketKind, SocketOptions, Stamp, open_ping_socket},
+    wire::{ClockWatch, Datagram, Notice, PingSocketKind, SocketOptions, Stamp, Taken, open_ping_socket},
 };
 
 /// After so many losses in a row a new socket is opened: connection tracking on the way may have an entry from
@@ -121,9 +121,12 @@ impl Probe for IcmpProbe {
         let address = self.lookup.address(attempt).await?;
         let socket = self.socket(address)?;
         let previous = self.sockets().previous.clone();
-        for socket in [Some(&socket), previous.as_ref()].into_iter().flatten() {
-            socket.report(attempt);
+        if let Some(previous) = previous {
+            // Nobody else reads there any more.
+            previous.take(&mut previous.state(), None);
+            previous.report(attempt);
         }
+        socket.report(attempt);
         let watch = ClockWatch::start();
         let request = match socket.send() {
             Ok(request) => request,
@@ -253,12 +256,12 @@ impl EchoSocket {
         if self.io.send(&state.request).is_err() {
             // An ICMP error to an earlier request is told at the next call, a packet that was too large for a router
             // with the very error of one that is too large for our interface: hear it, then try again.
-            self.take_notices(&mut state);
+            self.take_notices(&mut state, None);
             self.io.send(&state.request).map_err(|error| crate::wire::local_failure(&error))?;
         }
         state.packets = state.packets.wrapping_add(1);
         state.pending.push(Pending { counter, packet, before, departed: None, outcome: None, waker: None });
-        self.take_notices(&mut state);
+        self.take_notices(&mut state, Some(packet));
         Ok(Request { socket: self, counter })
     }
 
@@ -266,24 +269,29 @@ impl EchoSocket {
         self.kind == PingSocketKind::Raw && self.peer.is_ipv4()
     }
 
-    /// Reads all that has come and files it.
-    fn take_all(&self, state: &mut State) {
-        self.take_notices(state);
+    /// Reads what has come and files it: up to the answer to the request `wanted`, or all.
+    fn take(&self, state: &mut State, wanted: Option<u64>) {
         let mut buffer = std::mem::take(&mut state.buffer);
         loop {
             match self.io.try_receive(&mut buffer) {
                 Ok(message) => {
                     let bytes = &buffer[..message.len.min(buffer.len())];
-                    let kind = self.socket_type();
-                    let Some(reply) = decode(bytes, kind, self.peer, self.secret) else { continue };
+                    let Some(reply) = decode(bytes, self.socket_type(), self.peer, self.secret) else { continue };
                     if self.kind == PingSocketKind::Raw && reply.identifier != self.identifier {
                         continue;
                     }
                     state.file_reply(reply.counter, message.stamp, message.hop_limit);
+                    if wanted == Some(reply.counter) {
+                        break;
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error is told here, too; the error queue says to which request.
-                Err(_) => self.take_notices(state),
+                Err(error) => {
+                    // Where the error queue has an ICMP error, it is told here, too; there it says of which request.
+                    let empty = error.kind() == io::ErrorKind::WouldBlock;
+                    if !self.take_notices(state, None) || empty {
+                        break;
+                    }
+                }
             }
         }
         state.buffer = buffer;
@@ -296,11 +304,21 @@ impl EchoSocket {
         }
     }
 
-    fn take_notices(&self, state: &mut State) {
-        let mut buffer = std::mem::take(&mut state.buffer);
+    /// Files what stands in the error queue: up to the departure of the packet `wanted`, or all. Says whether there
+    /// was anything.
+    fn take_notices(&self, state: &mut State, wanted: Option<u32>) -> bool {
+        // Room for the header of a request that is quoted, whatever lies on top of it.
+        let mut buffer = [0; 128];
+        let mut any = false;
         while let Ok(notice) = self.io.try_notice(&mut buffer) {
+            any = true;
             match notice {
-                Notice::Sent { id, at } => state.file_departure(id, at),
+                Notice::Sent { id, at } => {
+                    state.file_departure(id, at);
+                    if wanted == Some(id) {
+                        break;
+                    }
+                }
                 // How the kernel tells a datagram socket of a redirect or a source quench (ping_err in
                 // net/ipv4/ping.c): the request travels on.
                 Notice::Icmp { errno: libc::EREMOTEIO, .. } => {}
@@ -315,13 +333,12 @@ impl EchoSocket {
                 Notice::Local { .. } | Notice::Other => {}
             }
         }
-        state.buffer = buffer;
+        any
     }
 
     /// Tells an attempt what was seen since the last one was told.
     fn report(&self, attempt: &Attempt) {
         let mut state = self.state();
-        self.take_all(&mut state);
         attempt.note_late(std::mem::take(&mut state.late));
         attempt.note_duplicates(std::mem::take(&mut state.duplicates));
     }
@@ -386,15 +403,16 @@ impl Request<'_> {
     async fn answer(&self) -> Result<Reply, Failure> {
         let mut reading = pin!(self.socket.io.until(|| {
             let mut state = self.socket.state();
-            self.socket.take_all(&mut state);
-            self.taken(&state).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            self.socket.take(&mut state, Some(self.counter));
+            let answer = self.taken(&mut state).ok_or(io::ErrorKind::WouldBlock)?;
+            Ok(if state.pending.len() > 1 { Taken::More(answer) } else { Taken::Last(answer) })
         }));
         std::future::poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(result) = reading.as_mut().poll(cx) {
                 return Poll::Ready(result.unwrap_or(Err(Failure::Local)));
             }
             let mut state = self.socket.state();
-            match self.taken(&state) {
+            match self.taken(&mut state) {
                 Some(answer) => Poll::Ready(answer),
                 None => {
                     if let Some(pending) = state.pending.iter_mut().find(|p| p.counter == self.counter) {
@@ -407,17 +425,20 @@ impl Request<'_> {
         .await
     }
 
-    fn taken(&self, state: &State) -> Option<Result<Reply, Failure>> {
-        let pending = state.pending.iter().find(|pending| pending.counter == self.counter)?;
-        Some(pending.outcome?.map(|arrival| match pending.departed {
-            Some(departed) => {
-                Reply { rtt: arrival.at.since(departed), source: arrival.source, hop_limit: arrival.hop_limit }
-            }
-            None => Reply {
-                rtt: arrival.at.since(pending.before),
-                source: StampSource::Userland,
-                hop_limit: arrival.hop_limit,
-            },
+    fn taken(&self, state: &mut State) -> Option<Result<Reply, Failure>> {
+        let place = state.pending.iter().position(|pending| pending.counter == self.counter)?;
+        let outcome = state.pending[place].outcome?;
+        if state.pending[place].departed.is_none() {
+            // A packet that had to wait for its neighbour's address left, and was stamped, after `send`.
+            self.socket.take_notices(state, None);
+        }
+        let pending = &state.pending[place];
+        Some(outcome.map(|arrival| {
+            let (from, source) = match pending.departed {
+                Some(departed) => (departed, arrival.source),
+                None => (pending.before, StampSource::Userland),
+            };
+            Reply { rtt: arrival.at.since(from), source, hop_limit: arrival.hop_limit }
         }))
     }
 }

@@ -42,6 +42,15 @@ pub enum Notice {
     Other,
 }
 
+/// What was awaited on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken<T> {
+    /// Nothing else is awaited there.
+    Last(T),
+    /// Others wait for what may be there as well.
+    More(T),
+}
+
 /// A connected, non-blocking datagram socket.
 #[derive(Debug)]
 pub struct Datagram {
@@ -128,11 +137,24 @@ impl Datagram {
     }
 
     /// Calls `take` whenever something may have arrived, until it returns something else than `WouldBlock`.
-    /// It must have emptied the socket and its error queue before it returns that.
+    /// It must have emptied the socket and its error queue before it returns that, or before it says that it is
+    /// [`Taken::Last`].
     ///
     /// # Errors
     /// What `take` says.
-    pub async fn until<T>(&self, mut take: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        self.socket.async_io(Interest::READABLE | Interest::ERROR, |_| take()).await
+    pub async fn until<T>(&self, mut take: impl FnMut() -> io::Result<Taken<T>>) -> io::Result<T> {
+        loop {
+            let mut guard = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            match take() {
+                Ok(Taken::Last(value)) => {
+                    // Spares the next wait a look at an empty socket. What has come since is not forgotten.
+                    guard.clear_ready();
+                    return Ok(value);
+                }
+                Ok(Taken::More(value)) => return Ok(value),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

@@ -25,9 +25,9 @@ mod ping;
 mod stream;
 
 pub use clock::{ClockWatch, Stamp};
-pub use datagram::{Datagram, Notice};
+pub use datagram::{Datagram, Notice, Taken};
 pub use message::Message;
-pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit};
+pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
 pub use ping::{PingSocketKind, open_ping_socket};
 pub use stream::{Connected, Marks, Span, Stream, connect};
 
