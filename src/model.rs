@@ -384,15 +384,15 @@ impl Cadence {
     pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
     /// `None` where one of both is shorter than [`Self::MIN_INTERVAL`] or longer than [`Self::MAX_INTERVAL`],
-    /// or where more than [`Self::MAX_IN_FLIGHT`] probes would be in flight.
+    /// or where a probe would outlast more than [`Self::MAX_IN_FLIGHT`] intervals.
     pub fn new(interval: Duration, timeout: Duration) -> Option<Self> {
         let range = Self::MIN_INTERVAL..=Self::MAX_INTERVAL;
         let cadence = Self { interval, timeout };
-        (range.contains(&interval) && range.contains(&timeout) && cadence.in_flight() <= Self::MAX_IN_FLIGHT)
+        (range.contains(&interval) && range.contains(&timeout) && timeout <= interval * Self::MAX_IN_FLIGHT)
             .then_some(cadence)
     }
 
-    /// The most probes of one path that may be in flight, which bounds memory and descriptors.
+    /// The most intervals that a probe may last, which bounds memory and descriptors.
     pub const MAX_IN_FLIGHT: u32 = 64;
 
     /// Time between the starts of two probes.
@@ -405,9 +405,10 @@ impl Cadence {
         self.timeout
     }
 
-    /// How many probes of the path are in flight at the most: `ceil(timeout / interval)`.
+    /// How many probes of the path are in flight at the most. Where the timeout is a multiple of the interval,
+    /// one ends when another begins, and is still there because timers fire a little late.
     pub fn in_flight(self) -> u32 {
-        u32::try_from(self.timeout.as_nanos().div_ceil(self.interval.as_nanos().max(1))).unwrap_or(u32::MAX)
+        u32::try_from(self.timeout.as_nanos() / self.interval.as_nanos().max(1) + 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -468,7 +469,7 @@ mod tests {
     #[test]
     fn a_cadence_bounds_what_is_in_flight() {
         let ms = Duration::from_millis;
-        assert_eq!(Cadence::new(ms(250), ms(1000)).map(Cadence::in_flight), Some(4));
+        assert_eq!(Cadence::new(ms(250), ms(1000)).map(Cadence::in_flight), Some(5));
         assert_eq!(Cadence::new(ms(300), ms(1000)).map(Cadence::in_flight), Some(4));
         assert_eq!(Cadence::new(ms(1000), ms(250)).map(Cadence::in_flight), Some(1));
         assert_eq!(Cadence::new(ms(0), ms(250)), None);

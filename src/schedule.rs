@@ -355,6 +355,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn silence_costs_no_slot_where_deadlines_and_slots_fall_together() {
+        let events = observe(100, 400, &[None; 40], MS * 3000).await;
+        assert!(results(&events).len() >= 24, "{}", results(&events).len());
+        assert!(!events.iter().any(|event| matches!(event, Event::SlotsMissed { .. })), "{events:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_after_the_deadline_is_a_failure_and_late() {
         let events = observe(1000, 100, &[Some(MS * 150)], MS * 1900).await;
         assert_eq!(results(&events)[0], Err(Failure::Timeout));
