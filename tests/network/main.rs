@@ -15,4 +15,5 @@ mod responder;
 mod routes;
 mod servers;
 mod space;
+mod starvation;
 mod tcp;

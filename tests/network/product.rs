@@ -3,10 +3,11 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use regionwatch::model::ProbeKind;
+use tempfile::TempDir;
 
 use crate::{
-    privileges::{Need, granted},
-    servers::{Folder, PROGRAMS, Process, Servers, get, wait_for},
+    privileges::granted,
+    servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write},
     space::{Host, possible},
 };
 
@@ -15,10 +16,10 @@ const NOBODY: &str = "setpriv --reuid 65532 --regid 65532 --clear-groups --bound
                       --no-new-privs --pdeathsig KILL";
 
 /// The address that the product serves on.
-const LISTEN: &str = "127.0.0.1:9877";
+pub(crate) const LISTEN: &str = "127.0.0.1:9877";
 
 /// The product's binary where any user may run it; the folder of the build need not be open to all.
-fn binary(folder: &Folder) -> PathBuf {
+pub(crate) fn binary(folder: &TempDir) -> PathBuf {
     let built = env!("CARGO_BIN_EXE_regionwatch");
     let path = folder.path().join("regionwatch");
     if fs::hard_link(built, &path).is_err() {
@@ -28,8 +29,8 @@ fn binary(folder: &Folder) -> PathBuf {
 }
 
 /// A configuration of all four kinds to as many targets as asked for.
-fn configuration(targets: usize, interval: &str) -> String {
-    let mut text = format!("region: here\nlisten: {LISTEN}\npeers:\n  - region: there\n    targets:\n").to_owned();
+pub(crate) fn configuration(targets: usize, interval: &str) -> String {
+    let mut text = format!("region: here\nlisten: {LISTEN}\npeers:\n  - region: there\n    targets:\n");
     for n in 1..=targets {
         text.push_str(&format!(
             "      - host: 127.0.0.{n}\n        probes:\n\
@@ -43,7 +44,7 @@ fn configuration(targets: usize, interval: &str) -> String {
 }
 
 /// The sum of all series of a name whose labels contain all these texts.
-fn total(page: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn total(page: &str, name: &str, labels: &[&str]) -> f64 {
     page.lines()
         .filter(|line| line.split('{').next() == Some(name) && labels.iter().all(|label| line.contains(label)))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
@@ -61,9 +62,9 @@ fn as_nobody(ping_group_range: &'static str) -> (String, String, String, Option<
     let host = Host::new();
     host.set("net/ipv4/ping_group_range", ping_group_range);
     let _servers = Servers::start(&host);
-    let folder = Folder::new();
+    let folder = folder();
     let binary = binary(&folder).display().to_string();
-    let config = folder.write("regionwatch.yaml", &configuration(1, "100ms"));
+    let config = write(&folder, "regionwatch.yaml", &configuration(1, "100ms"));
     let log = folder.path().join("log");
     let run = Process::start(&host, &format!("exec {NOBODY} {binary} run --config {config}"), &log);
     let page = wait_for("five probes of each kind", || {
@@ -79,7 +80,7 @@ fn as_nobody(ping_group_range: &'static str) -> (String, String, String, Option<
 }
 
 fn possible_as_nobody() -> bool {
-    possible() && granted(&[PROGRAMS[0], PROGRAMS[1], Need::Tool("setpriv")])
+    possible() && granted(&PROGRAMS)
 }
 
 const OTHERS: [ProbeKind; 3] = [ProbeKind::Dns, ProbeKind::Tcp, ProbeKind::Http];

@@ -1,50 +1,31 @@
 //! Real servers, and the product itself as a process.
 
 use std::{
-    env, fs,
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{self, Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    path::Path,
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
+use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::space::Host;
+use crate::{privileges::Need, space::Host};
 
-/// A folder that anybody may read, gone when dropped.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("regionwatch-network-{}-{number}", process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Writes a file, and returns its path.
-    pub(crate) fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
+/// A folder that anybody may read.
+pub(crate) fn folder() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Writes a file, and returns its path.
+pub(crate) fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
 }
 
 /// A process in a host's namespace, killed when dropped, and by the kernel where the test itself is killed.
@@ -100,43 +81,42 @@ pub(crate) fn get(host: &Host, address: &str, path: &str) -> Option<String> {
     })
 }
 
-/// nginx on port 80 and unbound on port 53 of all addresses of a host.
+/// nginx on port 80 and knotd on port 53 of all addresses of a host.
 pub(crate) struct Servers {
     _nginx: Process,
-    _unbound: Process,
-    _folder: Folder,
+    _knot: Process,
+    _folder: TempDir,
 }
 
 /// What [`Servers`] needs.
-pub(crate) const PROGRAMS: [crate::privileges::Need; 2] =
-    [crate::privileges::Need::Tool("nginx"), crate::privileges::Need::Tool("unbound")];
+pub(crate) const PROGRAMS: [Need; 3] = [Need::Tool("nginx"), Need::Tool("knotd"), Need::Tool("setpriv")];
 
 impl Servers {
     pub(crate) fn start(host: &Host) -> Self {
-        let folder = Folder::new();
+        let folder = folder();
         let place = folder.path().display();
-        let nginx = folder.write(
-            "nginx.conf",
-            &format!(
-                "daemon off; master_process off; worker_processes 1; pid {place}/nginx.pid; error_log stderr;\n\
-                 events {{ worker_connections 512; }}\n\
-                 http {{ access_log off; client_body_temp_path {place}; proxy_temp_path {place};\n\
-                 fastcgi_temp_path {place}; uwsgi_temp_path {place}; scgi_temp_path {place};\n\
-                 server {{ listen 80; listen [::]:80; location / {{ return 200 \"fine\"; }} }} }}\n"
-            ),
+        let nginx = format!(
+            "daemon off; master_process off; pid {place}/nginx.pid; error_log stderr crit;\n\
+             events {{ worker_connections 512; }}\n\
+             http {{ access_log off; client_body_temp_path {place}/b; proxy_temp_path {place}/p;\n\
+             fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;\n\
+             server {{ listen 80; listen [::]:80; location / {{ return 200 \"fine\"; }} }} }}\n"
         );
-        let unbound = folder.write(
-            "unbound.conf",
-            "server:\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n directory: \"/\"\n use-syslog: no\n\
-             logfile: \"\"\n do-daemonize: no\n interface: 0.0.0.0\n interface: ::0\n port: 53\n num-threads: 1\n\
-             access-control: 0.0.0.0/0 allow\n access-control: ::0/0 allow\n module-config: \"iterator\"\n\
-             local-zone: \"example.com.\" static\n local-data: \"example.com. A 192.0.2.1\"\n\
-             remote-control:\n control-enable: no\n",
+        let nginx = write(&folder, "nginx.conf", &nginx);
+        let zone = "$ORIGIN example.com.\n@ 1 SOA ns hostmaster 1 60 60 60 1\n@ 1 NS ns\n\
+                    ns 1 A 127.0.0.1\n@ 1 A 192.0.2.1\n";
+        let zone = write(&folder, "zone", zone);
+        let knot = format!(
+            "server:\n  rundir: \"{place}\"\n  listen: [ 0.0.0.0@53, ::@53 ]\n  udp-workers: 1\n  tcp-workers: 1\n\
+             database:\n  storage: \"{place}/db\"\n\
+             zone:\n  - domain: example.com\n    file: \"{zone}\"\n\
+             log:\n  - target: stderr\n    any: error\n"
         );
+        let knot = write(&folder, "knot.conf", &knot);
         let log = |name| folder.path().join(name);
         let servers = Self {
             _nginx: Process::start(host, &format!("exec nginx -p {place} -e stderr -c {nginx}"), &log("nginx.log")),
-            _unbound: Process::start(host, &format!("exec unbound -d -c {unbound}"), &log("unbound.log")),
+            _knot: Process::start(host, &format!("exec knotd -c {knot}"), &log("knot.log")),
             _folder: folder,
         };
         for port in [80, 53] {

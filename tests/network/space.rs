@@ -182,8 +182,11 @@ pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn
         let test = &test;
         let start = |case| thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || test(case)).unwrap();
         let cases: Vec<_> = cases.into_iter().map(start).collect();
-        let panics: Vec<_> = cases.into_iter().filter_map(|case| case.join().err()).collect();
-        panics.into_iter().for_each(|panic| resume_unwind(panic));
+        // All come to their end before the first panic goes on.
+        let mut panics: Vec<_> = cases.into_iter().filter_map(|case| case.join().err()).collect();
+        if let Some(panic) = panics.pop() {
+            resume_unwind(panic);
+        }
     });
 }
 

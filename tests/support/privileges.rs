@@ -14,8 +14,8 @@ pub(crate) enum Need {
     NetworkNamespaces,
     /// A program.
     Tool(&'static str),
-    /// To make CPU cgroups.
-    CpuCgroup,
+    /// Something else, and whether it is there.
+    Other(&'static str, bool),
 }
 
 impl fmt::Display for Need {
@@ -24,7 +24,7 @@ impl fmt::Display for Need {
             Self::Root => f.write_str("root"),
             Self::NetworkNamespaces => f.write_str("network namespaces (CAP_SYS_ADMIN)"),
             Self::Tool(name) => write!(f, "the program {name}"),
-            Self::CpuCgroup => f.write_str("a writable CPU cgroup (v1 or v2)"),
+            Self::Other(name, _) => f.write_str(name),
         }
     }
 }
@@ -42,9 +42,7 @@ impl Need {
                     .chain(["/usr/sbin".into(), "/sbin".into()])
                     .any(|folder| folder.join(name).is_file())
             }),
-            Self::CpuCgroup => ["/sys/fs/cgroup/cpu/cgroup.procs", "/sys/fs/cgroup/cgroup.subtree_control"]
-                .iter()
-                .any(|file| std::fs::OpenOptions::new().write(true).open(file).is_ok()),
+            Self::Other(_, met) => met,
         }
     }
 }

@@ -1,0 +1,121 @@
+//! A process that is hardly let run measures the network, and not its own hunger.
+
+use std::{fs, io, path::PathBuf, thread, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    privileges::{Need, granted},
+    product::{LISTEN, binary, configuration, total},
+    servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write},
+    space::{Host, Ping, at_once, possible},
+};
+
+/// A CPU cgroup of version 1 or 2; removed when dropped, by when its processes must be gone.
+struct Quota {
+    folder: PathBuf,
+}
+
+impl Quota {
+    /// So many microseconds in every 100 ms.
+    fn new(micros: u32) -> io::Result<Self> {
+        let name = format!("regionwatch-network-{}-{micros}", std::process::id());
+        let (one, two) = (PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup"));
+        if one.join("cgroup.procs").exists() {
+            fs::create_dir(one.join(&name))?;
+            let quota = Self { folder: one.join(name) };
+            fs::write(quota.folder.join("cpu.cfs_period_us"), "100000")?;
+            fs::write(quota.folder.join("cpu.cfs_quota_us"), micros.to_string())?;
+            return Ok(quota);
+        }
+        // Children can be given quotas only where the parent says so.
+        fs::write(two.join("cgroup.subtree_control"), "+cpu")?;
+        fs::create_dir(two.join(&name))?;
+        let quota = Self { folder: two.join(name) };
+        fs::write(quota.folder.join("cpu.max"), format!("{micros} 100000"))?;
+        Ok(quota)
+    }
+
+    /// In how many periods its processes ran, and in how many of these they were held back.
+    fn periods(&self) -> (u32, u32) {
+        let stat = fs::read_to_string(self.folder.join("cpu.stat")).unwrap();
+        let value =
+            |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_default();
+        (value("nr_periods "), value("nr_throttled "))
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // The kernel takes a moment to forget a process.
+        while fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Five targets, four kinds, four a second.
+const TARGETS: usize = 5;
+const RATE: f64 = (TARGETS * 4 * 4) as f64;
+
+/// How long is measured.
+const TIME: Duration = Duration::from_secs(15);
+
+/// 5 ms in every 100 ms are enough for this load even in a debug build; with 1 ms, the least that the kernel grants,
+/// the process is held back in every period.
+#[test]
+fn a_starved_process_loses_no_probe_and_measures_the_network() {
+    let allowed = possible() && granted(&PROGRAMS) && {
+        let works = Quota::new(10_000).is_ok();
+        granted(&[Need::Other("a CPU cgroup, of version 1 or 2, that can be written", works)])
+    };
+    if !allowed {
+        return;
+    }
+    at_once([5_000, 1_000], |micros| {
+        let host = Host::new();
+        Ping::Datagram.allow_on(&host);
+        let _servers = Servers::start(&host);
+        let folder = folder();
+        let binary = binary(&folder).display().to_string();
+        let config = write(&folder, "regionwatch.yaml", &configuration(TARGETS, "250ms"));
+        let quota = Quota::new(micros).unwrap();
+        let procs = quota.folder.join("cgroup.procs").display().to_string();
+        let log = folder.path().join("log");
+        let run = Process::start(&host, &format!("echo $$ > {procs} && exec {binary} run --config {config}"), &log);
+        let page = || wait_for("a page", || get(&host, LISTEN, "/metrics"));
+        let (first, began, before) = (page(), Instant::now(), quota.periods());
+        thread::sleep(TIME);
+        let (last, took, after) = (page(), began.elapsed(), quota.periods());
+        drop(run);
+
+        let (ran, held_back) = (after.0 - before.0, after.1 - before.1);
+        let context = format!("{micros} us: held back in {held_back} of {ran} periods");
+        eprintln!("{context}");
+        if micros == 1_000 {
+            assert!(held_back * 4 >= ran, "{context}: it was not starved");
+        }
+        let probes = |page: &str, labels: &[&str]| total(page, "regionwatch_probes_total", labels);
+        for result in last.lines().filter(|line| line.starts_with("regionwatch_probes_total{")) {
+            assert!(result.contains("result=\"ok\"") || result.ends_with(" 0"), "{context}: {result}");
+        }
+        // Every slot has become a probe or is counted as missed; those under way are neither yet.
+        let missed = |page: &str| total(page, "regionwatch_probe_slots_missed_total", &[]);
+        let (made, missed) = (probes(&last, &[]) - probes(&first, &[]), missed(&last) - missed(&first));
+        let slots = RATE * took.as_secs_f64();
+        assert!((slots - made - missed).abs() < 3.0 * RATE, "{context}: {made} + {missed} of {slots}");
+        let least = if micros == 1_000 { 0.4 } else { 0.9 };
+        assert!(made > least * slots, "{context}: {made} of {slots}");
+
+        // The peers' kernel answers pings and SYNs, so nobody's hunger is in these. nginx and knotd must be woken,
+        // which on a busy machine takes longer; a clock of the process would be off by tens of milliseconds.
+        for (kind, bound) in [("icmp", "0.0005"), ("tcp", "0.0005"), ("dns", "0.01"), ("http", "0.01")] {
+            let kind = format!("probe=\"{kind}\"");
+            let count = total(&last, "regionwatch_probe_duration_seconds_count", &[&kind]);
+            let bucket = format!("le=\"{bound}\"");
+            let quick = total(&last, "regionwatch_probe_duration_seconds_bucket", &[&kind, &bucket]);
+            assert!(quick >= 0.99 * count, "{context}: {kind}: {quick} of {count} within {bound} s");
+        }
+    });
+}
