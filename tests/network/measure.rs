@@ -15,12 +15,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long a test waits for what must come, on a machine that does other things too.
+/// How long a test waits for the next event, and how long for everything, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(20);
+const LIFE: Duration = Duration::from_secs(40);
 
 /// Probes of one target that are under way; they end when this is dropped.
 pub(crate) struct Measurement {
     kinds: Vec<ProbeKind>,
+    end: Instant,
     events: mpsc::Receiver<Event>,
     _changes: mpsc::Sender<Change>,
     /// Answers after the deadline, of all paths.
@@ -52,7 +54,7 @@ impl Measurement {
             kinds.push(probe.kind());
             changes.send(Change::Start { path, cadence: probe.cadence, launcher }).await.unwrap();
         }
-        Self { kinds, events, _changes: changes, late: 0, duplicates: 0 }
+        Self { kinds, end: Instant::now() + LIFE, events, _changes: changes, late: 0, duplicates: 0 }
     }
 
     /// The kinds of the probes, in their order.
@@ -60,8 +62,9 @@ impl Measurement {
         &self.kinds
     }
 
-    /// The next event, noted. Fails the test where none comes.
+    /// The next event, noted. Fails the test where none comes, and where it has waited long enough for another.
     async fn event(&mut self) -> Event {
+        assert!(Instant::now() < self.end, "what the test waits for did not come within {LIFE:?}");
         self.event_by(Instant::now() + PATIENCE).await.expect("no event came in time")
     }
 
