@@ -147,16 +147,13 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_max)
 }
 
-/// Makes the C library's allocator fit a small process with two threads: one arena instead of one a thread, and
-/// large buffers in mappings of their own, which go back to the system when they are freed. Without it, what one
-/// scrape needed for a moment stays resident for ever.
+/// Makes the C library's allocator fit a small process with two threads: one arena instead of one a thread. With
+/// two, what one scrape needed for a moment stays resident in the server's for ever.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
-    for (option, value) in
-        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, 32 << 10), (libc::M_TRIM_THRESHOLD, 64 << 10)]
-    {
-        // SAFETY: mallopt takes two integers, and is called before there is a second thread.
-        unsafe { libc::mallopt(option, value) };
+    // SAFETY: mallopt takes two integers, and is called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 
