@@ -24,7 +24,7 @@ use crate::{
     model::{Path, PathId},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Names, TcpProbe, TlsContext, TlsError},
     recorder::{Recorder, Tracking},
-    schedule::{Change, Event, Launcher, Schedule, launcher},
+    schedule::{Alarm, Change, Event, Launcher, Schedule, launcher},
     server::{self, Ask, Limits, Site},
     wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
@@ -146,7 +146,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
 
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (changes, changed) = mpsc::channel(64);
-    let mut schedule = tokio::spawn(Schedule::default().run(changed, events.clone()));
+    let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
     let mut app = App::new(config, metrics, changes, events);
     let built = app.build(&app.config.clone())?;
     app.put_in_force(app.config.clone(), built).await;

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     model::{Cadence, Failure, PathId, Sample},
     probe::{Attempt, Fault, Probe},
-    wire::Stamp,
+    wire::{Stamp, Timer},
 };
 
 /// What the schedule and its probes tell the recorder.
@@ -185,6 +185,42 @@ struct Entry {
     next: Instant,
 }
 
+/// What wakes the schedule when a slot is due.
+#[derive(Debug)]
+pub enum Alarm {
+    /// A timer of the kernel's, for real time.
+    Kernel(Timer),
+    /// The runtime's timers, where there is no other, and for tests in paused time.
+    Runtime,
+}
+
+impl Alarm {
+    /// The kernel's where the system has it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new() -> Self {
+        Timer::new().map_or(Self::Runtime, Self::Kernel)
+    }
+
+    async fn ring_at(&self, at: Instant) {
+        match self {
+            Self::Kernel(timer) => {
+                if timer.after(at.saturating_duration_since(Instant::now())).await.is_err() {
+                    sleep_until(at).await;
+                }
+            }
+            Self::Runtime => sleep_until(at).await,
+        }
+    }
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Starts the probes of all paths, each at its time.
 pub struct Schedule {
     entries: HashMap<PathId, Entry>,
@@ -208,7 +244,7 @@ impl Schedule {
     const STEP: f64 = 0.618_033_988_749_894_9;
 
     /// Runs until `changes` is closed.
-    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, events: mpsc::Sender<Event>) {
+    pub async fn run(mut self, alarm: Alarm, mut changes: mpsc::Receiver<Change>, events: mpsc::Sender<Event>) {
         loop {
             let next = self.due.peek().map(|Reverse((at, _))| *at);
             tokio::select! {
@@ -217,7 +253,7 @@ impl Schedule {
                     Some(change) => self.apply(change, Instant::now()),
                     None => return,
                 },
-                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                () = alarm.ring_at(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     for missed in self.launch_due(Instant::now()) {
                         let _ = events.send(missed).await;
                     }
@@ -311,7 +347,7 @@ mod tests {
         let probe = Arc::new(Scripted(Mutex::new(script.iter().copied().collect())));
         let launcher = launcher(probe, events.clone());
         let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
-        tokio::spawn(Schedule::default().run(receiver, events));
+        tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
         let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
         tokio::time::sleep(duration).await;
         let mut seen = Vec::new();

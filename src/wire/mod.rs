@@ -13,7 +13,7 @@
 //! one on datagram sockets, and a burst of 1,000 pings through its one socket loses most replies.
 //!
 //! # Unsafe
-//! The only module with `unsafe`: `recvmsg`, `setsockopt` and `getsockopt`, for which std has no call. The
+//! The only module with `unsafe`: calls like `recvmsg`, `setsockopt` and `timerfd_settime`, which std does not have. The
 //! control messages are parsed by safe code.
 #![allow(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod message;
 mod options;
 mod ping;
 mod stream;
+mod timer;
 
 pub use clock::{ClockWatch, Stamp};
 pub use datagram::{Datagram, Notice, Taken};
@@ -30,6 +31,7 @@ pub use message::Message;
 pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
 pub use ping::{PingSocketKind, open_ping_socket};
 pub use stream::{Connected, Marks, Span, Stream, connect};
+pub use timer::Timer;
 
 use std::io;
 

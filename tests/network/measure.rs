@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Outcome, PathId, ProbeKind, Sample},
     probe::{Names, TlsContext},
-    schedule::{Change, Event, Schedule},
+    schedule::{Alarm, Change, Event, Schedule},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -46,7 +46,7 @@ impl Measurement {
         let (names, tls) = (Names::from_system(), TlsContext::default());
         let (sender, events) = mpsc::channel(4096);
         let (changes, changed) = mpsc::channel(16);
-        tokio::spawn(Schedule::default().run(changed, sender.clone()));
+        tokio::spawn(Schedule::default().run(Alarm::new(), changed, sender.clone()));
         let mut kinds = Vec::new();
         for (_, probe) in loaded.config.paths() {
             let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();

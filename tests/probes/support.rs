@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Failure, Outcome, PathId, Phase, Timings},
     probe::{Names, TlsContext},
-    schedule::{Change, Event, Schedule},
+    schedule::{Alarm, Change, Event, Schedule},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -65,7 +65,7 @@ impl Probing {
         let names = self.names.unwrap_or_else(Names::from_system);
         let launcher = prober(probe, &names, &TlsContext::default(), events.clone()).unwrap();
         let (changes, changed) = mpsc::channel(1);
-        let schedule = tokio::spawn(Schedule::default().run(changed, events));
+        let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;
         let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
         let mut seen = Vec::new();
