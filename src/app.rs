@@ -1,7 +1,7 @@
 //! Wiring, reload, shutdown: builds everything of a configuration, and then owns the recorder and the main loop.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{SocketAddr, TcpListener},
     sync::{
@@ -21,10 +21,10 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
-    model::{Path, PathId},
+    model::{Path, PathId, Region, TargetName},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Names, TcpProbe, TlsContext, TlsError},
     recorder::{Recorder, Tracking},
-    schedule::{Alarm, Change, Event, Launcher, Schedule, launcher},
+    schedule::{Alarm, Change, Event, Launcher, Schedule, SlotPhase, launcher},
     server::{self, Ask, Limits, Site},
     wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
@@ -97,6 +97,9 @@ struct App {
     tls: TlsContext,
     running: HashMap<Path, Running>,
     next_id: u32,
+    /// The phases of the targets, by which a target keeps its slots over a reload, and the last one given out.
+    phases: HashMap<(Region, TargetName), SlotPhase>,
+    last_phase: SlotPhase,
     changes: mpsc::Sender<Change>,
     events: mpsc::Sender<Event>,
 }
@@ -230,6 +233,8 @@ impl App {
             tls: TlsContext::default(),
             running: HashMap::new(),
             next_id: 0,
+            phases: HashMap::new(),
+            last_phase: SlotPhase::random(),
             changes,
             events,
         }
@@ -302,10 +307,16 @@ impl App {
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
         let mut starts = Vec::new();
+        let targets: HashSet<_> = built.iter().map(|built| target_of(&built.path)).collect();
+        self.phases.retain(|target, _| targets.contains(target));
         for Built { path, id, probe, unchanged, launcher } in built {
             before.remove(&path);
             if let Some(launcher) = launcher {
-                starts.push(Change::Start { path: id, cadence: probe.cadence, launcher });
+                let phase = *self.phases.entry(target_of(&path)).or_insert_with(|| {
+                    self.last_phase = self.last_phase.next();
+                    self.last_phase
+                });
+                starts.push(Change::Start { path: id, cadence: probe.cadence, phase, launcher });
             }
             trackings.push((id, path.clone(), unchanged));
             self.running.insert(path, Running { id, probe });
@@ -324,6 +335,10 @@ impl App {
         self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
         self.config = config;
     }
+}
+
+fn target_of(path: &Path) -> (Region, TargetName) {
+    (path.peer.clone(), path.target.clone())
 }
 
 /// Builds a probe, and what launches it. Nothing is sent yet.

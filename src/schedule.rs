@@ -67,6 +67,8 @@ pub enum Change {
         path: PathId,
         /// How often, how long.
         cadence: Cadence,
+        /// When its slots are; paths of one phase whose intervals are multiples of each other share slots.
+        phase: SlotPhase,
         /// How a probe is launched; see [`launcher`].
         launcher: Launcher,
     },
@@ -178,6 +180,42 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
     }
 }
 
+/// At which times a path's slots are: this long, modulo its interval, after the times that are multiples of its
+/// interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotPhase(Duration);
+
+impl SlotPhase {
+    /// What a phase is a part of; intervals are mostly divisors of it.
+    const CYCLE: Duration = Duration::from_secs(60);
+
+    /// Steps of the golden ratio spread any number of points evenly (Weyl 1916), so that those which come later
+    /// need not move those that are there.
+    const STEP: f64 = 0.618_033_988_749_894_9;
+
+    /// A random phase to begin with, so that sidecars that were started together do not probe together.
+    pub fn random() -> Self {
+        Self(Self::CYCLE.mul_f64(rand::random()))
+    }
+
+    /// The phase for the next target. All probes of a target share one: a process that does little else is then
+    /// woken once for all of them, and what they say is of the same moment.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let turned = self.0 + Self::CYCLE.mul_f64(Self::STEP);
+        Self(turned.checked_sub(Self::CYCLE).unwrap_or(turned))
+    }
+
+    /// The first slot after `now` of a path with this interval, where time is counted from `origin`.
+    fn first_slot(self, origin: Instant, interval: Duration, now: Instant) -> Instant {
+        let interval_nanos = interval.as_nanos().max(1);
+        let offset = self.0.as_nanos() % interval_nanos;
+        let passed = now.duration_since(origin).as_nanos();
+        let wait = interval_nanos - (passed + interval_nanos - offset) % interval_nanos;
+        now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+    }
+}
+
 struct Entry {
     cadence: Cadence,
     launcher: Launcher,
@@ -226,23 +264,18 @@ pub struct Schedule {
     entries: HashMap<PathId, Entry>,
     due: BinaryHeap<Reverse<(Instant, PathId)>>,
     stalls: Arc<Stalls>,
-    /// Where in its interval the next path begins, as a fraction.
-    splay: f64,
+    /// From when on slots are counted.
+    origin: Instant,
 }
 
 impl Default for Schedule {
-    /// A schedule without paths. It begins at a random place, so that sidecars that were started together do
-    /// not probe together.
+    /// A schedule without paths.
     fn default() -> Self {
-        Self { entries: HashMap::new(), due: BinaryHeap::new(), stalls: Arc::default(), splay: rand::random() }
+        Self { entries: HashMap::new(), due: BinaryHeap::new(), stalls: Arc::default(), origin: Instant::now() }
     }
 }
 
 impl Schedule {
-    /// Steps of the golden ratio spread any number of points evenly over an interval (Weyl 1916), so paths that
-    /// come later need not move those that are there.
-    const STEP: f64 = 0.618_033_988_749_894_9;
-
     /// Runs until `changes` is closed.
     pub async fn run(mut self, alarm: Alarm, mut changes: mpsc::Receiver<Change>, events: mpsc::Sender<Event>) {
         loop {
@@ -264,9 +297,8 @@ impl Schedule {
 
     fn apply(&mut self, change: Change, now: Instant) {
         match change {
-            Change::Start { path, cadence, launcher } => {
-                self.splay = (self.splay + Self::STEP).fract();
-                let next = now + cadence.interval().mul_f64(self.splay);
+            Change::Start { path, cadence, phase, launcher } => {
+                let next = phase.first_slot(self.origin, cadence.interval(), now);
                 let entry = Entry { cadence, launcher, in_flight: Arc::default(), next };
                 self.entries.insert(path, entry);
                 self.due.push(Reverse((next, path)));
@@ -340,6 +372,7 @@ mod tests {
     }
 
     const MS: Duration = Duration::from_millis(1);
+    const PHASE: SlotPhase = SlotPhase(Duration::from_millis(7));
 
     async fn observe(interval: u32, timeout: u32, script: &[Option<Duration>], duration: Duration) -> Vec<Event> {
         let (events, mut received) = mpsc::channel(1000);
@@ -348,7 +381,7 @@ mod tests {
         let launcher = launcher(probe, events.clone());
         let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
         tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }).await;
         tokio::time::sleep(duration).await;
         let mut seen = Vec::new();
         while let Ok(event) = received.try_recv() {
@@ -414,7 +447,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
-        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
         let first = schedule.entries[&PathId(1)].next;
         let events = schedule.launch_due(first + MS * 250);
         assert_eq!(events, [Event::SlotsMissed { path: PathId(1), count: 2 }]);
@@ -430,7 +463,7 @@ mod tests {
         let keeper = Arc::clone(&kept);
         let launcher: Launcher = Box::new(move |launch| keeper.lock().unwrap().push(launch));
         let cadence = Cadence::new(MS * 100, MS * 250).unwrap();
-        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
         let mut missed = 0;
         for n in 0..6 {
             missed += schedule.launch_due(now + MS * 100 * (n + 1)).len();
@@ -441,17 +474,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn paths_are_spread_evenly_over_their_interval() {
-        let mut schedule = Schedule::default();
-        let now = Instant::now();
-        for n in 0..100 {
-            let cadence = Cadence::new(MS * 1000, MS * 1000).unwrap();
-            schedule.apply(Change::Start { path: PathId(n), cadence, launcher: Box::new(|_| {}) }, now);
+    async fn targets_are_spread_evenly_over_every_interval() {
+        let origin = Instant::now();
+        let mut phase = SlotPhase::random();
+        let mut phases = Vec::new();
+        for _ in 0..200 {
+            phases.push(phase);
+            phase = phase.next();
         }
-        let mut starts: Vec<_> = schedule.entries.values().map(|entry| entry.next - now).collect();
-        starts.sort_unstable();
-        let widest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-        assert!(widest < MS * 30, "{widest:?}");
+        for interval in [MS * 100, MS * 250, MS * 1000, MS * 1500, MS * 5000, MS * 60_000] {
+            let mut starts: Vec<_> = phases.iter().map(|p| p.first_slot(origin, interval, origin) - origin).collect();
+            starts.sort_unstable();
+            let widest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(widest < interval / 20, "{interval:?}: {widest:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_of_one_target_share_their_slots_whenever_they_were_added() {
+        let origin = Instant::now();
+        let phase = SlotPhase::random();
+        for added in [0, 1, 333, 99_999] {
+            let now = origin + MS * added;
+            let [slow, fast] = [1000, 250].map(|interval| phase.first_slot(origin, MS * interval, now));
+            assert!(slow > now && slow <= now + MS * 1000 && fast > now && fast <= now + MS * 250);
+            assert_eq!((slow - fast).as_nanos() % (MS * 250).as_nanos(), 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -460,7 +508,7 @@ mod tests {
         let now = Instant::now();
         let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
         let launcher: Launcher = Box::new(|_| panic!("launched"));
-        schedule.apply(Change::Start { path: PathId(1), cadence, launcher }, now);
+        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
         schedule.apply(Change::Stop(PathId(1)), now);
         assert!(schedule.launch_due(now + MS * 500).is_empty());
     }

@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Outcome, PathId, ProbeKind, Sample},
     probe::{Names, TlsContext},
-    schedule::{Alarm, Change, Event, Schedule},
+    schedule::{Alarm, Change, Event, Schedule, SlotPhase},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -52,7 +52,10 @@ impl Measurement {
             let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
-            changes.send(Change::Start { path, cadence: probe.cadence, launcher }).await.unwrap();
+            changes
+                .send(Change::Start { path, cadence: probe.cadence, phase: SlotPhase::random(), launcher })
+                .await
+                .unwrap();
         }
         Self { kinds, end: Instant::now() + LIFE, events, _changes: changes, late: 0, duplicates: 0 }
     }

@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Failure, Outcome, PathId, Phase, Timings},
     probe::{Names, TlsContext},
-    schedule::{Alarm, Change, Event, Schedule},
+    schedule::{Alarm, Change, Event, Schedule, SlotPhase},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -67,7 +67,7 @@ impl Probing {
         let (changes, changed) = mpsc::channel(1);
         let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, launcher }).await;
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: SlotPhase::random(), launcher }).await;
         let mut seen = Vec::new();
         let mut late = 0;
         let until = Instant::now() + Duration::from_secs(20);
