@@ -99,7 +99,7 @@ fn libraries_are_named_only_where_they_belong() {
     let owners = [
         ("prometheus::", &["metrics"][..]),
         // Its sockets are made in the one, its packets decoded in the other.
-        ("surge_ping::", &["wire/ping.rs", "probe/icmp.rs"]),
+        ("surge_ping::", &["wire/ping.rs", "probe/icmp"]),
         ("unsafe {", &["wire"]),
         ("hickory_resolver::", &["probe/names.rs"]),
         ("hickory_proto::", &["probe/answer.rs"]),
