@@ -14,6 +14,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
@@ -100,7 +101,7 @@ struct App {
     /// The phases of the targets, by which a target keeps its slots over a reload, and the last one given out.
     phases: HashMap<(Region, TargetName), SlotPhase>,
     last_phase: SlotPhase,
-    changes: mpsc::Sender<Change>,
+    changes: mpsc::UnboundedSender<Change>,
     events: mpsc::Sender<Event>,
 }
 
@@ -114,10 +115,13 @@ pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
     let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let watching = tokio::spawn(watch(config, listener, reload));
         watching.await.unwrap_or(Err(RunError::Ended("main loop")))
-    })
+    });
+    // Without waiting for a file that is being read.
+    runtime.shutdown_background();
+    result
 }
 
 async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<(), RunError> {
@@ -148,18 +152,18 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
     })?;
 
     let (events, mut happened) = mpsc::channel(EVENTS);
-    let (changes, changed) = mpsc::channel(64);
+    let (changes, changed) = mpsc::unbounded_channel();
     let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
     let mut app = App::new(config, metrics, changes, events);
     let built = app.build(&app.config.clone())?;
-    app.put_in_force(app.config.clone(), built).await;
+    app.put_in_force(app.config.clone(), built);
     ready.store(true, Ordering::Release);
     info!(%address, region = %app.config.region, paths = app.running.len(), "measuring");
 
     let mut batch = Vec::with_capacity(BATCH);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let reload = Arc::new(reload);
+    let mut reloading = Reloading { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false };
     loop {
         tokio::select! {
             _ = happened.recv_many(&mut batch, BATCH) => {
@@ -176,18 +180,59 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
                 }
                 Ask::Reload(reply) => {
-                    let _ = reply.send(app.reload(&reload).await);
+                    reloading.waiting.push(reply);
+                    reloading.begin();
                 }
             },
-            Some(()) = hangup.recv() => {
-                let _ = app.reload(&reload).await;
-            }
+            Some(()) = hangup.recv() => reloading.begin(),
+            loaded = reloading.read() => reloading.tell(&app.take(loaded)),
             _ = &mut schedule => return Err(RunError::Ended("schedule")),
             name = ended(&mut terminate, &mut interrupt) => {
                 info!(signal = name, "stopping");
                 let _ = stop.send(());
                 return server.join().map_err(|_| RunError::Ended("HTTP server"));
             }
+        }
+    }
+}
+
+/// A configuration that is being read again, and who waits for it. It is read on another thread, because files can
+/// be slow, and measuring goes on meanwhile.
+struct Reloading {
+    reload: Arc<Reload>,
+    reading: Option<JoinHandle<Result<Loaded, String>>>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// It was asked for again since it began, when the file may have changed.
+    again: bool,
+}
+
+impl Reloading {
+    fn begin(&mut self) {
+        if self.reading.is_some() {
+            self.again = true;
+        } else {
+            let reload = Arc::clone(&self.reload);
+            self.reading = Some(tokio::task::spawn_blocking(move || reload()));
+        }
+    }
+
+    /// The configuration, once it has been read; never where it is not being read.
+    async fn read(&mut self) -> Result<Loaded, String> {
+        let loaded = match &mut self.reading {
+            Some(reading) => reading.await.unwrap_or_else(|error| Err(error.to_string())),
+            None => std::future::pending().await,
+        };
+        self.reading = None;
+        loaded
+    }
+
+    /// Tells those who wait; or reads once more, where that was asked for meanwhile.
+    fn tell(&mut self, result: &Result<(), String>) {
+        if std::mem::take(&mut self.again) {
+            return self.begin();
+        }
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(result.clone());
         }
     }
 }
@@ -224,7 +269,12 @@ pub fn descriptors(config: &Config) -> u64 {
 }
 
 impl App {
-    fn new(config: Config, metrics: Arc<Metrics>, changes: mpsc::Sender<Change>, events: mpsc::Sender<Event>) -> Self {
+    fn new(
+        config: Config,
+        metrics: Arc<Metrics>,
+        changes: mpsc::UnboundedSender<Change>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Self {
             recorder: Recorder::new(Arc::clone(&metrics)),
             config,
@@ -241,13 +291,10 @@ impl App {
     }
 
     /// Puts a new configuration in force where it is valid as a whole, and changes nothing where it is not.
-    async fn reload(&mut self, reload: &Arc<Reload>) -> Result<(), String> {
-        let reload = Arc::clone(reload);
-        // On another thread, because reading files waits for disks.
-        let loaded = tokio::task::spawn_blocking(move || reload()).await.map_err(|error| error.to_string());
-        match loaded.and_then(|loaded| loaded).and_then(|loaded| self.accept(loaded)) {
+    fn take(&mut self, loaded: Result<Loaded, String>) -> Result<(), String> {
+        match loaded.and_then(|loaded| self.accept(loaded)) {
             Ok((config, built)) => {
-                self.put_in_force(config, built).await;
+                self.put_in_force(config, built);
                 info!(paths = self.running.len(), "configuration reloaded");
                 Ok(())
             }
@@ -302,7 +349,7 @@ impl App {
         Ok(built)
     }
 
-    async fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
+    fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
         let now = Instant::now();
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
@@ -329,8 +376,9 @@ impl App {
         self.recorder.track(trackings.collect(), config.window, now);
         let stops = before.into_values().map(|running| Change::Stop(running.id));
         for change in stops.chain(starts) {
-            // The schedule ends only with the process.
-            let _ = self.changes.send(change).await;
+            // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
+            // the process.
+            let _ = self.changes.send(change);
         }
         self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
         self.config = config;

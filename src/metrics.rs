@@ -278,6 +278,11 @@ impl PathSeries {
         }
     }
 
+    /// Whether a probe that is configured so has exactly these series.
+    pub fn fits(&self, probe: &ProbeConfig) -> bool {
+        self.shape == Shape::of(probe)
+    }
+
     /// A probe that began at `sent_at` (nanoseconds since 1970) succeeded.
     pub fn succeeded(&self, timings: &Timings, sent_at: u64) {
         let nanos = u64::try_from(timings.total.as_nanos()).unwrap_or(u64::MAX);

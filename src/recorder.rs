@@ -75,7 +75,9 @@ impl Recorder {
             let window = || Window::new(span, probe.cadence.interval(), now);
             let tracked = match before.remove(&id) {
                 Some(tracked) if unchanged => tracked,
-                Some(tracked) => Tracked { window: window(), ..tracked },
+                Some(tracked) if tracked.series.fits(probe) => Tracked { window: window(), ..tracked },
+                // What can come of it is different now, so its series are, too.
+                Some(tracked) => Tracked { window: window(), series: self.metrics.path(&path, probe), ..tracked },
                 None => Tracked {
                     window: window(),
                     history: History::new(remembered),
@@ -94,8 +96,9 @@ impl Recorder {
             self.paths.insert(id, tracked);
         }
         self.groups = groups.into_iter().map(|(_, group)| group).collect();
-        self.metrics.expose(order, self.groups.iter().map(|group| Arc::clone(&group.series)));
+        // Filled before they are shown, so that no scrape misses them.
         self.publish(now, 0, 1);
+        self.metrics.expose(order, self.groups.iter().map(|group| Arc::clone(&group.series)));
     }
 
     /// Takes what the schedule says. Events of paths that are not recorded any more are dropped.
@@ -261,6 +264,17 @@ mod tests {
         let page = fixture.page();
         assert!(page.contains("result=\"timeout\"} 1\n"));
         assert!(!page.contains("regionwatch_peer_loss_ratio{"));
+    }
+
+    #[test]
+    fn a_path_whose_results_can_be_others_now_begins_anew() {
+        let mut fixture = Fixture::new();
+        fixture.track(&[(1, "a", false)]);
+        fixture.recorder.record(sampled(1, Err(Failure::Timeout), fixture.now));
+        fixture.probe.host = Host::Name("a.example".into());
+        fixture.track(&[(1, "a", false)]);
+        let page = fixture.page();
+        assert!(page.contains("result=\"resolve\"} 0\n") && page.contains("result=\"timeout\"} 0\n"), "{page}");
     }
 
     #[test]

@@ -167,15 +167,16 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         }
         None => (Err(attempt.failure_at_deadline()), 0),
     };
-    drop(in_flight);
     let event = Event::Sampled {
         sample: Sample { path, sent_at, sent_at_unix, outcome },
         start_delay: sent_at.saturating_duration_since(slot),
         late: attempt.late() + answered_late,
         duplicates: attempt.duplicates(),
     };
-    // The recorder is gone only when the process is about to be.
+    // The recorder is gone only when the process is about to be. What it has not taken yet is still in flight, so
+    // that nothing piles up behind it.
     let _ = events.send(event).await;
+    drop(in_flight);
 
     let unanswered = result.is_none() && outcome == Err(Failure::Timeout);
     if P::LINGERS && unanswered && matches!(timeout_at(end + timeout, running).await, Ok(Ok(_))) {
@@ -208,7 +209,12 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Runs until `changes` is closed.
-    pub async fn run(mut self, alarm: Alarm, mut changes: mpsc::Receiver<Change>, events: mpsc::Sender<Event>) {
+    pub async fn run(
+        mut self,
+        alarm: Alarm,
+        mut changes: mpsc::UnboundedReceiver<Change>,
+        events: mpsc::Sender<Event>,
+    ) {
         loop {
             let next = self.due.peek().map(|Reverse((at, _))| *at);
             tokio::select! {
@@ -307,12 +313,12 @@ mod tests {
 
     async fn observe(interval: u32, timeout: u32, script: &[Option<Duration>], duration: Duration) -> Vec<Event> {
         let (events, mut received) = mpsc::channel(1000);
-        let (changes, receiver) = mpsc::channel(1);
+        let (changes, receiver) = mpsc::unbounded_channel();
         let probe = Arc::new(Scripted(Mutex::new(script.iter().copied().collect())));
         let launcher = launcher(probe, events.clone());
         let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
         tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }).await;
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher });
         tokio::time::sleep(duration).await;
         let mut seen = Vec::new();
         while let Ok(event) = received.try_recv() {

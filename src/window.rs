@@ -60,8 +60,12 @@ impl Window {
         Self { span, capacity, made: now, samples: VecDeque::new() }
     }
 
-    /// Takes a sample that was sent at `at`. Our own failures say nothing about the path and are left out.
+    /// Takes a sample that was sent at `at`. Our own failures say nothing about the path and are left out; so are
+    /// samples from before the window, when the path may have been another.
     pub fn push(&mut self, at: Instant, outcome: &Outcome) {
+        if at < self.made {
+            return;
+        }
         let latency = match outcome {
             Ok(timings) => u32::try_from(timings.total.as_nanos() / UNIT).unwrap_or(LOST).min(LOST - 1),
             Err(failure) if failure.is_local() => return,
@@ -245,6 +249,14 @@ mod tests {
         let micros = Duration::from_micros;
         assert_eq!((latency.p50, latency.p95, latency.p99), (micros(20), micros(30), micros(30)));
         assert_eq!(latency.jitter, Some(micros(15)));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_window_was_made_is_not_in_it() {
+        let start = Instant::now();
+        let mut window = Window::new(SPAN, Duration::from_millis(100), start + SPAN);
+        window.push(start, &Err(Failure::Timeout));
+        assert_eq!(window.summary(start + SPAN), None);
     }
 
     #[test]

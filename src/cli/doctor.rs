@@ -99,6 +99,7 @@ async fn timestamps(keeper: &TimestampKeeper) -> Finding {
     }
     let exchange = async {
         let peer = UdpSocket::bind("127.0.0.1:0").ok()?;
+        peer.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
         let socket = Datagram::udp(peer.local_addr().ok()?, SocketOptions::default()).ok()?;
         socket.send(b"departure").ok()?;
         let mut buffer = [0; 64];

@@ -222,18 +222,24 @@ fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
     let source = Source::new(args, &[]);
     match source.load() {
         Ok(loaded) => Ok(loaded.config.listen),
-        Err(mistakes) => {
+        Err(_) => {
             let given = source.environment.iter().find(|(name, _)| name == "REGIONWATCH_LISTEN");
             match given {
                 Some((_, value)) => value
                     .to_str()
                     .and_then(|value| value.parse().ok())
                     .ok_or_else(|| format!("--listen {value:?} is not an address and a port")),
-                None if source.file.is_none() => Ok(DEFAULT_LISTEN),
-                None => Err(format!("cannot tell where it listens:\n{mistakes}")),
+                None => Ok(listen_line(&source).unwrap_or(DEFAULT_LISTEN)),
             }
         }
     }
+}
+
+/// The address in a file that does not load any more.
+fn listen_line(source: &Source) -> Option<SocketAddr> {
+    let text = read_file(source.file.as_deref()?).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("listen:"))?.split('#').next()?;
+    value.trim().trim_matches(['"', '\'']).parse().ok()
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ impl Question {
             return Judgement::Foreign;
         }
         if message.metadata.truncation {
-            return Judgement::Truncated;
+            // The rcode is not what did not fit.
+            return match verdict(&message, spec) {
+                Err(Failure::Status) => Judgement::Answer(Err(Failure::Status)),
+                _ => Judgement::Truncated,
+            };
         }
         Judgement::Answer(verdict(&message, spec))
     }
@@ -171,6 +175,11 @@ mod tests {
         let other = answer("app.example.com.", 7, |_| {});
         assert_eq!(judge(&other, &spec(&["192.0.2.2"])), Judgement::Answer(Err(Failure::Mismatch)));
         let truncated = answer("app.example.com.", 7, |m| m.metadata.truncation = true);
-        assert_eq!(judge(&truncated, &spec(&[])), Judgement::Truncated);
+        assert_eq!(judge(&truncated, &spec(&["192.0.2.2"])), Judgement::Truncated);
+        let failed = answer("app.example.com.", 7, |m| {
+            m.metadata.truncation = true;
+            m.metadata.response_code = ResponseCode::ServFail;
+        });
+        assert_eq!(judge(&failed, &spec(&[])), Judgement::Answer(Err(Failure::Status)));
     }
 }

@@ -39,7 +39,7 @@ enum Carrier {
     Udp,
     Tcp,
     Tls(Connector),
-    Https { client: Client, uri: http::Uri },
+    Https { client: Box<Client>, uri: http::Uri },
 }
 
 impl DnsProbe {
@@ -72,7 +72,7 @@ impl DnsProbe {
                     .path_and_query(&**path)
                     .build()
                     .map_err(|_| TlsError::ServerName(host.to_string()))?;
-                Carrier::Https { client, uri }
+                Carrier::Https { client: Box::new(client), uri }
             }
         };
         let question = Question::new(&spec).ok_or_else(|| TlsError::ServerName(spec.query.to_string()))?;

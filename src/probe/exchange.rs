@@ -61,6 +61,8 @@ pub(super) struct Exchange {
 
 #[derive(Debug)]
 struct Connection {
+    /// `None` only in the fuzz target.
+    server: Option<SocketAddr>,
     sender: Sender,
     marks: Arc<Marks>,
     driver: Driver,
@@ -124,7 +126,7 @@ impl Client {
         let mut phases = PhaseTimes::default();
         let mut source = StampSource::Kernel;
         let mut syn_retransmits = 0;
-        let mut connection = match self.take_kept() {
+        let mut connection = match self.take_kept(server) {
             Some(kept) => kept,
             None => self.open(server, &mut phases, &mut source, &mut syn_retransmits).await?,
         };
@@ -159,13 +161,14 @@ impl Client {
         Ok(Exchange { response, body, phases, source: source.and(stamped), syn_retransmits, certificate_expiry })
     }
 
-    fn take_kept(&self) -> Option<Connection> {
+    fn take_kept(&self, server: SocketAddr) -> Option<Connection> {
         let kept = self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let usable = match &kept.sender {
             Sender::Http1(sender) => sender.is_ready(),
             Sender::Http2(sender) => sender.is_ready(),
         };
-        usable.then_some(kept)
+        // A name that leads elsewhere now must be followed.
+        (usable && kept.server == Some(server)).then_some(kept)
     }
 
     async fn open(
@@ -182,7 +185,8 @@ impl Client {
         let marks = stream.stamp();
         let Some(connector) = &self.tls else {
             let http2 = self.version == HttpVersion::Http2;
-            return start(stream, http2, marks, None, !http2).await;
+            let connection = start(stream, http2, marks, None, !http2).await?;
+            return Ok(Connection { server: Some(server), ..connection });
         };
         let stream = connector.handshake(stream, &marks, phases, source).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -190,7 +194,8 @@ impl Client {
             return Err(Failure::Protocol);
         }
         let certificate_expiry = tls::expiry(&stream);
-        start(stream, http2, marks, certificate_expiry, false).await
+        let connection = start(stream, http2, marks, certificate_expiry, false).await?;
+        Ok(Connection { server: Some(server), ..connection })
     }
 }
 
@@ -218,7 +223,7 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Connection { sender, marks, driver: Driver(driver), certificate_expiry, plain })
+    Ok(Connection { server: None, sender, marks, driver: Driver(driver), certificate_expiry, plain })
 }
 
 impl Connection {

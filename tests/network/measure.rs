@@ -24,7 +24,7 @@ pub(crate) struct Measurement {
     kinds: Vec<ProbeKind>,
     end: Instant,
     events: mpsc::Receiver<Event>,
-    _changes: mpsc::Sender<Change>,
+    _changes: mpsc::UnboundedSender<Change>,
     /// Answers after the deadline, of all paths.
     pub(crate) late: u32,
     /// Answers that came more than once, of all paths.
@@ -45,17 +45,14 @@ impl Measurement {
         let loaded = Config::load(Some((Path::new("test.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
         let (names, tls) = (Names::from_system(), TlsContext::default());
         let (sender, events) = mpsc::channel(4096);
-        let (changes, changed) = mpsc::channel(16);
+        let (changes, changed) = mpsc::unbounded_channel();
         tokio::spawn(Schedule::default().run(Alarm::new(), changed, sender.clone()));
         let mut kinds = Vec::new();
         for (_, probe) in loaded.config.paths() {
             let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
-            changes
-                .send(Change::Start { path, cadence: probe.cadence, phase: SlotPhase::random(), launcher })
-                .await
-                .unwrap();
+            changes.send(Change::Start { path, cadence: probe.cadence, phase: SlotPhase::random(), launcher }).unwrap();
         }
         Self { kinds, end: Instant::now() + LIFE, events, _changes: changes, late: 0, duplicates: 0 }
     }

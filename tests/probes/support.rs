@@ -64,10 +64,10 @@ impl Probing {
         let (events, mut happened) = mpsc::channel(100);
         let names = self.names.unwrap_or_else(Names::from_system);
         let launcher = prober(probe, &names, &TlsContext::default(), events.clone()).unwrap();
-        let (changes, changed) = mpsc::channel(1);
+        let (changes, changed) = mpsc::unbounded_channel();
         let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: SlotPhase::random(), launcher }).await;
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: SlotPhase::random(), launcher });
         let mut seen = Vec::new();
         let mut late = 0;
         let until = Instant::now() + Duration::from_secs(20);

@@ -122,6 +122,20 @@ fn healthcheck_follows_the_server() {
 }
 
 #[test]
+fn a_bad_edit_of_the_file_does_not_make_a_running_server_unhealthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free();
+    let good = format!(
+        "listen: {listen}\nregion: here\npeers: [{{region: there, targets: [{{host: 127.0.0.1, name: t, probes: [{{kind: tcp, port: 1}}]}}]}}]\n"
+    );
+    let config = write(folder.path(), "regionwatch.yaml", &good);
+    let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    write(folder.path(), "regionwatch.yaml", &good.replace("kind: tcp", "kind: tpc"));
+    let output = output(&["healthcheck", "--config", &config], &[]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn doctor_names_everything_it_looks_at() {
     let output = output(&["doctor"], &[]);
     let text = String::from_utf8_lossy(&output.stdout);
