@@ -12,7 +12,7 @@ mod tls;
 pub use dns::DnsProbe;
 pub use http::HttpProbe;
 pub use icmp::IcmpProbe;
-pub use names::{Lookup, Names};
+pub use names::{Lookup, Names, Resolvers};
 pub use tcp::TcpProbe;
 pub use tls::{TlsContext, TlsError};
 

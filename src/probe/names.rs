@@ -116,10 +116,13 @@ impl Lookup {
     }
 }
 
+/// A resolver for IPv4 and one for IPv6.
+pub type Resolvers = [TokioResolver; 2];
+
 /// Looks names up in the background for as long as a [`Lookup`] of them exists.
 #[derive(Debug)]
 pub struct Names {
-    resolver: Option<TokioResolver>,
+    resolvers: Option<Resolvers>,
     permits: Arc<Semaphore>,
     known: Mutex<HashMap<Arc<str>, Weak<watch::Sender<Entry>>>>,
 }
@@ -128,25 +131,30 @@ impl Names {
     /// Reads the system's resolver configuration (`/etc/resolv.conf`, `/etc/hosts`). Without one, names fail
     /// and literal addresses work.
     pub fn from_system() -> Self {
-        let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
-            let options = builder.options_mut();
-            options.timeout = Duration::from_secs(1);
-            options.attempts = 1;
-            // We keep the answers ourselves, with their TTL.
-            options.cache_size = 0;
-            options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-            options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-            builder.build()
-        });
-        if let Err(error) = &resolver {
-            warn!("cannot read the resolver configuration, so names will not resolve: {error}");
+        let resolver = |strategy| {
+            TokioResolver::builder_tokio().and_then(|mut builder| {
+                let options = builder.options_mut();
+                options.timeout = Duration::from_secs(1);
+                options.attempts = 1;
+                // We keep the answers ourselves, with their TTL.
+                options.cache_size = 0;
+                options.ip_strategy = strategy;
+                options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+                builder.build()
+            })
+        };
+        match (resolver(LookupIpStrategy::Ipv4Only), resolver(LookupIpStrategy::Ipv6Only)) {
+            (Ok(v4), Ok(v6)) => Self::new(Some([v4, v6])),
+            (Err(error), _) | (_, Err(error)) => {
+                warn!("cannot read the resolver configuration, so names will not resolve: {error}");
+                Self::new(None)
+            }
         }
-        Self::new(resolver.ok())
     }
 
-    /// Looks names up with this resolver.
-    pub fn new(resolver: Option<TokioResolver>) -> Self {
-        Self { resolver, permits: Arc::new(Semaphore::new(CONCURRENT)), known: Mutex::default() }
+    /// Looks names up with these resolvers.
+    pub fn new(resolvers: Option<Resolvers>) -> Self {
+        Self { resolvers, permits: Arc::new(Semaphore::new(CONCURRENT)), known: Mutex::default() }
     }
 
     /// The addresses of a host, kept up to date from now on.
@@ -172,7 +180,7 @@ impl Names {
         let sender = Arc::new(sender);
         known.retain(|_, sender| sender.strong_count() > 0);
         known.insert(Arc::clone(name), Arc::downgrade(&sender));
-        tokio::spawn(refresh(Arc::clone(name), self.resolver.clone(), Arc::clone(&self.permits), sender));
+        tokio::spawn(refresh(Arc::clone(name), self.resolvers.clone(), Arc::clone(&self.permits), sender));
         receiver
     }
 }
@@ -180,13 +188,13 @@ impl Names {
 /// Looks a name up again and again until nobody wants it any more.
 async fn refresh(
     name: Arc<str>,
-    resolver: Option<TokioResolver>,
+    resolvers: Option<Resolvers>,
     permits: Arc<Semaphore>,
     entry: Arc<watch::Sender<Entry>>,
 ) {
     loop {
         let Ok(permit) = permits.acquire().await else { return };
-        let (answer, duration, again) = resolve(&name, resolver.as_ref()).await;
+        let (answer, duration, again) = resolve(&name, resolvers.as_ref()).await;
         drop(permit);
         entry.send_modify(|entry| apply(entry, answer, duration, &name));
         tokio::select! {
@@ -196,52 +204,67 @@ async fn refresh(
     }
 }
 
-/// Puts the result of a lookup in force. `None` is a resolver that gave no answer: the last one stays.
-fn apply(entry: &mut Entry, answer: Option<Answer>, duration: Duration, name: &str) {
-    match answer {
-        Some(answer) => {
-            if answer != entry.answer {
-                match &answer {
-                    Answer::Addresses(addresses) => debug!(name, ?addresses, "resolved"),
-                    _ => info!(name, "the name has no address; its target fails with resolve"),
-                }
-            }
-            if matches!(answer, Answer::Addresses(_)) {
-                entry.lookups += 1;
-                entry.duration = duration;
-            }
-            entry.answer = answer;
-        }
-        None if entry.answer == Answer::Pending => entry.answer = Answer::Nothing,
-        None => {}
+/// What a lookup said of one family: its addresses, of which there may be none; or `None`, where nothing answered.
+type Part = Option<Vec<IpAddr>>;
+
+/// Puts the result of a lookup in force, IPv4 and IPv6. Where a resolver gave no answer, the last one stays.
+fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration, name: &str) {
+    if v4.is_some() && v6.is_some() {
+        entry.lookups += 1;
+        entry.duration = duration;
     }
+    let known = match &entry.answer {
+        Answer::Addresses(addresses) => addresses.to_vec(),
+        Answer::Pending | Answer::Nothing => Vec::new(),
+    };
+    let keep = |v4: bool| known.iter().copied().filter(|address| address.is_ipv4() == v4).collect();
+    let mut addresses = v4.unwrap_or_else(|| keep(true));
+    addresses.extend(v6.unwrap_or_else(|| keep(false)));
+    // Servers rotate their answers; a target should not wander with them.
+    addresses.sort_unstable();
+    addresses.dedup();
+    let answer = if addresses.is_empty() { Answer::Nothing } else { Answer::Addresses(addresses.into()) };
+    if answer != entry.answer {
+        match &answer {
+            Answer::Addresses(addresses) => debug!(name, ?addresses, "resolved"),
+            _ => info!(name, "the name has no address; its target fails with resolve"),
+        }
+    }
+    entry.answer = answer;
 }
 
-async fn resolve(name: &str, resolver: Option<&TokioResolver>) -> (Option<Answer>, Duration, Instant) {
+/// Looks both families up, each by itself: a resolver that answers for one of them has said nothing of the other.
+async fn resolve(name: &str, resolvers: Option<&Resolvers>) -> ([Part; 2], Duration, Instant) {
     let started = Instant::now();
-    let Some(resolver) = resolver else { return (None, Duration::ZERO, started + CEILING) };
+    let Some(resolvers) = resolvers else { return ([None, None], Duration::ZERO, started + CEILING) };
     // The final dot spares the search list: a name is taken as it is written, unless it is a single word, which
     // container platforms complete.
     let absolute = if name.contains('.') { format!("{name}.") } else { name.to_owned() };
-    let result = timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(absolute)).await;
-    let duration = started.elapsed();
-    let floor = Instant::now() + FLOOR;
-    match result {
+    let [v4, v6] = resolvers;
+    let (v4, v6) = tokio::join!(resolve_family(&absolute, v4), resolve_family(&absolute, v6));
+    let nothing = [&v4, &v6].into_iter().all(|(part, _)| part.as_ref().is_none_or(Vec::is_empty));
+    // A name that has no address is looked for again soon: its target fails meanwhile.
+    let valid = if nothing { FLOOR } else { v4.1.min(v6.1) };
+    let again = Instant::now() + valid.clamp(FLOOR, CEILING);
+    ([v4.0, v6.0], started.elapsed(), again)
+}
+
+/// The addresses of one family, and how long they are valid.
+async fn resolve_family(name: &str, resolver: &TokioResolver) -> (Part, Duration) {
+    match timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(name)).await {
         Ok(Ok(lookup)) => {
-            let valid_for = lookup.valid_until().saturating_duration_since(started.into_std());
-            let mut addresses: Vec<_> = lookup.iter().collect();
-            // Servers rotate their answers; a target should not wander with them.
-            addresses.sort_unstable();
-            addresses.dedup();
-            let again = floor.max(Instant::now() + valid_for.min(CEILING));
-            (Some(Answer::Addresses(addresses.into())), duration, again)
+            let valid_for = lookup.valid_until().saturating_duration_since(Instant::now().into_std());
+            (Some(lookup.iter().collect()), valid_for)
         }
-        Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => (Some(Answer::Nothing), duration, floor),
+        Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) => {
+            let valid_for = none.negative_ttl.map_or(FLOOR, |ttl| Duration::from_secs(ttl.into()));
+            (Some(Vec::new()), valid_for)
+        }
         Ok(Err(error)) => {
             debug!(name, "lookup failed: {error}");
-            (None, duration, floor)
+            (None, Duration::ZERO)
         }
-        Err(_) => (None, duration, floor),
+        Err(_) => (None, Duration::ZERO),
     }
 }
 
@@ -249,8 +272,9 @@ async fn resolve(name: &str, resolver: Option<&TokioResolver>) -> (Option<Answer
 mod tests {
     use super::*;
 
-    fn addresses(list: &[&str]) -> Answer {
-        Answer::Addresses(list.iter().map(|a| a.parse().unwrap()).collect())
+    fn addresses(list: &[&str]) -> [Part; 2] {
+        let all = || list.iter().map(|a| a.parse::<IpAddr>().unwrap());
+        [Some(all().filter(IpAddr::is_ipv4).collect()), Some(all().filter(IpAddr::is_ipv6).collect())]
     }
 
     fn attempt() -> Attempt {
@@ -264,35 +288,46 @@ mod tests {
     #[tokio::test]
     async fn a_silent_resolver_leaves_the_last_addresses_in_use() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, Some(addresses(&["192.0.2.1"])), Duration::ZERO, "n"));
-        sender.send_modify(|e| apply(e, None, Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, [None, None], Duration::ZERO, "n"));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
     }
 
     #[tokio::test]
     async fn a_name_that_stops_existing_fails_with_resolve() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, Some(addresses(&["192.0.2.1"])), Duration::ZERO, "n"));
-        sender.send_modify(|e| apply(e, Some(Answer::Nothing), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&[]), Duration::ZERO, "n"));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Err(Failure::Resolve));
     }
 
     #[tokio::test]
     async fn the_family_decides_and_any_prefers_ipv4() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, Some(addresses(&["2001:db8::1", "192.0.2.1"])), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, "n"));
         let v6 = Ok("2001:db8::1".parse().unwrap());
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
         assert_eq!(lookup(&sender, AddressFamily::V6).address(&attempt()).await, v6);
-        sender.send_modify(|e| apply(e, Some(addresses(&["2001:db8::1"])), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1"]), Duration::ZERO, "n"));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v6);
         assert_eq!(lookup(&sender, AddressFamily::V4).address(&attempt()).await, Err(Failure::Resolve));
     }
 
     #[tokio::test]
+    async fn a_resolver_that_answers_for_one_family_says_nothing_of_the_other() {
+        let (sender, _receiver) = watch::channel(Entry::default());
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, "n"));
+        let v4_only = [Some(vec!["192.0.2.2".parse().unwrap()]), None];
+        sender.send_modify(|e| apply(e, v4_only, Duration::ZERO, "n"));
+        let address = |family| lookup(&sender, family);
+        assert_eq!(address(AddressFamily::V6).address(&attempt()).await, Ok("2001:db8::1".parse().unwrap()));
+        assert_eq!(address(AddressFamily::V4).address(&attempt()).await, Ok("192.0.2.2".parse().unwrap()));
+    }
+
+    #[tokio::test]
     async fn each_lookup_is_reported_once() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, Some(addresses(&["192.0.2.1"])), Duration::from_millis(7), "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::from_millis(7), "n"));
         let lookup = lookup(&sender, AddressFamily::Any);
         let mut phases = PhaseTimes::default();
         lookup.report(&mut phases);

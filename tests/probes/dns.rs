@@ -8,7 +8,7 @@ use std::{
 
 use hickory_resolver::{
     TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
 use regionwatch::{
@@ -161,9 +161,13 @@ fn names_of(server: SocketAddr) -> Names {
     connection.port = server.port();
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    builder.options_mut().cache_size = 0;
-    Names::new(Some(builder.build().unwrap()))
+    let resolver = |strategy| {
+        let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+        builder.options_mut().cache_size = 0;
+        builder.options_mut().ip_strategy = strategy;
+        builder.build().unwrap()
+    };
+    Names::new(Some([resolver(LookupIpStrategy::Ipv4Only), resolver(LookupIpStrategy::Ipv6Only)]))
 }
 
 #[tokio::test]
