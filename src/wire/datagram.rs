@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -55,12 +55,6 @@ pub enum Taken<T> {
 #[derive(Debug)]
 pub struct Datagram {
     socket: AsyncFd<Socket>,
-}
-
-impl AsRawFd for Datagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
 }
 
 impl Datagram {
@@ -137,8 +131,8 @@ impl Datagram {
     }
 
     /// Calls `take` whenever something may have arrived, until it returns something else than `WouldBlock`.
-    /// It must have emptied the socket and its error queue before it returns that, or before it says that it is
-    /// [`Taken::Last`].
+    /// It must have emptied the socket and its error queue before it returns that. What still lies there when it
+    /// says [`Taken::Last`] is seen when something else arrives.
     ///
     /// # Errors
     /// What `take` says.

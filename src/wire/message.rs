@@ -12,8 +12,6 @@ use super::Stamp;
 pub struct Message {
     /// Bytes written into the buffer.
     pub len: usize,
-    /// The datagram was longer than the buffer.
-    pub truncated: bool,
     /// When the kernel received the packet (or, from the error queue, sent it).
     pub stamp: Option<Stamp>,
     /// The hop limit (TTL) that the packet arrived with, where the socket asks for it.
@@ -59,7 +57,6 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int)
     let control_len = (header.msg_controllen as usize).min(CONTROL_LEN);
     let mut message = parse_control(&control.0[..control_len]);
     message.len = len;
-    message.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
     Ok(message)
 }
 
