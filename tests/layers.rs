@@ -12,7 +12,7 @@ const ROWS: &[&[&str]] = &[
     &["model"],
     &["config", "wire", "window"],
     &["probe", "schedule", "verdict", "quorum", "ranking"],
-    &["metrics"],
+    &["metrics", "vantage"],
     &["recorder", "notify", "server"],
     &["app"],
     &["cli", "lib", "main"],

@@ -3,9 +3,13 @@
 //! Nothing here does I/O, and a value that exists is valid: names are checked when they are made,
 //! closed sets are enums, a cadence cannot have a zero interval.
 
+mod decision;
+
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+
+pub use self::decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote};
 
 /// Why a name was refused; see [`Region::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

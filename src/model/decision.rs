@@ -1,0 +1,171 @@
+//! The nouns of deciding: states, votes, reasons, candidates, incidents.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::Region;
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every value, in the order of the labels.
+            pub const ALL: [Self; [$($label),*].len()] = [$(Self::$variant),*];
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)*
+                }
+            }
+
+            /// The value of a label.
+            pub fn parse(label: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|value| value.as_str() == label)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+labels! {
+    /// What one vantage thinks of a peer region.
+    PeerState {
+        /// Nothing is known yet: no verdict on boot.
+        Unknown = "unknown",
+        /// Answers well.
+        Healthy = "healthy",
+        /// Answers, but lossy, slow, in part, or not to us alone.
+        Degraded = "degraded",
+        /// Silent to us; the other vantages are being asked.
+        Suspect = "suspect",
+        /// Dead, as a quorum of vantages says, or as we say alone after a long wait.
+        Down = "down",
+        /// Answers again after it was down, and has to prove itself.
+        Recovering = "recovering",
+    }
+}
+
+labels! {
+    /// What a vantage says about a peer when asked.
+    Vote {
+        /// It is silent to that vantage.
+        Down = "down",
+        /// It has answered that vantage since.
+        Up = "up",
+        /// The vantage is isolated, or does not know yet.
+        Abstain = "abstain",
+    }
+}
+
+labels! {
+    /// What a region's failure consists in.
+    Cause {
+        /// Nothing in it answers on any layer.
+        Silence = "silence",
+        /// The network answers, the services that were called critical do not.
+        Service = "service",
+    }
+}
+
+labels! {
+    /// How far an incident has come.
+    Stage {
+        /// At once: page somebody, warm the target up.
+        Prepare = "prepare",
+        /// After the region has stayed down for a while: switch.
+        Execute = "execute",
+    }
+}
+
+labels! {
+    /// Why a region cannot take over.
+    Ineligible {
+        /// It is not healthy as seen from here.
+        State = "state",
+        /// Its zone is not among those that are allowed.
+        Residency = "residency",
+        /// It is closer than the least distance.
+        Distance = "distance",
+        /// It shares a failure domain with the region that it would replace.
+        FailureDomain = "failure_domain",
+        /// It has too little room.
+        Capacity = "capacity",
+        /// Somebody works on it.
+        Maintenance = "maintenance",
+        /// Its data lag behind by more than is tolerated.
+        Rpo = "rpo",
+        /// Too few samples to say anything.
+        InsufficientData = "insufficient_data",
+        /// The other vantages hold it down.
+        Quorum = "quorum",
+    }
+}
+
+/// Milliseconds since 1970 on the wall clock; for people and for Alertmanager, never for measuring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
+
+/// A region that can take over, as the ranking that is used says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The region.
+    pub region: Region,
+    /// Its place, 1 is the best.
+    pub rank: u32,
+    /// Its score, lower is better; `None` where only static preference speaks for it.
+    pub score: Option<Duration>,
+}
+
+/// How a vote came out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Vantages that say down, this one included.
+    pub down: u32,
+    /// Vantages that have reached the region since.
+    pub up: u32,
+    /// Vantages that know nothing or are isolated.
+    pub abstain: u32,
+    /// Vantages whose votes count: fresh, not isolated, with an opinion or about to have one.
+    pub voters: u32,
+    /// How many of them must say down.
+    pub needed: u32,
+    /// Whether the fresh voters are more than half of all configured vantages, and enough of them say down.
+    pub reached: bool,
+}
+
+/// One stage of one incident, as it is told to Alertmanager by this vantage.
+///
+/// Peer and stage are its identity. Everything else may change while it lasts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incident {
+    /// The region that is down.
+    pub peer: Region,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The same on every vantage that votes on it: the receiver's idempotency key.
+    pub id: Arc<str>,
+    /// When the first probe that was lost was sent.
+    pub onset: UnixMillis,
+    /// What it consists in.
+    pub cause: Cause,
+    /// Whether a quorum confirmed it.
+    pub confirmed: bool,
+    /// The votes.
+    pub tally: Tally,
+    /// Who can take over, the best one first; empty where nobody can.
+    pub candidates: Vec<Candidate>,
+    /// One sentence for people: what was seen.
+    pub evidence: String,
+    /// When it was over, if it is.
+    pub resolved: Option<UnixMillis>,
+}
