@@ -25,7 +25,7 @@ use crate::{
     model::{Path, PathId, Region, TargetName},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Names, TcpProbe, TlsContext, TlsError},
     recorder::{Recorder, Tracking},
-    schedule::{Alarm, Change, Event, Launcher, Schedule, SlotPhase, launcher},
+    schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
     server::{self, Ask, Limits, Site},
     wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
@@ -363,7 +363,13 @@ impl App {
                     self.last_phase = self.last_phase.next();
                     self.last_phase
                 });
-                starts.push(Change::Start { path: id, cadence: probe.cadence, phase, launcher });
+                starts.push(Change::Start {
+                    path: id,
+                    cadence: probe.cadence,
+                    phase,
+                    patience: Patience::default(),
+                    launcher,
+                });
             }
             trackings.push((id, path.clone(), unchanged));
             self.running.insert(path, Running { id, probe });

@@ -125,6 +125,7 @@ impl Recorder {
                     tracked.series.came_late(1);
                 }
             }
+            Event::Overdue { .. } => {}
             Event::ClockStepped { .. } => self.metrics.clock_stepped(),
             Event::SlotsMissed { path, count } => {
                 if let Some(tracked) = self.paths.get(&path) {

@@ -8,7 +8,7 @@ mod slots;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -43,6 +43,13 @@ pub enum Event {
         /// Answers that came more than once.
         duplicates: u32,
     },
+    /// A probe has waited longer than its path's [`Patience`], and goes on waiting until its deadline.
+    Overdue {
+        /// Its path.
+        path: PathId,
+        /// When it began.
+        sent_at: Instant,
+    },
     /// A probe whose failure was told before was answered after all.
     Late {
         /// Its path.
@@ -72,11 +79,39 @@ pub enum Change {
         cadence: Cadence,
         /// When its slots are; paths of one phase whose intervals are multiples of each other share slots.
         phase: SlotPhase,
+        /// How long its probes wait until they are told to be overdue.
+        patience: Patience,
         /// How a probe is launched; see [`launcher`].
         launcher: Launcher,
     },
+    /// Probe a path one time more, now, beside its slots.
+    Probe(PathId),
     /// Probe a path no more.
     Stop(PathId),
+}
+
+/// How long a probe of a path waits for its answer until that is told by [`Event::Overdue`]. May be changed while
+/// probes are under way, and holds for those that begin afterwards.
+#[derive(Debug, Clone)]
+pub struct Patience(Arc<AtomicU32>);
+
+impl Default for Patience {
+    /// As long as the deadline: nothing is ever overdue.
+    fn default() -> Self {
+        Self(Arc::new(AtomicU32::new(u32::MAX)))
+    }
+}
+
+impl Patience {
+    /// Waits this long, in whole milliseconds, the resolution of timers.
+    pub fn set(&self, patience: Duration) {
+        self.0.store(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// How long is waited.
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed).into())
+    }
 }
 
 /// Launches one attempt.
@@ -88,6 +123,7 @@ pub struct Launch {
     path: PathId,
     slot: Instant,
     timeout: Duration,
+    patience: Duration,
     in_flight: InFlight,
     stalls: Arc<Stalls>,
 }
@@ -128,8 +164,42 @@ pub fn launcher<P: Probe>(probe: Arc<P>, events: mpsc::Sender<Event>) -> Launche
     })
 }
 
+/// Waits for an attempt, for as long as this process could run.
+struct Waits<'a> {
+    sent_at: Instant,
+    stalls: &'a Stalls,
+    stalled_before: Duration,
+    /// When the last wait was over.
+    end: Instant,
+}
+
+impl Waits<'_> {
+    /// What came of the attempt, or `None` where nothing had by `limit` after it was sent.
+    async fn wait<T>(&mut self, mut running: Pin<&mut impl Future<Output = T>>, limit: Duration) -> Option<T> {
+        self.end = self.sent_at + limit;
+        loop {
+            if let Ok(result) = timeout_at(self.end, running.as_mut()).await {
+                return Some(result);
+            }
+            // The timer can be seen before the sockets were asked what has arrived. Yielding makes the runtime ask
+            // them: an answer that the kernel has must not be called lost.
+            yield_now().await;
+            if let Ok(result) = timeout_at(Instant::now(), running.as_mut()).await {
+                return Some(result);
+            }
+            // For as long as this process could not run, the probe could not have done its part either.
+            let stalled = self.stalls.total().saturating_sub(self.stalled_before).min(limit);
+            let end = self.sent_at + limit + stalled;
+            if end <= Instant::now() {
+                return None;
+            }
+            self.end = end;
+        }
+    }
+}
+
 async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<Event>) {
-    let Launch { path, slot, timeout, in_flight, stalls } = launch;
+    let Launch { path, slot, timeout, patience, in_flight, stalls } = launch;
     let sent_at = Instant::now();
     let sent_at_unix = Stamp::now().unix_nanos();
     let stalled_before = stalls.total();
@@ -137,24 +207,18 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
     let attempt = Attempt::new(deadline);
     let mut running = pin!(probe.probe(&attempt));
 
-    let mut end = deadline;
-    let result = loop {
-        if let Ok(result) = timeout_at(end, running.as_mut()).await {
-            break Some(result);
+    let mut waits = Waits { sent_at, stalls: &stalls, stalled_before, end: sent_at };
+    let mut result = None;
+    if patience < timeout {
+        result = waits.wait(running.as_mut(), patience).await;
+        if result.is_none() {
+            let _ = events.send(Event::Overdue { path, sent_at }).await;
         }
-        // The timer can be seen before the sockets were asked what has arrived. Yielding makes the runtime ask
-        // them: an answer that the kernel has must not be called lost.
-        yield_now().await;
-        if let Ok(result) = timeout_at(Instant::now(), running.as_mut()).await {
-            break Some(result);
-        }
-        // For as long as this process could not run, the probe could not have done its part either.
-        let stalled = stalls.total().saturating_sub(stalled_before).min(timeout);
-        if deadline + stalled <= Instant::now() {
-            break None;
-        }
-        end = deadline + stalled;
-    };
+    }
+    if result.is_none() {
+        result = waits.wait(running.as_mut(), timeout).await;
+    }
+    let end = waits.end;
 
     let (outcome, answered_late) = match result {
         // What counts is the time on the network, not the time until we got to run.
@@ -187,8 +251,44 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
 struct Entry {
     cadence: Cadence,
     launcher: Launcher,
+    patience: Patience,
     in_flight: Arc<AtomicU32>,
+    /// Those under way that were asked for, which take no place from the slots.
+    asked: Arc<AtomicU32>,
     next: Instant,
+}
+
+impl Entry {
+    /// The most probes beside the slots that are under way.
+    const MAX_ASKED: u32 = 8;
+
+    /// Launches a probe for a slot, unless too many are under way; says whether it did.
+    fn launch(&self, path: PathId, slot: Instant, stalls: &Arc<Stalls>) -> bool {
+        self.launch_within(self.cadence.in_flight(), &self.in_flight, path, slot, stalls)
+    }
+
+    fn launch_within(
+        &self,
+        most: u32,
+        in_flight: &Arc<AtomicU32>,
+        path: PathId,
+        slot: Instant,
+        stalls: &Arc<Stalls>,
+    ) -> bool {
+        if in_flight.load(Ordering::Relaxed) >= most {
+            return false;
+        }
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        (self.launcher)(Launch {
+            path,
+            slot,
+            timeout: self.cadence.timeout(),
+            patience: self.patience.get(),
+            in_flight: InFlight(Arc::clone(in_flight)),
+            stalls: Arc::clone(stalls),
+        });
+        true
+    }
 }
 
 /// Starts the probes of all paths, each at its time.
@@ -234,11 +334,18 @@ impl Schedule {
 
     fn apply(&mut self, change: Change, now: Instant) {
         match change {
-            Change::Start { path, cadence, phase, launcher } => {
+            Change::Start { path, cadence, phase, patience, launcher } => {
                 let next = phase.first_slot(self.origin, cadence.interval(), now);
-                let entry = Entry { cadence, launcher, in_flight: Arc::default(), next };
+                let entry =
+                    Entry { cadence, launcher, patience, in_flight: Arc::default(), asked: Arc::default(), next };
                 self.entries.insert(path, entry);
                 self.due.push(Reverse((next, path)));
+            }
+            // Where too many are under way already, they will tell as much.
+            Change::Probe(path) => {
+                if let Some(entry) = self.entries.get(&path) {
+                    entry.launch_within(Entry::MAX_ASKED, &entry.asked, path, now, &self.stalls);
+                }
             }
             Change::Stop(path) => {
                 self.entries.remove(&path);
@@ -263,16 +370,7 @@ impl Schedule {
             let mut missed = u64::from(behind);
             entry.next = slot + interval;
             self.due.push(Reverse((entry.next, path)));
-            if entry.in_flight.load(Ordering::Relaxed) < entry.cadence.in_flight() {
-                entry.in_flight.fetch_add(1, Ordering::Relaxed);
-                (entry.launcher)(Launch {
-                    path,
-                    slot,
-                    timeout: entry.cadence.timeout(),
-                    in_flight: InFlight(Arc::clone(&entry.in_flight)),
-                    stalls: Arc::clone(&self.stalls),
-                });
-            } else {
+            if !entry.launch(path, slot, &self.stalls) {
                 missed += 1;
             }
             if missed > 0 {
@@ -318,7 +416,13 @@ mod tests {
         let launcher = launcher(probe, events.clone());
         let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
         tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher });
+        let _ = changes.send(Change::Start {
+            path: PathId(1),
+            cadence,
+            phase: PHASE,
+            patience: Patience::default(),
+            launcher,
+        });
         tokio::time::sleep(duration).await;
         let mut seen = Vec::new();
         while let Ok(event) = received.try_recv() {
@@ -375,6 +479,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_longer_than_usual_is_told_at_once_and_still_waited_for() {
+        let (events, mut received) = mpsc::channel(100);
+        let (changes, receiver) = mpsc::unbounded_channel();
+        let probe = Arc::new(Scripted(Mutex::new([Some(MS * 300), Some(MS * 150), None].into())));
+        let launcher = launcher(probe, events.clone());
+        let patience = Patience::default();
+        patience.set(MS * 200);
+        tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
+        let cadence = Cadence::new(MS * 1000, MS * 1000).unwrap();
+        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, patience, launcher });
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.push((received.recv().await.unwrap(), Instant::now()));
+        }
+        let overdue = |n: usize| match seen[n] {
+            (Event::Overdue { sent_at, .. }, at) => (at - sent_at).as_millis(),
+            _ => panic!("{:?}", seen[n]),
+        };
+        assert!((200..=202).contains(&overdue(0)) && (200..=202).contains(&overdue(3)), "{seen:?}");
+        let events: Vec<_> = seen.iter().map(|(event, _)| *event).collect();
+        assert_eq!(results(&events), [Ok(300), Ok(150), Err(Failure::Timeout)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_is_asked_for_starts_at_once_and_moves_no_slot() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        let launched = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&launched);
+        let launcher: Launcher = Box::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+        let start = Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher };
+        schedule.apply(start, now);
+        let next = schedule.entries[&PathId(1)].next;
+        schedule.apply(Change::Probe(PathId(1)), now);
+        schedule.apply(Change::Probe(PathId(2)), now);
+        assert_eq!((launched.load(Ordering::Relaxed), schedule.entries[&PathId(1)].next), (1, next));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn slots_that_pass_while_nothing_runs_are_counted() {
         let mut schedule = Schedule::default();
         let now = Instant::now();
@@ -384,7 +530,10 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
-        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
+        schedule.apply(
+            Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher },
+            now,
+        );
         let first = schedule.entries[&PathId(1)].next;
         let events = schedule.launch_due(first + MS * 250);
         assert_eq!(events, [Event::SlotsMissed { path: PathId(1), count: 2 }]);
@@ -400,7 +549,10 @@ mod tests {
         let keeper = Arc::clone(&kept);
         let launcher: Launcher = Box::new(move |launch| keeper.lock().unwrap().push(launch));
         let cadence = Cadence::new(MS * 100, MS * 250).unwrap();
-        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
+        schedule.apply(
+            Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher },
+            now,
+        );
         let mut missed = 0;
         for n in 0..6 {
             missed += schedule.launch_due(now + MS * 100 * (n + 1)).len();
@@ -416,7 +568,10 @@ mod tests {
         let now = Instant::now();
         let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
         let launcher: Launcher = Box::new(|_| panic!("launched"));
-        schedule.apply(Change::Start { path: PathId(1), cadence, phase: PHASE, launcher }, now);
+        schedule.apply(
+            Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher },
+            now,
+        );
         schedule.apply(Change::Stop(PathId(1)), now);
         assert!(schedule.launch_due(now + MS * 500).is_empty());
     }

@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Outcome, PathId, ProbeKind, Sample},
     probe::{Names, TlsContext},
-    schedule::{Alarm, Change, Event, Schedule, SlotPhase},
+    schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -52,7 +52,15 @@ impl Measurement {
             let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
-            changes.send(Change::Start { path, cadence: probe.cadence, phase: SlotPhase::random(), launcher }).unwrap();
+            changes
+                .send(Change::Start {
+                    path,
+                    cadence: probe.cadence,
+                    phase: SlotPhase::random(),
+                    patience: Patience::default(),
+                    launcher,
+                })
+                .unwrap();
         }
         Self { kinds, end: Instant::now() + LIFE, events, _changes: changes, late: 0, duplicates: 0 }
     }
@@ -76,7 +84,7 @@ impl Measurement {
                 self.duplicates += duplicates;
             }
             Event::Late { .. } => self.late += 1,
-            Event::ClockStepped { .. } | Event::SlotsMissed { .. } => {}
+            Event::Overdue { .. } | Event::ClockStepped { .. } | Event::SlotsMissed { .. } => {}
         }
         Some(event)
     }

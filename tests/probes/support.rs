@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Failure, Outcome, PathId, Phase, Timings},
     probe::{Names, TlsContext},
-    schedule::{Alarm, Change, Event, Schedule, SlotPhase},
+    schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -67,7 +67,13 @@ impl Probing {
         let (changes, changed) = mpsc::unbounded_channel();
         let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;
-        let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: SlotPhase::random(), launcher });
+        let _ = changes.send(Change::Start {
+            path: PathId(1),
+            cadence,
+            phase: SlotPhase::random(),
+            patience: Patience::default(),
+            launcher,
+        });
         let mut seen = Vec::new();
         let mut late = 0;
         let until = Instant::now() + Duration::from_secs(20);
