@@ -139,8 +139,10 @@ pub struct Tally {
     pub voters: u32,
     /// How many of them must say down.
     pub needed: u32,
-    /// Whether the fresh voters are more than half of all configured vantages, and enough of them say down.
+    /// Whether enough voters say down, and the voters are more than half of all configured vantages.
     pub reached: bool,
+    /// Whether so many have reached the region since that enough cannot say down any more.
+    pub contradicted: bool,
 }
 
 /// One stage of one incident, as it is told to Alertmanager by this vantage.

@@ -1,0 +1,234 @@
+//! Counting votes. No consensus protocol: a vote is an observation, each vantage counts what it has heard by the same
+//! rule, and what follows is idempotent.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::model::{Region, Tally, UnixMillis, Vote};
+
+/// What one vantage says about one peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Its vote.
+    pub vote: Vote,
+    /// When, by our clock and at the latest that can be proved, it sent a probe that the peer answered.
+    pub good_at: Option<Instant>,
+    /// The incident that it has open for the peer.
+    pub incident: Option<(UnixMillis, Arc<str>)>,
+}
+
+/// What one vantage says.
+#[derive(Debug, Clone, Default)]
+pub struct Views {
+    /// It thinks that it is cut off itself.
+    pub isolated: bool,
+    /// About each peer.
+    pub peers: HashMap<Region, View>,
+}
+
+#[derive(Debug)]
+struct Voter {
+    fresh_for: Duration,
+    heard: Option<(Instant, Views)>,
+}
+
+/// The newest votes of every vantage that may vote.
+#[derive(Debug, Default)]
+pub struct Ballots {
+    voters: BTreeMap<Region, Voter>,
+}
+
+impl Ballots {
+    /// These vantages vote from now on, beside ourselves, and no others; what each says is fresh for so long.
+    pub fn admit(&mut self, voters: impl IntoIterator<Item = (Region, Duration)>) {
+        let mut before = std::mem::take(&mut self.voters);
+        for (region, fresh_for) in voters {
+            let heard = before.remove(&region).and_then(|voter| voter.heard);
+            self.voters.insert(region, Voter { fresh_for, heard });
+        }
+    }
+
+    /// A vantage has said something, which we asked it for at `at`. Who may not vote is not heard.
+    pub fn hear(&mut self, from: &Region, at: Instant, views: Views) {
+        if let Some(voter) = self.voters.get_mut(from) {
+            voter.heard = Some((at, views));
+        }
+    }
+
+    /// Those whose votes are asked for.
+    pub fn voters(&self) -> impl Iterator<Item = &Region> {
+        self.voters.keys()
+    }
+
+    /// What those who have been heard lately say about a peer; it does not vote on itself.
+    pub fn views<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a View> {
+        self.fresh(peer, now).filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
+    }
+
+    fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a Views> {
+        self.voters.iter().filter(move |(region, _)| *region != peer).filter_map(move |(_, voter)| {
+            let (at, views) = voter.heard.as_ref()?;
+            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some(views)
+        })
+    }
+
+    /// Counts the votes on a peer, with our own. `decisive` is when the last probe was sent that we needed to find it
+    /// dead: only who has reached it with a later one contradicts us; who has not does not know yet.
+    ///
+    /// Two thirds of the voters must say down, two at the least. They must also be more than half of all vantages
+    /// that could vote: of two parts of a network that is cut in two, at most one may speak for the whole.
+    pub fn count(&self, peer: &Region, own: Vote, decisive: Option<Instant>, now: Instant) -> Tally {
+        let mut tally = Tally::default();
+        let mut add = |vote: Option<Vote>| match vote {
+            Some(Vote::Down) => tally.down += 1,
+            Some(Vote::Up) => tally.up += 1,
+            Some(Vote::Abstain) => tally.abstain += 1,
+            None => tally.voters += 1,
+        };
+        add(Some(own));
+        for views in self.fresh(peer, now) {
+            let view = views.peers.get(peer);
+            add(match view.map(|view| view.vote) {
+                _ if views.isolated => Some(Vote::Abstain),
+                None => Some(Vote::Abstain),
+                Some(Vote::Up) if decisive.is_some_and(|at| view.and_then(|view| view.good_at) <= Some(at)) => None,
+                vote => vote,
+            });
+        }
+        let all = 1 + self.voters.keys().filter(|region| *region != peer).count() as u32;
+        tally.voters += tally.down + tally.up;
+        tally.needed = (2 * tally.voters).div_ceil(3).max(2);
+        tally.reached = tally.down >= tally.needed && 2 * tally.voters > all;
+        tally.contradicted = tally.up > 0 && tally.voters - tally.up < tally.needed;
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn region(name: &str) -> Region {
+        Region::new(name).unwrap()
+    }
+
+    fn ballots(voters: &[&str]) -> Ballots {
+        let mut ballots = Ballots::default();
+        ballots.admit(voters.iter().map(|name| (region(name), 3 * SECOND)));
+        ballots
+    }
+
+    fn says(vote: Vote, good_at: Option<Instant>) -> Views {
+        let view = View { vote, good_at, incident: None };
+        Views { isolated: false, peers: [(region("dead"), view)].into() }
+    }
+
+    #[test]
+    fn two_of_two_two_of_three_three_of_four_four_of_five_and_of_six() {
+        let now = Instant::now();
+        let names = ["b", "c", "d", "e", "f"];
+        for (voters, needed) in [(2, 2), (3, 2), (4, 3), (5, 4), (6, 4)] {
+            let mut ballots = ballots(&names[..voters - 1]);
+            for (n, name) in names[..voters - 1].iter().enumerate() {
+                let vote = if n + 1 < needed { Vote::Down } else { Vote::Up };
+                ballots.hear(&region(name), now, says(vote, None));
+            }
+            let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+            assert_eq!((tally.voters, tally.needed, tally.reached), (voters as u32, needed as u32, true), "{voters}");
+            let tally = ballots.count(&region("dead"), Vote::Up, None, now);
+            assert!(!tally.reached);
+        }
+    }
+
+    #[test]
+    fn one_vantage_alone_has_no_quorum() {
+        let tally = ballots(&[]).count(&region("dead"), Vote::Down, None, Instant::now());
+        assert!(!tally.reached && !tally.contradicted);
+    }
+
+    #[test]
+    fn the_dead_do_not_vote_on_themselves() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["dead", "b"]);
+        ballots.hear(&region("dead"), now, says(Vote::Up, Some(now)));
+        ballots.hear(&region("b"), now, says(Vote::Down, None));
+        assert!(ballots.count(&region("dead"), Vote::Down, Some(now - SECOND), now).reached);
+    }
+
+    #[test]
+    fn an_old_vote_an_isolated_voter_and_one_who_does_not_know_do_not_count() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b", "c", "d"]);
+        ballots.hear(&region("b"), now - 4 * SECOND, says(Vote::Down, None));
+        ballots.hear(&region("c"), now, Views { isolated: true, ..says(Vote::Down, None) });
+        ballots.hear(&region("d"), now, Views::default());
+        let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+        assert_eq!((tally.voters, tally.abstain, tally.reached), (1, 2, false));
+    }
+
+    #[test]
+    fn the_smaller_part_of_a_network_that_is_cut_in_two_has_no_quorum() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b", "c", "d", "dead"]);
+        ballots.hear(&region("b"), now, says(Vote::Down, None));
+        let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+        assert_eq!((tally.down, tally.needed, tally.reached), (2, 2, false));
+        ballots.hear(&region("c"), now, says(Vote::Down, None));
+        assert!(ballots.count(&region("dead"), Vote::Down, None, now).reached);
+    }
+
+    #[test]
+    fn who_has_reached_the_peer_since_contradicts_and_who_has_not_yet_does_not() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b"]);
+        let decisive = now - SECOND;
+        for (good_at, contradicted) in [(now - 2 * SECOND, false), (decisive, false), (now, true)] {
+            ballots.hear(&region("b"), now, says(Vote::Up, Some(good_at)));
+            let tally = ballots.count(&region("dead"), Vote::Down, Some(decisive), now);
+            assert_eq!((tally.contradicted, tally.reached, tally.voters), (contradicted, false, 2));
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_not_heard() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b"]);
+        ballots.hear(&region("stranger"), now, says(Vote::Down, None));
+        assert_eq!(ballots.count(&region("dead"), Vote::Down, None, now).down, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn votes_commute(votes in proptest::collection::vec((0usize..3, any::<bool>(), 0u64..5000), 1..9), seed: u64) {
+            let now = Instant::now() + 100 * SECOND;
+            let names: Vec<_> = (0..votes.len()).map(|n| format!("v{n}")).collect();
+            let refs: Vec<_> = names.iter().map(String::as_str).collect();
+            let mut orders: Vec<Vec<usize>> = vec![(0..votes.len()).collect(), (0..votes.len()).rev().collect()];
+            orders[1].rotate_left((seed % votes.len() as u64) as usize);
+            let tallies: Vec<_> = orders
+                .iter()
+                .map(|order| {
+                    let mut ballots = ballots(&refs);
+                    for &n in order {
+                        let (vote, isolated, age) = votes[n];
+                        let views = Views { isolated, ..says(Vote::ALL[vote], None) };
+                        ballots.hear(&region(&names[n]), now - Duration::from_millis(age), views);
+                    }
+                    ballots.count(&region("dead"), Vote::Down, None, now)
+                })
+                .collect();
+            prop_assert_eq!(tallies[0], tallies[1]);
+            prop_assert!(!tallies[0].reached || tallies[0].down >= 2);
+            prop_assert!(!(tallies[0].reached && tallies[0].contradicted));
+        }
+    }
+}

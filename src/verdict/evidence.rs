@@ -1,0 +1,480 @@
+//! What was seen of one peer: who answers, who is silent, and for how many probes.
+//!
+//! Silence beats counting. One probe in a hundred is lost on an ordinary path, so that a count of failures says
+//! little; but that nothing at all comes back, from any target, on two kinds of probe, and nothing that was sent
+//! since has been answered, happens by chance once in many years.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::model::{Cause, Failure, Outcome, PathId, ProbeKind, TargetName};
+
+/// Consecutive silent probes of the fastest kind that make a silence, without and with an edge burst: the burst
+/// adds probes that are only 50 ms apart and fail together.
+const SILENT_PROBES: usize = 3;
+const SILENT_PROBES_WITH_BURST: usize = 5;
+
+/// Consecutive failures of a critical probe that make its service dead.
+const SERVICE_FAILURES: u32 = 5;
+
+/// Silent probes that are remembered of a path; more say nothing new.
+const REMEMBERED: usize = 16;
+
+/// A path, as far as a verdict is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Its number.
+    pub path: PathId,
+    /// Which of the peer's targets it leads to.
+    pub target: TargetName,
+    /// Its kind.
+    pub kind: ProbeKind,
+    /// How often it is probed.
+    pub interval: Duration,
+    /// Whether the peer counts as down where this fails for long.
+    pub critical: bool,
+}
+
+impl Lane {
+    /// ICMP and TCP are probed often, and are answered by kernels: they decide on silence. Names and pages are
+    /// answered by servers, are asked for less often, and only join in.
+    const fn is_fast(&self) -> bool {
+        matches!(self.kind, ProbeKind::Icmp | ProbeKind::Tcp)
+    }
+}
+
+#[derive(Debug)]
+struct Line {
+    lane: Lane,
+    /// It has been answered since this process began. What never was is filtered, or misconfigured, and cannot fall
+    /// silent.
+    answered: bool,
+    /// When the probes were sent that are silent, since the newest sign of life; ascending.
+    silent: VecDeque<Instant>,
+    /// Failures of any reason, running, and when the first and the decisive of them were sent.
+    failures: u32,
+    failing_since: Option<Instant>,
+    dead_since: Option<Instant>,
+    /// Answers, running.
+    successes: u32,
+    tried: u32,
+}
+
+/// That a peer seems to be dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failing {
+    /// What it consists in.
+    pub cause: Cause,
+    /// When the first probe was sent that had no answer.
+    pub onset: Instant,
+    /// When the probe was sent that was the last one needed. Who had an answer to a probe sent later contradicts.
+    pub decisive: Instant,
+}
+
+/// What was seen of one peer on all of its paths.
+#[derive(Debug)]
+pub struct Evidence {
+    lines: Vec<Line>,
+    silent_probes: usize,
+    /// When the newest probe was sent that had a sign of life as its answer.
+    alive: Option<Instant>,
+    /// The same for what makes the region useful: a critical probe where there is one.
+    good: Option<Instant>,
+    any_silent: bool,
+}
+
+impl Evidence {
+    /// Nothing seen yet. `burst` says whether extra probes are sent once one is overdue.
+    pub fn new(lanes: impl IntoIterator<Item = Lane>, burst: bool) -> Self {
+        let silent_probes = if burst { SILENT_PROBES_WITH_BURST } else { SILENT_PROBES };
+        let lines = lanes.into_iter().map(Line::new).collect();
+        Self { lines, silent_probes, alive: None, good: None, any_silent: false }
+    }
+
+    /// Sees these paths from now on, and no others. What stays keeps what was seen of it.
+    pub fn watch(&mut self, lanes: impl IntoIterator<Item = Lane>, burst: bool) {
+        let mut before = std::mem::take(&mut self.lines);
+        *self = Self { alive: self.alive, good: self.good, any_silent: self.any_silent, ..Self::new(lanes, burst) };
+        for line in &mut self.lines {
+            if let Some(place) = before.iter().position(|old| old.lane == line.lane) {
+                *line = before.swap_remove(place);
+            }
+        }
+    }
+
+    /// The paths.
+    pub fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.lines.iter().map(|line| &line.lane)
+    }
+
+    /// A probe came to its end. Says whether it was news for a verdict.
+    pub fn ended(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome) -> bool {
+        let Some(n) = self.place(path) else { return false };
+        let has_critical = self.lines.iter().any(|line| line.lane.critical);
+        let line = &mut self.lines[n];
+        line.tried = line.tried.saturating_add(1);
+        let failure = match outcome {
+            Ok(_) => {
+                let news = !line.answered || line.failures > 0 || self.any_silent;
+                line.answered = true;
+                line.failures = 0;
+                line.failing_since = None;
+                line.dead_since = None;
+                line.successes = line.successes.saturating_add(1);
+                if line.lane.critical || !has_critical {
+                    self.good = self.good.max(Some(sent_at));
+                }
+                self.lives(sent_at);
+                return news;
+            }
+            // Our own fault.
+            Err(Failure::Local) => return false,
+            Err(failure) => *failure,
+        };
+        line.successes = 0;
+        line.failures = line.failures.saturating_add(1);
+        line.failing_since.get_or_insert(sent_at);
+        if line.failures == SERVICE_FAILURES {
+            line.dead_since = Some(sent_at);
+        }
+        match failure {
+            Failure::Timeout | Failure::Unreachable => self.is_silent(n, sent_at),
+            // The name has no address: nothing was sent, so nothing can be told from silence.
+            Failure::Resolve | Failure::Local => {}
+            // Somebody there said no, which the dead do not.
+            Failure::Refused
+            | Failure::Tls
+            | Failure::Protocol
+            | Failure::Status
+            | Failure::Mismatch
+            | Failure::Auth => {
+                if !has_critical {
+                    self.good = self.good.max(Some(sent_at));
+                }
+                self.lives(sent_at);
+            }
+        }
+        true
+    }
+
+    /// A probe has waited longer than usual. Says whether that was news.
+    pub fn overdue(&mut self, path: PathId, sent_at: Instant) -> bool {
+        let Some(n) = self.place(path) else { return false };
+        self.is_silent(n, sent_at);
+        true
+    }
+
+    /// An answer came after its deadline, nobody knows to which probe: whatever was silent has spoken.
+    pub fn spoke(&mut self, now: Instant) {
+        self.lives(now);
+    }
+
+    fn place(&self, path: PathId) -> Option<usize> {
+        self.lines.iter().position(|line| line.lane.path == path)
+    }
+
+    fn is_silent(&mut self, n: usize, sent_at: Instant) {
+        let line = &mut self.lines[n];
+        let known = self.alive >= Some(sent_at) || line.silent.back() >= Some(&sent_at);
+        if !known && line.silent.len() < REMEMBERED {
+            line.silent.push_back(sent_at);
+            self.any_silent = true;
+        }
+    }
+
+    /// Something that was sent then was answered: what was sent before is not silence.
+    fn lives(&mut self, sent_at: Instant) {
+        self.alive = self.alive.max(Some(sent_at));
+        if std::mem::take(&mut self.any_silent) {
+            for line in &mut self.lines {
+                while line.silent.front().is_some_and(|silent| *silent <= sent_at) {
+                    line.silent.pop_front();
+                }
+                self.any_silent |= !line.silent.is_empty();
+            }
+        }
+    }
+
+    /// Whether the peer seems to be dead, and since when.
+    pub fn failing(&self) -> Option<Failing> {
+        self.silence().or_else(|| self.dead_service())
+    }
+
+    fn silence(&self) -> Option<Failing> {
+        if !self.any_silent {
+            return None;
+        }
+        let alive = || self.lines.iter().filter(|line| line.answered);
+        let any_fast = alive().any(|line| line.lane.is_fast());
+        let fastest = alive().map(|line| line.lane.interval).min()?;
+        let kinds: BTreeSet<_> = alive().map(|line| line.lane.kind).collect();
+        // A kind that is alone must agree with itself for twice as long.
+        let most = if kinds.len() == 1 { 2 * self.silent_probes } else { self.silent_probes };
+        let needed = |line: &Line| probes_within(most, fastest, line.lane.interval);
+        let is_silent = |line: &&Line| line.silent.len() >= needed(line);
+
+        let required = || alive().filter(|line| line.lane.is_fast() || !any_fast);
+        if !required().all(|line| is_silent(&line)) {
+            return None;
+        }
+        let agreeing: BTreeSet<_> = alive().filter(is_silent).map(|line| line.lane.kind).collect();
+        if agreeing.len() < kinds.len().min(2) {
+            return None;
+        }
+        let onset = alive().filter_map(|line| line.silent.front()).min()?;
+        let decisive = required().filter_map(|line| line.silent.get(needed(line) - 1)).max()?;
+        Some(Failing { cause: Cause::Silence, onset: *onset, decisive: *decisive })
+    }
+
+    fn dead_service(&self) -> Option<Failing> {
+        let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);
+        let onset = critical().filter_map(|line| line.failing_since).min()?;
+        let decisive = critical().map(|line| line.dead_since).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        Some(Failing { cause: Cause::Service, onset, decisive })
+    }
+
+    /// Whether nothing came back most recently: not enough to call the peer dead, enough to wonder about ourselves.
+    pub fn is_quiet(&self) -> bool {
+        let fast = || self.lines.iter().filter(|line| line.answered && line.lane.is_fast());
+        let alive = || self.lines.iter().filter(|line| line.answered);
+        match fast().next() {
+            Some(_) => fast().all(|line| !line.silent.is_empty()),
+            None => alive().next().is_some() && alive().all(|line| !line.silent.is_empty()),
+        }
+    }
+
+    /// Whether a path has been failing for long, one that never was answered included, unless it is a ping: those
+    /// are filtered in many places.
+    pub fn is_partly_dead(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|line| (line.answered || line.lane.kind != ProbeKind::Icmp) && line.failures >= SERVICE_FAILURES)
+    }
+
+    /// Whether enough was seen to have a first opinion: five probes, and each target has answered one.
+    pub fn is_enough(&self) -> bool {
+        let targets: BTreeSet<_> = self.lines.iter().map(|line| &line.lane.target).collect();
+        let answering: BTreeSet<_> =
+            self.lines.iter().filter(|line| line.answered).map(|line| &line.lane.target).collect();
+        let tried: u32 = self.lines.iter().map(|line| line.tried).fold(0, u32::saturating_add);
+        tried >= 5 && !targets.is_empty() && answering == targets && self.lines.iter().all(|line| line.tried > 0)
+    }
+
+    /// Whether the peer answers again: three times running, on two kinds where there are two.
+    pub fn is_back(&self) -> bool {
+        let kinds = |at_least: u32| -> BTreeSet<ProbeKind> {
+            self.lines.iter().filter(|l| l.answered && l.successes >= at_least).map(|l| l.lane.kind).collect()
+        };
+        let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);
+        let served = critical().next().is_none() || critical().any(|line| line.successes >= 3);
+        let all: BTreeSet<_> = self.lines.iter().filter(|line| line.answered).map(|line| line.lane.kind).collect();
+        served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
+    }
+
+    /// Forgets whose turn it was to answer, so that nothing counts as failing until it fails anew.
+    pub fn forgive(&mut self) {
+        for line in &mut self.lines {
+            line.silent.clear();
+        }
+        self.any_silent = false;
+    }
+
+    /// When the newest probe was sent that shows the region to be of use.
+    pub const fn good_at(&self) -> Option<Instant> {
+        self.good
+    }
+
+    /// When the newest probe was sent that had a sign of life as its answer.
+    pub const fn alive_at(&self) -> Option<Instant> {
+        self.alive
+    }
+}
+
+impl Line {
+    const fn new(lane: Lane) -> Self {
+        Self {
+            lane,
+            answered: false,
+            silent: VecDeque::new(),
+            failures: 0,
+            failing_since: None,
+            dead_since: None,
+            successes: 0,
+            tried: 0,
+        }
+    }
+}
+
+/// How many probes a slower path sends while the fastest sends `most`, at least one.
+fn probes_within(most: usize, fastest: Duration, interval: Duration) -> usize {
+    let sent = (most as u128 * fastest.as_nanos()).div_ceil(interval.as_nanos().max(1));
+    usize::try_from(sent).unwrap_or(most).clamp(1, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Phase, StampSource, Timings};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn lane(n: u32, target: &str, kind: ProbeKind, interval: u32, critical: bool) -> Lane {
+        Lane { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
+    }
+
+    fn usual() -> Vec<Lane> {
+        vec![
+            lane(1, "a", ProbeKind::Icmp, 250, false),
+            lane(2, "a", ProbeKind::Tcp, 250, false),
+            lane(3, "a", ProbeKind::Http, 1000, false),
+        ]
+    }
+
+    fn ok() -> Outcome {
+        Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel))
+    }
+
+    struct Scene {
+        evidence: Evidence,
+        start: Instant,
+    }
+
+    impl Scene {
+        fn new(lanes: Vec<Lane>, burst: bool) -> Self {
+            let mut scene = Self { evidence: Evidence::new(lanes.clone(), burst), start: Instant::now() };
+            for lane in lanes {
+                scene.ends(lane.path.0, 0, ok());
+            }
+            scene
+        }
+
+        fn at(&self, ms: u32) -> Instant {
+            self.start + MS * ms
+        }
+
+        fn ends(&mut self, path: u32, sent: u32, outcome: Outcome) {
+            self.evidence.ended(PathId(path), self.start + MS * sent, &outcome);
+        }
+
+        fn overdue(&mut self, path: u32, sent: &[u32]) {
+            for ms in sent {
+                self.evidence.overdue(PathId(path), self.start + MS * *ms);
+            }
+        }
+    }
+
+    #[test]
+    fn three_silent_probes_of_two_kinds_are_a_silence_since_the_first_of_them() {
+        let mut scene = Scene::new(usual(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[251, 501]);
+        assert_eq!(scene.evidence.failing(), None);
+        scene.overdue(2, &[751]);
+        let (onset, decisive) = (scene.at(250), scene.at(751));
+        assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Silence, onset, decisive }));
+    }
+
+    #[test]
+    fn an_answer_on_any_layer_ends_a_silence() {
+        for (path, outcome) in [(3, ok()), (1, ok()), (2, Err(Failure::Refused)), (3, Err(Failure::Status))] {
+            let mut scene = Scene::new(usual(), false);
+            scene.overdue(1, &[250, 500, 750]);
+            scene.overdue(2, &[250, 500, 750]);
+            scene.ends(path, 800, outcome);
+            assert_eq!(scene.evidence.failing(), None, "{path} {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_what_was_sent_before_says_nothing_about_what_was_sent_after() {
+        let mut scene = Scene::new(usual(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        scene.ends(3, 200, ok());
+        assert!(scene.evidence.failing().is_some());
+    }
+
+    #[test]
+    fn a_probe_that_is_overdue_and_then_times_out_counts_once() {
+        let mut scene = Scene::new(usual(), false);
+        for path in [1, 2] {
+            scene.overdue(path, &[250, 500]);
+            scene.ends(path, 250, Err(Failure::Timeout));
+            scene.ends(path, 500, Err(Failure::Timeout));
+        }
+        assert_eq!(scene.evidence.failing(), None);
+    }
+
+    #[test]
+    fn one_kind_alone_must_be_silent_for_twice_as_long() {
+        let mut scene = Scene::new(vec![lane(1, "a", ProbeKind::Icmp, 250, false)], false);
+        scene.overdue(1, &[1, 2, 3, 4, 5]);
+        assert_eq!(scene.evidence.failing(), None);
+        scene.overdue(1, &[6]);
+        assert!(scene.evidence.failing().is_some());
+    }
+
+    #[test]
+    fn where_pings_are_filtered_tcp_and_a_page_agree() {
+        let mut scene = Scene::new(usual()[1..].to_vec(), false);
+        scene.evidence.watch(usual(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        assert_eq!(scene.evidence.failing(), None);
+        scene.overdue(3, &[900]);
+        assert!(scene.evidence.failing().is_some());
+    }
+
+    #[test]
+    fn every_target_must_be_silent() {
+        let mut lanes = usual();
+        lanes.push(lane(4, "b", ProbeKind::Icmp, 250, false));
+        let mut scene = Scene::new(lanes, false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        assert_eq!(scene.evidence.failing(), None);
+        scene.overdue(4, &[260, 510, 760]);
+        assert!(scene.evidence.failing().is_some());
+    }
+
+    #[test]
+    fn our_own_faults_are_no_silence() {
+        let mut scene = Scene::new(usual(), false);
+        for n in 1..20 {
+            scene.ends(1, n, Err(Failure::Local));
+            scene.ends(2, n, Err(Failure::Local));
+        }
+        assert_eq!(scene.evidence.failing(), None);
+        assert!(!scene.evidence.is_quiet());
+    }
+
+    #[test]
+    fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() {
+        let mut lanes = usual();
+        lanes[2].critical = true;
+        let mut scene = Scene::new(lanes, false);
+        for n in 1..=5 {
+            assert_eq!(scene.evidence.failing(), None);
+            scene.ends(3, n * 1000, Err(Failure::Status));
+            scene.ends(1, n * 1000, ok());
+        }
+        let (onset, decisive) = (scene.at(1000), scene.at(5000));
+        assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Service, onset, decisive }));
+        assert_eq!(scene.evidence.good_at(), Some(scene.at(0)));
+        scene.ends(3, 6000, ok());
+        assert_eq!(scene.evidence.failing(), None);
+    }
+
+    #[test]
+    fn a_late_answer_ends_a_silence() {
+        let mut scene = Scene::new(usual(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        scene.evidence.spoke(scene.at(1300));
+        assert_eq!(scene.evidence.failing(), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! Whether a peer that answers does so well: loss and latency against what is usual for it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// Loss over a minute above which a peer is degraded, and below which it is well again.
+const LOSSY: f64 = 0.02;
+const CLEAN: f64 = 0.01;
+
+/// The baseline is the median of one p95 each five minutes, over a day.
+const BASELINE_STEP: Duration = Duration::from_secs(300);
+const BASELINE_STEPS: usize = 288;
+
+/// Slow readings running that count as slow: one reading may be an accident.
+const SLOW_READINGS: u32 = 3;
+
+/// What the samples of the last minute say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// The share of failed probes, 0 to 1.
+    pub loss: f64,
+    /// 95th percentile of the latency; `None` where nothing succeeded.
+    pub p95: Option<Duration>,
+}
+
+/// How well a peer answers, by readings 10 s apart.
+#[derive(Debug)]
+pub struct Quality {
+    baseline: VecDeque<Duration>,
+    next_step: Option<Instant>,
+    slow: u32,
+    last: Option<Reading>,
+}
+
+impl Quality {
+    /// Nothing read yet.
+    pub const fn new() -> Self {
+        Self { baseline: VecDeque::new(), next_step: None, slow: 0, last: None }
+    }
+
+    /// Takes a reading.
+    pub fn read(&mut self, reading: Option<Reading>, now: Instant) {
+        self.last = reading;
+        let p95 = reading.and_then(|reading| reading.p95);
+        let Some(p95) = p95 else {
+            self.slow = 0;
+            return;
+        };
+        let usual = self.usual();
+        let limit = usual.map(|usual| (usual * 3 / 2).max(usual + Duration::from_millis(20)));
+        self.slow = if limit.is_some_and(|limit| p95 > limit) { self.slow.saturating_add(1) } else { 0 };
+        if self.next_step.is_none_or(|at| at <= now) {
+            self.next_step = Some(now + BASELINE_STEP);
+            if self.baseline.len() == BASELINE_STEPS {
+                self.baseline.pop_front();
+            }
+            self.baseline.push_back(p95);
+        }
+    }
+
+    /// The usual p95.
+    fn usual(&self) -> Option<Duration> {
+        let mut sorted: Vec<_> = self.baseline.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// Whether it is lossy, or has been slow for a while.
+    pub fn is_bad(&self) -> bool {
+        self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY)
+    }
+
+    /// Whether hardly anything is lost.
+    pub fn is_clean(&self) -> bool {
+        self.last.is_some_and(|last| last.loss < CLEAN)
+    }
+
+    /// Whether it is clean and as fast as usual, by limits that are stricter than those of [`is_bad`](Self::is_bad).
+    pub fn is_good(&self) -> bool {
+        let fast = match (self.last.and_then(|last| last.p95), self.usual()) {
+            (Some(p95), Some(usual)) => p95 <= usual * 6 / 5 + Duration::from_millis(2),
+            _ => true,
+        };
+        self.is_clean() && fast
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn reading(loss: f64, p95: u32) -> Option<Reading> {
+        Some(Reading { loss, p95: Some(MS * p95) })
+    }
+
+    #[test]
+    fn slow_is_what_is_half_again_as_slow_as_usual_three_times_running() {
+        let mut quality = Quality::new();
+        let now = Instant::now();
+        for _ in 0..10 {
+            quality.read(reading(0.0, 100), now);
+        }
+        for (n, bad) in [(0, false), (1, false), (2, true)] {
+            quality.read(reading(0.0, 151), now);
+            assert_eq!(quality.is_bad(), bad, "{n}");
+        }
+        quality.read(reading(0.0, 130), now);
+        assert!(!quality.is_bad() && !quality.is_good(), "leaving needs more than not entering");
+        quality.read(reading(0.0, 110), now);
+        assert!(quality.is_good());
+    }
+
+    #[test]
+    fn loss_has_different_limits_for_entering_and_leaving() {
+        let mut quality = Quality::new();
+        let now = Instant::now();
+        for (loss, bad, clean) in [(0.021, true, false), (0.015, false, false), (0.009, false, true)] {
+            quality.read(reading(loss, 10), now);
+            assert_eq!((quality.is_bad(), quality.is_clean()), (bad, clean), "{loss}");
+        }
+        quality.read(None, now);
+        assert!(!quality.is_clean() && !quality.is_bad(), "no data is neither");
+    }
+}
