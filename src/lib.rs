@@ -38,6 +38,7 @@ pub mod quorum;
 pub mod recorder;
 pub mod schedule;
 pub mod server;
+pub mod vantage;
 pub mod verdict;
 pub mod window;
 pub mod wire;

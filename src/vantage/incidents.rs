@@ -1,0 +1,97 @@
+//! The incidents of a peer, from the first page to the day it is well again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::model::{Cause, PeerState, Stage, Tally, UnixMillis};
+
+/// How long a peer must be healthy or degraded until its incident is over. The alert outlives it by the five minutes
+/// for which Alertmanager was told to keep it, so that alerts of the rules, which are kept as long, end first.
+const WELL: Duration = Duration::from_secs(60);
+
+/// An incident that is open.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) id: Arc<str>,
+    pub(super) onset: UnixMillis,
+    pub(super) cause: Cause,
+    /// It was confirmed at some time.
+    pub(super) confirmed: bool,
+    /// The second stage was reached, which is never taken back.
+    pub(super) executed: bool,
+    /// The votes, when they were counted last while the peer was down.
+    pub(super) tally: Tally,
+    /// Since when the peer has been down with a quorum, without interruption.
+    reached_since: Option<Instant>,
+    well_since: Option<Instant>,
+}
+
+/// When the second stage may be reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    pub(super) execute_after: Duration,
+    pub(super) allow_single_vantage: bool,
+}
+
+impl Open {
+    pub(super) const fn new(id: Arc<str>, onset: UnixMillis, cause: Cause) -> Self {
+        Self {
+            id,
+            onset,
+            cause,
+            confirmed: false,
+            executed: false,
+            tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
+            reached_since: None,
+            well_since: None,
+        }
+    }
+
+    /// The stages that have been reached.
+    pub(super) fn stages(&self) -> impl Iterator<Item = Stage> {
+        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
+    }
+
+    /// Looks at the peer again; says whether anything that is told has changed.
+    pub(super) fn look(
+        &mut self,
+        (state, since): (PeerState, Instant),
+        tally: &Tally,
+        isolated: bool,
+        hold: Hold,
+        now: Instant,
+    ) -> bool {
+        let before = (self.confirmed, self.executed);
+        match state {
+            PeerState::Healthy | PeerState::Degraded => {
+                self.well_since.get_or_insert(now);
+            }
+            _ => self.well_since = None,
+        }
+        if state != PeerState::Down {
+            self.reached_since = None;
+        } else if !isolated {
+            self.tally = *tally;
+            self.confirmed |= tally.reached;
+            if tally.reached {
+                self.reached_since.get_or_insert(now);
+            } else {
+                self.reached_since = None;
+            }
+            self.executed |= self.due(since, hold).is_some_and(|at| at <= now);
+        }
+        before != (self.confirmed, self.executed)
+    }
+
+    /// When the second stage will be reached, if nothing changes.
+    pub(super) fn due(&self, down_since: Instant, hold: Hold) -> Option<Instant> {
+        let from = if hold.allow_single_vantage { Some(down_since) } else { self.reached_since };
+        (!self.executed).then(|| from.map(|from| from + hold.execute_after)).flatten()
+    }
+
+    /// Whether it is over.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.well_since.is_some_and(|since| now.saturating_duration_since(since) >= WELL)
+    }
+}
