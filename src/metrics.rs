@@ -26,8 +26,10 @@ use crate::{
 };
 
 mod page;
+mod region;
 
 pub use page::{Collect, Page};
+pub use region::{AnchorSeries, Candidacy, RegionSeries};
 
 /// A metric family, as it is documented and exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,36 @@ families! {
         "The share of failed probes to all targets of a peer over the trailing window, 0 to 1, without local failures.";
     #[state] PEER_JITTER = "peer_jitter_seconds" gauge ("")
         "The mean difference between consecutive latencies over the trailing window (RFC 3393).";
+    #[state] PEER_STATE = "peer_state" gauge ("state")
+        "What this vantage thinks of a peer region: 1 for its state, 0 for the others.";
+    #[state] PEER_STATE_SINCE = "peer_state_since_timestamp_seconds" gauge ("")
+        "Since when the peer has been in its state, in seconds since 1970.";
+    #[state] PEER_STATE_CHANGES = "peer_state_changes_total" counter ("from, to") "Changes of the peer's state.";
+    #[state] PEER_VOTES = "peer_votes" gauge ("vote")
+        "Fresh votes of the vantages on a peer, this one's included. Who has not looked again yet is not among them.";
+    #[state] PEER_QUORUM = "peer_quorum" gauge ("") "How many vantages must say down for a quorum.";
+    #[state] PEER_QUORUM_REACHED = "peer_quorum_reached" gauge ("")
+        "Whether enough vantages say down, and those heard are more than half of all.";
+    #[state] VANTAGE_ISOLATED = "vantage_isolated" gauge ("")
+        "Whether this vantage itself seems to be cut off (1), and therefore accuses nobody.";
+    #[state] VANTAGE_HEALTH = "vantage_health_score" gauge ("")
+        "0 where this vantage starts its probes in time, up to 7; it waits (1 + score) times as long before it accuses.";
+    #[state] ANCHOR_SUCCESS = "anchor_success" gauge ("anchor")
+        "Whether an endpoint outside all regions answers.";
+    #[state] CANDIDATE_ELIGIBLE = "candidate_eligible" gauge ("")
+        "Whether the peer could take over from this region.";
+    #[state] CANDIDATE_RANK = "candidate_rank" gauge ("")
+        "The peer's place among those that could take over from this region, 1 is the best; absent where it cannot.";
+    #[state] CANDIDATE_SCORE = "candidate_score_seconds" gauge ("")
+        "What taking over would cost, in seconds a request; lower is better; absent without data.";
+    #[state] CANDIDATE_INELIGIBLE = "candidate_ineligible" gauge ("reason")
+        "Why the peer cannot take over: 1 for each reason that holds.";
+    PEER_DISTANCE = "peer_distance_meters" gauge ("")
+        "Great-circle distance to the peer; absent where one of both places is not known.";
+    PEER_LIGHT_RTT = "peer_light_rtt_seconds" gauge ("")
+        "The round trip that light in a straight fibre would need; no path can be faster.";
+    #[state] INCIDENTS = "incidents" gauge ("stage")
+        "Whether Alertmanager is being told that the peer is down, by stage.";
 }
 
 /// Upper bounds of [`START_DELAY`], in seconds: timers have a resolution of 1 ms, a throttle period is 100 ms.
@@ -191,9 +223,9 @@ impl Shape {
 pub fn series_count(config: &Config) -> usize {
     let paths: usize = config.paths().map(|(_, probe)| Shape::of(probe).series(config.buckets.len())).sum();
     let kinds = |peer: &Peer| ProbeKind::ALL.iter().filter(|kind| has_kind(peer, **kind)).count();
-    let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer)).sum();
+    let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + RegionSeries::series()).sum();
     // The process's own.
-    let own = START_DELAY_BUCKETS.len() + 3 + 6 + 9;
+    let own = START_DELAY_BUCKETS.len() + 3 + 8 + 9 + config.anchors.len();
     paths + peers + own
 }
 
@@ -371,16 +403,31 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_timestamp: Gauge,
     sources: [IntGauge; StampSource::ALL.len()],
+    isolated: IntGauge,
+    health: IntGauge,
     vantage: Region,
     bounds: Arc<[Bound]>,
     exposed: RwLock<Exposed>,
 }
 
 /// The series that a configuration makes; replaced as a whole when it changes.
-#[derive(Debug, Clone)]
-struct Exposed {
-    paths: Arc<[Arc<PathSeries>]>,
-    peers: Arc<[Arc<PeerSeries>]>,
+#[derive(Debug, Clone, Default)]
+pub struct Exposed {
+    /// Of paths.
+    pub paths: Arc<[Arc<PathSeries>]>,
+    /// Of peers, by kind of probe.
+    pub peers: Arc<[Arc<PeerSeries>]>,
+    /// Of peers as a whole.
+    pub regions: Arc<[Arc<RegionSeries>]>,
+    /// Of anchors.
+    pub anchors: Arc<[Arc<AnchorSeries>]>,
+}
+
+#[cfg(test)]
+impl Exposed {
+    fn of_paths(paths: impl IntoIterator<Item = Arc<PathSeries>>) -> Self {
+        Self { paths: paths.into_iter().collect(), ..Self::default() }
+    }
 }
 
 impl Metrics {
@@ -411,7 +458,9 @@ impl Metrics {
             sources: [source(kernel)?, source(userland)?],
             vantage: vantage.clone(),
             bounds: bounds(buckets),
-            exposed: RwLock::new(Exposed { paths: Arc::new([]), peers: Arc::new([]) }),
+            isolated: IntGauge::with_opts(opts(VANTAGE_ISOLATED))?,
+            health: IntGauge::with_opts(opts(VANTAGE_HEALTH))?,
+            exposed: RwLock::default(),
             registry,
             state_registry,
         };
@@ -419,6 +468,8 @@ impl Metrics {
             registry.register(Box::new(build.clone()))?;
             registry.register(Box::new(metrics.reload_successful.clone()))?;
             registry.register(Box::new(metrics.reload_timestamp.clone()))?;
+            registry.register(Box::new(metrics.isolated.clone()))?;
+            registry.register(Box::new(metrics.health.clone()))?;
         }
         metrics.registry.register(Box::new(metrics.clock_steps.clone()))?;
         metrics.registry.register(Box::new(metrics.start_delay.clone()))?;
@@ -439,14 +490,25 @@ impl Metrics {
         Arc::new(PeerSeries::new(&self.vantage, peer, kind))
     }
 
+    /// New series for a peer as a whole; shown once they are [exposed](Self::expose).
+    pub fn region(&self, peer: &Region) -> Arc<RegionSeries> {
+        Arc::new(RegionSeries::new(&self.vantage, peer))
+    }
+
+    /// New series for an anchor; shown once they are [exposed](Self::expose).
+    pub fn anchor(&self, name: &str) -> Arc<AnchorSeries> {
+        Arc::new(AnchorSeries::new(&self.vantage, name))
+    }
+
     /// Shows these series from now on, and no others.
-    pub fn expose(
-        &self,
-        paths: impl IntoIterator<Item = Arc<PathSeries>>,
-        peers: impl IntoIterator<Item = Arc<PeerSeries>>,
-    ) {
-        let exposed = Exposed { paths: paths.into_iter().collect(), peers: peers.into_iter().collect() };
+    pub fn expose(&self, exposed: Exposed) {
         *self.exposed.write().unwrap_or_else(PoisonError::into_inner) = exposed;
+    }
+
+    /// How fit this vantage is to judge.
+    pub fn vantage_is(&self, isolated: bool, health_score: u8) {
+        self.isolated.set(isolated.into());
+        self.health.set(health_score.into());
     }
 
     /// A probe started so much later than it was due.
@@ -510,7 +572,9 @@ pub fn families_table() -> String {
 
 fn scope(family: &Family) -> &'static str {
     match family.name {
-        name if name.starts_with("regionwatch_peer_") => "peer_region, probe",
+        _ if [&PEER_LATENCY, &PEER_LOSS, &PEER_JITTER].contains(&family) => "peer_region, probe",
+        "regionwatch_incidents" => "peer_region",
+        name if name.starts_with("regionwatch_peer_") || name.starts_with("regionwatch_candidate_") => "peer_region",
         "regionwatch_probe_start_delay_seconds" => "",
         name if name.starts_with("regionwatch_probe")
             || name.starts_with("regionwatch_tcp_")

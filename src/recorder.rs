@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::ProbeConfig,
-    metrics::{Metrics, PathSeries, PeerSeries},
+    metrics::{Exposed, Metrics, PathSeries, PeerSeries},
     model::{Outcome, Path, PathId, ProbeKind, Region},
     schedule::Event,
     window::{History, PathHistory, Record, Window},
@@ -98,7 +98,8 @@ impl Recorder {
         self.groups = groups.into_iter().map(|(_, group)| group).collect();
         // Filled before they are shown, so that no scrape misses them.
         self.publish(now, 0, 1);
-        self.metrics.expose(order, self.groups.iter().map(|group| Arc::clone(&group.series)));
+        let peers = self.groups.iter().map(|group| Arc::clone(&group.series)).collect();
+        self.metrics.expose(Exposed { paths: order.into(), peers, ..Exposed::default() });
     }
 
     /// Takes what the schedule says. Events of paths that are not recorded any more are dropped.

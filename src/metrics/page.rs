@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ABSENT, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES};
+use super::{ABSENT, AnchorSeries, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES, RegionSeries};
 use crate::model::{Failure, Phase};
 
 /// How much is written at once: large enough that the calls do not matter, small enough that memory does not.
@@ -58,6 +58,8 @@ impl Page {
             let rows = match writer {
                 Writer::Path(_) => self.exposed.paths.len(),
                 Writer::Peer(_) => self.exposed.peers.len(),
+                Writer::Region(_) => self.exposed.regions.len(),
+                Writer::Anchor(_) => self.exposed.anchors.len(),
             };
             if self.row == 0 && rows > 0 {
                 headline(out, family);
@@ -69,6 +71,8 @@ impl Page {
                 match writer {
                     Writer::Path(write) => write(&mut Line { out, family }, &self.exposed.paths[self.row]),
                     Writer::Peer(write) => write(&mut Line { out, family }, &self.exposed.peers[self.row]),
+                    Writer::Region(write) => write(&self.exposed.regions[self.row], &mut Line { out, family }),
+                    Writer::Anchor(write) => write(&self.exposed.anchors[self.row], &mut Line { out, family }),
                 }
                 self.row += 1;
             }
@@ -88,7 +92,7 @@ fn headline(out: &mut Vec<u8>, family: &Family) {
 }
 
 /// Writes lines of one family.
-struct Line<'a> {
+pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
     family: &'a Family,
 }
@@ -107,29 +111,31 @@ impl Line<'_> {
         self.out.extend_from_slice(b"} ");
     }
 
-    fn integer(&mut self, suffix: &str, labels: &str, label: (&str, &str), value: u64) {
+    pub(super) fn integer(&mut self, suffix: &str, labels: &str, label: (&str, &str), value: u64) {
         self.begin(suffix, labels, label);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.out.push(b'\n');
     }
 
-    fn float(&mut self, suffix: &str, labels: &str, label: (&str, &str), value: f64) {
+    pub(super) fn float(&mut self, suffix: &str, labels: &str, label: (&str, &str), value: f64) {
         self.begin(suffix, labels, label);
         self.out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes());
         self.out.push(b'\n');
     }
 }
 
-const NONE: (&str, &str) = ("", "");
+pub(super) const NONE: (&str, &str) = ("", "");
 
 enum Writer {
     Path(fn(&mut Line<'_>, &PathSeries)),
     Peer(fn(&mut Line<'_>, &PeerSeries)),
+    Region(fn(&RegionSeries, &mut Line<'_>)),
+    Anchor(fn(&AnchorSeries, &mut Line<'_>)),
 }
 
 /// Who writes a family; `None` for those of the registry.
 fn writer(family: &Family) -> Option<Writer> {
-    use Writer::{Path, Peer};
+    use Writer::{Anchor, Path, Peer, Region};
     Some(match *family {
         super::PROBE_SUCCESS => Path(success),
         super::PROBE_LAST_SUCCESS => Path(last_success),
@@ -173,6 +179,20 @@ fn writer(family: &Family) -> Option<Writer> {
         }),
         super::PEER_LOSS => Peer(|line, peer| gauge_line(line, peer, NONE, &peer.loss)),
         super::PEER_JITTER => Peer(|line, peer| gauge_line(line, peer, NONE, &peer.jitter)),
+        super::PEER_STATE => Region(RegionSeries::write_state),
+        super::PEER_STATE_SINCE => Region(RegionSeries::write_since),
+        super::PEER_STATE_CHANGES => Region(RegionSeries::write_changes),
+        super::PEER_VOTES => Region(RegionSeries::write_votes),
+        super::PEER_QUORUM => Region(RegionSeries::write_quorum),
+        super::PEER_QUORUM_REACHED => Region(RegionSeries::write_reached),
+        super::CANDIDATE_ELIGIBLE => Region(RegionSeries::write_eligible),
+        super::CANDIDATE_INELIGIBLE => Region(RegionSeries::write_reasons),
+        super::CANDIDATE_RANK => Region(RegionSeries::write_rank),
+        super::CANDIDATE_SCORE => Region(RegionSeries::write_score),
+        super::PEER_DISTANCE => Region(RegionSeries::write_distance),
+        super::PEER_LIGHT_RTT => Region(RegionSeries::write_light_rtt),
+        super::INCIDENTS => Region(RegionSeries::write_incidents),
+        super::ANCHOR_SUCCESS => Anchor(AnchorSeries::write),
         _ => return None,
     })
 }
@@ -283,7 +303,7 @@ mod tests {
     fn a_failure_is_never_a_number() {
         let metrics = metrics();
         let series = metrics.path(&path("there", "a"), &probe());
-        metrics.expose([Arc::clone(&series)], []);
+        metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         series.failed(Failure::Timeout);
         let page = text(&metrics, Collect::All);
         assert!(page.contains("probe_duration_seconds_count{vantage_region=\"here\",peer_region=\"there\",target=\"a\",probe=\"icmp\"} 0\n"));
@@ -297,7 +317,7 @@ mod tests {
     fn buckets_are_cumulative_and_agree_with_the_count() {
         let metrics = metrics();
         let series = metrics.path(&path("there", "a"), &probe());
-        metrics.expose([Arc::clone(&series)], []);
+        metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         for micros in [1000, 1001, 50_000] {
             series.succeeded(&timings(micros), 1_700_000_000_123_456_789);
         }
@@ -317,7 +337,7 @@ mod tests {
         let metrics = metrics();
         let first = metrics.path(&path("eu-1", "2"), &probe());
         let second = metrics.path(&path("eu-12", "x"), &probe());
-        metrics.expose([Arc::clone(&first), second], []);
+        metrics.expose(Exposed::of_paths([Arc::clone(&first), second]));
         first.failed(Failure::Timeout);
         let page = text(&metrics, Collect::All);
         assert!(page.contains("peer_region=\"eu-12\",target=\"x\",probe=\"icmp\",result=\"timeout\"} 0\n"));
@@ -326,7 +346,7 @@ mod tests {
     #[test]
     fn every_counter_stands_there_from_the_start() {
         let metrics = metrics();
-        metrics.expose([metrics.path(&path("there", "a"), &probe())], []);
+        metrics.expose(Exposed::of_paths([metrics.path(&path("there", "a"), &probe())]));
         let page = text(&metrics, Collect::All);
         for result in ["ok", "timeout", "unreachable", "local"] {
             assert!(page.contains(&format!("result=\"{result}\"}} 0\n")), "{result}");
@@ -338,7 +358,7 @@ mod tests {
     fn a_page_in_pieces_is_the_same_as_in_one() {
         let metrics = metrics();
         let paths: Vec<_> = (0..500).map(|n| metrics.path(&path("there", &format!("t{n}")), &probe())).collect();
-        metrics.expose(paths, []);
+        metrics.expose(Exposed::of_paths(paths));
         let mut page = metrics.page(Collect::All);
         let mut pieces = 0;
         let mut whole = Vec::new();
@@ -363,7 +383,7 @@ mod tests {
     fn a_peer_without_successes_has_loss_but_no_latency() {
         let metrics = metrics();
         let peer = metrics.peer(&Region::new("there").unwrap(), ProbeKind::Tcp);
-        metrics.expose([], [Arc::clone(&peer)]);
+        metrics.expose(Exposed { peers: [Arc::clone(&peer)].into(), ..Exposed::default() });
         peer.publish(Some(Summary { count: 4, loss: 1.0, latency: None }));
         let page = text(&metrics, Collect::State);
         assert!(
@@ -382,7 +402,7 @@ mod tests {
     fn the_state_page_is_small() {
         let metrics = metrics();
         let series = metrics.path(&path("there", "a"), &probe());
-        metrics.expose([Arc::clone(&series)], []);
+        metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         series.failed(Failure::Timeout);
         let page = text(&metrics, Collect::State);
         assert!(page.contains("regionwatch_probe_success{") && page.contains("regionwatch_build_info{"));

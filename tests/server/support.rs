@@ -14,7 +14,7 @@ use std::{
 
 use regionwatch::{
     config::{DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
-    metrics::{Collect, Metrics},
+    metrics::{Collect, Exposed, Metrics},
     model::{AddressFamily, Cadence, Failure, Host, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
     server::{self, Ask, Limits, Load, Server, Site},
     window::{PathHistory, Record},
@@ -56,13 +56,15 @@ fn metrics_of(bytes: usize) -> Arc<Metrics> {
         },
     );
     let size = |paths| {
-        metrics.expose(std::iter::repeat_n(Arc::clone(&series), paths), []);
+        metrics
+            .expose(Exposed { paths: std::iter::repeat_n(Arc::clone(&series), paths).collect(), ..Exposed::default() });
         let (mut page, mut out) = (metrics.page(Collect::All), Vec::new());
         while page.next(&mut out) {}
         out.len()
     };
     let (fixed, each) = (size(1), size(2) - size(1));
-    metrics.expose(std::iter::repeat_n(series, bytes.saturating_sub(fixed).div_ceil(each) + 1), []);
+    let paths = std::iter::repeat_n(series, bytes.saturating_sub(fixed).div_ceil(each) + 1).collect();
+    metrics.expose(Exposed { paths, ..Exposed::default() });
     metrics
 }
 
