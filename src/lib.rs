@@ -21,6 +21,7 @@
 //! | 1 | [`wire`] | sockets whose answers carry kernel timestamps |
 //! | 1 | [`window`] | the samples of one path over a trailing time, and what they say |
 //! | 2 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
+//! | 2 | [`quorum`] | what vantages tell each other: votes as bytes, authenticated |
 //! | 2 | [`schedule`] | the open loop: slots, deadlines, what was missed |
 //! | 3 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`recorder`] | sole owner of the windows; a sample in, metrics out |

@@ -4,12 +4,16 @@
 //! closed sets are enums, a cadence cannot have a zero interval.
 
 mod decision;
+mod reply;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-pub use self::decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote};
+pub use self::{
+    decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
+    reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
+};
 
 /// Why a name was refused; see [`Region::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

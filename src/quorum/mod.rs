@@ -1,7 +1,14 @@
-//! Votes of the vantages: who may vote, what they say, and whether we are the ones who are cut off.
+//! Votes of the vantages: as bytes that only a vantage can make, who may vote, what they say, and whether we are the
+//! ones who are cut off.
 
 mod ballots;
+mod bulletin;
 mod isolation;
+mod seal;
 
-pub use ballots::{Ballots, View, Views};
-pub use isolation::Isolation;
+pub use self::{
+    ballots::{Ballots, View, Views},
+    bulletin::{Bulletin, Invalid, PeerReport, Placing},
+    isolation::Isolation,
+    seal::{Arrival, Keys, Refusal, Sequence, WeakKey, open},
+};
