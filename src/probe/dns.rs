@@ -198,10 +198,11 @@ impl DnsProbe {
             .body(self.question.encode(0).into())
             .map_err(|_| Failure::Local)?;
         let exchange = client.exchange(server, request, MESSAGE_LIMIT, true).await?;
+        let body = exchange.body.as_ref().ok_or(Failure::Protocol)?;
         if exchange.response.status != http::StatusCode::OK {
             return Err(Failure::Status);
         }
-        match self.question.judge(&exchange.body, 0, &self.spec) {
+        match self.question.judge(body, 0, &self.spec) {
             Judgement::Answer(verdict) => verdict?,
             Judgement::Truncated | Judgement::Foreign => return Err(Failure::Protocol),
         }

@@ -51,8 +51,9 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) response: Parts,
-    /// The body, where it was asked for.
-    pub(super) body: Vec<u8>,
+    /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
+    /// end.
+    pub(super) body: Option<Vec<u8>>,
     pub(super) phases: PhaseTimes,
     pub(super) source: StampSource,
     pub(super) syn_retransmits: u32,
@@ -154,6 +155,7 @@ impl Client {
         phases.add(Phase::Transfer, transfer.unwrap_or_default());
         let certificate_expiry = connection.certificate_expiry;
         if let Some(kept) = &self.kept
+            && body.is_some()
             && !connection.driver.0.is_finished()
         {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
@@ -255,7 +257,7 @@ fn to_origin_form(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<Vec<u8>, Failure> {
+async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<Option<Vec<u8>>, Failure> {
     let mut body = Vec::new();
     let mut read = 0;
     while let Some(frame) = incoming.frame().await {
@@ -263,14 +265,14 @@ async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<V
         if let Some(data) = frame.data_ref() {
             read += data.len();
             if read > limit {
-                return Err(Failure::Protocol);
+                return Ok(None);
             }
             if keep {
                 body.extend_from_slice(data);
             }
         }
     }
-    Ok(body)
+    Ok(Some(body))
 }
 
 /// What hyper's error is counted as: the socket's or TLS's where there is one beneath, else a broken protocol.

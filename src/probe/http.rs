@@ -9,6 +9,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::Full;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Attempt, Fault, Lookup, Probe, TlsContext, TlsError,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::HttpSpec,
-    model::{Failure, Host, PhaseTimes, StampSource, Timings},
+    model::{Failure, Host, NONCE_HEADER, Nonce, PhaseTimes, Region, Reply, SIGNATURE_HEADER, StampSource, Timings},
     wire::{ClockWatch, SocketOptions},
 };
 
@@ -29,6 +30,23 @@ pub struct HttpProbe {
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
+    mailbox: Option<Mailbox>,
+}
+
+/// Where what a peer's sidecar answers is taken to.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    /// The region of the sidecar.
+    pub peer: Region,
+    /// Whoever deals with replies. One that finds no room is dropped: the next is on its way.
+    pub replies: mpsc::Sender<Reply>,
+}
+
+/// What the peer was asked with.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    nonce: Nonce,
+    at: Instant,
 }
 
 impl HttpProbe {
@@ -65,33 +83,48 @@ impl HttpProbe {
         }
         headers.extend(spec.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body));
-        Ok(Self { lookup, spec, client, uri, headers, body })
+        Ok(Self { lookup, spec, client, uri, headers, body, mailbox: None })
     }
 
-    fn request(&self, uri: Uri) -> Request<Full<Bytes>> {
+    /// Hands over what the peer's sidecar answers with status 200, where it is one.
+    #[must_use]
+    pub fn telling(self, mailbox: Option<Mailbox>) -> Self {
+        Self { mailbox: mailbox.filter(|_| self.spec.sidecar), ..self }
+    }
+
+    fn request(&self, uri: Uri, nonce: Nonce) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.spec.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
+        if self.mailbox.is_some()
+            && let Ok(value) = HeaderValue::try_from(nonce.to_string())
+        {
+            request.headers_mut().insert(NONCE_HEADER, value);
+        }
         request
     }
 
     /// Follows redirects as far as allowed, adding up the phases.
-    async fn fetch(&self, server: SocketAddr) -> Result<Exchange, Failure> {
-        let keep_body = self.spec.expect_body.is_some();
+    async fn fetch(&self, server: SocketAddr) -> Result<(Exchange, Question), Failure> {
+        let keep_body = self.spec.expect_body.is_some() || self.mailbox.is_some();
+        let cap = if self.spec.sidecar { Reply::MAX_BODY } else { usize::MAX };
+        let limit = self.spec.body_limit.min(cap);
         let mut uri = self.uri.clone();
         let mut phases = PhaseTimes::default();
         let mut source = StampSource::Kernel;
         let mut syn_retransmits = 0;
         for _ in 0..=self.spec.redirects {
-            let request = self.request(uri.clone());
-            let exchange = self.client.exchange(server, request, self.spec.body_limit, keep_body).await?;
+            let nonce = Nonce(rand::random());
+            let request = self.request(uri.clone(), nonce);
+            let question = Question { nonce, at: Instant::now() };
+            let exchange = self.client.exchange(server, request, limit, keep_body).await?;
             exchange.phases.iter().for_each(|(phase, duration)| phases.add(phase, duration));
             source = source.and(exchange.source);
             syn_retransmits += exchange.syn_retransmits;
             match self.redirection(&exchange, &uri) {
                 Some(next) => uri = next,
-                None => return Ok(Exchange { phases, source, syn_retransmits, ..exchange }),
+                None => return Ok((Exchange { phases, source, syn_retransmits, ..exchange }, question)),
             }
         }
         // The last allowed redirect led to yet another one.
@@ -104,6 +137,7 @@ impl HttpProbe {
         let status = exchange.response.status;
         let follows = self.spec.redirects > 0
             && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            && exchange.body.is_some()
             && !self.spec.status.contains(&status.as_u16())
             && matches!(self.spec.method, Method::GET | Method::HEAD);
         if !follows {
@@ -114,6 +148,7 @@ impl HttpProbe {
     }
 
     fn judge(&self, exchange: &Exchange) -> Result<(), Failure> {
+        let body = exchange.body.as_ref().ok_or(Failure::Protocol)?;
         let status = exchange.response.status;
         let expected =
             if self.spec.status.is_empty() { status.is_success() } else { self.spec.status.contains(&status.as_u16()) };
@@ -132,9 +167,29 @@ impl HttpProbe {
             }
         }
         match &self.spec.expect_body {
-            Some(pattern) if !pattern.is_match(&String::from_utf8_lossy(&exchange.body)) => Err(Failure::Mismatch),
+            Some(pattern) if !pattern.is_match(&String::from_utf8_lossy(body)) => Err(Failure::Mismatch),
             _ => Ok(()),
         }
+    }
+
+    /// Takes an answer to the mailbox. One that is too large is told too, because somebody should know.
+    fn tell(&self, exchange: &mut Exchange, question: Question) {
+        let Some(Mailbox { peer, replies }) = &self.mailbox else { return };
+        if exchange.response.status != StatusCode::OK {
+            return;
+        }
+        let tls = &self.spec.tls;
+        let signature = exchange.response.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
+        // The receiver is gone only when the process is about to be.
+        let _ = replies.try_send(Reply {
+            peer: peer.clone(),
+            nonce: question.nonce,
+            body: exchange.body.take().map(Bytes::from),
+            signature: signature.map(|text| Bytes::copy_from_slice(&text[..text.len().min(Reply::MAX_SIGNATURE)])),
+            trusted_transport: self.spec.url.https && tls.identity.is_some() && !tls.insecure_skip_verify,
+            requested_at: question.at,
+            answered_at: Instant::now(),
+        });
     }
 }
 
@@ -160,9 +215,14 @@ impl Probe for HttpProbe {
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
         let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
-        let mut exchange = self.fetch(server).await?;
-        self.judge(&exchange)?;
-        if watch.stepped() {
+        let (mut exchange, question) = self.fetch(server).await?;
+        let stepped = watch.stepped();
+        let judged = self.judge(&exchange);
+        if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
+            self.tell(&mut exchange, question);
+        }
+        judged?;
+        if stepped {
             return Err(Fault::ClockStep);
         }
         let total = exchange.phases.total();

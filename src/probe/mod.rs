@@ -10,7 +10,7 @@ mod tcp;
 mod tls;
 
 pub use dns::DnsProbe;
-pub use http::HttpProbe;
+pub use http::{HttpProbe, Mailbox};
 pub use icmp::IcmpProbe;
 pub use names::{Lookup, Names, Resolvers};
 pub use tcp::TcpProbe;
