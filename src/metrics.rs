@@ -27,9 +27,11 @@ use crate::{
 
 mod page;
 mod region;
+mod votes;
 
 pub use page::{Collect, Page};
 pub use region::{AnchorSeries, Candidacy, RegionSeries};
+pub use votes::VoteSeries;
 
 /// A metric family, as it is documented and exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,8 @@ families! {
         "The round trip that light in a straight fibre would need; no path can be faster.";
     #[state] INCIDENTS = "incidents" gauge ("stage")
         "Whether Alertmanager is being told that the peer is down, by stage.";
+    VOTES_RECEIVED = "votes_received_total" counter ("result")
+        "Bulletins that the peer's sidecar answered with, by what they were worth: accepted, or why they do not count.";
 }
 
 /// Upper bounds of [`START_DELAY`], in seconds: timers have a resolution of 1 ms, a throttle period is 100 ms.
@@ -223,7 +227,8 @@ impl Shape {
 pub fn series_count(config: &Config) -> usize {
     let paths: usize = config.paths().map(|(_, probe)| Shape::of(probe).series(config.buckets.len())).sum();
     let kinds = |peer: &Peer| ProbeKind::ALL.iter().filter(|kind| has_kind(peer, **kind)).count();
-    let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + RegionSeries::series()).sum();
+    let votes = |peer: &Peer| if has_kind(peer, ProbeKind::Sidecar) { VoteSeries::RESULTS.len() } else { 0 };
+    let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + votes(peer) + RegionSeries::series()).sum();
     // The process's own.
     let own = START_DELAY_BUCKETS.len() + 3 + 8 + 9 + config.anchors.len();
     paths + peers + own
@@ -419,6 +424,8 @@ pub struct Exposed {
     pub peers: Arc<[Arc<PeerSeries>]>,
     /// Of peers as a whole.
     pub regions: Arc<[Arc<RegionSeries>]>,
+    /// Of bulletins.
+    pub votes: Arc<[Arc<VoteSeries>]>,
     /// Of anchors.
     pub anchors: Arc<[Arc<AnchorSeries>]>,
 }
@@ -493,6 +500,11 @@ impl Metrics {
     /// New series for a peer as a whole; shown once they are [exposed](Self::expose).
     pub fn region(&self, peer: &Region) -> Arc<RegionSeries> {
         Arc::new(RegionSeries::new(&self.vantage, peer))
+    }
+
+    /// New series for what the sidecar of a peer answers; shown once they are [exposed](Self::expose).
+    pub fn votes(&self, peer: &Region) -> Arc<VoteSeries> {
+        Arc::new(VoteSeries::new(&self.vantage, peer))
     }
 
     /// New series for an anchor; shown once they are [exposed](Self::expose).
@@ -576,6 +588,7 @@ fn scope(family: &Family) -> &'static str {
         "regionwatch_incidents" => "peer_region",
         name if name.starts_with("regionwatch_peer_") || name.starts_with("regionwatch_candidate_") => "peer_region",
         "regionwatch_probe_start_delay_seconds" => "",
+        "regionwatch_votes_received_total" => "peer_region",
         name if name.starts_with("regionwatch_probe")
             || name.starts_with("regionwatch_tcp_")
             || name.starts_with("regionwatch_tls_") =>

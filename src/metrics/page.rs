@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ABSENT, AnchorSeries, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES, RegionSeries};
+use super::{
+    ABSENT, AnchorSeries, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES, RegionSeries, VoteSeries,
+};
 use crate::model::{Failure, Phase};
 
 /// How much is written at once: large enough that the calls do not matter, small enough that memory does not.
@@ -60,6 +62,7 @@ impl Page {
                 Writer::Peer(_) => self.exposed.peers.len(),
                 Writer::Region(_) => self.exposed.regions.len(),
                 Writer::Anchor(_) => self.exposed.anchors.len(),
+                Writer::Votes(_) => self.exposed.votes.len(),
             };
             if self.row == 0 && rows > 0 {
                 headline(out, family);
@@ -73,6 +76,7 @@ impl Page {
                     Writer::Peer(write) => write(&mut Line { out, family }, &self.exposed.peers[self.row]),
                     Writer::Region(write) => write(&self.exposed.regions[self.row], &mut Line { out, family }),
                     Writer::Anchor(write) => write(&self.exposed.anchors[self.row], &mut Line { out, family }),
+                    Writer::Votes(write) => write(&mut Line { out, family }, &self.exposed.votes[self.row]),
                 }
                 self.row += 1;
             }
@@ -131,11 +135,12 @@ enum Writer {
     Peer(fn(&mut Line<'_>, &PeerSeries)),
     Region(fn(&RegionSeries, &mut Line<'_>)),
     Anchor(fn(&AnchorSeries, &mut Line<'_>)),
+    Votes(fn(&mut Line<'_>, &VoteSeries)),
 }
 
 /// Who writes a family; `None` for those of the registry.
 fn writer(family: &Family) -> Option<Writer> {
-    use Writer::{Anchor, Path, Peer, Region};
+    use Writer::{Anchor, Path, Peer, Region, Votes};
     Some(match *family {
         super::PROBE_SUCCESS => Path(success),
         super::PROBE_LAST_SUCCESS => Path(last_success),
@@ -193,6 +198,11 @@ fn writer(family: &Family) -> Option<Writer> {
         super::PEER_LIGHT_RTT => Region(RegionSeries::write_light_rtt),
         super::INCIDENTS => Region(RegionSeries::write_incidents),
         super::ANCHOR_SUCCESS => Anchor(AnchorSeries::write),
+        super::VOTES_RECEIVED => Votes(|line, votes| {
+            for (result, count) in votes.counts() {
+                line.integer("", votes.labels(), ("result", result), count);
+            }
+        }),
         _ => return None,
     })
 }
