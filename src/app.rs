@@ -1,5 +1,7 @@
 //! Wiring, reload, shutdown: builds everything of a configuration, and then owns the recorder and the main loop.
 
+mod votes;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -19,11 +21,12 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use self::votes::Votes;
 use crate::{
     config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
-    model::{Path, PathId, Region, TargetName},
-    probe::{DnsProbe, HttpProbe, IcmpProbe, Names, TcpProbe, TlsContext, TlsError},
+    model::{Path, PathId, Region, Reply, TargetName},
+    probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
     recorder::{Recorder, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
     server::{self, Ask, Limits, Site},
@@ -32,6 +35,9 @@ use crate::{
 
 /// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.
 const EVENTS: usize = 4096;
+
+/// Replies of sidecars that may wait to be read; with the largest bodies, 16 MiB.
+const REPLIES: usize = 64;
 
 /// Events that are recorded at once.
 const BATCH: usize = 256;
@@ -94,6 +100,7 @@ struct App {
     config: Config,
     metrics: Arc<Metrics>,
     recorder: Recorder,
+    votes: Votes,
     names: Names,
     tls: TlsContext,
     running: HashMap<Path, Running>,
@@ -103,6 +110,7 @@ struct App {
     last_phase: SlotPhase,
     changes: mpsc::UnboundedSender<Change>,
     events: mpsc::Sender<Event>,
+    replies: mpsc::Sender<Reply>,
 }
 
 /// Measures and serves until SIGTERM or SIGINT.
@@ -142,6 +150,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
         asks,
         lifecycle: config.enable_lifecycle,
         ready: Arc::clone(&ready),
+        keys: None,
         region: config.region.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -154,7 +163,8 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
-    let mut app = App::new(config, metrics, changes, events);
+    let (replies, mut replied) = mpsc::channel(REPLIES);
+    let mut app = App::new(config, metrics, changes, events, replies);
     let built = app.build(&app.config.clone())?;
     app.put_in_force(app.config.clone(), built);
     ready.store(true, Ordering::Release);
@@ -169,6 +179,9 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
             _ = happened.recv_many(&mut batch, BATCH) => {
                 batch.drain(..).for_each(|event| app.recorder.record(event));
             }
+            Some(reply) = replied.recv() => {
+                app.votes.hear(&reply);
+            }
             now = seconds.tick() => {
                 if server.is_finished() {
                     return Err(RunError::Ended("HTTP server"));
@@ -178,6 +191,11 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
             Some(ask) = asked.recv() => match ask {
                 Ask::Probes { filter, reply } => {
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
+                }
+                Ask::Regions(reply) => {
+                    if let Some(bulletin) = app.votes.publish(&app.config.region) {
+                        let _ = reply.send(bulletin);
+                    }
                 }
                 Ask::Reload(reply) => {
                     reloading.waiting.push(reply);
@@ -274,9 +292,11 @@ impl App {
         metrics: Arc<Metrics>,
         changes: mpsc::UnboundedSender<Change>,
         events: mpsc::Sender<Event>,
+        replies: mpsc::Sender<Reply>,
     ) -> Self {
         Self {
             recorder: Recorder::new(Arc::clone(&metrics)),
+            votes: Votes::new(None, Arc::clone(&metrics)),
             config,
             metrics,
             names: Names::from_system(),
@@ -287,6 +307,7 @@ impl App {
             last_phase: SlotPhase::random(),
             changes,
             events,
+            replies,
         }
     }
 
@@ -340,7 +361,10 @@ impl App {
             );
             // A certificate may have been renewed behind the same name.
             let launcher = (!same || reads_files(probe))
-                .then(|| prober(probe, &self.names, &self.tls, self.events.clone()))
+                .then(|| {
+                    let mailbox = Mailbox { peer: path.peer.clone(), replies: self.replies.clone() };
+                    prober(probe, &self.names, &self.tls, self.events.clone(), Some(mailbox))
+                })
                 .transpose()
                 .map_err(|source| RunError::Probe { path: path.clone(), source })?;
             let unchanged = same && same_window;
@@ -379,6 +403,7 @@ impl App {
             let probe = &running.get(&path)?.probe;
             Some(Tracking { id, path, probe, unchanged })
         });
+        self.votes.listen(&config);
         self.recorder.track(trackings.collect(), config.window, now);
         let stops = before.into_values().map(|running| Change::Stop(running.id));
         for change in stops.chain(starts) {
@@ -395,7 +420,7 @@ fn target_of(path: &Path) -> (Region, TargetName) {
     (path.peer.clone(), path.target.clone())
 }
 
-/// Builds a probe, and what launches it. Nothing is sent yet.
+/// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar probe is answered goes to the mailbox.
 ///
 /// # Errors
 /// TLS settings that cannot be used.
@@ -407,6 +432,7 @@ pub fn prober(
     names: &Names,
     tls: &TlsContext,
     events: mpsc::Sender<Event>,
+    mailbox: Option<Mailbox>,
 ) -> Result<Launcher, TlsError> {
     let lookup = names.lookup(&probe.host, probe.family);
     Ok(match &probe.spec {
@@ -420,7 +446,7 @@ pub fn prober(
             launcher(Arc::new(made), events)
         }
         ProbeSpec::Http(spec) => {
-            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?;
+            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?.telling(mailbox);
             launcher(Arc::new(made), events)
         }
     })

@@ -8,9 +8,10 @@ pub(super) struct Landing {
     pub(super) policy: String,
 }
 
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("/metrics", "all metrics, for Prometheus"),
     ("/metrics?collect=state", "the small page of states, for scrapes every second"),
+    ("/api/v1/regions", "votes and ranking as JSON, for the peers"),
     ("/api/v1/probes", "recent probes as JSON"),
     ("/-/healthy", "liveness"),
     ("/-/ready", "readiness"),

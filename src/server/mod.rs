@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -44,7 +45,7 @@ use self::{
     routes::Routes,
     transport::Transport,
 };
-use crate::{metrics::Metrics, model::Region, window::PathHistory};
+use crate::{metrics::Metrics, model::Region, quorum::Keys, window::PathHistory};
 
 /// What is served.
 pub struct Site {
@@ -56,6 +57,8 @@ pub struct Site {
     pub lifecycle: bool,
     /// What `/-/ready` says.
     pub ready: Arc<AtomicBool>,
+    /// What signs the bulletin for those who ask with a nonce.
+    pub keys: Option<Keys>,
     /// The vantage region, for the landing page.
     pub region: Region,
     /// The version of this program, for the landing page.
@@ -67,6 +70,8 @@ pub struct Site {
 pub enum Ask {
     /// Read the configuration again; the error is every mistake as text, one a line.
     Reload(oneshot::Sender<Result<(), String>>),
+    /// The bulletin, encoded; dropped where there is none.
+    Regions(oneshot::Sender<Bytes>),
     /// The recent probes of some paths.
     Probes {
         /// Which paths, and how many at the most.

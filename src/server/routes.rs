@@ -22,7 +22,10 @@ use super::{
     landing::Landing,
     query,
 };
-use crate::metrics::Collect;
+use crate::{
+    metrics::Collect,
+    model::{NONCE_HEADER, Nonce, SIGNATURE_HEADER},
+};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -32,6 +35,7 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 const ROUTES: &str = "not found; served are:\n\
     GET  /\n\
     GET  /metrics[?collect=all|state]\n\
+    GET  /api/v1/regions\n\
     GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&limit=N]\n\
     GET  /-/healthy\n\
     GET  /-/ready\n\
@@ -44,12 +48,14 @@ pub(super) struct Routes {
     buffers: Arc<Buffers>,
     encoders: Arc<Semaphore>,
     histories: Arc<Semaphore>,
+    bulletins: Semaphore,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Route {
     Landing,
     Metrics,
+    Regions,
     Probes,
     Healthy,
     Ready,
@@ -61,6 +67,7 @@ impl Route {
         Some(match path {
             "/" => Self::Landing,
             "/metrics" => Self::Metrics,
+            "/api/v1/regions" => Self::Regions,
             "/api/v1/probes" => Self::Probes,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
@@ -92,6 +99,7 @@ impl Routes {
             buffers: Arc::default(),
             encoders: Arc::new(Semaphore::new(limits.encoders)),
             histories: Arc::new(Semaphore::new(limits.histories)),
+            bulletins: Semaphore::new(limits.bulletins),
         }
     }
 
@@ -106,6 +114,7 @@ impl Routes {
             }
             Some(Route::Landing) => self.landing(),
             Some(Route::Metrics) => self.metrics(request),
+            Some(Route::Regions) => self.regions(request.headers()).await,
             Some(Route::Probes) => self.probes(request).await,
             Some(Route::Healthy) => plain(StatusCode::OK, "regionwatch is healthy.\n"),
             Some(Route::Ready) if self.site.ready.load(Ordering::Relaxed) => {
@@ -148,6 +157,38 @@ impl Routes {
         let page = self.site.metrics.page(collect.unwrap_or(Collect::All));
         let stream = Stream::new(Source::Page(page), &self.buffers, None);
         self.streamed(stream, PROMETHEUS, request.headers())
+    }
+
+    /// The bulletin, signed where the asker has given a nonce to sign it with and there is a key.
+    async fn regions(&self, headers: &HeaderMap) -> Response<Body> {
+        let mut nonces = headers.get_all(NONCE_HEADER).iter();
+        let nonce = match (nonces.next(), nonces.next()) {
+            (None, _) => None,
+            (Some(value), None) => match Nonce::parse(value.as_bytes()) {
+                Some(nonce) => Some(nonce),
+                None => {
+                    let value = query::quoted(&String::from_utf8_lossy(value.as_bytes()));
+                    return mistake(format!(
+                        "{NONCE_HEADER}: {value} is not 32 lower-case hexadecimal digits; write those of a random \
+                         number, or leave the header out and get no signature"
+                    ));
+                }
+            },
+            (Some(_), Some(_)) => return mistake(format!("{NONCE_HEADER} is given twice")),
+        };
+        let asked = timeout(self.limits.ask, async {
+            let _permit = self.bulletins.acquire().await.ok()?;
+            self.ask(Ask::Regions).await
+        });
+        let Ok(Some(bulletin)) = asked.await else {
+            return busy("the bulletin was not made in time\n");
+        };
+        let signature = nonce.zip(self.site.keys.as_ref()).map(|(nonce, keys)| keys.sign(nonce, &bulletin));
+        let mut response = text(StatusCode::OK, JSON, bulletin);
+        if let Some(signature) = signature.and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.headers_mut().insert(SIGNATURE_HEADER, signature);
+        }
+        response
     }
 
     async fn probes<B>(&self, request: &Request<B>) -> Response<Body> {

@@ -49,7 +49,7 @@ impl Measurement {
         tokio::spawn(Schedule::default().run(Alarm::new(), changed, sender.clone()));
         let mut kinds = Vec::new();
         for (_, probe) in loaded.config.paths() {
-            let launcher = app::prober(probe, &names, &tls, sender.clone()).unwrap();
+            let launcher = app::prober(probe, &names, &tls, sender.clone(), None).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
             changes

@@ -63,7 +63,7 @@ impl Probing {
         let (_, probe) = config.paths().next().unwrap();
         let (events, mut happened) = mpsc::channel(100);
         let names = self.names.unwrap_or_else(Names::from_system);
-        let launcher = prober(probe, &names, &TlsContext::default(), events.clone()).unwrap();
+        let launcher = prober(probe, &names, &TlsContext::default(), events.clone(), None).unwrap();
         let (changes, changed) = mpsc::unbounded_channel();
         let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;

@@ -4,4 +4,5 @@
 mod answers;
 mod crowds;
 mod hostile;
+mod regions;
 mod support;

@@ -1,0 +1,106 @@
+//! The bulletin, as peers read it.
+
+use std::{thread, time::Duration};
+
+use regionwatch::{
+    model::Nonce,
+    quorum::{Bulletin, Keys},
+    server::Limits,
+};
+
+use crate::support::{Answer, BOOT, Prober, Running, Setup};
+
+fn keys(secret: &str) -> Keys {
+    Keys::new(&[secret]).unwrap()
+}
+
+fn ask(server: &Running, nonce: &str) -> Answer {
+    server.ask("GET", "/api/v1/regions", &format!("regionwatch-nonce: {nonce}\r\n"))
+}
+
+const NONCE: &str = "00112233445566778899aabbccddeeff";
+
+#[test]
+fn the_bulletin_is_signed_for_who_asks_with_a_nonce() {
+    let ours = keys("a secret of all regions");
+    let server = Setup { keys: Some(ours.clone()), ..Setup::default() }.run();
+    let answer = ask(&server, NONCE);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let signature = answer.header("regionwatch-signature").unwrap();
+    let nonce = Nonce::parse(NONCE.as_bytes()).unwrap();
+    assert!(ours.verify(nonce, &answer.body, signature.as_bytes()));
+    assert!(!keys("a secret of others here").verify(nonce, &answer.body, signature.as_bytes()));
+    assert!(!ours.verify(Nonce(1), &answer.body, signature.as_bytes()));
+
+    let first = Bulletin::decode(&answer.body).unwrap();
+    assert_eq!((first.vantage().as_str(), first.boot()), ("eu-west-1", BOOT));
+    let next = Bulletin::decode(&ask(&server, NONCE).body).unwrap();
+    assert!(next.seq() > first.seq());
+}
+
+#[test]
+fn without_a_nonce_or_a_key_the_bulletin_is_not_signed() {
+    let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
+    let open = server.get("/api/v1/regions");
+    assert_eq!((open.status, open.header("regionwatch-signature")), (200, None));
+    assert!(Bulletin::decode(&open.body).is_ok());
+    let server = Setup::default().run();
+    let answer = ask(&server, NONCE);
+    assert_eq!((answer.status, answer.header("regionwatch-signature")), (200, None));
+}
+
+#[test]
+fn a_malformed_nonce_is_told_in_one_sentence() {
+    let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
+    let upper = NONCE.to_uppercase();
+    for nonce in ["", "0", &NONCE[1..], &upper, &format!("{NONCE}0"), "\u{e9}", &"0".repeat(4000)] {
+        let answer = ask(&server, nonce);
+        assert_eq!((answer.status, answer.header("regionwatch-signature")), (400, None), "{nonce}");
+        assert!(answer.body.len() < 300);
+    }
+    assert_eq!(
+        ask(&server, "abc").text(),
+        "regionwatch-nonce: \"abc\" is not 32 lower-case hexadecimal digits; write those of a random number, or leave \
+         the header out and get no signature\n"
+    );
+    let twice = ask(&server, &format!("{NONCE}\r\nRegionwatch-Nonce: {NONCE}"));
+    assert_eq!((twice.status, twice.text()), (400, "regionwatch-nonce is given twice\n"));
+}
+
+#[test]
+fn a_head_request_gets_the_signature_too_and_other_methods_are_refused() {
+    let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
+    let head = server.ask("HEAD", "/api/v1/regions", &format!("regionwatch-nonce: {NONCE}\r\n"));
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.header("regionwatch-signature").is_some_and(|signature| signature.starts_with("v1=")));
+    assert!(head.header("content-length").is_some_and(|length| length != "0"));
+    let post = server.ask("POST", "/api/v1/regions", "Content-Length: 0\r\n");
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+    assert!(server.get("/api/v1/region").text().contains("GET  /api/v1/regions\n"));
+}
+
+#[test]
+fn a_crowd_of_peers_waits_its_turn_and_none_is_refused() {
+    let server = Setup::default().run();
+    let asking = || server.get("/api/v1/regions").status;
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let all: Vec<_> = (0..64).map(|_| scope.spawn(asking)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 64]);
+    server.settles();
+}
+
+#[test]
+fn a_bulletin_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { ask: Duration::from_millis(100), bulletins: 2, ..Limits::default() };
+    let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
+    // More than fit into the channel to the probing thread.
+    for _ in 0..8 {
+        let answer = server.get("/api/v1/regions");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    assert_eq!(server.get("/metrics").status, 200);
+    server.settles();
+}
