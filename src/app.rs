@@ -17,19 +17,21 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
 use self::votes::Votes;
 use crate::{
-    config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    config::{self, Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
-    model::{Path, PathId, Region, Reply, TargetName},
+    model::{AddressFamily, Cadence, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
-    recorder::{Recorder, Tracking},
+    recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
     server::{self, Ask, Limits, Site},
+    vantage::{News, Now, Policy},
+    verdict::{Lane, Transition},
     wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
 
@@ -38,6 +40,9 @@ const EVENTS: usize = 4096;
 
 /// Replies of sidecars that may wait to be read; with the largest bodies, 16 MiB.
 const REPLIES: usize = 64;
+
+/// How long an anchor's answer is waited for: less than a peer that falls silent takes to be suspected.
+const ANCHOR_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Events that are recorded at once.
 const BATCH: usize = 256;
@@ -85,6 +90,7 @@ fn hint(error: &io::Error) -> &'static str {
 struct Running {
     id: PathId,
     probe: ProbeConfig,
+    patience: Patience,
 }
 
 /// What of a new configuration has been built and waits to be put in force.
@@ -104,6 +110,7 @@ struct App {
     names: Names,
     tls: TlsContext,
     running: HashMap<Path, Running>,
+    anchors: Vec<(config::Anchor, PathId)>,
     next_id: u32,
     /// The phases of the targets, by which a target keeps its slots over a reload, and the last one given out.
     phases: HashMap<(Region, TargetName), SlotPhase>,
@@ -175,25 +182,33 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut reloading = Reloading { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false };
     loop {
+        let wake_at = app.recorder.wake_at();
         tokio::select! {
             _ = happened.recv_many(&mut batch, BATCH) => {
-                batch.drain(..).for_each(|event| app.recorder.record(event));
+                let now = now();
+                batch.drain(..).for_each(|event| app.recorder.record(event, now));
+                app.follow(now);
             }
-            Some(reply) = replied.recv() => {
-                app.votes.hear(&reply);
+            Some(reply) = replied.recv() => app.hear(&reply),
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
+                let now = now();
+                app.recorder.wake(now);
+                app.follow(now);
             }
-            now = seconds.tick() => {
+            _ = seconds.tick() => {
                 if server.is_finished() {
                     return Err(RunError::Ended("HTTP server"));
                 }
+                let now = now();
                 app.recorder.tick(now);
+                app.follow(now);
             }
             Some(ask) = asked.recv() => match ask {
                 Ask::Probes { filter, reply } => {
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
                 }
                 Ask::Regions(reply) => {
-                    if let Some(bulletin) = app.votes.publish(&app.config.region) {
+                    if let Some(bulletin) = app.votes.publish(&app.config.region, app.recorder.vantage(), now()) {
                         let _ = reply.send(bulletin);
                     }
                 }
@@ -212,6 +227,11 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
             }
         }
     }
+}
+
+/// This moment on both clocks.
+fn now() -> Now {
+    Now { instant: Instant::now(), unix: UnixMillis(Stamp::now().unix_nanos() / 1_000_000) }
 }
 
 /// A configuration that is being read again, and who waits for it. It is read on another thread, because files can
@@ -295,19 +315,39 @@ impl App {
         replies: mpsc::Sender<Reply>,
     ) -> Self {
         Self {
-            recorder: Recorder::new(Arc::clone(&metrics)),
+            recorder: Recorder::new(Arc::clone(&metrics), policy(&config), Instant::now()),
             votes: Votes::new(None, Arc::clone(&metrics)),
             config,
             metrics,
             names: Names::from_system(),
             tls: TlsContext::default(),
             running: HashMap::new(),
+            anchors: Vec::new(),
             next_id: 0,
             phases: HashMap::new(),
             last_phase: SlotPhase::random(),
             changes,
             events,
             replies,
+        }
+    }
+
+    /// Takes what a peer's sidecar has answered.
+    fn hear(&mut self, reply: &Reply) {
+        if let Some(bulletin) = self.votes.hear(reply) {
+            let now = now();
+            self.recorder.hear(&reply.peer, reply.requested_at, votes::views(&bulletin, reply.requested_at), now);
+            self.follow(now);
+        }
+    }
+
+    /// Does what follows from what has been heard and seen.
+    fn follow(&mut self, now: Now) {
+        for path in self.recorder.take_orders() {
+            let _ = self.changes.send(Change::Probe(path));
+        }
+        for news in self.recorder.take_news(now) {
+            tell(&news);
         }
     }
 
@@ -373,38 +413,65 @@ impl App {
         Ok(built)
     }
 
+    /// Probes the anchors of a configuration like a peer's TCP port.
+    fn anchors(&mut self, config: &Config, starts: &mut Vec<Change>) -> Vec<Anchor> {
+        let mut before = std::mem::take(&mut self.anchors);
+        let mut anchors = Vec::with_capacity(config.anchors.len());
+        for anchor in &config.anchors {
+            let kept = before.iter().position(|(known, _)| known == anchor).map(|n| before.swap_remove(n).1);
+            let path = kept.unwrap_or_else(|| {
+                self.next_id += 1;
+                let path = PathId(self.next_id);
+                let (cadence, launcher) = anchor_prober(anchor, &self.names, self.events.clone());
+                self.last_phase = self.last_phase.next();
+                let (phase, patience) = (self.last_phase, Patience::default());
+                patience.set(ANCHOR_PATIENCE);
+                starts.push(Change::Start { path, cadence, phase, patience, launcher });
+                path
+            });
+            self.anchors.push((anchor.clone(), path));
+            let target = TargetName::new("anchor").expect("the name is valid");
+            let (kind, interval) = (ProbeKind::Tcp, config::DEFAULT_FAST.0);
+            let lane = Lane { path, target, kind, interval, critical: false };
+            anchors.push(Anchor { lane, name: anchor.to_string() });
+        }
+        starts.extend(before.into_iter().map(|(_, path)| Change::Stop(path)));
+        anchors
+    }
+
     fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
-        let now = Instant::now();
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
         let mut starts = Vec::new();
         let targets: HashSet<_> = built.iter().map(|built| target_of(&built.path)).collect();
         self.phases.retain(|target, _| targets.contains(target));
+        let anchors = self.anchors(&config, &mut starts);
         for Built { path, id, probe, unchanged, launcher } in built {
-            before.remove(&path);
+            let patience = before.remove(&path).map(|running| running.patience).unwrap_or_default();
             if let Some(launcher) = launcher {
                 let phase = *self.phases.entry(target_of(&path)).or_insert_with(|| {
                     self.last_phase = self.last_phase.next();
                     self.last_phase
                 });
-                starts.push(Change::Start {
-                    path: id,
-                    cadence: probe.cadence,
-                    phase,
-                    patience: Patience::default(),
-                    launcher,
-                });
+                let patience = patience.clone();
+                starts.push(Change::Start { path: id, cadence: probe.cadence, phase, patience, launcher });
             }
-            trackings.push((id, path.clone(), unchanged));
-            self.running.insert(path, Running { id, probe });
+            trackings.push((id, path.clone(), unchanged, patience.clone()));
+            self.running.insert(path, Running { id, probe, patience });
         }
         let running = &self.running;
-        let trackings = trackings.into_iter().filter_map(|(id, path, unchanged)| {
+        let paths = trackings.into_iter().filter_map(|(id, path, unchanged, patience)| {
             let probe = &running.get(&path)?.probe;
-            Some(Tracking { id, path, probe, unchanged })
+            Some(Tracking { id, path, probe, unchanged, patience })
         });
-        self.votes.listen(&config);
-        self.recorder.track(trackings.collect(), config.window, now);
+        let scope = Scope {
+            paths: paths.collect(),
+            anchors,
+            policy: policy(&config),
+            span: config.window,
+            votes: self.votes.listen(&config),
+        };
+        self.recorder.track(scope, now());
         let stops = before.into_values().map(|running| Change::Stop(running.id));
         for change in stops.chain(starts) {
             // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
@@ -413,6 +480,27 @@ impl App {
         }
         self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
         self.config = config;
+    }
+}
+
+/// What may be decided under this configuration.
+fn policy(config: &Config) -> Policy {
+    Policy { edge_burst: true, execute_after: config.failover.execute_after, allow_single_vantage: false }
+}
+
+fn tell(news: &News) {
+    match news {
+        News::State { peer, transition: Transition { from, to }, tally } => {
+            let Tally { down, up, voters, needed, .. } = tally;
+            match to {
+                PeerState::Down => warn!(%peer, %from, %to, down, up, voters, needed, "the peer is down"),
+                PeerState::Suspect => info!(%peer, %from, %to, "the peer is silent, asking the other vantages"),
+                _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
+            }
+        }
+        News::Isolated(true) => warn!("this vantage seems to be cut off itself: it accuses nobody"),
+        News::Isolated(false) => info!("this vantage is not cut off any more"),
+        News::Incidents => {}
     }
 }
 
@@ -450,6 +538,14 @@ pub fn prober(
             launcher(Arc::new(made), events)
         }
     })
+}
+
+/// An anchor is probed as often as TCP ports of peers are, and waited for as long as distant ones need.
+fn anchor_prober(anchor: &config::Anchor, names: &Names, events: mpsc::Sender<Event>) -> (Cadence, Launcher) {
+    let (interval, timeout) = config::DEFAULT_FAST;
+    let cadence = Cadence::new(interval, timeout).expect("the constants are in range");
+    let lookup = names.lookup(&anchor.host, AddressFamily::Any);
+    (cadence, launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
 }
 
 /// Whether a probe depends on files that may change while its configuration does not.

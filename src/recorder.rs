@@ -1,4 +1,5 @@
-//! Sole owner of what was measured: a sample in, metrics and windows out. Synchronous, without clock or lock.
+//! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, orders and incidents out.
+//! Synchronous, without clock or lock.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,10 +7,13 @@ use tokio::time::Instant;
 
 use crate::{
     config::ProbeConfig,
-    metrics::{Exposed, Metrics, PathSeries, PeerSeries},
+    metrics::{AnchorSeries, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
     model::{Outcome, Path, PathId, ProbeKind, Region},
-    schedule::Event,
-    window::{History, PathHistory, Record, Window},
+    quorum::Views,
+    schedule::{Event, Patience},
+    vantage::{News, Now, Policy, Vantage, Watched},
+    verdict::{Lane, Reading},
+    window::{History, PathHistory, Record, Summary, Window},
 };
 
 /// How many probes are remembered in all, which bounds memory; and for one path.
@@ -19,6 +23,10 @@ const REMEMBERED_EACH: usize = 50;
 /// In how many steps all peers' gauges are brought up to date: quantiles over five minutes cost time, and need
 /// not be younger than this many [ticks](Recorder::tick).
 const STEPS: usize = 5;
+
+/// The same for how well each peer has answered in the last minute.
+const READING_STEPS: usize = 10;
+const READING_SPAN: Duration = Duration::from_secs(60);
 
 /// A path to be recorded.
 #[derive(Debug)]
@@ -31,6 +39,32 @@ pub struct Tracking<'a> {
     pub probe: &'a ProbeConfig,
     /// Whether it is measured as before, so that its window still holds.
     pub unchanged: bool,
+    /// How long its probes are waited for; set here, by what is usual for it.
+    pub patience: Patience,
+}
+
+/// An endpoint outside all regions.
+#[derive(Debug)]
+pub struct Anchor {
+    /// How it is probed; its target is of no meaning.
+    pub lane: Lane,
+    /// Its name as configured.
+    pub name: String,
+}
+
+/// Everything that is recorded from now on.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    /// The paths to the peers; those of a peer stand together.
+    pub paths: Vec<Tracking<'a>>,
+    /// The anchors.
+    pub anchors: Vec<Anchor>,
+    /// What may be decided.
+    pub policy: Policy,
+    /// How far back the windows look.
+    pub span: Duration,
+    /// The series of what the peers' sidecars answer.
+    pub votes: Vec<Arc<VoteSeries>>,
 }
 
 #[derive(Debug)]
@@ -39,74 +73,129 @@ struct Tracked {
     window: Window,
     history: History,
     series: Arc<PathSeries>,
+    patience: Patience,
 }
 
 /// All targets of a peer, for one kind of probe.
 #[derive(Debug)]
 struct Group {
+    kind: ProbeKind,
     members: Vec<PathId>,
     series: Arc<PeerSeries>,
+    summary: Option<Summary>,
 }
 
-/// Keeps windows, histories and series of all paths.
+/// A peer region.
+#[derive(Debug)]
+struct Peer {
+    region: Region,
+    groups: Vec<Group>,
+    series: Arc<RegionSeries>,
+}
+
+/// Keeps windows, histories, verdicts and series of everything.
 #[derive(Debug)]
 pub struct Recorder {
     metrics: Arc<Metrics>,
     paths: HashMap<PathId, Tracked>,
-    groups: Vec<Group>,
-    step: usize,
+    peers: Vec<Peer>,
+    anchors: HashMap<PathId, Arc<AnchorSeries>>,
+    vantage: Vantage,
+    ticks: usize,
 }
 
 impl Recorder {
     /// A recorder without paths.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, paths: HashMap::new(), groups: Vec::new(), step: 0 }
+    pub fn new(metrics: Arc<Metrics>, policy: Policy, now: Instant) -> Self {
+        Self {
+            metrics,
+            paths: HashMap::new(),
+            peers: Vec::new(),
+            anchors: HashMap::new(),
+            vantage: Vantage::new(policy, now),
+            ticks: 0,
+        }
     }
 
-    /// Records these paths from now on, and no others. A path that was recorded before keeps its counters, and
-    /// its window where it is unchanged.
-    pub fn track(&mut self, trackings: Vec<Tracking<'_>>, span: Duration, now: Instant) {
+    /// Records this from now on, and nothing else. A path that was recorded before keeps its counters, and its window
+    /// where it is unchanged; a peer keeps its state.
+    pub fn track(&mut self, scope: Scope<'_>, now: Now) {
+        let Scope { paths, anchors, policy, span, votes } = scope;
         let mut before = std::mem::take(&mut self.paths);
-        let remembered = (REMEMBERED / trackings.len().max(1)).clamp(4, REMEMBERED_EACH);
-        let mut groups: Vec<((Region, ProbeKind), Group)> = Vec::new();
-        let mut places: HashMap<(Region, ProbeKind), usize> = HashMap::new();
-        let mut order = Vec::with_capacity(trackings.len());
-        for Tracking { id, path, probe, unchanged } in trackings {
-            let window = || Window::new(span, probe.cadence.interval(), now);
+        let mut known: HashMap<Region, Arc<RegionSeries>> =
+            self.peers.drain(..).map(|peer| (peer.region, peer.series)).collect();
+        let remembered = (REMEMBERED / paths.len().max(1)).clamp(4, REMEMBERED_EACH);
+        let mut order = Vec::with_capacity(paths.len());
+        let mut watched: Vec<Watched> = Vec::new();
+        for Tracking { id, path, probe, unchanged, patience } in paths {
+            let window = || Window::new(span, probe.cadence.interval(), now.instant);
             let tracked = match before.remove(&id) {
-                Some(tracked) if unchanged => tracked,
-                Some(tracked) if tracked.series.fits(probe) => Tracked { window: window(), ..tracked },
+                Some(tracked) if unchanged => Tracked { patience, ..tracked },
+                Some(tracked) if tracked.series.fits(probe) => Tracked { window: window(), patience, ..tracked },
                 // What can come of it is different now, so its series are, too.
-                Some(tracked) => Tracked { window: window(), series: self.metrics.path(&path, probe), ..tracked },
+                Some(tracked) => {
+                    Tracked { window: window(), series: self.metrics.path(&path, probe), patience, ..tracked }
+                }
                 None => Tracked {
                     window: window(),
                     history: History::new(remembered),
                     series: self.metrics.path(&path, probe),
                     path: path.clone(),
+                    patience,
                 },
             };
-            let key = (path.peer, path.kind);
-            let place = *places.entry(key.clone()).or_insert_with(|| {
-                let series = self.metrics.peer(&key.0, key.1);
-                groups.push((key, Group { members: Vec::new(), series }));
-                groups.len() - 1
-            });
-            groups[place].1.members.push(id);
             order.push(Arc::clone(&tracked.series));
             self.paths.insert(id, tracked);
+            if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
+                let region = path.peer.clone();
+                let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));
+                watched.push(Watched { region: region.clone(), lanes: Vec::new() });
+                self.peers.push(Peer { region, groups: Vec::new(), series });
+            }
+            let (Some(peer), Some(watched)) = (self.peers.last_mut(), watched.last_mut()) else { continue };
+            watched.lanes.push(Lane {
+                path: id,
+                target: path.target,
+                kind: path.kind,
+                interval: probe.cadence.interval(),
+                critical: false,
+            });
+            match peer.groups.iter_mut().find(|group| group.kind == path.kind) {
+                Some(group) => group.members.push(id),
+                None => {
+                    let series = self.metrics.peer(&path.peer, path.kind);
+                    peer.groups.push(Group { kind: path.kind, members: vec![id], series, summary: None });
+                }
+            }
         }
-        self.groups = groups.into_iter().map(|(_, group)| group).collect();
+        self.anchors.clear();
+        let mut anchor_series = Vec::with_capacity(anchors.len());
+        for Anchor { lane, name } in &anchors {
+            let series = self.metrics.anchor(name);
+            anchor_series.push(Arc::clone(&series));
+            self.anchors.insert(lane.path, series);
+        }
+        self.vantage.watch(policy, watched, anchors.into_iter().map(|anchor| anchor.lane).collect(), now.instant);
         // Filled before they are shown, so that no scrape misses them.
-        self.publish(now, 0, 1);
-        let peers = self.groups.iter().map(|group| Arc::clone(&group.series)).collect();
-        self.metrics.expose(Exposed { paths: order.into(), peers, ..Exposed::default() });
+        (0..self.peers.len()).for_each(|n| self.publish(n, now.instant));
+        self.show(now);
+        let groups = self.peers.iter().flat_map(|peer| &peer.groups);
+        self.metrics.expose(Exposed {
+            paths: order.into(),
+            peers: groups.map(|group| Arc::clone(&group.series)).collect(),
+            regions: self.peers.iter().map(|peer| Arc::clone(&peer.series)).collect(),
+            votes: votes.into(),
+            anchors: anchor_series.into(),
+        });
     }
 
     /// Takes what the schedule says. Events of paths that are not recorded any more are dropped.
-    pub fn record(&mut self, event: Event) {
+    pub fn record(&mut self, event: Event, now: Now) {
         match event {
             Event::Sampled { sample, start_delay, late, duplicates } => {
                 self.metrics.started_late_by(start_delay);
+                self.vantage.started(start_delay);
+                self.vantage.ended(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
                 tracked.window.push(sample.sent_at, &sample.outcome);
                 tracked.history.push(Record { sent_at: sample.sent_at_unix, outcome: sample.outcome });
@@ -121,14 +210,16 @@ impl Recorder {
                     self.metrics.measured_by(timings.source);
                 }
             }
+            Event::Overdue { path, sent_at } => self.vantage.overdue(path, sent_at, now),
             Event::Late { path } => {
+                self.vantage.answered_late(path, now);
                 if let Some(tracked) = self.paths.get(&path) {
                     tracked.series.came_late(1);
                 }
             }
-            Event::Overdue { .. } => {}
             Event::ClockStepped { .. } => self.metrics.clock_stepped(),
             Event::SlotsMissed { path, count } => {
+                self.vantage.missed_slots();
                 if let Some(tracked) = self.paths.get(&path) {
                     tracked.series.missed_slots(count);
                 }
@@ -136,23 +227,112 @@ impl Recorder {
         }
     }
 
-    /// Brings a share of the peers' gauges up to date; to be called each second.
-    pub fn tick(&mut self, now: Instant) {
-        self.step = (self.step + 1) % STEPS;
-        self.publish(now, self.step, STEPS);
+    /// Takes what a vantage says, which it was asked for at `asked_at`.
+    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
+        self.vantage.hear(from, asked_at, views, now);
     }
 
-    fn publish(&mut self, now: Instant, first: usize, step: usize) {
-        for group in self.groups.iter().skip(first).step_by(step) {
-            let mut windows: Vec<_> = Vec::with_capacity(group.members.len());
-            // Taken out of the map for the time of the merge, because it borrows them all.
-            for id in &group.members {
-                windows.extend(self.paths.remove(id).map(|tracked| (*id, tracked)));
-            }
-            let summary = Window::merged(windows.iter_mut().map(|(_, tracked)| &mut tracked.window), now);
-            self.paths.extend(windows);
-            group.series.publish(summary);
+    /// When to [`wake`](Self::wake) it, if ever.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.vantage.wake_at()
+    }
+
+    /// Does what was to be done at this time.
+    pub fn wake(&mut self, now: Now) {
+        self.vantage.wake(now);
+    }
+
+    /// Judges anew, and brings a share of the peers' gauges up to date; to be called each second.
+    pub fn tick(&mut self, now: Now) {
+        self.ticks += 1;
+        for n in (self.ticks % STEPS..self.peers.len()).step_by(STEPS) {
+            self.publish(n, now.instant);
         }
+        for n in (self.ticks % READING_STEPS..self.peers.len()).step_by(READING_STEPS) {
+            let reading = self.reading(n, now.instant);
+            self.vantage.read(&self.peers[n].region, reading, now);
+        }
+        self.vantage.tick(now);
+        self.show(now);
+    }
+
+    /// What has changed since it was asked last.
+    pub fn take_news(&mut self, now: Now) -> Vec<News> {
+        let news = self.vantage.take_news();
+        for news in &news {
+            if let News::State { peer, transition, .. } = news
+                && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
+            {
+                peer.series.changed(*transition);
+            }
+        }
+        if !news.is_empty() {
+            self.show(now);
+        }
+        news
+    }
+
+    /// The paths to be probed now, beside their slots.
+    pub fn take_orders(&mut self) -> Vec<PathId> {
+        self.vantage.take_orders()
+    }
+
+    /// What this vantage thinks.
+    pub const fn vantage(&self) -> &Vantage {
+        &self.vantage
+    }
+
+    fn show(&self, now: Now) {
+        for (peer, standing) in self.peers.iter().zip(self.vantage.standings()) {
+            peer.series.stands(standing.state, now.unix_at(standing.since), &standing.tally);
+            peer.series.told(standing.incident.into_iter().flat_map(|episode| episode.stages()));
+        }
+        for (path, answers) in self.vantage.anchors() {
+            if let Some(series) = self.anchors.get(&path) {
+                series.answers(answers);
+            }
+        }
+        self.metrics.vantage_is(self.vantage.is_isolated(), self.vantage.health_score());
+    }
+
+    /// Brings the gauges of a peer up to date, and with them how long its probes are waited for.
+    fn publish(&mut self, n: usize, now: Instant) {
+        let health = self.vantage.health_score();
+        for group in &mut self.peers[n].groups {
+            let summary = merged(&mut self.paths, &group.members, None, now);
+            if let Some(latency) = summary.and_then(|summary| summary.latency) {
+                let patience = patience(latency.p99, health);
+                for tracked in group.members.iter().filter_map(|id| self.paths.get(id)) {
+                    tracked.patience.set(patience);
+                }
+            }
+            group.series.publish(summary);
+            group.summary = summary;
+        }
+    }
+
+    /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
+    /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
+    /// and says nothing.
+    fn reading(&mut self, n: usize, now: Instant) -> Option<Reading> {
+        let mut summaries: Vec<(ProbeKind, Summary)> = Vec::new();
+        for group in &self.peers[n].groups {
+            let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
+            summaries.extend(summary.map(|summary| (group.kind, summary)));
+        }
+        let is_fast = |kind: ProbeKind| matches!(kind, ProbeKind::Icmp | ProbeKind::Tcp);
+        let answered = |(kind, summary): &(ProbeKind, Summary)| {
+            let before = self.peers[n].groups.iter().find(|group| group.kind == *kind).and_then(|group| group.summary);
+            summary.latency.is_some() || before.is_some_and(|before| before.latency.is_some())
+        };
+        summaries.retain(answered);
+        if summaries.iter().any(|(kind, _)| is_fast(*kind)) {
+            summaries.retain(|(kind, _)| is_fast(*kind));
+        }
+        let loss = summaries.iter().map(|(_, summary)| summary.loss).reduce(f64::max)?;
+        let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
+        let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
+        Some(Reading { loss, p95 })
     }
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.
@@ -163,6 +343,31 @@ impl Recorder {
             |tracked: &Tracked| PathHistory { path: tracked.path.clone(), samples: tracked.history.records() };
         found.into_iter().take(limit).map(history).collect()
     }
+}
+
+/// What several paths say together, over the whole span of their windows or the last part of it.
+fn merged(
+    paths: &mut HashMap<PathId, Tracked>,
+    members: &[PathId],
+    span: Option<Duration>,
+    now: Instant,
+) -> Option<Summary> {
+    // Taken out of the map for the time of the merge, because it borrows them all.
+    let mut taken: Vec<_> = members.iter().filter_map(|id| Some((*id, paths.remove(id)?))).collect();
+    let windows = taken.iter_mut().map(|(_, tracked)| &mut tracked.window);
+    let summary = match span {
+        None => Window::merged(windows, now),
+        Some(span) => Window::merged_over(windows, span, now),
+    };
+    paths.extend(taken);
+    summary
+}
+
+/// How long an answer is waited for before the probe counts as silent: twice what almost all take, and 50 ms; at most
+/// a second, in which TCP would send a SYN again (RFC 6298 2). Whoever is late itself waits longer.
+fn patience(p99: Duration, health: u8) -> Duration {
+    let usual = 2 * p99 + Duration::from_millis(50);
+    usual.clamp(Duration::from_millis(200), Duration::from_secs(1)) * (1 + u32::from(health))
 }
 
 fn count(series: &PathSeries, outcome: &Outcome, sent_at: u64) {
@@ -178,8 +383,10 @@ mod tests {
     use crate::{
         config::{IcmpSpec, ProbeSpec},
         metrics::Collect,
-        model::{AddressFamily, Cadence, Failure, Host, Phase, Sample, StampSource, TargetName, Timings},
+        model::{AddressFamily, Cadence, Failure, Host, Phase, Sample, StampSource, TargetName, Timings, UnixMillis},
     };
+
+    const POLICY: Policy = Policy { edge_burst: true, execute_after: SECOND, allow_single_vantage: false };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -210,6 +417,10 @@ mod tests {
         Ok(Timings::single(Phase::Rtt, Duration::from_millis(5), StampSource::Kernel))
     }
 
+    fn at(instant: Instant) -> Now {
+        Now { instant, unix: UnixMillis(1_700_000_000_000) }
+    }
+
     struct Fixture {
         recorder: Recorder,
         metrics: Arc<Metrics>,
@@ -220,8 +431,13 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]).unwrap());
-            let recorder = Recorder::new(Arc::clone(&metrics));
-            Self { recorder, metrics, probe: probe(), now: Instant::now() }
+            let now = Instant::now();
+            let recorder = Recorder::new(Arc::clone(&metrics), POLICY, now);
+            Self { recorder, metrics, probe: probe(), now }
+        }
+
+        fn now(&self) -> Now {
+            at(self.now)
         }
 
         fn track(&mut self, targets: &[(u32, &str, bool)]) {
@@ -230,8 +446,19 @@ mod tests {
                 path: path(target),
                 probe: &self.probe,
                 unchanged,
+                patience: Patience::default(),
             };
-            self.recorder.track(targets.iter().map(tracking).collect(), SECOND * 60, self.now);
+            let paths = targets.iter().map(tracking).collect();
+            let scope = Scope { paths, anchors: Vec::new(), policy: POLICY, span: SECOND * 60, votes: Vec::new() };
+            self.recorder.track(scope, at(self.now));
+        }
+
+        fn record(&mut self, event: Event) {
+            self.recorder.record(event, at(self.now));
+        }
+
+        fn sampled(&mut self, id: u32, outcome: Outcome) {
+            self.record(sampled(id, outcome, self.now));
         }
 
         fn page(&self) -> String {
@@ -246,8 +473,8 @@ mod tests {
     fn a_path_that_stays_keeps_its_counters_and_its_window() {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "a", false), (2, "b", false)]);
-        fixture.recorder.record(sampled(1, ok(), fixture.now));
-        fixture.recorder.record(sampled(1, Err(Failure::Timeout), fixture.now));
+        fixture.sampled(1, ok());
+        fixture.sampled(1, Err(Failure::Timeout));
         fixture.track(&[(1, "a", true), (3, "c", false)]);
         let page = fixture.page();
         assert!(page.contains("target=\"a\",probe=\"icmp\",result=\"ok\"} 1\n"), "{page}");
@@ -261,7 +488,7 @@ mod tests {
     fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "a", false)]);
-        fixture.recorder.record(sampled(1, Err(Failure::Timeout), fixture.now));
+        fixture.sampled(1, Err(Failure::Timeout));
         fixture.track(&[(1, "a", false)]);
         let page = fixture.page();
         assert!(page.contains("result=\"timeout\"} 1\n"));
@@ -272,7 +499,7 @@ mod tests {
     fn a_path_whose_results_can_be_others_now_begins_anew() {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "a", false)]);
-        fixture.recorder.record(sampled(1, Err(Failure::Timeout), fixture.now));
+        fixture.sampled(1, Err(Failure::Timeout));
         fixture.probe.host = Host::Name("a.example".into());
         fixture.track(&[(1, "a", false)]);
         let page = fixture.page();
@@ -284,9 +511,9 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "a", false)]);
         fixture.track(&[]);
-        fixture.recorder.record(sampled(1, ok(), fixture.now));
-        fixture.recorder.record(Event::Late { path: PathId(1) });
-        fixture.recorder.record(Event::SlotsMissed { path: PathId(1), count: 3 });
+        fixture.sampled(1, ok());
+        fixture.record(Event::Late { path: PathId(1) });
+        fixture.record(Event::SlotsMissed { path: PathId(1), count: 3 });
         assert!(!fixture.page().contains("target="));
     }
 
@@ -294,14 +521,14 @@ mod tests {
     fn gauges_of_every_peer_are_published_within_the_steps() {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "a", false)]);
-        fixture.recorder.record(sampled(1, ok(), fixture.now));
+        fixture.sampled(1, ok());
         for _ in 0..STEPS {
-            fixture.recorder.tick(fixture.now);
+            fixture.recorder.tick(fixture.now());
         }
         assert!(fixture.page().contains("quantile=\"0.5\"} 0.005\n"));
         // Silence ages: what is older than the span says nothing any more.
         for _ in 0..STEPS {
-            fixture.recorder.tick(fixture.now + SECOND * 61);
+            fixture.recorder.tick(at(fixture.now + SECOND * 61));
         }
         assert!(!fixture.page().contains("quantile=\"0.5\"}"));
     }
@@ -310,7 +537,7 @@ mod tests {
     fn histories_are_filtered_ordered_and_limited() {
         let mut fixture = Fixture::new();
         fixture.track(&[(1, "b", false), (2, "a", false), (3, "c", false)]);
-        fixture.recorder.record(sampled(2, ok(), fixture.now));
+        fixture.sampled(2, ok());
         let histories = fixture.recorder.histories(|path| path.target.as_str() != "c", 10);
         let names: Vec<_> = histories.iter().map(|history| history.path.target.to_string()).collect();
         assert_eq!(names, ["a", "b"]);

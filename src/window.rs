@@ -40,6 +40,13 @@ struct Packed {
     latency: u32,
 }
 
+impl Packed {
+    /// In milliseconds. Signed, so that a sample sent after `now` is young and not 49 days old.
+    const fn age(self, now: u32) -> i32 {
+        now.wrapping_sub(self.at).cast_signed()
+    }
+}
+
 const LOST: u32 = u32::MAX;
 const UNIT: u128 = 100;
 
@@ -93,14 +100,24 @@ impl Window {
 
     /// What the samples of several windows say together, such as those of all targets of a peer.
     pub fn merged<'a>(windows: impl IntoIterator<Item = &'a mut Self>, now: Instant) -> Option<Summary> {
+        Self::merged_over(windows, Duration::MAX, now)
+    }
+
+    /// The same of the samples of the last `span` only.
+    pub fn merged_over<'a>(
+        windows: impl IntoIterator<Item = &'a mut Self>,
+        span: Duration,
+        now: Instant,
+    ) -> Option<Summary> {
         let mut count = 0;
         let mut latencies: Vec<u32> = Vec::new();
         let mut differences: (u64, u64) = (0, 0);
         for window in windows {
             window.expire(now);
-            count += window.samples.len();
+            let samples = window.youngest(span, now);
+            count += samples.len();
             let mut last = None;
-            for sample in window.samples.iter().filter(|sample| sample.latency != LOST) {
+            for sample in samples.filter(|sample| sample.latency != LOST) {
                 if let Some(last) = last.replace(sample.latency) {
                     differences.0 += u64::from(sample.latency.abs_diff(last));
                     differences.1 += 1;
@@ -126,11 +143,16 @@ impl Window {
     fn expire(&mut self, now: Instant) {
         let now = self.millis(now);
         let span = self.span.as_millis() as i32;
-        // Signed, so that a sample sent after `now` is young and not 49 days old.
-        let age = |sample: &Packed| now.wrapping_sub(sample.at).cast_signed();
-        while self.samples.front().is_some_and(|sample| age(sample) > span) {
+        while self.samples.front().is_some_and(|sample| sample.age(now) > span) {
             self.samples.pop_front();
         }
+    }
+
+    /// The samples of the last `span`. They are in the order of their ends, which is almost that of their ages.
+    fn youngest(&self, span: Duration, now: Instant) -> std::collections::vec_deque::Iter<'_, Packed> {
+        let now = self.millis(now);
+        let span = i32::try_from(span.as_millis()).unwrap_or(i32::MAX);
+        self.samples.range(self.samples.partition_point(|sample| sample.age(now) > span)..)
     }
 }
 

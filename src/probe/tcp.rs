@@ -42,6 +42,12 @@ impl TcpProbe {
         Ok(Self { lookup, spec, options: SocketOptions { tos, ..SocketOptions::default() }, tls: connector })
     }
 
+    /// A probe that only connects.
+    pub fn plain(lookup: Lookup, port: u16) -> Self {
+        let spec = TcpSpec { port, tls: None, send: None, expect: None };
+        Self { lookup, spec, options: SocketOptions::default(), tls: None }
+    }
+
     /// Says and hears what is configured; the time for it is not measured.
     async fn converse(
         &self,

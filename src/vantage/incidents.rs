@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::model::{Cause, PeerState, Stage, Tally, UnixMillis};
+use crate::model::{Cause, PeerState, Tally, UnixMillis};
 
 /// How long a peer must be healthy or degraded until its incident is over. The alert outlives it by the five minutes
 /// for which Alertmanager was told to keep it, so that alerts of the rules, which are kept as long, end first.
@@ -46,11 +46,6 @@ impl Open {
             reached_since: None,
             well_since: None,
         }
-    }
-
-    /// The stages that have been reached.
-    pub(super) fn stages(&self) -> impl Iterator<Item = Stage> {
-        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
     }
 
     /// Looks at the peer again; says whether anything that is told has changed.

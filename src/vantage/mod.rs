@@ -40,7 +40,7 @@ pub struct Now {
 
 impl Now {
     /// An earlier or later moment on the wall clock.
-    fn unix_at(self, instant: Instant) -> UnixMillis {
+    pub fn unix_at(self, instant: Instant) -> UnixMillis {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let before = millis(self.instant.saturating_duration_since(instant));
         let after = millis(instant.saturating_duration_since(self.instant));
@@ -124,6 +124,13 @@ pub struct Episode<'a> {
     pub executed: bool,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
+}
+
+impl Episode<'_> {
+    /// The stages that it has reached.
+    pub fn stages(self) -> impl Iterator<Item = Stage> {
+        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
+    }
 }
 
 #[derive(Debug)]
