@@ -396,6 +396,7 @@ mod tests {
             host: Host::Addr("127.0.0.1".parse().unwrap()),
             family: AddressFamily::Any,
             tos: None,
+            critical: false,
             spec: ProbeSpec::Icmp(IcmpSpec::default()),
         }
     }

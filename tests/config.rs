@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, Loaded, Mistakes, ProbeSpec};
+use regionwatch::config::{Config, Loaded, Mistakes, ProbeSpec, Secret};
 
 #[path = "config/roundtrip.rs"]
 mod roundtrip;
@@ -202,6 +202,71 @@ fn variables_that_are_not_utf8_do_no_harm() {
     assert_eq!(load("REGIONWATCH_COLOUR".into()).unwrap().warnings.len(), 1);
     let told = load("REGIONWATCH_ZONE".into()).unwrap_err().to_string();
     assert_eq!(told, "REGIONWATCH_ZONE: is not UTF-8; set it to text");
+}
+
+/// An operator who names Alertmanagers wants failovers, and is told why none would be confirmed.
+#[test]
+fn a_failover_that_can_never_be_confirmed_warns() {
+    let warnings = |lines: &str, sidecars: &[bool], tls: &str| {
+        let peers = sidecars.iter().enumerate().map(|(n, sidecar)| {
+            format!(
+                "{{region: p{n}, targets: [{{probes: [{{kind: http, url: 'https://p{n}.example.com/', \
+                 sidecar: {sidecar}{tls}}}]}}]}},"
+            )
+        });
+        let text = format!("region: here\n{lines}peers: [{}]\n", peers.collect::<String>());
+        let loaded = Config::load(Some((&folder("any.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
+        let keys = loaded.warnings.iter().map(|warning| warning.split(':').next().unwrap().to_owned());
+        keys.collect::<Vec<_>>()
+    };
+    let to = "alertmanagers: ['http://am:9093']\n";
+    let keys = &format!("{to}votes: {{key_file: files/votes.key}}\n");
+    let anchors = "anchors: ['tcp://192.0.2.1:443', 'tcp://198.51.100.1:443']\n";
+    let identity = ", tls: {cert_file: files/ca.pem, key_file: files/key.pem}";
+    let none: [&str; 0] = [];
+    assert_eq!(warnings("", &[false, false], ""), none);
+    assert_eq!(warnings(to, &[false, false], ""), ["peers"]);
+    assert_eq!(warnings(to, &[true, false], ""), ["votes"]);
+    assert_eq!(warnings(to, &[true, true], identity), none);
+    assert_eq!(warnings(keys, &[true, true], ""), none);
+    assert_eq!(warnings(keys, &[false, false], ""), ["peers"]);
+    assert_eq!(warnings(keys, &[true], ""), ["anchors"]);
+    assert_eq!(warnings(to, &[false], ""), ["anchors"]);
+    assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), none);
+}
+
+#[test]
+fn keys_for_votes_are_read_and_never_shown() {
+    let file = with_peers("region: eu-west-1\nvotes: {key_file: files/votes.key}\n");
+    let load = |environment: &str| {
+        let environment = variables(environment);
+        Config::load(Some((&folder("any.yaml"), &file)), environment).unwrap().config
+    };
+    let config = load("");
+    let votes = config.votes.as_ref().unwrap();
+    let keys: Vec<_> = votes.keys.iter().map(Secret::as_bytes).collect();
+    assert_eq!(keys, [b"test-key-0123456789abcdef01234567"]);
+    assert_eq!(votes.file, folder("files/votes.key"));
+    let shown = format!("{config:?}{config:#?}{}", config.to_yaml());
+    assert!(!shown.contains("0123456789") && shown.contains("files/votes.key"), "{shown}");
+    let other = load("REGIONWATCH_VOTES_KEY_FILE=files/two.key").votes.unwrap();
+    assert_eq!((other.file, other.keys.len()), (folder("files/two.key"), 2));
+}
+
+/// A round trip less, where a vote is asked for.
+#[test]
+fn sidecar_probes_keep_their_connection_unless_told_otherwise() {
+    let keeps = |keys: &str| {
+        let text = format!(
+            "region: a\npeers: [{{region: b, targets: [{{probes: [{{kind: http, url: 'http://b.example.com/'{keys}}}]}}]}}]"
+        );
+        let config = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config;
+        let ProbeSpec::Http(spec) = &config.peers[0].targets[0].probes[0].spec else { panic!("http") };
+        spec.keep_alive
+    };
+    assert!(keeps(", sidecar: true"));
+    assert!(!keeps(", sidecar: true, keep_alive: false"));
+    assert!(!keeps(""));
 }
 
 /// Relative paths begin at the file that names them, as Prometheus does it.

@@ -30,6 +30,13 @@ pub(super) fn zone(text: &str) -> Parsed<Arc<str>> {
         .map_err(|error| format!("{error}; write a zone name such as eu"))
 }
 
+/// The name of a failure domain.
+pub(super) fn failure_domain(text: &str) -> Parsed<Arc<str>> {
+    Region::new(text)
+        .map(|name| Arc::from(name.as_str()))
+        .map_err(|error| format!("{error}; write a failure domain's name such as europe-power"))
+}
+
 /// The name of a target that was given none: its host's, with the colons of IPv6 as `-`.
 pub(super) fn derived_name(host: &Host) -> Parsed<TargetName> {
     TargetName::new(&host.to_string().replace(':', "-")).map_err(|_| {

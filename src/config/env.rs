@@ -49,6 +49,7 @@ variables! {
     region: "REGIONWATCH_REGION",
     listen: "REGIONWATCH_LISTEN",
     zone: "REGIONWATCH_ZONE",
+    failure_domain: "REGIONWATCH_FAILURE_DOMAIN",
     location: "REGIONWATCH_LOCATION",
     alertmanagers: "REGIONWATCH_ALERTMANAGERS",
     anchors: "REGIONWATCH_ANCHORS",
@@ -61,6 +62,10 @@ variables! {
     min_distance: "REGIONWATCH_MIN_DISTANCE",
     rpo: "REGIONWATCH_RPO",
     execute_after: "REGIONWATCH_EXECUTE_AFTER",
+    allow_single_vantage: "REGIONWATCH_ALLOW_SINGLE_VANTAGE",
+    min_capacity: "REGIONWATCH_MIN_CAPACITY",
+    edge_burst: "REGIONWATCH_EDGE_BURST",
+    votes_key_file: "REGIONWATCH_VOTES_KEY_FILE",
     icmp_interval: "REGIONWATCH_ICMP_INTERVAL",
     icmp_timeout: "REGIONWATCH_ICMP_TIMEOUT",
     dns_interval: "REGIONWATCH_DNS_INTERVAL",
@@ -171,7 +176,7 @@ impl Variables {
     }
 
     /// Reads the environment's settings.
-    pub(super) fn settings(&self, notes: &Notes) -> Settings {
+    pub(super) fn settings(&self, notes: &Notes, secrets: &Secrets<'_>) -> Settings {
         let pace = |interval: Option<Variable<'_>>, timeout: Option<Variable<'_>>| Pace {
             interval: interval.and_then(Variable::given),
             timeout: timeout.and_then(Variable::given),
@@ -181,6 +186,7 @@ impl Variables {
             region: self.region(notes).and_then(|v| v.read(endpoints::region)),
             listen: self.listen(notes).and_then(|v| v.read(endpoints::listen)),
             zone: self.zone(notes).and_then(|v| v.read(endpoints::zone)),
+            failure_domain: self.failure_domain(notes).and_then(|v| v.read(endpoints::failure_domain)),
             location: self.location(notes).and_then(|v| v.read(endpoints::location)),
             alertmanagers: self.alertmanagers(notes).and_then(|v| v.list(endpoints::alertmanager)),
             anchors: self.anchors(notes).and_then(|v| v.list(endpoints::anchor)),
@@ -188,6 +194,10 @@ impl Variables {
             min_distance: self.min_distance(notes).and_then(|v| v.read(units::distance)),
             rpo: self.rpo(notes).and_then(hold),
             execute_after: self.execute_after(notes).and_then(hold),
+            allow_single_vantage: self.allow_single_vantage(notes).and_then(|v| v.read(units::flag)),
+            min_capacity: self.min_capacity(notes).and_then(|v| v.read(units::ratio)),
+            edge_burst: self.edge_burst(notes).and_then(|v| v.read(units::flag)),
+            votes: self.votes_key_file(notes).and_then(|v| v.read(|text| secrets.vote_keys(text))),
             window: self.window(notes).and_then(|v| v.read(units::duration_in(WINDOW))),
             buckets: self.buckets(notes).and_then(|v| {
                 let numbers: Vec<_> = v.entries().map(|entry| (entry, bucket(entry.text))).collect();
@@ -272,6 +282,7 @@ mod tests {
                 &variables.region,
                 &variables.listen,
                 &variables.zone,
+                &variables.failure_domain,
                 &variables.location,
                 &variables.alertmanagers,
                 &variables.anchors,
@@ -284,6 +295,10 @@ mod tests {
                 &variables.min_distance,
                 &variables.rpo,
                 &variables.execute_after,
+                &variables.allow_single_vantage,
+                &variables.min_capacity,
+                &variables.edge_burst,
+                &variables.votes_key_file,
                 &variables.icmp_interval,
                 &variables.icmp_timeout,
                 &variables.dns_interval,

@@ -75,7 +75,7 @@ pub(super) fn probe(fields: &Fields<'_>, sidecar: bool, reading: &Reading<'_>) -
         body_limit: fields.read("body_limit", |item| item.read(units::size)).unwrap_or(DEFAULT_BODY_LIMIT),
         version: fields.read("version", |item| item.choice(&versions)).unwrap_or_default(),
         tls,
-        keep_alive: fields.read("keep_alive", |item| item.flag()).unwrap_or(false),
+        keep_alive: fields.read("keep_alive", |item| item.flag()).unwrap_or(sidecar),
         sidecar,
     };
     if let (Some(item), false) = (fields.get("tls"), spec.url.https) {

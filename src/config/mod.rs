@@ -18,6 +18,7 @@
 mod dns;
 mod endpoints;
 mod env;
+mod failover;
 mod http;
 mod item;
 mod mistakes;
@@ -42,6 +43,7 @@ use self::{
     secrets::Secrets,
 };
 pub use self::{
+    failover::{Failover, Secret, VoteKeys},
     mistakes::Mistakes,
     settings::{DEFAULT_FAST, DEFAULT_SLOW},
     types::*,
@@ -81,8 +83,8 @@ impl Config {
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &notes).fields(&settings::KEYS));
         require(&variables, file.is_some(), root.as_ref(), &notes);
 
-        let below = root.as_ref().map(settings::read).unwrap_or_default();
-        let settings = variables.settings(&notes).or(below);
+        let below = root.as_ref().map(|root| settings::read(root, &secrets)).unwrap_or_default();
+        let settings = variables.settings(&notes, &secrets).or(below);
         let defaults = settings.cadences(&notes);
         let reading = Reading { notes: &notes, secrets: &secrets, defaults, own: settings.region.clone() };
         let in_file = root.as_ref().and_then(|root| root.get("peers")).map(|item| peers::read(&item, &reading));
@@ -96,7 +98,10 @@ impl Config {
         let config = settings.into_config(listed.or(in_file).unwrap_or_default());
         match (notes.into_mistakes(&path.display().to_string()), config) {
             (Some(mistakes), _) => Err(mistakes),
-            (None, Some(config)) => Ok(Loaded { config, warnings }),
+            (None, Some(config)) => {
+                warnings.extend(failover::warnings(&config));
+                Ok(Loaded { config, warnings })
+            }
             (None, None) => unreachable!("a region that is missing was noted"),
         }
     }

@@ -39,7 +39,16 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
             Some(peer) => peer,
             None => {
-                peers.push(Peer { region, zone: None, location: None, priority: 0, targets: Vec::new() });
+                peers.push(Peer {
+                    region,
+                    zone: None,
+                    failure_domain: None,
+                    location: None,
+                    priority: 0,
+                    capacity: None,
+                    maintenance: false,
+                    targets: Vec::new(),
+                });
                 peers.last_mut().expect("it was just pushed")
             }
         };
@@ -92,7 +101,7 @@ fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> 
 
 fn probe(host: &Host, kind: Kind, spec: ProbeSpec, reading: &Reading<'_>) -> ProbeConfig {
     let cadence = reading.defaults[kind as usize];
-    ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, spec }
+    ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, critical: false, spec }
 }
 
 fn web_target(url: HttpUrl, reading: &Reading<'_>) -> Result<Target, String> {

@@ -7,25 +7,33 @@ use super::{
     item::{Fields, Item},
     probes::{self, Reading},
     types::{Location, Peer, ProbeConfig, Target},
+    units,
 };
 use crate::model::{AddressFamily, Host, ProbeKind, Region, TargetName};
 
 const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
 const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
 
+const PEER_KEYS: [&str; 8] =
+    ["region", "zone", "failure_domain", "location", "priority", "capacity", "maintenance", "targets"];
+
 /// Reads the list of peers.
 pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Vec<Peer> {
     let mut seen = HashMap::new();
     item.each(|item| {
-        let fields = item.fields(&["region", "zone", "location", "priority", "targets"])?;
+        let fields = item.fields(&PEER_KEYS)?;
         let region = fields
             .required("region", "write the peer's region, such as us-east-1")
             .and_then(|item| region(&item, reading, &mut seen));
         let zone = fields.read("zone", |item| item.read(endpoints::zone));
+        let failure_domain = fields.read("failure_domain", |item| item.read(endpoints::failure_domain));
         let location = fields.read("location", location);
         let priority = fields.read("priority", |item| item.whole(0..=1_000_000)).unwrap_or(0);
+        let capacity = fields.read("capacity", |item| item.plain(units::ratio));
+        let maintenance = fields.read("maintenance", Item::flag).unwrap_or(false);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
-        Some(Peer { region: region?, zone, location, priority, targets: targets? })
+        let (region, targets) = (region?, targets?);
+        Some(Peer { region, zone, failure_domain, location, priority, capacity, maintenance, targets })
     })
     .unwrap_or_default()
 }
@@ -141,7 +149,7 @@ fn target<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
         .filter_map(|read| {
             let host = read.url_host().cloned().or_else(|| host.clone())?;
             let (cadence, spec) = read.probe?;
-            Some(ProbeConfig { cadence, host, family: AddressFamily::Any, tos, spec })
+            Some(ProbeConfig { cadence, host, family: AddressFamily::Any, tos, critical: read.critical, spec })
         })
         .collect();
     let targets = match families {

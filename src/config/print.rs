@@ -24,6 +24,7 @@ impl Config {
         page.text("region", &self.region);
         page.text("listen", self.listen);
         page.option("zone", self.zone.as_ref());
+        page.option("failure_domain", self.failure_domain.as_ref());
         page.location(self.location);
         page.list("alertmanagers", &self.alertmanagers);
         page.list("anchors", &self.anchors);
@@ -32,7 +33,13 @@ impl Config {
             page.raw("min_distance", distance_text(self.failover.min_distance_meters));
             page.raw("rpo", duration_text(self.failover.rpo));
             page.raw("execute_after", duration_text(self.failover.execute_after));
+            page.raw("allow_single_vantage", self.failover.allow_single_vantage);
+            page.raw("min_capacity", self.failover.min_capacity);
+            page.raw("edge_burst", self.failover.edge_burst);
         });
+        if let Some(votes) = &self.votes {
+            page.mapping("votes", |page| page.text("key_file", votes.file.display()));
+        }
         page.raw("window", duration_text(self.window));
         page.raw("buckets", format_args!("{:?}", self.buckets));
         page.raw("enable_lifecycle", self.enable_lifecycle);
@@ -53,8 +60,13 @@ fn word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str 
 fn peer(page: &mut Page, peer: &Peer) {
     page.text("region", &peer.region);
     page.option("zone", peer.zone.as_ref());
+    page.option("failure_domain", peer.failure_domain.as_ref());
     page.location(peer.location);
     page.raw("priority", peer.priority);
+    if let Some(capacity) = peer.capacity {
+        page.raw("capacity", capacity);
+    }
+    page.raw("maintenance", peer.maintenance);
     page.items("targets", &peer.targets, target);
 }
 
@@ -85,6 +97,7 @@ fn probe(page: &mut Page, probe: &ProbeConfig) {
     page.raw("kind", KINDS[index].0);
     page.raw("interval", duration_text(probe.cadence.interval()));
     page.raw("timeout", duration_text(probe.cadence.timeout()));
+    page.raw("critical", probe.critical);
     match &probe.spec {
         ProbeSpec::Icmp(spec) => {
             page.raw("size", spec.size);

@@ -40,7 +40,7 @@ pub(super) const KINDS: [(&str, Kind, &[&str]); 4] = [
 ];
 
 /// The keys that probes of all kinds have.
-const SHARED_KEYS: [&str; 3] = ["kind", "interval", "timeout"];
+const SHARED_KEYS: [&str; 4] = ["kind", "interval", "timeout", "critical"];
 
 /// A duration, and where it stands.
 #[derive(Clone)]
@@ -56,6 +56,7 @@ pub(super) struct Read<'a> {
     pub(super) item: Item<'a>,
     /// `None` where the kind itself is wrong.
     pub(super) kind: Option<ProbeKind>,
+    pub(super) critical: bool,
     /// `None` where something else is wrong.
     pub(super) probe: Option<(Cadence, ProbeSpec)>,
 }
@@ -83,7 +84,7 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a
         found
     });
     let Some((name, kind, own_keys)) = kind else {
-        return Some(Read { item: item.clone(), kind: None, probe: None });
+        return Some(Read { item: item.clone(), kind: None, critical: false, probe: None });
     };
     let keys: Vec<_> = SHARED_KEYS.iter().chain(*own_keys).copied().collect();
     let fields = fields.only(|key| other_key(name, key, &keys), &keys);
@@ -98,7 +99,22 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a
             (kind, http::probe(&fields, sidecar, reading).map(|spec| ProbeSpec::Http(Box::new(spec))))
         }
     };
-    Some(Read { item: item.clone(), kind: Some(kind), probe: cadence.zip(spec) })
+    let critical = fields.read("critical", |item| critical(item, kind)).unwrap_or(false);
+    Some(Read { item: item.clone(), kind: Some(kind), critical, probe: cadence.zip(spec) })
+}
+
+/// Whether the region is down when this probe fails; of echoes and sidecars that cannot be said.
+fn critical(item: &Item<'_>, kind: ProbeKind) -> Option<bool> {
+    let critical = item.flag()?;
+    let why = match kind {
+        ProbeKind::Icmp => "the network answers an echo, no service does",
+        ProbeKind::Sidecar => "a sidecar that is restarted is no region that is down",
+        _ => return Some(critical),
+    };
+    if critical {
+        item.wrong(format!("cannot be true for {kind} probes, as {why}; write it at a dns, tcp or http probe"));
+    }
+    Some(critical)
 }
 
 /// What to do about a key that this kind does not have.

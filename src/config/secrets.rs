@@ -13,10 +13,15 @@ use std::{
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::units::Parsed;
+use super::{
+    failover::{Secret, VoteKeys},
+    units::Parsed,
+};
 
 /// The largest file that is read: a bundle of all public authorities has 0.2 MB.
 const MAX_FILE: u64 = 4 << 20;
+
+const A_PATH: &str = "write the path of a file";
 
 /// Where secrets come from.
 pub(super) struct Secrets<'a> {
@@ -76,11 +81,11 @@ impl<'a> Secrets<'a> {
         Ok(self.directory.join(text))
     }
 
-    fn bytes(&self, text: &str) -> Parsed<(PathBuf, Vec<u8>)> {
+    fn bytes(&self, text: &str, instead: &str) -> Parsed<(PathBuf, Vec<u8>)> {
         let path = self.path(text)?;
         let failed = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound if path == Path::new(text) => "does not exist; write the path of a file".to_owned(),
-            ErrorKind::NotFound => format!("does not exist as {}; write the path of a file", path.display()),
+            ErrorKind::NotFound if path == Path::new(text) => format!("does not exist; {instead}"),
+            ErrorKind::NotFound => format!("does not exist as {}; {instead}", path.display()),
             ErrorKind::PermissionDenied => "may not be read; let this process's user read it".to_owned(),
             _ => format!("cannot be read ({error}); write the path of a readable file"),
         };
@@ -98,7 +103,7 @@ impl<'a> Secrets<'a> {
 
     /// What a secret's file holds, without the line break at its end.
     pub(super) fn file(&self, text: &str) -> Parsed<String> {
-        let (_, bytes) = self.bytes(text)?;
+        let (_, bytes) = self.bytes(text, A_PATH)?;
         let secret = String::from_utf8(bytes).map_err(|_| "holds no UTF-8; write a text file with one line")?;
         let secret = secret.trim_end_matches(['\r', '\n']);
         match secret {
@@ -110,9 +115,15 @@ impl<'a> Secrets<'a> {
         }
     }
 
+    /// The keys that a file holds for votes.
+    pub(super) fn vote_keys(&self, text: &str) -> Parsed<VoteKeys> {
+        let (file, bytes) = self.bytes(text, "make it with openssl rand -hex 32 > votes.key")?;
+        Ok(VoteKeys { file, keys: Secret::list(&bytes)? })
+    }
+
     /// The path of a PEM file that holds certificates.
     pub(super) fn certificates(&self, text: &str) -> Parsed<PathBuf> {
-        let (path, bytes) = self.bytes(text)?;
+        let (path, bytes) = self.bytes(text, A_PATH)?;
         match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
             Ok(certificates) if !certificates.is_empty() => Ok(path),
             _ => Err("holds no certificate in PEM form; write a file with -----BEGIN CERTIFICATE-----".to_owned()),
@@ -121,7 +132,7 @@ impl<'a> Secrets<'a> {
 
     /// The path of a PEM file that holds a private key.
     pub(super) fn private_key(&self, text: &str) -> Parsed<PathBuf> {
-        let (path, bytes) = self.bytes(text)?;
+        let (path, bytes) = self.bytes(text, A_PATH)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(_) => Ok(path),
             Err(_) => Err("holds no private key in PEM form; write a file with -----BEGIN PRIVATE KEY-----".to_owned()),

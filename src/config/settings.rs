@@ -4,13 +4,15 @@ use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     endpoints,
+    failover::{Failover, VoteKeys},
     item::{Fields, Item},
     mistakes::Notes,
     peers,
     probes::{Given, KINDS, given, paired},
+    secrets::Secrets,
     types::{
-        Anchor, Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, DEFAULT_WINDOW, Failover, HttpUrl, Location, Log, LogFormat,
-        LogLevel, MAX_BUCKETS, Peer,
+        Anchor, Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, DEFAULT_WINDOW, HttpUrl, Location, Log, LogFormat, LogLevel,
+        MAX_BUCKETS, Peer,
     },
     units::{self, Parsed},
 };
@@ -36,14 +38,16 @@ pub(super) const LEVELS: [(&str, LogLevel); 5] = [
 pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// The keys of the file.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 15] = [
     "region",
     "listen",
     "zone",
+    "failure_domain",
     "location",
     "alertmanagers",
     "anchors",
     "failover",
+    "votes",
     "window",
     "buckets",
     "enable_lifecycle",
@@ -51,6 +55,9 @@ pub(super) const KEYS: [&str; 13] = [
     "defaults",
     "peers",
 ];
+
+const FAILOVER_KEYS: [&str; 7] =
+    ["allowed_zones", "min_distance", "rpo", "execute_after", "allow_single_vantage", "min_capacity", "edge_burst"];
 
 /// Interval and timeout of a kind, where one layer gives them.
 #[derive(Clone, Default)]
@@ -65,6 +72,7 @@ pub(super) struct Settings {
     pub(super) region: Option<Region>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) zone: Option<Arc<str>>,
+    pub(super) failure_domain: Option<Arc<str>>,
     pub(super) location: Option<Location>,
     pub(super) alertmanagers: Option<Vec<HttpUrl>>,
     pub(super) anchors: Option<Vec<Anchor>>,
@@ -72,6 +80,10 @@ pub(super) struct Settings {
     pub(super) min_distance: Option<f64>,
     pub(super) rpo: Option<Duration>,
     pub(super) execute_after: Option<Duration>,
+    pub(super) allow_single_vantage: Option<bool>,
+    pub(super) min_capacity: Option<f64>,
+    pub(super) edge_burst: Option<bool>,
+    pub(super) votes: Option<VoteKeys>,
     pub(super) window: Option<Duration>,
     pub(super) buckets: Option<Vec<f64>>,
     pub(super) enable_lifecycle: Option<bool>,
@@ -88,6 +100,7 @@ impl Settings {
             region: self.region.or(other.region),
             listen: self.listen.or(other.listen),
             zone: self.zone.or(other.zone),
+            failure_domain: self.failure_domain.or(other.failure_domain),
             location: self.location.or(other.location),
             alertmanagers: self.alertmanagers.or(other.alertmanagers),
             anchors: self.anchors.or(other.anchors),
@@ -95,6 +108,10 @@ impl Settings {
             min_distance: self.min_distance.or(other.min_distance),
             rpo: self.rpo.or(other.rpo),
             execute_after: self.execute_after.or(other.execute_after),
+            allow_single_vantage: self.allow_single_vantage.or(other.allow_single_vantage),
+            min_capacity: self.min_capacity.or(other.min_capacity),
+            edge_burst: self.edge_burst.or(other.edge_burst),
+            votes: self.votes.or(other.votes),
             window: self.window.or(other.window),
             buckets: self.buckets.or(other.buckets),
             enable_lifecycle: self.enable_lifecycle.or(other.enable_lifecycle),
@@ -124,6 +141,7 @@ impl Settings {
             region: self.region?,
             listen: self.listen.unwrap_or(DEFAULT_LISTEN),
             zone: self.zone,
+            failure_domain: self.failure_domain,
             location: self.location,
             alertmanagers: self.alertmanagers.unwrap_or_default(),
             anchors: self.anchors.unwrap_or_default(),
@@ -132,7 +150,11 @@ impl Settings {
                 min_distance_meters: self.min_distance.unwrap_or(failover.min_distance_meters),
                 rpo: self.rpo.unwrap_or(failover.rpo),
                 execute_after: self.execute_after.unwrap_or(failover.execute_after),
+                allow_single_vantage: self.allow_single_vantage.unwrap_or(failover.allow_single_vantage),
+                min_capacity: self.min_capacity.unwrap_or(failover.min_capacity),
+                edge_burst: self.edge_burst.unwrap_or(failover.edge_burst),
             },
+            votes: self.votes,
             window: self.window.unwrap_or(DEFAULT_WINDOW),
             buckets: self.buckets.unwrap_or_else(|| DEFAULT_BUCKETS.to_vec()),
             enable_lifecycle: self.enable_lifecycle.unwrap_or(false),
@@ -143,11 +165,12 @@ impl Settings {
 }
 
 /// Reads the file's settings.
-pub(super) fn read(fields: &Fields<'_>) -> Settings {
+pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
     let mut settings = Settings {
         region: fields.read("region", |item| item.read(endpoints::region)),
         listen: fields.read("listen", |item| item.read(endpoints::listen)),
         zone: fields.read("zone", |item| item.read(endpoints::zone)),
+        failure_domain: fields.read("failure_domain", |item| item.read(endpoints::failure_domain)),
         location: fields.read("location", peers::location),
         alertmanagers: fields.read("alertmanagers", |item| distinct(item, endpoints::alertmanager)),
         anchors: fields.read("anchors", |item| distinct(item, endpoints::anchor)),
@@ -160,18 +183,21 @@ pub(super) fn read(fields: &Fields<'_>) -> Settings {
             Some(numbers)
         }),
         enable_lifecycle: fields.read("enable_lifecycle", Item::flag),
+        votes: fields.read("votes", |item| votes(item, secrets)),
         ..Settings::default()
     };
     if let Some(log) = fields.read("log", |item| item.fields(&["level", "format"])) {
         settings.log_level = log.read("level", |item| item.choice(&LEVELS));
         settings.log_format = log.read("format", |item| item.choice(&FORMATS));
     }
-    let keys = &["allowed_zones", "min_distance", "rpo", "execute_after"];
-    if let Some(failover) = fields.read("failover", |item| item.fields(keys)) {
+    if let Some(failover) = fields.read("failover", |item| item.fields(&FAILOVER_KEYS)) {
         settings.allowed_zones = failover.read("allowed_zones", |item| distinct(item, endpoints::zone));
         settings.min_distance = failover.read("min_distance", |item| item.read(units::distance));
         settings.rpo = failover.read("rpo", |item| item.read(units::duration_in(HOLD)));
         settings.execute_after = failover.read("execute_after", |item| item.read(units::duration_in(HOLD)));
+        settings.allow_single_vantage = failover.read("allow_single_vantage", Item::flag);
+        settings.min_capacity = failover.read("min_capacity", |item| item.plain(units::ratio));
+        settings.edge_burst = failover.read("edge_burst", Item::flag);
     }
     if let Some(defaults) = fields.read("defaults", |item| item.fields(&["icmp", "dns", "tcp", "http"])) {
         settings.paces = KINDS.map(|(name, ..)| {
@@ -184,6 +210,13 @@ pub(super) fn read(fields: &Fields<'_>) -> Settings {
         });
     }
     settings
+}
+
+/// Reads `votes`. Whatever was written in the place of the mapping may be the key itself, so it is not shown.
+fn votes(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
+    let fields = item.clone().secret().fields(&["key_file"])?;
+    fields.required("key_file", "write the path of a file with a key")?;
+    fields.shown("key_file")?.read(|text| secrets.vote_keys(text))
 }
 
 /// The most Alertmanagers, anchors or zones.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use super::failover::{Failover, VoteKeys};
 use crate::model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, TargetName};
 
 /// The address that `/metrics` is served on when none is given.
@@ -31,14 +32,18 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Residency zone of this region.
     pub zone: Option<Arc<str>>,
+    /// What this region shares its fate with; a region of the same domain does not replace it.
+    pub failure_domain: Option<Arc<str>>,
     /// Where this region is.
     pub location: Option<Location>,
     /// Base URLs of the Alertmanagers to push to.
     pub alertmanagers: Vec<HttpUrl>,
     /// Endpoints outside all regions, for the isolation guard.
     pub anchors: Vec<Anchor>,
-    /// What makes a peer eligible as a failover target.
+    /// What makes a peer eligible as a failover target, and when a failover is called for.
     pub failover: Failover,
+    /// What votes are signed and verified with.
+    pub votes: Option<VoteKeys>,
     /// How far back latency quantiles, loss and jitter look; 10 s to 1 h.
     pub window: Duration,
     /// Upper bounds of the latency histogram, seconds, ascending, 1 to [`MAX_BUCKETS`] of them.
@@ -105,30 +110,6 @@ pub struct Location {
     pub longitude: f64,
 }
 
-/// What makes a peer eligible as a failover target.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Failover {
-    /// Residency zones that may take over; empty allows all.
-    pub allowed_zones: Vec<Arc<str>>,
-    /// The least great-circle distance, in metres; 0 is off.
-    pub min_distance_meters: f64,
-    /// The replication lag that is tolerated.
-    pub rpo: Duration,
-    /// How long a region must stay down before the second stage.
-    pub execute_after: Duration,
-}
-
-impl Default for Failover {
-    fn default() -> Self {
-        Self {
-            allowed_zones: Vec::new(),
-            min_distance_meters: 0.0,
-            rpo: Duration::from_secs(5),
-            execute_after: Duration::from_secs(30),
-        }
-    }
-}
-
 /// An endpoint outside all regions; being unable to reach it hints at our own isolation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
@@ -145,10 +126,16 @@ pub struct Peer {
     pub region: Region,
     /// Its residency zone.
     pub zone: Option<Arc<str>>,
+    /// What it shares its fate with; it does not replace a region of the same domain.
+    pub failure_domain: Option<Arc<str>>,
     /// Where it is.
     pub location: Option<Location>,
     /// Tier of preference as a failover target; lower is better.
     pub priority: u32,
+    /// The share of what a failover would need that is free there, 0 to 1; `None` where nobody said.
+    pub capacity: Option<f64>,
+    /// Somebody works on it: it is no failover target.
+    pub maintenance: bool,
     /// What is probed in it; (target, kind) is unique.
     pub targets: Vec<Target>,
 }
@@ -174,6 +161,9 @@ pub struct ProbeConfig {
     pub family: AddressFamily,
     /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.
     pub tos: Option<u8>,
+    /// What it probes is what the region is for: when all critical probes of every target fail, the region
+    /// counts as down although the network answers. Never for icmp and sidecar probes.
+    pub critical: bool,
     /// What is sent and expected.
     pub spec: ProbeSpec,
 }
@@ -303,7 +293,8 @@ pub struct HttpSpec {
     pub version: HttpVersion,
     /// TLS settings; used where the URL says https.
     pub tls: TlsSpec,
-    /// Keep the connection for the next probe: then only `processing` and `transfer` are measured.
+    /// Keep the connection for the next probe: then only `processing` and `transfer` are measured. By default
+    /// where `sidecar` is set, as asking for votes is then a round trip shorter.
     pub keep_alive: bool,
     /// The target is the regionwatch of the peer region.
     pub sidecar: bool,

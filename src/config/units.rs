@@ -160,6 +160,17 @@ pub(super) fn decimal(text: &str) -> Parsed<f64> {
     }
 }
 
+/// A share, 0 to 1.
+pub(super) fn ratio(text: &str) -> Parsed<f64> {
+    const HINT: &str = "write a share of 0 to 1 such as 0.25";
+    match decimal(text) {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("is out of range; {HINT}")),
+        Err(_) if text.ends_with('%') => Err(format!("is a percentage; {HINT}")),
+        Err(_) => Err(format!("is not a number; {HINT}")),
+    }
+}
+
 fn is_decimal(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
@@ -217,6 +228,10 @@ mod tests {
             assert!(whole(0..=255)(text).is_err(), "{text}");
         }
         assert_eq!(decimal("-8.5e1"), Ok(-85.0));
+        assert_eq!((ratio("0"), ratio("1.0")), (Ok(0.0), Ok(1.0)));
+        for text in ["", "-0.1", "1.01", "25", "25%", "nan", "inf", "half"] {
+            assert!(ratio(text).is_err(), "{text}");
+        }
         for text in ["", ".inf", "-.INF", ".nan", "inf", "1e999", "0x1", "1_000", "."] {
             assert!(decimal(text).is_err(), "{text}");
         }

@@ -71,6 +71,9 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/files")).join(name)
 }
 
+/// What `files/votes.key` holds.
+const KEY: &[u8; 33] = b"test-key-0123456789abcdef01234567";
+
 fn tls() -> impl Strategy<Value = TlsSpec> {
     (option::of(host()), any::<[bool; 3]>()).prop_map(|(server, [ca, identity, insecure_skip_verify])| TlsSpec {
         server_name: server.map(|host| host.to_string().into()),
@@ -152,19 +155,22 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
 fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
     let spec = prop_oneof![icmp(), tcp(), dns(), http(false), http(true)];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
-    (vec((spec, cadence()), 1..6), host(), families, any::<Option<u8>>()).prop_map(|(specs, host, family, tos)| {
-        let mut probes: BTreeMap<ProbeKind, ProbeConfig> = BTreeMap::new();
-        for (spec, cadence) in specs {
-            let host = if let ProbeSpec::Http(spec) = &spec { spec.url.host.clone() } else { host.clone() };
-            let probe = ProbeConfig { cadence, host, family, tos, spec };
-            probes.insert(probe.kind(), probe);
-        }
-        let mut probes: Vec<_> = probes.into_values().collect();
-        if probes.iter().any(|probe| matches!(&probe.host, Host::Addr(addr) if !family.admits(*addr))) {
-            probes.iter_mut().for_each(|probe| probe.family = AddressFamily::Any);
-        }
-        probes
-    })
+    (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
+        |(specs, host, family, tos)| {
+            let mut probes: BTreeMap<ProbeKind, ProbeConfig> = BTreeMap::new();
+            for (spec, cadence, critical) in specs {
+                let host = if let ProbeSpec::Http(spec) = &spec { spec.url.host.clone() } else { host.clone() };
+                let mut probe = ProbeConfig { cadence, host, family, tos, critical: false, spec };
+                probe.critical = critical && !matches!(probe.kind(), ProbeKind::Icmp | ProbeKind::Sidecar);
+                probes.insert(probe.kind(), probe);
+            }
+            let mut probes: Vec<_> = probes.into_values().collect();
+            if probes.iter().any(|probe| matches!(&probe.host, Host::Addr(addr) if !family.admits(*addr))) {
+                probes.iter_mut().for_each(|probe| probe.family = AddressFamily::Any);
+            }
+            probes
+        },
+    )
 }
 
 fn location() -> impl Strategy<Value = Option<Location>> {
@@ -179,15 +185,19 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
             .map(|(n, (name, probes))| Target { name: TargetName::new(&format!("{name}{n}")).unwrap(), probes })
             .collect()
     });
-    let peer = (name(), option::of(zone()), location(), 0..=1_000_000_u32, targets);
+    let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), any::<bool>());
+    let peer = (name(), traits, location(), 0..=1_000_000_u32, targets);
     vec(peer, 1..4).prop_map(|peers| {
         let named = peers.into_iter().enumerate();
         named
-            .map(|(n, (name, zone, location, priority, targets))| Peer {
+            .map(|(n, (name, (zone, failure_domain, capacity, maintenance), location, priority, targets))| Peer {
                 region: Region::new(&format!("{name}{n}")).unwrap(),
                 zone,
+                failure_domain,
                 location,
                 priority,
+                capacity,
+                maintenance,
                 targets,
             })
             .collect()
@@ -205,12 +215,18 @@ fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
 
 fn config() -> impl Strategy<Value = Config> {
     let hold = || millis(0..=86_400_000);
-    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold()).prop_map(
-        |(zones, min_distance_meters, rpo, execute_after)| Failover {
-            allowed_zones: zones.into_iter().collect(),
-            min_distance_meters,
-            rpo,
-            execute_after,
+    let choices = (any::<[bool; 2]>(), 0.0..=1.0);
+    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold(), choices).prop_map(
+        |(zones, min_distance_meters, rpo, execute_after, ([allow_single_vantage, edge_burst], min_capacity))| {
+            Failover {
+                allowed_zones: zones.into_iter().collect(),
+                min_distance_meters,
+                rpo,
+                execute_after,
+                allow_single_vantage,
+                min_capacity,
+                edge_burst,
+            }
         },
     );
     let levels = select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]);
@@ -218,14 +234,16 @@ fn config() -> impl Strategy<Value = Config> {
     let log = (levels, formats).prop_map(|(level, format)| Log { level, format });
     let buckets = btree_set(1..=u64::MAX, 1..=MAX_BUCKETS)
         .prop_map(|set| distinct(set.into_iter().map(|n| n as f64 / 1e9).collect()));
+    let votes = option::of(Just(VoteKeys { file: file("votes.key"), keys: vec![Secret::new(*KEY)] }));
     let anchor = (host(), port()).prop_map(|(host, port)| Anchor { host, port });
     let alertmanagers = vec(url(select(vec!["/".to_owned(), "/am/".to_owned()])), 0..3).prop_map(distinct);
-    let here = (name(), any::<(IpAddr, u16)>().prop_map(SocketAddr::from), option::of(zone()), location());
-    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers());
+    let zones = (option::of(zone()), option::of(zone()));
+    let here = (name(), any::<(IpAddr, u16)>().prop_map(SocketAddr::from), zones, location());
+    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), votes);
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
-            (region, listen, zone, location),
-            (alertmanagers, anchors, failover, peers),
+            (region, listen, (zone, failure_domain), location),
+            (alertmanagers, anchors, failover, peers, votes),
             window,
             buckets,
             enable,
@@ -234,10 +252,12 @@ fn config() -> impl Strategy<Value = Config> {
             region: Region::new(&format!("{region}-here")).unwrap(),
             listen,
             zone,
+            failure_domain,
             location,
             alertmanagers,
             anchors,
             failover,
+            votes,
             window,
             buckets,
             enable_lifecycle: enable,

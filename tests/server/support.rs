@@ -56,6 +56,7 @@ fn metrics_of(bytes: usize) -> Arc<Metrics> {
             host: Host::Addr("127.0.0.1".parse().unwrap()),
             family: AddressFamily::Any,
             tos: None,
+            critical: false,
             spec: ProbeSpec::Icmp(IcmpSpec::default()),
         },
     );
