@@ -158,7 +158,7 @@ impl Recorder {
                 target: path.target,
                 kind: path.kind,
                 interval: probe.cadence.interval(),
-                critical: false,
+                critical: probe.critical,
             });
             match peer.groups.iter_mut().find(|group| group.kind == path.kind) {
                 Some(group) => group.members.push(id),
