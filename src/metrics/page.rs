@@ -64,12 +64,12 @@ impl Page {
                 Writer::Anchor(_) => self.exposed.anchors.len(),
                 Writer::Votes(_) => self.exposed.votes.len(),
             };
-            if self.row == 0 && rows > 0 {
-                headline(out, family);
-            }
             while self.row < rows {
                 if out.len() >= end {
                     return true;
+                }
+                if self.row == 0 {
+                    headline(out, family);
                 }
                 match writer {
                     Writer::Path(write) => write(&mut Line { out, family }, &self.exposed.paths[self.row]),
@@ -388,6 +388,22 @@ mod tests {
         let samples = |text: &str| text.lines().filter(|line| line.contains("target=")).count();
         assert_eq!(samples(&whole), samples(&text(&metrics, Collect::All)));
         assert_eq!(whole.matches("# TYPE regionwatch_probes_total").count(), 1);
+    }
+
+    /// A piece can be full wherever a family begins.
+    #[test]
+    fn each_family_has_one_headline_however_the_pages_are_cut() {
+        let metrics = metrics();
+        let path = |n: usize| metrics.path(&path("there", &"t".repeat(n)), &probe());
+        for (paths, length) in (20..32).flat_map(|paths| (1..=60).map(move |length| (paths, length))) {
+            metrics.expose(std::iter::repeat_n(path(length), paths), []);
+            let page = text(&metrics, Collect::All);
+            let mut heads: Vec<_> = page.lines().filter(|line| line.starts_with("# HELP regionwatch_")).collect();
+            let all = heads.len();
+            heads.sort_unstable();
+            heads.dedup();
+            assert_eq!(heads.len(), all, "{paths} paths");
+        }
     }
 
     #[test]
