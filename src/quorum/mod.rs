@@ -1,14 +1,16 @@
 //! Votes of the vantages: as bytes that only a vantage can make, who may vote, what they say, and whether we are the
 //! ones who are cut off.
 
+mod admission;
 mod ballots;
 mod bulletin;
 mod isolation;
 mod seal;
 
 pub use self::{
+    admission::{Arrival, Refusal, Sequence, open},
     ballots::{Ballots, View, Views},
     bulletin::{Bulletin, Invalid, PeerReport, Placing},
     isolation::Isolation,
-    seal::{Arrival, Keys, Refusal, Sequence, WeakKey, open},
+    seal::{Keys, WeakKey},
 };
