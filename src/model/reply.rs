@@ -46,7 +46,8 @@ pub struct Reply {
     /// Whether the connection itself vouched for the peer: TLS with a certificate that was verified, and one of
     /// ours that was offered.
     pub trusted_transport: bool,
-    /// Just before the request was made: what the answer says is no older than this.
+    /// Just before the request was made: what the answer says is no older than this, but for the 10 ms that a sidecar
+    /// may give the same answer for.
     pub requested_at: Instant,
     /// When the answer had been read.
     pub answered_at: Instant,

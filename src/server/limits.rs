@@ -30,9 +30,8 @@ pub struct Limits {
     pub encoders: usize,
     /// Answers with probe histories at the same time; further ones are refused with 503.
     pub histories: usize,
-    /// Requests for the bulletin that are put to the probing thread at the same time; further ones wait for those, up
-    /// to [`Self::ask`], because a peer that is refused takes this region for a failing one.
-    pub bulletins: usize,
+    /// How long a bulletin is answered with again, so that a crowd of readers costs the probing thread little.
+    pub bulletin_age: Duration,
     /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
     /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
     pub send_buffer: usize,
@@ -56,7 +55,7 @@ impl Default for Limits {
             ask: Duration::from_secs(2),
             encoders: 8,
             histories: 4,
-            bulletins: 4,
+            bulletin_age: Duration::from_millis(10),
             send_buffer: 128 << 10,
             accept_pause: Duration::from_millis(100),
             grace: Duration::from_secs(1),

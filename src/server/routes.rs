@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
@@ -10,8 +11,8 @@ use http::{
     },
 };
 use tokio::{
-    sync::{Semaphore, oneshot},
-    time::timeout,
+    sync::{Mutex, Semaphore, oneshot},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -48,7 +49,8 @@ pub(super) struct Routes {
     buffers: Arc<Buffers>,
     encoders: Arc<Semaphore>,
     histories: Arc<Semaphore>,
-    bulletins: Semaphore,
+    /// The last bulletin, and when it was asked for.
+    bulletin: Mutex<Option<(Instant, Bytes)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,7 @@ impl Routes {
             buffers: Arc::default(),
             encoders: Arc::new(Semaphore::new(limits.encoders)),
             histories: Arc::new(Semaphore::new(limits.histories)),
-            bulletins: Semaphore::new(limits.bulletins),
+            bulletin: Mutex::default(),
         }
     }
 
@@ -159,6 +161,19 @@ impl Routes {
         self.streamed(stream, PROMETHEUS, request.headers())
     }
 
+    /// The bulletin. One request at a time asks for it, and those that waited meanwhile get the same.
+    async fn bulletin(&self) -> Option<Bytes> {
+        let mut last = self.bulletin.lock().await;
+        let fresh = last.as_ref().filter(|(asked, _)| asked.elapsed() < self.limits.bulletin_age);
+        if let Some((_, bulletin)) = fresh {
+            return Some(bulletin.clone());
+        }
+        let asked = Instant::now();
+        let bulletin = self.ask(Ask::Regions).await?;
+        *last = Some((asked, bulletin.clone()));
+        Some(bulletin)
+    }
+
     /// The bulletin, signed where the asker has given a nonce to sign it with and there is a key.
     async fn regions(&self, headers: &HeaderMap) -> Response<Body> {
         let mut nonces = headers.get_all(NONCE_HEADER).iter();
@@ -176,11 +191,7 @@ impl Routes {
             },
             (Some(_), Some(_)) => return mistake(format!("{NONCE_HEADER} is given twice")),
         };
-        let asked = timeout(self.limits.ask, async {
-            let _permit = self.bulletins.acquire().await.ok()?;
-            self.ask(Ask::Regions).await
-        });
-        let Ok(Some(bulletin)) = asked.await else {
+        let Ok(Some(bulletin)) = timeout(self.limits.ask, self.bulletin()).await else {
             return busy("the bulletin was not made in time\n");
         };
         let signature = nonce.zip(self.site.keys.as_ref()).map(|(nonce, keys)| keys.sign(nonce, &bulletin));
@@ -269,7 +280,7 @@ fn busy(message: &'static str) -> Response<Body> {
     response
 }
 
-fn text(status: StatusCode, content_type: HeaderValue, message: impl Into<bytes::Bytes>) -> Response<Body> {
+fn text(status: StatusCode, content_type: HeaderValue, message: impl Into<Bytes>) -> Response<Body> {
     let message = message.into();
     let length = HeaderValue::from(message.len());
     let mut response = answer(status, content_type, Body::text(message));
