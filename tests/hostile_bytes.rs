@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use regionwatch::{
     config::Config,
     probe::hostile::{fuzz_answer, fuzz_expiry, fuzz_reply, fuzz_response},
+    quorum::Bulletin,
 };
 
 const ROUNDS: usize = 4_000;
@@ -98,4 +99,29 @@ fn no_configuration_does_harm() {
         let text = String::from_utf8_lossy(bytes);
         let _ = Config::load(Some((Path::new("seed.yaml"), &text)), []);
     });
+}
+
+#[test]
+fn no_bulletin_does_harm() {
+    let full = concat!(
+        r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":["#,
+        r#"{"region":"us-east-1","state":"down","since_ms":1250,"vote":"down","last_answer_age_ms":2000,"#,
+        r#""onset":1795230245123,"incident":"us-east-1/1795230245"},"#,
+        r#"{"region":"b","state":"unknown","since_ms":0,"vote":"abstain"}],"#,
+        r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
+        r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#
+    );
+    let empty =
+        r#"{"version":1,"vantage":"a","boot_id":"0000000000000000","seq":0,"isolated":true,"peers":[],"ranking":[]}"#;
+    let deep = empty.replace("\"seq\"", &format!("\"x\":{}{},\"seq\"", "[".repeat(100), "]".repeat(100)));
+    assert!(Bulletin::decode(full.as_bytes()).is_ok());
+    mutations(&[full.into(), empty.into(), deep.into()], |bytes| {
+        if let Ok(bulletin) = Bulletin::decode(bytes) {
+            let encoded = bulletin.encode().unwrap();
+            assert_eq!(Bulletin::decode(&encoded), Ok(bulletin));
+        }
+    });
+    for deepest in ["[", "{\"x\":"] {
+        let _ = Bulletin::decode(deepest.repeat(Bulletin::MAX_BYTES / deepest.len()).as_bytes());
+    }
 }

@@ -5,6 +5,7 @@
 mod dns;
 mod http;
 mod servers;
+mod sidecar;
 mod support;
 mod tcp;
 mod tls;

@@ -33,12 +33,13 @@ pub(crate) fn says(answer: &'static [u8]) -> SocketAddr {
     })
 }
 
-pub(crate) fn read_head(stream: &mut TcpStream) {
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
         head.push(byte[0]);
     }
+    String::from_utf8_lossy(&head).into_owned()
 }
 
 /// Reads a request's head, says the first part, and then the second again and again, until the client leaves.

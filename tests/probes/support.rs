@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use regionwatch::{
     app::prober,
     config::Config,
-    model::{Failure, Outcome, PathId, Phase, Timings},
-    probe::{Names, TlsContext},
+    model::{Failure, Outcome, PathId, Phase, Region, Reply, Timings},
+    probe::{Mailbox, Names, TlsContext},
     schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
     wire::TimestampKeeper,
 };
@@ -33,15 +33,21 @@ pub(crate) struct Probing {
     probe: String,
     timeout: Duration,
     names: Option<Names>,
+    mailbox: Option<Mailbox>,
 }
 
 pub(crate) fn probing(host: &str, probe: impl Into<String>) -> Probing {
-    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, names: None }
+    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, names: None, mailbox: None }
 }
 
 impl Probing {
     pub(crate) fn names(self, names: Names) -> Self {
         Self { names: Some(names), ..self }
+    }
+
+    /// Takes what is answered to this sender.
+    pub(crate) fn telling(self, replies: mpsc::Sender<Reply>) -> Self {
+        Self { mailbox: Some(Mailbox { peer: Region::new("there").unwrap(), replies }), ..self }
     }
 
     pub(crate) fn timeout(self, timeout: Duration) -> Self {
@@ -63,7 +69,7 @@ impl Probing {
         let (_, probe) = config.paths().next().unwrap();
         let (events, mut happened) = mpsc::channel(100);
         let names = self.names.unwrap_or_else(Names::from_system);
-        let launcher = prober(probe, &names, &TlsContext::default(), events.clone(), None).unwrap();
+        let launcher = prober(probe, &names, &TlsContext::default(), events.clone(), self.mailbox).unwrap();
         let (changes, changed) = mpsc::unbounded_channel();
         let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
         let cadence = probe.cadence;

@@ -1,0 +1,200 @@
+//! Probes of a peer's sidecar, and what they hand over.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use regionwatch::{
+    model::{Failure, Region, Reply},
+    quorum::{Bulletin, Keys, Refusal, open},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    servers,
+    support::{Certificate, Probing, phases, probing},
+};
+
+fn sidecar(addr: SocketAddr, more: &str) -> (Probing, mpsc::Receiver<Reply>) {
+    let (sender, replies) = mpsc::channel(16);
+    let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/x'{more}");
+    (probing("127.0.0.1", probe).telling(sender), replies)
+}
+
+fn bulletin() -> Vec<u8> {
+    let there = Region::new("there").unwrap();
+    Bulletin::new(there, (1, 1), false, Vec::new(), Vec::new()).unwrap().encode().unwrap().to_vec()
+}
+
+/// Answers with this status, these header fields and this body, and notes the heads of the requests.
+fn answering(status: &'static str, fields: &'static str, body: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let noted = Arc::clone(&heads);
+    let addr = servers::tcp(move |mut stream| {
+        noted.lock().unwrap().push(servers::read_head(&mut stream));
+        let _ = write!(stream, "HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(&body);
+    });
+    (addr, heads)
+}
+
+fn nonces(heads: &Mutex<Vec<String>>) -> Vec<String> {
+    let heads = heads.lock().unwrap();
+    let nonce = |head: &String| {
+        let line = head.lines().find_map(|line| line.strip_prefix("regionwatch-nonce: "));
+        line.unwrap_or_else(|| panic!("no nonce in {head}")).to_owned()
+    };
+    heads.iter().map(nonce).collect()
+}
+
+#[tokio::test]
+async fn each_request_has_a_nonce_of_its_own_and_the_reply_is_handed_over_with_it() {
+    let (addr, heads) = answering("200 OK", "Regionwatch-Signature: v1=00\r\n", bulletin());
+    let (probing, mut replies) = sidecar(addr, "");
+    for seen in probing.run(3).await {
+        assert_eq!(phases(&seen.outcome.unwrap()), ["connect", "processing", "transfer"]);
+    }
+    let nonces = nonces(&heads);
+    assert_eq!(nonces.iter().collect::<HashSet<_>>().len(), nonces.len());
+    let mut before = None;
+    for nonce in nonces.iter().take(3) {
+        let reply = replies.recv().await.unwrap();
+        assert_eq!((reply.nonce.to_string(), reply.peer.as_str()), (nonce.clone(), "there"));
+        assert_eq!(reply.signature.as_deref(), Some(&b"v1=00"[..]));
+        assert_eq!(reply.body.as_deref(), Some(&bulletin()[..]));
+        assert!(reply.requested_at < reply.answered_at && before < Some(reply.requested_at));
+        assert!(!reply.trusted_transport);
+        before = Some(reply.requested_at);
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
+    let keys = Keys::new(&["a secret of all regions"]).unwrap();
+    let signer = keys.clone();
+    let addr = servers::tcp(move |mut stream| {
+        let head = servers::read_head(&mut stream);
+        let nonce = head.lines().find_map(|line| line.strip_prefix("regionwatch-nonce: ")).unwrap();
+        let signature = signer.sign(regionwatch::model::Nonce::parse(nonce.as_bytes()).unwrap(), &bulletin());
+        let length = bulletin().len();
+        let head = format!("HTTP/1.1 200 OK\r\nregionwatch-signature: {signature}\r\nContent-Length: {length}\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&bulletin());
+    });
+    let (probing, mut replies) = sidecar(addr, "");
+    probing.succeeds().await;
+    let reply = replies.recv().await.unwrap();
+    assert_eq!(open(&reply, Some(&keys)).map(|bulletin| bulletin.seq()), Ok(1));
+    assert_eq!(open(&reply, Some(&Keys::new(&["another secret, of others"]).unwrap())), Err(Refusal::Forged));
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_breaks_the_protocol_and_is_told() {
+    let spaces = |count| answering("200 OK", "", vec![b' '; count]).0;
+    let (probing, mut replies) = sidecar(spaces(Reply::MAX_BODY), "");
+    probing.succeeds().await;
+    assert_eq!(replies.recv().await.unwrap().body.map(|body| body.len()), Some(Reply::MAX_BODY));
+    for (addr, more) in [(spaces(Reply::MAX_BODY + 1), ""), (spaces(2000), ", body_limit: 1KiB")] {
+        let (probing, mut replies) = sidecar(addr, more);
+        assert_eq!(probing.fails().await, Failure::Protocol);
+        let reply = replies.recv().await.unwrap();
+        assert_eq!((reply.body.as_ref(), open(&reply, None)), (None, Err(Refusal::Oversized)));
+    }
+}
+
+#[tokio::test]
+async fn only_an_answer_with_status_200_is_handed_over() {
+    let accepted = ", expect: {status: [200, 204, 302, 500]}";
+    for (status, fields) in [
+        ("500 Internal Server Error", ""),
+        ("204 No Content", ""),
+        ("302 Found", "Location: /y\r\n"),
+        ("503 Busy", "Retry-After: 1\r\n"),
+    ] {
+        for more in ["", accepted] {
+            let (addr, _) = answering(status, fields, Vec::new());
+            let (probing, mut replies) = sidecar(addr, more);
+            let _ = probing.run(1).await;
+            assert!(replies.recv().await.is_none(), "{status}");
+        }
+    }
+    let (addr, _) = answering("200 OK", "", bulletin());
+    let (probing, mut replies) = sidecar(addr, ", expect: {body: something else}");
+    assert_eq!(probing.fails().await, Failure::Mismatch);
+    assert!(replies.recv().await.is_none(), "it is not the answer that was expected");
+}
+
+#[tokio::test]
+async fn a_redirect_is_asked_with_a_new_nonce_and_the_last_one_counts() {
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let noted = Arc::clone(&heads);
+    let addr = servers::tcp(move |mut stream| {
+        let head = servers::read_head(&mut stream);
+        let answer = if head.starts_with("GET /x ") {
+            &b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"[..]
+        } else {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        };
+        noted.lock().unwrap().push(head);
+        let _ = stream.write_all(answer);
+    });
+    let (probing, mut replies) = sidecar(addr, ", redirects: 1");
+    probing.succeeds().await;
+    let nonces = nonces(&heads);
+    assert_ne!(nonces[0], nonces[1]);
+    assert_eq!(replies.recv().await.unwrap().nonce.to_string(), nonces[1]);
+}
+
+#[tokio::test]
+async fn a_long_signature_is_cut_and_a_full_mailbox_fails_no_probe() {
+    let addr = servers::tcp(|mut stream| {
+        servers::read_head(&mut stream);
+        let signature = "a".repeat(30_000);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nregionwatch-signature: {signature}\r\nContent-Length: 0\r\n\r\n");
+    });
+    let (sender, mut replies) = mpsc::channel(1);
+    let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/x'");
+    for seen in probing("127.0.0.1", probe).telling(sender).run(3).await {
+        seen.outcome.unwrap();
+    }
+    assert_eq!(replies.recv().await.unwrap().signature.map(|text| text.len()), Some(Reply::MAX_SIGNATURE));
+    assert!(replies.recv().await.is_none(), "there was room for one");
+}
+
+#[tokio::test]
+async fn what_is_no_sidecar_is_sent_no_nonce() {
+    let (addr, heads) = answering("200 OK", "", bulletin());
+    let (sender, mut replies) = mpsc::channel(1);
+    probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x'")).telling(sender).succeeds().await;
+    assert!(!heads.lock().unwrap()[0].contains("regionwatch-nonce"));
+    assert!(replies.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn only_mutual_tls_that_was_verified_vouches_for_the_peer() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (plain, secure) = (servers::closed(), servers::closed());
+    let (cert, key) = (certificate.cert(), certificate.key());
+    let blocks = format!(
+        "server {{ listen {plain}; return 200 '{{}}'; }}\n\
+         server {{ listen {secure} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; return 200 '{{}}'; }}"
+    );
+    let _nginx = servers::nginx(certificate.folder.path(), &blocks, plain);
+    let verified = format!("server_name: a.example, ca_file: '{cert}'");
+    let identity = format!("cert_file: '{cert}', key_file: '{key}'");
+    for (tls, vouches) in [
+        (format!("{verified}, {identity}"), true),
+        (verified, false),
+        (format!("insecure_skip_verify: true, {identity}"), false),
+    ] {
+        let (sender, mut replies) = mpsc::channel(1);
+        let probe = format!("kind: http, sidecar: true, url: 'https://{secure}/', tls: {{{tls}}}");
+        let patient = probing("127.0.0.1", probe).timeout(Duration::from_secs(3));
+        patient.telling(sender).succeeds().await;
+        assert_eq!(replies.recv().await.unwrap().trusted_transport, vouches, "{tls}");
+    }
+}
