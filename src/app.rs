@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use self::votes::Votes;
 use crate::{
-    config::{self, Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    config::{self, Config, DnsTransport, Failover, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
     model::{AddressFamily, Cadence, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
@@ -157,7 +157,6 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
         asks,
         lifecycle: config.enable_lifecycle,
         ready: Arc::clone(&ready),
-        keys: None,
         region: config.region.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -316,7 +315,7 @@ impl App {
     ) -> Self {
         Self {
             recorder: Recorder::new(Arc::clone(&metrics), policy(&config), Instant::now()),
-            votes: Votes::new(None, Arc::clone(&metrics)),
+            votes: Votes::new(Arc::clone(&metrics)),
             config,
             metrics,
             names: Names::from_system(),
@@ -485,7 +484,8 @@ impl App {
 
 /// What may be decided under this configuration.
 fn policy(config: &Config) -> Policy {
-    Policy { edge_burst: true, execute_after: config.failover.execute_after, allow_single_vantage: false }
+    let Failover { edge_burst, execute_after, allow_single_vantage, .. } = config.failover;
+    Policy { edge_burst, execute_after, allow_single_vantage }
 }
 
 fn tell(news: &News) {

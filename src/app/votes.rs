@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::{
-    config::Config,
+    config::{Config, Secret},
     metrics::{Metrics, VoteSeries},
     model::{ProbeKind, Region, Reply},
     quorum::{Bulletin, Keys, PeerReport, Sequence, View, Views, open},
+    server::Published,
     vantage::{Now, Standing, Vantage, proposed_id},
 };
 
@@ -35,12 +35,15 @@ struct Voice {
 }
 
 impl Votes {
-    pub(super) fn new(keys: Option<Keys>, metrics: Arc<Metrics>) -> Self {
-        Self { boot: rand::random(), seq: 0, keys, metrics, voices: HashMap::new() }
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { boot: rand::random(), seq: 0, keys: None, metrics, voices: HashMap::new() }
     }
 
     /// Listens to the sidecars of this configuration from now on, and to no others. Returns their series.
     pub(super) fn listen(&mut self, config: &Config) -> Vec<Arc<VoteSeries>> {
+        let secrets = config.votes.iter().flat_map(|votes| &votes.keys).map(Secret::as_bytes).collect::<Vec<_>>();
+        // No key at all is not a weak one; the lengths of the others were checked when they were read.
+        self.keys = Keys::new(&secrets).ok();
         let mut before = std::mem::take(&mut self.voices);
         let sidecars = config.paths().filter(|(path, _)| path.kind == ProbeKind::Sidecar);
         let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
@@ -70,12 +73,12 @@ impl Votes {
     }
 
     /// The next bulletin of this vantage.
-    pub(super) fn publish(&mut self, region: &Region, vantage: &Vantage, now: Now) -> Option<Bytes> {
+    pub(super) fn publish(&mut self, region: &Region, vantage: &Vantage, now: Now) -> Option<Published> {
         self.seq += 1;
         let reports = vantage.standings().map(|standing| report(&standing, now)).collect();
         let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, Vec::new());
         match bulletin.and_then(|bulletin| bulletin.encode()) {
-            Ok(bytes) => Some(bytes),
+            Ok(body) => Some(Published { body, keys: self.keys.clone() }),
             Err(invalid) => {
                 error!("this vantage's bulletin {invalid}");
                 None
@@ -117,5 +120,114 @@ pub(super) fn views(bulletin: &Bulletin, asked_at: Instant) -> Views {
     Views {
         isolated: bulletin.isolated(),
         peers: bulletin.peers().iter().map(|report| (report.region.clone(), view(report))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        metrics::{Collect, Exposed},
+        model::{Nonce, UnixMillis},
+        vantage::Policy,
+    };
+
+    fn region(name: &str) -> Region {
+        Region::new(name).unwrap()
+    }
+
+    const SECRET: &str = "a secret of all regions";
+
+    fn votes() -> Votes {
+        Votes::new(Arc::new(Metrics::new(&region("here"), &[0.1]).unwrap()))
+    }
+
+    /// Peers of these names, each with a sidecar, and one without.
+    fn config(peers: &[&str]) -> Config {
+        let peer = |name: &str, sidecar: bool| {
+            format!(
+                "- region: {name}\n  targets: [{{probes: [{{kind: http, url: 'http://127.0.0.1/', sidecar: {sidecar}}}]}}]\n"
+            )
+        };
+        let peers: String = peers.iter().map(|name| peer(name, true)).collect();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("votes.key"), SECRET).unwrap();
+        let text = format!("region: here\nvotes: {{key_file: votes.key}}\npeers:\n{peers}{}", peer("mute", false));
+        let file = folder.path().join("c.yaml");
+        Config::load(Some((&file, &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    }
+
+    fn reply(peer: &str, keys: &Keys, seq: u64) -> Reply {
+        let body = Bulletin::new(region(peer), (1, seq), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
+        let nonce = Nonce(7);
+        Reply {
+            peer: region(peer),
+            nonce,
+            signature: Some(keys.sign(nonce, &body).into()),
+            body: Some(body),
+            trusted_transport: false,
+            requested_at: Instant::now(),
+            answered_at: Instant::now(),
+        }
+    }
+
+    fn listen(votes: &mut Votes, peers: &[&str]) {
+        let series = votes.listen(&config(peers)).into();
+        votes.metrics.expose(Exposed { votes: series, ..Exposed::default() });
+    }
+
+    fn count(votes: &Votes, peer: &str, result: &str) -> Option<u64> {
+        let (mut page, mut text) = (votes.metrics.page(Collect::All), Vec::new());
+        while page.next(&mut text) {}
+        let name = "regionwatch_votes_received_total";
+        let series = format!("{name}{{vantage_region=\"here\",peer_region=\"{peer}\",result=\"{result}\"}} ");
+        String::from_utf8(text).unwrap().lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    }
+
+    #[test]
+    fn what_counts_is_told_apart_from_what_does_not() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        listen(&mut votes, &["a", "b"]);
+        assert_eq!(count(&votes, "a", "accepted"), Some(0));
+        assert_eq!(count(&votes, "mute", "accepted"), None, "it has no sidecar");
+        assert!(votes.hear(&reply("a", &keys, 5)).is_some());
+        assert!(votes.hear(&reply("a", &keys, 4)).is_none());
+        assert!(votes.hear(&reply("b", &keys, 4)).is_some(), "each peer counts for itself");
+        assert!(votes.hear(&reply("b", &Keys::new(&["another secret, of others"]).unwrap(), 5)).is_none());
+        for (peer, result) in [("a", "accepted"), ("a", "replayed"), ("b", "accepted"), ("b", "forged")] {
+            assert_eq!(count(&votes, peer, result), Some(1), "{peer} {result}");
+        }
+        assert!(votes.hear(&reply("stranger", &keys, 1)).is_none());
+    }
+
+    #[test]
+    fn a_reload_forgets_those_who_left_and_nobody_else() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        listen(&mut votes, &["a", "b"]);
+        for peer in ["a", "b"] {
+            votes.hear(&reply(peer, &keys, 5));
+        }
+        listen(&mut votes, &["a", "c"]);
+        assert_eq!(count(&votes, "a", "accepted"), Some(1));
+        assert_eq!((count(&votes, "b", "accepted"), count(&votes, "c", "accepted")), (None, Some(0)));
+        assert!(votes.hear(&reply("b", &keys, 6)).is_none());
+        assert!(votes.hear(&reply("a", &keys, 4)).is_none(), "its sequence went on");
+    }
+
+    #[test]
+    fn each_bulletin_follows_the_one_before_and_each_start_is_another() {
+        let policy = Policy { edge_burst: true, execute_after: Duration::ZERO, allow_single_vantage: false };
+        let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
+        let vantage = Vantage::new(policy, now.instant);
+        let bulletin =
+            |votes: &mut Votes| Bulletin::decode(&votes.publish(&region("here"), &vantage, now).unwrap().body).unwrap();
+        let (mut one, mut other) = (votes(), votes());
+        let (first, second) = (bulletin(&mut one), bulletin(&mut one));
+        assert_eq!((first.boot(), first.seq() + 1), (second.boot(), second.seq()));
+        assert_ne!(bulletin(&mut other).boot(), first.boot());
     }
 }

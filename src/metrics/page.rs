@@ -396,7 +396,7 @@ mod tests {
         let metrics = metrics();
         let path = |n: usize| metrics.path(&path("there", &"t".repeat(n)), &probe());
         for (paths, length) in (20..32).flat_map(|paths| (1..=60).map(move |length| (paths, length))) {
-            metrics.expose(std::iter::repeat_n(path(length), paths), []);
+            metrics.expose(Exposed::of_paths(std::iter::repeat_n(path(length), paths)));
             let page = text(&metrics, Collect::All);
             let mut heads: Vec<_> = page.lines().filter(|line| line.starts_with("# HELP regionwatch_")).collect();
             let all = heads.len();

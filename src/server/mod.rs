@@ -57,8 +57,6 @@ pub struct Site {
     pub lifecycle: bool,
     /// What `/-/ready` says.
     pub ready: Arc<AtomicBool>,
-    /// What signs the bulletin for those who ask with a nonce.
-    pub keys: Option<Keys>,
     /// The vantage region, for the landing page.
     pub region: Region,
     /// The version of this program, for the landing page.
@@ -71,7 +69,7 @@ pub enum Ask {
     /// Read the configuration again; the error is every mistake as text, one a line.
     Reload(oneshot::Sender<Result<(), String>>),
     /// The bulletin, encoded; dropped where there is none.
-    Regions(oneshot::Sender<Bytes>),
+    Regions(oneshot::Sender<Published>),
     /// The recent probes of some paths.
     Probes {
         /// Which paths, and how many at the most.
@@ -79,6 +77,15 @@ pub enum Ask {
         /// Where the answer goes, in an order that does not change from one request to the next.
         reply: oneshot::Sender<Vec<PathHistory>>,
     },
+}
+
+/// What this vantage publishes.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The bulletin, encoded.
+    pub body: Bytes,
+    /// What signs it for those who ask with a nonce.
+    pub keys: Option<Keys>,
 }
 
 /// A running server.

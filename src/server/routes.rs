@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Ask, Limits, PathFilter, Site,
+    Ask, Limits, PathFilter, Published, Site,
     api::Histories,
     body::{Body, Buffers, Source, Stream},
     encoding::wants_gzip,
@@ -50,7 +50,7 @@ pub(super) struct Routes {
     encoders: Arc<Semaphore>,
     histories: Arc<Semaphore>,
     /// The last bulletin, and when it was asked for.
-    bulletin: Mutex<Option<(Instant, Bytes)>>,
+    bulletin: Mutex<Option<(Instant, Published)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +162,7 @@ impl Routes {
     }
 
     /// The bulletin. One request at a time asks for it, and those that waited meanwhile get the same.
-    async fn bulletin(&self) -> Option<Bytes> {
+    async fn bulletin(&self) -> Option<Published> {
         let mut last = self.bulletin.lock().await;
         let fresh = last.as_ref().filter(|(asked, _)| asked.elapsed() < self.limits.bulletin_age);
         if let Some((_, bulletin)) = fresh {
@@ -191,11 +191,11 @@ impl Routes {
             },
             (Some(_), Some(_)) => return mistake(format!("{NONCE_HEADER} is given twice")),
         };
-        let Ok(Some(bulletin)) = timeout(self.limits.ask, self.bulletin()).await else {
+        let Ok(Some(Published { body, keys })) = timeout(self.limits.ask, self.bulletin()).await else {
             return busy("the bulletin was not made in time\n");
         };
-        let signature = nonce.zip(self.site.keys.as_ref()).map(|(nonce, keys)| keys.sign(nonce, &bulletin));
-        let mut response = text(StatusCode::OK, JSON, bulletin);
+        let signature = nonce.zip(keys).map(|(nonce, keys)| keys.sign(nonce, &body));
+        let mut response = text(StatusCode::OK, JSON, body);
         if let Some(signature) = signature.and_then(|text| HeaderValue::try_from(text).ok()) {
             response.headers_mut().insert(SIGNATURE_HEADER, signature);
         }

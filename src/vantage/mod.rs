@@ -235,9 +235,8 @@ impl Vantage {
                 }
             }
             Some(&Place::Anchor(n)) => {
-                if self.anchors[n].1.ended(path, sent_at, outcome) {
-                    self.consider_isolation(now);
-                }
+                self.anchors[n].1.ended(path, sent_at, outcome);
+                self.consider_isolation(now);
             }
             None => {}
         }

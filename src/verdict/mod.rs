@@ -89,10 +89,10 @@ pub struct Verdict {
 
 impl Verdict {
     /// Knows nothing yet.
-    pub const fn new(evidence: Evidence, now: Instant) -> Self {
+    pub fn new(evidence: Evidence, now: Instant) -> Self {
         Self {
             evidence,
-            quality: Quality::new(),
+            quality: Quality::default(),
             state: PeerState::Unknown,
             since: now,
             before: PeerState::Healthy,

@@ -25,7 +25,7 @@ pub struct Reading {
 }
 
 /// How well a peer answers, by readings 10 s apart.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Quality {
     baseline: VecDeque<Duration>,
     next_step: Option<Instant>,
@@ -34,11 +34,6 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// Nothing read yet.
-    pub const fn new() -> Self {
-        Self { baseline: VecDeque::new(), next_step: None, slow: 0, last: None }
-    }
-
     /// Takes a reading.
     pub fn read(&mut self, reading: Option<Reading>, now: Instant) {
         self.last = reading;
@@ -98,7 +93,7 @@ mod tests {
 
     #[test]
     fn slow_is_what_is_half_again_as_slow_as_usual_three_times_running() {
-        let mut quality = Quality::new();
+        let mut quality = Quality::default();
         let now = Instant::now();
         for _ in 0..10 {
             quality.read(reading(0.0, 100), now);
@@ -115,7 +110,7 @@ mod tests {
 
     #[test]
     fn loss_has_different_limits_for_entering_and_leaving() {
-        let mut quality = Quality::new();
+        let mut quality = Quality::default();
         let now = Instant::now();
         for (loss, bad, clean) in [(0.021, true, false), (0.015, false, false), (0.009, false, true)] {
             quality.read(reading(loss, 10), now);

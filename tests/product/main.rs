@@ -6,3 +6,4 @@ mod peers;
 mod prometheus;
 mod reload;
 mod support;
+mod votes;

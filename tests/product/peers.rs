@@ -63,7 +63,7 @@ pub(crate) fn start(folder: &Path) -> Peers {
     Peers { web, secure, dns, _running: running }
 }
 
-/// A configuration that measures them by all four kinds, and TLS.
+/// A configuration that measures them by all four kinds, with TLS, and as a sidecar.
 pub(crate) fn configuration(peers: &Peers, folder: &Path, listen: SocketAddr, extra: &str) -> String {
     let Peers { web, secure, dns, .. } = peers;
     format!(
@@ -75,7 +75,8 @@ pub(crate) fn configuration(peers: &Peers, folder: &Path, listen: SocketAddr, ex
          \x20         - {{kind: dns, port: {}, query: app.example.com, record: A, interval: 100ms, expect: {{answers: [192.0.2.7]}}}}\n\
          \x20         - {{kind: http, url: \"http://{web}/\", interval: 100ms, expect: {{body: ok}}}}\n\
          \x20     - name: edge-b\n        host: 127.0.0.1\n        probes:\n\
-         \x20         - {{kind: http, url: \"https://{secure}/\", interval: 100ms, tls: {{server_name: peer.example, ca_file: \"{}/cert.pem\"}}}}\n",
+         \x20         - {{kind: http, url: \"https://{secure}/\", interval: 100ms, tls: {{server_name: peer.example, ca_file: \"{}/cert.pem\"}}}}\n\
+         \x20         - {{kind: http, sidecar: true, url: \"http://{web}/\", interval: 100ms}}\n",
         web.port(),
         dns.port(),
         folder.display()

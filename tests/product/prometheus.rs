@@ -73,7 +73,7 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
     assert_eq!(up.len(), 2, "{up:?}");
     let labels = "sum by (vantage_region, peer_region, target, probe) (regionwatch_probes_total{result=\"ok\"}) > 0";
     let rows = query(prometheus, labels);
-    assert_eq!(rows.len(), kinds.len() + 1, "{rows:?}");
+    assert_eq!(rows.len(), kinds.len() + 2, "{rows:?}");
     for (labels, _) in rows {
         assert_eq!((labels["vantage_region"].as_str(), labels["peer_region"].as_str()), (Some("here"), Some("there")));
     }

@@ -57,7 +57,7 @@ fn a_bad_file_changes_nothing_and_is_told() {
     write(folder.path(), "regionwatch.yaml", &text.replace("interval: 100ms", "interval: 100"));
     let answer = request(listen, "POST", "/-/reload").unwrap();
     assert_eq!(answer.status, 500);
-    assert_eq!(answer.body.matches("has no unit").count(), 5, "{}", answer.body);
+    assert_eq!(answer.body.matches("has no unit").count(), 6, "{}", answer.body);
     assert_eq!(successful(), Some(0.0));
     let before = count(listen, "edge-a", "tcp").unwrap();
     eventually("probing goes on", PATIENCE, || count(listen, "edge-a", "tcp").filter(|n| *n > before + 2.0));

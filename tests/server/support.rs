@@ -17,7 +17,7 @@ use regionwatch::{
     metrics::{Collect, Exposed, Metrics},
     model::{AddressFamily, Cadence, Failure, Host, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
     quorum::{Bulletin, Keys},
-    server::{self, Ask, Limits, Load, Server, Site},
+    server::{self, Ask, Limits, Load, Published, Server, Site},
     window::{PathHistory, Record},
 };
 use tokio::{
@@ -94,13 +94,12 @@ impl Setup {
         let addr = listener.local_addr().unwrap();
         let ready = Arc::new(AtomicBool::new(true));
         let (asks, asked) = mpsc::channel(4);
-        thread::spawn(move || answer_asks(asked, self.prober));
+        thread::spawn(move || answer_asks(asked, self.prober, self.keys));
         let site = Site {
             metrics: metrics_of(self.page),
             asks,
             lifecycle: self.lifecycle,
             ready: Arc::clone(&ready),
-            keys: self.keys,
             region: Region::new("eu-west-1").unwrap(),
             version: "1.2.3",
         };
@@ -128,7 +127,7 @@ pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
     PathHistory { path, samples }
 }
 
-fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober) {
+fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys>) {
     let mut kept = Vec::new();
     let mut seq = 0;
     while let Some(ask) = asked.blocking_recv() {
@@ -141,7 +140,7 @@ fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober) {
                 seq += 1;
                 let vantage = Region::new("eu-west-1").unwrap();
                 let bulletin = Bulletin::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
-                drop(reply.send(bulletin.encode().unwrap()));
+                drop(reply.send(Published { body: bulletin.encode().unwrap(), keys: keys.clone() }));
             }
             (_, Ask::Reload(reply)) => drop(reply.send(Ok(()))),
             (_, Ask::Probes { filter, reply }) => {
