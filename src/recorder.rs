@@ -329,10 +329,11 @@ impl Recorder {
         if summaries.iter().any(|(kind, _)| is_fast(*kind)) {
             summaries.retain(|(kind, _)| is_fast(*kind));
         }
-        let loss = summaries.iter().map(|(_, summary)| summary.loss).reduce(f64::max)?;
+        let (_, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
+        let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
         let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
-        Some(Reading { loss, p95 })
+        Some(Reading { loss, lost, p95 })
     }
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.

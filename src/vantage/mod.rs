@@ -350,6 +350,10 @@ impl Vantage {
         let peers = judged().count();
         if self.isolation.judge(quiet, peers, outside, now.instant) != was {
             self.news.push(News::Isolated(!was));
+            if was {
+                // What was silent meanwhile may have been heard by everyone else.
+                self.desks.iter_mut().for_each(|desk| desk.verdict.evidence.forgive());
+            }
             for n in 0..self.desks.len() {
                 self.conclude(n, now);
             }

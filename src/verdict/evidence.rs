@@ -275,7 +275,7 @@ impl Evidence {
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
     }
 
-    /// Forgets whose turn it was to answer, so that nothing counts as failing until it fails anew.
+    /// Forgets who was silent, so that nothing counts as silence until it is silent anew.
     pub fn forgive(&mut self) {
         for line in &mut self.lines {
             line.silent.clear();

@@ -4,8 +4,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// Loss over a minute above which a peer is degraded, and below which it is well again.
+/// Loss over a minute above which a peer is degraded, if that is more than a few probes, and below which it is well
+/// again.
 const LOSSY: f64 = 0.02;
+const LOST: usize = 3;
 const CLEAN: f64 = 0.01;
 
 /// The baseline is the median of one p95 each five minutes, over a day.
@@ -20,6 +22,8 @@ const SLOW_READINGS: u32 = 3;
 pub struct Reading {
     /// The share of failed probes, 0 to 1.
     pub loss: f64,
+    /// How many they are.
+    pub lost: usize,
     /// 95th percentile of the latency; `None` where nothing succeeded.
     pub p95: Option<Duration>,
 }
@@ -63,7 +67,7 @@ impl Quality {
 
     /// Whether it is lossy, or has been slow for a while.
     pub fn is_bad(&self) -> bool {
-        self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY)
+        self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY && last.lost >= LOST)
     }
 
     /// Whether hardly anything is lost.
@@ -88,7 +92,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn reading(loss: f64, p95: u32) -> Option<Reading> {
-        Some(Reading { loss, p95: Some(MS * p95) })
+        Some(Reading { loss, lost: 10, p95: Some(MS * p95) })
     }
 
     #[test]
@@ -116,6 +120,8 @@ mod tests {
             quality.read(reading(loss, 10), now);
             assert_eq!((quality.is_bad(), quality.is_clean()), (bad, clean), "{loss}");
         }
+        quality.read(Some(Reading { loss: 0.1, lost: 2, p95: None }), now);
+        assert!(!quality.is_bad(), "two probes of a process that has just begun");
         quality.read(None, now);
         assert!(!quality.is_clean() && !quality.is_bad(), "no data is neither");
     }
