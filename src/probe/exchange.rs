@@ -1,5 +1,6 @@
 //! One HTTP request and its response over a connection whose phases are measured. hyper's low-level client
-//! runs on our stamped stream; nothing is pooled, retried or redirected behind our back.
+//! runs on our stamped stream; nothing is pooled or redirected behind our back, and nothing is retried but a request
+//! that met the server's closing of a kept connection.
 
 use std::{
     error::Error as _,
@@ -117,6 +118,10 @@ impl Client {
 
     /// Sends the request, whose URI is absolute, and reads the whole response, `limit` bytes of body at the
     /// most.
+    ///
+    /// A server may close a kept connection at any time, and a request that is under way then gets no answer: that
+    /// says nothing about the server, so the request is sent again on a fresh connection (RFC 9112 9.3.1). It must
+    /// be one that may arrive twice.
     pub(super) async fn exchange(
         &self,
         server: SocketAddr,
@@ -127,11 +132,22 @@ impl Client {
         let mut phases = PhaseTimes::default();
         let mut source = StampSource::Kernel;
         let mut syn_retransmits = 0;
-        let mut connection = match self.take_kept(server) {
-            Some(kept) => kept,
-            None => self.open(server, &mut phases, &mut source, &mut syn_retransmits).await?,
+        let answered = match self.take_kept(server) {
+            Some(mut kept) => match kept.send(request.clone()).await {
+                Ok(response) => Some((kept, response)),
+                Err(_) if kept.may_have_been_closed() => None,
+                Err(failure) => return Err(failure),
+            },
+            None => None,
         };
-        let response = connection.send(request).await?;
+        let (connection, response) = match answered {
+            Some(answered) => answered,
+            None => {
+                let mut fresh = self.open(server, &mut phases, &mut source, &mut syn_retransmits).await?;
+                let response = fresh.send(request).await?;
+                (fresh, response)
+            }
+        };
         let marks = Arc::clone(&connection.marks);
         let sent_to_head = if connection.plain {
             marks.last_sent_to_first_received()
@@ -242,6 +258,12 @@ impl Connection {
             }
         };
         result.map_err(|error| failure(&error))
+    }
+
+    /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
+    /// closing is itself told in bytes, so there it is assumed.
+    fn may_have_been_closed(&self) -> bool {
+        !self.plain || self.marks.last_received().is_none()
     }
 }
 

@@ -1,6 +1,10 @@
 //! HTTP probes.
 
-use std::{io::Write, net::SocketAddr, time::Duration};
+use std::{
+    io::{Read as _, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use regionwatch::model::{Failure, Phase, StampSource};
 
@@ -135,7 +139,7 @@ async fn redirects_are_followed_only_where_allowed_and_only_on_the_same_host() {
 async fn method_headers_and_body_are_sent() {
     let addr = servers::tcp(|mut stream| {
         let mut request = vec![0; 4096];
-        let len = std::io::Read::read(&mut stream, &mut request).unwrap_or(0);
+        let len = stream.read(&mut request).unwrap_or(0);
         let request = String::from_utf8_lossy(&request[..len]).to_lowercase();
         let wanted = ["post /x http/1.1\r\n", "authorization: basic dto6cdp3\r\n", "x-a: b\r\n", "\r\n\r\nhi there"];
         let status = if wanted.iter().all(|part| request.contains(part)) { "200" } else { "400" };
@@ -160,6 +164,38 @@ async fn a_kept_connection_measures_only_the_exchange() {
     let all: Vec<_> = seen.iter().map(|seen| phases(&seen.outcome.unwrap())).collect();
     assert_eq!(all[0], ["connect", "processing", "transfer"]);
     assert_eq!(all[2], ["processing", "transfer"]);
+}
+
+/// Serves one request on each connection, and leaves when the next one has come.
+fn leaves_after_one(leave: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
+    servers::tcp(move |mut stream| {
+        servers::read_head(&mut stream);
+        let _ = stream.write_all(OK);
+        servers::read_head(&mut stream);
+        leave(stream);
+    })
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closes_is_no_failure() {
+    let hangs_up = leaves_after_one(drop);
+    let resets = leaves_after_one(|stream| {
+        let _ = socket2::Socket::from(stream).set_linger(Some(Duration::ZERO));
+    });
+    for addr in [hangs_up, resets] {
+        for seen in get(addr, "keep_alive: true").run(4).await {
+            assert_eq!(phases(&seen.outcome.unwrap()), ["connect", "processing", "transfer"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_on_a_kept_connection_is_a_failure() {
+    let addr = leaves_after_one(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
+    });
+    let seen = get(addr, "keep_alive: true").run(2).await;
+    assert_eq!(seen[1].outcome, Err(Failure::Protocol));
 }
 
 #[tokio::test]
