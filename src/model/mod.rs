@@ -5,6 +5,7 @@
 
 mod decision;
 mod reply;
+mod rfc3339;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 pub use self::{
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
     reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
+    rfc3339::Utc,
 };
 
 /// Why a name was refused; see [`Region::new`].

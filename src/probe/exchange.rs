@@ -5,12 +5,12 @@
 use std::{
     error::Error as _,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts};
+use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts, uri::Scheme};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
@@ -28,7 +28,7 @@ use super::{
     tls::{self, Connector},
 };
 use crate::{
-    config::{HttpVersion, TlsSpec},
+    config::{HttpUrl, HttpVersion, TlsSpec},
     model::{Failure, Host, Phase, PhaseTimes, StampSource},
     wire::{self, Marks, SocketOptions, Span},
 };
@@ -37,6 +37,25 @@ use crate::{
 /// several times over.
 const MAX_HEADERS: usize = 128;
 const MAX_HEAD: usize = 64 << 10;
+
+/// How we call ourselves.
+pub(super) const AGENT: &str = concat!("regionwatch/", env!("CARGO_PKG_VERSION"));
+
+/// A URL as requests have it.
+pub(super) fn absolute(url: &HttpUrl) -> Result<Uri, TlsError> {
+    let host = match &url.host {
+        Host::Addr(IpAddr::V6(address)) => format!("[{address}]"),
+        host => host.to_string(),
+    };
+    let default_port = if url.https { 443 } else { 80 };
+    let authority = if url.port == default_port { host } else { format!("{host}:{}", url.port) };
+    Uri::builder()
+        .scheme(if url.https { Scheme::HTTPS } else { Scheme::HTTP })
+        .authority(authority)
+        .path_and_query(&*url.path)
+        .build()
+        .map_err(|_| TlsError::ServerName(url.host.to_string()))
+}
 
 /// Makes requests to one origin.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Attempt, Fault, Lookup, Probe, TlsContext, TlsError,
-    exchange::{Client, Exchange},
+    exchange::{AGENT, Client, Exchange, absolute},
 };
 use crate::{
     config::HttpSpec,
-    model::{Failure, Host, NONCE_HEADER, Nonce, PhaseTimes, Region, Reply, SIGNATURE_HEADER, StampSource, Timings},
+    model::{Failure, NONCE_HEADER, Nonce, PhaseTimes, Region, Reply, SIGNATURE_HEADER, StampSource, Timings},
     wire::{ClockWatch, SocketOptions},
 };
 
@@ -63,20 +63,9 @@ impl HttpProbe {
             Client::plain(spec.version, options)
         };
         let client = if spec.keep_alive { client.keeping_alive() } else { client };
-        let host = match &url.host {
-            Host::Addr(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-            host => host.to_string(),
-        };
-        let default_port = if url.https { 443 } else { 80 };
-        let authority = if url.port == default_port { host } else { format!("{host}:{}", url.port) };
-        let uri = Uri::builder()
-            .scheme(if url.https { Scheme::HTTPS } else { Scheme::HTTP })
-            .authority(authority)
-            .path_and_query(&*url.path)
-            .build()
-            .map_err(|_| TlsError::ServerName(url.host.to_string()))?;
+        let uri = absolute(url)?;
         let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("regionwatch/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         for name in spec.headers.iter().map(|(name, _)| name) {
             headers.remove(name);

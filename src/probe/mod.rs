@@ -1,6 +1,7 @@
 //! One file a kind of probe: cold `new`, hot `probe`. Each file is the only one that names its library.
 
 mod answer;
+mod client;
 mod dns;
 mod exchange;
 mod http;
@@ -9,6 +10,7 @@ mod names;
 mod tcp;
 mod tls;
 
+pub use client::{HttpAnswer, HttpClient};
 pub use dns::DnsProbe;
 pub use http::{HttpProbe, Mailbox};
 pub use icmp::IcmpProbe;

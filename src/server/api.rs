@@ -4,9 +4,9 @@ use std::vec;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{query, rfc3339::Utc};
+use super::query;
 use crate::{
-    model::{Path, PhaseTimes, ProbeKind, Region, TargetName},
+    model::{Path, PhaseTimes, ProbeKind, Region, TargetName, Utc},
     window::{PathHistory, Record},
 };
 

@@ -17,7 +17,6 @@ mod landing;
 mod limits;
 mod progress;
 mod query;
-mod rfc3339;
 mod routes;
 mod transport;
 

@@ -1,0 +1,138 @@
+//! Requests that are made for their answer and not for their time, on the same connections as probes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    uri::PathAndQuery,
+};
+use http_body_util::Full;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Attempt, Lookup, Names, TlsContext, TlsError,
+    exchange::{AGENT, Client, absolute},
+};
+use crate::{
+    config::{HttpUrl, HttpVersion, TlsSpec},
+    model::{AddressFamily, Failure},
+    wire::SocketOptions,
+};
+
+/// A client of one origin that keeps its connection (HTTP/1.1, with TLS where the URL says https). Follows no
+/// redirect and obeys no proxy.
+#[derive(Debug)]
+pub struct HttpClient {
+    lookup: Lookup,
+    client: Client,
+    base: Uri,
+    port: u16,
+}
+
+/// What a server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl HttpClient {
+    /// A client of what lies below the URL; nothing is sent yet. The name of its host is looked up from now on.
+    ///
+    /// # Errors
+    /// A host that TLS cannot verify.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(names: &Names, url: &HttpUrl, tls: &TlsContext) -> Result<Self, TlsError> {
+        let options = SocketOptions::default();
+        let client = if url.https {
+            Client::https(tls, &TlsSpec::default(), &url.host, HttpVersion::Http1, options)?
+        } else {
+            Client::plain(HttpVersion::Http1, options)
+        };
+        Ok(Self {
+            lookup: names.lookup(&url.host, AddressFamily::Any),
+            client: client.keeping_alive(),
+            base: absolute(url)?,
+            port: url.port,
+        })
+    }
+
+    /// Asks for `path`, which begins with `/` and may have a query, below the URL's own path. A `body` is JSON. The
+    /// request must be one that may arrive twice, because it is sent again where the server was closing the kept
+    /// connection.
+    ///
+    /// # Errors
+    /// The failure as it is counted: `timeout` after `limit`, `protocol` for a body of more than `most` bytes, `local`
+    /// for a path that cannot stand in a URL.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+        most: usize,
+    ) -> Result<HttpAnswer, Failure> {
+        let deadline = Instant::now() + limit;
+        let attempt = Attempt::new(deadline);
+        let exchange = async {
+            let request = self.compose(method, path, body)?;
+            let server = (self.lookup.address(&attempt).await?, self.port).into();
+            self.client.exchange(server, request, most, true).await
+        };
+        let exchange = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.failure_at_deadline()))?;
+        Ok(HttpAnswer { status: exchange.response.status, body: exchange.body })
+    }
+
+    fn compose(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut parts = self.base.clone().into_parts();
+        let path = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        parts.path_and_query = Some(path.parse::<PathAndQuery>().map_err(|_| Failure::Local)?);
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Local)?;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let json = HeaderValue::from_static("application/json");
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, json.clone());
+        }
+        headers.insert(ACCEPT, json);
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::Host;
+
+    #[tokio::test]
+    async fn a_path_is_asked_for_below_the_urls_own() {
+        let names = Names::new(None);
+        let asks = |path: &str| {
+            let host = Host::Addr("2001:db8::1".parse().unwrap());
+            let url = HttpUrl { https: false, host, port: 9093, path: Arc::from(path) };
+            let client = HttpClient::new(&names, &url, &TlsContext::default()).unwrap();
+            client.compose(Method::GET, "/api/v2/alerts?a=b", Bytes::new()).unwrap().uri().to_string()
+        };
+        assert_eq!(asks("/"), "http://[2001:db8::1]:9093/api/v2/alerts?a=b");
+        assert_eq!(asks("/am/"), "http://[2001:db8::1]:9093/am/api/v2/alerts?a=b");
+        assert_eq!(asks("/am"), "http://[2001:db8::1]:9093/am/api/v2/alerts?a=b");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_a_resolver_fails_with_resolve() {
+        let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 443, path: Arc::from("/") };
+        let client = HttpClient::new(&Names::new(None), &url, &TlsContext::default()).unwrap();
+        let answer = client.request(Method::GET, "/", Bytes::new(), Duration::from_secs(1), 1).await;
+        assert_eq!(answer, Err(Failure::Resolve));
+    }
+}
