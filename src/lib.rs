@@ -25,6 +25,7 @@
 //! | 2 | [`schedule`] | the open loop: slots, deadlines, what was missed |
 //! | 3 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`recorder`] | sole owner of the windows; a sample in, metrics out |
+//! | 4 | [`notify`] | the push to every Alertmanager |
 //! | 4 | [`server`] | the HTTP server, on a thread of its own |
 //! | 5 | [`app`] | wiring, reload, shutdown |
 //! | 6 | [`cli`] | the commands |
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod probe;
 pub mod quorum;
 pub mod recorder;

@@ -26,10 +26,12 @@ use crate::{
 };
 
 mod page;
+mod push;
 mod region;
 mod votes;
 
 pub use page::{Collect, Page};
+pub use push::{PushResult, PushSeries};
 pub use region::{AnchorSeries, Candidacy, RegionSeries};
 pub use votes::VoteSeries;
 
@@ -138,6 +140,10 @@ families! {
         "Whether Alertmanager is being told that the peer is down, by stage.";
     VOTES_RECEIVED = "votes_received_total" counter ("result")
         "Bulletins that the peer's sidecar answered with, by what they were worth: accepted, or why they do not count.";
+    ALERT_PUSHES = "alert_pushes_total" counter ("alertmanager, result")
+        "Pushes of the alerts to an Alertmanager by what came of them, each attempt; counted after the answer.";
+    ALERT_PUSH_DURATION = "alert_push_duration_seconds" histogram ("alertmanager")
+        "How long pushes took that an Alertmanager accepted; a failure has no duration.";
 }
 
 /// Upper bounds of [`START_DELAY`], in seconds: timers have a resolution of 1 ms, a throttle period is 100 ms.
@@ -231,7 +237,7 @@ pub fn series_count(config: &Config) -> usize {
     let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + votes(peer) + RegionSeries::series()).sum();
     // The process's own.
     let own = START_DELAY_BUCKETS.len() + 3 + 8 + 9 + config.anchors.len();
-    paths + peers + own
+    paths + peers + config.alertmanagers.len() * PushSeries::COUNT + own
 }
 
 fn has_kind(peer: &Peer, kind: ProbeKind) -> bool {
@@ -426,6 +432,8 @@ pub struct Exposed {
     pub regions: Arc<[Arc<RegionSeries>]>,
     /// Of bulletins.
     pub votes: Arc<[Arc<VoteSeries>]>,
+    /// Of pushes to Alertmanagers: those of [`Metrics::pushes`] stay, whatever is given here.
+    pub pushes: Arc<[Arc<PushSeries>]>,
     /// Of anchors.
     pub anchors: Arc<[Arc<AnchorSeries>]>,
 }
@@ -514,7 +522,22 @@ impl Metrics {
 
     /// Shows these series from now on, and no others.
     pub fn expose(&self, exposed: Exposed) {
-        *self.exposed.write().unwrap_or_else(PoisonError::into_inner) = exposed;
+        let mut shown = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = Exposed { pushes: Arc::clone(&shown.pushes), ..exposed };
+    }
+
+    /// Shows the series of the pushes to these Alertmanagers, by their URLs, and no others. One that was shown
+    /// before keeps its counters.
+    pub fn pushes<'a>(&self, alertmanagers: impl IntoIterator<Item = &'a str>) -> Vec<Arc<PushSeries>> {
+        let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
+        let series = |url| {
+            let labels = PushSeries::labels(&self.vantage, url);
+            let known = exposed.pushes.iter().find(|series| series.is(&labels)).cloned();
+            known.unwrap_or_else(|| Arc::new(PushSeries::new(labels)))
+        };
+        let all: Vec<_> = alertmanagers.into_iter().map(series).collect();
+        exposed.pushes = all.clone().into();
+        all
     }
 
     /// How fit this vantage is to judge.

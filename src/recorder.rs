@@ -186,6 +186,7 @@ impl Recorder {
             regions: self.peers.iter().map(|peer| Arc::clone(&peer.series)).collect(),
             votes: votes.into(),
             anchors: anchor_series.into(),
+            ..Exposed::default()
         });
     }
 

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    ABSENT, AnchorSeries, Exposed, FAMILIES, Family, PathSeries, PeerSeries, QUANTILES, RegionSeries, VoteSeries,
+    ABSENT, AnchorSeries, Exposed, FAMILIES, Family, PathSeries, PeerSeries, PushSeries, QUANTILES, RegionSeries,
+    VoteSeries,
 };
 use crate::model::{Failure, Phase};
 
@@ -63,6 +64,7 @@ impl Page {
                 Writer::Region(_) => self.exposed.regions.len(),
                 Writer::Anchor(_) => self.exposed.anchors.len(),
                 Writer::Votes(_) => self.exposed.votes.len(),
+                Writer::Push(_) => self.exposed.pushes.len(),
             };
             while self.row < rows {
                 if out.len() >= end {
@@ -77,6 +79,7 @@ impl Page {
                     Writer::Region(write) => write(&self.exposed.regions[self.row], &mut Line { out, family }),
                     Writer::Anchor(write) => write(&self.exposed.anchors[self.row], &mut Line { out, family }),
                     Writer::Votes(write) => write(&mut Line { out, family }, &self.exposed.votes[self.row]),
+                    Writer::Push(write) => write(&mut Line { out, family }, &self.exposed.pushes[self.row]),
                 }
                 self.row += 1;
             }
@@ -136,11 +139,12 @@ enum Writer {
     Region(fn(&RegionSeries, &mut Line<'_>)),
     Anchor(fn(&AnchorSeries, &mut Line<'_>)),
     Votes(fn(&mut Line<'_>, &VoteSeries)),
+    Push(fn(&mut Line<'_>, &PushSeries)),
 }
 
 /// Who writes a family; `None` for those of the registry.
 fn writer(family: &Family) -> Option<Writer> {
-    use Writer::{Anchor, Path, Peer, Region, Votes};
+    use Writer::{Anchor, Path, Peer, Push, Region, Votes};
     Some(match *family {
         super::PROBE_SUCCESS => Path(success),
         super::PROBE_LAST_SUCCESS => Path(last_success),
@@ -203,6 +207,8 @@ fn writer(family: &Family) -> Option<Writer> {
                 line.integer("", votes.labels(), ("result", result), count);
             }
         }),
+        super::ALERT_PUSHES => Push(PushSeries::write_results),
+        super::ALERT_PUSH_DURATION => Push(PushSeries::write_durations),
         _ => return None,
     })
 }

@@ -86,7 +86,8 @@ impl HttpClient {
             self.client.exchange(server, request, most, true).await
         };
         let exchange = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.failure_at_deadline()))?;
-        Ok(HttpAnswer { status: exchange.response.status, body: exchange.body })
+        let body = exchange.body.ok_or(Failure::Protocol)?;
+        Ok(HttpAnswer { status: exchange.response.status, body })
     }
 
     fn compose(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
