@@ -1,0 +1,48 @@
+//! A sidecar that restarts in the middle of an incident.
+
+use std::time::Duration;
+
+use regionwatch::model::{Incident, Stage, Tally};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Alertmanager, Sink, have_alertmanager, incident, resolved, telling};
+
+#[tokio::test]
+async fn a_notifier_that_restarts_takes_its_incidents_over_and_pages_nobody_again() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let mut away = Alertmanager::new(&sink);
+    let alertmanager = Alertmanager::started(&sink).await;
+    let before = telling(&[alertmanager.addr, away.addr]);
+    let down = incident("us-east-1", Stage::Execute);
+    let over = incident("ap-south-1", Stage::Execute);
+    before.notifier.publish(vec![down.clone(), over.clone()]);
+    sink.nth(2).await;
+    before.notifier.publish(vec![down.clone(), resolved(&over)]);
+    sink.nth(3).await;
+    drop(before);
+
+    let mut after = telling(&[alertmanager.addr, away.addr]);
+    let adopted = timeout(Duration::from_secs(5), after.notifier.adopted().recv()).await.unwrap().unwrap();
+    assert_eq!(adopted.alertmanager.as_ref(), format!("http://{}/", alertmanager.addr));
+    // How many votes were needed is not told.
+    let told = Incident { tally: Tally { needed: 0, ..down.tally }, ..down.clone() };
+    assert_eq!(adopted.incident, told);
+    after.notifier.publish(vec![adopted.incident]);
+    // An Alertmanager that was away is asked when it comes back, and knows nothing: then all have been asked.
+    assert!(timeout(Duration::from_millis(1500), after.notifier.adopted().recv()).await.is_err());
+    away.start().await;
+    let last = timeout(Duration::from_secs(5), after.notifier.adopted().recv()).await.unwrap();
+    assert_eq!(last.map(|adopted| adopted.incident.id).filter(|id| *id != down.id), None);
+
+    sink.nth(4).await;
+    after.pushed(alertmanager.addr, "ok", 3).await;
+    sleep(Duration::from_secs(6)).await;
+    // The fourth is the first of the Alertmanager that was away.
+    assert_eq!(sink.statuses(), ["firing", "firing", "resolved", "firing"]);
+    after.notifier.publish(vec![resolved(&down)]);
+    sink.nth(6).await;
+    assert_eq!(sink.statuses()[4..], ["resolved", "resolved"]);
+}

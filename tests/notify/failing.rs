@@ -1,0 +1,142 @@
+//! Alertmanagers that fail in every way, beside one that works.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use regionwatch::{
+    config::HttpUrl,
+    model::{Host, Stage},
+    probe::Names,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    Alertmanager, Sink, free, have_alertmanager, incident, read_request, resolved, serve, telling, telling_urls, url,
+};
+
+fn answers(answer: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| while read_request(&mut stream).is_some() && stream.write_all(answer).is_ok() {})
+}
+
+/// A body of a gibibyte, for as long as somebody reads it.
+fn floods(mut stream: TcpStream) {
+    while read_request(&mut stream).is_some() {
+        let mut result = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+        for _ in 0..1 << 14 {
+            result = result.and_then(|()| stream.write_all(&[b'['; 1 << 16]));
+        }
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alertmanager_that_fails_in_whatever_way_delays_no_other() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let works = Alertmanager::started(&sink).await;
+    let hangs = serve(|mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
+    let drips = serve(|mut stream| {
+        read_request(&mut stream);
+        while stream.write_all(b"H").is_ok() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let refuses = answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\n\x1b[2J");
+    let broken = answers(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    let redirects = answers(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n");
+    let garbage = answers(b"\x00\xff SSH-2.0\r\n\r\n");
+    let flood = serve(floods);
+    let closed = free();
+    let telling = telling(&[hangs, drips, refuses, broken, redirects, garbage, flood, closed, works.addr]);
+    telling.pushed(works.addr, "ok", 1).await;
+    sleep(Duration::from_millis(300)).await;
+    let mut set = Vec::new();
+    let mut most = Duration::ZERO;
+    for n in 0..20 {
+        set.push(incident(&format!("region-{n}"), Stage::Prepare));
+        let published = Instant::now();
+        telling.notifier.publish(set.clone());
+        let (received, _) = sink.nth(n + 1).await;
+        most = most.max(received - published);
+        sleep(Duration::from_millis(100)).await;
+    }
+    eprintln!("push to webhook beside eight failing Alertmanagers: most {most:?}");
+    assert!(most < Duration::from_millis(250), "{most:?}");
+    for (addr, result) in [
+        (hangs, "timeout"),
+        (drips, "timeout"),
+        (refuses, "status_4xx"),
+        (broken, "status_5xx"),
+        (redirects, "status_3xx"),
+        (garbage, "protocol"),
+        (flood, "protocol"),
+        (closed, "refused"),
+    ] {
+        telling.pushed(addr, result, 1).await;
+        assert_eq!(telling.pushes(addr, "ok"), 0, "{result}");
+    }
+    let all: u64 =
+        ["timeout", "refused", "protocol", "status_5xx"].iter().map(|it| telling.pushes(works.addr, it)).sum();
+    assert_eq!(all, 0);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_alertmanager_closes_between_pushes_is_no_failure() {
+    let addr = serve(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        // Leaves when the next push has come.
+        read_request(&mut stream);
+    });
+    let telling = telling(&[addr]);
+    for n in 1..=10 {
+        telling.pushed(addr, "ok", n).await;
+        telling.notifier.publish(vec![incident(&format!("region-{n}"), Stage::Prepare)]);
+    }
+    for result in ["timeout", "refused", "protocol", "local"] {
+        assert_eq!(telling.pushes(addr, result), 0, "{result}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_while_an_alertmanager_hangs_is_not_lost() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let alertmanager = Alertmanager::started(&sink).await;
+    let telling = telling(&[alertmanager.addr]);
+    let down = incident("us-east-1", Stage::Prepare);
+    telling.notifier.publish(vec![down.clone()]);
+    sink.nth(1).await;
+    alertmanager.stop();
+    let execute = incident("us-east-1", Stage::Execute);
+    telling.notifier.publish(vec![down.clone(), execute.clone()]);
+    telling.pushed(alertmanager.addr, "timeout", 2).await;
+    telling.notifier.publish(vec![resolved(&down), execute]);
+    telling.pushed(alertmanager.addr, "timeout", 3).await;
+    alertmanager.go_on();
+    sink.nth(3).await;
+    let mut statuses = sink.statuses();
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["firing", "firing", "resolved"]);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_counted_as_that_and_delays_nobody() {
+    let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };
+    let telling = telling_urls(&[nowhere.clone(), url(works)], &Names::new(None));
+    telling.pushed(works, "ok", 1).await;
+    telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare)]);
+    telling.pushed(works, "ok", 2).await;
+    assert!(telling.pushes_to(&nowhere, "resolve") > 0);
+}

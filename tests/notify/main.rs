@@ -1,0 +1,10 @@
+//! The push: the real Alertmanager, hostile ones, and what arrives at the webhook.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod adoption;
+mod failing;
+#[path = "../support/privileges.rs"]
+mod privileges;
+mod push;
+mod support;

@@ -1,0 +1,139 @@
+//! From a push to the webhook, through the real Alertmanager.
+
+use std::time::Duration;
+
+use regionwatch::model::{Incident, Stage};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Alertmanager, Sink, free, have_alertmanager, incident, resolved, telling};
+
+#[tokio::test]
+async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let alertmanager = Alertmanager::started(&sink).await;
+    let telling = telling(&[alertmanager.addr]);
+    let down = incident("us-east-1", Stage::Execute);
+    telling.notifier.publish(vec![down.clone()]);
+    let (_, webhook) = sink.nth(1).await;
+    let alert = &webhook["alerts"][0];
+    assert_eq!(webhook["alerts"].as_array().unwrap().len(), 1);
+    assert_eq!((&webhook["status"], &alert["status"]), (&json!("firing"), &json!("firing")));
+    assert_eq!(
+        alert["labels"],
+        json!({
+            "alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1", "vantage_region": "eu-west-1",
+            "failover": "true", "stage": "execute", "drill": "false", "severity": "critical", "source": "push",
+        })
+    );
+    let onset = down.onset.to_string();
+    assert_eq!(
+        alert["annotations"],
+        json!({
+            "summary": "A peer region stays down and is to be failed over.",
+            "description": format!("us-east-1 is down as seen from eu-west-1 since {onset} (silence), confirmed with \
+                2 of 2 votes. Fail over to eu-central-1."),
+            "runbook_url": "https://github.com/regionwatch/regionwatch/blob/main/docs/runbooks/RegionwatchPeerFailover.md",
+            "failover_target": "eu-central-1",
+            "candidates": "[{\"region\":\"eu-central-1\",\"rank\":1,\"score_seconds\":0.033}]",
+            "votes": "2/2", "confirmed": "true", "cause": "silence", "onset": onset,
+            "evidence": "icmp and tcp are silent", "incident_id": &*down.id,
+        })
+    );
+    let started = regionwatch::model::UnixMillis::parse(alert["startsAt"].as_str().unwrap());
+    assert_eq!((started, &alert["generatorURL"]), (Some(down.onset), &json!("http://eu.example:9877/")));
+
+    // What may change changes, and is told again; nobody is paged again.
+    let fingerprint = alert["fingerprint"].clone();
+    for evidence in ["once", "twice"] {
+        telling.notifier.publish(vec![Incident { evidence: evidence.into(), candidates: Vec::new(), ..down.clone() }]);
+        sleep(Duration::from_millis(100)).await;
+    }
+    telling.pushed(alertmanager.addr, "ok", 4).await;
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(sink.statuses(), ["firing"]);
+    let held = alertmanager.alerts();
+    let held = held.iter().find(|alert| alert["labels"]["failover"] == "true").unwrap();
+    assert_eq!((&held["fingerprint"], &held["annotations"]["evidence"]), (&fingerprint, &json!("twice")));
+
+    telling.notifier.publish(vec![resolved(&down)]);
+    let (_, webhook) = sink.nth(2).await;
+    assert_eq!((&webhook["status"], &webhook["alerts"][0]["fingerprint"]), (&json!("resolved"), &fingerprint));
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(sink.statuses(), ["firing", "resolved"]);
+}
+
+#[tokio::test]
+async fn from_the_push_to_the_webhook_it_takes_milliseconds() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let alertmanager = Alertmanager::started(&sink).await;
+    let telling = telling(&[alertmanager.addr]);
+    telling.pushed(alertmanager.addr, "ok", 1).await;
+    let mut set = Vec::new();
+    let mut times = Vec::new();
+    for n in 0..50 {
+        set.push(incident(&format!("region-{n}"), Stage::Prepare));
+        let published = Instant::now();
+        telling.notifier.publish(set.clone());
+        let (received, _) = sink.nth(n + 1).await;
+        times.push(received - published);
+    }
+    times.sort_unstable();
+    let [least, median, most] = [0, 25, 49].map(|n| times[n]);
+    eprintln!("push to webhook, {} times: least {least:?}, median {median:?}, most {most:?}", times.len());
+    assert!(median < Duration::from_millis(50), "{median:?}");
+}
+
+#[tokio::test]
+async fn an_alertmanager_that_is_down_at_the_start_is_told_soon_after_it_is_up() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let mut alertmanager = Alertmanager::new(&sink);
+    let telling = telling(&[alertmanager.addr, free()]);
+    telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare)]);
+    telling.pushed(alertmanager.addr, "refused", 6).await;
+    alertmanager.start().await;
+    let up = Instant::now();
+    let (received, _) = sink.nth(1).await;
+    eprintln!("told {:?} after it was up", received - up);
+    assert!(received - up < Duration::from_secs(3), "{:?}", received - up);
+    assert_eq!(sink.statuses(), ["firing"]);
+}
+
+#[tokio::test]
+async fn an_alertmanager_that_restarts_loses_nothing_and_resolves_nothing() {
+    if !have_alertmanager() {
+        return;
+    }
+    let sink = Sink::start();
+    let mut alertmanager = Alertmanager::started(&sink).await;
+    let telling = telling(&[alertmanager.addr]);
+    let down = incident("us-east-1", Stage::Execute);
+    telling.notifier.publish(vec![down.clone()]);
+    sink.nth(1).await;
+    alertmanager.signal("TERM");
+    sleep(Duration::from_secs(1)).await;
+    alertmanager.start().await;
+    telling.pushed(alertmanager.addr, "ok", 3).await;
+    // It wrote down what it had notified of: nobody is paged twice.
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(sink.statuses(), ["firing"]);
+
+    // Killed, it has forgotten that. The webhook comes again, by the same name.
+    alertmanager.signal("KILL");
+    std::fs::remove_dir_all(alertmanager.data()).unwrap();
+    alertmanager.start().await;
+    let (_, again) = sink.nth(2).await;
+    assert_eq!(again["alerts"][0]["annotations"]["incident_id"], *down.id);
+    telling.notifier.publish(vec![resolved(&down)]);
+    sink.nth(3).await;
+    assert_eq!(sink.statuses(), ["firing", "firing", "resolved"]);
+}
