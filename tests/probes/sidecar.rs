@@ -3,16 +3,19 @@
 use std::{
     collections::HashSet,
     io::Write,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use regionwatch::{
-    model::{Failure, Region, Reply},
+    config::DEFAULT_BUCKETS,
+    metrics::Metrics,
+    model::{Failure, Nonce, Region, Reply},
     quorum::{Bulletin, Keys, Refusal, open},
+    server::{self, Ask, Limits, Site},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     servers,
@@ -79,7 +82,7 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
     let addr = servers::tcp(move |mut stream| {
         let head = servers::read_head(&mut stream);
         let nonce = head.lines().find_map(|line| line.strip_prefix("regionwatch-nonce: ")).unwrap();
-        let signature = signer.sign(regionwatch::model::Nonce::parse(nonce.as_bytes()).unwrap(), &bulletin());
+        let signature = signer.sign(Nonce::parse(nonce.as_bytes()).unwrap(), &bulletin());
         let length = bulletin().len();
         let head = format!("HTTP/1.1 200 OK\r\nregionwatch-signature: {signature}\r\nContent-Length: {length}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes());
@@ -90,6 +93,46 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
     let reply = replies.recv().await.unwrap();
     assert_eq!(open(&reply, Some(&keys)).map(|bulletin| bulletin.seq()), Ok(1));
     assert_eq!(open(&reply, Some(&Keys::new(&["another secret, of others"]).unwrap())), Err(Refusal::Forged));
+}
+
+#[tokio::test]
+async fn the_own_server_and_the_own_probe_understand_each_other() {
+    let keys = Keys::new(&["a secret of all regions"]).unwrap();
+    let there = Region::new("there").unwrap();
+    let (asks, mut asked) = mpsc::channel(4);
+    let site = Site {
+        metrics: Arc::new(Metrics::new(&there, &DEFAULT_BUCKETS).unwrap()),
+        asks,
+        lifecycle: false,
+        ready: Arc::default(),
+        keys: watch::channel(Some(keys.clone())).1,
+        region: there,
+        version: "1.2.3",
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = server::spawn(listener, site, Limits::default(), async {
+        let _ = stopped.await;
+    });
+    tokio::spawn(async move {
+        while let Some(ask) = asked.recv().await {
+            if let Ask::Regions(reply) = ask {
+                let _ = reply.send(bulletin().into());
+            }
+        }
+    });
+    let (sender, mut replies) = mpsc::channel(16);
+    let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/api/v1/regions', keep_alive: true");
+    for seen in probing("127.0.0.1", probe).telling(sender).run(3).await {
+        seen.outcome.unwrap();
+        let reply = replies.recv().await.unwrap();
+        assert!(open(&reply, Some(&keys)).is_ok());
+        let recorded = Reply { nonce: Nonce(reply.nonce.0 ^ 1), ..reply };
+        assert_eq!(open(&recorded, Some(&keys)), Err(Refusal::Forged));
+    }
+    let _ = stop.send(());
+    server.unwrap().join().unwrap();
 }
 
 #[tokio::test]
