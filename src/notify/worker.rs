@@ -48,11 +48,18 @@ pub(super) trait Transport: Send + Sync + 'static {
         body: Bytes,
         most: usize,
     ) -> impl Future<Output = Result<HttpAnswer, Failure>> + Send;
+
+    /// Returns when the Alertmanager hangs up between requests.
+    fn disconnected(&self) -> impl Future<Output = ()> + Send;
 }
 
 impl Transport for HttpClient {
     async fn request(&self, method: Method, path: &str, body: Bytes, most: usize) -> Result<HttpAnswer, Failure> {
         Self::request(self, method, path, body, LIMIT, most).await
+    }
+
+    async fn disconnected(&self) {
+        Self::disconnected(self).await;
     }
 }
 
@@ -82,9 +89,13 @@ pub(super) struct Worker<T> {
 
 impl<T: Transport> Worker<T> {
     /// Pushes until nobody can publish any more.
+    ///
+    /// An Alertmanager that hangs up may be restarting, and then has forgotten all alerts: so it is told again at
+    /// once. But one that hangs up after each answer is not to be flooded: at most once for each tick or change.
     pub(super) async fn run(self, mut incidents: watch::Receiver<Arc<[Incident]>>) {
         let mut health = Health::default();
         let mut failures = 0;
+        let mut watching = true;
         loop {
             let set = Arc::clone(&incidents.borrow_and_update());
             let started = Instant::now();
@@ -94,10 +105,11 @@ impl<T: Transport> Worker<T> {
             tokio::select! {
                 changed = incidents.changed() => match changed {
                     // What is new deserves the quick attempts again.
-                    Ok(()) => failures = 0,
+                    Ok(()) => (failures, watching) = (0, true),
                     Err(_) => return,
                 },
-                () = sleep_until(next) => {}
+                () = self.transport.disconnected(), if watching => watching = false,
+                () = sleep_until(next) => watching = true,
             }
         }
     }
@@ -214,6 +226,7 @@ mod tests {
 
     use http::StatusCode;
     use serde_json::Value;
+    use tokio::sync::Notify;
 
     use super::{
         super::alert::tests::{incident, region, speaker},
@@ -226,6 +239,7 @@ mod tests {
     struct Planned {
         start: Instant,
         state: Arc<Mutex<(VecDeque<Plan>, Vec<(u64, Bytes)>)>>,
+        hangs_up: Arc<Notify>,
     }
 
     #[derive(Clone, Copy)]
@@ -237,7 +251,11 @@ mod tests {
 
     impl Planned {
         fn new(plan: impl IntoIterator<Item = Plan>) -> Self {
-            Self { start: Instant::now(), state: Arc::new(Mutex::new((plan.into_iter().collect(), Vec::new()))) }
+            Self {
+                start: Instant::now(),
+                state: Arc::new(Mutex::new((plan.into_iter().collect(), Vec::new()))),
+                hangs_up: Arc::default(),
+            }
         }
 
         fn state(&self) -> MutexGuard<'_, (VecDeque<Plan>, Vec<(u64, Bytes)>)> {
@@ -272,6 +290,10 @@ mod tests {
                     Ok(answer(status))
                 }
             }
+        }
+
+        async fn disconnected(&self) {
+            self.hangs_up.notified().await;
         }
     }
 
@@ -332,6 +354,16 @@ mod tests {
         assert_eq!(running.transport.times(), [0, 4_000, 14_000]);
         until(15_000, &running).await;
         assert_eq!(running.transport.times().last(), Some(&14_101));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alertmanager_that_hangs_up_is_told_again_at_once_but_not_flooded() {
+        let running = start([]);
+        for millis in (2_000..20_000).step_by(100) {
+            until(millis, &running).await;
+            running.transport.hangs_up.notify_one();
+        }
+        assert_eq!(running.transport.times(), [0, 2_000, 12_000, 12_001]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -90,6 +90,12 @@ impl HttpClient {
         Ok(HttpAnswer { status: exchange.response.status, body })
     }
 
+    /// Returns when the server closes the connection that is kept between requests; never where none is kept. A
+    /// server that restarts does so.
+    pub async fn disconnected(&self) {
+        self.client.closed().await;
+    }
+
     fn compose(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
         let mut parts = self.base.clone().into_parts();
         let path = format!("{}{path}", self.base.path().trim_end_matches('/'));

@@ -4,9 +4,12 @@
 
 use std::{
     error::Error as _,
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Poll, ready},
 };
 
 use bytes::Bytes;
@@ -196,6 +199,19 @@ impl Client {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         }
         Ok(Exchange { response, body, phases, source: source.and(stamped), syn_retransmits, certificate_expiry })
+    }
+
+    /// Returns when the kept connection is closed; never where there is none.
+    pub(super) async fn closed(&self) {
+        poll_fn(|cx| {
+            let Some(kept) = &self.kept else { return Poll::Pending };
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(connection) = &mut *kept else { return Poll::Pending };
+            ready!(Pin::new(&mut connection.driver.0).poll(cx)).ok();
+            *kept = None;
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn take_kept(&self, server: SocketAddr) -> Option<Connection> {
