@@ -25,7 +25,11 @@ use self::votes::Votes;
 use crate::{
     config::{self, Config, DnsTransport, Failover, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
-    model::{AddressFamily, Cadence, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
+    model::{
+        AddressFamily, Cadence, Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName,
+        UnixMillis,
+    },
+    notify::{Adopted, Notifier, Setup},
     probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
@@ -69,6 +73,9 @@ pub enum RunError {
         /// Why.
         source: TlsError,
     },
+    /// An Alertmanager cannot be reached by this URL.
+    #[error("alertmanagers: {0}")]
+    Notifier(TlsError),
     /// The system refused something that is needed.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -118,6 +125,7 @@ struct App {
     changes: mpsc::UnboundedSender<Change>,
     events: mpsc::Sender<Event>,
     replies: mpsc::Sender<Reply>,
+    notifier: Notifier,
 }
 
 /// Measures and serves until SIGTERM or SIGINT.
@@ -170,7 +178,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
     let (changes, changed) = mpsc::unbounded_channel();
     let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
     let (replies, mut replied) = mpsc::channel(REPLIES);
-    let mut app = App::new(config, metrics, changes, events, replies);
+    let mut app = App::new(config, metrics, changes, events, replies)?;
     let built = app.build(&app.config.clone())?;
     app.put_in_force(app.config.clone(), built);
     ready.store(true, Ordering::Release);
@@ -189,6 +197,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
                 app.follow(now);
             }
             Some(reply) = replied.recv() => app.hear(&reply),
+            Some(adopted) = app.notifier.adopted().recv() => app.adopt(&adopted),
             () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                 let now = now();
                 app.recorder.wake(now);
@@ -312,14 +321,16 @@ impl App {
         changes: mpsc::UnboundedSender<Change>,
         events: mpsc::Sender<Event>,
         replies: mpsc::Sender<Reply>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, RunError> {
+        let (names, tls) = (Names::from_system(), TlsContext::default());
+        let notifier = notifier(&config, &names, &tls, &metrics)?;
+        Ok(Self {
             recorder: Recorder::new(Arc::clone(&metrics), policy(&config), Instant::now()),
             votes: Votes::new(Arc::clone(&metrics)),
             config,
             metrics,
-            names: Names::from_system(),
-            tls: TlsContext::default(),
+            names,
+            tls,
             running: HashMap::new(),
             anchors: Vec::new(),
             next_id: 0,
@@ -328,7 +339,8 @@ impl App {
             changes,
             events,
             replies,
-        }
+            notifier,
+        })
     }
 
     /// Takes what a peer's sidecar has answered.
@@ -345,9 +357,20 @@ impl App {
         for path in self.recorder.take_orders() {
             let _ = self.changes.send(Change::Probe(path));
         }
-        for news in self.recorder.take_news(now) {
-            tell(&news);
+        let news = self.recorder.take_news(now);
+        // Nothing before this: it is what all of this is for.
+        if news.contains(&News::Incidents) {
+            self.notifier.publish(self.recorder.incidents());
         }
+        news.iter().for_each(tell);
+    }
+
+    /// Goes on with an incident that Alertmanager still holds from before a restart.
+    fn adopt(&mut self, Adopted { alertmanager, incident }: &Adopted) {
+        let Incident { peer, stage, id, .. } = incident;
+        info!(%peer, %stage, %id, %alertmanager, "an incident from before the start of this process goes on");
+        self.recorder.adopt(incident);
+        self.follow(now());
     }
 
     /// Puts a new configuration in force where it is valid as a whole, and changes nothing where it is not.
@@ -382,6 +405,11 @@ impl App {
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let built = self.build(&config).map_err(|error| error.to_string())?;
+        if config.alertmanagers != self.config.alertmanagers {
+            self.notifier =
+                notifier(&config, &self.names, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
+            self.notifier.publish(self.recorder.incidents());
+        }
         Ok((config, built))
     }
 
@@ -480,6 +508,11 @@ impl App {
         self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
         self.config = config;
     }
+}
+
+fn notifier(config: &Config, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
+    let setup = Setup { vantage: &config.region, alertmanagers: &config.alertmanagers, external_url: None };
+    Notifier::spawn(setup, names, tls, metrics).map_err(RunError::Notifier)
 }
 
 /// What may be decided under this configuration.

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::{
     config::ProbeConfig,
     metrics::{AnchorSeries, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Outcome, Path, PathId, ProbeKind, Region},
+    model::{Cause, Incident, Outcome, Path, PathId, ProbeKind, Region, Stage},
     quorum::Views,
     schedule::{Event, Patience},
-    vantage::{News, Now, Policy, Vantage, Watched},
+    vantage::{Episode, News, Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
     window::{History, PathHistory, Record, Summary, Window},
 };
@@ -281,6 +281,38 @@ impl Recorder {
     /// What this vantage thinks.
     pub const fn vantage(&self) -> &Vantage {
         &self.vantage
+    }
+
+    /// What Alertmanager is to be told.
+    pub fn incidents(&self) -> Vec<Incident> {
+        let each = |(peer, episode): (&Region, Episode<'_>)| {
+            let evidence = match episode.cause {
+                Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", episode.onset),
+                Cause::Service => {
+                    format!("{peer} answers on the network, and its critical services fail since {}.", episode.onset)
+                }
+            };
+            let incident = Incident {
+                peer: peer.clone(),
+                stage: Stage::Prepare,
+                id: Arc::clone(episode.id),
+                onset: episode.onset,
+                cause: episode.cause,
+                confirmed: episode.confirmed,
+                tally: episode.tally,
+                candidates: Vec::new(),
+                evidence,
+                resolved: episode.resolved,
+            };
+            episode.stages().map(|stage| Incident { stage, ..incident.clone() }).collect::<Vec<_>>()
+        };
+        self.vantage.episodes().flat_map(each).collect()
+    }
+
+    /// An incident goes on that the process before this one had told of.
+    pub fn adopt(&mut self, incident: &Incident) {
+        let Incident { peer, stage, id, onset, cause, .. } = incident;
+        self.vantage.adopt(peer, Arc::clone(id), *onset, *cause, *stage);
     }
 
     fn show(&self, now: Now) {

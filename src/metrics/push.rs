@@ -220,7 +220,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.1]).unwrap());
         metrics.pushes(["http://a/", "http://b/\"\\"])[0].failed(PushResult::Tls);
         assert!(page(&metrics).contains("alertmanager=\"http://b/\\\"\\\\\""));
-        metrics.expose([], []);
+        metrics.expose(crate::metrics::Exposed::default());
         let kept = metrics.pushes(["http://a/"]);
         assert_eq!(kept[0].total(PushResult::Tls), 1);
         assert!(!page(&metrics).contains("http://b/"));

@@ -1,4 +1,4 @@
-//! What Alertmanager still knows of this vantage's incidents from before a restart.
+//! What Alertmanager still knows of incidents from before a restart, whoever told it.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,12 +16,9 @@ const MAX_INCIDENTS: usize = 1_000;
 /// The longest incident's name that is believed.
 const MAX_ID: usize = 128;
 
-/// The firing alerts of one vantage; its name needs no escaping in a URL.
-pub(super) fn path(vantage: &Region) -> String {
-    format!(
-        "/api/v2/alerts?active=true&filter=source%3D%22{SOURCE}%22&filter=vantage_region%3D%22{vantage}%22\
-         &filter=failover%3D%22true%22"
-    )
+/// The firing alerts.
+pub(super) fn path() -> String {
+    format!("/api/v2/alerts?active=true&filter=source%3D%22{SOURCE}%22&filter=failover%3D%22true%22")
 }
 
 /// `gettableAlert` of Alertmanager's API, version 2, as far as it matters.
@@ -33,27 +30,21 @@ struct Alert {
     starts_at: String,
 }
 
-/// The incidents that this vantage had told; what is not such an alert is passed over.
+/// The incidents that were told; what is not such an alert is passed over.
 ///
 /// # Errors
 /// What is wrong with the answer as a whole.
-pub(super) fn read(answer: &[u8], vantage: &Region) -> Result<Vec<Incident>, String> {
+pub(super) fn read(answer: &[u8]) -> Result<Vec<Incident>, String> {
     let alerts: Vec<serde_json::Value> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
-    let readable = alerts.into_iter().filter_map(|alert| incident(&serde_json::from_value(alert).ok()?, vantage));
+    let readable = alerts.into_iter().filter_map(|alert| incident(&serde_json::from_value(alert).ok()?));
     Ok(readable.take(MAX_INCIDENTS).collect())
 }
 
-fn incident(alert: &Alert, vantage: &Region) -> Option<Incident> {
+fn incident(alert: &Alert) -> Option<Incident> {
     let label = |name: &str| alert.labels.get(name).map(String::as_str);
     let annotation = |name: &str| alert.annotations.get(name).map(String::as_str);
     let stage = Stage::parse(label("stage")?)?;
-    let expected = [
-        ("alertname", alertname(stage)),
-        ("source", SOURCE),
-        ("failover", "true"),
-        ("drill", "false"),
-        ("vantage_region", vantage.as_str()),
-    ];
+    let expected = [("alertname", alertname(stage)), ("source", SOURCE), ("failover", "true"), ("drill", "false")];
     if expected.iter().any(|(name, value)| label(name) != Some(value)) {
         return None;
     }
@@ -99,7 +90,7 @@ mod tests {
     use super::{
         super::alert::{
             body,
-            tests::{incident, region, speaker},
+            tests::{incident, speaker},
         },
         *,
     };
@@ -109,7 +100,7 @@ mod tests {
     }
 
     fn read_back(alerts: &[Value]) -> Vec<Incident> {
-        read(&serde_json::to_vec(alerts).unwrap(), &region("eu-west-1")).unwrap()
+        read(&serde_json::to_vec(alerts).unwrap()).unwrap()
     }
 
     #[test]
@@ -124,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_vantage_or_the_rules_or_a_drill_told_is_not_taken_over() {
+    fn what_the_rules_or_a_drill_told_is_not_taken_over() {
         let alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
         let with = |name: &str, value: &str| {
             let mut alert = alert.clone();
@@ -133,7 +124,6 @@ mod tests {
         };
         assert_eq!(with("peer_region", "us-west-1"), 1);
         for (name, value) in [
-            ("vantage_region", "elsewhere"),
             ("source", "rules"),
             ("drill", "true"),
             ("stage", "prepare"),
@@ -175,16 +165,15 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_panics(answer: Vec<u8>, name in "[a-z_]{1,12}", value in "\\PC{0,40}") {
-            let vantage = region("eu-west-1");
-            let _ = read(&answer, &vantage);
+            let _ = read(&answer);
             let mut alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
             alert["annotations"][&*name] = json!(value);
             alert["startsAt"] = json!(value);
             let mut text = serde_json::to_vec(&[alert]).unwrap();
-            let _ = read(&text, &vantage);
+            let _ = read(&text);
             let at = answer.len() % text.len();
             text[at] ^= 1;
-            let _ = read(&text, &vantage);
+            let _ = read(&text);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What an incident looks like to Alertmanager: labels are its identity, everything that may change is an
 //! annotation.
+//!
+//! Who tells is no part of the identity: all vantages that see a region down tell one and the same alert, which
+//! calls the webhook one time, and lives for as long as one of them goes on telling it.
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
@@ -86,7 +89,6 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
         ("severity", "critical".into()),
         ("source", SOURCE.into()),
         ("stage", stage.as_str().into()),
-        ("vantage_region", vantage.as_str().into()),
     ]);
     let (summary, advice) = match stage {
         Stage::Prepare => ("A peer region is down.", "Prepare the failover"),
@@ -111,6 +113,7 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
         ("onset", incident.onset.to_string().into()),
         ("runbook_url", format!("{RUNBOOKS}{name}.md").into()),
         ("summary", summary.into()),
+        ("vantage_region", vantage.as_str().into()),
         ("votes", format!("{down}/{voters}").into()),
     ]);
     if let Some(target) = target {
@@ -220,8 +223,7 @@ pub(super) mod tests {
             alerts[0],
             json!({
                 "labels": {
-                    "alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1", "vantage_region": "eu-west-1",
-                    "failover": "true", "stage": "execute", "drill": "false", "severity": "critical", "source": "push",
+                    "alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1", "failover": "true", "stage": "execute", "drill": "false", "severity": "critical", "source": "push",
                 },
                 "annotations": {
                     "summary": "A peer region stays down and is to be failed over.",
@@ -232,7 +234,7 @@ pub(super) mod tests {
                     "failover_target": "eu-central-1",
                     "candidates": "[{\"region\":\"eu-central-1\",\"rank\":1,\"score_seconds\":0.033},\
                                    {\"region\":\"ap-south-1\",\"rank\":2}]",
-                    "votes": "2/2", "confirmed": "true", "cause": "silence",
+                    "vantage_region": "eu-west-1", "votes": "2/2", "confirmed": "true", "cause": "silence",
                     "onset": "2026-11-21T03:04:05.123Z",
                     "evidence": "icmp, tcp and http of 2 targets are silent since 03:04:05",
                     "incident_id": "us-east-1-1795230245123",

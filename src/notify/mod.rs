@@ -40,7 +40,7 @@ pub struct Setup<'a> {
     pub external_url: Option<&'a str>,
 }
 
-/// An incident of this vantage that an Alertmanager still holds from before a restart.
+/// An incident that an Alertmanager still holds from before a restart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adopted {
     /// The Alertmanager that told.
@@ -85,7 +85,7 @@ impl Notifier {
         let (adopts, adopted) = mpsc::channel(ADOPTED);
         let mut tasks = JoinSet::new();
         for ((url, series), (pushes, asks)) in urls.into_iter().zip(all_series).zip(clients) {
-            tasks.spawn(worker::ask(asks, Arc::clone(&url), setup.vantage.clone(), adopts.clone()));
+            tasks.spawn(worker::ask(asks, Arc::clone(&url), adopts.clone()));
             let worker = Worker { transport: pushes, url, series, speaker: Arc::clone(&speaker) };
             tasks.spawn(worker.run(incidents.subscribe()));
         }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::{PushResult, PushSeries},
-    model::{Failure, Incident, Region, UnixMillis},
+    model::{Failure, Incident, UnixMillis},
     probe::{HttpAnswer, HttpClient},
     wire::Stamp,
 };
@@ -173,16 +173,16 @@ fn tell(url: &str, answer: &Result<HttpAnswer, Failure>) {
     }
 }
 
-/// Asks one Alertmanager what it knows of this vantage, until it has answered once, and hands it over.
-pub(super) async fn ask(transport: impl Transport, url: Arc<str>, vantage: Region, adopted: mpsc::Sender<Adopted>) {
-    let path = adopt::path(&vantage);
+/// Asks one Alertmanager what it knows of incidents, until it has answered once, and hands it over.
+pub(super) async fn ask(transport: impl Transport, url: Arc<str>, adopted: mpsc::Sender<Adopted>) {
+    let path = adopt::path();
     let mut failures = 0;
     let mut told = false;
     loop {
         let answer = transport.request(Method::GET, &path, Bytes::new(), adopt::MAX_BODY).await;
         let result = result_of(&answer);
         let reason = match answer {
-            Ok(answer) if result == PushResult::Ok => match adopt::read(&answer.body, &vantage) {
+            Ok(answer) if result == PushResult::Ok => match adopt::read(&answer.body) {
                 Ok(incidents) => return hand_over(incidents, &url, &adopted).await,
                 Err(error) => Some(format!("it says {}: {error}", excerpt(&answer.body))),
             },
@@ -384,7 +384,7 @@ mod tests {
         let down = Plan::Fails(Failure::Refused);
         let transport = Planned::new([down, down, down, down, down, Plan::Answers(404), Plan::Hangs]);
         let (sender, mut adopted) = mpsc::channel(1);
-        ask(transport.clone(), "http://am/".into(), region("here"), sender).await;
+        ask(transport.clone(), "http://am/".into(), sender).await;
         assert_eq!(adopted.recv().await, None);
         assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
     }

@@ -6,9 +6,12 @@ use tokio::time::Instant;
 
 use crate::model::{Cause, PeerState, Tally, UnixMillis};
 
-/// How long a peer must be healthy or degraded until its incident is over. The alert outlives it by the five minutes
-/// for which Alertmanager was told to keep it, so that alerts of the rules, which are kept as long, end first.
-const WELL: Duration = Duration::from_secs(60);
+/// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
+/// and end first: as long as this one fires, they are inhibited.
+const WELL: Duration = Duration::from_secs(360);
+
+/// How long the end of an incident is told, for an Alertmanager that is away just then.
+const TELL_END: Duration = Duration::from_secs(300);
 
 /// An incident that is open.
 #[derive(Debug, Clone)]
@@ -25,6 +28,26 @@ pub(super) struct Open {
     /// Since when the peer has been down with a quorum, without interruption.
     reached_since: Option<Instant>,
     well_since: Option<Instant>,
+}
+
+/// An incident that is over.
+#[derive(Debug, Clone)]
+pub(super) struct Closed {
+    pub(super) open: Open,
+    /// When it ended.
+    pub(super) at: UnixMillis,
+    until: Instant,
+}
+
+impl Closed {
+    pub(super) fn new(open: Open, at: UnixMillis, now: Instant) -> Self {
+        Self { open, at, until: now + TELL_END }
+    }
+
+    /// Whether its end has been told for long enough.
+    pub(super) fn is_told(&self, now: Instant) -> bool {
+        self.until <= now
+    }
 }
 
 /// When the second stage may be reached.

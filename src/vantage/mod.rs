@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::{
     health::Health,
-    incidents::{Hold, Open},
+    incidents::{Closed, Hold, Open},
 };
 use crate::{
     model::{Cause, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
@@ -124,9 +124,16 @@ pub struct Episode<'a> {
     pub executed: bool,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
+    /// When it ended, if it has.
+    pub resolved: Option<UnixMillis>,
 }
 
-impl Episode<'_> {
+impl<'a> Episode<'a> {
+    const fn of(open: &'a Open, resolved: Option<UnixMillis>) -> Self {
+        let Open { id, onset, cause, confirmed, executed, tally, .. } = open;
+        Self { id, onset: *onset, cause: *cause, confirmed: *confirmed, executed: *executed, tally: *tally, resolved }
+    }
+
     /// The stages that it has reached.
     pub fn stages(self) -> impl Iterator<Item = Stage> {
         [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
@@ -161,6 +168,7 @@ pub struct Vantage {
     /// The paths on which vantages are asked for their votes.
     asks: BTreeMap<Region, PathId>,
     next_ask: Option<Instant>,
+    closed: Vec<(Region, Closed)>,
     isolation: Isolation,
     health: Health,
     orders: Vec<PathId>,
@@ -178,6 +186,7 @@ impl Vantage {
             ballots: Ballots::default(),
             asks: BTreeMap::new(),
             next_ask: None,
+            closed: Vec::new(),
             isolation: Isolation::new(now),
             health: Health::default(),
             orders: Vec::new(),
@@ -318,6 +327,7 @@ impl Vantage {
     /// Looks at everything again and judges our own fitness; to be called each second.
     pub fn tick(&mut self, now: Now) {
         self.health.tick();
+        self.closed.retain(|(_, closed)| !closed.is_told(now.instant));
         self.consider_isolation(now);
         for n in 0..self.desks.len() {
             self.consider(n, now);
@@ -392,6 +402,7 @@ impl Vantage {
                 }
                 PeerState::Down if desk.incident.is_none() => {
                     desk.incident = Some(open(desk, &self.ballots, now));
+                    self.closed.retain(|(region, _)| *region != desk.region);
                     self.news.push(News::Incidents);
                 }
                 _ => {}
@@ -401,7 +412,11 @@ impl Vantage {
             let state = (desk.verdict.state(), desk.verdict.since());
             let changed = incident.look(state, &desk.tally, isolated, hold, now.instant);
             if incident.is_over(now.instant) {
-                desk.incident = None;
+                let held_by_others = self.ballots.views(&desk.region, now.instant).any(|view| view.incident.is_some());
+                // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
+                if let Some(open) = desk.incident.take().filter(|_| !held_by_others) {
+                    self.closed.push((desk.region.clone(), Closed::new(open, now.unix, now.instant)));
+                }
                 self.news.push(News::Incidents);
             } else if changed {
                 self.news.push(News::Incidents);
@@ -470,15 +485,16 @@ impl Vantage {
             good_at: desk.verdict.evidence.good_at(),
             alive_at: desk.verdict.evidence.alive_at(),
             onset: desk.verdict.failing().map(|failing| failing.onset),
-            incident: desk.incident.as_ref().map(|open| Episode {
-                id: &open.id,
-                onset: open.onset,
-                cause: open.cause,
-                confirmed: open.confirmed,
-                executed: open.executed,
-                tally: open.tally,
-            }),
+            incident: desk.incident.as_ref().map(|open| Episode::of(open, None)),
         })
+    }
+
+    /// What Alertmanager is to be told: the incidents that are open, and those whose end is still being told.
+    pub fn episodes(&self) -> impl Iterator<Item = (&Region, Episode<'_>)> {
+        let open =
+            self.desks.iter().filter_map(|desk| Some((&desk.region, Episode::of(desk.incident.as_ref()?, None))));
+        let closed = self.closed.iter().map(|(region, closed)| (region, Episode::of(&closed.open, Some(closed.at))));
+        open.chain(closed)
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
     assert_eq!(
         alert["labels"],
         json!({
-            "alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1", "vantage_region": "eu-west-1",
+            "alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1",
             "failover": "true", "stage": "execute", "drill": "false", "severity": "critical", "source": "push",
         })
     );
@@ -40,7 +40,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
             "failover_target": "eu-central-1",
             "candidates": "[{\"region\":\"eu-central-1\",\"rank\":1,\"score_seconds\":0.033}]",
             "votes": "2/2", "confirmed": "true", "cause": "silence", "onset": onset,
-            "evidence": "icmp and tcp are silent", "incident_id": &*down.id,
+            "evidence": "icmp and tcp are silent", "incident_id": &*down.id, "vantage_region": "eu-west-1",
         })
     );
     let started = regionwatch::model::UnixMillis::parse(alert["startsAt"].as_str().unwrap());
