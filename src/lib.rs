@@ -17,6 +17,7 @@
 //! | row | module | what belongs there |
 //! |---|---|---|
 //! | 0 | [`model`] | regions, paths, samples, outcomes: the nouns, valid by construction |
+//! | 0 | [`geography`] | where regions are, how far apart, how soon light is back |
 //! | 1 | [`config`] | YAML file and environment into one valid `Config`, every mistake at once |
 //! | 1 | [`wire`] | sockets whose answers carry kernel timestamps |
 //! | 1 | [`window`] | the samples of one path over a trailing time, and what they say |
@@ -33,6 +34,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod geography;
 pub mod metrics;
 pub mod model;
 pub mod notify;

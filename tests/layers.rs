@@ -9,7 +9,7 @@ use std::{
 };
 
 const ROWS: &[&[&str]] = &[
-    &["model"],
+    &["model", "geography"],
     &["config", "wire", "window"],
     &["probe", "schedule", "verdict", "quorum", "ranking"],
     &["metrics", "vantage"],

@@ -13,8 +13,8 @@ use super::{
     env::{Variable, VariableEntry},
     probes::{Kind, Reading},
     types::{
-        DEFAULT_BODY_LIMIT, DnsSpec, DnsTransport, HttpSpec, HttpUrl, HttpVersion, IcmpSpec, Peer, ProbeConfig,
-        ProbeSpec, Rcode, RecordType, Target, TcpSpec, TlsSpec,
+        DEFAULT_BODY_LIMIT, DnsSpec, DnsTransport, HttpSpec, HttpUrl, HttpVersion, IcmpSpec, Location, Peer,
+        ProbeConfig, ProbeSpec, Rcode, RecordType, Target, TcpSpec, TlsSpec,
     },
 };
 use crate::model::{AddressFamily, Host, ProbeKind, Region};
@@ -39,11 +39,12 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
             Some(peer) => peer,
             None => {
+                let location = Location::of_region(region.as_str());
                 peers.push(Peer {
                     region,
                     zone: None,
                     failure_domain: None,
-                    location: None,
+                    location,
                     priority: 0,
                     capacity: None,
                     maintenance: false,

@@ -6,6 +6,7 @@ use super::{
     endpoints,
     item::{Fields, Item},
     probes::{self, Reading},
+    settings::PRIORITY,
     types::{Location, Peer, ProbeConfig, Target},
     units,
 };
@@ -28,11 +29,12 @@ pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Vec<Peer> {
         let zone = fields.read("zone", |item| item.read(endpoints::zone));
         let failure_domain = fields.read("failure_domain", |item| item.read(endpoints::failure_domain));
         let location = fields.read("location", location);
-        let priority = fields.read("priority", |item| item.whole(0..=1_000_000)).unwrap_or(0);
+        let priority = fields.read("priority", |item| item.whole(PRIORITY)).unwrap_or(0);
         let capacity = fields.read("capacity", |item| item.plain(units::ratio));
         let maintenance = fields.read("maintenance", Item::flag).unwrap_or(false);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
         let (region, targets) = (region?, targets?);
+        let location = location.or_else(|| Location::of_region(region.as_str()));
         Some(Peer { region, zone, failure_domain, location, priority, capacity, maintenance, targets })
     })
     .unwrap_or_default()

@@ -26,6 +26,11 @@ impl Config {
         page.option("zone", self.zone.as_ref());
         page.option("failure_domain", self.failure_domain.as_ref());
         page.location(self.location);
+        page.raw("priority", self.priority);
+        if let Some(capacity) = self.capacity {
+            page.raw("capacity", capacity);
+        }
+        page.raw("maintenance", self.maintenance);
         page.list("alertmanagers", &self.alertmanagers);
         page.list("anchors", &self.anchors);
         page.mapping("failover", |page| {

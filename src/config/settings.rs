@@ -28,6 +28,9 @@ pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Du
 /// What `rpo` and `execute_after` may be.
 pub(super) const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
 
+/// What `priority` may be.
+pub(super) const PRIORITY: RangeInclusive<u32> = 0..=1_000_000;
+
 pub(super) const LEVELS: [(&str, LogLevel); 5] = [
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -38,12 +41,15 @@ pub(super) const LEVELS: [(&str, LogLevel); 5] = [
 pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// The keys of the file.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 18] = [
     "region",
     "listen",
     "zone",
     "failure_domain",
     "location",
+    "priority",
+    "capacity",
+    "maintenance",
     "alertmanagers",
     "anchors",
     "failover",
@@ -74,6 +80,9 @@ pub(super) struct Settings {
     pub(super) zone: Option<Arc<str>>,
     pub(super) failure_domain: Option<Arc<str>>,
     pub(super) location: Option<Location>,
+    pub(super) priority: Option<u32>,
+    pub(super) capacity: Option<f64>,
+    pub(super) maintenance: Option<bool>,
     pub(super) alertmanagers: Option<Vec<HttpUrl>>,
     pub(super) anchors: Option<Vec<Anchor>>,
     pub(super) allowed_zones: Option<Vec<Arc<str>>>,
@@ -102,6 +111,9 @@ impl Settings {
             zone: self.zone.or(other.zone),
             failure_domain: self.failure_domain.or(other.failure_domain),
             location: self.location.or(other.location),
+            priority: self.priority.or(other.priority),
+            capacity: self.capacity.or(other.capacity),
+            maintenance: self.maintenance.or(other.maintenance),
             alertmanagers: self.alertmanagers.or(other.alertmanagers),
             anchors: self.anchors.or(other.anchors),
             allowed_zones: self.allowed_zones.or(other.allowed_zones),
@@ -137,12 +149,16 @@ impl Settings {
     /// The whole configuration; `None` without a region.
     pub(super) fn into_config(self, peers: Vec<Peer>) -> Option<Config> {
         let failover = Failover::default();
+        let region = self.region?;
         Some(Config {
-            region: self.region?,
+            location: self.location.or_else(|| Location::of_region(region.as_str())),
+            region,
             listen: self.listen.unwrap_or(DEFAULT_LISTEN),
             zone: self.zone,
             failure_domain: self.failure_domain,
-            location: self.location,
+            priority: self.priority.unwrap_or(0),
+            capacity: self.capacity,
+            maintenance: self.maintenance.unwrap_or(false),
             alertmanagers: self.alertmanagers.unwrap_or_default(),
             anchors: self.anchors.unwrap_or_default(),
             failover: Failover {
@@ -172,6 +188,9 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
         zone: fields.read("zone", |item| item.read(endpoints::zone)),
         failure_domain: fields.read("failure_domain", |item| item.read(endpoints::failure_domain)),
         location: fields.read("location", peers::location),
+        priority: fields.read("priority", |item| item.whole(PRIORITY)),
+        capacity: fields.read("capacity", |item| item.plain(units::ratio)),
+        maintenance: fields.read("maintenance", Item::flag),
         alertmanagers: fields.read("alertmanagers", |item| distinct(item, endpoints::alertmanager)),
         anchors: fields.read("anchors", |item| distinct(item, endpoints::anchor)),
         window: fields.read("window", |item| item.read(units::duration_in(WINDOW))),

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::failover::{Failover, VoteKeys};
+pub use crate::geography::Location;
 use crate::model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, TargetName};
 
 /// The address that `/metrics` is served on when none is given.
@@ -34,8 +35,14 @@ pub struct Config {
     pub zone: Option<Arc<str>>,
     /// What this region shares its fate with; a region of the same domain does not replace it.
     pub failure_domain: Option<Arc<str>>,
-    /// Where this region is.
+    /// Where this region is; where nothing is said, what [`Location::of_region`] knows.
     pub location: Option<Location>,
+    /// Tier of preference of this region as a failover target, as the peers say it of it too; lower is better.
+    pub priority: u32,
+    /// The share of what a failover would need that is free here, 0 to 1; `None` where nobody said.
+    pub capacity: Option<f64>,
+    /// Somebody works on this region: it is no failover target.
+    pub maintenance: bool,
     /// Base URLs of the Alertmanagers to push to.
     pub alertmanagers: Vec<HttpUrl>,
     /// Endpoints outside all regions, for the isolation guard.
@@ -101,15 +108,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// A point on Earth, in degrees.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Location {
-    /// -90 to 90, north positive.
-    pub latitude: f64,
-    /// -180 to 180, east positive.
-    pub longitude: f64,
-}
-
 /// An endpoint outside all regions; being unable to reach it hints at our own isolation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
@@ -128,7 +126,7 @@ pub struct Peer {
     pub zone: Option<Arc<str>>,
     /// What it shares its fate with; it does not replace a region of the same domain.
     pub failure_domain: Option<Arc<str>>,
-    /// Where it is.
+    /// Where it is; where nothing is said, what [`Location::of_region`] knows.
     pub location: Option<Location>,
     /// Tier of preference as a failover target; lower is better.
     pub priority: u32,

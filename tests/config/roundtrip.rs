@@ -237,12 +237,12 @@ fn config() -> impl Strategy<Value = Config> {
     let votes = option::of(Just(VoteKeys { file: file("votes.key"), keys: vec![Secret::new(*KEY)] }));
     let anchor = (host(), port()).prop_map(|(host, port)| Anchor { host, port });
     let alertmanagers = vec(url(select(vec!["/".to_owned(), "/am/".to_owned()])), 0..3).prop_map(distinct);
-    let zones = (option::of(zone()), option::of(zone()));
+    let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), any::<bool>());
     let here = (name(), any::<(IpAddr, u16)>().prop_map(SocketAddr::from), zones, location());
     let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), votes);
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
-            (region, listen, (zone, failure_domain), location),
+            (region, listen, (zone, failure_domain, priority, capacity, maintenance), location),
             (alertmanagers, anchors, failover, peers, votes),
             window,
             buckets,
@@ -254,6 +254,9 @@ fn config() -> impl Strategy<Value = Config> {
             zone,
             failure_domain,
             location,
+            priority,
+            capacity,
+            maintenance,
             alertmanagers,
             anchors,
             failover,
