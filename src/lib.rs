@@ -24,6 +24,7 @@
 //! | 2 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
 //! | 2 | [`quorum`] | what vantages tell each other: votes as bytes, authenticated |
 //! | 2 | [`schedule`] | the open loop: slots, deadlines, what was missed |
+//! | 2 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
 //! | 3 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`recorder`] | sole owner of the windows; a sample in, metrics out |
 //! | 4 | [`notify`] | the push to every Alertmanager |
@@ -40,6 +41,7 @@ pub mod model;
 pub mod notify;
 pub mod probe;
 pub mod quorum;
+pub mod ranking;
 pub mod recorder;
 pub mod schedule;
 pub mod server;

@@ -13,9 +13,9 @@ use regionwatch::{
     metrics::Metrics,
     model::{Failure, Nonce, Region, Reply},
     quorum::{Bulletin, Keys, Refusal, open},
-    server::{self, Ask, Limits, Site},
+    server::{self, Ask, Limits, Published, Site},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     servers,
@@ -105,7 +105,6 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
         asks,
         lifecycle: false,
         ready: Arc::default(),
-        keys: watch::channel(Some(keys.clone())).1,
         region: there,
         version: "1.2.3",
     };
@@ -115,10 +114,11 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
     let server = server::spawn(listener, site, Limits::default(), async {
         let _ = stopped.await;
     });
+    let signing = keys.clone();
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
             if let Ask::Regions(reply) = ask {
-                let _ = reply.send(bulletin().into());
+                let _ = reply.send(Published { body: bulletin().into(), keys: Some(signing.clone()) });
             }
         }
     });

@@ -1,0 +1,181 @@
+//! The order of those that can take over, which does not flap.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::model::Region;
+
+/// How long a challenger must be better before it leads.
+pub const HOLD: Duration = Duration::from_secs(60);
+/// By how much at least it must be better.
+pub const MARGIN: Duration = Duration::from_millis(5);
+/// By which share of the leader's score at least it must be better: the inverse, so 10 for a tenth.
+pub const MARGIN_SHARE: u32 = 10;
+
+/// What speaks for a region that can take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) priority: u32,
+    pub(super) score: Option<Duration>,
+    pub(super) region: Region,
+}
+
+impl Claim {
+    /// By tier, then score, then name; without a score behind all with one.
+    pub(super) fn key(&self) -> (u32, bool, Option<Duration>, &Region) {
+        (self.priority, self.score.is_none(), self.score, &self.region)
+    }
+
+    /// Whether it is better by enough to be worth a change.
+    fn beats(&self, leader: &Self) -> bool {
+        match (self.score, leader.score) {
+            _ if self.priority != leader.priority => self.priority < leader.priority,
+            (Some(score), Some(leaders)) => score.saturating_add(MARGIN.max(leaders / MARGIN_SHARE)) <= leaders,
+            (score, None) => score.is_some(),
+            (None, Some(_)) => false,
+        }
+    }
+}
+
+/// The regions that can take over, the leader first.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    regions: Vec<Region>,
+    /// Since when a challenger has been beating the leader without a pause.
+    beating: BTreeMap<Region, Instant>,
+}
+
+impl Order {
+    pub(super) fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Takes the regions that can take over now. Who is not among them leaves at once. Where the order is frozen
+    /// the others stay as they are, and who is new comes last; else they are sorted, and the leader goes on to
+    /// lead until another one has been better by the margin for [`HOLD`].
+    pub(super) fn update(&mut self, mut claims: Vec<Claim>, frozen: bool, now: Instant) {
+        claims.sort_by(|a, b| a.key().cmp(&b.key()));
+        let places: BTreeMap<_, _> = self.regions.iter().zip(0..).collect();
+        let place = |claim: &Claim| places.get(&claim.region).copied().unwrap_or(usize::MAX);
+        if frozen {
+            claims.sort_by_key(place);
+            self.beating.clear();
+        } else if let Some(at) = claims.iter().position(|claim| place(claim) == 0) {
+            let at = self.leader(&claims, at, now);
+            claims[..=at].rotate_right(1);
+        } else {
+            self.beating.clear();
+        }
+        self.regions = claims.into_iter().map(|claim| claim.region).collect();
+    }
+
+    /// The place of who leads from now on.
+    fn leader(&mut self, claims: &[Claim], leader: usize, now: Instant) -> usize {
+        let challengers = claims[..leader].iter().filter(|claim| claim.beats(&claims[leader]));
+        let challengers: BTreeSet<_> = challengers.map(|claim| &claim.region).collect();
+        self.beating.retain(|region, _| challengers.contains(region));
+        for region in challengers {
+            self.beating.entry(region.clone()).or_insert(now);
+        }
+        let held = |claim: &Claim| {
+            self.beating.get(&claim.region).is_some_and(|since| now.saturating_duration_since(*since) >= HOLD)
+        };
+        match claims[..leader].iter().position(held) {
+            Some(winner) => {
+                self.beating.clear();
+                winner
+            }
+            None => leader,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(name: &str, ms: u64) -> Claim {
+        Claim { priority: 0, score: Some(Duration::from_millis(ms)), region: Region::new(name).unwrap() }
+    }
+
+    struct Clock(Order, Instant);
+
+    impl Clock {
+        fn new() -> Self {
+            Self(Order::default(), Instant::now())
+        }
+
+        /// The order after so many seconds.
+        fn after(&mut self, seconds: u64, claims: &[Claim], frozen: bool) -> String {
+            self.1 += Duration::from_secs(seconds);
+            self.0.update(claims.to_vec(), frozen, self.1);
+            self.0.regions().iter().map(Region::as_str).collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    #[test]
+    fn a_challenger_leads_after_a_minute_of_being_better_by_the_margin() {
+        let mut clock = Clock::new();
+        assert_eq!(clock.after(0, &[claim("a", 50), claim("b", 60)], false), "a b");
+        let better = [claim("a", 50), claim("b", 45)];
+        assert_eq!(clock.after(1, &better, false), "a b");
+        assert_eq!(clock.after(59, &better, false), "a b");
+        assert_eq!(clock.after(1, &better, false), "b a");
+        assert_eq!(clock.after(1, &[claim("a", 44), claim("b", 45)], false), "b a");
+    }
+
+    #[test]
+    fn a_little_better_or_for_a_little_time_is_not_enough() {
+        let mut clock = Clock::new();
+        clock.after(0, &[claim("a", 100)], false);
+        for _ in 0..100 {
+            assert_eq!(clock.after(10, &[claim("a", 100), claim("b", 91)], false), "a b");
+        }
+        let better = [claim("a", 100), claim("b", 50)];
+        for _ in 0..100 {
+            assert_eq!(clock.after(59, &better, false), "a b");
+            assert_eq!(clock.after(1, &[claim("a", 100), claim("b", 99)], false), "a b");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_cannot_take_over_any_more_leaves_at_once() {
+        let mut clock = Clock::new();
+        clock.after(0, &[claim("a", 10), claim("b", 20), claim("c", 30)], false);
+        assert_eq!(clock.after(1, &[claim("b", 20), claim("c", 15)], false), "c b");
+    }
+
+    #[test]
+    fn a_frozen_order_loses_members_and_changes_in_nothing_else() {
+        let mut clock = Clock::new();
+        clock.after(0, &[claim("a", 10), claim("b", 20), claim("c", 30)], false);
+        let turned = [claim("a", 300), claim("b", 200), claim("c", 10)];
+        for _ in 0..10 {
+            assert_eq!(clock.after(60, &turned, true), "a b c");
+        }
+        assert_eq!(clock.after(1, &[claim("b", 200), claim("c", 10)], true), "b c");
+        assert_eq!(clock.after(1, &[claim("d", 1), claim("a", 5), claim("b", 200), claim("c", 10)], true), "b c d a");
+        // What happened while it was frozen does not count as time of being better.
+        assert_eq!(clock.after(60, &turned, false), "b c a");
+    }
+
+    #[test]
+    fn a_better_tier_is_better_whatever_the_score() {
+        let mut clock = Clock::new();
+        let tier = |name, priority, score| Claim { priority, score, ..claim(name, 0) };
+        let second = tier("a", 1, Some(Duration::ZERO));
+        let first = tier("b", 0, None);
+        assert_eq!(clock.after(0, std::slice::from_ref(&second), false), "a");
+        assert_eq!(clock.after(1, &[second.clone(), first.clone()], false), "a b");
+        assert_eq!(clock.after(60, &[second, first], false), "b a");
+    }
+
+    #[test]
+    fn equals_are_ordered_by_name() {
+        assert_eq!(Clock::new().after(0, &[claim("c", 1), claim("a", 1), claim("b", 1)], false), "a b c");
+    }
+}

@@ -1,0 +1,155 @@
+//! How much a region costs those who would be sent to it, in time.
+
+use std::time::Duration;
+
+use super::Standing;
+use crate::{
+    model::{PeerState, ProbeKind},
+    window::Summary,
+};
+
+/// What a lost SYN costs a new connection: the first retransmission timeout of RFC 6298 2.1.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What data that are as old as is tolerated cost: fresher data win between equals, and never across an ocean.
+const STALE: Duration = Duration::from_millis(100);
+
+/// What a degraded region costs, which takes over only where nothing is healthy.
+const DEGRADED: Duration = Duration::from_millis(250);
+
+/// The kind whose latency speaks for a region, the best one first.
+///
+/// A TCP handshake is one round trip of what users send, answered by the kernel. A sidecar and an HTTP server
+/// add their own time to it, the sidecar next to none. Echoes are answered at low priority by much equipment,
+/// and a name server often stands elsewhere.
+const PREFERENCE: [ProbeKind; 5] =
+    [ProbeKind::Tcp, ProbeKind::Sidecar, ProbeKind::Http, ProbeKind::Icmp, ProbeKind::Dns];
+
+/// The summary that speaks for a region, of those of its kinds of probes.
+pub fn preferred(summaries: impl IntoIterator<Item = (ProbeKind, Summary)>) -> Option<Summary> {
+    let place = |kind| PREFERENCE.iter().position(|other| *other == kind).unwrap_or(PREFERENCE.len());
+    let best = summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| place(*kind));
+    best.map(|(_, summary)| summary)
+}
+
+/// The score of a region, lower is better:
+/// `p50 + 0.5 (p95 - p50) + 1 s * loss / (1 - loss) + 100 ms * min(1, lag / rpo) + 250 ms if degraded`.
+///
+/// `loss / (1 - loss)` is how often a connection is expected to be tried again. `None` where nothing ever
+/// answered: such a region has no latency, rather than an infinite one.
+pub fn score(standing: &Standing, rpo: Duration) -> Option<Duration> {
+    let summary = standing.summary?;
+    let latency = summary.latency?;
+    // Also false for what is no number.
+    if !(0.0..1.0).contains(&summary.loss) {
+        return None;
+    }
+    let jitter = latency.p95.saturating_sub(latency.p50) / 2;
+    let retries = Duration::try_from_secs_f64(RETRY.as_secs_f64() * summary.loss / (1.0 - summary.loss));
+    let stale = standing.lag.map_or(Duration::ZERO, |lag| {
+        let share =
+            if lag >= rpo { f64::from(u8::from(!lag.is_zero())) } else { lag.as_secs_f64() / rpo.as_secs_f64() };
+        STALE.mul_f64(share)
+    });
+    let degraded = if standing.state == PeerState::Degraded { DEGRADED } else { Duration::ZERO };
+    let parts = [jitter, retries.unwrap_or(Duration::MAX), stale, degraded];
+    Some(parts.into_iter().fold(latency.p50, Duration::saturating_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{model::Region, window::Latency};
+
+    fn standing(p50: f64, p95: f64, loss: f64, lag: Option<Duration>, state: PeerState) -> Standing {
+        let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
+        let latency = Latency { p50: ms(p50), p95: ms(p95), p99: ms(p95), jitter: None };
+        let summary = Some(Summary { count: 100, loss, latency: Some(latency) });
+        Standing { region: Region::new("r").unwrap(), state, summary, lag, held_down: false }
+    }
+
+    const RPO: Duration = Duration::from_secs(5);
+
+    /// The table of the design, whose replication lag is in seconds.
+    #[test]
+    fn the_examples_of_the_design_come_out() {
+        for (p50, p95, loss, lag, expected) in [
+            (26.0, 28.0, 0.0, 300, 33.0),
+            (11.0, 30.0, 0.03, 200, 55.4),
+            (74.0, 80.0, 0.002, 900, 97.0),
+            (35.0, 37.0, 0.0, 400, 44.0),
+            (33.0, 36.0, 0.0, 7000, 134.5),
+        ] {
+            let lag = Some(Duration::from_millis(lag));
+            let found = score(&standing(p50, p95, loss, lag, PeerState::Healthy), RPO).unwrap();
+            assert!((found.as_secs_f64() * 1000.0 - expected).abs() < 0.1, "{found:?}, not {expected} ms");
+        }
+    }
+
+    #[test]
+    fn what_never_answered_has_no_score() {
+        let mut silent = standing(1.0, 2.0, 1.0, None, PeerState::Healthy);
+        assert_eq!(score(&silent, RPO), None);
+        for loss in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
+            assert_eq!(score(&standing(1.0, 2.0, loss, None, PeerState::Healthy), RPO), None);
+        }
+        silent.summary = Some(Summary { count: 5, loss: 0.5, latency: None });
+        assert_eq!(score(&silent, RPO), None);
+        silent.summary = None;
+        assert_eq!(score(&silent, RPO), None);
+    }
+
+    #[test]
+    fn an_rpo_of_zero_divides_nothing() {
+        let of = |lag| score(&standing(1.0, 1.0, 0.0, Some(lag), PeerState::Healthy), Duration::ZERO).unwrap();
+        assert_eq!(of(Duration::ZERO).as_millis(), 1);
+        assert_eq!(of(Duration::from_nanos(1)).as_millis(), 101);
+    }
+
+    #[test]
+    fn tcp_speaks_for_a_region_where_it_was_measured() {
+        let of = |count| Summary { count, loss: 0.0, latency: None };
+        let kinds =
+            [(ProbeKind::Dns, of(1)), (ProbeKind::Icmp, of(2)), (ProbeKind::Http, of(3)), (ProbeKind::Sidecar, of(4))];
+        for (n, expected) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+            assert_eq!(preferred(kinds.into_iter().take(n)).unwrap().count, expected);
+        }
+        let count = |tcp| preferred(kinds.into_iter().chain([(ProbeKind::Tcp, of(tcp))])).unwrap().count;
+        assert_eq!((count(5), count(0)), (5, 4));
+        assert_eq!(preferred([]), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+        #[test]
+        fn more_of_anything_bad_never_scores_better(
+            (p50, p95, loss) in (0.0..5000.0, 0.0..5000.0, 0.0..1.0),
+            (more_p50, more_p95, more_loss) in (0.0..5000.0, 0.0..5000.0, 0.0..1.0),
+            (lag, more_lag, rpo) in (0..9_000_u64, 0..9_000_u64, 0..9_000_u64),
+        ) {
+            let ms = Duration::from_millis;
+            let of = |p50, p95, loss, lag, state| score(&standing(p50, p95, loss, Some(ms(lag)), state), ms(rpo)).unwrap();
+            let base = of(p50, p95, loss, lag, PeerState::Healthy);
+            for worse in [
+                of(p50 + more_p50, p95, loss, lag, PeerState::Healthy),
+                of(p50, p95 + more_p95, loss, lag, PeerState::Healthy),
+                of(p50, p95, loss + (1.0 - loss) * more_loss, lag, PeerState::Healthy),
+                of(p50, p95, loss, lag + more_lag, PeerState::Healthy),
+                of(p50, p95, loss, lag, PeerState::Degraded),
+            ] {
+                // A nanosecond is lost to halving.
+                prop_assert!(worse + Duration::from_nanos(1) >= base, "{worse:?} < {base:?}");
+            }
+        }
+
+        #[test]
+        fn no_input_panics(p50: Duration, p95: Duration, loss: f64, lag: Option<Duration>, rpo: Duration) {
+            let mut any = standing(0.0, 0.0, loss, lag, PeerState::Degraded);
+            any.summary = Some(Summary { count: 1, loss, latency: Some(Latency { p50, p95, p99: p95, jitter: None }) });
+            let _ = score(&any, rpo);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Who takes over from a region that is dead.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Ranking, Traits, order::Claim};
+use crate::model::{Candidate, Region};
+
+/// How old a published ranking may be: a day, in which distances stay what they are.
+pub const MAX_AGE: Duration = Duration::from_secs(86_400);
+
+/// The ranking that a vantage published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Whose it is.
+    pub by: Region,
+    /// How long ago this vantage read it.
+    pub age: Duration,
+    /// Who could have taken over from that vantage's region, with how far they were from it.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Ranking {
+    /// Who can take over from a region that is dead, the best one first, as of the last
+    /// [`update`](Ranking::update). The dead region is never among them; this vantage's own may be.
+    ///
+    /// `published` is what was read of other vantages, in any order; what is older than [`MAX_AGE`] does not
+    /// count. The dead region's own last ranking decides, as it says who was near to its users and its data:
+    /// of it remain those that this vantage finds able to take over now. Where none of them remains, the
+    /// candidates are ordered by tier, by their mean score as the survivors and this vantage measured it (a sum,
+    /// made fair to those whom not everybody measures), and by name.
+    pub fn targets_for(&self, dead: &Region, published: &[Published]) -> Vec<Candidate> {
+        let nothing = Traits::default();
+        let judged = self.judged(dead, self.traits(dead).unwrap_or(&nothing));
+        let able: Vec<_> =
+            judged.iter().filter(|judged| judged.reasons.is_empty()).map(|judged| judged.region).collect();
+        let fresh = latest(published);
+        let named = fresh.get(dead).map(|last| last_words(last, &able)).unwrap_or_default();
+        let chosen = if named.is_empty() { self.by_survivors(dead, &able, &fresh) } else { named };
+        (1..).zip(chosen).map(|(rank, (region, score))| Candidate { region, rank, score }).collect()
+    }
+
+    fn by_survivors(
+        &self,
+        dead: &Region,
+        able: &[&Region],
+        fresh: &BTreeMap<&Region, &Published>,
+    ) -> Vec<(Region, Option<Duration>)> {
+        let survivors = fresh.values().filter(|published| published.by != *dead && published.by != self.own);
+        let measured = survivors.flat_map(|published| &published.candidates);
+        let measured: Vec<_> = measured.filter_map(|candidate| Some((&candidate.region, candidate.score?))).collect();
+        let mut claims: Vec<_> = able
+            .iter()
+            .map(|region| {
+                let theirs = measured.iter().filter(|(other, _)| other == region).map(|(_, score)| *score);
+                let score = mean(theirs.chain(self.score(region)));
+                Claim { score, ..self.claim(region) }
+            })
+            .collect();
+        claims.sort_by(|a, b| a.key().cmp(&b.key()));
+        claims.into_iter().map(|claim| (claim.region, claim.score)).collect()
+    }
+}
+
+/// The youngest ranking of each vantage, of those that are young enough.
+fn latest(published: &[Published]) -> BTreeMap<&Region, &Published> {
+    let mut latest: BTreeMap<_, &Published> = BTreeMap::new();
+    for ranking in published.iter().filter(|ranking| ranking.age <= MAX_AGE) {
+        let known = latest.entry(&ranking.by).or_insert(ranking);
+        if ranking.age < known.age {
+            *known = ranking;
+        }
+    }
+    latest
+}
+
+/// Those of the dead region's last ranking that are able to take over, each once.
+fn last_words(last: &Published, able: &[&Region]) -> Vec<(Region, Option<Duration>)> {
+    let mut candidates: Vec<_> = last.candidates.iter().collect();
+    candidates.sort_by_key(|candidate| (candidate.rank, &candidate.region));
+    let mut named: Vec<(Region, Option<Duration>)> = Vec::new();
+    for candidate in candidates {
+        if able.contains(&&candidate.region) && !named.iter().any(|(region, _)| *region == candidate.region) {
+            named.push((candidate.region.clone(), candidate.score));
+        }
+    }
+    named
+}
+
+fn mean(scores: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let (sum, count) = scores.fold((Duration::ZERO, 0), |(sum, count): (Duration, u32), score| {
+        (sum.saturating_add(score), count.saturating_add(1))
+    });
+    sum.checked_div(count)
+}
