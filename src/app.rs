@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use self::votes::Votes;
 use crate::{
-    config::{self, Config, DnsTransport, Failover, Loaded, ProbeConfig, ProbeSpec},
+    config::{self, Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
     metrics::Metrics,
     model::{
         AddressFamily, Cadence, Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName,
@@ -34,7 +34,7 @@ use crate::{
     recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
     server::{self, Ask, Limits, Site},
-    vantage::{News, Now, Policy},
+    vantage::{News, Now},
     verdict::{Lane, Transition},
     wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
 };
@@ -216,7 +216,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
                 }
                 Ask::Regions(reply) => {
-                    if let Some(bulletin) = app.votes.publish(&app.config.region, app.recorder.vantage(), now()) {
+                    if let Some(bulletin) = app.votes.publish(&app.config.region, &app.recorder, now()) {
                         let _ = reply.send(bulletin);
                     }
                 }
@@ -325,7 +325,7 @@ impl App {
         let (names, tls) = (Names::from_system(), TlsContext::default());
         let notifier = notifier(&config, &names, &tls, &metrics)?;
         Ok(Self {
-            recorder: Recorder::new(Arc::clone(&metrics), policy(&config), Instant::now()),
+            recorder: Recorder::new(Arc::clone(&metrics), &config, Instant::now()),
             votes: Votes::new(Arc::clone(&metrics)),
             config,
             metrics,
@@ -347,7 +347,8 @@ impl App {
     fn hear(&mut self, reply: &Reply) {
         if let Some(bulletin) = self.votes.hear(reply) {
             let now = now();
-            self.recorder.hear(&reply.peer, reply.requested_at, votes::views(&bulletin, reply.requested_at), now);
+            let (views, candidates) = (votes::views(&bulletin, reply.requested_at), votes::candidates(&bulletin));
+            self.recorder.hear(&reply.peer, reply.requested_at, views, candidates, now);
             self.follow(now);
         }
     }
@@ -360,7 +361,7 @@ impl App {
         let news = self.recorder.take_news(now);
         // Nothing before this: it is what all of this is for.
         if news.contains(&News::Incidents) {
-            self.notifier.publish(self.recorder.incidents());
+            self.notifier.publish(self.recorder.incidents(now));
         }
         news.iter().for_each(tell);
     }
@@ -408,7 +409,7 @@ impl App {
         if config.alertmanagers != self.config.alertmanagers {
             self.notifier =
                 notifier(&config, &self.names, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
-            self.notifier.publish(self.recorder.incidents());
+            self.notifier.publish(self.recorder.incidents(now()));
         }
         Ok((config, built))
     }
@@ -491,13 +492,7 @@ impl App {
             let probe = &running.get(&path)?.probe;
             Some(Tracking { id, path, probe, unchanged, patience })
         });
-        let scope = Scope {
-            paths: paths.collect(),
-            anchors,
-            policy: policy(&config),
-            span: config.window,
-            votes: self.votes.listen(&config),
-        };
+        let scope = Scope { paths: paths.collect(), anchors, config: &config, votes: self.votes.listen(&config) };
         self.recorder.track(scope, now());
         let stops = before.into_values().map(|running| Change::Stop(running.id));
         for change in stops.chain(starts) {
@@ -513,12 +508,6 @@ impl App {
 fn notifier(config: &Config, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
     let setup = Setup { vantage: &config.region, alertmanagers: &config.alertmanagers, external_url: None };
     Notifier::spawn(setup, names, tls, metrics).map_err(RunError::Notifier)
-}
-
-/// What may be decided under this configuration.
-fn policy(config: &Config) -> Policy {
-    let Failover { edge_burst, execute_after, allow_single_vantage, .. } = config.failover;
-    Policy { edge_burst, execute_after, allow_single_vantage }
 }
 
 fn tell(news: &News) {

@@ -1,15 +1,21 @@
 //! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, orders and incidents out.
 //! Synchronous, without clock or lock.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
-    config::ProbeConfig,
-    metrics::{AnchorSeries, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Cause, Incident, Outcome, Path, PathId, ProbeKind, Region, Stage},
+    config::{Config, Failover, ProbeConfig},
+    geography::light_round_trip,
+    metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
+    model::{Candidate, Cause, Incident, Outcome, Path, PathId, ProbeKind, Region, Stage},
     quorum::Views,
+    ranking::{Published, Ranking, Standing, Table, preferred},
     schedule::{Event, Patience},
     vantage::{Episode, News, Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
@@ -59,10 +65,8 @@ pub struct Scope<'a> {
     pub paths: Vec<Tracking<'a>>,
     /// The anchors.
     pub anchors: Vec<Anchor>,
-    /// What may be decided.
-    pub policy: Policy,
-    /// How far back the windows look.
-    pub span: Duration,
+    /// The configuration that they are from.
+    pub config: &'a Config,
     /// The series of what the peers' sidecars answer.
     pub votes: Vec<Arc<VoteSeries>>,
 }
@@ -101,18 +105,29 @@ pub struct Recorder {
     peers: Vec<Peer>,
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
+    ranking: Ranking,
+    /// The ranking that each vantage has published last, and when it was asked for it.
+    published: BTreeMap<Region, (Instant, Vec<Candidate>)>,
     ticks: usize,
+}
+
+/// What may be decided under a configuration.
+const fn policy(config: &Config) -> Policy {
+    let Failover { edge_burst, execute_after, allow_single_vantage, .. } = config.failover;
+    Policy { edge_burst, execute_after, allow_single_vantage }
 }
 
 impl Recorder {
     /// A recorder without paths.
-    pub fn new(metrics: Arc<Metrics>, policy: Policy, now: Instant) -> Self {
+    pub fn new(metrics: Arc<Metrics>, config: &Config, now: Instant) -> Self {
         Self {
             metrics,
             paths: HashMap::new(),
             peers: Vec::new(),
             anchors: HashMap::new(),
-            vantage: Vantage::new(policy, now),
+            vantage: Vantage::new(policy(config), now),
+            ranking: Ranking::new(config),
+            published: BTreeMap::new(),
             ticks: 0,
         }
     }
@@ -120,7 +135,8 @@ impl Recorder {
     /// Records this from now on, and nothing else. A path that was recorded before keeps its counters, and its window
     /// where it is unchanged; a peer keeps its state.
     pub fn track(&mut self, scope: Scope<'_>, now: Now) {
-        let Scope { paths, anchors, policy, span, votes } = scope;
+        let Scope { paths, anchors, config, votes } = scope;
+        let span = config.window;
         let mut before = std::mem::take(&mut self.paths);
         let mut known: HashMap<Region, Arc<RegionSeries>> =
             self.peers.drain(..).map(|peer| (peer.region, peer.series)).collect();
@@ -175,9 +191,18 @@ impl Recorder {
             anchor_series.push(Arc::clone(&series));
             self.anchors.insert(lane.path, series);
         }
-        self.vantage.watch(policy, watched, anchors.into_iter().map(|anchor| anchor.lane).collect(), now.instant);
+        self.vantage.watch(
+            policy(config),
+            watched,
+            anchors.into_iter().map(|anchor| anchor.lane).collect(),
+            now.instant,
+        );
+        self.ranking.reload(config);
+        self.published.retain(|region, _| config.peers.iter().any(|peer| peer.region == *region));
+        self.locate(config);
         // Filled before they are shown, so that no scrape misses them.
         (0..self.peers.len()).for_each(|n| self.publish(n, now.instant));
+        self.rank(now);
         self.show(now);
         let groups = self.peers.iter().flat_map(|peer| &peer.groups);
         self.metrics.expose(Exposed {
@@ -228,8 +253,9 @@ impl Recorder {
         }
     }
 
-    /// Takes what a vantage says, which it was asked for at `asked_at`.
-    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
+    /// Takes what a vantage says, which it was asked for at `asked_at`: its votes, and who could replace it.
+    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, candidates: Vec<Candidate>, now: Now) {
+        self.published.insert(from.clone(), (asked_at, candidates));
         self.vantage.hear(from, asked_at, views, now);
     }
 
@@ -254,6 +280,7 @@ impl Recorder {
             self.vantage.read(&self.peers[n].region, reading, now);
         }
         self.vantage.tick(now);
+        self.rank(now);
         self.show(now);
     }
 
@@ -268,6 +295,7 @@ impl Recorder {
             }
         }
         if !news.is_empty() {
+            self.rank(now);
             self.show(now);
         }
         news
@@ -278,13 +306,27 @@ impl Recorder {
         self.vantage.take_orders()
     }
 
+    /// Who could take over from this region.
+    pub fn ranking(&self) -> &Table {
+        self.ranking.table()
+    }
+
     /// What this vantage thinks.
     pub const fn vantage(&self) -> &Vantage {
         &self.vantage
     }
 
     /// What Alertmanager is to be told.
-    pub fn incidents(&self) -> Vec<Incident> {
+    pub fn incidents(&self, now: Now) -> Vec<Incident> {
+        let published: Vec<_> = self
+            .published
+            .iter()
+            .map(|(by, (at, candidates))| Published {
+                by: by.clone(),
+                age: now.instant.saturating_duration_since(*at),
+                candidates: candidates.clone(),
+            })
+            .collect();
         let each = |(peer, episode): (&Region, Episode<'_>)| {
             let evidence = match episode.cause {
                 Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", episode.onset),
@@ -300,7 +342,7 @@ impl Recorder {
                 cause: episode.cause,
                 confirmed: episode.confirmed,
                 tally: episode.tally,
-                candidates: Vec::new(),
+                candidates: self.ranking.targets_for(peer, &published),
                 evidence,
                 resolved: episode.resolved,
             };
@@ -313,6 +355,39 @@ impl Recorder {
     pub fn adopt(&mut self, incident: &Incident) {
         let Incident { peer, stage, id, onset, cause, .. } = incident;
         self.vantage.adopt(peer, Arc::clone(id), *onset, *cause, *stage);
+    }
+
+    /// Ranks the peers by what is known now.
+    fn rank(&mut self, now: Now) {
+        let standings: Vec<_> = self
+            .peers
+            .iter()
+            .zip(self.vantage.standings())
+            .map(|(peer, standing)| Standing {
+                region: peer.region.clone(),
+                state: standing.state,
+                summary: preferred(peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?)))),
+                lag: None,
+                held_down: standing.tally.reached,
+            })
+            .collect();
+        let table = self.ranking.update(&standings, now.instant);
+        for peer in &self.peers {
+            if let Some(row) = table.row(&peer.region) {
+                let score = row.score.map(|score| score.as_secs_f64());
+                peer.series.ranked(&Candidacy { reasons: row.reasons.clone(), rank: row.rank, score });
+            }
+        }
+    }
+
+    /// Shows how far away the peers are, where that is known.
+    fn locate(&self, config: &Config) {
+        for (peer, configured) in self.peers.iter().zip(&config.peers) {
+            if let (Some(here), Some(there)) = (config.location, configured.location) {
+                let meters = here.distance_meters(there);
+                peer.series.located(meters, light_round_trip(meters).as_secs_f64());
+            }
+        }
     }
 
     fn show(&self, now: Now) {
@@ -420,7 +495,11 @@ mod tests {
         model::{AddressFamily, Cadence, Failure, Host, Phase, Sample, StampSource, TargetName, Timings, UnixMillis},
     };
 
-    const POLICY: Policy = Policy { edge_burst: true, execute_after: SECOND, allow_single_vantage: false };
+    fn config() -> Config {
+        let text =
+            "region: here\nwindow: 1m\npeers: [{region: there, targets: [{host: 192.0.2.1, probes: [{kind: icmp}]}]}]";
+        Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -467,7 +546,7 @@ mod tests {
         fn new() -> Self {
             let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]).unwrap());
             let now = Instant::now();
-            let recorder = Recorder::new(Arc::clone(&metrics), POLICY, now);
+            let recorder = Recorder::new(Arc::clone(&metrics), &config(), now);
             Self { recorder, metrics, probe: probe(), now }
         }
 
@@ -484,7 +563,7 @@ mod tests {
                 patience: Patience::default(),
             };
             let paths = targets.iter().map(tracking).collect();
-            let scope = Scope { paths, anchors: Vec::new(), policy: POLICY, span: SECOND * 60, votes: Vec::new() };
+            let scope = Scope { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };
             self.recorder.track(scope, at(self.now));
         }
 

@@ -12,10 +12,12 @@ use tracing::{debug, error};
 use crate::{
     config::{Config, Secret},
     metrics::{Metrics, VoteSeries},
-    model::{ProbeKind, Region, Reply},
-    quorum::{Bulletin, Keys, PeerReport, Sequence, View, Views, open},
+    model::{Candidate, ProbeKind, Region, Reply},
+    quorum::{Bulletin, Keys, PeerReport, Placing, Sequence, View, Views, open},
+    ranking::Row,
+    recorder::Recorder,
     server::Published,
-    vantage::{Now, Standing, Vantage, proposed_id},
+    vantage::{Now, Standing, proposed_id},
 };
 
 /// What is heard from the peers' sidecars, and told to them.
@@ -73,10 +75,12 @@ impl Votes {
     }
 
     /// The next bulletin of this vantage.
-    pub(super) fn publish(&mut self, region: &Region, vantage: &Vantage, now: Now) -> Option<Published> {
+    pub(super) fn publish(&mut self, region: &Region, recorder: &Recorder, now: Now) -> Option<Published> {
         self.seq += 1;
+        let vantage = recorder.vantage();
         let reports = vantage.standings().map(|standing| report(&standing, now)).collect();
-        let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, Vec::new());
+        let placings = recorder.ranking().rows().iter().map(placing).collect();
+        let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, placings);
         match bulletin.and_then(|bulletin| bulletin.encode()) {
             Ok(body) => Some(Published { body, keys: self.keys.clone() }),
             Err(invalid) => {
@@ -109,6 +113,22 @@ fn report(standing: &Standing<'_>, now: Now) -> PeerReport {
     }
 }
 
+fn placing(row: &Row) -> Placing {
+    Placing {
+        region: row.region.clone(),
+        rank: row.rank,
+        score: row.score.map(|score| score.min(Bulletin::MAX_SCORE)),
+        eligible: row.eligible(),
+        reasons: row.reasons.clone(),
+    }
+}
+
+/// Who could replace the vantage, by its own ranking.
+pub(super) fn candidates(bulletin: &Bulletin) -> Vec<Candidate> {
+    let ranked = bulletin.ranking().iter().filter_map(|placing| Some((placing, placing.rank?)));
+    ranked.map(|(placing, rank)| Candidate { region: placing.region.clone(), rank, score: placing.score }).collect()
+}
+
 /// What a bulletin says, by our own clock. What it calls so long ago was so long before it was written, which was after
 /// it was asked for.
 pub(super) fn views(bulletin: &Bulletin, asked_at: Instant) -> Views {
@@ -131,7 +151,6 @@ mod tests {
     use crate::{
         metrics::{Collect, Exposed},
         model::{Nonce, UnixMillis},
-        vantage::Policy,
     };
 
     fn region(name: &str) -> Region {
@@ -220,11 +239,11 @@ mod tests {
 
     #[test]
     fn each_bulletin_follows_the_one_before_and_each_start_is_another() {
-        let policy = Policy { edge_burst: true, execute_after: Duration::ZERO, allow_single_vantage: false };
         let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
-        let vantage = Vantage::new(policy, now.instant);
-        let bulletin =
-            |votes: &mut Votes| Bulletin::decode(&votes.publish(&region("here"), &vantage, now).unwrap().body).unwrap();
+        let recorder = Recorder::new(Arc::clone(&votes().metrics), &config(&["a"]), now.instant);
+        let bulletin = |votes: &mut Votes| {
+            Bulletin::decode(&votes.publish(&region("here"), &recorder, now).unwrap().body).unwrap()
+        };
         let (mut one, mut other) = (votes(), votes());
         let (first, second) = (bulletin(&mut one), bulletin(&mut one));
         assert_eq!((first.boot(), first.seq() + 1), (second.boot(), second.seq()));
