@@ -33,6 +33,10 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(15 * 60);
 const FORGET: Duration = Duration::from_secs(3600);
 
+/// How long others must have reached a peer that is down until that is more than that they were the first to hear of
+/// its return.
+const PARTIAL: Duration = Duration::from_secs(5);
+
 /// How long a degraded peer must be good before it is healthy.
 const GOOD: Duration = Duration::from_secs(120);
 
@@ -81,6 +85,8 @@ pub struct Verdict {
     before: PeerState,
     /// Since when it has been good.
     good_since: Option<Instant>,
+    /// Since when others have reached it while it is silent to us.
+    contradicted_since: Option<Instant>,
     failing: Option<Failing>,
     cause: Cause,
     flaps: u32,
@@ -97,6 +103,7 @@ impl Verdict {
             since: now,
             before: PeerState::Healthy,
             good_since: None,
+            contradicted_since: None,
             failing: None,
             cause: Cause::Silence,
             flaps: 0,
@@ -157,6 +164,9 @@ impl Verdict {
         use PeerState::{Degraded, Down, Healthy, Recovering, Suspect, Unknown};
         let partial = self.failing.is_some() && tally.contradicted;
         let silent = self.failing.is_some() && !tally.contradicted && !isolated;
+        if !partial {
+            self.contradicted_since = None;
+        }
         match self.state {
             Unknown if self.evidence.is_enough() && !isolated => Some(if self.is_bad() { Degraded } else { Healthy }),
             Unknown => None,
@@ -178,7 +188,10 @@ impl Verdict {
                 (tally.reached || waited >= suspicion(tally)).then_some(Down)
             }
             Down if isolated => None,
-            Down if partial => Some(Degraded),
+            Down if partial => {
+                let since = *self.contradicted_since.get_or_insert(now);
+                (now.saturating_duration_since(since) >= PARTIAL).then_some(Degraded)
+            }
             Down if self.failing.is_none() && self.evidence.is_back() => Some(Recovering),
             Down => None,
             Recovering if silent => Some(Down),
