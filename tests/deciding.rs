@@ -1,0 +1,415 @@
+//! What holds whatever happens to the peers, the votes and ourselves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use regionwatch::{
+    model::{
+        Cause, Failure, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, TargetName, Timings,
+        UnixMillis, Vote,
+    },
+    quorum::{View, Views},
+    vantage::{News, Now, Policy, Vantage, Watched},
+    verdict::{Lane, Reading, Transition},
+};
+use tokio::time::Instant;
+
+const MS: Duration = Duration::from_millis(1);
+const SLOT: Duration = Duration::from_millis(250);
+const SECOND: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(30);
+/// How long an incident outlives the recovery, and a peer has to prove itself.
+const WELL: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_millis(250);
+
+const ICMP: u32 = 0;
+const TCP: u32 = 1;
+const SIDECAR: u32 = 2;
+
+/// What another vantage says of all peers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Says {
+    Nothing,
+    Down,
+    /// With a probe that it sent just now.
+    Up,
+    /// With a probe that it sent long ago.
+    WasUp,
+    Isolated,
+}
+
+/// A part of a history.
+#[derive(Debug, Clone)]
+struct Part {
+    slots: u32,
+    /// Who answers.
+    up: Vec<bool>,
+    says: Vec<Says>,
+    /// Whether our own probes cannot be sent.
+    cannot_send: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Opened {
+    peer: usize,
+    at: Instant,
+    executed: bool,
+}
+
+/// One vantage, and what was seen of it.
+struct Scene {
+    vantage: Vantage,
+    regions: Vec<Region>,
+    start: Instant,
+    now: Instant,
+    slot: u32,
+    /// Probes that are waited for: when they are overdue, the path, and when they were sent.
+    waited: Vec<(Instant, u32, Instant)>,
+    moves: Vec<(Instant, usize, Transition)>,
+    open: Vec<Option<Opened>>,
+    opened: usize,
+    /// Since when each peer has been down with a quorum, with ourselves not isolated.
+    reached: Vec<Option<Instant>>,
+    /// Since when it has been in its state.
+    since: Vec<Instant>,
+    was_isolated: bool,
+    ordered: usize,
+}
+
+fn policy(edge_burst: bool) -> Policy {
+    Policy { edge_burst, execute_after: HOLD, allow_single_vantage: false }
+}
+
+fn watched(peers: usize) -> Vec<Watched> {
+    let target = TargetName::new("edge").unwrap();
+    let lane = |peer: usize, n: u32, kind, interval| Lane {
+        path: PathId(peer as u32 * 3 + n),
+        target: target.clone(),
+        kind,
+        interval,
+        critical: false,
+    };
+    (0..peers)
+        .map(|peer| Watched {
+            region: Region::new(&format!("p{peer}")).unwrap(),
+            lanes: vec![
+                lane(peer, ICMP, ProbeKind::Icmp, SLOT),
+                lane(peer, TCP, ProbeKind::Tcp, SLOT),
+                lane(peer, SIDECAR, ProbeKind::Sidecar, SECOND),
+            ],
+        })
+        .collect()
+}
+
+impl Scene {
+    fn new(peers: usize, edge_burst: bool) -> Self {
+        let start = Instant::now() + 1000 * SECOND;
+        let mut vantage = Vantage::new(policy(edge_burst), start);
+        vantage.watch(policy(edge_burst), watched(peers), Vec::new(), start);
+        Self {
+            vantage,
+            regions: (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect(),
+            start,
+            now: start,
+            slot: 0,
+            waited: Vec::new(),
+            moves: Vec::new(),
+            open: vec![None; peers],
+            opened: 0,
+            reached: vec![None; peers],
+            since: vec![start; peers],
+            was_isolated: false,
+            ordered: 0,
+        }
+    }
+
+    /// One that knows all of its peers to be well.
+    fn well(peers: usize, edge_burst: bool) -> Self {
+        let mut scene = Self::new(peers, edge_burst);
+        scene.live(&Part { slots: 12, up: vec![true; peers], says: vec![Says::Up; peers], cannot_send: false });
+        assert!((0..peers).all(|peer| scene.state(peer) == PeerState::Healthy));
+        scene
+    }
+
+    fn clock(&self) -> Now {
+        let since = self.now.saturating_duration_since(self.start).as_millis() as u64;
+        Now { instant: self.now, unix: UnixMillis(1_700_000_000_000 + since) }
+    }
+
+    fn state(&self, peer: usize) -> PeerState {
+        self.vantage.standings().nth(peer).unwrap().state
+    }
+
+    fn live(&mut self, part: &Part) {
+        for _ in 0..part.slots {
+            self.slot(part);
+        }
+    }
+
+    /// A slot in which everybody is probed; who answers does so at once.
+    fn slot(&mut self, part: &Part) {
+        let end = self.now + SLOT;
+        let asks = self.slot.is_multiple_of(4);
+        for peer in 0..self.regions.len() {
+            for kind in [ICMP, TCP, SIDECAR] {
+                if kind != SIDECAR || asks {
+                    self.probe(peer, kind, part);
+                }
+            }
+        }
+        if self.slot.is_multiple_of(40) {
+            let reading = Reading { loss: 0.0, p95: Some(MS) };
+            for peer in 0..self.regions.len() {
+                self.vantage.read(&self.regions[peer].clone(), Some(reading), self.clock());
+                self.check();
+            }
+        }
+        if self.slot.is_multiple_of(4) {
+            self.vantage.tick(self.clock());
+            self.check();
+        }
+        self.slot += 1;
+        loop {
+            let waking = self.vantage.wake_at().filter(|at| *at <= end);
+            let overdue = self.waited.first().map(|(at, ..)| *at).filter(|at| *at <= end);
+            let Some(at) = waking.into_iter().chain(overdue).min() else { break };
+            self.now = self.now.max(at);
+            if overdue == Some(at) {
+                let (_, path, sent_at) = self.waited.remove(0);
+                self.vantage.overdue(PathId(path), sent_at, self.clock());
+            } else {
+                self.vantage.wake(self.clock());
+                assert!(self.vantage.wake_at().is_none_or(|next| next > self.now), "it wants to be woken at once");
+            }
+            self.check();
+            let orders = self.vantage.take_orders();
+            self.ordered += orders.len();
+            for PathId(path) in orders {
+                self.probe(path as usize / 3, path % 3, part);
+            }
+        }
+        self.now = end;
+    }
+
+    fn probe(&mut self, peer: usize, kind: u32, part: &Part) {
+        let path = peer as u32 * 3 + kind;
+        let outcome = match (part.cannot_send, part.up[peer]) {
+            (true, _) => Err(Failure::Local),
+            (false, true) => Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel)),
+            (false, false) => {
+                self.waited.push((self.now + PATIENCE, path, self.now));
+                return;
+            }
+        };
+        self.vantage.started(Duration::ZERO);
+        self.vantage.ended(PathId(path), self.now, &outcome, 0, self.clock());
+        self.check();
+        if kind == SIDECAR && outcome.is_ok() && part.says[peer] != Says::Nothing {
+            let views = self.views(part.says[peer]);
+            self.vantage.hear(&self.regions[peer].clone(), self.now, views, self.clock());
+            self.check();
+        }
+    }
+
+    fn views(&self, says: Says) -> Views {
+        let (vote, good_at) = match says {
+            Says::Down => (Vote::Down, None),
+            Says::Up => (Vote::Up, Some(self.now)),
+            _ => (Vote::Up, Some(self.start)),
+        };
+        let view = View { vote, good_at, incident: None };
+        let peers = self.regions.iter().map(|region| (region.clone(), view.clone())).collect();
+        Views { isolated: says == Says::Isolated, peers }
+    }
+
+    /// What holds after every step.
+    fn check(&mut self) {
+        let isolated = self.vantage.is_isolated();
+        let now = self.now;
+        for news in self.vantage.take_news() {
+            let News::State { peer, transition, tally } = news else { continue };
+            let Transition { from, to } = transition;
+            assert!(Transition::ALL.contains(&(from, to)), "{from} to {to}");
+            assert!(!(tally.reached && tally.contradicted));
+            if matches!(to, PeerState::Suspect | PeerState::Down) {
+                assert!(!(isolated && self.was_isolated), "accused {peer} while isolated");
+            }
+            let n = self.regions.iter().position(|region| *region == peer).unwrap();
+            let proves_itself = matches!(from, PeerState::Recovering | PeerState::Degraded);
+            if to == PeerState::Healthy && proves_itself {
+                assert!(now - self.since[n] >= WELL, "{from} for {:?} only", now - self.since[n]);
+            }
+            self.since[n] = now;
+            self.moves.push((now, n, transition));
+        }
+        self.was_isolated = isolated;
+        for (n, standing) in self.vantage.standings().enumerate() {
+            assert!(!isolated || standing.vote == Vote::Abstain);
+            let agreed = standing.state == PeerState::Down && standing.tally.reached && !isolated;
+            self.reached[n] = if agreed { self.reached[n].or(Some(now)) } else { None };
+            let executed = standing.incident.is_some_and(|episode| episode.executed);
+            match (&mut self.open[n], standing.incident) {
+                (place @ None, Some(_)) => {
+                    *place = Some(Opened { peer: n, at: now, executed });
+                    self.opened += 1;
+                }
+                (place @ Some(_), None) => {
+                    assert!(now - place.unwrap().at >= WELL, "an incident of {:?}", now - place.unwrap().at);
+                    *place = None;
+                }
+                (Some(open), Some(_)) if executed && !open.executed => {
+                    let held = self.reached[n].map(|since| now - since);
+                    assert!(held >= Some(HOLD), "executed after a quorum of {held:?}");
+                    open.executed = true;
+                }
+                (Some(open), Some(_)) => assert_eq!(open.executed, executed, "the second stage was taken back"),
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    prop_oneof![
+        1 => Just(Says::Nothing),
+        4 => Just(Says::Down),
+        2 => Just(Says::Up),
+        1 => Just(Says::WasUp),
+        1 => Just(Says::Isolated),
+    ]
+}
+
+fn part(peers: usize) -> impl Strategy<Value = Part> {
+    let slots = prop_oneof![3 => 1..12u32, 2 => 12..80u32, 1 => 120..280u32];
+    let up = proptest::collection::vec(proptest::bool::weighted(0.7), peers);
+    let says = proptest::collection::vec(says(), peers);
+    let cannot_send = proptest::bool::weighted(0.05);
+    (slots, up, says, cannot_send).prop_map(|(slots, up, says, cannot_send)| Part { slots, up, says, cannot_send })
+}
+
+fn histories() -> impl Strategy<Value = (usize, Vec<Part>)> {
+    (1..5usize).prop_flat_map(|peers| (Just(peers), proptest::collection::vec(part(peers), 1..14)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Transitions are those that are listed, an isolated vantage accuses nobody, nobody is well again before the
+    /// hold, incidents last for a minute, the second stage waits for an uninterrupted quorum, and a wake is later
+    /// than the one before: [`Scene::check`].
+    #[test]
+    fn whatever_happens_the_promises_hold((peers, parts) in histories(), burst: bool) {
+        let mut scene = Scene::new(peers, burst);
+        for part in &parts {
+            scene.live(part);
+        }
+    }
+
+    #[test]
+    fn silence_ends_in_suspicion_in_time_and_in_down_where_the_others_agree(
+        before in proptest::collection::vec(part(4), 0..4), burst: bool
+    ) {
+        let mut scene = Scene::well(4, burst);
+        for part in &before {
+            scene.live(&Part { cannot_send: false, up: vec![true; 4], ..part.clone() });
+        }
+        let died = scene.now;
+        let part = Part { slots: 12, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+        scene.live(&part);
+        let first = |to| scene.moves.iter().find(|(at, n, change)| *at >= died && *n == 0 && change.to == to);
+        let suspect = first(PeerState::Suspect).expect("suspected").0 - died;
+        let down = first(PeerState::Down).expect("down").0 - died;
+        prop_assert!(suspect <= 2 * SLOT + PATIENCE, "{suspect:?}");
+        prop_assert!(down <= suspect + 100 * MS, "{down:?}");
+    }
+
+    #[test]
+    fn who_is_reached_by_the_others_is_never_down(
+        slots in 1..400u32, answers in proptest::collection::vec(1..8u32, 50)
+    ) {
+        let mut scene = Scene::well(4, false);
+        // The others are heard again after at most two seconds.
+        let mut left = slots;
+        for gap in answers {
+            let quiet = Part { slots: gap.min(left), up: vec![false, true, true, true], says: vec![Says::Nothing; 4], cannot_send: false };
+            scene.live(&quiet);
+            left -= quiet.slots;
+            scene.live(&Part { slots: 4, says: vec![Says::Up; 4], ..quiet });
+        }
+        prop_assert!(scene.opened == 0);
+        prop_assert!(scene.moves.iter().all(|(_, _, change)| change.to != PeerState::Down));
+    }
+
+    #[test]
+    fn who_loses_more_than_half_of_its_peers_at_once_accuses_none(
+        slots in 1..300u32, says in proptest::collection::vec(says(), 4), dead in 3..=4usize
+    ) {
+        let mut scene = Scene::well(4, false);
+        let up = (0..4).map(|n| n >= dead).collect();
+        let before = scene.moves.len();
+        scene.live(&Part { slots, up, says, cannot_send: false });
+        prop_assert_eq!(&scene.moves[before..], &[]);
+        prop_assert!(slots < 2 || scene.vantage.is_isolated());
+    }
+
+    #[test]
+    fn a_restart_resolves_nothing_and_accuses_nobody(
+        slots in 1..400u32, says in proptest::collection::vec(says(), 4), executed: bool
+    ) {
+        let mut scene = Scene::new(4, false);
+        let stage = if executed { Stage::Execute } else { Stage::Prepare };
+        let id: Arc<str> = "p0-1".into();
+        scene.vantage.adopt(&scene.regions[0], id, UnixMillis(1), Cause::Silence, stage);
+        scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed });
+        let part = Part { slots, up: vec![false, true, true, true], says, cannot_send: false };
+        scene.live(&part);
+        prop_assert!(scene.open[0].is_some());
+        prop_assert_eq!(scene.state(0), PeerState::Unknown);
+        prop_assert!(scene.moves.iter().all(|(_, n, _)| *n != 0));
+        // Not before it has been well for a minute.
+        scene.live(&Part { slots: 4 * 59, up: vec![true; 4], ..part.clone() });
+        prop_assert!(scene.open[0].is_some());
+        scene.live(&Part { slots: 4 * 10, up: vec![true; 4], ..part });
+        prop_assert!(scene.open[0].is_none());
+    }
+
+    #[test]
+    fn a_second_outage_within_a_minute_is_the_same_incident(first in 8..80u32, between in 1..200u32, second in 8..80u32) {
+        let mut scene = Scene::well(4, false);
+        let dead = Part { slots: first, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+        scene.live(&dead);
+        prop_assert_eq!(scene.opened, 1);
+        scene.live(&Part { slots: between, up: vec![true; 4], says: vec![Says::Up; 4], ..dead.clone() });
+        scene.live(&Part { slots: second, ..dead });
+        prop_assert_eq!(scene.opened, 1);
+        prop_assert!(scene.open[0].is_some());
+    }
+}
+
+#[test]
+fn an_ordinary_outage_goes_through_all_stages() {
+    let mut scene = Scene::well(4, false);
+    let dead = Part { slots: 4 * 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    assert!(scene.open[0].is_some_and(|open| open.executed));
+    scene.live(&Part { slots: 4 * 200, up: vec![true; 4], says: vec![Says::Up; 4], ..dead });
+    assert!(scene.open[0].is_none());
+    let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
+    use PeerState::{Down, Healthy, Recovering, Suspect};
+    assert_eq!(states, [Healthy, Suspect, Down, Recovering, Healthy]);
+}
+
+#[test]
+fn orders_are_bounded_by_the_suspicion() {
+    let mut scene = Scene::well(4, true);
+    scene.live(&Part {
+        slots: 400,
+        up: vec![false, true, true, true],
+        says: vec![Says::Nothing; 4],
+        cannot_send: false,
+    });
+    // Ten seconds of asking three others each 100 ms, and one burst.
+    assert!(scene.ordered <= 3 * 101 + 9, "{}", scene.ordered);
+}
