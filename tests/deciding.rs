@@ -47,7 +47,7 @@ struct Part {
     /// Who answers.
     up: Vec<bool>,
     says: Vec<Says>,
-    /// Whether our own probes cannot be sent.
+    /// Whether our own pings and connections cannot be begun, while the others' votes still come.
     cannot_send: bool,
 }
 
@@ -195,7 +195,7 @@ impl Scene {
 
     fn probe(&mut self, peer: usize, kind: u32, part: &Part) {
         let path = peer as u32 * 3 + kind;
-        let outcome = match (part.cannot_send, part.up[peer]) {
+        let outcome = match (part.cannot_send && kind != SIDECAR, part.up[peer]) {
             (true, _) => Err(Failure::Local),
             (false, true) => Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel)),
             (false, false) => {
@@ -399,6 +399,22 @@ fn an_ordinary_outage_goes_through_all_stages() {
     let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
     use PeerState::{Down, Healthy, Recovering, Suspect};
     assert_eq!(states, [Healthy, Suspect, Down, Recovering, Healthy]);
+}
+
+#[test]
+fn a_hold_does_not_go_on_while_isolated() {
+    let mut scene = Scene::well(4, false);
+    let mut part = Part { slots: 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&part);
+    assert_eq!(scene.state(0), PeerState::Down);
+    (part.slots, part.cannot_send) = (4 * 40, true);
+    scene.live(&part);
+    assert!(scene.vantage.is_isolated());
+    (part.slots, part.cannot_send) = (4 * 25, false);
+    scene.live(&part);
+    assert!(scene.open[0].is_some_and(|open| !open.executed));
+    scene.live(&part);
+    assert!(scene.open[0].is_some_and(|open| open.executed));
 }
 
 #[test]

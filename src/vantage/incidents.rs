@@ -25,8 +25,8 @@ pub(super) struct Open {
     pub(super) executed: bool,
     /// The votes, when they were counted last while the peer was down.
     pub(super) tally: Tally,
-    /// Since when the peer has been down with a quorum, without interruption.
-    reached_since: Option<Instant>,
+    /// Since when the peer has been down with a quorum, or without one where that will do, while we were not isolated.
+    held_since: Option<Instant>,
     well_since: Option<Instant>,
 }
 
@@ -66,20 +66,13 @@ impl Open {
             confirmed: false,
             executed: false,
             tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
-            reached_since: None,
+            held_since: None,
             well_since: None,
         }
     }
 
     /// Looks at the peer again; says whether anything that is told has changed.
-    pub(super) fn look(
-        &mut self,
-        (state, since): (PeerState, Instant),
-        tally: &Tally,
-        isolated: bool,
-        hold: Hold,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn look(&mut self, state: PeerState, tally: &Tally, isolated: bool, hold: Hold, now: Instant) -> bool {
         let before = (self.confirmed, self.executed);
         match state {
             PeerState::Healthy | PeerState::Degraded => {
@@ -87,25 +80,23 @@ impl Open {
             }
             _ => self.well_since = None,
         }
-        if state != PeerState::Down {
-            self.reached_since = None;
-        } else if !isolated {
+        if state == PeerState::Down && !isolated {
             self.tally = *tally;
             self.confirmed |= tally.reached;
-            if tally.reached {
-                self.reached_since.get_or_insert(now);
-            } else {
-                self.reached_since = None;
-            }
-            self.executed |= self.due(since, hold).is_some_and(|at| at <= now);
         }
+        // Isolated, we do not know whether the others still agree with us.
+        if state == PeerState::Down && !isolated && (tally.reached || hold.allow_single_vantage) {
+            self.held_since.get_or_insert(now);
+        } else {
+            self.held_since = None;
+        }
+        self.executed |= self.due(hold).is_some_and(|at| at <= now);
         before != (self.confirmed, self.executed)
     }
 
     /// When the second stage will be reached, if nothing changes.
-    pub(super) fn due(&self, down_since: Instant, hold: Hold) -> Option<Instant> {
-        let from = if hold.allow_single_vantage { Some(down_since) } else { self.reached_since };
-        (!self.executed).then(|| from.map(|from| from + hold.execute_after)).flatten()
+    pub(super) fn due(&self, hold: Hold) -> Option<Instant> {
+        self.held_since.filter(|_| !self.executed).map(|since| since + hold.execute_after)
     }
 
     /// Whether it is over.

@@ -340,7 +340,7 @@ impl Vantage {
         let isolated = self.isolation.is_isolated();
         let desks = self.desks.iter().flat_map(|desk| {
             let due = desk.incident.as_ref().filter(|_| desk.verdict.state() == PeerState::Down && !isolated);
-            [desk.burst.map(|(_, at)| at), due.and_then(|open| open.due(desk.verdict.since(), hold))]
+            [desk.burst.map(|(_, at)| at), due.and_then(|open| open.due(hold))]
         });
         desks.chain([self.next_ask]).flatten().min()
     }
@@ -409,8 +409,7 @@ impl Vantage {
             }
         }
         if let Some(incident) = &mut desk.incident {
-            let state = (desk.verdict.state(), desk.verdict.since());
-            let changed = incident.look(state, &desk.tally, isolated, hold, now.instant);
+            let changed = incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
             if incident.is_over(now.instant) {
                 let held_by_others = self.ballots.views(&desk.region, now.instant).any(|view| view.incident.is_some());
                 // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
