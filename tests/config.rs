@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, Loaded, Mistakes, ProbeSpec, Secret};
+use regionwatch::config::{Config, Loaded, Location, Mistakes, ProbeSpec, Secret};
 
 #[path = "config/roundtrip.rs"]
 mod roundtrip;
@@ -233,6 +233,54 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     assert_eq!(warnings(keys, &[true], ""), ["anchors"]);
     assert_eq!(warnings(to, &[false], ""), ["anchors"]);
     assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), none);
+}
+
+/// A gate that cannot be passed keeps everybody out, and nobody would notice before the day of the failover.
+#[test]
+fn a_gate_that_nobody_can_pass_warns() {
+    let warnings = |text: &str| {
+        let text = format!("region: home\n{text}");
+        let loaded = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
+        loaded.warnings
+    };
+    let peers = |keys: &str| {
+        format!(
+            "peers: [{{region: us-east-1, {keys} targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}, \
+             {{region: there, {keys} targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]\n"
+        )
+    };
+    let gates = "failover: {allowed_zones: [eu], min_distance: 1km, min_capacity: 0.1}\n";
+    let told = warnings(&format!("{gates}{}", peers("")));
+    assert_eq!(
+        told,
+        [
+            "failover.allowed_zones: cannot be told of home and 2 more, so that nobody fails over there; write zone: NAME",
+            "failover.min_distance: cannot be told of home and 1 more, so that nobody fails over there; write \
+             location: {latitude: DEGREES, longitude: DEGREES}",
+            "failover.min_capacity: cannot be told of home and 2 more, so that nobody fails over there; write capacity: 0.5",
+        ]
+    );
+    let known = "zone: eu, location: {latitude: 1, longitude: 1}, capacity: 1,";
+    let own = "zone: eu\nlocation: {latitude: 9, longitude: 9}\ncapacity: 1\n";
+    assert!(warnings(&format!("{gates}{own}{}", peers(known))).is_empty());
+    assert!(warnings(&peers("")).is_empty());
+}
+
+/// Whoever names regions as their cloud does need not say where they are, but may.
+#[test]
+fn regions_of_public_clouds_have_a_place() {
+    let text = "region: eu-west-1\npeers: [{region: us-east-1, location: {latitude: 1, longitude: 2}, \
+                targets: [{host: h, probes: [{kind: icmp}]}]}, \
+                {region: europe-west3, targets: [{host: h, probes: [{kind: icmp}]}]}, \
+                {region: dc1, targets: [{host: h, probes: [{kind: icmp}]}]}]";
+    let config = Config::load(Some((Path::new("x.yaml"), text)), []).unwrap().config;
+    let place = |location: Option<Location>| location.map(|location| (location.latitude, location.longitude));
+    assert_eq!(place(config.location), Some((53.3, -6.3)));
+    let peers: Vec<_> = config.peers.iter().map(|peer| place(peer.location)).collect();
+    assert_eq!(peers, [Some((1.0, 2.0)), Some((50.1, 8.7)), None]);
+    let environment = variables("REGIONWATCH_REGION=a\nREGIONWATCH_PEERS=westeurope=https://b.example.com/");
+    let config = Config::load(None, environment).unwrap().config;
+    assert_eq!(place(config.peers[0].location), Some((52.4, 4.9)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    types::{Config, ProbeConfig, ProbeSpec},
+    types::{Config, Peer, ProbeConfig, ProbeSpec},
     units::Parsed,
 };
 use crate::model::ProbeKind;
@@ -103,11 +103,46 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A sentence for each reason why a failover that is to be told to Alertmanager would never be confirmed.
+/// A sentence for each thing that is asked for and cannot come about.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
-    if config.alertmanagers.is_empty() {
-        return Vec::new();
+    let mut warnings = closed_gates(config);
+    if !config.alertmanagers.is_empty() {
+        warnings.extend(never_confirmed(config));
     }
+    warnings
+}
+
+/// Why regions can never take over: what is asked of them is not known.
+fn closed_gates(config: &Config) -> Vec<String> {
+    let failover = &config.failover;
+    let told = |gate: &str, line: &str, own_lacks: bool, lacks: fn(&Peer) -> bool| {
+        let own = own_lacks.then_some(&config.region);
+        let peers = config.peers.iter().filter(|peer| lacks(peer)).map(|peer| &peer.region);
+        let mut regions = own.into_iter().chain(peers);
+        let first = regions.next()?;
+        let more = match regions.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("failover.{gate}: cannot be told of {first}{more}, so that nobody fails over there; write {line}"))
+    };
+    let mut warnings = Vec::new();
+    if !failover.allowed_zones.is_empty() {
+        warnings.extend(told("allowed_zones", "zone: NAME", config.zone.is_none(), |peer| peer.zone.is_none()));
+    }
+    if failover.min_distance_meters > 0.0 {
+        let line = "location: {latitude: DEGREES, longitude: DEGREES}";
+        warnings.extend(told("min_distance", line, config.location.is_none(), |peer| peer.location.is_none()));
+    }
+    if failover.min_capacity > 0.0 {
+        warnings
+            .extend(told("min_capacity", "capacity: 0.5", config.capacity.is_none(), |peer| peer.capacity.is_none()));
+    }
+    warnings
+}
+
+/// Why a failover that is to be told to Alertmanager would never be confirmed.
+fn never_confirmed(config: &Config) -> Vec<String> {
     let sidecars: Vec<_> = config.paths().filter(|(path, _)| path.kind == ProbeKind::Sidecar).collect();
     let unsigned = sidecars.iter().find(|(_, probe)| !has_identity(probe));
     let mut warnings = Vec::new();
