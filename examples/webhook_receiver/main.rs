@@ -1,0 +1,87 @@
+//! An example of the program behind the failover webhook: it decides once, records before it answers, and then runs
+//! a command. The contract that it keeps is told in docs/webhook.md.
+
+#![allow(clippy::print_stderr, reason = "an example says what it does where people see it")]
+
+mod ledger;
+mod order;
+mod server;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use ledger::{Ledger, Rules};
+use server::{Receiver, Runner};
+
+/// Receives failover webhooks from Alertmanager, records each order once, and runs a command for it.
+///
+/// Routes: POST / (the webhook), GET /incidents (the record), GET /-/healthy, POST /regions/NAME/on (a region that
+/// was failed over is in service again; needs --token-file).
+#[derive(Debug, Parser)]
+#[command(name = "webhook_receiver", max_term_width = 100)]
+struct Arguments {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9099")]
+    listen: SocketAddr,
+    /// File that orders are appended to, one JSON object a line; read again at the start.
+    #[arg(long, value_name = "FILE", default_value = "failovers.jsonl")]
+    record: PathBuf,
+    /// All regions, such as eu-west-1,us-east-1: orders are refused that would leave none of them in service.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    regions: Vec<String>,
+    /// Seconds in which a region is failed over once at the most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    block: u64,
+    /// File with the token that callers must send as "Authorization: Bearer TOKEN".
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Shell command to run for an order to execute. It is told PEER_REGION, FAILOVER_TARGET, STAGE, INCIDENT_ID,
+    /// ONSET and DRY_RUN (true or false) in its environment.
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<String>,
+    /// Run the command for orders to prepare, too (STAGE=prepare).
+    #[arg(long, requires = "exec")]
+    exec_prepare: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webhook_receiver: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let token = arguments.token_file.as_ref().map(|path| {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
+        let token = text.trim().to_owned();
+        if token.is_empty() { Err(format!("--token-file {}: is empty", path.display())) } else { Ok(token) }
+    });
+    let rules = Rules {
+        regions: arguments.regions.iter().map(|name| name.trim().to_owned()).collect(),
+        block_millis: arguments.block.saturating_mul(1000),
+    };
+    let ledger = Ledger::open(&arguments.record, rules)?;
+    for order in ledger.unfinished() {
+        eprintln!("{} was ordered and its end was never recorded: see what became of it", order.key());
+    }
+    let runner = Runner { command: arguments.exec.clone(), prepare: arguments.exec_prepare };
+    let receiver = Arc::new(Receiver::new(ledger, token.transpose()?, runner));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(arguments.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}; give another --listen", arguments.listen))?;
+        eprintln!("listening on {}", listener.local_addr().map_err(|error| error.to_string())?);
+        tokio::select! {
+            () = receiver.serve(listener) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        Ok(())
+    })
+}
