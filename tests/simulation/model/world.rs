@@ -347,7 +347,11 @@ impl World {
                 if node_.ticks.is_multiple_of(10) {
                     for (to, region) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
                         let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
-                        vantage.read(region, Some(Reading { loss: self.setup.loss, p95 }), now);
+                        vantage.read(
+                            region,
+                            Some(Reading { loss: self.setup.loss, lost: (self.setup.loss * 240.0) as usize, p95 }),
+                            now,
+                        );
                     }
                 }
                 vantage.tick(now);
