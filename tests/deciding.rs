@@ -160,7 +160,7 @@ impl Scene {
             }
         }
         if self.slot.is_multiple_of(40) {
-            let reading = Reading { loss: 0.0, p95: Some(MS) };
+            let reading = Reading { loss: 0.0, lost: 0, p95: Some(MS) };
             for peer in 0..self.regions.len() {
                 self.vantage.read(&self.regions[peer].clone(), Some(reading), self.clock());
                 self.check();
