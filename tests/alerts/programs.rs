@@ -1,0 +1,80 @@
+//! promtool and amtool on the files.
+
+use std::process::Command;
+
+use crate::{
+    path,
+    privileges::{Need::Tool, granted},
+};
+
+fn passes(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}:\n{said}");
+    said
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_rules() {
+    if granted(&[Tool("promtool")]) {
+        let said = passes("promtool", &["check", "rules", "--lint=all", &path("alerts/regionwatch.rules.yml")]);
+        assert!(said.contains("SUCCESS") && !said.contains("duplicate"), "{said}");
+    }
+}
+
+#[test]
+fn the_failover_rules_do_what_their_tests_say() {
+    if granted(&[Tool("promtool")]) {
+        passes("promtool", &["test", "rules", &path("alerts/regionwatch.failover.test.yml")]);
+    }
+}
+
+#[test]
+fn the_other_rules_do_what_their_tests_say() {
+    if granted(&[Tool("promtool")]) {
+        passes("promtool", &["test", "rules", &path("alerts/regionwatch.test.yml")]);
+    }
+}
+
+#[test]
+fn amtool_finds_nothing_wrong_with_the_configuration_of_alertmanager() {
+    if granted(&[Tool("amtool")]) {
+        let said = passes("amtool", &["check-config", &path("alerts/alertmanager.yml")]);
+        assert!(said.contains("SUCCESS"), "{said}");
+    }
+}
+
+#[test]
+fn alerts_go_where_they_belong() {
+    if !granted(&[Tool("amtool")]) {
+        return;
+    }
+    let config = format!("--config.file={}", path("alerts/alertmanager.yml"));
+    let down = ["peer_region=us-east-1", "vantage_region=eu-west-1", "failover=true", "severity=critical"];
+    let cases: [(&str, &[&str]); 14] = [
+        ("failover,oncall", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=push"]),
+        ("failover,oncall", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=rules"]),
+        ("failover,oncall", &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=false", "source=push"]),
+        ("failover,oncall", &["alertname=RegionwatchPeerFailover", "stage=execute", "source=push"]),
+        // Drills reach neither the switch nor people.
+        ("failover-drill", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=true", "drill_id=7"]),
+        ("failover-drill", &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=true", "source=rules"]),
+        ("deadmans-switch", &["-", "alertname=RegionwatchHeartbeat", "severity=none", "vantage_region=eu-west-1"]),
+        ("deadmans-switch", &["-", "alertname=RegionwatchWatchdog", "severity=none"]),
+        ("oncall", &["-", "alertname=RegionwatchPeerUnreachable", "severity=critical", "peer_region=us-east-1"]),
+        ("oncall", &["-", "alertname=RegionwatchVantageIsolated", "severity=critical", "vantage_region=eu-west-1"]),
+        ("oncall", &["-", "alertname=RegionwatchAbsent", "severity=critical"]),
+        ("tickets", &["-", "alertname=RegionwatchPeerDegraded", "severity=warning", "peer_region=us-east-1"]),
+        ("tickets", &["-", "alertname=RegionwatchTargetDown", "severity=warning"]),
+        ("tickets", &["-", "alertname=SomethingElse"]),
+    ];
+    for (receivers, labels) in cases {
+        let verify = format!("--verify.receivers={receivers}");
+        let mut args = vec!["config", "routes", "test", &config, &verify];
+        match labels {
+            ["-", own @ ..] => args.extend(own),
+            own => args.extend(own.iter().chain(&down)),
+        }
+        passes("amtool", &args);
+    }
+}
