@@ -106,7 +106,7 @@ impl Ledger {
     /// The record cannot be written: then nothing was decided.
     pub(crate) fn take(&mut self, order: &Order, now: UnixMillis) -> std::io::Result<Option<Decision>> {
         let key = order.key();
-        let last = self.of(&key).filter(|entry| !matches!(entry.decision, Decision::Ended { .. })).last();
+        let last = self.of(&key).rfind(|entry| !matches!(entry.decision, Decision::Ended { .. }));
         let accepted = |entry: &Entry| matches!(entry.decision, Decision::Accepted { .. });
         let known = match order.incident_id {
             Some(_) => self.of(&key).any(accepted),

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod alert;
+mod health;
 mod worker;
 
 use std::sync::Arc;

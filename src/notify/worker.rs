@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{
     Adopted, adopt,
     alert::{self, Speaker},
+    health::{Health, excerpt, passing, pause, result_of, tell},
 };
 use crate::{
     metrics::{PushResult, PushSeries},
@@ -24,20 +25,11 @@ use crate::{
 /// How often everything is told again although nothing changed.
 pub(super) const TICK: Duration = Duration::from_secs(10);
 
-/// The pauses after the first failures.
-const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
-
-/// The pause after every further failure: an Alertmanager that comes back is told within that time.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer to a push that are read.
 const MAX_ANSWER: usize = 64 << 10;
-
-/// The most bytes of an answer that are logged.
-const MAX_LOGGED: usize = 300;
 
 /// What carries requests to an Alertmanager.
 pub(super) trait Transport: Send + Sync + 'static {
@@ -61,22 +53,6 @@ impl Transport for HttpClient {
     async fn disconnected(&self) {
         Self::disconnected(self).await;
     }
-}
-
-/// The pause after that many failures in a row, at least one.
-fn pause(failures: usize) -> Duration {
-    RETRIES.get(failures - 1).copied().unwrap_or(PATIENCE)
-}
-
-/// Whether the next attempt may fare better although nothing has changed here.
-fn passing(result: PushResult) -> bool {
-    !matches!(result, PushResult::Ok | PushResult::Status3xx | PushResult::Status4xx)
-}
-
-/// The beginning of an answer, safe to log.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(MAX_LOGGED)]);
-    if text.is_empty() { "nothing".to_owned() } else { format!("{:?}", text.trim_end()) }
 }
 
 /// Pushes to one Alertmanager.
@@ -129,47 +105,6 @@ impl<T: Transport> Worker<T> {
             tell(&self.url, &answer);
         }
         result
-    }
-}
-
-fn result_of(answer: &Result<HttpAnswer, Failure>) -> PushResult {
-    match answer {
-        Ok(answer) => PushResult::of_status(answer.status.as_u16()),
-        Err(failure) => (*failure).into(),
-    }
-}
-
-/// Whether an Alertmanager works, for the log: a line when that changes or it fails in a new way, and none between.
-#[derive(Debug, Default)]
-struct Health {
-    failures: usize,
-    /// A bit for each result that was told since it last worked.
-    told: u16,
-}
-
-impl Health {
-    /// Whether this result is worth a line.
-    fn tells(&mut self, result: PushResult) -> bool {
-        if result == PushResult::Ok {
-            return std::mem::take(self).told != 0;
-        }
-        self.failures += 1;
-        let bit = 1 << result as u16;
-        // What the quick attempts overcome is counted and not told.
-        let overcome = passing(result) && self.failures <= RETRIES.len();
-        let tells = !overcome && self.told & bit == 0;
-        self.told |= bit * u16::from(tells);
-        tells
-    }
-}
-
-fn tell(url: &str, answer: &Result<HttpAnswer, Failure>) {
-    match answer {
-        Ok(HttpAnswer { status, .. }) if status.is_success() => info!("Alertmanager {url} takes alerts again"),
-        Ok(HttpAnswer { status, body }) => {
-            warn!("Alertmanager {url} does not take alerts: it answers {status} and says {}", excerpt(body));
-        }
-        Err(failure) => warn!("Alertmanager {url} does not take alerts: {failure}"),
     }
 }
 
@@ -234,11 +169,14 @@ mod tests {
     };
     use crate::{metrics::Metrics, model::Stage};
 
+    /// What is to come, and what was asked at which millisecond.
+    type State = (VecDeque<Plan>, Vec<(u64, Bytes)>);
+
     /// An Alertmanager that does what was planned, and then accepts everything after 1 ms.
     #[derive(Clone)]
     struct Planned {
         start: Instant,
-        state: Arc<Mutex<(VecDeque<Plan>, Vec<(u64, Bytes)>)>>,
+        state: Arc<Mutex<State>>,
         hangs_up: Arc<Notify>,
     }
 
@@ -258,7 +196,7 @@ mod tests {
             }
         }
 
-        fn state(&self) -> MutexGuard<'_, (VecDeque<Plan>, Vec<(u64, Bytes)>)> {
+        fn state(&self) -> MutexGuard<'_, State> {
             self.state.lock().unwrap()
         }
 
@@ -387,27 +325,5 @@ mod tests {
         ask(transport.clone(), "http://am/".into(), sender).await;
         assert_eq!(adopted.recv().await, None);
         assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
-    }
-
-    #[test]
-    fn the_log_tells_transitions_only() {
-        let mut health = Health::default();
-        let mut lines = |result, times| (0..times).filter(|_| health.tells(result)).count();
-        assert_eq!(lines(PushResult::Ok, 5), 0);
-        assert_eq!(lines(PushResult::Timeout, 3), 0);
-        assert_eq!(lines(PushResult::Ok, 1), 0);
-        assert_eq!(lines(PushResult::Timeout, 100), 1);
-        assert_eq!(lines(PushResult::Refused, 100), 1);
-        assert_eq!(lines(PushResult::Timeout, 100), 0);
-        assert_eq!(lines(PushResult::Status4xx, 1), 1);
-        assert_eq!(lines(PushResult::Ok, 100), 1);
-        assert_eq!(lines(PushResult::Status4xx, 100), 1);
-    }
-
-    #[test]
-    fn what_a_server_says_is_logged_in_bounds_and_escaped() {
-        assert_eq!(excerpt(b"bad\n\x1b[2J\xff\n"), "\"bad\\n\\u{1b}[2J\u{fffd}\"");
-        assert!(excerpt(&[b'x'; 10_000]).len() < 400);
-        assert_eq!(excerpt(b""), "nothing");
     }
 }

@@ -131,6 +131,18 @@ async fn what_is_published_while_an_alertmanager_hangs_is_not_lost() {
 }
 
 #[tokio::test]
+async fn an_alertmanager_without_the_tls_of_its_url_is_counted_as_that() {
+    let plain = HttpUrl { https: true, ..url(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) };
+    let hello = HttpUrl { https: true, ..url(serve(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n")))) };
+    let telling = telling_urls(&[plain.clone(), hello.clone()], &Names::new(None));
+    sleep(Duration::from_millis(1500)).await;
+    assert!(telling.pushes_to(&hello, "tls") > 0);
+    // It waits for what it takes for a request.
+    assert!(telling.pushes_to(&plain, "timeout") > 0);
+    assert_eq!(telling.pushes_to(&plain, "ok") + telling.pushes_to(&hello, "ok"), 0);
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_resolve_is_counted_as_that_and_delays_nobody() {
     let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };

@@ -3,10 +3,30 @@
 use std::time::Duration;
 
 use regionwatch::model::{Incident, Stage};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Alertmanager, Sink, free, have_alertmanager, incident, resolved, telling};
+
+/// The webhook that docs/webhook.md shows.
+fn documented() -> Value {
+    let page = include_str!("../../docs/webhook.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    serde_json::from_str(rest.split_once("```").unwrap().0).unwrap()
+}
+
+/// The names of all fields, and the values of the labels.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), if name.ends_with("abels") { value.clone() } else { shape(value) }))
+            .collect(),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::String(_) => json!("text"),
+        other => other.clone(),
+    }
+}
 
 #[tokio::test]
 async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
@@ -45,6 +65,8 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
     );
     let started = regionwatch::model::UnixMillis::parse(alert["startsAt"].as_str().unwrap());
     assert_eq!((started, &alert["generatorURL"]), (Some(down.onset), &json!("http://eu.example:9877/")));
+
+    assert_eq!(shape(&webhook), shape(&documented()), "docs/webhook.md shows another webhook");
 
     // What may change changes, and is told again; nobody is paged again.
     let fingerprint = alert["fingerprint"].clone();
