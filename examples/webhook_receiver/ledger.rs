@@ -152,21 +152,19 @@ impl Ledger {
             return Decision::Accepted { target: order.candidates.first().cloned() };
         }
         let off = self.off();
-        let target = order.candidates.iter().find(|region| *region != peer && !off.contains(region.as_str()));
         let regions = &self.rules.regions;
-        if !regions.is_empty() {
-            if !regions.contains(peer) {
-                return refused(format!("{peer} is not among --regions"));
-            }
-            if !regions.iter().any(|region| region != peer && !off.contains(region.as_str())) {
-                return refused(format!("without {peer} no region would stay in service"));
-            }
+        let serves = |region: &String| {
+            region != peer && !off.contains(region.as_str()) && (regions.is_empty() || regions.contains(region))
+        };
+        if !regions.is_empty() && !regions.contains(peer) {
+            return refused(format!("{peer} is not among --regions"));
         }
-        match target {
-            Some(target) if regions.is_empty() || regions.contains(target) => {
-                Decision::Accepted { target: Some(target.clone()) }
-            }
-            _ => refused("no region that is in service can take over".to_owned()),
+        if !regions.is_empty() && !regions.iter().any(serves) {
+            return refused(format!("without {peer} no region would stay in service"));
+        }
+        match order.candidates.iter().find(|region| serves(region)) {
+            Some(target) => Decision::Accepted { target: Some(target.clone()) },
+            None => refused("no region that is in service can take over".to_owned()),
         }
     }
 
@@ -232,15 +230,14 @@ impl Ledger {
         self.entries.iter().skip(self.entries.len().saturating_sub(most)).collect()
     }
 
-    /// Orders to execute whose command never ended, where any ever did.
+    /// Orders to execute without a word of how their command ended.
     pub(crate) fn unfinished(&self) -> Vec<&Order> {
-        let commands = self.entries.iter().any(|entry| matches!(entry.decision, Decision::Ended { .. }));
         let ended = |entry: &&Entry| {
             let key = entry.order.key();
             self.of(&key).any(|other| matches!(other.decision, Decision::Ended { .. }))
         };
         let accepted = self.entries.iter().filter(|entry| matches!(entry.decision, Decision::Accepted { .. }));
-        accepted.filter(|entry| commands && entry.order.executes() && !ended(entry)).map(|entry| &entry.order).collect()
+        accepted.filter(|entry| entry.order.executes() && !ended(entry)).map(|entry| &entry.order).collect()
     }
 }
 
@@ -312,6 +309,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder, &["a", "b", "c"]);
         assert_eq!(take(&mut ledger, &order("x", "execute", "0"), 0), "x is not among --regions");
+        let mut elsewhere = order("a", "execute", "0");
+        elsewhere.candidates = vec!["y".into(), "a".into()];
+        assert_eq!(take(&mut ledger, &elsewhere, 0), "no region that is in service can take over");
         assert_eq!(take(&mut ledger, &order("a", "execute", "1"), 1), "to b");
         // The best candidate is off itself.
         assert_eq!(take(&mut ledger, &order("b", "execute", "2"), 2), "to c");

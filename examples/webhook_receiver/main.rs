@@ -67,8 +67,10 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         block_millis: arguments.block.saturating_mul(1000),
     };
     let ledger = Ledger::open(&arguments.record, rules)?;
-    for order in ledger.unfinished() {
-        eprintln!("{} was ordered and its end was never recorded: see what became of it", order.key());
+    if arguments.exec.is_some() {
+        for order in ledger.unfinished() {
+            eprintln!("{} was ordered and its end was never recorded: see what became of it", order.key());
+        }
     }
     let runner = Runner { command: arguments.exec.clone(), prepare: arguments.exec_prepare };
     let receiver = Arc::new(Receiver::new(ledger, token.transpose()?, runner));
