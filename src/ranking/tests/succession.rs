@@ -30,6 +30,14 @@ fn who_is_not_able_now_is_not_named_whatever_was_published() {
     assert_eq!(names(&ranking.targets_for(&region("x"), &[last])), ["b", "a"]);
 }
 
+#[test]
+fn what_is_older_than_a_day_does_not_count() {
+    let ranking = ranking("", &PEERS);
+    let of = |hours| ranking.targets_for(&region("x"), &[published("x", hours, &[("c", 1), ("a", 2)])]);
+    assert_eq!(names(&of(24)), ["c", "a"]);
+    assert_eq!(names(&of(25)), ["a", "b", "c", "own"]);
+}
+
 /// A region that is cut off publishes last that it sees nobody.
 #[test]
 fn without_last_words_the_survivors_decide() {
