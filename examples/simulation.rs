@@ -43,6 +43,9 @@ struct Args {
     /// The same round trip between all regions, in milliseconds; by distance if not given.
     #[arg(long)]
     rtt: Option<u32>,
+    /// How many of the ways to run the product are simulated.
+    #[arg(long, default_value_t = MODES.len())]
+    modes: usize,
     /// Also tells of each alarm that is false.
     #[arg(long)]
     verbose: bool,
@@ -94,6 +97,7 @@ fn main() {
     alarms(&args);
     if args.deaths > 0 {
         detection(&args);
+        cost(&args);
     }
 }
 
@@ -121,7 +125,7 @@ fn alarms(args: &Args) {
     let truth = Truth::new(&spans, regions);
     println!("### Alarms in {years:.1} region-years, {} deaths\n", truth.deaths().count());
     header(&["", "alarm", "dead", "cut off", "false", "false a region-year", "missed deaths"]);
-    for mode in &MODES {
+    for mode in MODES.iter().take(args.modes) {
         let mut world = World::new(setup(args, mode), spans.clone());
         world.run(length, |_| false);
         let journal = &world.journal;
@@ -147,8 +151,11 @@ fn alarms(args: &Args) {
         print("prepare", figures::worth(&journal.opened, &page), missed.to_string());
         print("execute", figures::worth(&journal.executed, figures::switch(&truth, HOLD)), String::new());
         eprintln!(
-            "{}: {} s of {} s probe by probe, {} probes, {} extra, isolated {} times, restless {}, {:?}",
+            "{}: {} of {} alarms with one name, {} s of {} s probe by probe, {} probes, {} extra, isolated {} times, \
+             restless {}, {:?}",
             mode.name,
+            figures::named_alike(&journal.opened).0,
+            figures::named_alike(&journal.opened).1,
             journal.watched / SECOND,
             length / SECOND,
             journal.probes,
@@ -190,23 +197,31 @@ fn tell_wrong(journal: &Journal, truth: &Truth) {
     journal.executed.iter().filter(|said| switch(said) == Plight::InTouch).for_each(|said| tell("execute", said));
 }
 
-/// From the death of a region until the first alarm that is confirmed, in a world that is new each time.
+/// From the death of a region until the first alarm that is confirmed, and until the first order to switch, each time
+/// in a new world.
 fn detection(args: &Args) {
     let regions = usize::from(args.regions);
     println!("### From death to the first vantage's alarm, in seconds, {} deaths\n", args.deaths);
-    header(&["", "p50", "p90", "p99", "max", "missed"]);
-    let print =
-        |name: &str, mut times: Vec<Time>| {
-            times.sort_unstable();
-            let mut cells = vec![name.to_owned()];
-            cells.extend([0.5, 0.9, 0.99, 1.0].map(|part| {
-                figures::quantile(&times, part).map_or_else(String::new, |seconds| format!("{seconds:.2}"))
+    header(&["", "alarm", "p50", "p90", "p99", "max", "missed"]);
+    let print = |name: &str, alarm: &str, times: &mut Vec<Time>| {
+        times.sort_unstable();
+        let mut cells = vec![name.to_owned(), alarm.to_owned()];
+        cells
+            .extend([0.5, 0.9, 0.99, 1.0].map(|part| {
+                figures::quantile(times, part).map_or_else(String::new, |seconds| format!("{seconds:.2}"))
             }));
-            cells.push((args.deaths - times.len() as u64).to_string());
-            row(&cells);
-        };
-    for mode in &MODES {
-        print(mode.name, (0..args.deaths).filter_map(|n| one_death(args, mode, n)).collect());
+        cells.push((args.deaths - times.len() as u64).to_string());
+        row(&cells);
+    };
+    for mode in MODES.iter().take(args.modes) {
+        let (mut confirmed, mut executed) = (Vec::new(), Vec::new());
+        for n in 0..args.deaths {
+            let times = one_death(args, mode, n);
+            confirmed.extend(times.0);
+            executed.extend(times.1);
+        }
+        print(mode.name, if mode.quorum { "prepare, confirmed" } else { "suspect" }, &mut confirmed);
+        print(mode.name, "execute", &mut executed);
     }
     for rival in &rivals::ALL {
         let mut spans = Vec::new();
@@ -221,21 +236,42 @@ fn detection(args: &Args) {
             let mine = |said: &&Said| said.of == region && said.onset >= begin && said.at < end;
             alarms.iter().find(mine).map(|said| said.at - begin)
         };
-        print(rival.name, truth.deaths().filter_map(first).collect());
+        print(rival.name, "alarm", &mut truth.deaths().filter_map(first).collect());
     }
     println!();
 }
 
-fn one_death(args: &Args, mode: &Mode, n: u64) -> Option<Time> {
+fn one_death(args: &Args, mode: &Mode, n: u64) -> (Option<Time>, Option<Time>) {
     let seed = args.seed + n * 1000;
     let begin = 8 * SECOND + (n * 7919 % 1000) * MILLI;
     let span =
         Span { begin, end: begin + 3600 * SECOND, trouble: Trouble::Dead(n as usize % usize::from(args.regions)) };
     let mut world = World::new(Setup { seed, skip: false, ..setup(args, mode) }, vec![span]);
-    let first = |journal: &Journal| {
-        let alarms = if mode.quorum { &journal.confirmed } else { &journal.suspected };
-        alarms.iter().find(|said| said.at >= begin).map(|said| said.at - begin)
-    };
-    world.run(begin + 60 * SECOND, |journal| first(journal).is_some());
-    first(&world.journal)
+    let first = |alarms: &[Said]| alarms.iter().find(|said| said.at >= begin).map(|said| said.at - begin);
+    world.run(begin + 120 * SECOND, |journal| !journal.executed.is_empty());
+    let Journal { confirmed, suspected, executed, .. } = &world.journal;
+    (first(if mode.quorum { confirmed } else { suspected }), first(executed))
+}
+
+/// What the extra probes cost where nothing happens but loss by chance.
+fn cost(args: &Args) {
+    const HOURS: u64 = 2;
+    let vantage_hours = f64::from(args.regions) * HOURS as f64;
+    println!("### {HOURS} h without any trouble but loss by chance, not skipped; a vantage and hour\n");
+    header(&["", "probes", "extra probes", "extra", "suspects", "isolated"]);
+    for mode in MODES.iter().take(args.modes) {
+        let length = HOURS * 3600 * SECOND;
+        let mut world = World::new(Setup { skip: false, ..setup(args, mode) }, Vec::new());
+        world.run(length, |_| false);
+        let Journal { probes, extra, suspected, isolated, .. } = &world.journal;
+        row(&[
+            mode.name.to_owned(),
+            format!("{:.0}", *probes as f64 / vantage_hours),
+            format!("{:.1}", *extra as f64 / vantage_hours),
+            format!("{:.3} %", 100.0 * *extra as f64 / *probes as f64),
+            rate(suspected.len() as u64, vantage_hours),
+            rate(*isolated, vantage_hours),
+        ]);
+    }
+    println!();
 }

@@ -34,6 +34,15 @@ pub(crate) fn worth(alarms: &[Said], plight: impl Fn(&Said) -> Plight) -> Worth 
     worth
 }
 
+/// Of how many alarms all vantages that raise one give the same onset, which is what they name it by; and of how many.
+pub(crate) fn named_alike(alarms: &[Said]) -> (usize, usize) {
+    let mut alarms: Vec<_> = alarms.iter().collect();
+    alarms.sort_by_key(|said| (said.of, said.at));
+    let together: Vec<_> = alarms.chunk_by(|a, b| a.of == b.of && b.at < a.at + ONE_ALARM).collect();
+    let alike = together.iter().filter(|alarms| alarms.iter().all(|said| said.onset == alarms[0].onset)).count();
+    (alike, together.len())
+}
+
 /// An alarm about what was the matter since its first lost probe.
 pub(crate) fn page(truth: &Truth) -> impl Fn(&Said) -> Plight {
     |said| truth.worst(said.of, said.onset.min(said.at).saturating_sub(SECOND / 2), said.at)
