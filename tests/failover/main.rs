@@ -1,0 +1,106 @@
+//! From the death of a region to the webhook, in one piece: the binary as a sidecar in every region, the real
+//! Alertmanager and Prometheus with the files of `alerts/`, and a receiver of webhooks. Regions are network namespaces,
+//! and the hub between them is where they are cut, refused and made to lose packets.
+//!
+//! Scenarios wait more than they work, so they run at the same time, each in a world of its own; the test harness of
+//! Rust would run as many as there are processors. Like it, this one takes parts of names, `--ignored`, which runs
+//! those that take minutes, and `--list`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test harness prints")]
+
+mod alerting;
+mod death;
+#[path = "../support/privileges.rs"]
+mod privileges;
+mod process;
+mod sink;
+#[allow(dead_code, reason = "made for the tests of the network, which need more of it")]
+#[path = "../network/space.rs"]
+mod space;
+mod world;
+
+use std::{
+    env,
+    process::ExitCode,
+    sync::{Condvar, Mutex},
+    thread,
+};
+
+use tokio::time::Instant;
+
+use crate::privileges::{Need, granted};
+
+/// A scenario, by a name that says what is guaranteed.
+type Scenario = (&'static str, fn());
+
+/// Names scenarios by their functions.
+macro_rules! scenarios {
+    ($($module:ident::$name:ident),* $(,)?) => { &[$((stringify!($name), $module::$name as fn())),*] };
+}
+
+const SCENARIOS: &[Scenario] =
+    scenarios![death::a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute,];
+
+/// Scenarios that take minutes, because what they wait for does.
+const LONG: &[Scenario] = scenarios![];
+
+/// How many run at the same time: all of them would be slower than what they measure.
+const AT_ONCE: usize = 6;
+
+fn possible() -> bool {
+    space::possible()
+        && granted(&[Need::Tool("setpriv"), Need::Tool("prometheus"), Need::Tool("prometheus-alertmanager")])
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let parts: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let all = if has("--ignored") { LONG } else { SCENARIOS };
+    let chosen = |(name, _): &&Scenario| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
+    let chosen: Vec<_> = all.iter().filter(chosen).collect();
+    if has("--list") {
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    if chosen.is_empty() || !possible() {
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} scenarios", chosen.len());
+    let began = Instant::now();
+    let failed = run(&chosen);
+    println!("\n{} passed; {} failed; {:.1?}", chosen.len() - failed.len(), failed.len(), began.elapsed());
+    failed.iter().for_each(|name| println!("failed: {name}"));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs scenarios, a few at the same time; the names of those that failed.
+fn run(scenarios: &[&Scenario]) -> Vec<&'static str> {
+    let (running, ended) = (Mutex::new(0), Condvar::new());
+    let start = |scenario: fn()| {
+        let full = |running: &mut usize| *running >= AT_ONCE;
+        *ended.wait_while(running.lock().unwrap(), full).unwrap() += 1;
+        let result = std::panic::catch_unwind(scenario);
+        *running.lock().unwrap() -= 1;
+        ended.notify_one();
+        result
+    };
+    thread::scope(|scope| {
+        let spawn = |&&(name, scenario): &&Scenario| {
+            let thread = thread::Builder::new().name(name.to_owned());
+            (name, thread.spawn_scoped(scope, move || start(scenario)).unwrap())
+        };
+        let threads: Vec<_> = scenarios.iter().map(spawn).collect();
+        let failed = |(name, thread): (&'static str, thread::ScopedJoinHandle<'_, thread::Result<()>>)| {
+            let passed = matches!(thread.join(), Ok(Ok(())));
+            println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            (!passed).then_some(name)
+        };
+        threads.into_iter().filter_map(failed).collect()
+    })
+}
+
+/// Says what was measured.
+fn report(what: &str) {
+    println!("{}: {what}", thread::current().name().unwrap_or_default());
+}
