@@ -20,8 +20,10 @@ const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(30);
-/// How long an incident outlives the recovery, and a peer has to prove itself.
-const WELL: Duration = Duration::from_secs(60);
+/// How long a peer has to prove itself.
+const CLEAN: Duration = Duration::from_secs(60);
+/// How long a peer must be well for its incident to end.
+const WELL: Duration = Duration::from_secs(360);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 const ICMP: u32 = 0;
@@ -239,7 +241,7 @@ impl Scene {
             let n = self.regions.iter().position(|region| *region == peer).unwrap();
             let proves_itself = matches!(from, PeerState::Recovering | PeerState::Degraded);
             if to == PeerState::Healthy && proves_itself {
-                assert!(now - self.since[n] >= WELL, "{from} for {:?} only", now - self.since[n]);
+                assert!(now - self.since[n] >= CLEAN, "{from} for {:?} only", now - self.since[n]);
             }
             self.since[n] = now;
             self.moves.push((now, n, transition));
@@ -368,8 +370,8 @@ proptest! {
         prop_assert!(scene.open[0].is_some());
         prop_assert_eq!(scene.state(0), PeerState::Unknown);
         prop_assert!(scene.moves.iter().all(|(_, n, _)| *n != 0));
-        // Not before it has been well for a minute.
-        scene.live(&Part { slots: 4 * 59, up: vec![true; 4], ..part.clone() });
+        // Not before it has been well for six minutes.
+        scene.live(&Part { slots: 4 * 359, up: vec![true; 4], ..part.clone() });
         prop_assert!(scene.open[0].is_some());
         scene.live(&Part { slots: 4 * 10, up: vec![true; 4], ..part });
         prop_assert!(scene.open[0].is_none());
@@ -394,7 +396,7 @@ fn an_ordinary_outage_goes_through_all_stages() {
     let dead = Part { slots: 4 * 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
     assert!(scene.open[0].is_some_and(|open| open.executed));
-    scene.live(&Part { slots: 4 * 200, up: vec![true; 4], says: vec![Says::Up; 4], ..dead });
+    scene.live(&Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], ..dead });
     assert!(scene.open[0].is_none());
     let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
     use PeerState::{Down, Healthy, Recovering, Suspect};
