@@ -67,22 +67,25 @@ impl Ballots {
 
     /// What those who have been heard lately say about a peer; it does not vote on itself.
     pub fn views<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a View> {
-        self.fresh(peer, now).filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
+        let views = self.fresh(peer, now).map(|(_, views)| views);
+        views.filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
     }
 
-    fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a Views> {
+    fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a Views)> {
         self.voters.iter().filter(move |(region, _)| *region != peer).filter_map(move |(_, voter)| {
             let (at, views) = voter.heard.as_ref()?;
-            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some(views)
+            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some((*at, views))
         })
     }
 
-    /// Counts the votes on a peer, with our own. `decisive` is when the last probe was sent that we needed to find it
-    /// dead: only who has reached it with a later one contradicts us; who has not does not know yet.
+    /// Counts the votes on a peer, with our own. `silence` is when the first probe was sent that had no answer and when
+    /// the last one that we needed to find it dead. Only who has reached it with a probe that is later than both
+    /// contradicts us, and only who was asked since the first agrees: that it was silent to somebody before says
+    /// nothing about now. Who does neither does not know yet.
     ///
     /// Two thirds of the voters must say down, two at the least. They must also be more than half of all vantages
     /// that could vote: of two parts of a network that is cut in two, at most one may speak for the whole.
-    pub fn count(&self, peer: &Region, own: Vote, decisive: Option<Instant>, now: Instant) -> Tally {
+    pub fn count(&self, peer: &Region, own: Vote, silence: Option<(Instant, Instant)>, now: Instant) -> Tally {
         let mut tally = Tally::default();
         let mut add = |vote: Option<Vote>| match vote {
             Some(Vote::Down) => tally.down += 1,
@@ -91,13 +94,14 @@ impl Ballots {
             None => tally.voters += 1,
         };
         add(Some(own));
-        for views in self.fresh(peer, now) {
+        for (asked_at, views) in self.fresh(peer, now) {
             let view = views.peers.get(peer);
-            add(match view.map(|view| view.vote) {
+            add(match (view.map(|view| view.vote), silence) {
                 _ if views.isolated => Some(Vote::Abstain),
-                None => Some(Vote::Abstain),
-                Some(Vote::Up) if decisive.is_some_and(|at| view.and_then(|view| view.good_at) <= Some(at)) => None,
-                vote => vote,
+                (None, _) => Some(Vote::Abstain),
+                (Some(Vote::Down), Some((onset, _))) if asked_at < onset => None,
+                (Some(Vote::Up), Some((_, decisive))) if view.and_then(|view| view.good_at) <= Some(decisive) => None,
+                (vote, _) => vote,
             });
         }
         let all = 1 + self.voters.keys().filter(|region| *region != peer).count() as u32;
@@ -161,7 +165,7 @@ mod tests {
         let mut ballots = ballots(&["dead", "b"]);
         ballots.hear(&region("dead"), now, says(Vote::Up, Some(now)));
         ballots.hear(&region("b"), now, says(Vote::Down, None));
-        assert!(ballots.count(&region("dead"), Vote::Down, Some(now - SECOND), now).reached);
+        assert!(ballots.count(&region("dead"), Vote::Down, Some((now - SECOND, now - SECOND)), now).reached);
     }
 
     #[test]
@@ -193,8 +197,20 @@ mod tests {
         let decisive = now - SECOND;
         for (good_at, contradicted) in [(now - 2 * SECOND, false), (decisive, false), (now, true)] {
             ballots.hear(&region("b"), now, says(Vote::Up, Some(good_at)));
-            let tally = ballots.count(&region("dead"), Vote::Down, Some(decisive), now);
+            let tally = ballots.count(&region("dead"), Vote::Down, Some((decisive, decisive)), now);
             assert_eq!((tally.contradicted, tally.reached, tally.voters), (contradicted, false, 2));
+        }
+    }
+
+    #[test]
+    fn who_found_the_peer_silent_before_we_did_does_not_agree_until_asked_again() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b"]);
+        let silence = Some((now - SECOND, now));
+        for (asked_at, reached) in [(now - 2 * SECOND, false), (now - SECOND, true), (now, true)] {
+            ballots.hear(&region("b"), asked_at, says(Vote::Down, None));
+            let tally = ballots.count(&region("dead"), Vote::Down, silence, now);
+            assert_eq!((tally.reached, tally.voters, tally.contradicted), (reached, 2, false));
         }
     }
 

@@ -391,8 +391,8 @@ impl Vantage {
         let desk = &mut self.desks[n];
         desk.verdict.look();
         loop {
-            let decisive = desk.verdict.failing().map(|failing| failing.decisive);
-            desk.tally = self.ballots.count(&desk.region, desk.vote(isolated), decisive, now.instant);
+            let silence = desk.verdict.failing().map(|failing| (failing.onset, failing.decisive));
+            desk.tally = self.ballots.count(&desk.region, desk.vote(isolated), silence, now.instant);
             let Some(transition) = desk.verdict.judge(&desk.tally, isolated, now.instant) else { break };
             let (peer, tally) = (desk.region.clone(), desk.tally);
             self.news.push(News::State { peer, transition, tally });
