@@ -7,10 +7,11 @@ mod names;
 mod privileges;
 mod programs;
 mod promql;
-mod routes;
+
 #[allow(dead_code, reason = "each test binary needs some of it")]
 #[path = "../product/support.rs"]
 mod support;
+mod webhooks;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

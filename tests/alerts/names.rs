@@ -20,21 +20,6 @@ use crate::{
     support::{BINARY, Running, eventually, free, get, request, write},
 };
 
-/// Metrics of deciding and telling that no sidecar exposes yet, with their labels beside vantage_region. To be deleted
-/// with the first sidecar that does; [`a_metric_that_is_exposed_is_not_on_its_way`] says when.
-const ON_THEIR_WAY: &[(&str, &[&str])] = &[
-    ("regionwatch_peer_state", &["peer_region", "state"]),
-    ("regionwatch_peer_state_changes_total", &["peer_region", "from", "to"]),
-    ("regionwatch_peer_votes", &["peer_region", "vote"]),
-    ("regionwatch_peer_quorum_reached", &["peer_region"]),
-    ("regionwatch_vantage_isolated", &[]),
-    ("regionwatch_votes_received_total", &["peer_region", "result"]),
-    ("regionwatch_candidate_eligible", &["peer_region"]),
-    ("regionwatch_candidate_rank", &["peer_region"]),
-    ("regionwatch_candidate_ineligible", &["peer_region", "reason"]),
-    ("regionwatch_alert_pushes_total", &["alertmanager", "result"]),
-];
-
 type Labels = BTreeMap<String, BTreeSet<String>>;
 
 /// The series names of a page, each with all labels that it has there.
@@ -69,13 +54,6 @@ fn of_table() -> Labels {
         }
     }
     names
-}
-
-#[test]
-fn a_metric_that_is_exposed_is_not_on_its_way() {
-    let table = of_table();
-    let late: Vec<_> = ON_THEIR_WAY.iter().filter(|(name, _)| table.contains_key(*name)).collect();
-    assert!(late.is_empty(), "take them out of ON_THEIR_WAY: {late:?}");
 }
 
 /// Whether a label of a metric can have the value.
@@ -160,12 +138,6 @@ fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar
         Some(get(sidecar, "/metrics")).filter(|page| page.contains("regionwatch_peer_latency_seconds{"))
     });
     let (page, table) = (of_page(&page), of_table());
-    let on_their_way: Labels = ON_THEIR_WAY
-        .iter()
-        .map(|(name, labels)| {
-            ((*name).to_owned(), labels.iter().chain(&["vantage_region"]).map(|label| (*label).to_owned()).collect())
-        })
-        .collect();
     let recorded: BTreeSet<_> =
         rules.iter().filter(|rule| rule["type"] == "recording").map(|rule| rule["name"].as_str().unwrap()).collect();
     let mut wrong = Vec::new();
@@ -188,8 +160,7 @@ fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar
                     }
                     continue;
                 }
-                let Some(labels) = [&page, &table, &on_their_way].into_iter().find_map(|names| names.get(metric))
-                else {
+                let Some(labels) = [&page, &table].into_iter().find_map(|names| names.get(metric)) else {
                     wrong.push(format!("{name}: {metric} is exposed by no sidecar"));
                     continue;
                 };
@@ -214,9 +185,6 @@ fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar
     }
     assert!(wrong.is_empty(), "{wrong:#?}\n{}", path("alerts/regionwatch.rules.yml"));
     assert!(seen.len() > 12, "{seen:?}");
-    for (unused, _) in ON_THEIR_WAY.iter().filter(|(name, _)| !seen.contains(*name)) {
-        panic!("{unused} is named by no rule");
-    }
 
     // What can have a value by now has one.
     for record in recorded.iter().filter(|name| name.starts_with("vantage_peer_probe:")) {
