@@ -68,7 +68,7 @@ pub(crate) fn configuration(peers: &Peers, folder: &Path, listen: SocketAddr, ex
     let Peers { web, secure, dns, .. } = peers;
     format!(
         "region: here\nlisten: {listen}\n{extra}\npeers:\n\
-         \x20 - region: there\n    targets:\n\
+         \x20 - region: there\n    location: {{latitude: 40.7, longitude: -74}}\n    targets:\n\
          \x20     - name: edge-a\n        host: 127.0.0.1\n        probes:\n\
          \x20         - {{kind: icmp, interval: 100ms}}\n\
          \x20         - {{kind: tcp, port: {}, interval: 100ms}}\n\

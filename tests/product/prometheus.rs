@@ -33,7 +33,8 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());
     let (listen, prometheus) = (free(), free());
-    let config = write(folder.path(), "regionwatch.yaml", &peers::configuration(&peers, folder.path(), listen, ""));
+    let extra = format!("location: {{latitude: 53.3, longitude: -6.3}}\nanchors: ['tcp://{}']", peers.web);
+    let config = write(folder.path(), "regionwatch.yaml", &peers::configuration(&peers, folder.path(), listen, &extra));
     let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
     let scrape = write(
         folder.path(),
