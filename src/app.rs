@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -128,18 +129,18 @@ struct App {
     notifier: Notifier,
 }
 
-/// Measures and serves until SIGTERM or SIGINT.
+/// Measures and serves until SIGTERM or SIGINT, or until `stop` is ready.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or ends a part of it.
-pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
+pub fn run(config: Config, reload: Reload, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
     tune_allocator();
     let listen = config.listen;
     let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
     let result = runtime.block_on(async {
-        let watching = tokio::spawn(watch(config, listener, reload));
+        let watching = tokio::spawn(watch(config, listener, reload, stop));
         watching.await.unwrap_or(Err(RunError::Ended("main loop")))
     });
     // Without waiting for a file that is being read.
@@ -147,9 +148,13 @@ pub fn run(config: Config, reload: Reload) -> Result<(), RunError> {
     result
 }
 
-async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<(), RunError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn watch(
+    config: Config,
+    listener: TcpListener,
+    reload: Reload,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let mut end = pin!(ended(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, stop));
     let mut hangup = signal(SignalKind::hangup())?;
     let keeper = TimestampKeeper::hold();
     if !keeper.available() {
@@ -169,7 +174,7 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
         version: env!("CARGO_PKG_VERSION"),
     };
     let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop_server, stopped) = oneshot::channel::<()>();
     let server = server::spawn(listener, site, Limits::default(), async move {
         let _ = stopped.await;
     })?;
@@ -228,9 +233,9 @@ async fn watch(config: Config, listener: TcpListener, reload: Reload) -> Result<
             Some(()) = hangup.recv() => reloading.begin(),
             loaded = reloading.read() => reloading.tell(&app.take(loaded)),
             _ = &mut schedule => return Err(RunError::Ended("schedule")),
-            name = ended(&mut terminate, &mut interrupt) => {
-                info!(signal = name, "stopping");
-                let _ = stop.send(());
+            why = &mut end => {
+                info!(why, "stopping");
+                let _ = stop_server.send(());
                 return server.join().map_err(|_| RunError::Ended("HTTP server"));
             }
         }
@@ -283,10 +288,11 @@ impl Reloading {
     }
 }
 
-async fn ended(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+async fn ended(mut terminate: Signal, mut interrupt: Signal, stop: impl Future<Output = ()>) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        () = stop => "asked to",
     }
 }
 
@@ -516,7 +522,7 @@ fn tell(news: &News) {
             let Tally { down, up, voters, needed, .. } = tally;
             match to {
                 PeerState::Down => warn!(%peer, %from, %to, down, up, voters, needed, "the peer is down"),
-                PeerState::Suspect => info!(%peer, %from, %to, "the peer is silent, asking the other vantages"),
+                PeerState::Suspect => info!(%peer, %from, %to, "the peer does not answer, asking the other vantages"),
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }
         }

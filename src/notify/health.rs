@@ -1,10 +1,14 @@
 //! How often a failing Alertmanager is tried, and what of it is logged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tracing::{info, warn};
 
-use crate::{metrics::PushResult, model::Failure, probe::HttpAnswer};
+use crate::{
+    metrics::PushResult,
+    model::{Failure, Incident, Stage},
+    probe::HttpAnswer,
+};
 
 /// The pauses after the first failures.
 const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
@@ -59,6 +63,24 @@ impl Health {
         let tells = !overcome && self.told & bit == 0;
         self.told |= bit * u16::from(tells);
         tells
+    }
+}
+
+/// What an Alertmanager has heard, for the log: a line for each stage and each end of an incident that is new to it.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Vec<(Arc<str>, Stage, bool)>);
+
+impl Heard {
+    /// Says what of this is new, and remembers it.
+    pub(super) fn tell(&mut self, url: &str, incidents: &[Incident]) {
+        let known = |incident: &Incident| (Arc::clone(&incident.id), incident.stage, incident.resolved.is_some());
+        for incident in incidents.iter().filter(|incident| !self.0.contains(&known(incident))) {
+            let Incident { peer, stage, id, .. } = incident;
+            let what = if incident.resolved.is_some() { "resolved" } else { "firing" };
+            let target = incident.candidates.first().map_or("none", |candidate| candidate.region.as_str());
+            info!(%peer, %stage, %id, target, "Alertmanager {url} was told: {what}");
+        }
+        self.0 = incidents.iter().map(known).collect();
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{
     Adopted, adopt,
     alert::{self, Speaker},
-    health::{Health, excerpt, passing, pause, result_of, tell},
+    health::{Health, Heard, excerpt, passing, pause, result_of, tell},
 };
 use crate::{
     metrics::{PushResult, PushSeries},
@@ -70,12 +70,16 @@ impl<T: Transport> Worker<T> {
     /// once. But one that hangs up after each answer is not to be flooded: at most once for each tick or change.
     pub(super) async fn run(self, mut incidents: watch::Receiver<Arc<[Incident]>>) {
         let mut health = Health::default();
+        let mut heard = Heard::default();
         let mut failures = 0;
         let mut watching = true;
         loop {
             let set = Arc::clone(&incidents.borrow_and_update());
             let started = Instant::now();
             let result = self.push(&set, &mut health).await;
+            if result == PushResult::Ok {
+                heard.tell(&self.url, &set);
+            }
             failures = if passing(result) { failures + 1 } else { 0 };
             let next = if failures > 0 { Instant::now() + pause(failures) } else { started + TICK };
             tokio::select! {

@@ -1,0 +1,263 @@
+//! `demo`: three peer regions that exist only on this machine, and a sidecar that measures them.
+//!
+//! Each region is a loopback address of its own with a DNS and a web server that answer after the region's
+//! delay. ICMP and TCP are answered by this machine's kernel, which delays nothing.
+//!
+//! With `--kill`, each region has its own sidecar as well, and they vote. A loopback address cannot fall silent, so the
+//! region dies as one whose service is gone: its servers and its sidecar end, and the kernel refuses what was theirs.
+
+mod servers;
+
+use std::{
+    fmt::Write as _,
+    future, io, iter,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use clap::builder::PossibleValuesParser;
+use tokio::sync::oneshot;
+use tracing::{
+    error,
+    subscriber::{NoSubscriber, with_default},
+    warn,
+};
+
+use self::servers::Servers;
+use super::{finish, log_to_stderr, usage};
+use crate::{
+    app,
+    config::{Config, Log, LogFormat, LogLevel, Secret, VoteKeys},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {
+    /// Address to serve on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9877")]
+    listen: SocketAddr,
+    /// Give every region a sidecar that votes, kill this region after 10 s, and tell what follows.
+    #[arg(long, value_name = "REGION", value_parser = PossibleValuesParser::new(REGIONS.map(|known| known.region)))]
+    kill: Option<String>,
+    /// Alertmanager to push to; may be given more than once.
+    #[arg(long, value_name = "URL")]
+    alertmanager: Vec<String>,
+}
+
+/// A simulated region: its name, its loopback address, and how long its servers take.
+struct Simulated {
+    region: &'static str,
+    address: Ipv4Addr,
+    delay: Duration,
+}
+
+/// The region that is not simulated.
+const OWN: &str = "eu-west-1";
+
+/// The delays are round trips as they are between eu-west-1 and these regions.
+const REGIONS: [Simulated; 3] = [
+    Simulated { region: "eu-central-1", address: Ipv4Addr::new(127, 77, 0, 1), delay: Duration::from_millis(24) },
+    Simulated { region: "us-east-1", address: Ipv4Addr::new(127, 77, 0, 2), delay: Duration::from_millis(68) },
+    Simulated { region: "ap-southeast-2", address: Ipv4Addr::new(127, 77, 0, 3), delay: Duration::from_millis(255) },
+];
+
+/// How long the regions have to know each other before one of them dies.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// How long it must stay down before the second stage, shorter than anybody should have it.
+const EXECUTE_AFTER: &str = "10s";
+
+/// A region of this run.
+struct Site {
+    region: &'static str,
+    /// Where its sidecar listens.
+    sidecar: SocketAddr,
+    /// What else there is; our own region has nothing.
+    servers: Option<Servers>,
+    /// Its sidecar runs until this is dropped.
+    until: Option<oneshot::Sender<()>>,
+}
+
+pub(super) fn run(args: &DemoArgs) -> ExitCode {
+    match sites(args) {
+        Ok(sites) => match configuration(&sites[0], &sites, args) {
+            Ok(config) => start(config, sites, args),
+            Err(mistakes) => usage(&mistakes),
+        },
+        Err(reason) => usage(&reason),
+    }
+}
+
+fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
+    log_to_stderr(config.log);
+    println!("{}", welcome(args));
+    if args.kill.is_some()
+        && let Err(error) = start_sidecars(&mut sites, args)
+    {
+        return usage(&format!("cannot start the sidecars of the simulated regions: {error}"));
+    }
+    if let Some(victim) = sites.iter().position(|site| Some(site.region) == args.kill.as_deref()) {
+        let victim = sites.swap_remove(victim);
+        thread::spawn(move || {
+            thread::sleep(ALIVE);
+            warn!("{} dies now", victim.region);
+            drop(victim);
+        });
+    }
+    let ended = finish(run_sidecar(config, future::pending()));
+    drop(sites);
+    ended
+}
+
+fn run_sidecar(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), app::RunError> {
+    let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new() };
+    app::run(config, Box::new(move || Ok(again.clone())), stop)
+}
+
+/// Starts the sidecars of the simulated regions.
+fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
+    let configs: Vec<_> = sites.iter().map(|site| configuration(site, sites, args)).collect();
+    for (site, config) in sites.iter_mut().zip(configs).filter(|(site, _)| site.servers.is_some()) {
+        let (region, config) = (site.region, config?);
+        let (until, ended) = oneshot::channel::<()>();
+        let run = move || {
+            let ended = async { drop(ended.await) };
+            // The log is the story of one vantage.
+            if let Err(error) = with_default(NoSubscriber::default(), || run_sidecar(config, ended)) {
+                error!("the sidecar of {region} has ended: {error}");
+            }
+        };
+        thread::Builder::new().name(format!("sidecar-{region}")).spawn(run).map_err(|error| error.to_string())?;
+        site.until = Some(until);
+    }
+    Ok(())
+}
+
+fn welcome(args: &DemoArgs) -> String {
+    let DemoArgs { listen, kill, alertmanager } = args;
+    let mut text = format!("regionwatch measures three simulated regions from {OWN}:\n");
+    for Simulated { region, address, delay } in &REGIONS {
+        let _ = writeln!(text, "  {region:15} {address}  answers after {} ms", delay.as_millis());
+    }
+    let _ = write!(
+        text,
+        "\n(DNS and HTTP are delayed; pings and TCP handshakes are answered by this machine at once.)\n\n\
+         Look at   http://{listen}/\n\
+         metrics   curl -s http://{listen}/metrics | grep peer_latency\n\
+         probes    curl -s 'http://{listen}/api/v1/probes?peer=us-east-1&probe=http'\n\
+         Prometheus: scrape_configs: [{{job_name: regionwatch, static_configs: [{{targets: ['{listen}']}}]}}]\n\n"
+    );
+    if let Some(victim) = kill {
+        let _ = write!(
+            text,
+            "{victim} dies in {} s: its servers and its sidecar end, the others find out and vote. A loopback address\n\
+             cannot fall silent, so this is the death of a service, which takes five failures, 300 ms apart. The first\n\
+             stage, \"prepare\", follows at once; the second, \"execute\", when it has been down for {EXECUTE_AFTER}.\n\
+             votes     curl -s 'http://{listen}/metrics?collect=state' | grep -E 'peer_(state|votes).*{victim}'\n",
+            ALIVE.as_secs()
+        );
+        if alertmanager.is_empty() {
+            text.push_str("Nobody is told: give an Alertmanager with --alertmanager URL.\n");
+        }
+        text.push('\n');
+    }
+    text.push_str("Ctrl-C ends it.");
+    text
+}
+
+/// Starts the simulated regions; ours is the first.
+fn sites(args: &DemoArgs) -> Result<Vec<Site>, String> {
+    let mut own = args.listen;
+    if own.ip().is_unspecified() {
+        own.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let mut sites = vec![Site { region: OWN, sidecar: own, servers: None, until: None }];
+    for Simulated { region, address, delay } in &REGIONS {
+        let site = || {
+            let servers = servers::start(region, *address, *delay)?;
+            let sidecar = TcpListener::bind((IpAddr::V4(*address), 0))?.local_addr()?;
+            Ok(Site { region, sidecar, servers: Some(servers), until: None })
+        };
+        sites.push(site().map_err(|error: io::Error| format!("cannot simulate {region} on {address}: {error}"))?);
+    }
+    Ok(sites)
+}
+
+/// What the sidecar of a region is told.
+fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, String> {
+    let votes = args.kill.is_some();
+    let listen = if own.servers.is_some() { own.sidecar } else { args.listen };
+    let mut text = format!("region: {}\nlisten: \"{listen}\"\n", own.region);
+    let _ = writeln!(text, "alertmanagers: {:?}", args.alertmanager);
+    let _ = writeln!(text, "failover: {{execute_after: {EXECUTE_AFTER}}}\npeers:");
+    for site in sites.iter().filter(|site| site.region != own.region && (votes || site.servers.is_some())) {
+        let address = site.sidecar.ip();
+        let port = site.servers.as_ref().map_or_else(|| site.sidecar.port(), |servers| servers.web);
+        let _ = write!(
+            text,
+            "  - region: {}\n    targets:\n      - name: edge\n        host: \"{address}\"\n        probes:\n\
+             \x20         - {{kind: icmp}}\n\
+             \x20         - {{kind: tcp, port: {port}}}\n",
+            site.region
+        );
+        if let Some(Servers { web, dns, .. }) = &site.servers {
+            let service = if votes { ", interval: 300ms, critical: true" } else { "" };
+            let _ = write!(
+                text,
+                "          - {{kind: dns, port: {dns}, query: app.example.com, record: A, expect: {{answers: [192.0.2.1]}}}}\n\
+                 \x20         - {{kind: http, url: \"http://{address}:{web}/healthz\"{service}}}\n"
+            );
+        }
+        if votes {
+            let _ = writeln!(
+                text,
+                "          - {{kind: http, sidecar: true, url: \"http://{}/api/v1/regions\"}}",
+                site.sidecar
+            );
+        }
+    }
+    let mut config = Config::load(Some((Path::new("the demo's configuration"), &text)), iter::empty())
+        .map_err(|mistakes| mistakes.to_string())?
+        .config;
+    let level = if votes { LogLevel::Info } else { LogLevel::Warn };
+    config.log = Log { level, format: LogFormat::Text };
+    // Whoever could forge a vote is on this machine already.
+    let key = Secret::new(b"the regions of the demo trust all that this machine says".to_vec());
+    config.votes = votes.then(|| VoteKeys { file: "demo".into(), keys: vec![key] });
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(kill: Option<&str>) -> DemoArgs {
+        DemoArgs {
+            listen: "127.0.0.1:9877".parse().unwrap(),
+            kill: kill.map(str::to_owned),
+            alertmanager: vec!["http://127.0.0.1:9093".into()],
+        }
+    }
+
+    #[test]
+    fn the_demo_measures_four_kinds_in_every_region() {
+        let args = args(None);
+        let sites = sites(&args).unwrap();
+        let config = configuration(&sites[0], &sites, &args).unwrap();
+        assert_eq!((config.paths().count(), config.alertmanagers.len()), (4 * REGIONS.len(), 1));
+    }
+
+    #[test]
+    fn with_a_kill_every_region_measures_every_other_one_and_its_sidecar() {
+        let args = args(Some("us-east-1"));
+        let sites = sites(&args).unwrap();
+        for site in &sites {
+            let config = configuration(site, &sites, &args).unwrap();
+            assert_eq!((config.peers.len(), config.votes.is_some()), (REGIONS.len(), true));
+        }
+        let config = configuration(&sites[0], &sites, &args).unwrap();
+        assert_eq!(config.paths().filter(|(_, probe)| probe.critical).count(), REGIONS.len());
+    }
+}
