@@ -109,7 +109,7 @@ impl Forwarder {
             }
             let next = self.queue.peek().map_or(IDLE_NS, |Reverse(held)| held.due - sys::realtime_ns());
             if next > SPIN_NS {
-                sys::wait_readable(fds, (next - SPIN_NS).min(IDLE_NS));
+                sys::wait_readable(&fds, (next - SPIN_NS).min(IDLE_NS));
             }
         }
     }

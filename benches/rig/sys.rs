@@ -98,12 +98,13 @@ pub(crate) fn become_real_time() -> io::Result<()> {
     checked(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }).map(drop)
 }
 
-/// Waits until one of two descriptors can be read, at the most `timeout_ns`.
-pub(crate) fn wait_readable(fds: [RawFd; 2], timeout_ns: i64) {
-    let mut fds = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+/// Waits until one of the descriptors can be read, at the most `timeout_ns`.
+pub(crate) fn wait_readable(fds: &[RawFd], timeout_ns: i64) {
+    let mut fds: Vec<_> = fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
     let timeout = libc::timespec { tv_sec: timeout_ns / 1_000_000_000, tv_nsec: timeout_ns % 1_000_000_000 };
-    // SAFETY: two valid `pollfd`, one valid `timespec`, no signal mask. A failure is as good as a wake-up.
-    unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
+    let count = fds.len() as libc::nfds_t;
+    // SAFETY: `count` valid `pollfd`, one valid `timespec`, no signal mask. A failure is as good as a wake-up.
+    unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
 }
 
 /// Sends a signal to a process.
