@@ -1,13 +1,14 @@
-//! regionwatch measures continuously how its region reaches each peer region, and tells Prometheus.
+//! regionwatch measures continuously how its region reaches each peer region, tells Prometheus, decides with the other
+//! vantages which regions are down, and tells Alertmanager which of them to fail over, and where to.
 //!
 //! ```text
 //!                 config (file + env) ──once, and on reload──▶ app: builds everything
 //!
-//!  schedule ─slot─▶ probe ──Sample──▶ recorder ─▶ window
-//!                    │                   │
-//!                  wire                  └──────▶ metrics
-//!           (kernel timestamps)                      │
-//!                                                 server ─▶ Prometheus
+//!  schedule ─slot─▶ probe ──Sample──▶ recorder ─▶ window ─▶ ranking ─────────┐
+//!                    │                   │                    candidates     ▼
+//!                  wire                  ├──────▶ vantage: verdict, quorum ─────▶ notify ─▶ Alertmanager ─▶ webhook
+//!           (kernel timestamps)          │           ▲ votes: read from the peers' sidecars by the HTTP probe
+//!                                        └──▶ metrics ─▶ server ─▶ Prometheus ─▶ alerts/ ─▶ Alertmanager ─▶ webhook
 //! ```
 //!
 //! Left of `Sample` is I/O and time; right of it is synchronous code without clocks or locks, owned by one task
@@ -22,11 +23,13 @@
 //! | 1 | [`wire`] | sockets whose answers carry kernel timestamps |
 //! | 1 | [`window`] | the samples of one path over a trailing time, and what they say |
 //! | 2 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
-//! | 2 | [`quorum`] | what vantages tell each other: votes as bytes, authenticated |
 //! | 2 | [`schedule`] | the open loop: slots, deadlines, what was missed |
+//! | 2 | [`verdict`] | the state machine of one peer as seen from here; pure |
+//! | 2 | [`quorum`] | votes as bytes, authenticated; their count; whether we are isolated |
 //! | 2 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
+//! | 3 | [`vantage`] | all verdicts of this vantage, its votes and its incidents; pure |
 //! | 3 | [`metrics`] | names, help, buckets, values, the page |
-//! | 4 | [`recorder`] | sole owner of the windows; a sample in, metrics out |
+//! | 4 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
 //! | 4 | [`notify`] | the push to every Alertmanager |
 //! | 4 | [`server`] | the HTTP server, on a thread of its own |
 //! | 5 | [`app`] | wiring, reload, shutdown |

@@ -191,3 +191,15 @@ fn alternatives(expression: &str) -> Vec<String> {
 fn alternatives_are_spelled_out() {
     assert_eq!(alternatives("A(b|c)|D|E(f)?"), ["Ab", "Ac", "D", "Ef", "E"]);
 }
+
+#[test]
+fn the_readme_lists_every_alert_and_no_other() {
+    let readme = read("README.md");
+    let section = readme.split("## Alerts\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
+    let listed: BTreeSet<_> = cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+    let mut known = alerts();
+    known.extend(PUSHED.map(str::to_owned));
+    assert_eq!(listed, known);
+}
