@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    fmt,
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Seek, SeekFrom, Write},
     path::Path,
@@ -51,6 +52,20 @@ pub(crate) enum Decision {
     },
     /// Somebody says that the region is in service again.
     BackOn,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { target: Some(target) } => write!(f, "accepted, to {target}"),
+            Self::Accepted { target: None } => f.write_str("accepted, without a target"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Resolved => f.write_str("over; nothing is undone"),
+            Self::Ended { ok: true } => f.write_str("carried out"),
+            Self::Ended { ok: false } => f.write_str("failed"),
+            Self::BackOn => f.write_str("in service again"),
+        }
+    }
 }
 
 /// A line of the record.

@@ -160,7 +160,7 @@ impl Receiver {
                 Ok(decision) => {
                     told.push(json!({"order": order.key(), "new": decision}));
                     if let Some(decision) = decision {
-                        eprintln!("{}: {decision:?}", order.key());
+                        eprintln!("{}: {decision}", order.key());
                         self.carry_out(&order, decision);
                     }
                 }
@@ -210,7 +210,10 @@ impl Receiver {
         let order = order.clone();
         std::thread::spawn(move || {
             let status = shell.status();
-            eprintln!("{}: the command ended: {status:?}", order.key());
+            match &status {
+                Ok(status) => eprintln!("{}: the command ended with {status}", order.key()),
+                Err(error) => eprintln!("{}: the command could not be run: {error}", order.key()),
+            }
             let ok = status.is_ok_and(|status| status.success());
             if let Err(error) = receiver.ledger().end(&order, ok, now()) {
                 eprintln!("cannot write the record: {error}");

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod commands;
+mod failover_page;
 mod peers;
+#[path = "../support/privileges.rs"]
+mod privileges;
 mod prometheus;
 mod reload;
 mod support;

@@ -19,7 +19,7 @@ pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A program under way, killed when dropped. What it says on stderr goes to a file.
+/// A program under way, killed when dropped. What it says goes to a file.
 pub(crate) struct Running {
     pub(crate) child: Child,
     log: tempfile::NamedTempFile,
@@ -35,12 +35,13 @@ impl Drop for Running {
 impl Running {
     pub(crate) fn start(program: &str, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
+        let output = log.reopen().unwrap();
         let child = Command::new(program)
             .args(args)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(log.reopen().unwrap())
-            .stderr(log.reopen().unwrap())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}; install it (tests/run says how)"));
         Self { child, log }

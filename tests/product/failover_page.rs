@@ -1,0 +1,105 @@
+//! docs/failover.md, followed word for word but for ports and folders.
+
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    commands::may_ping,
+    privileges::{Need::Tool, granted},
+    support::{BINARY, Running, eventually, free, request, write},
+};
+
+/// A command of the page as a shell reads it: joined lines, without the prompt.
+fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
+    let from = page.find(&format!("$ {begins}")).unwrap_or_else(|| panic!("no {begins} on the page")) + 2;
+    let text: &'a str = &page[from..];
+    let mut line = String::new();
+    for part in text.lines() {
+        line.push_str(part.trim().trim_end_matches('\\'));
+        if !part.ends_with('\\') {
+            break;
+        }
+    }
+    let words = Command::new("sh").args(["-c", &format!("printf '%s\\n' {line}")]).output().unwrap();
+    String::from_utf8(words.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// The example is built by `cargo test` as a test only.
+fn receiver() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What the cargo around us has set for this package alone would make build scripts run again, here and there.
+    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
+        cargo.env_remove(name);
+    }
+    let status = cargo
+        .args(["build", "--quiet", "--locked", "--example", "webhook_receiver"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("examples/webhook_receiver")
+}
+
+fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {
+    serde_json::from_str(&request(receiver, "GET", "/incidents")?.body).ok()
+}
+
+#[test]
+fn the_page_leads_from_nothing_to_a_webhook_call() {
+    if !granted(&[Tool("prometheus-alertmanager")]) || !may_ping() {
+        return;
+    }
+    let page = std::fs::read_to_string(format!("{}/docs/failover.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (receiver_at, alertmanager_at, demo_at) = (free(), free(), free());
+    let here = |word: &String| {
+        word.replace("127.0.0.1:9099", &receiver_at.to_string())
+            .replace("127.0.0.1:9093", &alertmanager_at.to_string())
+            .replace("/tmp/", &format!("{}/", folder.path().display()))
+    };
+    let start = |program: &str, words: &[String]| {
+        let words: Vec<_> = words.iter().map(here).collect();
+        Running::start(program, &words.iter().map(String::as_str).collect::<Vec<_>>(), &[])
+    };
+    let after_dashes = |words: &[String]| words.split(|word| word == "--").nth(1).unwrap().to_vec();
+
+    let mut words = after_dashes(&command(&page, "cargo run --release --example webhook_receiver"));
+    words.iter_mut().for_each(|word| *word = word.replace("failovers.jsonl", "/tmp/failovers.jsonl"));
+    let receiver = start(receiver().to_str().unwrap(), &words);
+    eventually("the receiver listens", Duration::from_secs(5), || incidents(receiver_at));
+
+    let config = page.split("cat > /tmp/alertmanager.yml <<'END'\n").nth(1).unwrap().split("   END\n").next().unwrap();
+    let config: String = config.lines().map(|line| format!("{}\n", &line[3..])).collect();
+    write(folder.path(), "alertmanager.yml", &here(&config));
+    let _alertmanager = start("prometheus-alertmanager", &command(&page, "prometheus-alertmanager")[1..]);
+    eventually("Alertmanager is ready", Duration::from_secs(15), || {
+        request(alertmanager_at, "GET", "/-/ready").filter(|answer| answer.status == 200)
+    });
+
+    let mut words = after_dashes(&command(&page, "cargo run --release -- demo"));
+    assert_eq!(words[0], "demo");
+    words.extend(["--listen".to_owned(), demo_at.to_string()]);
+    let demo = start(BINARY, &words);
+    let orders = eventually("both orders", Duration::from_secs(45), || {
+        let mut orders = incidents(receiver_at)?;
+        orders.retain(|order| order["decision"] == "accepted");
+        (orders.len() == 2).then_some(orders)
+    });
+    for (order, stage) in orders.iter().zip(["prepare", "execute"]) {
+        assert_eq!(order["stage"], stage, "{order:#}\n{}", demo.said());
+        assert_eq!(order["peer_region"], "us-east-1");
+    }
+    // By TCP all regions are this machine, so that chance says which is the nearest.
+    let target = orders[1]["target"].as_str().unwrap().to_owned();
+    assert!(["eu-west-1", "eu-central-1", "ap-southeast-2"].contains(&&*target), "{target}");
+    eventually("what was run", Duration::from_secs(5), || {
+        receiver.said().contains(&format!("switch us-east-1 over to {target}")).then_some(())
+    });
+    eprintln!("{}{}", demo.said(), receiver.said());
+    for line in ["us-east-1 dies now", "stage=prepare", "stage=execute", "from=suspect to=down"] {
+        assert!(demo.said().contains(line), "{line}:\n{}", demo.said());
+    }
+}
