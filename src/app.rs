@@ -1,5 +1,7 @@
 //! Wiring, reload, shutdown: builds everything of a configuration, and then owns the recorder and the main loop.
 
+mod probers;
+mod reloading;
 mod votes;
 
 use std::{
@@ -17,27 +19,31 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
-use self::votes::Votes;
+use self::{
+    probers::{anchor_prober, check_descriptors, reads_files},
+    reloading::Reloading,
+    votes::Votes,
+};
+pub use self::{
+    probers::{descriptors, prober},
+    reloading::Reload,
+};
 use crate::{
-    config::{self, Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    config::{self, Config, Loaded, ProbeConfig},
     metrics::Metrics,
-    model::{
-        AddressFamily, Cadence, Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName,
-        UnixMillis,
-    },
+    model::{Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
     notify::{Adopted, Notifier, Setup},
-    probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
+    probe::{Mailbox, Names, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
-    schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase, launcher},
+    schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase},
     server::{self, Ask, Limits, Site},
     vantage::{News, Now},
     verdict::{Lane, Transition},
-    wire::{Stamp, TimestampKeeper, raise_descriptor_limit, tune_allocator},
+    wire::{Stamp, TimestampKeeper, tune_allocator},
 };
 
 /// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.
@@ -51,9 +57,6 @@ const ANCHOR_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Events that are recorded at once.
 const BATCH: usize = 256;
-
-/// Reads the configuration again; the error is every mistake, one a line.
-pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
 /// Why the program could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +195,7 @@ async fn watch(
     let mut batch = Vec::with_capacity(BATCH);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut reloading = Reloading { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false };
+    let mut reloading = Reloading::new(reload);
     loop {
         let wake_at = app.recorder.wake_at();
         tokio::select! {
@@ -247,77 +250,12 @@ fn now() -> Now {
     Now { instant: Instant::now(), unix: UnixMillis(Stamp::now().unix_nanos() / 1_000_000) }
 }
 
-/// A configuration that is being read again, and who waits for it. It is read on another thread, because files can
-/// be slow, and measuring goes on meanwhile.
-struct Reloading {
-    reload: Arc<Reload>,
-    reading: Option<JoinHandle<Result<Loaded, String>>>,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
-    /// It was asked for again since it began, when the file may have changed.
-    again: bool,
-}
-
-impl Reloading {
-    fn begin(&mut self) {
-        if self.reading.is_some() {
-            self.again = true;
-        } else {
-            let reload = Arc::clone(&self.reload);
-            self.reading = Some(tokio::task::spawn_blocking(move || reload()));
-        }
-    }
-
-    /// The configuration, once it has been read; never where it is not being read.
-    async fn read(&mut self) -> Result<Loaded, String> {
-        let loaded = match &mut self.reading {
-            Some(reading) => reading.await.unwrap_or_else(|error| Err(error.to_string())),
-            None => std::future::pending().await,
-        };
-        self.reading = None;
-        loaded
-    }
-
-    /// Tells those who wait; or reads once more, where that was asked for meanwhile.
-    fn tell(&mut self, result: &Result<(), String>) {
-        if std::mem::take(&mut self.again) {
-            return self.begin();
-        }
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(result.clone());
-        }
-    }
-}
-
 async fn ended(mut terminate: Signal, mut interrupt: Signal, stop: impl Future<Output = ()>) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         () = stop => "asked to",
     }
-}
-
-/// Makes room for the probes under way, and says so where there is none.
-fn check_descriptors(config: &Config) {
-    let limit = raise_descriptor_limit().unwrap_or(1024);
-    let needed: u64 = descriptors(config);
-    if needed > limit {
-        warn!(
-            "this configuration may need {needed} open files, and {limit} are allowed: probes will fail with \
-             the result \"local\"; raise the limit (ulimit -n, LimitNOFILE=), or probe less often"
-        );
-    }
-}
-
-/// How many descriptors a configuration may need at the most, with those of the server.
-pub fn descriptors(config: &Config) -> u64 {
-    const SERVER: u64 = 300;
-    let each = |probe: &ProbeConfig| match probe.spec {
-        // One socket for all that is under way, and the one before it.
-        ProbeSpec::Icmp(_) => 2,
-        // Those that linger for late answers are as many again.
-        _ => 2 * u64::from(probe.cadence.in_flight()),
-    };
-    SERVER + config.paths().map(|(_, probe)| each(probe)).sum::<u64>()
 }
 
 impl App {
@@ -534,58 +472,4 @@ fn tell(news: &News) {
 
 fn target_of(path: &Path) -> (Region, TargetName) {
     (path.peer.clone(), path.target.clone())
-}
-
-/// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar probe is answered goes to the mailbox.
-///
-/// # Errors
-/// TLS settings that cannot be used.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn prober(
-    probe: &ProbeConfig,
-    names: &Names,
-    tls: &TlsContext,
-    events: mpsc::Sender<Event>,
-    mailbox: Option<Mailbox>,
-) -> Result<Launcher, TlsError> {
-    let lookup = names.lookup(&probe.host, probe.family);
-    Ok(match &probe.spec {
-        ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
-        ProbeSpec::Dns(spec) => {
-            let made = DnsProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
-            launcher(Arc::new(made), events)
-        }
-        ProbeSpec::Tcp(spec) => {
-            let made = TcpProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
-            launcher(Arc::new(made), events)
-        }
-        ProbeSpec::Http(spec) => {
-            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?.telling(mailbox);
-            launcher(Arc::new(made), events)
-        }
-    })
-}
-
-/// An anchor is probed as often as TCP ports of peers are, and waited for as long as distant ones need.
-fn anchor_prober(anchor: &config::Anchor, names: &Names, events: mpsc::Sender<Event>) -> (Cadence, Launcher) {
-    let (interval, timeout) = config::DEFAULT_FAST;
-    let cadence = Cadence::new(interval, timeout).expect("the constants are in range");
-    let lookup = names.lookup(&anchor.host, AddressFamily::Any);
-    (cadence, launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
-}
-
-/// Whether a probe depends on files that may change while its configuration does not.
-fn reads_files(probe: &ProbeConfig) -> bool {
-    let tls = match &probe.spec {
-        ProbeSpec::Icmp(_) => None,
-        ProbeSpec::Dns(spec) => match &spec.transport {
-            DnsTransport::Tls(tls) | DnsTransport::Https { tls, .. } => Some(tls),
-            DnsTransport::Udp | DnsTransport::Tcp => None,
-        },
-        ProbeSpec::Tcp(spec) => spec.tls.as_ref(),
-        ProbeSpec::Http(spec) => spec.url.https.then_some(&spec.tls),
-    };
-    tls.is_some_and(|tls| tls.ca_file.is_some() || tls.identity.is_some())
 }

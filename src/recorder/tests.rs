@@ -1,0 +1,172 @@
+use super::*;
+use crate::{
+    config::{IcmpSpec, ProbeSpec},
+    metrics::Collect,
+    model::{AddressFamily, Cadence, Failure, Host, Phase, Sample, StampSource, TargetName, Timings, UnixMillis},
+};
+
+fn config() -> Config {
+    let text =
+        "region: here\nwindow: 1m\npeers: [{region: there, targets: [{host: 192.0.2.1, probes: [{kind: icmp}]}]}]";
+    Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn probe() -> ProbeConfig {
+    ProbeConfig {
+        cadence: Cadence::new(SECOND, SECOND).unwrap(),
+        host: Host::Addr("127.0.0.1".parse().unwrap()),
+        family: AddressFamily::Any,
+        tos: None,
+        critical: false,
+        spec: ProbeSpec::Icmp(IcmpSpec::default()),
+    }
+}
+
+fn path(target: &str) -> Path {
+    Path { peer: Region::new("there").unwrap(), target: TargetName::new(target).unwrap(), kind: ProbeKind::Icmp }
+}
+
+fn sampled(id: u32, outcome: Outcome, at: Instant) -> Event {
+    Event::Sampled {
+        sample: Sample { path: PathId(id), sent_at: at, sent_at_unix: 1, outcome },
+        start_delay: Duration::ZERO,
+        late: 0,
+        duplicates: 0,
+    }
+}
+
+fn ok() -> Outcome {
+    Ok(Timings::single(Phase::Rtt, Duration::from_millis(5), StampSource::Kernel))
+}
+
+fn at(instant: Instant) -> Now {
+    Now { instant, unix: UnixMillis(1_700_000_000_000) }
+}
+
+struct Fixture {
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    probe: ProbeConfig,
+    now: Instant,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]).unwrap());
+        let now = Instant::now();
+        let recorder = Recorder::new(Arc::clone(&metrics), &config(), now);
+        Self { recorder, metrics, probe: probe(), now }
+    }
+
+    fn now(&self) -> Now {
+        at(self.now)
+    }
+
+    fn track(&mut self, targets: &[(u32, &str, bool)]) {
+        let tracking = |&(id, target, unchanged): &(u32, &str, bool)| Tracking {
+            id: PathId(id),
+            path: path(target),
+            probe: &self.probe,
+            unchanged,
+            patience: Patience::default(),
+        };
+        let paths = targets.iter().map(tracking).collect();
+        let scope = Scope { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };
+        self.recorder.track(scope, at(self.now));
+    }
+
+    fn record(&mut self, event: Event) {
+        self.recorder.record(event, at(self.now));
+    }
+
+    fn sampled(&mut self, id: u32, outcome: Outcome) {
+        self.record(sampled(id, outcome, self.now));
+    }
+
+    fn page(&self) -> String {
+        let mut out = Vec::new();
+        let mut page = self.metrics.page(Collect::All);
+        while page.next(&mut out) {}
+        String::from_utf8(out).unwrap()
+    }
+}
+
+#[test]
+fn a_path_that_stays_keeps_its_counters_and_its_window() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false), (2, "b", false)]);
+    fixture.sampled(1, ok());
+    fixture.sampled(1, Err(Failure::Timeout));
+    fixture.track(&[(1, "a", true), (3, "c", false)]);
+    let page = fixture.page();
+    assert!(page.contains("target=\"a\",probe=\"icmp\",result=\"ok\"} 1\n"), "{page}");
+    assert!(!page.contains("target=\"b\"") && page.contains("target=\"c\""));
+    assert!(
+        page.contains(
+            "regionwatch_peer_loss_ratio{vantage_region=\"here\",peer_region=\"there\",probe=\"icmp\"} 0.5\n"
+        )
+    );
+}
+
+#[test]
+fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false)]);
+    fixture.sampled(1, Err(Failure::Timeout));
+    fixture.track(&[(1, "a", false)]);
+    let page = fixture.page();
+    assert!(page.contains("result=\"timeout\"} 1\n"));
+    assert!(!page.contains("regionwatch_peer_loss_ratio{"));
+}
+
+#[test]
+fn a_path_whose_results_can_be_others_now_begins_anew() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false)]);
+    fixture.sampled(1, Err(Failure::Timeout));
+    fixture.probe.host = Host::Name("a.example".into());
+    fixture.track(&[(1, "a", false)]);
+    let page = fixture.page();
+    assert!(page.contains("result=\"resolve\"} 0\n") && page.contains("result=\"timeout\"} 0\n"), "{page}");
+}
+
+#[test]
+fn what_a_path_says_after_it_was_removed_is_dropped() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false)]);
+    fixture.track(&[]);
+    fixture.sampled(1, ok());
+    fixture.record(Event::Late { path: PathId(1) });
+    fixture.record(Event::SlotsMissed { path: PathId(1), count: 3 });
+    assert!(!fixture.page().contains("target="));
+}
+
+#[test]
+fn gauges_of_every_peer_are_published_within_the_steps() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false)]);
+    fixture.sampled(1, ok());
+    for _ in 0..STEPS {
+        fixture.recorder.tick(fixture.now());
+    }
+    assert!(fixture.page().contains("quantile=\"0.5\"} 0.005\n"));
+    // Silence ages: what is older than the span says nothing any more.
+    for _ in 0..STEPS {
+        fixture.recorder.tick(at(fixture.now + SECOND * 61));
+    }
+    assert!(!fixture.page().contains("quantile=\"0.5\"}"));
+}
+
+#[test]
+fn histories_are_filtered_ordered_and_limited() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "b", false), (2, "a", false), (3, "c", false)]);
+    fixture.sampled(2, ok());
+    let histories = fixture.recorder.histories(|path| path.target.as_str() != "c", 10);
+    let names: Vec<_> = histories.iter().map(|history| history.path.target.to_string()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!((histories[0].samples.len(), histories[1].samples.len()), (1, 0));
+    assert_eq!(fixture.recorder.histories(|_| true, 1).len(), 1);
+}
