@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     process::{Process, get, wait_for},
     space::Host,
@@ -49,6 +51,17 @@ impl Alertmanager {
     /// Starts it, again or for the first time.
     pub(crate) fn go(&mut self, control: &Host) {
         self.process = Some(Process::start(control, &self.line, &self.log));
+    }
+
+    /// Ends it in order, so that it remembers what it has told.
+    pub(crate) fn end(&mut self) {
+        self.process.take().unwrap().end();
+    }
+
+    /// The failover alerts about a region that it holds.
+    pub(crate) fn alerts(&self, control: &Host, peer: &str) -> Vec<Value> {
+        let path = format!("/api/v2/alerts?filter=failover%3D%22true%22&filter=peer_region%3D%22{peer}%22");
+        serde_json::from_str(&get(control, &self.address, &path).unwrap()).unwrap()
     }
 
     pub(crate) fn is_ready(&self, control: &Host) {

@@ -9,7 +9,10 @@
 #![allow(clippy::print_stdout, reason = "a test harness prints")]
 
 mod alerting;
+mod alertmanagers;
 mod death;
+mod outage;
+mod partial;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod process;
@@ -38,14 +41,23 @@ macro_rules! scenarios {
     ($($module:ident::$name:ident),* $(,)?) => { &[$((stringify!($name), $module::$name as fn())),*] };
 }
 
-const SCENARIOS: &[Scenario] =
-    scenarios![death::a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute,];
+const SCENARIOS: &[Scenario] = scenarios![
+    death::a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute,
+    outage::an_outage_that_comes_again_is_the_same_incident,
+    outage::a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it,
+    partial::a_region_that_only_one_vantage_cannot_reach_is_not_failed_over,
+    partial::a_region_that_cannot_be_heard_by_anybody_is_dead,
+    partial::an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss,
+    partial::losses_are_not_a_death,
+    alertmanagers::an_alertmanager_that_restarts_during_an_incident_repeats_nothing,
+    alertmanagers::an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back,
+];
 
 /// Scenarios that take minutes, because what they wait for does.
 const LONG: &[Scenario] = scenarios![];
 
 /// How many run at the same time: all of them would be slower than what they measure.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 9;
 
 fn possible() -> bool {
     space::possible()

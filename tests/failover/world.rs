@@ -24,6 +24,9 @@ const OWN: &str = "127.0.0.1:9877";
 /// How long regions may take to know each other on a busy machine.
 const WARM: Duration = Duration::from_secs(40);
 
+/// How long a region may take to see what happens to another.
+const SEE: Duration = Duration::from_secs(20);
+
 /// What differs from one world to another.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -126,6 +129,36 @@ impl World {
         self.forward(&format!("-i {link} -j DROP"));
         self.forward(&format!("-o {link} -j DROP"));
         now
+    }
+
+    /// Swallows what a region sends, not what is sent to it. Returns when that began.
+    pub(crate) fn mute(&self, name: char) -> Instant {
+        let now = Instant::now();
+        self.forward(&format!("-i {} -j DROP", self.region(name).link()));
+        now
+    }
+
+    /// Swallows what one region sends to another.
+    pub(crate) fn cut(&self, from: char, to: char) {
+        self.forward(&format!("-i {} -o {} -j DROP", self.region(from).link(), self.region(to).link()));
+    }
+
+    /// Parts some regions from others; all of them still reach the control host. Returns when that began.
+    pub(crate) fn part(&self, some: &str, others: &str) -> Instant {
+        let now = Instant::now();
+        for one in some.chars() {
+            for other in others.chars() {
+                self.cut(one, other);
+                self.cut(other, one);
+            }
+        }
+        now
+    }
+
+    /// Waits until a region thinks so of another.
+    pub(crate) fn comes_to_see(&self, vantage: char, peer: char, state: &str) {
+        let region = self.region(vantage);
+        wait_for(&format!("{vantage} to call {peer} {state}"), SEE, || region.state_of(peer).filter(|is| is == state));
     }
 
     /// The calls of the failover webhook: region and kind of each.

@@ -1,0 +1,38 @@
+//! Alertmanagers that are away just when they are needed.
+
+use std::{thread, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::world::{Plan, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
+
+pub(crate) fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing() {
+    let mut world = World::new(&Plan::default());
+    let died = world.blackhole('c');
+    let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
+    world.alertmanagers[0].end();
+    world.alertmanagers[0].go(&world.control);
+    let execute = world.webhook('c', "execute firing", died, 15 * SECOND);
+    assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
+    world.nothing_but(&TOLD, 3 * SECOND);
+    world.alertmanagers[0].end();
+    world.alertmanagers[0].go(&world.control);
+    world.nothing_but(&TOLD, 12 * SECOND);
+}
+
+pub(crate) fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
+    let mut world = World::new(&Plan::default());
+    world.alertmanagers[0].end();
+    world.blackhole('c');
+    thread::sleep(3 * SECOND);
+    world.nothing_but(&[], Duration::ZERO);
+    world.alertmanagers[0].go(&world.control);
+    world.alertmanagers[0].is_ready(&world.control);
+    let ready = Instant::now();
+    world.webhook('c', "prepare firing", ready, 4 * SECOND);
+    world.webhook('c', "execute firing", ready, 8 * SECOND);
+    world.nothing_but(&TOLD, 8 * SECOND);
+}

@@ -1,0 +1,55 @@
+//! Troubles that are no death, and of which nothing is told; and one that is a death for some.
+
+use std::time::Duration;
+
+use crate::world::{Plan, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn a_region_that_only_one_vantage_cannot_reach_is_not_failed_over() {
+    let world = World::new(&Plan::default());
+    world.cut('c', 'a');
+    world.comes_to_see('a', 'c', "degraded");
+    world.comes_to_see('c', 'a', "degraded");
+    // Longer than a suspicion waits for votes, and the hold after it.
+    world.nothing_but(&[], 16 * SECOND);
+    assert_eq!(world.region('b').state_of('c').as_deref(), Some("healthy"));
+}
+
+pub(crate) fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
+    let world = World::new(&Plan::default());
+    let died = world.mute('c');
+    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    world.webhook('c', "execute firing", died, 12 * SECOND);
+    assert_eq!(world.region('c').value("vantage_isolated", &[]), Some(1.0));
+    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 6 * SECOND);
+}
+
+pub(crate) fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss() {
+    let world = World::new(&Plan::default());
+    // It still reaches Alertmanager, so that its silence is its own decision.
+    let died = world.part("a", "bc");
+    world.webhook('a', "prepare firing", died, 4 * SECOND);
+    world.webhook('a', "execute firing", died, 12 * SECOND);
+    let told = [('a', "prepare firing"), ('a', "execute firing")];
+    world.nothing_but(&told, 10 * SECOND);
+    assert_eq!(world.region('a').value("vantage_isolated", &[]), Some(1.0));
+    world.mend();
+    world.comes_to_see('b', 'a', "recovering");
+    world.nothing_but(&told, 8 * SECOND);
+    for peer in ['b', 'c'] {
+        let state = world.region('a').state_of(peer).unwrap();
+        assert!(["healthy", "degraded"].contains(&&*state), "{peer} is {state}");
+    }
+}
+
+pub(crate) fn losses_are_not_a_death() {
+    let world = World::new(&Plan::default());
+    let link = world.region('c').link();
+    for way in ["-i", "-o"] {
+        world.forward(&format!("{way} {link} -m statistic --mode random --probability 0.2 -j DROP"));
+    }
+    world.nothing_but(&[], 30 * SECOND);
+    // They were seen.
+    world.comes_to_see('a', 'c', "degraded");
+}
