@@ -20,8 +20,8 @@ fn without_loss_each_is_alarmed_once_by_a_long_outage_and_not_at_all_without_one
 #[test]
 fn an_outage_that_is_shorter_than_the_rule_asks_for_alarms_nobody() {
     let [stock, tuned, .., three_of_six, _] = &ALL;
-    assert_eq!((alarms(stock, 29), alarms(tuned, 1), alarms(three_of_six, 19)), (0, 0, 0));
-    assert_eq!((alarms(stock, 60), alarms(tuned, 4), alarms(three_of_six, 31)), (1, 1, 1));
+    assert_eq!((alarms(stock, 89), alarms(tuned, 1), alarms(three_of_six, 19)), (0, 0, 0));
+    assert_eq!((alarms(stock, 120), alarms(tuned, 4), alarms(three_of_six, 31)), (1, 1, 1));
 }
 
 #[test]
@@ -31,11 +31,12 @@ fn loss_alone_alarms_as_often_as_the_rule_says() {
         rival.alarms(&[], 2, loss, days * 86_400 * SECOND, 3).iter().filter(|said| said.by == 0).count() as f64
     };
     let probes = |seconds: f64| days as f64 * 86_400.0 / seconds;
-    let [_, tuned, edge, one_of_one, _, k8gb] = &ALL;
+    let [_, tuned, edge, edge_all, one_of_one, _, k8gb] = &ALL;
     for (rival, loss, expected) in [
         // A run of n begins with an answer, and has n losses.
         (tuned, 0.1, probes(1.0) * 0.9 * 0.1f64.powi(3)),
-        (edge, 0.1, probes(1.0) * 0.1f64.powi(3)),
+        (edge, 0.1, probes(1.0) * 0.9 * 0.1),
+        (edge_all, 0.1, probes(1.0) * 0.1f64.powi(3)),
         (one_of_one, 0.02, probes(10.0) * 0.98 * 0.02),
         (k8gb, 0.02, probes(30.0) * 0.98 * 0.02),
     ] {

@@ -41,10 +41,11 @@ pub(crate) struct Rival {
 }
 
 /// All of them.
-pub(crate) const ALL: [Rival; 6] = [
+pub(crate) const ALL: [Rival; 7] = [
     prometheus::STOCK,
     prometheus::TUNED,
-    prometheus::TO_THE_EDGE,
+    prometheus::EDGE,
+    prometheus::EDGE_ALL,
     cloudprober::DEFAULT,
     cloudprober::THREE_OF_SIX,
     k8gb::DEFAULT,

@@ -7,23 +7,31 @@ use super::{
     ONCE, Rival, Rule, WITH_RETRANSMISSIONS, Watch,
 };
 
-/// 15 s and 15 s, `for: 30s`, timeouts as they are.
+/// 15 s and 15 s, `for: 1m`, timeouts as they are. Alertmanager waits for 30 s (`group_wait`) and tells nobody of what
+/// is over by then.
 pub(super) const STOCK: Rival = Rival {
-    name: "blackbox + Prometheus, 15 s, for: 30s",
+    name: "blackbox + rules, stock: 15 s, for: 1m, group_wait: 30s",
     watch: watch(15 * SECOND, 9500 * MILLI, WITH_RETRANSMISSIONS, 1),
-    rule: || Box::new(For::evaluations(3)),
+    rule: || Box::new(For::evaluations(1 + 4 + 2)),
 };
 
-/// 1 s and 1 s, `for: 2s`.
+/// 1 s and 1 s, `for: 2s`, `group_wait: 0s`.
 pub(super) const TUNED: Rival = Rival {
-    name: "blackbox + Prometheus, 1 s, for: 2s",
+    name: "blackbox + rules, tuned: 1 s, for: 2s",
     watch: watch(SECOND, 500 * MILLI, ONCE, 1),
-    rule: || Box::new(For::evaluations(3)),
+    rule: || Box::new(For::evaluations(1 + 2)),
 };
 
-/// 1 s and 1 s, `for: 0s`, where ICMP, TCP and HTTP must fail together.
-pub(super) const TO_THE_EDGE: Rival = Rival {
-    name: "blackbox + Prometheus, 1 s, for: 0s, all protocols",
+/// 1 s and 1 s, without `for`: one lost probe alarms.
+pub(super) const EDGE: Rival = Rival {
+    name: "blackbox + rules, edge: 1 s, for: 0s",
+    watch: watch(SECOND, 500 * MILLI, ONCE, 1),
+    rule: || Box::new(For::evaluations(1)),
+};
+
+/// The same where ICMP, TCP and HTTP must fail together.
+pub(super) const EDGE_ALL: Rival = Rival {
+    name: "blackbox + rules, edge, three protocols at once",
     watch: watch(SECOND, 500 * MILLI, ONCE, 3),
     rule: || Box::new(For::evaluations(1)),
 };
