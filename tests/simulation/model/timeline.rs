@@ -79,6 +79,24 @@ impl Weather {
     }
 }
 
+impl Weather {
+    /// Each kind of trouble by itself, as often as in this weather. Only the first has loss by chance.
+    pub(crate) fn one_by_one(&self) -> [(&'static str, Self); 9] {
+        let calm = Self::CALM;
+        [
+            ("loss by chance", Self { loss: self.loss, ..calm }),
+            ("blips of one direction", Self { blips: self.blips, ..calm }),
+            ("blips of a region", Self { region_blips: self.region_blips, ..calm }),
+            ("deaths", Self { deaths: self.deaths, ..calm }),
+            ("partitions", Self { partitions: self.partitions, ..calm }),
+            ("one-way cuts", Self { one_way_cuts: self.one_way_cuts, ..calm }),
+            ("blind observers", Self { blind_observers: self.blind_observers, ..calm }),
+            ("starved sidecars", Self { freezes: self.freezes, ..calm }),
+            ("restarted sidecars", Self { restarts: self.restarts, ..calm }),
+        ]
+    }
+}
+
 /// What goes wrong. Regions are numbers from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
