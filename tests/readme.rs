@@ -47,3 +47,14 @@ fn the_configuration_of_the_readme_loads() {
     let loaded = Config::load(Some((Path::new("README.yaml"), text)), []).unwrap_or_else(|m| panic!("{m}"));
     assert_eq!((loaded.config.paths().count(), loaded.warnings.len()), (4, 0));
 }
+
+#[test]
+fn the_configuration_of_the_failover_page_loads_without_a_warning() {
+    let page = read("docs/failover.md");
+    let text = page.split("```yaml\n").find(|block| block.starts_with("region:")).unwrap().split("```").next().unwrap();
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(key.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let text = text.replace("/etc/regionwatch/votes.key", key.path().to_str().unwrap());
+    let loaded = Config::load(Some((Path::new("failover.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}"));
+    assert_eq!((loaded.config.paths().count(), &loaded.warnings), (8, &Vec::new()));
+}
