@@ -219,7 +219,12 @@ fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, 
         }
     }
     let mut config = Config::load(Some((Path::new("the demo's configuration"), &text)), iter::empty())
-        .map_err(|mistakes| mistakes.to_string())?
+        // All else in it is our own.
+        .map_err(|mistakes| {
+            let mistakes = mistakes.to_string();
+            let (_, reason) = mistakes.split_once("]: ").unwrap_or(("", &mistakes));
+            format!("--alertmanager: {reason}")
+        })?
         .config;
     let level = if votes { LogLevel::Info } else { LogLevel::Warn };
     config.log = Log { level, format: LogFormat::Text };
@@ -247,6 +252,14 @@ mod tests {
         let sites = sites(&args).unwrap();
         let config = configuration(&sites[0], &sites, &args).unwrap();
         assert_eq!((config.paths().count(), config.alertmanagers.len()), (4 * REGIONS.len(), 1));
+    }
+
+    #[test]
+    fn a_wrong_alertmanager_is_told_of_by_its_flag() {
+        let args = DemoArgs { alertmanager: vec!["alertmanager:9093".into()], ..args(None) };
+        let sites = sites(&args).unwrap();
+        let told = configuration(&sites[0], &sites, &args).unwrap_err();
+        assert!(told.starts_with("--alertmanager: \"alertmanager:9093\" "), "{told}");
     }
 
     #[test]
