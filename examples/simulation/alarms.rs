@@ -11,7 +11,7 @@ use super::{
         world::World,
     },
     table::{counts, header, rate, row},
-    ways::{ALONE, BURST, HOLD, UNASKED, USUAL, Way},
+    ways::{ALONE, BURST, HOLD, USUAL, Way},
 };
 
 /// What happens, and for how long.
@@ -104,7 +104,7 @@ pub(crate) fn all_troubles(args: &Args) {
         let names = [name, alarm].map(str::to_owned);
         row(names.into_iter().chain(counts(worth)).chain([rate(worth.wrong, years), missed]));
     };
-    for way in [USUAL, BURST, UNASKED, ALONE] {
+    for way in [USUAL, BURST, ALONE] {
         let Outcome { suspect, prepare, execute, missed } = history.live(&way);
         print(way.name, "suspect", suspect, String::new());
         print(way.name, "prepare", prepare, missed.to_string());
@@ -119,7 +119,7 @@ pub(crate) fn all_troubles(args: &Args) {
 
 pub(crate) fn one_by_one(args: &Args) {
     let regions = usize::from(args.regions);
-    let length = args.months * 30 * DAY;
+    let length = args.months * 10 * DAY;
     let kinds = Weather { loss: args.loss, ..Weather::ROUGH.times(args.trouble) }.one_by_one();
     let histories: Vec<_> =
         kinds.iter().map(|(name, weather)| (*name, History::new(args, weather, regions, length))).collect();
@@ -130,7 +130,7 @@ pub(crate) fn one_by_one(args: &Args) {
     let print = |name: String, wrong: Vec<u64>| {
         row([name].into_iter().chain(wrong.into_iter().map(|wrong| rate(wrong, years))));
     };
-    for way in [USUAL, BURST, ALONE] {
+    for way in [USUAL, ALONE] {
         let outcomes: Vec<_> = histories.iter().map(|(_, history)| history.live(&way)).collect();
         print(format!("{}: prepare", way.name), outcomes.iter().map(|outcome| outcome.prepare.wrong).collect());
         print(format!("{}: execute", way.name), outcomes.iter().map(|outcome| outcome.execute.wrong).collect());
@@ -141,10 +141,10 @@ pub(crate) fn one_by_one(args: &Args) {
     println!();
 }
 
-/// How many regions, for how many hours, with how many times as much trouble. Many regions have so many paths that
+/// How many regions, for how long, with how many times as much trouble. Many regions have so many paths that
 /// hardly any time is calm.
-const SIZES: [(usize, u64, f64); 5] =
-    [(3, 12 * 720, 1.0), (5, 3 * 720, 4.0), (10, 720, 4.0), (25, 36, 40.0), (50, 3, 200.0)];
+const SIZES: [(usize, Time, f64); 4] =
+    [(3, 12 * 30 * DAY, 1.0), (10, 10 * DAY, 2.0), (25, 3600 * SECOND, 200.0), (50, 900 * SECOND, 400.0)];
 
 pub(crate) fn by_regions(args: &Args) {
     println!("### Alarms by number of regions: of the dead / the cut off / false\n");
@@ -159,15 +159,15 @@ pub(crate) fn by_regions(args: &Args) {
         "single vantage: prepare",
         "execute",
     ]);
-    for (regions, hours, times) in SIZES {
+    for (regions, length, times) in SIZES {
         let weather = Weather { loss: args.loss, ..Weather::ROUGH.times(times * args.trouble) };
-        let history = History::new(args, &weather, regions, hours * 3600 * SECOND);
+        let history = History::new(args, &weather, regions, length);
         let (usual, alone) = (history.live(&USUAL), history.live(&ALONE));
         let all = |worth| counts(worth).join(" / ");
         row([
             regions.to_string(),
             format!("x {times}"),
-            format!("{:.3}", history.region_years()),
+            format!("{:.4}", history.region_years()),
             history.truth.deaths().count().to_string(),
             all(usual.prepare),
             all(usual.execute),

@@ -50,7 +50,7 @@ pub(crate) fn by_regions(args: &Args) {
     header(&["regions", "round trip", "deaths", "min", "p50", "p99", "max", "missed"]);
     for regions in [3, 5, 10, 25, 50] {
         for millis in [30, 100, 250] {
-            let deaths = if regions < 25 { args.deaths } else { args.deaths / 4 };
+            let deaths = if regions < 25 { args.deaths } else { args.deaths / 8 };
             let rtt = places::even(regions, f64::from(millis) / 1000.0);
             let setup = USUAL.setup(rtt, args.loss, args.seed);
             let times = (0..deaths).filter_map(|n| one_death(setup.clone(), n, Until::Confirmed).0).collect();

@@ -25,8 +25,9 @@ struct Args {
     /// Regions, each with a vantage, where not several sizes are compared.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=50))]
     regions: u8,
-    /// Virtual time, in months of 30 days, where not several sizes are compared.
-    #[arg(long, default_value_t = 26)]
+    /// Virtual time, in months of 30 days, where not several sizes are compared; for each
+    /// trouble by itself a third of it.
+    #[arg(long, default_value_t = 25)]
     months: u64,
     /// The same seed gives the same output.
     #[arg(long, default_value_t = 1)]
@@ -37,8 +38,8 @@ struct Args {
     /// How many times as much trouble as usual.
     #[arg(long, default_value_t = 1.0)]
     trouble: f64,
-    /// Deaths for each line of the times of detection, and for fewer regions than 25; beyond, a quarter of them.
-    #[arg(long, default_value_t = 400)]
+    /// Deaths for each line of the times of detection; where there are 25 regions or more, an eighth of them.
+    #[arg(long, default_value_t = 200)]
     deaths: u64,
     /// Also tells of each alarm that is false, and how much was simulated.
     #[arg(long)]

@@ -12,6 +12,7 @@ use model::{
     figures::{self, Worth},
     journal::{Journal, Said},
     places,
+    rivals::ALL,
     timeline::{DAY, MILLI, SECOND, Span, Time, Trouble, Weather, draw},
     truth::{Plight, Truth},
     world::{Setup, World},
@@ -56,6 +57,41 @@ fn in_a_month_of_rough_weather_nobody_alive_is_given_up_and_nobody_dead_is_misse
         assert_eq!(journal.restless, 0);
         assert!(journal.moves.keys().all(|change| Transition::ALL.contains(change)), "{:?}", journal.moves);
     }
+}
+
+/// What keeps the tests above from being true of a simulation in which nothing can go wrong.
+#[test]
+fn a_vantage_that_decides_alone_gives_up_the_living_and_so_does_every_rival() {
+    let (regions, length) = (3, 10 * DAY);
+    let spans = draw(&Weather { one_way_cuts: 150.0, ..Weather::ROUGH }, regions, length, 1, true);
+    let truth = Truth::new(&spans, regions);
+    let mut alone = Setup { quorum: false, ..setup(regions, 0.02) };
+    alone.policy.allow_single_vantage = true;
+    let mut world = World::new(alone, spans.clone());
+    world.run(length, |_| false);
+    let switched = figures::worth(&world.journal.executed, figures::switch(&truth, HOLD));
+    let opened = figures::worth(&world.journal.opened, figures::page(&truth));
+    assert!(switched.wrong > 5 && opened.wrong > switched.wrong, "{switched:?} {opened:?}");
+    for rival in &ALL {
+        let alarms = rival.alarms(&spans, regions, 0.02, length, 1);
+        let worth = figures::worth(&alarms, figures::page(&truth));
+        assert!(worth.wrong > 5, "{}: {worth:?}", rival.name);
+    }
+}
+
+/// A wait alone does not save the living from being given up, and a quorum does.
+#[test]
+fn a_cut_of_one_direction_makes_a_single_vantage_switch_and_a_quorum_not() {
+    let cut = Trouble::Path { from: 0, to: 1 };
+    let span = Span { begin: 10 * SECOND, end: 70 * SECOND, trouble: cut };
+    let mut alone = Setup { quorum: false, ..setup(3, 0.0) };
+    alone.policy.allow_single_vantage = true;
+    let [by_quorum, alone] = [setup(3, 0.0), alone].map(|setup| {
+        let mut world = World::new(setup, vec![span]);
+        world.run(80 * SECOND, |_| false);
+        world.journal.executed
+    });
+    assert_eq!((by_quorum.len(), alone.len()), (0, 2), "{by_quorum:?} {alone:?}");
 }
 
 #[test]

@@ -18,6 +18,15 @@ fn without_loss_each_is_alarmed_once_by_a_long_outage_and_not_at_all_without_one
 }
 
 #[test]
+fn an_observer_in_a_dead_region_accuses_nobody() {
+    let span = Span { begin: 1000 * SECOND, end: 1600 * SECOND, trouble: Trouble::Dead(1) };
+    for rival in &ALL {
+        let alarms = rival.alarms(&[span], 3, 0.0, 3000 * SECOND, 1);
+        assert!(alarms.iter().all(|said| said.of == 1 && said.by != 1), "{}: {alarms:?}", rival.name);
+    }
+}
+
+#[test]
 fn an_outage_that_is_shorter_than_the_rule_asks_for_alarms_nobody() {
     let [stock, tuned, .., three_of_six, _] = &ALL;
     assert_eq!((alarms(stock, 89), alarms(tuned, 1), alarms(three_of_six, 19)), (0, 0, 0));

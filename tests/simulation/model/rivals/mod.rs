@@ -62,6 +62,8 @@ impl Rival {
                 self.watch_one((by, of), &troubles, loss, length, random, &mut alarms);
             }
         }
+        let deaths: Vec<_> = spans.iter().filter(|span| matches!(span.trouble, Trouble::Dead(_))).copied().collect();
+        alarms.retain(|said| !is_dead(&deaths, said));
         alarms.sort_by_key(|said| said.at);
         alarms
     }
@@ -127,6 +129,13 @@ impl Rival {
             at += interval;
         }
     }
+}
+
+/// Whether whoever raises the alarm is in a region that is dead, or was when the first probe was lost.
+fn is_dead(deaths: &[Span], said: &Said) -> bool {
+    let concerns =
+        |span: &Span| span.trouble == Trouble::Dead(said.by) && span.begin <= said.at && said.onset < span.end;
+    deaths.iter().any(concerns)
 }
 
 fn concerns(span: &Span, by: usize, of: usize) -> bool {
