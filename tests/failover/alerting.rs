@@ -1,4 +1,4 @@
-//! Alertmanager and Prometheus, with the files that are shipped.
+//! Alertmanager, with the configuration that is shipped.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,16 +11,22 @@ use crate::{
 };
 
 /// How long a server may take to start on a busy machine.
-const START: Duration = Duration::from_secs(30);
+pub(crate) const START: Duration = Duration::from_secs(30);
 
 /// The port of the sink.
 pub(crate) const SINK_PORT: u16 = 9099;
 
-fn shipped(name: &str) -> String {
+/// Where the nth Alertmanager listens, from 0.
+pub(crate) fn alertmanager_address(n: u16) -> String {
+    format!("{CONTROL}:{}", 9093 + n)
+}
+
+/// The path of a file that is shipped.
+pub(crate) fn shipped(name: &str) -> String {
     format!("{}/alerts/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// An Alertmanager on the control host; the first listens on port 9093, and the next on 9094 and so on.
+/// An Alertmanager on the control host.
 pub(crate) struct Alertmanager {
     line: String,
     log: std::path::PathBuf,
@@ -29,13 +35,29 @@ pub(crate) struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// One that is alone.
-    pub(crate) fn start(control: &Host, folder: &Path) -> Self {
-        Self::with(control, folder, 0, "--cluster.listen-address=")
+    /// One that is alone, or a cluster of them as the shipped configuration asks for, in the order in which they tell.
+    pub(crate) fn start(count: u16, control: &Host, folder: &Path) -> Vec<Self> {
+        let first = format!("{CONTROL}:{}", 9193);
+        let cluster = |n| match (count, n) {
+            (1, _) => "--cluster.listen-address=".to_owned(),
+            (_, 0) => format!("--cluster.listen-address={first} --cluster.peer-timeout=1s"),
+            _ => {
+                let own = 9193 + n;
+                format!("--cluster.listen-address={CONTROL}:{own} --cluster.peer={first} --cluster.peer-timeout=1s")
+            }
+        };
+        let all: Vec<_> = (0..count).map(|n| Self::with(control, folder, n, &cluster(n))).collect();
+        if count > 1 {
+            wait_for("a cluster", START, || {
+                let all: Option<Vec<_>> = all.iter().map(|one| one.place(control, count.into())).collect();
+                all.filter(|names| names.is_sorted())
+            });
+        }
+        all
     }
 
     fn with(control: &Host, folder: &Path, n: u16, cluster: &str) -> Self {
-        let address = format!("{CONTROL}:{}", 9093 + n);
+        let address = alertmanager_address(n);
         let config = configuration(folder).display().to_string();
         let data = folder.join(format!("alertmanager{n}"));
         let line = format!(
@@ -46,6 +68,19 @@ impl Alertmanager {
         alertmanager.go(control);
         alertmanager.is_ready(control);
         alertmanager
+    }
+
+    /// Its name in a cluster of so many that has come together; members tell in the order of their names.
+    fn place(&self, control: &Host, members: usize) -> Option<String> {
+        let status: Value = serde_json::from_str(&get(control, &self.address, "/api/v2/status")?).ok()?;
+        let cluster = &status["cluster"];
+        let together = cluster["status"] == "ready" && cluster["peers"].as_array()?.len() == members;
+        cluster["name"].as_str().filter(|_| together).map(ToOwned::to_owned)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.as_ref().unwrap().signal(name);
     }
 
     /// Starts it, again or for the first time.

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::world::{Plan, World};
+use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
@@ -35,4 +35,26 @@ pub(crate) fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
     world.webhook('c', "prepare firing", ready, 4 * SECOND);
     world.webhook('c', "execute firing", ready, 8 * SECOND);
     world.nothing_but(&TOLD, 8 * SECOND);
+}
+
+pub(crate) fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout() {
+    let world = World::new(&Plan { alertmanagers: 2, ..Plan::default() });
+    // The first of them would have told; the other gives it a second.
+    world.alertmanagers[0].signal("STOP");
+    let died = world.blackhole('c');
+    // About 2 s. With the peer timeout that is Alertmanager's own, it would be 16 s.
+    let prepare = world.webhook('c', "prepare firing", died, 7 * SECOND);
+    let execute = world.webhook('c', "execute firing", died, 14 * SECOND);
+    assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
+    world.nothing_but(&TOLD, 3 * SECOND);
+    world.alertmanagers[0].signal("CONT");
+    thread::sleep(10 * SECOND);
+    // Alertmanager tells at least once: the first finds the pushes in its queue before it hears that the other has
+    // told. So it may tell each stage once more, of the same incident.
+    for kind in ["prepare firing", "execute firing"] {
+        let calls: Vec<_> = world.sink.calls("failover").into_iter().filter(|call| call.kind() == kind).collect();
+        assert!(calls.len() <= 2, "{calls:?}");
+        assert!(calls.iter().all(|call| call.annotation("incident_id") == prepare.annotation("incident_id")));
+    }
+    assert!(world.story().iter().all(|(_, kind)| kind.ends_with("firing")), "{:?}", world.story());
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::world::{Plan, World};
+use tokio::time::Instant;
+
+use crate::{
+    region::{Plan, Serves},
+    world::World,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,4 +24,36 @@ pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_exec
     }
     assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
     world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 12 * SECOND);
+}
+
+const PREPARED: [(char, &str); 1] = [('c', "prepare firing")];
+const EXECUTED: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
+
+pub(crate) fn a_dead_service_is_a_dead_region_where_it_is_critical() {
+    let mut world = World::new(&Plan { serves: Serves::Everything, ..Plan::default() });
+    let died = Instant::now();
+    world.region_mut('c').service = None;
+    for kind in ["prepare firing", "execute firing"] {
+        let call = world.webhook('c', kind, died, 20 * SECOND);
+        assert_eq!((call.annotation("cause"), call.annotation("votes")), ("service", "2/2"), "{call:?}");
+    }
+    world.nothing_but(&EXECUTED, 6 * SECOND);
+}
+
+pub(crate) fn a_region_that_refuses_everything_is_dead_where_its_service_is_critical() {
+    let world = World::new(&Plan { serves: Serves::Everything, execute_after: "60s", ..Plan::default() });
+    let died = world.refuse('c');
+    let call = world.webhook('c', "prepare firing", died, 20 * SECOND);
+    assert_eq!((call.annotation("cause"), call.annotation("votes")), ("service", "2/2"), "{call:?}");
+    world.nothing_but(&PREPARED, 6 * SECOND);
+}
+
+pub(crate) fn a_region_that_still_says_no_is_not_dead_where_nothing_is_critical() {
+    let mut world = World::new(&Plan { serves: Serves::Something, ..Plan::default() });
+    world.region_mut('c').kill();
+    world.region_mut('c').service = None;
+    world.comes_to_see('a', 'c', "degraded");
+    world.nothing_but(&[], 14 * SECOND);
+    world.refuse('c');
+    world.nothing_but(&[], 14 * SECOND);
 }

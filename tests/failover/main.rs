@@ -11,11 +11,16 @@
 mod alerting;
 mod alertmanagers;
 mod death;
+mod majority;
 mod outage;
 mod partial;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod process;
+mod prometheus;
+mod region;
+mod rules;
+mod service;
 mod sink;
 #[allow(dead_code, reason = "made for the tests of the network, which need more of it")]
 #[path = "../network/space.rs"]
@@ -43,6 +48,9 @@ macro_rules! scenarios {
 
 const SCENARIOS: &[Scenario] = scenarios![
     death::a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute,
+    death::a_dead_service_is_a_dead_region_where_it_is_critical,
+    death::a_region_that_refuses_everything_is_dead_where_its_service_is_critical,
+    death::a_region_that_still_says_no_is_not_dead_where_nothing_is_critical,
     outage::an_outage_that_comes_again_is_the_same_incident,
     outage::a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it,
     partial::a_region_that_only_one_vantage_cannot_reach_is_not_failed_over,
@@ -51,6 +59,13 @@ const SCENARIOS: &[Scenario] = scenarios![
     partial::losses_are_not_a_death,
     alertmanagers::an_alertmanager_that_restarts_during_an_incident_repeats_nothing,
     alertmanagers::an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back,
+    alertmanagers::a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout,
+    majority::of_a_network_in_two_parts_only_the_majority_speaks,
+    majority::of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third,
+    majority::two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed,
+    majority::of_two_regions_none_speaks_that_sees_nothing_of_the_world,
+    rules::the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing,
+    rules::push_and_rules_together_call_once,
 ];
 
 /// Scenarios that take minutes, because what they wait for does.

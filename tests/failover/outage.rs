@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use crate::world::{Plan, World};
+use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 

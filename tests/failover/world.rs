@@ -1,58 +1,33 @@
 //! Regions around a hub, and a control host that belongs to none of them.
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
     alerting::{Alertmanager, SINK_PORT},
-    process::{Process, get, wait_for},
+    process::wait_for,
+    prometheus::Prometheus,
+    region::{Plan, Region, peer_label},
     report,
+    service::{SERVICE_PORT, Service},
     sink::{Call, Sink},
-    space::{Host, Ping},
+    space::Host,
 };
 
 /// The address of the control host.
 pub(crate) const CONTROL: &str = "10.0.100.2";
 const CONTROL_NET: u8 = 100;
 
-/// What a sidecar listens on.
-pub(crate) const REGION_PORT: u16 = 9877;
-const OWN: &str = "127.0.0.1:9877";
+/// The networks of the anchors.
+pub(crate) const ANCHOR_NETS: [u8; 2] = [101, 102];
 
 /// How long regions may take to know each other on a busy machine.
 const WARM: Duration = Duration::from_secs(40);
 
 /// How long a region may take to see what happens to another.
 const SEE: Duration = Duration::from_secs(20);
-
-/// What differs from one world to another.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// The regions are called a, b, c and so on.
-    pub(crate) regions: u8,
-    /// The sidecars push to this many Alertmanagers.
-    pub(crate) pushes: bool,
-    /// The hold before the second stage.
-    pub(crate) execute_after: &'static str,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self { regions: 3, pushes: true, execute_after: "4s" }
-    }
-}
-
-/// A region: its host, and the sidecar in it.
-pub(crate) struct Region {
-    pub(crate) name: char,
-    net: u8,
-    line: String,
-    log: PathBuf,
-    sidecar: Option<Process>,
-    host: Host,
-}
 
 /// Everything of one scenario. What was started ends with it.
 pub(crate) struct World {
@@ -61,7 +36,9 @@ pub(crate) struct World {
     pub(crate) sink: Sink,
     pub(crate) control: Host,
     hub: Host,
-    folder: TempDir,
+    pub(crate) prometheus: Option<Prometheus>,
+    _anchors: Vec<(Service, Host)>,
+    _folder: TempDir,
 }
 
 impl World {
@@ -73,17 +50,24 @@ impl World {
         hub.set("net/ipv4/ip_forward", "1");
         attach(&hub, &control, CONTROL_NET);
         let sink = Sink::start(&control, SINK_PORT);
-        let alertmanagers = vec![Alertmanager::start(&control, folder.path())];
+        let alertmanagers = Alertmanager::start(plan.alertmanagers, &control, folder.path());
+        let anchor = |net: &u8| {
+            let host = Host::new();
+            attach(&hub, &host, *net);
+            (Service::start(&host, SERVICE_PORT), host)
+        };
+        let anchors = ANCHOR_NETS.iter().filter(|_| plan.anchors).map(anchor).collect();
         let region = |n: u8| Region::new(n, &hub, &folder, plan);
         let mut regions: Vec<_> = (1..=plan.regions).map(region).collect();
         regions.iter_mut().for_each(Region::start);
-        let world = Self { regions, alertmanagers, sink, control, hub, folder };
-        world.is_warm();
+        let prometheus = plan.rules.then(|| Prometheus::start(&control, folder.path(), plan));
+        let world = Self { regions, alertmanagers, sink, control, hub, prometheus, _anchors: anchors, _folder: folder };
+        world.is_warm(plan.pushes);
         world
     }
 
     /// Waits until everybody has an opinion of everybody.
-    fn is_warm(&self) {
+    fn is_warm(&self, pushes: bool) {
         for region in &self.regions {
             for peer in self.regions.iter().filter(|peer| peer.name != region.name) {
                 let (from, to) = (region.name, peer.name);
@@ -96,7 +80,11 @@ impl World {
                 });
             }
         }
-        for region in &self.regions {
+        if let Some(prometheus) = &self.prometheus {
+            let pairs = self.regions.len() * (self.regions.len() - 1);
+            prometheus.knows(&self.control, pairs);
+        }
+        for region in self.regions.iter().filter(|_| pushes) {
             let heartbeat = |call: &Call| call.label("vantage_region") == region.name.to_string();
             wait_for(&format!("the heartbeat of {}", region.name), WARM, || {
                 self.sink.calls("deadmans-switch").iter().any(heartbeat).then_some(())
@@ -131,6 +119,22 @@ impl World {
         now
     }
 
+    /// Refuses everything that is sent to a region, as its own kernel would where nothing listens. Returns when that began.
+    pub(crate) fn refuse(&self, name: char) -> Instant {
+        let link = self.region(name).link();
+        let now = Instant::now();
+        self.forward(&format!("-o {link} -p tcp -j REJECT --reject-with tcp-reset"));
+        self.forward(&format!("-o {link} -j REJECT --reject-with icmp-port-unreachable"));
+        now
+    }
+
+    /// Ends Prometheus and starts it again.
+    pub(crate) fn restart_prometheus(&mut self) {
+        let prometheus = self.prometheus.as_mut().unwrap();
+        prometheus.end();
+        prometheus.go(&self.control);
+    }
+
     /// Swallows what a region sends, not what is sent to it. Returns when that began.
     pub(crate) fn mute(&self, name: char) -> Instant {
         let now = Instant::now();
@@ -155,6 +159,13 @@ impl World {
         now
     }
 
+    /// Parts the anchors from everybody.
+    pub(crate) fn lose_anchors(&self) {
+        for net in ANCHOR_NETS {
+            self.forward(&format!("-i net{net} -j DROP"));
+        }
+    }
+
     /// Waits until a region thinks so of another.
     pub(crate) fn comes_to_see(&self, vantage: char, peer: char, state: &str) {
         let region = self.region(vantage);
@@ -175,11 +186,16 @@ impl World {
         call
     }
 
-    /// Lets things go on for so long, in which nothing else may be told than this, neither before nor after.
+    /// Lets things go on for so long, in which nothing else may be told than this, neither before nor after. The order
+    /// counts within a region.
     pub(crate) fn nothing_but(&self, story: &[(char, &str)], during: Duration) {
         thread::sleep(during);
-        let story: Vec<_> = story.iter().map(|(name, kind)| (name.to_string(), (*kind).to_owned())).collect();
-        assert_eq!(self.story(), story);
+        let mut story: Vec<_> = story.iter().map(|(name, kind)| (name.to_string(), (*kind).to_owned())).collect();
+        let mut told = self.story();
+        for story in [&mut story, &mut told] {
+            story.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        assert_eq!(told, story);
     }
 }
 
@@ -187,8 +203,10 @@ impl Drop for World {
     fn drop(&mut self) {
         if thread::panicking() {
             for region in &self.regions {
-                let said = region.sidecar.as_ref().map(Process::said).unwrap_or_default();
-                println!("--- sidecar of {}:\n{said}", region.name);
+                println!("--- sidecar of {}:\n{}", region.name, region.said());
+            }
+            if let Some(prometheus) = &self.prometheus {
+                println!("--- Prometheus:\n{}", prometheus.said(&self.control));
             }
             self.sink.calls("failover").iter().for_each(|call| println!("--- webhook: {}", call.body));
         }
@@ -196,78 +214,7 @@ impl Drop for World {
 }
 
 /// Joins a host to the hub, by which it reaches all others.
-fn attach(hub: &Host, host: &Host, net: u8) {
+pub(crate) fn attach(hub: &Host, host: &Host, net: u8) {
     hub.join(host, net);
     host.ip(&format!("route add default via 10.0.{net}.1"));
-}
-
-fn peer_label(name: char) -> String {
-    format!("peer_region=\"{name}\"")
-}
-
-impl Region {
-    fn new(n: u8, hub: &Host, folder: &TempDir, plan: &Plan) -> Self {
-        let host = Host::new();
-        attach(hub, &host, n);
-        Ping::Datagram.allow_on(&host);
-        let name = char::from(b'a' + n - 1);
-        let config = folder.path().join(format!("{name}.yaml"));
-        fs::write(&config, configuration(n, plan)).unwrap();
-        let line = format!("{} run --config {}", env!("CARGO_BIN_EXE_regionwatch"), config.display());
-        Self { name, net: n, line, log: folder.path().join(format!("{name}.log")), sidecar: None, host }
-    }
-
-    /// Starts the sidecar, again or for the first time.
-    pub(crate) fn start(&mut self) {
-        self.sidecar = None;
-        self.sidecar = Some(Process::start(&self.host, &self.line, &self.log));
-    }
-
-    /// The interface of the hub that leads to it.
-    pub(crate) fn link(&self) -> String {
-        format!("net{}", self.net)
-    }
-
-    /// What its sidecar shows, seen from beside it.
-    fn page(&self) -> Option<String> {
-        get(&self.host, OWN, "/metrics?collect=state")
-    }
-
-    /// The value of the one series of this name that has all these labels.
-    pub(crate) fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
-        let page = self.page()?;
-        let name = format!("regionwatch_{name}{{");
-        let is = |line: &&str| line.starts_with(&name) && labels.iter().all(|label| line.contains(label));
-        page.lines().find(is)?.rsplit(' ').next()?.parse().ok()
-    }
-
-    /// What it thinks of a peer.
-    pub(crate) fn state_of(&self, peer: char) -> Option<String> {
-        let page = self.page()?;
-        let is = |line: &&str| {
-            line.starts_with("regionwatch_peer_state{") && line.contains(&peer_label(peer)) && line.ends_with(" 1")
-        };
-        Some(page.lines().find(is)?.split("state=\"").nth(1)?.split('"').next()?.to_owned())
-    }
-}
-
-/// What a sidecar is told.
-fn configuration(own: u8, plan: &Plan) -> String {
-    let name = |n: u8| char::from(b'a' + n - 1);
-    let mut text = format!("region: {}\nlisten: 0.0.0.0:{REGION_PORT}\nvotes: {{key_file: votes.key}}\n", name(own));
-    if plan.pushes {
-        text.push_str(&format!("alertmanagers: [\"http://{CONTROL}:9093\"]\n"));
-    }
-    text.push_str(&format!("failover: {{execute_after: {}}}\npeers:\n", plan.execute_after));
-    for peer in (1..=plan.regions).filter(|n| *n != own) {
-        text.push_str(&format!(
-            "  - region: {}\n    targets:\n      - name: edge\n        host: 10.0.{peer}.2\n        probes:\n\
-             \x20         - {{kind: icmp}}\n\
-             \x20         - {{kind: tcp, port: {REGION_PORT}}}\n\
-             \x20         - {{kind: http, url: \"http://10.0.{peer}.2:{REGION_PORT}/api/v1/regions\", sidecar: true, \
-             keep_alive: true}}\n",
-            name(peer)
-        ));
-    }
-    text
 }

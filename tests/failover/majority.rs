@@ -1,0 +1,76 @@
+//! More regions than three, and fewer.
+
+use std::{thread, time::Duration};
+
+use crate::{region::Plan, world::World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn of_a_network_in_two_parts_only_the_majority_speaks() {
+    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    let parted = world.part("abc", "de");
+    let told = ['d', 'e'].map(|region| {
+        world.webhook(region, "prepare firing", parted, 4 * SECOND);
+        // By now it is clear that the other one is dead too.
+        let call = world.webhook(region, "execute firing", parted, 12 * SECOND);
+        assert_eq!(call.annotation("votes"), "3/3", "{call:?}");
+        assert!(["a", "b", "c"].contains(&call.annotation("failover_target")), "{call:?}");
+        [(region, "prepare firing"), (region, "execute firing")]
+    });
+    for region in ['d', 'e'] {
+        assert_eq!(world.region(region).value("vantage_isolated", &[]), Some(1.0));
+    }
+    world.nothing_but(&told.concat(), 14 * SECOND);
+}
+
+pub(crate) fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
+    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    let mut told = Vec::new();
+    for region in ['c', 'e'] {
+        let died = world.blackhole(region);
+        for kind in ["prepare firing", "execute firing"] {
+            let call = world.webhook(region, kind, died, 12 * SECOND);
+            let alive: &[_] = if region == 'c' { &["a", "b", "d", "e"] } else { &["a", "b", "d"] };
+            assert!(alive.contains(&call.annotation("failover_target")), "{call:?}");
+            told.push((region, kind));
+        }
+    }
+    world.nothing_but(&told, 6 * SECOND);
+}
+
+pub(crate) fn two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed() {
+    thread::scope(|scope| {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        for allow_single_vantage in [false, true] {
+            let thread = thread::Builder::new().name(name.clone());
+            thread.spawn_scoped(scope, move || two_regions(allow_single_vantage)).unwrap();
+        }
+    });
+}
+
+fn two_regions(allow_single_vantage: bool) {
+    let world = World::new(&Plan { regions: 2, anchors: true, allow_single_vantage, ..Plan::default() });
+    let died = world.blackhole('b');
+    let mut told = vec![('b', "prepare firing")];
+    // Alone, a suspicion waits 10 s for votes.
+    let call = world.webhook('b', "prepare firing", died, 20 * SECOND);
+    assert!(call.at >= died + 10 * SECOND, "{call:?}");
+    assert_eq!(call.annotation("confirmed"), "false", "{call:?}");
+    assert_eq!(call.annotation("failover_target"), "a", "{call:?}");
+    if allow_single_vantage {
+        let call = world.webhook('b', "execute firing", died, 28 * SECOND);
+        assert_eq!(call.annotation("confirmed"), "false", "{call:?}");
+        told.push(('b', "execute firing"));
+    }
+    world.nothing_but(&told, 8 * SECOND);
+}
+
+pub(crate) fn of_two_regions_none_speaks_that_sees_nothing_of_the_world() {
+    let world = World::new(&Plan { regions: 2, anchors: true, allow_single_vantage: true, ..Plan::default() });
+    world.lose_anchors();
+    world.part("a", "b");
+    world.nothing_but(&[], 18 * SECOND);
+    for region in ['a', 'b'] {
+        assert_eq!(world.region(region).value("vantage_isolated", &[]), Some(1.0));
+    }
+}

@@ -1,0 +1,86 @@
+//! Prometheus, with the rules that are shipped.
+
+use std::{fs, path::Path};
+
+use crate::{
+    alerting::{START, alertmanager_address, shipped},
+    process::{Process, get, wait_for},
+    region::{Plan, REGION_PORT},
+    space::Host,
+    world::CONTROL,
+};
+
+const PORT: u16 = 9090;
+
+/// Prometheus on the control host, which scrapes all sidecars each second.
+pub(crate) struct Prometheus {
+    line: String,
+    log: std::path::PathBuf,
+    process: Option<Process>,
+}
+
+impl Prometheus {
+    pub(crate) fn start(control: &Host, folder: &Path, plan: &Plan) -> Self {
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let rules = write("rules.yml", rules(plan.execute_after));
+        let list = |hosts: Vec<String>| hosts.join(", ");
+        let alertmanagers = list((0..plan.alertmanagers).map(alertmanager_address).collect());
+        let regions = list((1..=plan.regions).map(|n| format!("\"10.0.{n}.2:{REGION_PORT}\"")).collect());
+        let config = write(
+            "prometheus.yml",
+            format!(
+                "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\n\
+                 alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanagers}\"]}}]}}]}}\n\
+                 scrape_configs:\n  - job_name: regionwatch-state\n    params: {{collect: [state]}}\n\
+                 \x20   static_configs: [{{targets: [{regions}]}}]\n"
+            ),
+        );
+        let data = folder.join("prometheus").display().to_string();
+        let line = format!(
+            "prometheus --config.file={config} --storage.tsdb.path={data} --web.listen-address={CONTROL}:{PORT}"
+        );
+        let mut prometheus = Self { line, log: folder.join("prometheus.log"), process: None };
+        prometheus.go(control);
+        prometheus
+    }
+
+    /// Starts it, again or for the first time.
+    pub(crate) fn go(&mut self, control: &Host) {
+        self.process = Some(Process::start(control, &self.line, &self.log));
+        wait_for("Prometheus", START, || get(control, &format!("{CONTROL}:{PORT}"), "/-/ready"));
+    }
+
+    /// Ends it in order.
+    pub(crate) fn end(&mut self) {
+        self.process.take().unwrap().end();
+    }
+
+    /// What it said last, and which alerts it has.
+    pub(crate) fn said(&self, control: &Host) -> String {
+        let alerts = get(control, &format!("{CONTROL}:{PORT}"), "/api/v1/alerts");
+        format!("{}\n{}", self.process.as_ref().map(Process::said).unwrap_or_default(), alerts.unwrap_or_default())
+    }
+
+    /// Waits until it has heard of so many regions from others.
+    pub(crate) fn knows(&self, control: &Host, pairs: usize) {
+        let path = "/api/v1/query?query=sum(regionwatch_peer_state%7Bstate=~%22healthy%7Cdegraded%22%7D)";
+        let wanted = format!("\"{pairs}\"]");
+        let address = format!("{CONTROL}:{PORT}");
+        wait_for("Prometheus to know all regions", START, || {
+            get(control, &address, path)?.contains(&wanted).then_some(())
+        });
+    }
+}
+
+/// The shipped rules, with another hold before the second stage.
+fn rules(hold: &str) -> String {
+    let text = fs::read_to_string(shipped("regionwatch.rules.yml")).unwrap();
+    let (before, after) = text.split_once("- alert: RegionwatchPeerFailover\n").unwrap();
+    let (expression, rest) = after.split_once("for: 30s\n").unwrap();
+    assert!(!expression.contains("alert:"), "{expression}");
+    format!("{before}- alert: RegionwatchPeerFailover\n{expression}for: {hold}\n{rest}")
+}

@@ -1,0 +1,173 @@
+//! A region, and what its sidecar is told and shows.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{
+    alerting::alertmanager_address,
+    process::{Process, get},
+    service::{SERVICE_PORT, Service},
+    space::{Host, Ping},
+    world::{ANCHOR_NETS, attach},
+};
+
+/// What a sidecar listens on.
+pub(crate) const REGION_PORT: u16 = 9877;
+const OWN: &str = "127.0.0.1:9877";
+
+/// What a region serves, beside its sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serves {
+    Nothing,
+    /// A page that is probed.
+    Something,
+    /// A page that is probed and is what the region is for.
+    Everything,
+}
+
+/// What differs from one world to another.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The regions are called a, b, c and so on.
+    pub(crate) regions: u8,
+    pub(crate) serves: Serves,
+    /// There are two anchors.
+    pub(crate) anchors: bool,
+    pub(crate) allow_single_vantage: bool,
+    /// The hold before the second stage, for sidecars and rules.
+    pub(crate) execute_after: &'static str,
+    /// How many Alertmanagers there are; they form a cluster if more than one.
+    pub(crate) alertmanagers: u16,
+    /// The sidecars push to them.
+    pub(crate) pushes: bool,
+    /// Prometheus evaluates the rules.
+    pub(crate) rules: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            regions: 3,
+            serves: Serves::Nothing,
+            anchors: false,
+            allow_single_vantage: false,
+            execute_after: "4s",
+            alertmanagers: 1,
+            pushes: true,
+            rules: false,
+        }
+    }
+}
+
+/// A region: its host, and the sidecar in it.
+pub(crate) struct Region {
+    pub(crate) name: char,
+    net: u8,
+    line: String,
+    log: PathBuf,
+    sidecar: Option<Process>,
+    /// What it serves; `None` kills it.
+    pub(crate) service: Option<Service>,
+    host: Host,
+}
+
+impl Region {
+    pub(crate) fn new(n: u8, hub: &Host, folder: &TempDir, plan: &Plan) -> Self {
+        let host = Host::new();
+        attach(hub, &host, n);
+        Ping::Datagram.allow_on(&host);
+        let name = char::from(b'a' + n - 1);
+        let config = folder.path().join(format!("{name}.yaml"));
+        fs::write(&config, configuration(n, plan)).unwrap();
+        let line = format!("{} run --config {}", env!("CARGO_BIN_EXE_regionwatch"), config.display());
+        let log = folder.path().join(format!("{name}.log"));
+        let service = (plan.serves != Serves::Nothing).then(|| Service::start(&host, SERVICE_PORT));
+        Self { name, net: n, line, log, sidecar: None, service, host }
+    }
+
+    /// Starts the sidecar, again or for the first time.
+    pub(crate) fn start(&mut self) {
+        self.sidecar = None;
+        self.sidecar = Some(Process::start(&self.host, &self.line, &self.log));
+    }
+
+    /// Kills the sidecar.
+    pub(crate) fn kill(&mut self) {
+        self.sidecar = None;
+    }
+
+    /// What its sidecar said last.
+    pub(crate) fn said(&self) -> String {
+        self.sidecar.as_ref().map(Process::said).unwrap_or_default()
+    }
+
+    /// The interface of the hub that leads to it.
+    pub(crate) fn link(&self) -> String {
+        format!("net{}", self.net)
+    }
+
+    /// What its sidecar shows, seen from beside it.
+    fn page(&self) -> Option<String> {
+        get(&self.host, OWN, "/metrics?collect=state")
+    }
+
+    /// The value of the one series of this name that has all these labels.
+    pub(crate) fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let page = self.page()?;
+        let name = format!("regionwatch_{name}{{");
+        let is = |line: &&str| line.starts_with(&name) && labels.iter().all(|label| line.contains(label));
+        page.lines().find(is)?.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// What it thinks of a peer.
+    pub(crate) fn state_of(&self, peer: char) -> Option<String> {
+        let page = self.page()?;
+        let is = |line: &&str| {
+            line.starts_with("regionwatch_peer_state{") && line.contains(&peer_label(peer)) && line.ends_with(" 1")
+        };
+        Some(page.lines().find(is)?.split("state=\"").nth(1)?.split('"').next()?.to_owned())
+    }
+}
+
+/// What a sidecar is told.
+fn configuration(own: u8, plan: &Plan) -> String {
+    let name = |n: u8| char::from(b'a' + n - 1);
+    let mut text = format!("region: {}\nlisten: 0.0.0.0:{REGION_PORT}\nvotes: {{key_file: votes.key}}\n", name(own));
+    if plan.pushes {
+        let urls: Vec<_> = (0..plan.alertmanagers).map(|n| format!("\"http://{}\"", alertmanager_address(n))).collect();
+        text.push_str(&format!("alertmanagers: [{}]\n", urls.join(", ")));
+    }
+    if plan.anchors {
+        let urls = ANCHOR_NETS.map(|net| format!("tcp://10.0.{net}.2:{SERVICE_PORT}"));
+        text.push_str(&format!("anchors: [{}]\n", urls.join(", ")));
+    }
+    text.push_str(&format!(
+        "failover: {{execute_after: {}, allow_single_vantage: {}}}\npeers:\n",
+        plan.execute_after, plan.allow_single_vantage
+    ));
+    for peer in (1..=plan.regions).filter(|n| *n != own) {
+        let address = format!("10.0.{peer}.2");
+        text.push_str(&format!(
+            "  - region: {}\n    targets:\n      - name: edge\n        host: {address}\n        probes:\n\
+             \x20         - {{kind: icmp}}\n\
+             \x20         - {{kind: tcp, port: {REGION_PORT}}}\n\
+             \x20         - {{kind: http, url: \"http://{address}:{REGION_PORT}/api/v1/regions\", sidecar: true, \
+             keep_alive: true}}\n",
+            name(peer)
+        ));
+        if plan.serves != Serves::Nothing {
+            let critical = plan.serves == Serves::Everything;
+            text.push_str(&format!(
+                "      - name: shop\n        host: {address}\n        probes:\n\
+                 \x20         - {{kind: http, url: \"http://{address}:{SERVICE_PORT}/\", critical: {critical}}}\n"
+            ));
+        }
+    }
+    text
+}
+
+/// The label that names a peer.
+pub(crate) fn peer_label(name: char) -> String {
+    format!("peer_region=\"{name}\"")
+}

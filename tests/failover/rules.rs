@@ -1,0 +1,47 @@
+//! Failovers by the rules of Prometheus.
+
+use std::{thread, time::Duration};
+
+use crate::{region::Plan, world::World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The alerts of the rules are each vantage's own. Where Prometheus sees one vantage's verdict before the other's,
+/// Alertmanager tells the stage again with both of them; never more often.
+fn each_stage_was_told_once_or_once_a_vantage(world: &World) {
+    let mut story = world.story();
+    assert!(story.len() <= 4, "{story:?}");
+    story.dedup();
+    assert_eq!(story, [("c".to_owned(), "prepare firing".to_owned()), ("c".to_owned(), "execute firing".to_owned())]);
+}
+
+pub(crate) fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
+    let mut world = World::new(&Plan { pushes: false, rules: true, ..Plan::default() });
+    let died = world.blackhole('c');
+    let prepare = world.webhook('c', "prepare firing", died, 10 * SECOND);
+    world.restart_prometheus();
+    // The hold begins anew.
+    let execute = world.webhook('c', "execute firing", died, 30 * SECOND);
+    for call in [&prepare, &execute] {
+        assert_eq!(call.label("source"), "rules", "{call:?}");
+        assert_eq!(call.label("failover"), "true", "{call:?}");
+        assert!(["a", "b"].contains(&call.annotation("failover_target")), "{call:?}");
+    }
+    world.restart_prometheus();
+    thread::sleep(10 * SECOND);
+    each_stage_was_told_once_or_once_a_vantage(&world);
+}
+
+pub(crate) fn push_and_rules_together_call_once() {
+    let world = World::new(&Plan { rules: true, ..Plan::default() });
+    let died = world.blackhole('c');
+    for kind in ["prepare firing", "execute firing"] {
+        let call = world.webhook('c', kind, died, 12 * SECOND);
+        assert_eq!(call.label("source"), "push", "{call:?}");
+    }
+    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 12 * SECOND);
+    let alerts = world.alertmanagers[0].alerts(&world.control, "c");
+    let sources = |source: &str| alerts.iter().filter(|alert| alert["labels"]["source"] == source).count();
+    assert_eq!(sources("push"), 2, "{alerts:?}");
+    assert!(sources("rules") >= 4, "{alerts:?}");
+}
