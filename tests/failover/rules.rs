@@ -6,17 +6,20 @@ use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The alerts of the rules are each vantage's own. Where Prometheus sees one vantage's verdict before the other's,
-/// Alertmanager tells the stage again with both of them; never more often.
+/// The alerts of the rules are each vantage's own. Where Prometheus sees the verdict of one before the other's,
+/// Alertmanager tells the stage again with both; never more often, and never that it is over.
 fn each_stage_was_told_once_or_once_a_vantage(world: &World) {
-    let mut story = world.story();
-    assert!(story.len() <= 4, "{story:?}");
-    story.dedup();
-    assert_eq!(story, [("c".to_owned(), "prepare firing".to_owned()), ("c".to_owned(), "execute firing".to_owned())]);
+    let story = world.story();
+    let told = |kind: &str| story.iter().filter(|told| **told == ("c".to_owned(), kind.to_owned())).count();
+    let (prepared, executed) = (told("prepare firing"), told("execute firing"));
+    assert!((1..=2).contains(&prepared) && (1..=2).contains(&executed), "{story:?}");
+    assert_eq!(prepared + executed, story.len(), "{story:?}");
 }
 
 pub(crate) fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
-    let mut world = World::new(&Plan { pushes: false, rules: true, ..Plan::default() });
+    // A Prometheus that starts knows its Alertmanagers after 5 s. What fires before is lost to them, and sent again only
+    // after its --rules.alert.resend-delay, which is a minute: so the hold must be longer.
+    let mut world = World::new(&Plan { pushes: false, rules: true, execute_after: "8s", ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 10 * SECOND);
     world.restart_prometheus();
@@ -27,8 +30,9 @@ pub(crate) fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_
         assert_eq!(call.label("failover"), "true", "{call:?}");
         assert!(["a", "b"].contains(&call.annotation("failover_target")), "{call:?}");
     }
+    assert!(prepare.at < execute.at);
     world.restart_prometheus();
-    thread::sleep(10 * SECOND);
+    thread::sleep(12 * SECOND);
     each_stage_was_told_once_or_once_a_vantage(&world);
 }
 
