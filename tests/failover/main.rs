@@ -72,7 +72,7 @@ const SCENARIOS: &[Scenario] = scenarios![
 const LONG: &[Scenario] = scenarios![];
 
 /// How many run at the same time: all of them would be slower than what they measure.
-const AT_ONCE: usize = 9;
+const AT_ONCE: usize = 10;
 
 fn possible() -> bool {
     space::possible()

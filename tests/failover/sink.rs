@@ -52,6 +52,12 @@ impl Call {
     pub(crate) fn annotation(&self, name: &str) -> &str {
         self.body["commonAnnotations"][name].as_str().unwrap_or_default()
     }
+
+    /// An annotation, as each of its alerts has it.
+    pub(crate) fn annotations(&self, name: &str) -> Vec<&str> {
+        let alerts = self.body["alerts"].as_array().unwrap();
+        alerts.iter().map(|alert| alert["annotations"][name].as_str().unwrap_or_default()).collect()
+    }
 }
 
 /// The receiver of all webhooks.
