@@ -71,16 +71,6 @@ impl Open {
         }
     }
 
-    /// Takes the oldest name that any vantage has for this incident: those that opened it at the same time did not know of
-    /// each other. Says whether the name has changed.
-    pub(super) fn agree<'a>(&mut self, others: impl Iterator<Item = &'a (UnixMillis, Arc<str>)>) -> bool {
-        let older = others.min().filter(|(onset, id)| (*onset, id) < (self.onset, &self.id));
-        if let Some((onset, id)) = older {
-            (self.onset, self.id) = (*onset, Arc::clone(id));
-        }
-        older.is_some()
-    }
-
     /// Looks at the peer again; says whether anything that is told has changed.
     pub(super) fn look(&mut self, state: PeerState, tally: &Tally, isolated: bool, hold: Hold, now: Instant) -> bool {
         let before = (self.confirmed, self.executed);
@@ -112,22 +102,5 @@ impl Open {
     /// Whether it is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.well_since.is_some_and(|since| now.saturating_duration_since(since) >= WELL)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn vantages_that_opened_an_incident_at_once_end_with_one_name() {
-        let names =
-            [(UnixMillis(7), Arc::from("r-7")), (UnixMillis(5), Arc::from("r-5")), (UnixMillis(6), "r-6".into())];
-        for (onset, id) in names.clone() {
-            let mut open = Open::new(id, onset, Cause::Silence);
-            assert_eq!(open.agree(names.iter()), onset != UnixMillis(5));
-            assert_eq!((open.onset, &*open.id), (UnixMillis(5), "r-5"));
-            assert!(!open.agree(names.iter()) && !open.agree(std::iter::empty()));
-        }
     }
 }

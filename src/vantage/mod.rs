@@ -409,9 +409,7 @@ impl Vantage {
             }
         }
         if let Some(incident) = &mut desk.incident {
-            let views = self.ballots.views(&desk.region, now.instant);
-            let renamed = incident.agree(views.filter_map(|view| view.incident.as_ref()));
-            let changed = renamed | incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
+            let changed = incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
             if incident.is_over(now.instant) {
                 let held_by_others = self.ballots.views(&desk.region, now.instant).any(|view| view.incident.is_some());
                 // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
