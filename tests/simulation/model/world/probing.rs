@@ -1,0 +1,123 @@
+//! Probes and votes on their way.
+
+use std::{sync::Arc, time::Duration};
+
+use regionwatch::{
+    model::UnixMillis,
+    quorum::{View, Views},
+    vantage::proposed_id,
+};
+
+use super::{
+    super::timeline::{SECOND, Span, Time, Trouble},
+    DEADLINE, EPOCH, Event, FAST_SLOT, KINDS, SIDECAR, World,
+};
+
+/// Jitter of a round trip, as a part of it.
+const JITTER: f64 = 0.05;
+
+impl World {
+    pub(super) fn slot(&mut self, from: usize, to: usize, n: u32) {
+        self.push(self.now + FAST_SLOT, from, Event::Slot { from, to, n: (n + 1) % 4 });
+        let loss = self.setup.loss;
+        let mut lost = [self.random.chance(loss), self.random.chance(loss)];
+        let node = &mut self.nodes[from];
+        if let Some(left) = node.forced.get_mut(&to) {
+            // A run is over when one is answered.
+            lost = [*left > 0; 2];
+            *left = left.saturating_sub(1);
+            if lost == [false; 2] {
+                node.forced.remove(&to);
+            }
+        } else if self.now < self.calm_until && node.lost[to] {
+            lost[0] = false;
+        }
+        node.lost[to] = lost == [true; 2];
+        self.journal.probes += if n == 0 { 3 } else { 2 };
+        for (kind, lost) in lost.into_iter().enumerate() {
+            self.probe(from, to, kind, lost);
+        }
+        if n == 0 {
+            let lost = self.random.chance(loss);
+            self.probe(from, to, SIDECAR, lost);
+        }
+    }
+
+    pub(super) fn probe(&mut self, from: usize, to: usize, kind: usize, lost: bool) {
+        let sent = self.now;
+        let usual = self.setup.rtt[from][to];
+        let rtt = (usual * (1.0 + JITTER * self.random.unit()) * SECOND as f64) as Time;
+        let vantage = self.nodes[from].vantage.as_mut().expect("it runs");
+        vantage.started(Duration::ZERO);
+        let patience = (2.0 * usual * (1.0 + JITTER) + 0.05).clamp(0.2, 1.0) * f64::from(1 + vantage.health_score());
+        let patience = (patience * SECOND as f64) as Time;
+        let blind = self.near.iter().any(|span| span.covers(sent) && span.trouble == Trouble::Blind(from));
+        let arrives = !lost && !blind && self.passes(from, to, sent + rtt / 4) && self.lives(to, sent + rtt / 2);
+        let returns = arrives && self.passes(to, from, sent + rtt * 3 / 4);
+        let path = to * KINDS.len() + kind;
+        if kind == SIDECAR {
+            self.order += 1;
+            let id = self.order;
+            self.nodes[from].pending.insert(id, to);
+            if arrives {
+                self.push(sent + rtt / 2, from, Event::Serve { from, to, sent, id });
+            }
+            if patience < DEADLINE {
+                self.push(sent + patience, from, Event::Impatient { to, sent, id });
+            }
+            self.push(sent + DEADLINE, from, Event::Deadline { to, sent, id });
+        } else if returns {
+            if patience < rtt {
+                self.push(sent + patience, from, Event::Overdue { path, sent });
+            }
+            self.push(sent + rtt, from, Event::Ended { path, sent, ok: true });
+        } else {
+            if patience < DEADLINE {
+                self.push(sent + patience, from, Event::Overdue { path, sent });
+            }
+            self.push(sent + DEADLINE, from, Event::Ended { path, sent, ok: false });
+        }
+    }
+
+    /// A sidecar is asked. What it says is what it knew when it ran last.
+    pub(super) fn serve(&mut self, from: usize, to: usize, sent: Time, id: u64, boot: u32) {
+        if self.nodes[from].boot != boot || !self.lives(to, self.now) {
+            return;
+        }
+        let thaw = self.nodes[to].frozen_until;
+        if thaw > self.now {
+            return self.push(thaw, from, Event::Serve { from, to, sent, id });
+        }
+        let half = (self.setup.rtt[from][to] * SECOND as f64) as Time / 2;
+        if !self.passes(to, from, self.now + half / 2) {
+            return;
+        }
+        let views = self.views(to, sent).map(Box::new);
+        self.push(self.now + half, from, Event::Answer { to, sent, id, views });
+    }
+
+    fn views(&self, of: usize, asked: Time) -> Option<Views> {
+        let vantage = self.nodes[of].vantage.as_ref()?;
+        let now = self.clock();
+        let asked_at = self.instant(asked);
+        let peers = vantage.standings().map(|standing| {
+            let good_at = standing.good_at.map(|at| asked_at - now.instant.saturating_duration_since(at));
+            let named = standing.incident.map(|episode| (episode.onset, Arc::clone(episode.id)));
+            let proposed = || {
+                let onset = UnixMillis(EPOCH + (standing.onset? - self.origin).as_millis() as u64);
+                Some((onset, proposed_id(standing.region, onset)))
+            };
+            (standing.region.clone(), View { vote: standing.vote, good_at, incident: named.or_else(proposed) })
+        });
+        Some(Views { isolated: vantage.is_isolated(), peers: peers.collect() })
+    }
+
+    fn passes(&self, from: usize, to: usize, at: Time) -> bool {
+        let dead = |span: &Span| matches!(span.trouble, Trouble::Dead(_));
+        self.near.iter().all(|span| dead(span) || !(span.covers(at) && span.stops(from, to)))
+    }
+
+    pub(super) fn lives(&self, region: usize, at: Time) -> bool {
+        !self.near.iter().any(|span| span.covers(at) && span.trouble == Trouble::Dead(region))
+    }
+}
