@@ -404,6 +404,30 @@ fn an_ordinary_outage_goes_through_all_stages() {
 }
 
 #[test]
+fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_after() {
+    let mut scene = Scene::well(4, false);
+    let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    let name = |scene: &Scene| scene.vantage.standings().next().unwrap().incident.map(|i| (i.onset, i.id.to_string()));
+    let own = name(&scene).expect("it is open");
+    let hear = |scene: &mut Scene, onset: u64, id: &str| {
+        let mut views = scene.views(Says::Down);
+        let view = views.peers.get_mut(&scene.regions[0]).unwrap();
+        view.incident = Some((UnixMillis(onset), id.into()));
+        scene.vantage.hear(&scene.regions[1].clone(), scene.now, views, scene.clock());
+        scene.check();
+    };
+    hear(&mut scene, own.0.0 + 1, "younger");
+    assert_eq!(name(&scene), Some(own.clone()));
+    hear(&mut scene, own.0.0 - 1, "older");
+    assert_eq!(name(&scene), Some((UnixMillis(own.0.0 - 1), "older".to_owned())));
+    scene.live(&Part { slots: 4 * 35, ..dead });
+    assert!(scene.open[0].is_some_and(|open| open.executed));
+    hear(&mut scene, own.0.0 - 2, "oldest");
+    assert_eq!(name(&scene), Some((UnixMillis(own.0.0 - 1), "older".to_owned())));
+}
+
+#[test]
 fn a_hold_does_not_go_on_while_isolated() {
     let mut scene = Scene::well(4, false);
     let mut part = Part { slots: 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };

@@ -94,6 +94,18 @@ impl Open {
         before != (self.confirmed, self.executed)
     }
 
+    /// Takes over a name that is older, until the second stage was told of: whoever went down before it heard of the
+    /// oldest name would tell of a second incident else. Says whether it has.
+    pub(super) fn rename(&mut self, other: Option<(UnixMillis, Arc<str>)>) -> bool {
+        let Some((onset, id)) =
+            other.filter(|(onset, id)| !self.executed && *id != self.id && (*onset, id) < (self.onset, &self.id))
+        else {
+            return false;
+        };
+        (self.onset, self.id) = (onset, id);
+        true
+    }
+
     /// When the second stage will be reached, if nothing changes.
     pub(super) fn due(&self, hold: Hold) -> Option<Instant> {
         self.held_since.filter(|_| !self.executed).map(|since| since + hold.execute_after)

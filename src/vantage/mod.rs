@@ -409,7 +409,10 @@ impl Vantage {
             }
         }
         if let Some(incident) = &mut desk.incident {
-            let changed = incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
+            let mut changed = incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
+            if desk.verdict.state() == PeerState::Down && !isolated {
+                changed |= incident.rename(oldest(&desk.region, &self.ballots, now));
+            }
             if incident.is_over(now.instant) {
                 let held_by_others = self.ballots.views(&desk.region, now.instant).any(|view| view.incident.is_some());
                 // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
@@ -523,9 +526,13 @@ impl Desk {
 fn open(desk: &Desk, ballots: &Ballots, now: Now) -> Open {
     let onset = now.unix_at(desk.verdict.failing().map_or(now.instant, |failing| failing.onset));
     let own = (onset, proposed_id(&desk.region, onset));
-    let others = ballots.views(&desk.region, now.instant).filter_map(|view| view.incident.clone());
-    let (onset, id) = others.chain([own]).min().expect("our own is among them");
+    let (onset, id) = oldest(&desk.region, ballots, now).into_iter().chain([own]).min().expect("our own is among them");
     Open::new(id, onset, desk.verdict.cause())
+}
+
+/// The oldest name for an incident of a peer that other vantages know.
+fn oldest(peer: &Region, ballots: &Ballots, now: Now) -> Option<(UnixMillis, Arc<str>)> {
+    ballots.views(peer, now.instant).filter_map(|view| view.incident.clone()).min()
 }
 
 /// The name of an incident, unless an older one is known.
