@@ -84,9 +84,9 @@ fn tell(way: &Way, journal: &Journal, truth: &Truth) {
     journal.opened.iter().filter(|said| page(said) == Plight::InTouch).for_each(|said| tell("prepare", said));
     journal.executed.iter().filter(|said| switch(said) == Plight::InTouch).for_each(|said| tell("execute", said));
     let Journal { probes, extra, watched, isolated, restless, moves, .. } = journal;
-    let (alike, opened) = figures::named_alike(&journal.opened);
+    let (alike, executed) = figures::named_alike(&journal.executed);
     eprintln!(
-        "{}: {alike} of {opened} alarms with one name, {} s probe by probe, {probes} probes, {extra} extra, isolated \
+        "{}: {alike} of {executed} orders with one name, {} s probe by probe, {probes} probes, {extra} extra, isolated \
          {isolated} times, restless {restless}, {moves:?}",
         way.name,
         watched / SECOND

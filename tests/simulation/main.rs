@@ -54,6 +54,8 @@ fn in_a_month_of_rough_weather_nobody_alive_is_given_up_and_nobody_dead_is_misse
         let down: Vec<_> = journal.down.iter().map(|(said, _)| *said).collect();
         let (times, missed) = figures::detection(&journal.confirmed, &down, &truth);
         assert!(times.len() > 5 && missed == 0, "{times:?} {missed}");
+        let (alike, orders) = figures::named_alike(&journal.executed);
+        assert_eq!(alike, orders, "every vantage has one name for the incident when it orders to switch");
         assert_eq!(journal.restless, 0);
         assert!(journal.moves.keys().all(|change| Transition::ALL.contains(change)), "{:?}", journal.moves);
     }

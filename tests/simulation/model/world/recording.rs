@@ -76,7 +76,7 @@ impl World {
             let of = place(standing.region);
             let onset = (episode.onset.0 - EPOCH) * MILLI;
             let said = Said { at, by, of, onset };
-            let known = before.get(&of).filter(|known| known.id == *episode.id);
+            let known = before.get(&of);
             if known.is_none() {
                 self.journal.opened.push(said);
             }
