@@ -141,14 +141,9 @@ pub(crate) fn one_by_one(args: &Args) {
     println!();
 }
 
-/// How many regions, for how long, with how many times as much trouble, and how many deaths are to be expected where
-/// that is not what there would be. Many regions have so many paths that hardly any time is calm.
-const SIZES: [(usize, Time, f64, Option<f64>); 4] = [
-    (3, 12 * 30 * DAY, 1.0, None),
-    (10, 10 * DAY, 2.0, None),
-    (25, 900 * SECOND, 40.0, Some(3.0)),
-    (50, 240 * SECOND, 40.0, Some(3.0)),
-];
+/// How many regions, for how long, with how many times as much trouble. More regions have so many paths that hardly any
+/// time is calm.
+const SIZES: [(usize, Time, f64); 2] = [(3, 12 * 30 * DAY, 1.0), (10, 10 * DAY, 2.0)];
 
 pub(crate) fn by_regions(args: &Args) {
     println!("### Alarms by number of regions: of the dead / the cut off / false\n");
@@ -163,11 +158,8 @@ pub(crate) fn by_regions(args: &Args) {
         "single vantage: prepare",
         "execute",
     ]);
-    for (regions, length, times, deaths) in SIZES {
-        let mut weather = Weather { loss: args.loss, ..Weather::ROUGH.times(times * args.trouble) };
-        if let Some(deaths) = deaths {
-            weather.deaths = deaths * YEAR * DAY as f64 / (regions as f64 * length as f64);
-        }
+    for (regions, length, times) in SIZES {
+        let weather = Weather { loss: args.loss, ..Weather::ROUGH.times(times * args.trouble) };
         let history = History::new(args, &weather, regions, length);
         let (usual, alone) = (history.live(&USUAL), history.live(&ALONE));
         let all = |worth| counts(worth).join(" / ");
