@@ -428,6 +428,19 @@ fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_a
 }
 
 #[test]
+fn an_incident_is_proposed_under_one_name_however_the_clocks_are_rounded() {
+    let mut scene = Scene::well(4, false);
+    scene.live(&Part { slots: 4, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
+    let proposal = |scene: &Scene| scene.vantage.standings().next().unwrap().proposal.cloned();
+    let first = proposal(&scene).expect("it is failing");
+    for late in [1, 2] {
+        let clock = scene.clock();
+        scene.vantage.tick(Now { unix: UnixMillis(clock.unix.0 + late), ..clock });
+        assert_eq!(proposal(&scene), Some(first.clone()));
+    }
+}
+
+#[test]
 fn a_hold_does_not_go_on_while_isolated() {
     let mut scene = Scene::well(4, false);
     let mut part = Part { slots: 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };

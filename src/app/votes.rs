@@ -17,7 +17,7 @@ use crate::{
     ranking::Row,
     recorder::Recorder,
     server::Published,
-    vantage::{Now, Standing, proposed_id},
+    vantage::{Now, Standing},
 };
 
 /// What is heard from the peers' sidecars, and told to them.
@@ -96,19 +96,15 @@ fn report(standing: &Standing<'_>, now: Now) -> PeerReport {
         let millis = now.instant.saturating_duration_since(at).as_millis();
         u64::try_from(millis).unwrap_or(u64::MAX).min(Bulletin::MAX_AGE_MS)
     };
-    let onset = standing.onset.map(|onset| now.unix_at(onset).min(Bulletin::MAX_TIME));
-    let (onset, incident) = match (standing.incident, onset) {
-        (Some(episode), _) => (Some(episode.onset), Some(Arc::clone(episode.id))),
-        (None, Some(onset)) => (Some(onset), Some(proposed_id(standing.region, onset))),
-        (None, None) => (None, None),
-    };
+    let known = standing.incident.map(|episode| (episode.onset, Arc::clone(episode.id)));
+    let (onset, incident) = known.or_else(|| standing.proposal.cloned()).unzip();
     PeerReport {
         region: standing.region.clone(),
         state: standing.state,
         since_ms: age(standing.since),
         vote: standing.vote,
         last_answer_age_ms: standing.good_at.map(age),
-        onset,
+        onset: onset.map(|onset| onset.min(Bulletin::MAX_TIME)),
         incident,
     }
 }

@@ -107,6 +107,8 @@ pub struct Standing<'a> {
     pub onset: Option<Instant>,
     /// Its open incident.
     pub incident: Option<Episode<'a>>,
+    /// What an incident of it would be called now, where it is failing: its onset, and its name.
+    pub proposal: Option<&'a (UnixMillis, Arc<str>)>,
 }
 
 /// An open incident, as far as this vantage knows of it.
@@ -146,6 +148,8 @@ struct Desk {
     verdict: Verdict,
     tally: Tally,
     incident: Option<Open>,
+    /// Since when it has been failing, and what an incident of it would be called.
+    proposal: Option<(Instant, (UnixMillis, Arc<str>))>,
     /// Probes of the burst that are still to be sent, and when the next one is.
     burst: Option<(u32, Instant)>,
     was_quiet: bool,
@@ -390,6 +394,7 @@ impl Vantage {
         let hold = self.hold();
         let desk = &mut self.desks[n];
         desk.verdict.look();
+        desk.propose(now);
         loop {
             let silence = desk.verdict.failing().map(|failing| (failing.onset, failing.decisive));
             desk.tally = self.ballots.count(&desk.region, desk.vote(isolated), silence, now.instant);
@@ -488,6 +493,7 @@ impl Vantage {
             alive_at: desk.verdict.evidence.alive_at(),
             onset: desk.verdict.failing().map(|failing| failing.onset),
             incident: desk.incident.as_ref().map(|open| Episode::of(open, None)),
+            proposal: desk.proposal.as_ref().map(|(_, proposal)| proposal),
         })
     }
 
@@ -503,7 +509,16 @@ impl Vantage {
 impl Desk {
     fn new(region: Region, evidence: Evidence, now: Instant) -> Self {
         let verdict = Verdict::new(evidence, now);
-        Self { region, verdict, tally: Tally::default(), incident: None, burst: None, was_quiet: false }
+        Self { region, verdict, tally: Tally::default(), incident: None, proposal: None, burst: None, was_quiet: false }
+    }
+
+    /// Gives what is failing a name, once: the same moment looks a millisecond older or younger each time that it is
+    /// converted, and who has heard one name would open the incident under another.
+    fn propose(&mut self, now: Now) {
+        let onset = self.verdict.failing().map(|failing| failing.onset);
+        if self.proposal.as_ref().map(|(since, _)| *since) != onset {
+            self.proposal = onset.map(|since| (since, name(&self.region, now.unix_at(since))));
+        }
     }
 
     /// Whether votes and time can change anything.
@@ -524,18 +539,17 @@ impl Desk {
 /// A new incident. The vantages that vote down all propose a name by what they saw first, and take the oldest one that
 /// they know, so that the receiver sees one incident.
 fn open(desk: &Desk, ballots: &Ballots, now: Now) -> Open {
-    let onset = now.unix_at(desk.verdict.failing().map_or(now.instant, |failing| failing.onset));
-    let own = (onset, proposed_id(&desk.region, onset));
-    let (onset, id) = oldest(&desk.region, ballots, now).into_iter().chain([own]).min().expect("our own is among them");
+    let own = desk.proposal.as_ref().map(|(_, proposal)| proposal.clone());
+    let names = oldest(&desk.region, ballots, now).into_iter().chain(own);
+    let (onset, id) = names.min().unwrap_or_else(|| name(&desk.region, now.unix));
     Open::new(id, onset, desk.verdict.cause())
+}
+
+fn name(peer: &Region, onset: UnixMillis) -> (UnixMillis, Arc<str>) {
+    (onset, format!("{peer}-{}", onset.0).into())
 }
 
 /// The oldest name for an incident of a peer that other vantages know.
 fn oldest(peer: &Region, ballots: &Ballots, now: Now) -> Option<(UnixMillis, Arc<str>)> {
     ballots.views(peer, now.instant).filter_map(|view| view.incident.clone()).min()
-}
-
-/// The name of an incident, unless an older one is known.
-pub fn proposed_id(peer: &Region, onset: UnixMillis) -> Arc<str> {
-    format!("{peer}-{}", onset.0).into()
 }

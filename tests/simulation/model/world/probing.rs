@@ -2,15 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use regionwatch::{
-    model::UnixMillis,
-    quorum::{View, Views},
-    vantage::proposed_id,
-};
+use regionwatch::quorum::{View, Views};
 
 use super::{
     super::timeline::{SECOND, Span, Time, Trouble},
-    DEADLINE, EPOCH, Event, FAST_SLOT, KINDS, SIDECAR, World,
+    DEADLINE, Event, FAST_SLOT, KINDS, SIDECAR, World,
 };
 
 /// Jitter of a round trip, as a part of it.
@@ -103,11 +99,10 @@ impl World {
         let peers = vantage.standings().map(|standing| {
             let good_at = standing.good_at.map(|at| asked_at - now.instant.saturating_duration_since(at));
             let named = standing.incident.map(|episode| (episode.onset, Arc::clone(episode.id)));
-            let proposed = || {
-                let onset = UnixMillis(EPOCH + (standing.onset? - self.origin).as_millis() as u64);
-                Some((onset, proposed_id(standing.region, onset)))
-            };
-            (standing.region.clone(), View { vote: standing.vote, good_at, incident: named.or_else(proposed) })
+            (
+                standing.region.clone(),
+                View { vote: standing.vote, good_at, incident: named.or_else(|| standing.proposal.cloned()) },
+            )
         });
         Some(Views { isolated: vantage.is_isolated(), peers: peers.collect() })
     }
