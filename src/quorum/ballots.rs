@@ -83,8 +83,10 @@ impl Ballots {
     /// contradicts us, and only who was asked since the first agrees: that it was silent to somebody before says
     /// nothing about now. Who does neither does not know yet.
     ///
-    /// Two thirds of the voters must say down, two at the least. They must also be more than half of all vantages
-    /// that could vote: of two parts of a network that is cut in two, at most one may speak for the whole.
+    /// Two thirds of the voters must say down, two at the least. Those who know must also be more than half of all
+    /// vantages, the peer among them: of two parts of a network that is cut in two, at most one may speak for the whole.
+    /// Not of those that could vote, which are others for each peer: of two halves, each would have a majority on every
+    /// peer in the other.
     pub fn count(&self, peer: &Region, own: Vote, silence: Option<(Instant, Instant)>, now: Instant) -> Tally {
         let mut tally = Tally::default();
         let mut add = |vote: Option<Vote>| match vote {
@@ -104,10 +106,11 @@ impl Ballots {
                 (vote, _) => vote,
             });
         }
-        let all = 1 + self.voters.keys().filter(|region| *region != peer).count() as u32;
-        tally.voters += tally.down + tally.up;
+        let all = 1 + self.voters.len() as u32;
+        let know = tally.down + tally.up;
+        tally.voters += know;
         tally.needed = (2 * tally.voters).div_ceil(3).max(2);
-        tally.reached = tally.down >= tally.needed && 2 * tally.voters > all;
+        tally.reached = tally.down >= tally.needed && 2 * know > all;
         tally.contradicted = tally.up > 0 && tally.voters - tally.up < tally.needed;
         tally
     }
@@ -188,6 +191,21 @@ mod tests {
         assert_eq!((tally.down, tally.needed, tally.reached), (2, 2, false));
         ballots.hear(&region("c"), now, says(Vote::Down, None));
         assert!(ballots.count(&region("dead"), Vote::Down, None, now).reached);
+    }
+
+    #[test]
+    fn of_a_network_that_is_cut_in_half_neither_part_has_a_quorum() {
+        let now = Instant::now();
+        let mut ballots = ballots(&["b", "c", "dead"]);
+        let silence = Some((now - SECOND, now));
+        ballots.hear(&region("b"), now, says(Vote::Down, None));
+        assert!(!ballots.count(&region("dead"), Vote::Down, silence, now).reached);
+        // Heard before the cut, it has not said anything about it.
+        ballots.hear(&region("c"), now - 2 * SECOND, says(Vote::Up, Some(now - 2 * SECOND)));
+        let tally = ballots.count(&region("dead"), Vote::Down, silence, now);
+        assert_eq!((tally.down, tally.needed, tally.reached), (2, 2, false));
+        ballots.hear(&region("c"), now, says(Vote::Down, None));
+        assert!(ballots.count(&region("dead"), Vote::Down, silence, now).reached);
     }
 
     #[test]
