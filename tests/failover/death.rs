@@ -10,6 +10,9 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+const PREPARED: [(char, &str); 1] = [('c', "prepare firing")];
+const EXECUTED: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
+const NAMES: [&str; 2] = ["RegionwatchPeerDown", "RegionwatchPeerFailover"];
 
 pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute() {
     let world = World::new(&Plan::default());
@@ -17,17 +20,24 @@ pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_exec
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
     let execute = world.webhook('c', "execute firing", died, 12 * SECOND);
     for call in [&prepare, &execute] {
-        assert_eq!(call.annotation("votes"), "2/2", "{call:?}");
-        assert_eq!(call.annotation("cause"), "silence", "{call:?}");
+        for (name, value) in [("failover", "true"), ("drill", "false"), ("severity", "critical"), ("source", "push")] {
+            assert_eq!(call.label(name), value, "{name}: {call:?}");
+        }
+        // All vantages tell one alert.
+        assert_eq!(call.label("vantage_region"), "", "{call:?}");
+        for (name, value) in [("votes", "2/2"), ("cause", "silence"), ("confirmed", "true")] {
+            assert_eq!(call.annotation(name), value, "{name}: {call:?}");
+        }
         assert!(["a", "b"].contains(&call.annotation("failover_target")), "{call:?}");
         assert!(call.annotation("incident_id").starts_with("c-"), "{call:?}");
     }
     assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
-    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 12 * SECOND);
+    assert_eq!([&prepare, &execute].map(|call| call.label("alertname")), NAMES);
+    world.nothing_but(&EXECUTED, 12 * SECOND);
+    // People are told the same.
+    let paged = world.sink.calls("oncall");
+    assert_eq!(paged.iter().map(|call| call.label("alertname")).collect::<Vec<_>>(), NAMES);
 }
-
-const PREPARED: [(char, &str); 1] = [('c', "prepare firing")];
-const EXECUTED: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
 
 pub(crate) fn a_dead_service_is_a_dead_region_where_it_is_critical() {
     let mut world = World::new(&Plan { serves: Serves::Everything, ..Plan::default() });

@@ -53,6 +53,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     death::a_region_that_still_says_no_is_not_dead_where_nothing_is_critical,
     outage::an_outage_that_comes_again_is_the_same_incident,
     outage::a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it,
+    outage::a_vantage_that_has_never_heard_a_region_does_not_confirm_its_death,
     partial::a_region_that_only_one_vantage_cannot_reach_is_not_failed_over,
     partial::a_region_that_cannot_be_heard_by_anybody_is_dead,
     partial::an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss,
@@ -61,6 +62,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     alertmanagers::an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back,
     alertmanagers::a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout,
     majority::of_a_network_in_two_parts_only_the_majority_speaks,
+    majority::of_a_network_in_two_halves_none_executes,
     majority::of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third,
     majority::two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed,
     majority::of_two_regions_none_speaks_that_sees_nothing_of_the_world,
@@ -69,7 +71,7 @@ const SCENARIOS: &[Scenario] = scenarios![
 ];
 
 /// Scenarios that take minutes, because what they wait for does.
-const LONG: &[Scenario] = scenarios![];
+const LONG: &[Scenario] = scenarios![outage::an_incident_ends_when_the_region_has_been_well_for_six_minutes];
 
 /// How many run at the same time: all of them would be slower than what they measure.
 const AT_ONCE: usize = 10;

@@ -23,6 +23,18 @@ pub(crate) fn of_a_network_in_two_parts_only_the_majority_speaks() {
     world.nothing_but(&told.concat(), 14 * SECOND);
 }
 
+/// Each half sees the world outside, and not the other half.
+pub(crate) fn of_a_network_in_two_halves_none_executes() {
+    let world = World::new(&Plan { regions: 4, anchors: true, ..Plan::default() });
+    let parted = world.part("ab", "cd");
+    let told = ['a', 'b', 'c', 'd'].map(|region| {
+        let call = world.webhook(region, "prepare firing", parted, 20 * SECOND);
+        assert_eq!(call.annotation("confirmed"), "false", "{call:?}");
+        (region, "prepare firing")
+    });
+    world.nothing_but(&told, 8 * SECOND);
+}
+
 pub(crate) fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let mut told = Vec::new();

@@ -2,15 +2,17 @@
 
 use std::{thread, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn an_outage_that_comes_again_is_the_same_incident() {
-    let world = World::new(&Plan::default());
+    let world = World::new(&Plan { execute_after: "8s", ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
-    thread::sleep((died + 5 * SECOND / 2).saturating_duration_since(tokio::time::Instant::now()));
+    thread::sleep((5 * SECOND / 2).saturating_sub(died.elapsed()));
     world.mend();
     for vantage in ['a', 'b'] {
         world.comes_to_see(vantage, 'c', "recovering");
@@ -29,7 +31,7 @@ pub(crate) fn an_outage_that_comes_again_is_the_same_incident() {
 }
 
 pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
-    let mut world = World::new(&Plan { regions: 4, ..Plan::default() });
+    let mut world = World::new(&Plan { regions: 5, ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
     world.region_mut('a').start();
@@ -40,4 +42,33 @@ pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeat
     world.region_mut('b').start();
     world.region_mut('d').start();
     world.nothing_but(&told, 10 * SECOND);
+}
+
+/// What it has never heard, it does not miss: so of two vantages that are left, one that restarts takes the quorum with
+/// it, and a person has to do what is left to do.
+pub(crate) fn a_vantage_that_has_never_heard_a_region_does_not_confirm_its_death() {
+    let mut world = World::new(&Plan::default());
+    let died = world.blackhole('c');
+    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    world.region_mut('a').start();
+    world.nothing_but(&[('c', "prepare firing")], 14 * SECOND);
+    assert_eq!(world.region('a').state_of('c').as_deref(), Some("unknown"));
+}
+
+pub(crate) fn an_incident_ends_when_the_region_has_been_well_for_six_minutes() {
+    let world = World::new(&Plan::default());
+    let died = world.blackhole('c');
+    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    world.webhook('c', "execute firing", died, 12 * SECOND);
+    world.mend();
+    let mended = Instant::now();
+    // A minute to recover, six to be well; where both vantages end at the same moment, five more until it expires.
+    for stage in ["prepare resolved", "execute resolved"] {
+        let call = world.webhook('c', stage, mended, 760 * SECOND);
+        assert!(call.at >= mended + 420 * SECOND, "{call:?}");
+    }
+    thread::sleep(12 * SECOND);
+    let mut kinds: Vec<_> = world.story().into_iter().map(|(_, kind)| kind).collect();
+    kinds.sort();
+    assert_eq!(kinds, ["execute firing", "execute resolved", "prepare firing", "prepare resolved"]);
 }
