@@ -94,7 +94,7 @@ impl Alertmanager {
     }
 
     /// The failover alerts about a region that it holds.
-    pub(crate) fn alerts(&self, control: &Host, peer: &str) -> Vec<Value> {
+    pub(crate) fn alerts(&self, control: &Host, peer: char) -> Vec<Value> {
         let path = format!("/api/v2/alerts?filter=failover%3D%22true%22&filter=peer_region%3D%22{peer}%22");
         serde_json::from_str(&get(control, &self.address, &path).unwrap()).unwrap()
     }

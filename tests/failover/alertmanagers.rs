@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{region::Plan, world::World};
+use crate::{region::Plan, report, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
@@ -49,6 +49,7 @@ pub(crate) fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_
     world.nothing_but(&TOLD, 3 * SECOND);
     world.alertmanagers[0].signal("CONT");
     thread::sleep(10 * SECOND);
+    report(&format!("{} calls after the thaw", world.story().len() - TOLD.len()));
     // Alertmanager tells at least once: the first finds the pushes in its queue before it hears that the other has
     // told. So it may tell each stage once more, of the same incident.
     for kind in ["prepare firing", "execute firing"] {

@@ -45,7 +45,7 @@ pub(crate) fn push_and_rules_together_call_once() {
         assert_eq!(call.label("source"), "push", "{call:?}");
     }
     world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 12 * SECOND);
-    let alerts = world.alertmanagers[0].alerts(&world.control, "c");
+    let alerts = world.alertmanagers[0].alerts(&world.control, 'c');
     let sources = |source: &str| alerts.iter().filter(|alert| alert["labels"]["source"] == source).count();
     assert_eq!(sources("push"), 2, "{alerts:?}");
     assert!(sources("rules") >= 4, "{alerts:?}");

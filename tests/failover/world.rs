@@ -186,6 +186,15 @@ impl World {
         call
     }
 
+    /// Every alert about a region, whoever told it last, is about the incident of this call.
+    pub(crate) fn is_one_incident(&self, name: char, call: &Call) {
+        let alerts = self.alertmanagers[0].alerts(&self.control, name);
+        assert!(!alerts.is_empty());
+        for alert in alerts {
+            assert_eq!(alert["annotations"]["incident_id"], call.annotation("incident_id"), "{alert}");
+        }
+    }
+
     /// Lets things go on for so long, in which nothing else may be told than this, neither before nor after. The order
     /// counts within a region.
     pub(crate) fn nothing_but(&self, story: &[(char, &str)], during: Duration) {
