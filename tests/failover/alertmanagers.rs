@@ -16,8 +16,8 @@ pub(crate) fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing()
     world.alertmanagers[0].end();
     world.alertmanagers[0].go(&world.control);
     let execute = world.webhook('c', "execute firing", died, 15 * SECOND);
-    assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
     world.nothing_but(&TOLD, 3 * SECOND);
+    world.is_one_incident('c', &[&prepare, &execute]);
     world.alertmanagers[0].end();
     world.alertmanagers[0].go(&world.control);
     world.nothing_but(&TOLD, 12 * SECOND);
@@ -43,9 +43,8 @@ pub(crate) fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_
     world.alertmanagers[0].signal("STOP");
     let died = world.blackhole('c');
     // About 2 s. With the peer timeout that is Alertmanager's own, it would be 16 s.
-    let prepare = world.webhook('c', "prepare firing", died, 7 * SECOND);
-    let execute = world.webhook('c', "execute firing", died, 14 * SECOND);
-    assert_eq!(prepare.annotation("incident_id"), execute.annotation("incident_id"));
+    world.webhook('c', "prepare firing", died, 7 * SECOND);
+    world.webhook('c', "execute firing", died, 14 * SECOND);
     world.nothing_but(&TOLD, 3 * SECOND);
     world.alertmanagers[0].signal("CONT");
     thread::sleep(10 * SECOND);
@@ -55,7 +54,7 @@ pub(crate) fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_
     for kind in ["prepare firing", "execute firing"] {
         let calls: Vec<_> = world.sink.calls("failover").into_iter().filter(|call| call.kind() == kind).collect();
         assert!(calls.len() <= 2, "{calls:?}");
-        assert!(calls.iter().all(|call| call.annotation("incident_id") == prepare.annotation("incident_id")));
+        world.is_one_incident('c', &calls.iter().collect::<Vec<_>>());
     }
     assert!(world.story().iter().all(|(_, kind)| kind.ends_with("firing")), "{:?}", world.story());
 }

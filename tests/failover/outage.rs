@@ -25,21 +25,21 @@ pub(crate) fn an_outage_that_comes_again_is_the_same_incident() {
     thread::sleep(SECOND);
     world.mend();
     world.nothing_but(&[('c', "prepare firing")], 10 * SECOND);
-    world.is_one_incident('c', &prepare);
+    world.is_one_incident('c', &[&prepare]);
 }
 
 pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
     let mut world = World::new(&Plan { regions: 5, ..Plan::default() });
     let died = world.blackhole('c');
-    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
     world.region_mut('a').start();
     let execute = world.webhook('c', "execute firing", died, 12 * SECOND);
-    world.is_one_incident('c', &execute);
     let told = [('c', "prepare firing"), ('c', "execute firing")];
     world.nothing_but(&told, 5 * SECOND);
     world.region_mut('b').start();
     world.region_mut('d').start();
     world.nothing_but(&told, 10 * SECOND);
+    world.is_one_incident('c', &[&prepare, &execute]);
 }
 
 /// What it has never heard, it does not miss: so of two vantages that are left, one that restarts takes the quorum with
