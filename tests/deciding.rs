@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use proptest::prelude::*;
 use regionwatch::{
     model::{
-        Cause, Failure, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, TargetName, Timings,
+        Cause, Failure, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis, Vote,
     },
     quorum::{View, Views},
@@ -249,7 +249,8 @@ impl Scene {
         self.was_isolated = isolated;
         for (n, standing) in self.vantage.standings().enumerate() {
             assert!(!isolated || standing.vote == Vote::Abstain);
-            let agreed = standing.state == PeerState::Down && standing.tally.reached && !isolated;
+            let Tally { reached, up, .. } = standing.tally;
+            let agreed = standing.state == PeerState::Down && reached && up == 0 && !isolated;
             self.reached[n] = if agreed { self.reached[n].or(Some(now)) } else { None };
             let executed = standing.incident.is_some_and(|episode| episode.executed);
             match (&mut self.open[n], standing.incident) {
@@ -357,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restart_resolves_nothing_and_accuses_nobody(
+    fn a_restart_resolves_nothing_and_accuses_nobody_but_whom_it_had_accused_before(
         slots in 1..400u32, says in proptest::collection::vec(says(), 4), executed: bool
     ) {
         let mut scene = Scene::new(4, false);
@@ -368,13 +369,30 @@ proptest! {
         let part = Part { slots, up: vec![false, true, true, true], says, cannot_send: false };
         scene.live(&part);
         prop_assert!(scene.open[0].is_some());
-        prop_assert_eq!(scene.state(0), PeerState::Unknown);
-        prop_assert!(scene.moves.iter().all(|(_, n, _)| *n != 0));
-        // Not before it has been well for six minutes.
-        scene.live(&Part { slots: 4 * 359, up: vec![true; 4], ..part.clone() });
+        let accused = |change: &Transition| matches!(change.to, PeerState::Suspect | PeerState::Down);
+        prop_assert!(scene.moves.iter().all(|(_, n, change)| *n == 0 || !accused(change)));
+        // Not before it has been well for six minutes, up to 100 s of which it was well to others.
+        scene.live(&Part { slots: 4 * 250, up: vec![true; 4], ..part.clone() });
         prop_assert!(scene.open[0].is_some());
-        scene.live(&Part { slots: 4 * 10, up: vec![true; 4], ..part });
+        scene.live(&Part { slots: 4 * 200, up: vec![true; 4], ..part });
         prop_assert!(scene.open[0].is_none());
+    }
+
+    #[test]
+    fn who_was_never_heard_is_never_accused(slots in 1..400u32, says in proptest::collection::vec(says(), 4)) {
+        let mut scene = Scene::new(4, false);
+        scene.live(&Part { slots, up: vec![false, true, true, true], says, cannot_send: false });
+        prop_assert_eq!(scene.state(0), PeerState::Unknown);
+    }
+
+    #[test]
+    fn nobody_is_switched_away_from_whom_a_vantage_reaches(slots in 1..400u32, reaches in 1..4usize) {
+        let mut scene = Scene::well(4, false);
+        let mut says = vec![Says::Down; 4];
+        says[reaches] = Says::Up;
+        scene.live(&Part { slots, up: vec![false, true, true, true], says, cannot_send: false });
+        prop_assert!(scene.open[0].is_none_or(|open| !open.executed));
+        prop_assert!(slots < 12 || scene.open[0].is_some());
     }
 
     #[test]
@@ -401,6 +419,17 @@ fn an_ordinary_outage_goes_through_all_stages() {
     let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
     use PeerState::{Down, Healthy, Recovering, Suspect};
     assert_eq!(states, [Healthy, Suspect, Down, Recovering, Healthy]);
+}
+
+#[test]
+fn a_restart_during_the_hold_delays_the_second_stage_and_no_more() {
+    let mut scene = Scene::new(4, false);
+    scene.vantage.adopt(&scene.regions[0], "p0-1".into(), UnixMillis(1), Cause::Silence, Stage::Prepare);
+    let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    assert_eq!(scene.state(0), PeerState::Down);
+    scene.live(&Part { slots: 4 * 31, ..dead });
+    assert!(scene.open[0].is_some_and(|open| open.executed));
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub(super) struct Open {
     pub(super) executed: bool,
     /// The votes, when they were counted last while the peer was down.
     pub(super) tally: Tally,
-    /// Since when the peer has been down with a quorum, or without one where that will do, while we were not isolated.
+    /// Since when the peer has been down with a quorum, or without one where that will do, and nobody has reached it, while
+    /// we were not isolated.
     held_since: Option<Instant>,
     well_since: Option<Instant>,
 }
@@ -84,8 +85,10 @@ impl Open {
             self.tally = *tally;
             self.confirmed |= tally.reached;
         }
-        // Isolated, we do not know whether the others still agree with us.
-        if state == PeerState::Down && !isolated && (tally.reached || hold.allow_single_vantage) {
+        // Isolated, we do not know whether the others still agree with us. And where two thirds see a region dead that
+        // somebody reaches, it is the network between them that is: nobody is to be switched for that.
+        let agreed = tally.up == 0 && (tally.reached || hold.allow_single_vantage);
+        if state == PeerState::Down && !isolated && agreed {
             self.held_since.get_or_insert(now);
         } else {
             self.held_since = None;

@@ -312,6 +312,7 @@ impl Vantage {
         let open = desk.incident.get_or_insert_with(|| Open::new(id, onset, cause));
         open.confirmed |= stage == Stage::Execute;
         open.executed |= stage == Stage::Execute;
+        desk.verdict.evidence.assume(cause);
         self.news.push(News::Incidents);
     }
 

@@ -85,6 +85,8 @@ pub struct Evidence {
     /// The same for what makes the region useful: a critical probe where there is one.
     good: Option<Instant>,
     any_silent: bool,
+    /// Nothing was heard yet, but whoever watched before us did hear it: every path counts as one that was answered.
+    assumed: bool,
 }
 
 impl Evidence {
@@ -92,18 +94,38 @@ impl Evidence {
     pub fn new(lanes: impl IntoIterator<Item = Lane>, burst: bool) -> Self {
         let silent_probes = if burst { SILENT_PROBES_WITH_BURST } else { SILENT_PROBES };
         let lines = lanes.into_iter().map(Line::new).collect();
-        Self { lines, silent_probes, alive: None, good: None, any_silent: false }
+        Self { lines, silent_probes, alive: None, good: None, any_silent: false, assumed: false }
     }
 
     /// Sees these paths from now on, and no others. What stays keeps what was seen of it.
     pub fn watch(&mut self, lanes: impl IntoIterator<Item = Lane>, burst: bool) {
         let mut before = std::mem::take(&mut self.lines);
-        *self = Self { alive: self.alive, good: self.good, any_silent: self.any_silent, ..Self::new(lanes, burst) };
+        let Self { alive, good, any_silent, assumed, .. } = *self;
+        *self = Self { alive, good, any_silent, assumed, ..Self::new(lanes, burst) };
         for line in &mut self.lines {
             if let Some(place) = before.iter().position(|old| old.lane == line.lane) {
                 *line = before.swap_remove(place);
             }
         }
+    }
+
+    /// The process before this one saw the peer die so: it had heard of it, and so its silence says something although this
+    /// process has not. Ends with the first sign of life, after which only what was seen counts.
+    pub fn assume(&mut self, cause: Cause) {
+        match cause {
+            Cause::Silence => self.assumed = self.alive.is_none(),
+            Cause::Service => self.lines.iter_mut().for_each(|line| line.answered |= line.lane.critical),
+        }
+    }
+
+    /// Whether it is taken for heard although it was not.
+    pub const fn is_assumed(&self) -> bool {
+        self.assumed
+    }
+
+    /// The paths on which silence says something.
+    fn known(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.answered || self.assumed)
     }
 
     /// The paths.
@@ -189,6 +211,7 @@ impl Evidence {
     /// Something that was sent then was answered: what was sent before is not silence.
     fn lives(&mut self, sent_at: Instant) {
         self.alive = self.alive.max(Some(sent_at));
+        self.assumed = false;
         if std::mem::take(&mut self.any_silent) {
             for line in &mut self.lines {
                 while line.silent.front().is_some_and(|silent| *silent <= sent_at) {
@@ -208,7 +231,7 @@ impl Evidence {
         if !self.any_silent {
             return None;
         }
-        let alive = || self.lines.iter().filter(|line| line.answered);
+        let alive = || self.known();
         let any_fast = alive().any(|line| line.lane.is_fast());
         let fastest = alive().map(|line| line.lane.interval).min()?;
         let kinds: BTreeSet<_> = alive().map(|line| line.lane.kind).collect();
@@ -239,8 +262,8 @@ impl Evidence {
 
     /// Whether nothing came back most recently: not enough to call the peer dead, enough to wonder about ourselves.
     pub fn is_quiet(&self) -> bool {
-        let fast = || self.lines.iter().filter(|line| line.answered && line.lane.is_fast());
-        let alive = || self.lines.iter().filter(|line| line.answered);
+        let alive = || self.known();
+        let fast = || alive().filter(|line| line.lane.is_fast());
         match fast().next() {
             Some(_) => fast().all(|line| !line.silent.is_empty()),
             None => alive().next().is_some() && alive().all(|line| !line.silent.is_empty()),

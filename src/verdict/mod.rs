@@ -3,6 +3,7 @@
 //! ```text
 //! unknown ─▶ healthy ◀─▶ degraded        any of both ─silence─▶ suspect ─quorum, or a long wait─▶ down
 //!                                        suspect ─an answer─▶ what it was before
+//!                                        unknown ─silence that the process before this one had seen begin─▶ suspect
 //!                                        suspect, down ─others reach it─▶ degraded
 //!            down ─answers again─▶ recovering ─holds─▶ healthy, degraded      recovering ─silence─▶ down
 //! ```
@@ -51,11 +52,13 @@ pub struct Transition {
 
 impl Transition {
     /// Every transition that [`Verdict::judge`] makes.
-    pub const ALL: [(PeerState, PeerState); 14] = {
+    pub const ALL: [(PeerState, PeerState); 16] = {
         use PeerState::{Degraded, Down, Healthy, Recovering, Suspect, Unknown};
         [
             (Unknown, Healthy),
             (Unknown, Degraded),
+            (Unknown, Suspect),
+            (Suspect, Unknown),
             (Healthy, Degraded),
             (Degraded, Healthy),
             (Healthy, Suspect),
@@ -134,7 +137,8 @@ impl Verdict {
     /// Looks at the evidence again; to be called when it has changed, and before votes are counted.
     pub fn look(&mut self) -> Option<Failing> {
         // Nothing is concluded from silence before there was an answer.
-        self.failing = self.evidence.failing().filter(|_| self.state != PeerState::Unknown);
+        let heard = self.state != PeerState::Unknown || self.evidence.is_assumed();
+        self.failing = self.evidence.failing().filter(|_| heard);
         if let Some(failing) = self.failing {
             self.cause = failing.cause;
         }
@@ -150,7 +154,7 @@ impl Verdict {
         self.since = now;
         self.good_since = None;
         match (from, to) {
-            (PeerState::Healthy | PeerState::Degraded, PeerState::Suspect) => self.before = from,
+            (_, PeerState::Suspect) => self.before = from,
             (PeerState::Suspect | PeerState::Recovering, PeerState::Down) => {
                 self.flaps = self.flaps(now).saturating_add(1);
                 self.flapped_at = now;
@@ -169,6 +173,7 @@ impl Verdict {
         }
         match self.state {
             Unknown if self.evidence.is_enough() && !isolated => Some(if self.is_bad() { Degraded } else { Healthy }),
+            Unknown if silent => Some(Suspect),
             Unknown => None,
             Healthy | Degraded if silent => Some(Suspect),
             Healthy if partial || self.is_bad() => (!isolated).then_some(Degraded),

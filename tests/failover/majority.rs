@@ -35,6 +35,15 @@ pub(crate) fn of_a_network_in_two_halves_none_executes() {
     world.nothing_but(&told, 8 * SECOND);
 }
 
+/// Three of five see a region dead, and one reaches it: the network is broken, and no region is.
+pub(crate) fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
+    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    world.part("ab", "cd");
+    thread::sleep(14 * SECOND);
+    let story = world.story();
+    assert!(story.iter().all(|(region, kind)| region != "e" && kind == "prepare firing"), "{story:?}");
+}
+
 pub(crate) fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let mut told = Vec::new();

@@ -42,15 +42,16 @@ pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeat
     world.is_one_incident('c', &[&prepare, &execute]);
 }
 
-/// What it has never heard, it does not miss: so of two vantages that are left, one that restarts takes the quorum with
-/// it, and a person has to do what is left to do.
-pub(crate) fn a_vantage_that_has_never_heard_a_region_does_not_confirm_its_death() {
+/// Of two vantages that are left, each is needed for the quorum; the one that restarts has never heard the region itself.
+pub(crate) fn the_last_vantage_but_one_may_restart_during_an_incident() {
     let mut world = World::new(&Plan::default());
     let died = world.blackhole('c');
-    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
     world.region_mut('a').start();
-    world.nothing_but(&[('c', "prepare firing")], 14 * SECOND);
-    assert_eq!(world.region('a').state_of('c').as_deref(), Some("unknown"));
+    let execute = world.webhook('c', "execute firing", died, 16 * SECOND);
+    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 8 * SECOND);
+    world.is_one_incident('c', &[&prepare, &execute]);
+    assert_eq!(world.region('a').state_of('c').as_deref(), Some("down"));
 }
 
 pub(crate) fn an_incident_ends_when_the_region_has_been_well_for_six_minutes() {
