@@ -437,7 +437,9 @@ impl App {
             Some(Tracking { id, path, probe, unchanged, patience })
         });
         let scope = Scope { paths: paths.collect(), anchors, config: &config, votes: self.votes.listen(&config) };
-        self.recorder.track(scope, now());
+        let now = now();
+        self.recorder.track(scope, now);
+        self.follow(now);
         let stops = before.into_values().map(|running| Change::Stop(running.id));
         for change in stops.chain(starts) {
             // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
@@ -459,7 +461,9 @@ fn tell(news: &News) {
         News::State { peer, transition: Transition { from, to }, tally } => {
             let Tally { down, up, voters, needed, .. } = tally;
             match to {
-                PeerState::Down => warn!(%peer, %from, %to, down, up, voters, needed, "the peer is down"),
+                PeerState::Down => {
+                    warn!(%peer, %from, %to, down, up, voters, needed, confirmed = tally.reached, "the peer is down");
+                }
                 PeerState::Suspect => info!(%peer, %from, %to, "the peer does not answer, asking the other vantages"),
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }

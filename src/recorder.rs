@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Failover, ProbeConfig},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Candidate, Cause, Incident, Outcome, Path, PathId, ProbeKind, Region, Stage},
+    model::{Candidate, Cause, Incident, Outcome, Path, PathId, PeerState, ProbeKind, Region, Stage},
     quorum::Views,
     ranking::{Published, Ranking, Standing, Table, preferred},
     schedule::{Event, Patience},
@@ -106,6 +106,8 @@ pub struct Recorder {
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
     ranking: Ranking,
+    /// Who could take over for those that were dead before this process had heard of them, as it was told before.
+    adopted: BTreeMap<Region, Vec<Candidate>>,
     /// The ranking that each vantage has published last, and when it was asked for it.
     published: BTreeMap<Region, (Instant, Vec<Candidate>)>,
     ticks: usize,
@@ -127,6 +129,7 @@ impl Recorder {
             anchors: HashMap::new(),
             vantage: Vantage::new(policy(config), now),
             ranking: Ranking::new(config),
+            adopted: BTreeMap::new(),
             published: BTreeMap::new(),
             ticks: 0,
         }
@@ -198,7 +201,9 @@ impl Recorder {
             now.instant,
         );
         self.ranking.reload(config);
-        self.published.retain(|region, _| config.peers.iter().any(|peer| peer.region == *region));
+        let is_peer = |region: &Region| config.peers.iter().any(|peer| peer.region == *region);
+        self.published.retain(|region, _| is_peer(region));
+        self.adopted.retain(|region, _| is_peer(region));
         self.locate(config);
         // Filled before they are shown, so that no scrape misses them.
         (0..self.peers.len()).for_each(|n| self.publish(n, now.instant));
@@ -318,15 +323,19 @@ impl Recorder {
 
     /// What Alertmanager is to be told.
     pub fn incidents(&self, now: Now) -> Vec<Incident> {
-        let published: Vec<_> = self
-            .published
-            .iter()
-            .map(|(by, (at, candidates))| Published {
-                by: by.clone(),
-                age: now.instant.saturating_duration_since(*at),
-                candidates: candidates.clone(),
-            })
-            .collect();
+        let heard = self.published.iter().map(|(by, (at, candidates))| Published {
+            by: by.clone(),
+            age: now.instant.saturating_duration_since(*at),
+            candidates: candidates.clone(),
+        });
+        // What was told before a restart was the dead region's last ranking, if it had one.
+        let adopted = self.adopted.iter().filter(|(by, _)| !self.published.contains_key(*by));
+        let adopted = adopted.map(|(by, candidates)| Published {
+            by: by.clone(),
+            age: Duration::ZERO,
+            candidates: candidates.clone(),
+        });
+        let published: Vec<_> = heard.chain(adopted).collect();
         let each = |(peer, episode): (&Region, Episode<'_>)| {
             let evidence = match episode.cause {
                 Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", episode.onset),
@@ -342,7 +351,7 @@ impl Recorder {
                 cause: episode.cause,
                 confirmed: episode.confirmed,
                 tally: episode.tally,
-                candidates: self.ranking.targets_for(peer, &published),
+                candidates: self.targets_for(peer, &published),
                 evidence,
                 resolved: episode.resolved,
             };
@@ -351,10 +360,27 @@ impl Recorder {
         self.vantage.episodes().flat_map(each).collect()
     }
 
+    /// Who can take over. As long as this process knows nobody but itself, what it told before it was restarted holds, of
+    /// those who are not down.
+    fn targets_for(&self, dead: &Region, published: &[Published]) -> Vec<Candidate> {
+        let targets = self.ranking.targets_for(dead, published);
+        let knows_others = targets.iter().any(|target| target.region != *self.ranking.own());
+        let adopted = self.adopted.get(dead).filter(|_| !knows_others);
+        adopted.map_or(targets, |adopted| {
+            let is_down = |region: &Region| {
+                let mut standings = self.vantage.standings();
+                standings.any(|standing| standing.region == region && standing.state == PeerState::Down)
+            };
+            adopted.iter().filter(|candidate| !is_down(&candidate.region)).cloned().collect()
+        })
+    }
+
     /// An incident goes on that the process before this one had told of.
     pub fn adopt(&mut self, incident: &Incident) {
-        let Incident { peer, stage, id, onset, cause, .. } = incident;
-        self.vantage.adopt(peer, Arc::clone(id), *onset, *cause, *stage);
+        if !incident.candidates.is_empty() {
+            self.adopted.insert(incident.peer.clone(), incident.candidates.clone());
+        }
+        self.vantage.adopt(incident);
     }
 
     /// Ranks the peers by what is known now.

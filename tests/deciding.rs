@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use regionwatch::{
     model::{
-        Cause, Failure, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName, Timings,
-        UnixMillis, Vote,
+        Cause, Failure, Incident, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName,
+        Timings, UnixMillis, Vote,
     },
     quorum::{View, Views},
     vantage::{News, Now, Policy, Vantage, Watched},
@@ -20,6 +20,8 @@ const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(30);
+/// How long the quorum may be away during the hold.
+const GAP: Duration = Duration::from_secs(5);
 /// How long a peer has to prove itself.
 const CLEAN: Duration = Duration::from_secs(60);
 /// How long a peer must be well for its incident to end.
@@ -72,8 +74,9 @@ struct Scene {
     moves: Vec<(Instant, usize, Transition)>,
     open: Vec<Option<Opened>>,
     opened: usize,
-    /// Since when each peer has been down with a quorum, with ourselves not isolated.
-    reached: Vec<Option<Instant>>,
+    /// Since when each peer has been down with a quorum, with ourselves not isolated and nobody who reached it, but for short
+    /// gaps; and when it was last so.
+    reached: Vec<Option<(Instant, Instant)>>,
     /// Since when it has been in its state.
     since: Vec<Instant>,
     was_isolated: bool,
@@ -133,6 +136,22 @@ impl Scene {
         scene.live(&Part { slots: 12, up: vec![true; peers], says: vec![Says::Up; peers], cannot_send: false });
         assert!((0..peers).all(|peer| scene.state(peer) == PeerState::Healthy));
         scene
+    }
+
+    /// What the process before this one had told of the first peer.
+    fn told(&self, stage: Stage) -> Incident {
+        Incident {
+            peer: self.regions[0].clone(),
+            stage,
+            id: "p0-1".into(),
+            onset: UnixMillis(1),
+            cause: Cause::Silence,
+            confirmed: true,
+            tally: Tally::default(),
+            candidates: Vec::new(),
+            evidence: String::new(),
+            resolved: None,
+        }
     }
 
     fn clock(&self) -> Now {
@@ -251,7 +270,12 @@ impl Scene {
             assert!(!isolated || standing.vote == Vote::Abstain);
             let Tally { reached, up, .. } = standing.tally;
             let agreed = standing.state == PeerState::Down && reached && up == 0 && !isolated;
-            self.reached[n] = if agreed { self.reached[n].or(Some(now)) } else { None };
+            self.reached[n] = match self.reached[n] {
+                None => agreed.then_some((now, now)),
+                Some((since, _)) if agreed => Some((since, now)),
+                Some((_, last)) if now - last > GAP => None,
+                gap => gap,
+            };
             let executed = standing.incident.is_some_and(|episode| episode.executed);
             match (&mut self.open[n], standing.incident) {
                 (place @ None, Some(_)) => {
@@ -263,7 +287,7 @@ impl Scene {
                     *place = None;
                 }
                 (Some(open), Some(_)) if executed && !open.executed => {
-                    let held = self.reached[n].map(|since| now - since);
+                    let held = self.reached[n].map(|(since, _)| now - since);
                     assert!(held >= Some(HOLD), "executed after a quorum of {held:?}");
                     open.executed = true;
                 }
@@ -363,8 +387,7 @@ proptest! {
     ) {
         let mut scene = Scene::new(4, false);
         let stage = if executed { Stage::Execute } else { Stage::Prepare };
-        let id: Arc<str> = "p0-1".into();
-        scene.vantage.adopt(&scene.regions[0], id, UnixMillis(1), Cause::Silence, stage);
+        scene.vantage.adopt(&scene.told(stage));
         scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed });
         let part = Part { slots, up: vec![false, true, true, true], says, cannot_send: false };
         scene.live(&part);
@@ -424,7 +447,7 @@ fn an_ordinary_outage_goes_through_all_stages() {
 #[test]
 fn a_restart_during_the_hold_delays_the_second_stage_and_no_more() {
     let mut scene = Scene::new(4, false);
-    scene.vantage.adopt(&scene.regions[0], "p0-1".into(), UnixMillis(1), Cause::Silence, Stage::Prepare);
+    scene.vantage.adopt(&scene.told(Stage::Prepare));
     let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
     assert_eq!(scene.state(0), PeerState::Down);
@@ -483,6 +506,51 @@ fn a_hold_does_not_go_on_while_isolated() {
     assert!(scene.open[0].is_some_and(|open| !open.executed));
     scene.live(&part);
     assert!(scene.open[0].is_some_and(|open| open.executed));
+}
+
+#[test]
+fn the_hold_survives_the_loss_of_a_pair_of_probes_to_the_last_other_vantage() {
+    let mut scene = Scene::well(2, false);
+    let dead = Part { slots: 20, up: vec![false, true], says: vec![Says::Down; 2], cannot_send: false };
+    scene.live(&dead);
+    assert_eq!(scene.state(0), PeerState::Down);
+    for _ in 0..9 {
+        scene.live(&Part { slots: 1, up: vec![false, false], ..dead.clone() });
+        assert!(!scene.vantage.is_isolated());
+        scene.live(&dead);
+    }
+    assert!(scene.open[0].is_some_and(|open| open.executed));
+}
+
+#[test]
+fn what_was_down_before_an_isolation_is_not_voted_up_after_it() {
+    let mut scene = Scene::well(4, false);
+    let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    scene.live(&Part { up: vec![false; 4], ..dead.clone() });
+    assert!(scene.vantage.is_isolated());
+    scene.live(&Part { slots: 1, ..dead });
+    assert!(!scene.vantage.is_isolated());
+    assert_eq!(scene.vantage.standings().next().map(|standing| standing.vote), Some(Vote::Down));
+}
+
+#[test]
+fn a_second_stage_does_not_come_about_by_votes_that_nobody_asks_for_again() {
+    let mut scene = Scene::well(4, false);
+    let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    scene.live(&Part { slots: 4 * 60, says: vec![Says::Nothing; 4], ..dead });
+    assert!(scene.open[0].is_some_and(|open| !open.executed));
+}
+
+#[test]
+fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
+    let mut scene = Scene::well(4, false);
+    let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&dead);
+    assert_eq!(scene.vantage.episodes().count(), 1);
+    scene.vantage.watch(policy(false), watched(4).split_off(1), Vec::new(), scene.now);
+    assert_eq!((scene.vantage.take_news(), scene.vantage.episodes().count()), (vec![News::Incidents], 0));
 }
 
 #[test]

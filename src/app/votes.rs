@@ -27,6 +27,8 @@ pub(super) struct Votes {
     seq: u64,
     keys: Option<Keys>,
     metrics: Arc<Metrics>,
+    /// The last bulletin could not be made.
+    cannot_tell: bool,
     /// The peers with a sidecar.
     voices: HashMap<Region, Voice>,
 }
@@ -38,7 +40,7 @@ struct Voice {
 
 impl Votes {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { boot: rand::random(), seq: 0, keys: None, metrics, voices: HashMap::new() }
+        Self { boot: rand::random(), seq: 0, keys: None, metrics, cannot_tell: false, voices: HashMap::new() }
     }
 
     /// Listens to the sidecars of this configuration from now on, and to no others. Returns their series.
@@ -82,9 +84,15 @@ impl Votes {
         let placings = recorder.ranking().rows().iter().map(placing).collect();
         let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, placings);
         match bulletin.and_then(|bulletin| bulletin.encode()) {
-            Ok(body) => Some(Published { body, keys: self.keys.clone() }),
+            Ok(body) => {
+                self.cannot_tell = false;
+                Some(Published { body, keys: self.keys.clone() })
+            }
+            // Anybody may ask, and as often as they like.
             Err(invalid) => {
-                error!("this vantage's bulletin {invalid}");
+                if !std::mem::replace(&mut self.cannot_tell, true) {
+                    error!("this vantage's bulletin {invalid}");
+                }
                 None
             }
         }
@@ -184,7 +192,6 @@ mod tests {
             body: Some(body),
             trusted_transport: false,
             requested_at: Instant::now(),
-            answered_at: Instant::now(),
         }
     }
 

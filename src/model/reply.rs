@@ -49,8 +49,6 @@ pub struct Reply {
     /// Just before the request was made: what the answer says is no older than this, but for the 10 ms that a sidecar
     /// may give the same answer for.
     pub requested_at: Instant,
-    /// When the answer had been read.
-    pub answered_at: Instant,
 }
 
 impl Reply {

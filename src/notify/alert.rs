@@ -124,7 +124,8 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
     Alert {
         labels,
         annotations,
-        starts_at: incident.onset.to_string(),
+        // A clock that was set back may make the start lie ahead, which Alertmanager refuses, too.
+        starts_at: incident.onset.min(now).to_string(),
         ends_at: end.to_string(),
         generator_url: speaker.external_url.as_deref(),
     }
@@ -149,7 +150,7 @@ fn heartbeat(speaker: &Speaker, now: UnixMillis) -> Alert<'_> {
             ("runbook_url", format!("{RUNBOOKS}{NAME}.md").into()),
             ("summary", "This vantage is alive.".into()),
         ]),
-        starts_at: speaker.since.to_string(),
+        starts_at: speaker.since.min(now).to_string(),
         ends_at: later(now).to_string(),
         generator_url: speaker.external_url.as_deref(),
     }

@@ -177,7 +177,6 @@ impl HttpProbe {
             signature: signature.map(|text| Bytes::copy_from_slice(&text[..text.len().min(Reply::MAX_SIGNATURE)])),
             trusted_transport: self.spec.url.https && tls.identity.is_some() && !tls.insecure_skip_verify,
             requested_at: question.at,
-            answered_at: Instant::now(),
         });
     }
 }

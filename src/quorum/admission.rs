@@ -129,7 +129,6 @@ mod tests {
             body: Some(body),
             trusted_transport: false,
             requested_at: Instant::now(),
-            answered_at: Instant::now(),
         }
     }
 

@@ -60,9 +60,10 @@ impl Ballots {
         }
     }
 
-    /// Those whose votes are asked for.
-    pub fn voters(&self) -> impl Iterator<Item = &Region> {
-        self.voters.keys()
+    /// How old the votes of a vantage are, if it has ever said anything.
+    pub fn age(&self, of: &Region, now: Instant) -> Option<Duration> {
+        let (at, _) = self.voters.get(of)?.heard.as_ref()?;
+        Some(now.saturating_duration_since(*at))
     }
 
     /// What those who have been heard lately say about a peer; it does not vote on itself.

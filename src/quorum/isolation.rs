@@ -36,7 +36,8 @@ impl Isolation {
     }
 
     /// Looks again. `quiet` of `peers` that were not down before are silent now; `anchors` says whether one of the
-    /// endpoints outside all regions answers, `None` where there are none.
+    /// endpoints outside all regions answers, `None` where there are none. Of a single peer more is asked than of several, which
+    /// are not quiet together by chance: that it has been silent for long enough to be suspected.
     ///
     /// More than half of the peers dying in one moment is less likely than that we were cut off, unless the outside
     /// world can still be reached. Two anchors and not one are asked for where there is a single peer, because one
@@ -48,7 +49,9 @@ impl Isolation {
         }
         let (results, local) = (self.spans[0].0 + self.spans[1].0, self.spans[0].1 + self.spans[1].1);
         let cannot_send = results >= LOCAL_RESULTS && 2 * local > results;
-        let cut_off = 2 * quiet > peers && anchors != Some(true);
+        // Where all peers are down already, the anchors are all that is left to tell.
+        let none_left = peers == 0 && anchors == Some(false);
+        let cut_off = (2 * quiet > peers || none_left) && anchors != Some(true);
         self.isolated = cannot_send || cut_off;
         self.isolated
     }
@@ -64,6 +67,8 @@ mod tests {
         let mut isolation = Isolation::new(now);
         for (quiet, peers, anchors, isolated) in [
             (0, 0, None, false),
+            (0, 0, Some(true), false),
+            (0, 0, Some(false), true),
             (1, 1, None, true),
             (1, 1, Some(true), false),
             (1, 1, Some(false), true),

@@ -124,7 +124,7 @@ impl Table {
         &self.rows
     }
 
-    /// Those that can take over, the best one first: what is published.
+    /// Those that can take over, the best one first.
     pub fn candidates(&self) -> Vec<Candidate> {
         let ranked = self.rows.iter().filter_map(|row| Some((row, row.rank?)));
         ranked.map(|(row, rank)| Candidate { region: row.region.clone(), rank, score: row.score }).collect()
@@ -198,6 +198,11 @@ impl Ranking {
         rows.sort_by_key(|row| (row.rank.is_none(), row.rank)); // stable: the others stay sorted by name
         self.table = Table { rows };
         &self.table
+    }
+
+    /// The region of this vantage.
+    pub const fn own(&self) -> &Region {
+        &self.own
     }
 
     /// The ranking of the last update.

@@ -47,11 +47,14 @@ impl Ranking {
     ) -> Vec<(Region, Option<Duration>)> {
         let survivors = fresh.values().filter(|published| published.by != *dead && published.by != self.own);
         let measured = survivors.flat_map(|published| &published.candidates);
-        let measured: Vec<_> = measured.filter_map(|candidate| Some((&candidate.region, candidate.score?))).collect();
+        let mut scores: BTreeMap<&Region, Vec<Duration>> = BTreeMap::new();
+        for (region, score) in measured.filter_map(|candidate| Some((&candidate.region, candidate.score?))) {
+            scores.entry(region).or_default().push(score);
+        }
         let mut claims: Vec<_> = able
             .iter()
             .map(|region| {
-                let theirs = measured.iter().filter(|(other, _)| other == region).map(|(_, score)| *score);
+                let theirs = scores.get(region).into_iter().flatten().copied();
                 let score = mean(theirs.chain(self.score(region)));
                 Claim { score, ..self.claim(region) }
             })

@@ -13,6 +13,13 @@ const WELL: Duration = Duration::from_secs(360);
 /// How long the end of an incident is told, for an Alertmanager that is away just then.
 const TELL_END: Duration = Duration::from_secs(300);
 
+/// How long the quorum may be away during the hold: a vote or two may be lost. After that it begins anew.
+const GAP: Duration = Duration::from_secs(5);
+
+/// The most time that counts towards the hold between two looks, of which there is one a second: nobody knows what was
+/// while this process did not run.
+const STEP: Duration = Duration::from_secs(2);
+
 /// An incident that is open.
 #[derive(Debug, Clone)]
 pub(super) struct Open {
@@ -25,9 +32,13 @@ pub(super) struct Open {
     pub(super) executed: bool,
     /// The votes, when they were counted last while the peer was down.
     pub(super) tally: Tally,
-    /// Since when the peer has been down with a quorum, or without one where that will do, and nobody has reached it, while
-    /// we were not isolated.
-    held_since: Option<Instant>,
+    /// For how long the peer has been down with a quorum, or without one where that will do, and nobody has reached it,
+    /// while we were not isolated.
+    held: Duration,
+    /// For how long it has not been since.
+    away: Duration,
+    /// When it was looked at, and whether it held then.
+    looked: Option<(Instant, bool)>,
     well_since: Option<Instant>,
 }
 
@@ -67,7 +78,9 @@ impl Open {
             confirmed: false,
             executed: false,
             tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
-            held_since: None,
+            held: Duration::ZERO,
+            away: Duration::ZERO,
+            looked: None,
             well_since: None,
         }
     }
@@ -88,12 +101,8 @@ impl Open {
         // Isolated, we do not know whether the others still agree with us. And where two thirds see a region dead that
         // somebody reaches, it is the network between them that is: nobody is to be switched for that.
         let agreed = tally.up == 0 && (tally.reached || hold.allow_single_vantage);
-        if state == PeerState::Down && !isolated && agreed {
-            self.held_since.get_or_insert(now);
-        } else {
-            self.held_since = None;
-        }
-        self.executed |= self.due(hold).is_some_and(|at| at <= now);
+        self.hold(state == PeerState::Down && !isolated && agreed, now);
+        self.executed |= self.held >= hold.execute_after && self.looked.is_some_and(|(_, holds)| holds);
         before != (self.confirmed, self.executed)
     }
 
@@ -109,9 +118,29 @@ impl Open {
         true
     }
 
+    fn hold(&mut self, holds: bool, now: Instant) {
+        let (at, held) = self.looked.replace((now, holds)).unwrap_or((now, false));
+        let passed = now.saturating_duration_since(at);
+        if held {
+            self.held += passed.min(STEP);
+            self.away = Duration::ZERO;
+        } else {
+            self.away += passed;
+        }
+        if self.away > GAP {
+            self.held = Duration::ZERO;
+        }
+    }
+
     /// When the second stage will be reached, if nothing changes.
     pub(super) fn due(&self, hold: Hold) -> Option<Instant> {
-        self.held_since.filter(|_| !self.executed).map(|since| since + hold.execute_after)
+        let (at, _) = self.looked.filter(|(_, holds)| *holds && !self.executed)?;
+        Some(at + hold.execute_after.saturating_sub(self.held))
+    }
+
+    /// Whether the second stage is being waited for.
+    pub(super) fn is_held(&self) -> bool {
+        !self.executed && self.looked.is_some_and(|(_, holds)| holds)
     }
 
     /// Whether it is over.

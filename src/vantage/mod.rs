@@ -17,7 +17,7 @@ use self::{
     incidents::{Closed, Hold, Open},
 };
 use crate::{
-    model::{Cause, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
+    model::{Cause, Incident, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
     quorum::{Ballots, Isolation, Views},
     verdict::{Evidence, Lane, Reading, Transition, Verdict},
 };
@@ -28,6 +28,11 @@ const BURST_STEP: Duration = Duration::from_millis(50);
 
 /// How often the other vantages are asked while a peer is suspected.
 const ASK_STEP: Duration = Duration::from_millis(100);
+
+/// How long a vote counts at the most, however seldom its vantage is probed; and how old votes may become while a second
+/// stage is waited for until they are asked for.
+const FRESH: Duration = Duration::from_secs(5);
+const STALE: Duration = Duration::from_secs(2);
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -101,8 +106,6 @@ pub struct Standing<'a> {
     pub vote: Vote,
     /// When the newest probe was sent that shows the region to be of use.
     pub good_at: Option<Instant>,
-    /// When the newest probe was sent that had a sign of life as its answer.
-    pub alive_at: Option<Instant>,
     /// When the first probe was sent that had no answer, where it is failing.
     pub onset: Option<Instant>,
     /// Its open incident.
@@ -212,7 +215,7 @@ impl Vantage {
             self.places.extend(lanes.iter().map(|lane| (lane.path, place)));
             if let Some(sidecar) = lanes.iter().find(|lane| lane.kind == ProbeKind::Sidecar) {
                 self.asks.insert(region.clone(), sidecar.path);
-                voters.push((region.clone(), 3 * sidecar.interval));
+                voters.push((region.clone(), (3 * sidecar.interval).min(FRESH)));
             }
             let desk = match before.remove(&region) {
                 Some(mut desk) => {
@@ -224,6 +227,10 @@ impl Vantage {
             self.desks.push(desk);
         }
         self.ballots.admit(voters);
+        if before.values().any(|desk| desk.incident.is_some()) {
+            // It is not told any more, and expires.
+            self.news.push(News::Incidents);
+        }
         let mut known = std::mem::take(&mut self.anchors);
         for lane in anchors {
             let path = lane.path;
@@ -300,19 +307,23 @@ impl Vantage {
     pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
         self.ballots.hear(from, asked_at, views);
         for n in 0..self.desks.len() {
-            if self.desks[n].is_eventful() {
+            if self.desks[n].heeds_votes() {
                 self.consider(n, now);
             }
         }
     }
 
     /// An incident that the process before this one had told of goes on, until the peer has proved to be well.
-    pub fn adopt(&mut self, peer: &Region, id: Arc<str>, onset: UnixMillis, cause: Cause, stage: Stage) {
-        let Some(desk) = self.desks.iter_mut().find(|desk| desk.region == *peer) else { return };
-        let open = desk.incident.get_or_insert_with(|| Open::new(id, onset, cause));
-        open.confirmed |= stage == Stage::Execute;
-        open.executed |= stage == Stage::Execute;
-        desk.verdict.evidence.assume(cause);
+    pub fn adopt(&mut self, told: &Incident) {
+        let Some(desk) = self.desks.iter_mut().find(|desk| desk.region == told.peer) else { return };
+        let open = desk.incident.get_or_insert_with(|| {
+            let mut open = Open::new(Arc::clone(&told.id), told.onset, told.cause);
+            open.tally = told.tally;
+            open
+        });
+        open.confirmed |= told.confirmed || told.stage == Stage::Execute;
+        open.executed |= told.stage == Stage::Execute;
+        desk.verdict.evidence.assume(told.cause);
         self.news.push(News::Incidents);
     }
 
@@ -332,11 +343,19 @@ impl Vantage {
     /// Looks at everything again and judges our own fitness; to be called each second.
     pub fn tick(&mut self, now: Now) {
         self.health.tick();
-        self.closed.retain(|(_, closed)| !closed.is_told(now.instant));
+        let told = self.closed.len();
+        // Who has a new incident must not find it resolved by the old one.
+        let (ballots, at) = (&self.ballots, now.instant);
+        let reopened = |peer: &Region| ballots.views(peer, at).any(|view| view.incident.is_some());
+        self.closed.retain(|(peer, closed)| !closed.is_told(at) && !reopened(peer));
+        if self.closed.len() != told {
+            self.news.push(News::Incidents);
+        }
         self.consider_isolation(now);
         for n in 0..self.desks.len() {
             self.consider(n, now);
         }
+        self.keep_fresh(now.instant);
     }
 
     /// When to [`wake`](Self::wake) it, if ever.
@@ -359,15 +378,17 @@ impl Vantage {
         let was = self.isolation.is_isolated();
         let judged =
             || self.desks.iter().filter(|desk| !matches!(desk.verdict.state(), PeerState::Unknown | PeerState::Down));
-        let quiet = judged().filter(|desk| desk.verdict.evidence.is_quiet()).count();
+        let peers = judged().count();
+        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_quiet() } else { evidence.failing().is_some() };
+        let quiet = judged().filter(|desk| silent(&desk.verdict.evidence)).count();
         let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
         let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_quiet()));
-        let peers = judged().count();
         if self.isolation.judge(quiet, peers, outside, now.instant) != was {
             self.news.push(News::Isolated(!was));
             if was {
-                // What was silent meanwhile may have been heard by everyone else.
-                self.desks.iter_mut().for_each(|desk| desk.verdict.evidence.forgive());
+                // What fell silent meanwhile may have been heard by everyone else; not what was down before.
+                let fell_silent = self.desks.iter_mut().filter(|desk| desk.verdict.state() != PeerState::Down);
+                fell_silent.for_each(|desk| desk.verdict.evidence.forgive());
             }
             for n in 0..self.desks.len() {
                 self.conclude(n, now);
@@ -383,7 +404,7 @@ impl Vantage {
             self.send_burst(n, now.instant);
         }
         let desk = &mut self.desks[n];
-        if std::mem::replace(&mut desk.was_quiet, quiet) != quiet || self.isolation.is_isolated() {
+        if std::mem::replace(&mut desk.was_quiet, quiet) || quiet || self.isolation.is_isolated() {
             self.consider_isolation(now);
         }
         self.conclude(n, now);
@@ -446,6 +467,16 @@ impl Vantage {
         }
     }
 
+    /// Asks those who have not said anything lately, while a second stage is waited for: it must not come about by votes
+    /// that are older than what they are about.
+    fn keep_fresh(&mut self, now: Instant) {
+        if self.desks.iter().any(|desk| desk.incident.as_ref().is_some_and(Open::is_held)) {
+            let stale = |region: &Region| self.ballots.age(region, now).is_some_and(|age| age >= STALE);
+            let asked = self.asks.iter().filter(|(region, _)| stale(region)).map(|(_, path)| *path);
+            self.orders.extend(asked);
+        }
+    }
+
     fn send_burst(&mut self, n: usize, now: Instant) {
         let desk = &mut self.desks[n];
         let Some((left, _)) = desk.burst.filter(|(_, at)| *at <= now) else { return };
@@ -491,7 +522,6 @@ impl Vantage {
             tally: desk.tally,
             vote: desk.vote(isolated),
             good_at: desk.verdict.evidence.good_at(),
-            alive_at: desk.verdict.evidence.alive_at(),
             onset: desk.verdict.failing().map(|failing| failing.onset),
             incident: desk.incident.as_ref().map(|open| Episode::of(open, None)),
             proposal: desk.proposal.as_ref().map(|(_, proposal)| proposal),
@@ -522,7 +552,13 @@ impl Desk {
         }
     }
 
-    /// Whether votes and time can change anything.
+    /// Whether votes can change anything.
+    fn heeds_votes(&self) -> bool {
+        let judged = matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering);
+        judged || self.verdict.failing().is_some() || self.incident.is_some()
+    }
+
+    /// Whether time can change anything.
     fn is_eventful(&self) -> bool {
         self.verdict.state() != PeerState::Healthy || self.verdict.failing().is_some() || self.incident.is_some()
     }

@@ -298,10 +298,13 @@ impl Evidence {
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
     }
 
-    /// Forgets who was silent, so that nothing counts as silence until it is silent anew.
+    /// Forgets who was silent or failed, so that nothing counts until it is silent or fails anew.
     pub fn forgive(&mut self) {
         for line in &mut self.lines {
             line.silent.clear();
+            line.failures = 0;
+            line.failing_since = None;
+            line.dead_since = None;
         }
         self.any_silent = false;
     }

@@ -98,8 +98,8 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
     eventually("what was run", Duration::from_secs(5), || {
         receiver.said().contains(&format!("switch us-east-1 over to {target}")).then_some(())
     });
-    eprintln!("{}{}", demo.said(), receiver.said());
+    // Another vantage may have told first.
     for line in ["us-east-1 dies now", "stage=prepare", "stage=execute", "from=suspect to=down"] {
-        assert!(demo.said().contains(line), "{line}:\n{}", demo.said());
+        eventually(line, Duration::from_secs(5), || demo.said().contains(line).then_some(()));
     }
 }

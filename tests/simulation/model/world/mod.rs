@@ -12,7 +12,10 @@ use std::{
 };
 
 use regionwatch::{
-    model::{Cause, Failure, PathId, Phase, ProbeKind, Region, Stage, StampSource, TargetName, Timings, UnixMillis},
+    model::{
+        Cause, Failure, Incident, PathId, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName, Timings,
+        UnixMillis,
+    },
     quorum::Views,
     vantage::{Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
@@ -272,7 +275,18 @@ impl World {
         // What the process before it had told Alertmanager of.
         for (&peer, told) in &self.nodes[node].told {
             let stage = if told.executed { Stage::Execute } else { Stage::Prepare };
-            vantage.adopt(&self.regions[peer], Arc::clone(&told.id), told.onset, told.cause, stage);
+            vantage.adopt(&Incident {
+                peer: self.regions[peer].clone(),
+                stage,
+                id: Arc::clone(&told.id),
+                onset: told.onset,
+                cause: told.cause,
+                confirmed: told.confirmed,
+                tally: Tally::default(),
+                candidates: Vec::new(),
+                evidence: String::new(),
+                resolved: None,
+            });
         }
         let node = &mut self.nodes[node];
         node.boot += 1;
