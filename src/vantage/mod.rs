@@ -1,8 +1,10 @@
 //! What one vantage knows and concludes: samples and votes go in, verdicts, orders for more probes and incidents come
 //! out. Synchronous, without clock, lock or metrics, so that years of it can be simulated.
 
+mod desk;
 mod health;
 mod incidents;
+mod orders;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,26 +15,16 @@ use std::{
 use tokio::time::Instant;
 
 use self::{
+    desk::{Desk, oldest, open},
     health::Health,
     incidents::{Closed, Hold, Open},
+    orders::{BURST, FRESH},
 };
 use crate::{
     model::{Cause, Incident, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
     quorum::{Ballots, Isolation, Views},
-    verdict::{Evidence, Lane, Reading, Transition, Verdict},
+    verdict::{Evidence, Lane, Reading, Transition},
 };
-
-/// How many extra probes are sent once a peer falls quiet, and how far apart.
-const BURST: u32 = 3;
-const BURST_STEP: Duration = Duration::from_millis(50);
-
-/// How often the other vantages are asked while a peer is suspected.
-const ASK_STEP: Duration = Duration::from_millis(100);
-
-/// How long a vote counts at the most, however seldom its vantage is probed; and how old votes may become while a second
-/// stage is waited for until they are asked for.
-const FRESH: Duration = Duration::from_secs(5);
-const STALE: Duration = Duration::from_secs(2);
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -143,19 +135,6 @@ impl<'a> Episode<'a> {
     pub fn stages(self) -> impl Iterator<Item = Stage> {
         [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
     }
-}
-
-#[derive(Debug)]
-struct Desk {
-    region: Region,
-    verdict: Verdict,
-    tally: Tally,
-    incident: Option<Open>,
-    /// Since when it has been failing, and what an incident of it would be called.
-    proposal: Option<(Instant, (UnixMillis, Arc<str>))>,
-    /// Probes of the burst that are still to be sent, and when the next one is.
-    burst: Option<(u32, Instant)>,
-    was_quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -456,42 +435,6 @@ impl Vantage {
         }
     }
 
-    /// Asks the other vantages for their votes, and again in a moment, for as long as somebody is suspected.
-    fn ask(&mut self, now: Instant) {
-        let suspects: Vec<_> =
-            self.desks.iter().filter(|desk| desk.verdict.state() == PeerState::Suspect).map(|d| &d.region).collect();
-        self.next_ask = (!suspects.is_empty()).then_some(now + ASK_STEP);
-        if !suspects.is_empty() {
-            let asked = self.asks.iter().filter(|(region, _)| !suspects.contains(region)).map(|(_, path)| *path);
-            self.orders.extend(asked);
-        }
-    }
-
-    /// Asks those who have not said anything lately, while a second stage is waited for: it must not come about by votes
-    /// that are older than what they are about.
-    fn keep_fresh(&mut self, now: Instant) {
-        if self.desks.iter().any(|desk| desk.incident.as_ref().is_some_and(Open::is_held)) {
-            let stale = |region: &Region| self.ballots.age(region, now).is_some_and(|age| age >= STALE);
-            let asked = self.asks.iter().filter(|(region, _)| stale(region)).map(|(_, path)| *path);
-            self.orders.extend(asked);
-        }
-    }
-
-    fn send_burst(&mut self, n: usize, now: Instant) {
-        let desk = &mut self.desks[n];
-        let Some((left, _)) = desk.burst.filter(|(_, at)| *at <= now) else { return };
-        let first = left == BURST;
-        let lanes = desk.verdict.evidence.lanes();
-        let wanted = lanes.filter(|lane| first || matches!(lane.kind, ProbeKind::Icmp | ProbeKind::Tcp));
-        self.orders.extend(wanted.map(|lane| lane.path));
-        desk.burst = (left > 1).then_some((left - 1, now + BURST_STEP));
-    }
-
-    /// The paths to be probed now, beside their slots.
-    pub fn take_orders(&mut self) -> Vec<PathId> {
-        std::mem::take(&mut self.orders)
-    }
-
     /// What has changed since it was asked last.
     pub fn take_news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)
@@ -535,58 +478,4 @@ impl Vantage {
         let closed = self.closed.iter().map(|(region, closed)| (region, Episode::of(&closed.open, Some(closed.at))));
         open.chain(closed)
     }
-}
-
-impl Desk {
-    fn new(region: Region, evidence: Evidence, now: Instant) -> Self {
-        let verdict = Verdict::new(evidence, now);
-        Self { region, verdict, tally: Tally::default(), incident: None, proposal: None, burst: None, was_quiet: false }
-    }
-
-    /// Gives what is failing a name, once: the same moment looks a millisecond older or younger each time that it is
-    /// converted, and who has heard one name would open the incident under another.
-    fn propose(&mut self, now: Now) {
-        let onset = self.verdict.failing().map(|failing| failing.onset);
-        if self.proposal.as_ref().map(|(since, _)| *since) != onset {
-            self.proposal = onset.map(|since| (since, name(&self.region, now.unix_at(since))));
-        }
-    }
-
-    /// Whether votes can change anything.
-    fn heeds_votes(&self) -> bool {
-        let judged = matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering);
-        judged || self.verdict.failing().is_some() || self.incident.is_some()
-    }
-
-    /// Whether time can change anything.
-    fn is_eventful(&self) -> bool {
-        self.verdict.state() != PeerState::Healthy || self.verdict.failing().is_some() || self.incident.is_some()
-    }
-
-    fn vote(&self, isolated: bool) -> Vote {
-        match self.verdict.state() {
-            PeerState::Unknown => Vote::Abstain,
-            _ if isolated => Vote::Abstain,
-            _ if self.verdict.failing().is_some() => Vote::Down,
-            _ => Vote::Up,
-        }
-    }
-}
-
-/// A new incident. The vantages that vote down all propose a name by what they saw first, and take the oldest one that
-/// they know, so that the receiver sees one incident.
-fn open(desk: &Desk, ballots: &Ballots, now: Now) -> Open {
-    let own = desk.proposal.as_ref().map(|(_, proposal)| proposal.clone());
-    let names = oldest(&desk.region, ballots, now).into_iter().chain(own);
-    let (onset, id) = names.min().unwrap_or_else(|| name(&desk.region, now.unix));
-    Open::new(id, onset, desk.verdict.cause())
-}
-
-fn name(peer: &Region, onset: UnixMillis) -> (UnixMillis, Arc<str>) {
-    (onset, format!("{peer}-{}", onset.0).into())
-}
-
-/// The oldest name for an incident of a peer that other vantages know.
-fn oldest(peer: &Region, ballots: &Ballots, now: Now) -> Option<(UnixMillis, Arc<str>)> {
-    ballots.views(peer, now.instant).filter_map(|view| view.incident.clone()).min()
 }

@@ -1,0 +1,79 @@
+//! One peer: the verdict on it, the votes about it, and its incident.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Now, incidents::Open};
+use crate::{
+    model::{PeerState, Region, Tally, UnixMillis, Vote},
+    quorum::Ballots,
+    verdict::{Evidence, Verdict},
+};
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) region: Region,
+    pub(super) verdict: Verdict,
+    pub(super) tally: Tally,
+    pub(super) incident: Option<Open>,
+    /// Since when it has been failing, and what an incident of it would be called.
+    pub(super) proposal: Option<(Instant, (UnixMillis, Arc<str>))>,
+    /// Probes of the burst that are still to be sent, and when the next one is.
+    pub(super) burst: Option<(u32, Instant)>,
+    pub(super) was_quiet: bool,
+}
+
+impl Desk {
+    pub(super) fn new(region: Region, evidence: Evidence, now: Instant) -> Self {
+        let verdict = Verdict::new(evidence, now);
+        Self { region, verdict, tally: Tally::default(), incident: None, proposal: None, burst: None, was_quiet: false }
+    }
+
+    /// Gives what is failing a name, once: the same moment looks a millisecond older or younger each time that it is
+    /// converted, and who has heard one name would open the incident under another.
+    pub(super) fn propose(&mut self, now: Now) {
+        let onset = self.verdict.failing().map(|failing| failing.onset);
+        if self.proposal.as_ref().map(|(since, _)| *since) != onset {
+            self.proposal = onset.map(|since| (since, name(&self.region, now.unix_at(since))));
+        }
+    }
+
+    /// Whether votes can change anything.
+    pub(super) fn heeds_votes(&self) -> bool {
+        let judged = matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering);
+        judged || self.verdict.failing().is_some() || self.incident.is_some()
+    }
+
+    /// Whether time can change anything.
+    pub(super) fn is_eventful(&self) -> bool {
+        self.verdict.state() != PeerState::Healthy || self.verdict.failing().is_some() || self.incident.is_some()
+    }
+
+    pub(super) fn vote(&self, isolated: bool) -> Vote {
+        match self.verdict.state() {
+            PeerState::Unknown => Vote::Abstain,
+            _ if isolated => Vote::Abstain,
+            _ if self.verdict.failing().is_some() => Vote::Down,
+            _ => Vote::Up,
+        }
+    }
+}
+
+/// A new incident. The vantages that vote down all propose a name by what they saw first, and take the oldest one that
+/// they know, so that the receiver sees one incident.
+pub(super) fn open(desk: &Desk, ballots: &Ballots, now: Now) -> Open {
+    let own = desk.proposal.as_ref().map(|(_, proposal)| proposal.clone());
+    let names = oldest(&desk.region, ballots, now).into_iter().chain(own);
+    let (onset, id) = names.min().unwrap_or_else(|| name(&desk.region, now.unix));
+    Open::new(id, onset, desk.verdict.cause())
+}
+
+fn name(peer: &Region, onset: UnixMillis) -> (UnixMillis, Arc<str>) {
+    (onset, format!("{peer}-{}", onset.0).into())
+}
+
+/// The oldest name for an incident of a peer that other vantages know.
+pub(super) fn oldest(peer: &Region, ballots: &Ballots, now: Now) -> Option<(UnixMillis, Arc<str>)> {
+    ballots.views(peer, now.instant).filter_map(|view| view.incident.clone()).min()
+}
