@@ -8,7 +8,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     Adopted, adopt,
@@ -149,8 +149,6 @@ pub(super) async fn ask(transport: impl Transport, url: Arc<str>, adopted: mpsc:
 
 async fn hand_over(incidents: Vec<Incident>, url: &Arc<str>, adopted: &mpsc::Sender<Adopted>) {
     for incident in incidents {
-        info!(peer = %incident.peer, stage = %incident.stage, id = &*incident.id,
-            "Alertmanager {url} knows an incident from before the restart");
         // Nobody wants it where the notifier is going.
         let _ = adopted.send(Adopted { alertmanager: Arc::clone(url), incident }).await;
     }
