@@ -70,32 +70,18 @@ pub struct Sequence {
     last: Option<(u64, u64)>,
 }
 
-/// How a bulletin follows those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// It is the first one of this peer.
-    First,
-    /// It follows the last one, or is it once more.
-    Next,
-    /// The peer has started anew since the last one.
-    Restarted,
-}
-
 impl Sequence {
     /// Takes note of a bulletin of the peer.
     ///
     /// # Errors
     /// [`Refusal::Replayed`], for one that is older than one that was admitted since the peer's last start.
-    pub fn admit(&mut self, bulletin: &Bulletin) -> Result<Arrival, Refusal> {
+    pub fn admit(&mut self, bulletin: &Bulletin) -> Result<(), Refusal> {
         let (boot, seq) = (bulletin.boot(), bulletin.seq());
-        let arrival = match self.last {
-            Some((last, newest)) if last == boot && seq < newest => return Err(Refusal::Replayed),
-            Some((last, _)) if last == boot => Arrival::Next,
-            Some(_) => Arrival::Restarted,
-            None => Arrival::First,
-        };
+        if self.last.is_some_and(|(last, newest)| last == boot && seq < newest) {
+            return Err(Refusal::Replayed);
+        }
         self.last = Some((boot, seq));
-        Ok(arrival)
+        Ok(())
     }
 }
 
@@ -179,16 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bulletin_that_was_overtaken_undoes_nothing_and_a_restart_is_told() {
+    fn a_bulletin_that_was_overtaken_undoes_nothing_and_a_restart_begins_anew() {
         let mut sequence = Sequence::default();
         let mut admit = |boot, seq| sequence.admit(&bulletin("there", boot, seq));
-        assert_eq!(admit(1, 5), Ok(Arrival::First));
-        assert_eq!(admit(1, 5), Ok(Arrival::Next));
-        assert_eq!(admit(1, 7), Ok(Arrival::Next));
+        assert_eq!(admit(1, 5), Ok(()));
+        assert_eq!(admit(1, 5), Ok(()));
+        assert_eq!(admit(1, 7), Ok(()));
         assert_eq!(admit(1, 6), Err(Refusal::Replayed));
-        assert_eq!(admit(1, 7), Ok(Arrival::Next));
-        assert_eq!(admit(2, 0), Ok(Arrival::Restarted));
-        assert_eq!(admit(2, 1), Ok(Arrival::Next));
+        assert_eq!(admit(1, 7), Ok(()));
+        assert_eq!(admit(2, 0), Ok(()));
+        assert_eq!(admit(2, 1), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether we are the ones who are cut off: then all peers seem dead, and we must not say so.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,10 +9,31 @@ const LOCAL_SPAN: Duration = Duration::from_secs(2);
 /// Fewer results than this say nothing about that share.
 const LOCAL_RESULTS: u32 = 8;
 
+/// By what a vantage sees that it is cut off itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutOff {
+    /// More than half of what it had to send could not be sent.
+    CannotSend,
+    /// More than half of its peers fell silent, and no anchor answers.
+    PeersSilent,
+    /// All peers are down, and no anchor answers.
+    NobodyLeft,
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CannotSend => "more than half of its own probes cannot be sent",
+            Self::PeersSilent => "more than half of the peers are silent, and no anchor answers",
+            Self::NobodyLeft => "all peers are down, and no anchor answers",
+        })
+    }
+}
+
 /// The guard against our own isolation.
 #[derive(Debug)]
 pub struct Isolation {
-    isolated: bool,
+    why: Option<CutOff>,
     /// Results of the span before and of the span now: all, and those that were our own fault.
     spans: [(u32, u32); 2],
     span_began: Instant,
@@ -21,7 +42,7 @@ pub struct Isolation {
 impl Isolation {
     /// Not isolated, as far as is known.
     pub const fn new(now: Instant) -> Self {
-        Self { isolated: false, spans: [(0, 0); 2], span_began: now }
+        Self { why: None, spans: [(0, 0); 2], span_began: now }
     }
 
     /// A probe came to its end; `local` where that was our own fault.
@@ -32,28 +53,33 @@ impl Isolation {
 
     /// Whether this vantage is isolated.
     pub const fn is_isolated(&self) -> bool {
-        self.isolated
+        self.why.is_some()
     }
 
-    /// Looks again. `quiet` of `peers` that were not down before are silent now; `anchors` says whether one of the
+    /// Looks again, and says why this vantage is isolated, where it is. `quiet` of `peers` that were not down before are silent now; `anchors` says whether one of the
     /// endpoints outside all regions answers, `None` where there are none. Of a single peer more is asked than of several, which
     /// are not quiet together by chance: that it has been silent for long enough to be suspected.
     ///
     /// More than half of the peers dying in one moment is less likely than that we were cut off, unless the outside
     /// world can still be reached. Two anchors and not one are asked for where there is a single peer, because one
     /// may die as well.
-    pub fn judge(&mut self, quiet: usize, peers: usize, anchors: Option<bool>, now: Instant) -> bool {
+    pub fn judge(&mut self, quiet: usize, peers: usize, anchors: Option<bool>, now: Instant) -> Option<CutOff> {
         if now.saturating_duration_since(self.span_began) >= LOCAL_SPAN {
             self.spans = [self.spans[1], (0, 0)];
             self.span_began = now;
         }
         let (results, local) = (self.spans[0].0 + self.spans[1].0, self.spans[0].1 + self.spans[1].1);
-        let cannot_send = results >= LOCAL_RESULTS && 2 * local > results;
-        // Where all peers are down already, the anchors are all that is left to tell.
-        let none_left = peers == 0 && anchors == Some(false);
-        let cut_off = (2 * quiet > peers || none_left) && anchors != Some(true);
-        self.isolated = cannot_send || cut_off;
-        self.isolated
+        self.why = if results >= LOCAL_RESULTS && 2 * local > results {
+            Some(CutOff::CannotSend)
+        } else if 2 * quiet > peers && anchors != Some(true) {
+            Some(CutOff::PeersSilent)
+        } else if peers == 0 && anchors == Some(false) {
+            // The anchors are all that is left to tell.
+            Some(CutOff::NobodyLeft)
+        } else {
+            None
+        };
+        self.why
     }
 }
 
@@ -65,20 +91,20 @@ mod tests {
     fn more_than_half_of_the_peers_silent_is_our_own_fault_unless_an_anchor_answers() {
         let now = Instant::now();
         let mut isolation = Isolation::new(now);
-        for (quiet, peers, anchors, isolated) in [
-            (0, 0, None, false),
-            (0, 0, Some(true), false),
-            (0, 0, Some(false), true),
-            (1, 1, None, true),
-            (1, 1, Some(true), false),
-            (1, 1, Some(false), true),
-            (1, 2, None, false),
-            (2, 2, None, true),
-            (2, 3, None, true),
-            (2, 4, None, false),
-            (3, 4, Some(true), false),
+        for (quiet, peers, anchors, why) in [
+            (0, 0, None, None),
+            (0, 0, Some(true), None),
+            (0, 0, Some(false), Some(CutOff::NobodyLeft)),
+            (1, 1, None, Some(CutOff::PeersSilent)),
+            (1, 1, Some(true), None),
+            (1, 1, Some(false), Some(CutOff::PeersSilent)),
+            (1, 2, None, None),
+            (2, 2, None, Some(CutOff::PeersSilent)),
+            (2, 3, None, Some(CutOff::PeersSilent)),
+            (2, 4, None, None),
+            (3, 4, Some(true), None),
         ] {
-            assert_eq!(isolation.judge(quiet, peers, anchors, now), isolated, "{quiet} of {peers}, {anchors:?}");
+            assert_eq!(isolation.judge(quiet, peers, anchors, now), why, "{quiet} of {peers}, {anchors:?}");
         }
     }
 
@@ -89,7 +115,7 @@ mod tests {
         for n in 0..20 {
             isolation.ended(n % 3 > 0);
         }
-        assert!(isolation.judge(0, 3, None, now));
+        assert_eq!(isolation.judge(0, 3, None, now), Some(CutOff::CannotSend));
         for _ in 0..3 {
             now += LOCAL_SPAN;
             (0..10).for_each(|_| isolation.ended(false));

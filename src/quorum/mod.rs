@@ -8,9 +8,9 @@ mod isolation;
 mod seal;
 
 pub use self::{
-    admission::{Arrival, Refusal, Sequence, open},
+    admission::{Refusal, Sequence, open},
     ballots::{Ballots, View, Views},
     bulletin::{Bulletin, Invalid, PeerReport, Placing},
-    isolation::Isolation,
+    isolation::{CutOff, Isolation},
     seal::{Keys, WeakKey},
 };

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     model::{Cause, Incident, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
-    quorum::{Ballots, Isolation, Views},
+    quorum::{Ballots, CutOff, Isolation, Views},
     verdict::{Evidence, Lane, Reading, Transition},
 };
 
@@ -77,8 +77,8 @@ pub enum News {
         /// The votes that were counted.
         tally: Tally,
     },
-    /// Whether we are isolated.
-    Isolated(bool),
+    /// That we are isolated now and why, or that we are not any more.
+    Isolated(Option<CutOff>),
     /// The incidents, or what is told of them.
     Incidents,
 }
@@ -362,8 +362,9 @@ impl Vantage {
         let quiet = judged().filter(|desk| silent(&desk.verdict.evidence)).count();
         let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
         let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_quiet()));
-        if self.isolation.judge(quiet, peers, outside, now.instant) != was {
-            self.news.push(News::Isolated(!was));
+        let why = self.isolation.judge(quiet, peers, outside, now.instant);
+        if why.is_some() != was {
+            self.news.push(News::Isolated(why));
             if was {
                 // What fell silent meanwhile may have been heard by everyone else; not what was down before.
                 let fell_silent = self.desks.iter_mut().filter(|desk| desk.verdict.state() != PeerState::Down);

@@ -62,7 +62,7 @@ impl World {
                         _ => {}
                     }
                 }
-                News::Isolated(isolated) => self.journal.isolated += u64::from(*isolated),
+                News::Isolated(why) => self.journal.isolated += u64::from(why.is_some()),
                 News::Incidents => {}
             }
         }
