@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many probes of the trailing window say something.
-pub const MIN_SAMPLES: usize = 20;
+pub(super) const MIN_SAMPLES: usize = 20;
 
 /// The gates in front of a region that is to be replaced.
 pub(super) struct Gates<'a> {

@@ -16,16 +16,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-pub use self::{
-    gates::MIN_SAMPLES,
-    order::{HOLD, MARGIN, MARGIN_SHARE},
-    score::{preferred, score},
-    succession::{MAX_AGE, Published},
-};
 use self::{
     gates::{Gates, Judged},
     order::{Claim, Order},
+    score::score,
 };
+pub use self::{score::preferred, succession::Published};
 use crate::{
     config::{Config, Failover, Peer},
     geography::Location,

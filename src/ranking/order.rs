@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use crate::model::Region;
 
 /// How long a challenger must be better before it leads.
-pub const HOLD: Duration = Duration::from_secs(60);
+pub(super) const HOLD: Duration = Duration::from_secs(60);
 /// By how much at least it must be better.
-pub const MARGIN: Duration = Duration::from_millis(5);
+pub(super) const MARGIN: Duration = Duration::from_millis(5);
 /// By which share of the leader's score at least it must be better: the inverse, so 10 for a tenth.
-pub const MARGIN_SHARE: u32 = 10;
+pub(super) const MARGIN_SHARE: u32 = 10;
 
 /// What speaks for a region that can take over.
 #[derive(Debug, Clone, PartialEq, Eq)]

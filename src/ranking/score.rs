@@ -37,7 +37,7 @@ pub fn preferred(summaries: impl IntoIterator<Item = (ProbeKind, Summary)>) -> O
 ///
 /// `loss / (1 - loss)` is how often a connection is expected to be tried again. `None` where nothing ever
 /// answered: such a region has no latency, rather than an infinite one.
-pub fn score(standing: &Standing, rpo: Duration) -> Option<Duration> {
+pub(super) fn score(standing: &Standing, rpo: Duration) -> Option<Duration> {
     let summary = standing.summary?;
     let latency = summary.latency?;
     // Also false for what is no number.

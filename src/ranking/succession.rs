@@ -6,7 +6,7 @@ use super::{Ranking, Traits, order::Claim};
 use crate::model::{Candidate, Region};
 
 /// How old a published ranking may be: a day, in which distances stay what they are.
-pub const MAX_AGE: Duration = Duration::from_secs(86_400);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(86_400);
 
 /// The ranking that a vantage published.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-use super::*;
+use super::{gates::MIN_SAMPLES, order::HOLD, *};
 use crate::window::Latency;
 
 mod properties;
