@@ -554,6 +554,27 @@ fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
 }
 
 #[test]
+fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
+    let mut scene = Scene::well(4, false);
+    let well = Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false };
+    scene.live(&Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], ..well.clone() });
+    scene.live(&well);
+    let told = |scene: &Scene| scene.vantage.episodes().map(|(_, told)| told.resolved).collect::<Vec<_>>();
+    let [Some(resolved)] = told(&scene)[..] else { panic!("{:?}", told(&scene)) };
+    let since = Duration::from_millis(scene.clock().unix.0 - resolved.0);
+    let left = Duration::from_secs(300).checked_sub(since).expect("it is told for five minutes");
+    scene.live(&Part { slots: (left.as_secs() as u32 - 2) * 4, ..well.clone() });
+    assert_eq!(told(&scene), [Some(resolved)]);
+    scene.vantage.take_news();
+    for _ in 0..4 {
+        scene.now += SECOND;
+        scene.vantage.tick(scene.clock());
+    }
+    assert_eq!(told(&scene), []);
+    assert!(scene.vantage.take_news().contains(&News::Incidents), "it must be published anew without it");
+}
+
+#[test]
 fn orders_are_bounded_by_the_suspicion() {
     let mut scene = Scene::well(4, true);
     scene.live(&Part {

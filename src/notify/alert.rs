@@ -286,6 +286,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_makes_no_alert_that_starts_in_the_future() {
+        let before_all = 1_795_229_000_000;
+        for alert in told(&[incident("us-east-1", Stage::Prepare)], before_all) {
+            assert_eq!(alert["startsAt"], UnixMillis(before_all).to_string(), "{alert}");
+        }
+    }
+
+    #[test]
     fn an_alert_names_a_bounded_number_of_candidates() {
         let mut long = incident("us-east-1", Stage::Prepare);
         long.candidates = vec![long.candidates[0].clone(); 1000];

@@ -2,7 +2,10 @@ use super::*;
 use crate::{
     config::{IcmpSpec, ProbeSpec},
     metrics::Collect,
-    model::{AddressFamily, Cadence, Failure, Host, Phase, Sample, StampSource, TargetName, Timings, UnixMillis},
+    model::{
+        AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, Phase, Sample, Stage, StampSource, Tally,
+        TargetName, Timings, UnixMillis,
+    },
 };
 
 fn config() -> Config {
@@ -169,4 +172,26 @@ fn histories_are_filtered_ordered_and_limited() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!((histories[0].samples.len(), histories[1].samples.len()), (1, 0));
     assert_eq!(fixture.recorder.histories(|_| true, 1).len(), 1);
+}
+
+#[test]
+fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_others() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "a", false)]);
+    let candidate = Candidate { region: Region::new("elsewhere").unwrap(), rank: 1, score: None };
+    let told = Incident {
+        peer: Region::new("there").unwrap(),
+        stage: Stage::Prepare,
+        id: "there-1".into(),
+        onset: UnixMillis(1_699_999_990_000),
+        cause: Cause::Silence,
+        confirmed: true,
+        tally: Tally::default(),
+        candidates: vec![candidate.clone()],
+        evidence: String::new(),
+        resolved: None,
+    };
+    fixture.recorder.adopt(&told);
+    let [incident] = fixture.recorder.incidents(fixture.now()).try_into().expect("one incident");
+    assert_eq!((incident.id, incident.candidates), (told.id, vec![candidate]));
 }
