@@ -350,7 +350,7 @@ impl App {
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let built = self.build(&config).map_err(|error| error.to_string())?;
-        if config.alertmanagers != self.config.alertmanagers {
+        if (&config.alertmanagers, &config.external_url) != (&self.config.alertmanagers, &self.config.external_url) {
             self.notifier =
                 notifier(&config, &self.names, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
             self.notifier.publish(self.recorder.incidents(now()));
@@ -452,7 +452,11 @@ impl App {
 }
 
 fn notifier(config: &Config, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
-    let setup = Setup { vantage: &config.region, alertmanagers: &config.alertmanagers, external_url: None };
+    let setup = Setup {
+        vantage: &config.region,
+        alertmanagers: &config.alertmanagers,
+        external_url: config.external_url.as_ref(),
+    };
     Notifier::spawn(setup, names, tls, metrics).map_err(RunError::Notifier)
 }
 
@@ -468,8 +472,8 @@ fn tell(news: &News) {
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }
         }
-        News::Isolated(true) => warn!("this vantage seems to be cut off itself: it accuses nobody"),
-        News::Isolated(false) => info!("this vantage is not cut off any more"),
+        News::Isolated(Some(why)) => warn!(%why, "this vantage seems to be cut off itself: it accuses nobody"),
+        News::Isolated(None) => info!("this vantage is not cut off any more"),
         News::Incidents => {}
     }
 }

@@ -190,6 +190,15 @@ pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
     Ok(url)
 }
 
+/// By which URL people reach the pages of this sidecar.
+pub(super) fn external_url(text: &str) -> Parsed<HttpUrl> {
+    let url = url(text)?;
+    match url.path.contains('?') {
+        true => Err("has a query; write the base URL such as https://regionwatch.eu-west-1.example.com".to_owned()),
+        false => Ok(url),
+    }
+}
+
 /// `tcp://HOST:PORT`.
 pub(super) fn anchor(text: &str) -> Parsed<Anchor> {
     const HINT: &str = "write an anchor such as tcp://192.0.2.1:443";

@@ -48,6 +48,7 @@ macro_rules! variables {
 variables! {
     region: "REGIONWATCH_REGION",
     listen: "REGIONWATCH_LISTEN",
+    external_url: "REGIONWATCH_EXTERNAL_URL",
     zone: "REGIONWATCH_ZONE",
     failure_domain: "REGIONWATCH_FAILURE_DOMAIN",
     location: "REGIONWATCH_LOCATION",
@@ -188,6 +189,7 @@ impl Variables {
         Settings {
             region: self.region(notes).and_then(|v| v.read(endpoints::region)),
             listen: self.listen(notes).and_then(|v| v.read(endpoints::listen)),
+            external_url: self.external_url(notes).and_then(|v| v.read(endpoints::external_url)),
             zone: self.zone(notes).and_then(|v| v.read(endpoints::zone)),
             failure_domain: self.failure_domain(notes).and_then(|v| v.read(endpoints::failure_domain)),
             location: self.location(notes).and_then(|v| v.read(endpoints::location)),
@@ -287,6 +289,7 @@ mod tests {
             let count = [
                 &variables.region,
                 &variables.listen,
+                &variables.external_url,
                 &variables.zone,
                 &variables.failure_domain,
                 &variables.location,

@@ -23,6 +23,7 @@ impl Config {
         let mut page = Page::default();
         page.text("region", &self.region);
         page.text("listen", self.listen);
+        page.option("external_url", self.external_url.as_ref());
         page.option("zone", self.zone.as_ref());
         page.option("failure_domain", self.failure_domain.as_ref());
         page.location(self.location);

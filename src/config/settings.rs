@@ -41,9 +41,10 @@ pub(super) const LEVELS: [(&str, LogLevel); 5] = [
 pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// The keys of the file.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "region",
     "listen",
+    "external_url",
     "zone",
     "failure_domain",
     "location",
@@ -77,6 +78,7 @@ pub(super) struct Pace {
 pub(super) struct Settings {
     pub(super) region: Option<Region>,
     pub(super) listen: Option<SocketAddr>,
+    pub(super) external_url: Option<HttpUrl>,
     pub(super) zone: Option<Arc<str>>,
     pub(super) failure_domain: Option<Arc<str>>,
     pub(super) location: Option<Location>,
@@ -108,6 +110,7 @@ impl Settings {
         Self {
             region: self.region.or(other.region),
             listen: self.listen.or(other.listen),
+            external_url: self.external_url.or(other.external_url),
             zone: self.zone.or(other.zone),
             failure_domain: self.failure_domain.or(other.failure_domain),
             location: self.location.or(other.location),
@@ -154,6 +157,7 @@ impl Settings {
             location: self.location.or_else(|| Location::of_region(region.as_str())),
             region,
             listen: self.listen.unwrap_or(DEFAULT_LISTEN),
+            external_url: self.external_url,
             zone: self.zone,
             failure_domain: self.failure_domain,
             priority: self.priority.unwrap_or(0),
@@ -185,6 +189,7 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
     let mut settings = Settings {
         region: fields.read("region", |item| item.read(endpoints::region)),
         listen: fields.read("listen", |item| item.read(endpoints::listen)),
+        external_url: fields.read("external_url", |item| item.read(endpoints::external_url)),
         zone: fields.read("zone", |item| item.read(endpoints::zone)),
         failure_domain: fields.read("failure_domain", |item| item.read(endpoints::failure_domain)),
         location: fields.read("location", peers::location),

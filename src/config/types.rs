@@ -31,6 +31,8 @@ pub struct Config {
     pub region: Region,
     /// Where the HTTP server listens.
     pub listen: SocketAddr,
+    /// By which URL people reach this sidecar's pages; alerts link to it.
+    pub external_url: Option<HttpUrl>,
     /// Residency zone of this region.
     pub zone: Option<Arc<str>>,
     /// What this region shares its fate with; a region of the same domain does not replace it.

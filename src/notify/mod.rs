@@ -38,7 +38,7 @@ pub struct Setup<'a> {
     /// The base URLs of the Alertmanagers.
     pub alertmanagers: &'a [HttpUrl],
     /// Where people find this sidecar; the alerts' `generatorURL`.
-    pub external_url: Option<&'a str>,
+    pub external_url: Option<&'a HttpUrl>,
 }
 
 /// An incident that an Alertmanager still holds from before a restart.
@@ -73,7 +73,7 @@ impl Notifier {
         let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|url| url.to_string().into()).collect();
         let speaker = Arc::new(Speaker {
             vantage: setup.vantage.clone(),
-            external_url: setup.external_url.map(ToOwned::to_owned),
+            external_url: setup.external_url.map(ToString::to_string),
             since: UnixMillis(Stamp::now().unix_nanos() / 1_000_000),
         });
         let clients = setup.alertmanagers.iter().map(|url| {

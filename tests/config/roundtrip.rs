@@ -238,11 +238,13 @@ fn config() -> impl Strategy<Value = Config> {
     let anchor = (host(), port()).prop_map(|(host, port)| Anchor { host, port });
     let alertmanagers = vec(url(select(vec!["/".to_owned(), "/am/".to_owned()])), 0..3).prop_map(distinct);
     let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), any::<bool>());
-    let here = (name(), any::<(IpAddr, u16)>().prop_map(SocketAddr::from), zones, location());
+    let external_url = option::of(url(select(vec!["/".to_owned(), "/eu/".to_owned()])));
+    let listen = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
+    let here = (name(), listen, external_url, zones, location());
     let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), votes);
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
-            (region, listen, (zone, failure_domain, priority, capacity, maintenance), location),
+            (region, listen, external_url, (zone, failure_domain, priority, capacity, maintenance), location),
             (alertmanagers, anchors, failover, peers, votes),
             window,
             buckets,
@@ -251,6 +253,7 @@ fn config() -> impl Strategy<Value = Config> {
         )| Config {
             region: Region::new(&format!("{region}-here")).unwrap(),
             listen,
+            external_url,
             zone,
             failure_domain,
             location,

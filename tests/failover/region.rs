@@ -133,7 +133,11 @@ impl Region {
 /// What a sidecar is told.
 fn configuration(own: u8, plan: &Plan) -> String {
     let name = |n: u8| char::from(b'a' + n - 1);
-    let mut text = format!("region: {}\nlisten: 0.0.0.0:{REGION_PORT}\nvotes: {{key_file: votes.key}}\n", name(own));
+    let mut text = format!(
+        "region: {}\nlisten: 0.0.0.0:{REGION_PORT}\nvotes: {{key_file: votes.key}}\n\
+         external_url: http://10.0.{own}.2:{REGION_PORT}\n",
+        name(own)
+    );
     if plan.pushes {
         let urls: Vec<_> = (0..plan.alertmanagers).map(|n| format!("\"http://{}\"", alertmanager_address(n))).collect();
         text.push_str(&format!("alertmanagers: [{}]\n", urls.join(", ")));

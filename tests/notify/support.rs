@@ -254,7 +254,8 @@ pub(crate) fn telling(alertmanagers: &[SocketAddr]) -> Telling {
 pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], names: &Names) -> Telling {
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]).unwrap());
-    let setup = Setup { vantage: &vantage, alertmanagers, external_url: Some("http://eu.example:9877/") };
+    let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
+    let setup = Setup { vantage: &vantage, alertmanagers, external_url: Some(&external_url) };
     let notifier = Notifier::spawn(setup, names, &TlsContext::default(), &metrics).unwrap();
     Telling { notifier, metrics }
 }
