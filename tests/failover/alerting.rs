@@ -1,11 +1,12 @@
 //! Alertmanager, with the configuration that is shipped.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     process::{Process, get, wait_for},
+    sink::alertmanager_configuration,
     space::Host,
     world::CONTROL,
 };
@@ -58,7 +59,8 @@ impl Alertmanager {
 
     fn with(control: &Host, folder: &Path, n: u16, cluster: &str) -> Self {
         let address = alertmanager_address(n);
-        let config = configuration(folder).display().to_string();
+        let sink = format!("{CONTROL}:{SINK_PORT}").parse().unwrap();
+        let config = alertmanager_configuration(folder, sink).display().to_string();
         let data = folder.join(format!("alertmanager{n}"));
         let line = format!(
             "prometheus-alertmanager --config.file={config} --storage.path={} --web.listen-address={address} {cluster}",
@@ -102,23 +104,4 @@ impl Alertmanager {
     pub(crate) fn is_ready(&self, control: &Host) {
         wait_for("Alertmanager", START, || get(control, &self.address, "/-/ready"));
     }
-}
-
-/// The shipped configuration, with the paths of this machine. Whoever is called can be told by the first part of the
-/// URL's path.
-fn configuration(folder: &Path) -> std::path::PathBuf {
-    let mut text = fs::read_to_string(shipped("alertmanager.yml")).unwrap();
-    for name in ["failover", "deadmans-switch", "oncall", "tickets"] {
-        let before = format!("https://{name}.example.com/");
-        assert!(text.contains(&before), "{before}");
-        text = text.replace(&before, &format!("http://{CONTROL}:{SINK_PORT}/{name}/"));
-    }
-    let secrets = "/etc/alertmanager/secrets";
-    text = text.replace(secrets, &folder.display().to_string());
-    for line in text.lines().filter_map(|line| line.split_once("credentials_file: ")) {
-        fs::write(line.1.trim_end_matches('}'), "token").unwrap();
-    }
-    let path = folder.join("alertmanager.yml");
-    fs::write(&path, text).unwrap();
-    path
 }

@@ -21,6 +21,7 @@ mod prometheus;
 mod region;
 mod rules;
 mod service;
+#[path = "../support/sink.rs"]
 mod sink;
 #[allow(dead_code, reason = "made for the tests of the network, which need more of it")]
 #[path = "../network/space.rs"]

@@ -1,6 +1,6 @@
 //! Regions around a hub, and a control host that belongs to none of them.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs, net::TcpListener, thread, time::Duration};
 
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ impl World {
         let (hub, control) = (Host::new(), Host::new());
         hub.set("net/ipv4/ip_forward", "1");
         attach(&hub, &control, CONTROL_NET);
-        let sink = Sink::start(&control, SINK_PORT);
+        let sink = Sink::start(control.run(|| TcpListener::bind(("0.0.0.0", SINK_PORT)).unwrap()));
         let alertmanagers = Alertmanager::start(plan.alertmanagers, &control, folder.path());
         let anchor = |net: &u8| {
             let host = Host::new();

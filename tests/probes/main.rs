@@ -4,6 +4,8 @@
 
 mod dns;
 mod http;
+#[path = "../support/programs.rs"]
+mod programs;
 mod servers;
 mod sidecar;
 mod support;

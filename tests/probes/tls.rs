@@ -5,7 +5,8 @@ use std::{io::Write, net::SocketAddr, time::Duration};
 use regionwatch::model::Failure;
 
 use crate::{
-    servers::{self, Server},
+    programs::Server,
+    servers,
     support::{Certificate, phases, probing},
 };
 

@@ -1,8 +1,14 @@
 //! What stands behind every receiver of `alerts/alertmanager.yml`: it writes down each call.
+//!
+//! Included by `#[path = "../support/sink.rs"] mod sink;`.
+
+#![allow(dead_code, reason = "each test binary needs some of it")]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +20,6 @@ use std::{
 use serde_json::Value;
 use socket2::SockRef;
 use tokio::time::Instant;
-
-use crate::space::Host;
 
 /// One call of a webhook.
 #[derive(Debug, Clone)]
@@ -68,21 +72,18 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Listens on a host.
-    pub(crate) fn start(host: &Host, port: u16) -> Self {
+    /// Takes the calls that come to a listener.
+    pub(crate) fn start(listener: TcpListener) -> Self {
         let (calls, over): (Arc<Mutex<Vec<_>>>, Arc<AtomicBool>) = Default::default();
         let (record, ended) = (Arc::clone(&calls), Arc::clone(&over));
-        let thread = host.run(move || {
-            let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
-            // So that it sees its end.
-            SockRef::from(&listener).set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-            thread::spawn(move || {
-                while !ended.load(Ordering::Relaxed) {
-                    let Ok((stream, _)) = listener.accept() else { continue };
-                    let record = Arc::clone(&record);
-                    thread::spawn(move || take(stream, &record));
-                }
-            })
+        // So that it sees its end.
+        SockRef::from(&listener).set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let thread = thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((stream, _)) = listener.accept() else { continue };
+                let record = Arc::clone(&record);
+                thread::spawn(move || take(stream, &record));
+            }
         });
         Self { calls, over, thread: Some(thread) }
     }
@@ -121,4 +122,23 @@ fn take(stream: TcpStream, record: &Mutex<Vec<Call>>) -> Option<()> {
     let body = serde_json::from_slice(&body).ok()?;
     record.lock().unwrap().push(Call { at: Instant::now(), receiver, body });
     (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()
+}
+
+/// Writes the shipped configuration of Alertmanager, with the URLs of a sink and paths below a folder. Whoever is called
+/// can be told by the first part of the URL's path.
+pub(crate) fn alertmanager_configuration(folder: &Path, sink: SocketAddr) -> PathBuf {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/alertmanager.yml");
+    let mut text = fs::read_to_string(shipped).unwrap();
+    for name in ["failover", "deadmans-switch", "oncall", "tickets"] {
+        let before = format!("https://{name}.example.com/");
+        assert!(text.contains(&before), "{before}");
+        text = text.replace(&before, &format!("http://{sink}/{name}/"));
+    }
+    text = text.replace("/etc/alertmanager/secrets", &folder.display().to_string());
+    for (_, path) in text.lines().filter_map(|line| line.split_once("credentials_file: ")) {
+        fs::write(path.trim_end_matches('}'), "token").unwrap();
+    }
+    let path = folder.join("alertmanager.yml");
+    fs::write(&path, text).unwrap();
+    path
 }

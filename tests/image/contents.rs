@@ -1,0 +1,108 @@
+//! What is in the image, and what is said of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+
+use crate::engine::{build, docker, image, is_there};
+
+const MIB: u64 = 1 << 20;
+
+fn command(program: &str, args: &[&str], folder: &Path) -> String {
+    let output = Command::new(program).args(args).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The layers of an image, as tar archives in a folder.
+fn layers(image: &str, folder: &Path) -> Vec<PathBuf> {
+    let archive = folder.join("image.tar");
+    docker(&["save", "--output", archive.to_str().unwrap(), image]);
+    command("tar", &["-xf", "image.tar"], folder);
+    let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let layers = manifest[0]["Layers"].as_array().unwrap();
+    layers.iter().map(|layer| folder.join(layer.as_str().unwrap())).collect()
+}
+
+/// The program headers' types of a 64-bit little-endian ELF file (System V ABI, chapters 4 and 5).
+fn segments(elf: &[u8]) -> Vec<u32> {
+    assert_eq!(&elf[..6], b"\x7fELF\x02\x01");
+    let half = |at: usize| u16::from_le_bytes(elf[at..at + 2].try_into().unwrap()) as usize;
+    let start = u64::from_le_bytes(elf[32..40].try_into().unwrap()) as usize;
+    let (size, count) = (half(54), half(56));
+    (0..count).map(|n| start + n * size).map(|at| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap())).collect()
+}
+
+#[test]
+fn the_image_is_one_static_binary_and_nothing_else() {
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let layers = layers(image(), folder.path());
+    let [layer] = &layers[..] else { panic!("more than one layer: {layers:?}") };
+    let listing = command("tar", &["-tvf", layer.to_str().unwrap(), "--numeric-owner"], folder.path());
+    let [line] = listing.lines().collect::<Vec<_>>()[..] else { panic!("more than one file:\n{listing}") };
+    assert!(line.starts_with("-rwxr-xr-x 0/0 ") && line.ends_with(" 1970-01-01 00:00 regionwatch"), "{line}");
+    command("tar", &["-xf", layer.to_str().unwrap()], folder.path());
+    let binary = fs::read(folder.path().join("regionwatch")).unwrap();
+    const INTERPRETER: u32 = 3;
+    assert!(!segments(&binary).contains(&INTERPRETER), "it asks for a dynamic linker");
+    let text = String::from_utf8_lossy(&binary);
+    for folder in ["/src/src/", "/usr/local/cargo/registry"] {
+        assert!(!text.contains(folder), "the binary names a folder of its builder: {folder}");
+    }
+    // The size that is promised, of the image and of what is pulled.
+    let packed = command("sh", &["-c", &format!("gzip -c '{}' | wc -c", layer.display())], folder.path());
+    let size: u64 = docker(&["inspect", "--format", "{{.Size}}", image()]).parse().unwrap();
+    let packed: u64 = packed.trim().parse().unwrap();
+    assert!(size <= 7 * MIB && packed <= 4 * MIB, "{size} bytes, {packed} packed");
+}
+
+#[test]
+fn the_image_says_who_runs_it_and_how_it_is_checked() {
+    if !is_there() {
+        return;
+    }
+    let all: Value = serde_json::from_str(&docker(&["inspect", "--format", "{{json .Config}}", image()])).unwrap();
+    for (key, value) in [
+        ("User", json!("65532:65532")),
+        ("Entrypoint", json!(["/regionwatch"])),
+        ("Cmd", json!(["run"])),
+        ("ExposedPorts", json!({"9877/tcp": {}})),
+    ] {
+        assert_eq!(all[key], value, "{key}");
+    }
+    assert_eq!(all["Healthcheck"]["Test"], json!(["CMD", "/regionwatch", "healthcheck"]));
+    // PATH is what the engine sets by itself.
+    let environment = all["Env"].as_array().unwrap();
+    assert!(environment.iter().all(|entry| entry.as_str().unwrap().starts_with("PATH=")), "{environment:?}");
+    let label = |name: &str| all["Labels"][format!("org.opencontainers.image.{name}")].clone();
+    assert_eq!(label("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(label("revision"), "0123456789abcdef");
+    for name in ["title", "description", "source", "documentation", "licenses"] {
+        assert!(label(name).as_str().is_some_and(|text| !text.is_empty()), "{name}");
+    }
+}
+
+#[test]
+fn the_build_is_sent_the_sources_and_nothing_else() {
+    if !is_there() {
+        return;
+    }
+    let (folder, tag) = (tempfile::tempdir().unwrap(), "regionwatch:test-context");
+    build(tag, "FROM scratch\nCOPY . /\n", &[]);
+    let layers = layers(tag, folder.path());
+    let listing = command("tar", &["-tf", layers[0].to_str().unwrap()], folder.path());
+    docker(&["rmi", tag]);
+    let foreign: Vec<_> = listing
+        .lines()
+        .filter(|name| !["Cargo.toml", "Cargo.lock", "docker/", "docker/compile"].contains(name))
+        .filter(|name| !name.starts_with("src/"))
+        .collect();
+    assert!(listing.contains("src/main.rs") && foreign.is_empty(), "{foreign:?}");
+}
