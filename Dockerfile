@@ -28,9 +28,22 @@ ARG REVISION=unknown
 ARG SOURCE_DATE_EPOCH=0
 RUN find src -exec touch {} + \
     && REGIONWATCH_REVISION="$REVISION" docker/compile build "$TARGETARCH" \
-    && docker/compile take "$TARGETARCH" /regionwatch \
+    && docker/compile take "$TARGETARCH" regionwatch /regionwatch \
     && touch --date="@$SOURCE_DATE_EPOCH" /regionwatch
 
+# The example of a program behind the failover webhook, for compose.yaml: docker build --target webhook-receiver .
+FROM build AS build-webhook-receiver
+COPY examples/webhook_receiver examples/webhook_receiver
+RUN docker/compile build "$TARGETARCH" --example webhook_receiver \
+    && docker/compile take "$TARGETARCH" examples/webhook_receiver /webhook-receiver
+
+FROM scratch AS webhook-receiver
+COPY --from=build-webhook-receiver /webhook-receiver /webhook-receiver
+USER 65532:65532
+EXPOSE 9099
+ENTRYPOINT ["/webhook-receiver"]
+
+# The last one is what docker build makes when nothing else is asked for.
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown

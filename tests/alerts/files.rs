@@ -203,3 +203,12 @@ fn the_readme_lists_every_alert_and_no_other() {
     known.extend(PUSHED.map(str::to_owned));
     assert_eq!(listed, known);
 }
+
+#[test]
+fn compose_routes_as_the_shipped_configuration_does() {
+    let routes = |text: &str| {
+        let (start, end) = (text.find("\nroute:").unwrap(), text.find("\nreceivers:").unwrap());
+        text[start..end].to_owned()
+    };
+    assert_eq!(routes(&read("docker/compose/alertmanager.yml")), routes(&read("alerts/alertmanager.yml")));
+}

@@ -70,12 +70,20 @@ pub(crate) fn tried(args: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// Builds an image of a Dockerfile's text, with the project as context.
-pub(crate) fn build(tag: &str, dockerfile: &str, options: &[&str]) {
+/// The project's folder.
+pub(crate) const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A file of the project.
+pub(crate) fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(PROJECT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Builds an image of a Dockerfile's text, with a folder as context.
+pub(crate) fn build(tag: &str, dockerfile: &str, context: &str, options: &[&str]) {
     // The builder's own network reaches the registry on every engine; one without a bridge has no other.
     let mut args = vec!["build", "--network", "host", "--tag", tag, "--file", "-"];
     args.extend(options);
-    args.push(env!("CARGO_MANIFEST_DIR"));
+    args.push(context);
     let output = run(&args, Some(dockerfile)).unwrap();
     assert!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -84,8 +92,7 @@ pub(crate) fn build(tag: &str, dockerfile: &str, options: &[&str]) {
 pub(crate) fn image() -> &'static str {
     const TAG: &str = "regionwatch:test";
     static BUILT: LazyLock<()> = LazyLock::new(|| {
-        let dockerfile = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile")).unwrap();
-        build(TAG, &dockerfile, &["--build-arg", "REVISION=0123456789abcdef"]);
+        build(TAG, &read("Dockerfile"), PROJECT, &["--build-arg", "REVISION=0123456789abcdef"]);
     });
     LazyLock::force(&BUILT);
     TAG

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod compose;
 mod contents;
 mod engine;
 #[path = "../support/privileges.rs"]
