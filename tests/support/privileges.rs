@@ -2,7 +2,12 @@
 //!
 //! Included by `#[path = "../support/privileges.rs"] mod privileges;`.
 
-use std::{env, fmt, os::unix::fs::MetadataExt, path::Path, process::Command};
+use std::{
+    env, fmt,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +41,20 @@ impl Need {
             Self::NetworkNamespaces => {
                 Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success())
             }
-            Self::Tool(name) => env::var_os("PATH").is_some_and(|path| {
-                // Daemons live in the sbin folders, which are not on everybody's PATH.
-                env::split_paths(&path)
-                    .chain(["/usr/sbin".into(), "/sbin".into()])
-                    .any(|folder| folder.join(name).is_file())
-            }),
+            Self::Tool(name) => program(name).is_some(),
             Self::Other(_, met) => met,
         }
     }
+}
+
+/// Where a program is.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    // `tests/run` installs the checkers of files there.
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    // Daemons live in the sbin folders, which are not on everybody's PATH.
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), installed]);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Whether all that a test needs is here. Where it is not, the test should return: the reason stands on stderr.
