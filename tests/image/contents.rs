@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::engine::{PROJECT, build, docker, image, is_there};
+use crate::{
+    engine::{PROJECT, build, docker, image, is_there, read},
+    privileges::{Need::Tool, granted, program},
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -105,4 +108,31 @@ fn the_build_is_sent_the_sources_and_nothing_else() {
         .filter(|name| !name.starts_with("src/") && !name.starts_with("examples/webhook_receiver/"))
         .collect();
     assert!(listing.contains("src/main.rs") && foreign.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn hadolint_finds_nothing_in_the_dockerfile_and_a_seeded_fault() {
+    if !granted(&[Tool("hadolint")]) {
+        return;
+    }
+    let check = |path: &Path| Command::new(program("hadolint").unwrap()).arg(path).output().unwrap();
+    let output = check(&Path::new(PROJECT).join("Dockerfile"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let folder = tempfile::tempdir().unwrap();
+    let faulty = folder.path().join("Dockerfile");
+    fs::write(&faulty, read("Dockerfile").replace("ENTRYPOINT [\"/regionwatch\"]", "ENTRYPOINT /regionwatch")).unwrap();
+    let said = String::from_utf8(check(&faulty).stdout).unwrap();
+    assert!(said.contains("DL3025"), "{said}");
+}
+
+/// What engine 20.10 does not know.
+#[test]
+fn the_dockerfile_needs_nothing_that_the_oldest_engine_lacks() {
+    let text = read("Dockerfile");
+    let instructions: String = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    for newer in ["<<", "--link", "--network=", "--security=", "--start-interval", "--parents", "--exclude"] {
+        assert!(!instructions.contains(newer), "{newer}");
+    }
+    assert!(!text.to_lowercase().contains("syntax="), "a frontend would be pulled");
+    assert!(text.contains("secret,id=ca"), "a build behind a proxy needs its certificate");
 }

@@ -45,7 +45,9 @@ impl Cluster {
         let path = format!("{}:{}", self.path("bin").display(), env::var("PATH").unwrap());
         command.env("PATH", path).env("CLUSTER", self.0.path()).env("STATE", self.path("state"));
         command.env("NAMESPACE", "regionwatch").env("OVERLAY", self.path("overlay")).env("IMAGE", NEW);
-        command.env("VERSION", "1.0.0").env("VERIFY_WITHIN", "1");
+        // What is well is seen to be well in time on a busy machine, too; what is not costs this time.
+        let sick = fs::read_to_string(self.path("faults")).is_ok_and(|faults| faults.contains("sick"));
+        command.env("VERSION", "1.0.0").env("VERIFY_WITHIN", if sick { "2" } else { "60" });
         command
     }
 
