@@ -1,15 +1,11 @@
 //! What is in the image, and what is said of it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
 use crate::{
-    engine::{PROJECT, build, docker, image, is_there, read},
+    engine::{PROJECT, build, docker, image, is_there, layers, read},
     privileges::{Need::Tool, granted, program},
 };
 
@@ -19,16 +15,6 @@ fn command(program: &str, args: &[&str], folder: &Path) -> String {
     let output = Command::new(program).args(args).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The layers of an image, as tar archives in a folder.
-fn layers(image: &str, folder: &Path) -> Vec<PathBuf> {
-    let archive = folder.join("image.tar");
-    docker(&["save", "--output", archive.to_str().unwrap(), image]);
-    command("tar", &["-xf", "image.tar"], folder);
-    let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-    let layers = manifest[0]["Layers"].as_array().unwrap();
-    layers.iter().map(|layer| folder.join(layer.as_str().unwrap())).collect()
 }
 
 /// The program headers' types of a 64-bit little-endian ELF file (System V ABI, chapters 4 and 5).

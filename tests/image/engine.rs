@@ -5,7 +5,7 @@ use std::{
     io::Write,
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
         LazyLock,
@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::privileges::{Need, granted};
@@ -86,6 +87,18 @@ pub(crate) fn build(tag: &str, dockerfile: &str, context: &str, options: &[&str]
     args.push(context);
     let output = run(&args, Some(dockerfile)).unwrap();
     assert!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The layers of an image, as tar archives in a folder.
+pub(crate) fn layers(image: &str, folder: &Path) -> Vec<PathBuf> {
+    let archive = folder.join("image.tar");
+    docker(&["save", "--output", archive.to_str().unwrap(), image]);
+    let unpacked = Command::new("tar").args(["-xf", "image.tar"]).current_dir(folder).status().unwrap();
+    assert!(unpacked.success());
+    fs::remove_file(archive).unwrap();
+    let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let layers = manifest[0]["Layers"].as_array().unwrap();
+    layers.iter().map(|layer| folder.join(layer.as_str().unwrap())).collect()
 }
 
 /// The image of the project's Dockerfile, built once.
@@ -176,10 +189,17 @@ pub(crate) struct Container {
 impl Container {
     /// Starts the product's image at an address of a network.
     pub(crate) fn start(network: &Network, host: u8, options: &[&str], command: &[&str]) -> Self {
+        let container = Self::create(image(), network, host, options, command);
+        container.does("start");
+        container
+    }
+
+    /// Makes one that is yet to be started.
+    pub(crate) fn create(image: &str, network: &Network, host: u8, options: &[&str], command: &[&str]) -> Self {
         let (name, ip) = (name(), network.address(host));
         let address = ip.to_string();
-        let own = ["run", "--detach", "--pull", "never", "--name", &name, "--network", &network.name, "--ip", &address];
-        docker(&[&own[..], options, &[image()], command].concat());
+        let own = ["create", "--pull", "never", "--name", &name, "--network", &network.name, "--ip", &address];
+        docker(&[&own[..], options, &[image], command].concat());
         Self { name, addr: SocketAddr::new(ip, PORT), files: None }
     }
 
