@@ -92,7 +92,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 
 fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
     log_to_stderr(config.log);
-    println!("{}", welcome(args));
+    println!("{}", welcome(args, &sites));
     if args.kill.is_some()
         && let Err(error) = start_sidecars(&mut sites, args)
     {
@@ -135,8 +135,10 @@ fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn welcome(args: &DemoArgs) -> String {
+fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
     let DemoArgs { listen, kill, alertmanager } = args;
+    let sidecars = sites.iter().filter(|site| kill.is_some() || site.servers.is_none());
+    let sidecars: Vec<_> = sidecars.map(|site| format!("'{}'", site.sidecar)).collect();
     let mut text = format!("regionwatch measures three simulated regions from {OWN}:\n");
     for Simulated { region, address, delay } in &REGIONS {
         let _ = writeln!(text, "  {region:15} {address}  answers after {} ms", delay.as_millis());
@@ -147,7 +149,8 @@ fn welcome(args: &DemoArgs) -> String {
          Look at   http://{listen}/\n\
          metrics   curl -s http://{listen}/metrics | grep peer_latency\n\
          probes    curl -s 'http://{listen}/api/v1/probes?peer=us-east-1&probe=http'\n\
-         Prometheus: scrape_configs: [{{job_name: regionwatch, static_configs: [{{targets: ['{listen}']}}]}}]\n\n"
+         Prometheus: scrape_configs: [{{job_name: regionwatch, static_configs: [{{targets: [{}]}}]}}]\n\n",
+        sidecars.join(", ")
     );
     if let Some(victim) = kill {
         let _ = write!(
@@ -260,6 +263,19 @@ mod tests {
         let sites = sites(&args).unwrap();
         let told = configuration(&sites[0], &sites, &args).unwrap_err();
         assert!(told.starts_with("--alertmanager: \"alertmanager:9093\" "), "{told}");
+    }
+
+    #[test]
+    fn prometheus_is_given_every_sidecar_that_there_is() {
+        for (kill, sidecars) in [(None, 1), (Some("us-east-1"), REGIONS.len() + 1)] {
+            let args = args(kill);
+            let sites = sites(&args).unwrap();
+            let text = welcome(&args, &sites);
+            let targets = text.split("targets: [").nth(1).unwrap().split(']').next().unwrap();
+            let told: Vec<SocketAddr> =
+                targets.split(", ").map(|target| target.trim_matches('\'').parse().unwrap()).collect();
+            assert_eq!(told, sites[..sidecars].iter().map(|site| site.sidecar).collect::<Vec<_>>());
+        }
     }
 
     #[test]
