@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::{eventually, free, get, output, sidecar, value, write};
+use crate::{
+    privileges::{Need::Ping, granted},
+    support::{eventually, free, get, output, sidecar, value, write},
+};
 
 /// Whether this process, and so the binary, may open ping sockets; in CI it must.
 pub(crate) fn may_ping() -> bool {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
-    let open = range.split_whitespace().next_back().is_some_and(|last| last != "0");
-    let raw = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::ICMPV4)).is_ok();
-    if !(open || raw) {
-        let missing = "ping sockets: set net.ipv4.ping_group_range, or run as root";
-        assert!(std::env::var_os("CI").is_none(), "missing in CI: {missing}");
-        eprintln!("SKIPPED in part, for want of {missing}");
-    }
-    open || raw
+    granted(&[Ping])
 }
 
 #[test]

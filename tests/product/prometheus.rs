@@ -11,15 +11,11 @@ use serde_json::Value;
 
 use crate::{
     peers,
-    support::{Running, eventually, free, get, request, sidecar, value, write},
+    support::{Running, escaped, eventually, free, get, request, sidecar, value, write},
 };
 
 fn query(prometheus: std::net::SocketAddr, expression: &str) -> Vec<(Value, f64)> {
-    let escaped: String = expression
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { (b as char).into() } else { format!("%{b:02x}") })
-        .collect();
-    let Some(answer) = request(prometheus, "GET", &format!("/api/v1/query?query={escaped}")) else {
+    let Some(answer) = request(prometheus, "GET", &format!("/api/v1/query?query={}", escaped(expression))) else {
         return Vec::new();
     };
     let answer: Value = serde_json::from_str(&answer.body).unwrap_or(Value::Null);

@@ -95,6 +95,11 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
     request(addr, "GET", path).unwrap_or_else(|| panic!("{addr} does not answer {path}")).body
 }
 
+/// A text as it may stand in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes().map(|b| if b.is_ascii_alphanumeric() { (b as char).into() } else { format!("%{b:02x}") }).collect()
+}
+
 /// Asks again and again until the function finds what it wants.
 pub(crate) fn eventually<T>(what: &str, limit: Duration, mut find: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + limit;

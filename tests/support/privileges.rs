@@ -9,6 +9,8 @@ use std::{
     process::Command,
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "each test binary needs some of them")]
@@ -17,6 +19,8 @@ pub(crate) enum Need {
     Root,
     /// To make network namespaces.
     NetworkNamespaces,
+    /// To send pings, with privileges or without.
+    Ping,
     /// A program.
     Tool(&'static str),
     /// Something else, and whether it is there.
@@ -28,6 +32,7 @@ impl fmt::Display for Need {
         match self {
             Self::Root => f.write_str("root"),
             Self::NetworkNamespaces => f.write_str("network namespaces (CAP_SYS_ADMIN)"),
+            Self::Ping => f.write_str("ping sockets (net.ipv4.ping_group_range, or CAP_NET_RAW)"),
             Self::Tool(name) => write!(f, "the program {name}"),
             Self::Other(name, _) => f.write_str(name),
         }
@@ -40,6 +45,11 @@ impl Need {
             Self::Root => Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0),
             Self::NetworkNamespaces => {
                 Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success())
+            }
+            Self::Ping => {
+                let range = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+                let open = range.split_whitespace().next_back().is_some_and(|last| last != "0");
+                open || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).is_ok()
             }
             Self::Tool(name) => program(name).is_some(),
             Self::Other(_, met) => met,

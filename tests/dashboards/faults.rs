@@ -1,0 +1,146 @@
+//! Each check finds the fault that it is there for.
+
+use serde_json::{Value, json};
+
+use crate::{
+    dashboard::{Dashboard, shipped},
+    layout, lint, live,
+    outage::Outage,
+    privileges::{Need::Tool, granted},
+    promtool,
+};
+
+/// The overview, with a fault in it.
+fn faulty(fault: impl FnOnce(&mut Value)) -> Dashboard {
+    let mut dashboard = shipped().into_iter().find(|dashboard| dashboard.file == "regionwatch-overview").unwrap();
+    fault(&mut dashboard.json);
+    dashboard
+}
+
+fn panel<'a>(json: &'a mut Value, title: &str) -> &'a mut Value {
+    json["panels"].as_array_mut().unwrap().iter_mut().find(|panel| panel["title"] == title).unwrap()
+}
+
+/// Replaces something in the first query of a panel.
+fn in_query(title: &str, from: &str, to: &str) -> Dashboard {
+    faulty(|json| {
+        let expression = &mut panel(json, title)["targets"][0]["expr"];
+        let text = expression.as_str().unwrap();
+        assert!(text.contains(from), "{text}");
+        *expression = text.replace(from, to).into();
+    })
+}
+
+const LOSS: &str = "Failure share";
+const DOWN: &str = "Regions down";
+
+#[test]
+fn what_breaks_a_rule_of_the_linter_is_found_by_that_rule() {
+    let faults = [
+        ("target-rate-interval-rule", in_query(LOSS, "$__rate_interval", "5m")),
+        ("panel-units-rule", faulty(|json| drop(panel(json, LOSS)["fieldConfig"]["defaults"]["unit"].take()))),
+        ("panel-units-rule", faulty(|json| panel(json, LOSS)["fieldConfig"]["defaults"]["unit"] = "parsec".into())),
+        ("panel-title-description-rule", faulty(|json| drop(panel(json, LOSS)["description"].take()))),
+        ("panel-datasource-rule", faulty(|json| panel(json, LOSS)["datasource"]["uid"] = "prometheus".into())),
+        ("panel-no-targets-rule", faulty(|json| panel(json, LOSS)["targets"] = json!([]))),
+        ("target-promql-rule", faulty(|json| panel(json, LOSS)["targets"][0]["expr"] = "".into())),
+        ("target-job-rule", in_query(DOWN, "job=~\"$job\", ", "")),
+        ("target-instance-rule", in_query(DOWN, "instance=~\"$instance\"", "instance=\"$instance\"")),
+        ("target-counter-agg-rule", in_query(LOSS, "rate(", "last_over_time(")),
+        ("template-datasource-rule", faulty(|json| json["templating"]["list"][0]["name"] = "source".into())),
+        ("template-job-rule", faulty(|json| json["templating"]["list"][1]["allValue"] = ".*".into())),
+        ("template-instance-rule", faulty(|json| json["templating"]["list"][2]["multi"] = false.into())),
+        ("template-label-promql-rule", faulty(|json| json["templating"]["list"][1]["query"] = "up".into())),
+        ("template-on-time-change-reload-rule", faulty(|json| json["templating"]["list"][1]["refresh"] = 1.into())),
+        ("uneditable-dashboard", faulty(|json| json["editable"] = true.into())),
+    ];
+    for (rule, dashboard) in faults {
+        let told = lint::complaints(&dashboard);
+        assert!(!told.is_empty() && told.iter().all(|complaint| complaint.rule == rule), "{rule}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_grafana_would_not_load_unchanged_is_found() {
+    let faults = [
+        ("overlaps", faulty(|json| panel(json, DOWN)["gridPos"]["x"] = 0.into())),
+        ("24 columns", faulty(|json| panel(json, DOWN)["gridPos"]["w"] = 20.into())),
+        ("stands above", faulty(|json| panel(json, LOSS)["gridPos"]["y"] = 100.into())),
+        ("its id", faulty(|json| panel(json, DOWN)["id"] = 1.into())),
+        ("the title", faulty(|json| panel(json, DOWN)["title"] = LOSS.into())),
+        ("refId", faulty(|json| panel(json, "If this region dies, go to")["targets"][1]["refId"] = "A".into())),
+        ("instant, or range", faulty(|json| panel(json, DOWN)["targets"][0]["range"] = true.into())),
+        ("what to do", faulty(|json| panel(json, DOWN)["description"] = "Regions.".into())),
+        ("the uid", faulty(|json| json["uid"] = "overview".into())),
+        ("numeric id", faulty(|json| json["id"] = 7.into())),
+        ("schema", faulty(|json| json["schemaVersion"] = 30.into())),
+        ("no tag", faulty(|json| json["tags"] = json!([]))),
+        ("links", faulty(|json| json["links"][0]["keepTime"] = false.into())),
+        (
+            "of its own",
+            faulty(|json| {
+                let variables = json["templating"]["list"].as_array_mut().unwrap();
+                variables.extend([json!({"name": "one"}), json!({"name": "two"})]);
+            }),
+        ),
+        (
+            "colour",
+            faulty(|json| {
+                let mappings = &mut panel(json, "State of each pair")["fieldConfig"]["defaults"]["mappings"];
+                mappings[0]["options"]["5"]["text"] = "".into();
+            }),
+        ),
+    ];
+    for (what, dashboard) in faults {
+        let told = layout::complaints(&dashboard);
+        assert!(told.iter().any(|complaint| complaint.contains(what)), "{what}: {told:#?}");
+    }
+}
+
+#[test]
+fn promtool_names_the_query_that_is_not_promql() {
+    if granted(&[Tool("promtool")]) {
+        let mut dashboards = shipped();
+        dashboards[1] = in_query(DOWN, "))", ")");
+        let said = promtool::complaints(&dashboards);
+        assert!(said.contains("unclosed left parenthesis"), "{said}");
+    }
+}
+
+pub(crate) fn are_found_by_a_live_prometheus(outage: &Outage) {
+    let faults = [
+        ("nobody exposes regionwatch_peer_sate", in_query(DOWN, "peer_state", "peer_sate")),
+        ("no data", in_query(DOWN, "peer_state", "peer_sate")),
+        ("no data", in_query(LOSS, "/", "/ 0 * ")),
+        ("never has state=\"dead\"", in_query(DOWN, "down", "dead")),
+        ("never has result=\"fine\"", in_query(LOSS, "ok|local", "fine|local")),
+        ("no label stat", in_query(DOWN, "state=", "stat=")),
+        ("nothing there has the label peer", in_query(DOWN, "by (peer_region)", "by (peer)")),
+        (
+            "no series has the label peer of the legend",
+            faulty(|json| panel(json, LOSS)["targets"][0]["legendFormat"] = "{{peer}}".into()),
+        ),
+        (
+            "no column \"peer\"",
+            faulty(|json| {
+                let table = panel(json, "Median TCP latency, from row to column");
+                table["transformations"][0]["options"]["columnField"] = "peer".into();
+            }),
+        ),
+        (
+            "is sorted by",
+            faulty(|json| {
+                panel(json, "If this region dies, go to")["options"]["sortBy"][0]["displayName"] = "Zone".into()
+            }),
+        ),
+        (
+            "the variable job has no values",
+            faulty(|json| json["templating"]["list"][1]["query"] = "label_values(nothing, job)".into()),
+        ),
+        ("does not show the outage", in_query(DOWN, "down", "suspect")),
+    ];
+    for (what, dashboard) in faults {
+        let told = live::complaints(outage, &dashboard);
+        assert!(told.iter().any(|complaint| complaint.contains(what)), "{what}: {told:#?}");
+    }
+}

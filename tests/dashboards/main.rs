@@ -1,0 +1,32 @@
+//! The dashboards of Grafana: their form, the rules of dashboard-linter, and every query against a real Prometheus that
+//! has seen an outage. How they look is not tested: Grafana is not here.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod dashboard;
+mod faults;
+mod layout;
+mod lint;
+mod live;
+mod outage;
+#[allow(dead_code, reason = "made for the tests of the product, which need more of it")]
+#[path = "../product/peers.rs"]
+mod peers;
+#[path = "../support/privileges.rs"]
+mod privileges;
+mod promql;
+mod promtool;
+mod provisioning;
+#[allow(dead_code, reason = "each test binary needs some of it")]
+#[path = "../product/support.rs"]
+mod support;
+mod units;
+
+use std::{fs, path::Path};
+
+fn path(file: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file).display().to_string()
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
