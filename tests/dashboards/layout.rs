@@ -25,7 +25,7 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<String> {
     demand(json["timezone"] == "utc", "not in UTC".into());
     demand(json["graphTooltip"] == 1, "no shared crosshair".into());
     demand(items(json, "tags").iter().any(|tag| tag == "regionwatch"), "no tag, by which the links find it".into());
-    demand(text(json, "description") != "", "no description".into());
+    demand(!text(json, "description").is_empty(), "no description".into());
     let link = &items(json, "links").first().cloned().unwrap_or_default();
     demand(link["includeVars"] == true && link["keepTime"] == true, "links lose the time or the variables".into());
     let own: Vec<_> = dashboard.variables().iter().map(|variable| text(variable, "name")).collect();
@@ -57,13 +57,13 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<String> {
         for target in items(panel, "targets") {
             let reference = text(target, "refId");
             demand(
-                reference != "" && references.insert(reference),
+                !reference.is_empty() && references.insert(reference),
                 format!("{title}: refId {reference:?} is not unique"),
             );
             demand(target["instant"].as_bool() != target["range"].as_bool(), format!("{title}: instant, or range?"));
         }
         for words in coloured(panel) {
-            demand(words.iter().all(|word| word != ""), format!("{title}: a colour without a word"));
+            demand(!words.iter().any(String::is_empty), format!("{title}: a colour without a word"));
         }
     }
     // Grafana moves panels up where nothing is above them; what it would move should not be written down.

@@ -71,9 +71,14 @@ impl Outage {
         });
         let scrape = scrape.replace("targets: [", &format!("targets: ['{listen}', "));
         let prometheus_at = free();
+        // The small page by a job of its own, as the rules advise: no panel may count twice.
+        let (_, job) = scrape.split_once("scrape_configs: [").unwrap();
+        let states = job.replace("job_name: regionwatch", "job_name: regionwatch-state, params: {collect: [state]}");
         let config = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\n{scrape}\n",
-            path("alerts/regionwatch.rules.yml")
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
+             scrape_configs: [{}, {states}\n",
+            path("alerts/regionwatch.rules.yml"),
+            job.strip_suffix(']').unwrap()
         );
         let args = [
             format!("--config.file={}", write(folder.path(), "prometheus.yml", &config)),
