@@ -66,9 +66,14 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<String> {
             demand(!words.iter().any(String::is_empty), format!("{title}: a colour without a word"));
         }
     }
-    // Grafana moves panels up where nothing is above them; what it would move should not be written down.
-    for (x, y) in taken.iter().filter(|(_, y)| *y > 0) {
-        demand((0..COLUMNS).any(|x| taken.contains(&(x, y - 1))), format!("nothing stands above column {x}, line {y}"));
+    let height = taken.iter().map(|(_, y)| y + 1).max().unwrap_or_default();
+    for y in 0..height {
+        let hole = (0..COLUMNS).find(|x| !taken.contains(&(*x, y)));
+        demand(hole.is_none(), format!("a hole in line {y}, from column {hole:?} on"));
+    }
+    for annotation in items(&json["annotations"], "list").iter().filter(|annotation| annotation["builtIn"] != 1) {
+        let same = annotation["target"]["expr"] == annotation["expr"] && annotation["expr"].is_string();
+        demand(same, "an annotation says one thing to Grafana 10, and another to newer ones".into());
     }
     wrong
 }
