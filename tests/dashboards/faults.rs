@@ -72,6 +72,13 @@ fn what_grafana_would_not_load_unchanged_is_found() {
         ("instant, or range", faulty(|json| panel(json, DOWN)["targets"][0]["range"] = true.into())),
         ("what to do", faulty(|json| panel(json, DOWN)["description"] = "Regions.".into())),
         ("an annotation", faulty(|json| json["annotations"]["list"][1]["target"]["expr"] = "up".into())),
+        (
+            "columns of words",
+            faulty(|json| {
+                let table = panel(json, "If this region dies, go to");
+                table["fieldConfig"]["defaults"]["unit"] = "dateTimeAsIso".into();
+            }),
+        ),
         ("the uid", faulty(|json| json["uid"] = "overview".into())),
         ("numeric id", faulty(|json| json["id"] = 7.into())),
         ("schema", faulty(|json| json["schemaVersion"] = 30.into())),

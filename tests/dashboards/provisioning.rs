@@ -1,6 +1,6 @@
 //! The files by which Grafana finds the dashboards and Prometheus.
 
-use crate::read;
+use crate::{dashboard::shipped, read};
 
 #[test]
 fn the_data_source_knows_the_interval_at_which_the_readme_scrapes() {
@@ -15,4 +15,12 @@ fn the_data_source_knows_the_interval_at_which_the_readme_scrapes() {
 fn provisioned_dashboards_stay_as_they_were_tested() {
     let file = read("dashboards/provisioning/dashboards.yaml");
     assert!(file.contains("    allowUiUpdates: false\n") && file.contains("    type: file\n"));
+}
+
+#[test]
+fn the_page_about_dashboards_tells_of_each() {
+    let page = read("docs/dashboards.md");
+    for dashboard in shipped() {
+        assert!(page.contains(&format!("| `{}` |", dashboard.file)), "{}", dashboard.file);
+    }
 }
