@@ -1,0 +1,88 @@
+//! What the ConfigMaps hold, told by the program itself.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use serde_json::Value;
+
+use crate::{
+    problems::{pods, text},
+    tools::{example, installed, root, run},
+};
+
+/// The effective configuration of the pod of that workload.
+fn effective(workload: &str) -> Result<String, String> {
+    let resources = example();
+    let folder = tempfile::tempdir().unwrap();
+    let pod = pods(&resources).find(|pod| pod.name == workload).unwrap();
+    let volumes = pod.spec["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "regionwatch").unwrap();
+    let projected = volume["projected"]["sources"].as_array();
+    let name = projected.into_iter().flatten().chain([volume]).find_map(|source| source["configMap"]["name"].as_str());
+    let map = resources.iter().find(|one| one["kind"] == "ConfigMap" && one["metadata"]["name"] == name.unwrap());
+    for (file, content) in map.unwrap()["data"].as_object().unwrap() {
+        fs::write(folder.path().join(file), content.as_str().unwrap()).unwrap();
+    }
+    if projected.is_some() {
+        fs::write(folder.path().join("votes.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    }
+    let mut check = Command::new(env!("CARGO_BIN_EXE_regionwatch"));
+    check.env_clear().args(["check", "--print", "--config"]).arg(folder.path().join("regionwatch.yaml"));
+    run(&mut check, "")
+}
+
+#[test]
+fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
+    if installed() {
+        let config = effective("regionwatch").unwrap();
+        assert!(config.contains("votes.key") && config.contains(":9093"), "{config}");
+        let peers = config.matches("- region: ").count();
+        assert!(peers >= 2 && config.matches("sidecar: true").count() == peers, "{config}");
+    }
+}
+
+#[test]
+fn the_program_accepts_the_configuration_of_the_sidecars_and_they_only_measure() {
+    if installed() {
+        let config = effective("shop").unwrap();
+        for word in ["votes", "9093", "sidecar: true"] {
+            assert!(!config.contains(word), "{word}: {config}");
+        }
+    }
+}
+
+fn pattern_of_what_is_dropped() -> String {
+    let monitors = example().into_iter().filter(|one| one["kind"] == "ServiceMonitor");
+    let dropped: Vec<_> = monitors
+        .flat_map(|one| one["spec"]["endpoints"].as_array().unwrap().clone())
+        .filter_map(|endpoint| Some(text(endpoint["metricRelabelings"].get(0)?, "regex")))
+        .collect();
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    dropped[0].clone()
+}
+
+/// The families of the README, which another test holds against the code.
+#[test]
+fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_decide() {
+    if !installed() {
+        return;
+    }
+    let dropped = regex_lite::Regex::new(&format!("^(?:{})$", pattern_of_what_is_dropped())).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let families = readme.lines().filter_map(|line| line.strip_prefix("| `regionwatch_")?.split('`').next());
+    let kept: BTreeSet<_> = families.filter(|family| !dropped.is_match(&format!("regionwatch_{family}"))).collect();
+    let expected = "clock_steps_total config_last_reload_success_timestamp_seconds config_last_reload_successful \
+        peer_distance_meters peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
+        probe_duplicates_total probe_duration_seconds probe_last_success_timestamp_seconds probe_late_total \
+        probe_phase_duration_seconds probe_reply_hop_limit probe_slots_missed_total probe_start_delay_seconds \
+        probe_success probes_total tcp_syn_retransmits_total timestamp_source tls_certificate_expiry_timestamp_seconds";
+    let expected: BTreeSet<_> = expected.split_whitespace().collect();
+    assert_eq!(kept, expected, "a family that is new here is either measured or decided: sort it in");
+}
+
+#[test]
+fn no_manifest_carries_a_key() {
+    if installed() {
+        let kinds: Vec<Value> = example().iter().map(|one| one["kind"].clone()).collect();
+        assert!(!kinds.contains(&"Secret".into()), "{kinds:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The example has no problem, and faults are found.
+
+use serde_json::{Value, json};
+
+use crate::{
+    problems::problems,
+    tools::{example, installed},
+};
+
+/// The page tells how to make it.
+const BY_HAND: [&str; 1] = ["regionwatch-votes"];
+
+#[test]
+fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
+    if installed() {
+        assert_eq!(problems(&example(), &BY_HAND), Vec::<String>::new());
+    }
+}
+
+/// Of which kind and name, where in it, which field, its new value, and what is told of it.
+type Fault = ((&'static str, &'static str), &'static str, &'static str, Value, &'static str);
+
+#[test]
+fn a_seeded_fault_is_found() {
+    if !installed() {
+        return;
+    }
+    const VANTAGE: (&str, &str) = ("Deployment", "regionwatch");
+    const SHOP: (&str, &str) = ("Deployment", "shop");
+    const OWN: &str = "/spec/template/spec/containers/0";
+    const SIDECAR: &str = "/spec/template/spec/initContainers/0";
+    const POD: &str = "/spec/template/spec";
+    let faults: [Fault; 32] = [
+        (VANTAGE, "/spec", "replicas", json!(2), "a region has one vantage"),
+        (VANTAGE, "/spec", "strategy", json!({}), "a region has one vantage"),
+        (VANTAGE, "/spec/template/spec/volumes/0/projected/sources/0/configMap", "name", json!("x"), "no ConfigMap x"),
+        (VANTAGE, "/spec/template/spec/volumes/0/projected/sources/1/secret", "name", json!("x"), "no Secret x"),
+        (VANTAGE, "/spec/template/spec/securityContext", "fsGroup", json!(null), "may not read its secret"),
+        (VANTAGE, "/spec/template/spec/securityContext/sysctls/0", "value", json!("1 0"), "may not ping"),
+        (VANTAGE, "/spec/template/spec/containers/0/volumeMounts/0", "name", json!("x"), "no volume"),
+        (VANTAGE, "/spec/template/spec/containers/0/readinessProbe/httpGet", "port", json!("x"), "does not have"),
+        (VANTAGE, "/spec/template/spec/containers/0/livenessProbe/httpGet", "path", json!("/"), "asks for"),
+        (VANTAGE, "/spec/template/metadata", "labels", json!({"a": "b"}), "selects no pod of its own"),
+        (VANTAGE, POD, "hostNetwork", json!(true), "shares the node's network"),
+        (VANTAGE, POD, "automountServiceAccountToken", json!(true), "token"),
+        (VANTAGE, OWN, "image", json!("regionwatch/regionwatch"), "no tag"),
+        (SHOP, SIDECAR, "restartPolicy", json!(null), "no sidecar"),
+        (SHOP, SIDECAR, "readinessProbe", json!({"exec": {"command": ["x"]}}), "hold the application back"),
+        (SHOP, SIDECAR, "ports", json!([]), "9877"),
+        (SHOP, "/spec/template/spec/initContainers/0/securityContext", "runAsUser", json!(0), "65532"),
+        (SHOP, "/spec/template/spec/initContainers/0/securityContext", "capabilities", json!({}), "capabilities"),
+        (
+            SHOP,
+            "/spec/template/spec/initContainers/0/securityContext",
+            "readOnlyRootFilesystem",
+            json!(false),
+            "readOnly",
+        ),
+        (
+            SHOP,
+            "/spec/template/spec/initContainers/0/securityContext",
+            "allowPrivilegeEscalation",
+            json!(null),
+            "allowP",
+        ),
+        (SHOP, "/spec/template/spec/initContainers/0/securityContext", "seccompProfile", json!({}), "seccompProfile"),
+        (SHOP, "/spec/template/spec/initContainers/0/securityContext", "runAsNonRoot", json!(false), "runAsNonRoot"),
+        (SHOP, "/spec/template/spec/initContainers/0/resources/limits", "cpu", json!("100m"), "throttled"),
+        (
+            SHOP,
+            "/spec/template/metadata/labels",
+            "regionwatch/sidecar",
+            json!("no"),
+            "regionwatch-sidecar: selects no pod",
+        ),
+        (("Service", "regionwatch"), "/spec/ports/0", "targetPort", json!(9876), "no port 9876"),
+        (
+            ("Service", "regionwatch-votes"),
+            "/spec",
+            "selector",
+            json!({"regionwatch/sidecar": "true"}),
+            "any pod of shop",
+        ),
+        (("Service", "regionwatch"), "/metadata", "labels", json!({}), "selects 0 Services"),
+        (("NetworkPolicy", "regionwatch"), "/spec/podSelector/matchLabels", "a", json!("b"), "selects no pod"),
+        (("ServiceMonitor", "regionwatch"), "/spec/endpoints/0", "port", json!("http"), "no port \"http\""),
+        (("ServiceMonitor", "regionwatch"), "/spec/endpoints/0", "relabelings", json!([]), "the same series"),
+        (
+            ("ServiceMonitor", "regionwatch"),
+            "/spec/endpoints/0",
+            "scrapeTimeout",
+            json!("2s"),
+            "longer than its interval",
+        ),
+        (("ServiceMonitor", "regionwatch"), "/metadata", "namespace", json!("x"), "another namespace"),
+    ];
+    for ((kind, name), place, field, value, expected) in faults {
+        let mut resources = example();
+        let resource = resources.iter_mut().find(|one| one["kind"] == kind && one["metadata"]["name"] == name).unwrap();
+        resource.pointer_mut(place).unwrap_or_else(|| panic!("{name}{place}"))[field] = value;
+        let found = problems(&resources, &BY_HAND);
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{name}{place} {field}: {found:?}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What the API server would say.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::tools::{EXAMPLE, build, example, installed, is_operators, mistakes, root, run};
+
+/// The first with native sidecars by default, and the newest that there are schemas of.
+const SUPPORTED: [&str; 2] = ["1.29", "1.37"];
+
+#[test]
+fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
+    if installed() {
+        for version in SUPPORTED {
+            mistakes(&example(), version).unwrap_or_else(|said| panic!("{version}: {said}"));
+        }
+        assert_eq!(example().iter().filter(|resource| is_operators(resource)).count(), 3);
+    }
+}
+
+/// Without this the next test would say nothing: the schemas know a native sidecar from 1.28 on.
+#[test]
+fn the_schemas_are_those_of_their_version() {
+    if installed() {
+        let said = mistakes(&example(), "1.27").unwrap_err();
+        assert!(said.contains("restartPolicy"), "{said}");
+    }
+}
+
+#[test]
+fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
+    if !installed() {
+        return;
+    }
+    let pod = "/spec/template/spec";
+    let faults: [(&str, &str, &str, Value); 10] = [
+        ("Deployment", pod, "initContainer", json!([])),
+        ("Deployment", "/spec/template/spec/securityContext", "runAsNonroot", json!(true)),
+        ("Deployment", "/spec/template/spec/securityContext", "sysctls", json!({"a": "b"})),
+        ("Deployment", "/spec", "replicas", json!("1")),
+        ("Service", "/spec/ports/0", "port", json!("9877")),
+        ("NetworkPolicy", "/spec/egress/0", "from", json!([])),
+        ("ServiceMonitor", "/spec/endpoints/0", "intervall", json!("1s")),
+        ("ServiceMonitor", "/spec/endpoints/0", "interval", json!("1 s")),
+        ("PrometheusRule", "/spec/groups/0/rules/0", "annotation", json!({"a": "b"})),
+        ("PrometheusRule", "/spec/groups/0", "rules", json!("none")),
+    ];
+    for ((kind, place, field, value), version) in faults.into_iter().zip(SUPPORTED.into_iter().cycle()) {
+        let mut resources = example();
+        let resource = resources.iter_mut().find(|resource| resource["kind"] == kind).unwrap();
+        resource.pointer_mut(place).unwrap()[field] = value;
+        let said = mistakes(&resources, version);
+        assert!(said.as_ref().is_err_and(|said| said.contains(field)), "{kind} {field}: {said:?}");
+    }
+    let mut resources = example();
+    resources[0]["kind"] = json!("Namespaces");
+    assert!(mistakes(&resources, SUPPORTED[0]).is_err());
+}
+
+/// What people have at hand. Which one that is, no test decides; so its absence is told, and is no error.
+#[test]
+fn kubectl_makes_the_same_of_it_as_the_pinned_kustomize() {
+    if !installed() {
+        return;
+    }
+    let overlay = root().join(EXAMPLE);
+    let asked = Command::new("kubectl").args(["version", "--client"]).output();
+    let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if version.contains("Kustomize Version: v5.") {
+        let by_kubectl = run(Command::new("kubectl").arg("kustomize").arg(&overlay), "");
+        assert_eq!(by_kubectl, build(&overlay));
+    } else {
+        let notice = "SKIPPED kubectl_makes_the_same_of_it_as_the_pinned_kustomize: no kubectl with kustomize 5\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
+    }
+}

