@@ -1,6 +1,6 @@
 //! What the ConfigMaps hold, told by the program itself.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -9,10 +9,9 @@ use crate::{
     tools::{example, installed, root, run},
 };
 
-/// The effective configuration of the pod of that workload.
-fn effective(workload: &str) -> Result<String, String> {
+/// Writes what is mounted into the regionwatch of that workload, with a key of our own.
+pub(crate) fn write_files(workload: &str, folder: &Path) {
     let resources = example();
-    let folder = tempfile::tempdir().unwrap();
     let pod = pods(&resources).find(|pod| pod.name == workload).unwrap();
     let volumes = pod.spec["volumes"].as_array().unwrap();
     let volume = volumes.iter().find(|volume| volume["name"] == "regionwatch").unwrap();
@@ -20,11 +19,17 @@ fn effective(workload: &str) -> Result<String, String> {
     let name = projected.into_iter().flatten().chain([volume]).find_map(|source| source["configMap"]["name"].as_str());
     let map = resources.iter().find(|one| one["kind"] == "ConfigMap" && one["metadata"]["name"] == name.unwrap());
     for (file, content) in map.unwrap()["data"].as_object().unwrap() {
-        fs::write(folder.path().join(file), content.as_str().unwrap()).unwrap();
+        fs::write(folder.join(file), content.as_str().unwrap()).unwrap();
     }
     if projected.is_some() {
-        fs::write(folder.path().join("votes.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        fs::write(folder.join("votes.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
     }
+}
+
+/// The effective configuration of the regionwatch of that workload.
+fn effective(workload: &str) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    write_files(workload, folder.path());
     let mut check = Command::new(env!("CARGO_BIN_EXE_regionwatch"));
     check.env_clear().args(["check", "--print", "--config"]).arg(folder.path().join("regionwatch.yaml"));
     run(&mut check, "")

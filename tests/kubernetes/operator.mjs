@@ -1,5 +1,5 @@
-// Holds resources of the Prometheus operator (a JSON list on stdin) against its schemas, which the package in the folder
-// of the first argument carries. Prints a line for each mistake, and ends with 1 where there is one.
+// Holds resources of the Prometheus operator (a JSON list on stdin) against its schemas, from the package in the folder
+// of the first argument. Prints a line for each mistake, and ends with 1 where there is one.
 //
 // The schemas let unknown fields pass, as the API server does, which then drops them. A field that their validators
 // never look at is one: proxies note what is read.

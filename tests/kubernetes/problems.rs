@@ -1,4 +1,4 @@
-//! What no schema tells: whether names, ports and labels meet, and whether containers have no right that they do not need.
+//! What no schema tells: whether names, ports and labels meet, and whether containers have a right too many.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub(crate) struct Pod<'a> {
 }
 
 impl Pod<'_> {
-    fn containers(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &Value> {
         list(&self.spec["initContainers"]).iter().chain(list(&self.spec["containers"]))
     }
 
