@@ -65,7 +65,10 @@ pub(crate) fn problems(resources: &[Value], secrets: &[&str]) -> Vec<String> {
     for one in resources {
         let mut told = Vec::new();
         match one["kind"].as_str() {
-            Some("Service") => service(one, resources, &mut told),
+            Some("Service") => {
+                service(one, resources, &mut told);
+                callers(one, resources, &mut told);
+            }
             Some("ServiceMonitor") => monitor(one, resources, &mut told),
             Some("NetworkPolicy") => {
                 let selector = &one["spec"]["podSelector"]["matchLabels"];
@@ -188,6 +191,18 @@ fn service(one: &Value, resources: &[Value], told: &mut Vec<String>) {
         }
         if one["spec"]["type"] == "LoadBalancer" && !pod.is_one() {
             told.push(format!("peers would read the votes of any pod of {}", pod.name));
+        }
+    }
+}
+
+/// Whoever the load balancer lets in, the NetworkPolicy must let in as well.
+fn callers(one: &Value, resources: &[Value], told: &mut Vec<String>) {
+    let policies = resources.iter().filter(|other| other["kind"] == "NetworkPolicy");
+    let rules = policies.flat_map(|policy| list(&policy["spec"]["ingress"]));
+    let admitted: Vec<_> = rules.flat_map(|rule| list(&rule["from"])).map(|from| &from["ipBlock"]["cidr"]).collect();
+    for range in list(&one["spec"]["loadBalancerSourceRanges"]) {
+        if !admitted.contains(&range) {
+            told.push(format!("the NetworkPolicy keeps {range} out"));
         }
     }
 }

@@ -30,7 +30,7 @@ fn a_seeded_fault_is_found() {
     const OWN: &str = "/spec/template/spec/containers/0";
     const SIDECAR: &str = "/spec/template/spec/initContainers/0";
     const POD: &str = "/spec/template/spec";
-    let faults: [Fault; 32] = [
+    let faults: [Fault; 33] = [
         (VANTAGE, "/spec", "replicas", json!(2), "a region has one vantage"),
         (VANTAGE, "/spec", "strategy", json!({}), "a region has one vantage"),
         (VANTAGE, "/spec/template/spec/volumes/0/projected/sources/0/configMap", "name", json!("x"), "no ConfigMap x"),
@@ -92,6 +92,7 @@ fn a_seeded_fault_is_found() {
             json!("2s"),
             "longer than its interval",
         ),
+        (("NetworkPolicy", "regionwatch"), "/spec", "ingress", json!([]), "keeps \"198.51.100.0/24\" out"),
         (("ServiceMonitor", "regionwatch"), "/metadata", "namespace", json!("x"), "another namespace"),
     ];
     for ((kind, name), place, field, value, expected) in faults {
