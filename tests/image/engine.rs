@@ -142,6 +142,13 @@ impl Network {
         IpAddr::from([10, 231, self.number, host])
     }
 
+    /// The interface of this machine in it.
+    #[allow(dead_code, reason = "of use to the benchmark")]
+    pub(crate) fn bridge(&self) -> String {
+        let id = docker(&["network", "inspect", "--format", "{{.Id}}", &self.name]);
+        format!("br-{}", &id[..12])
+    }
+
     /// Cuts a container off.
     pub(crate) fn disconnect(&self, container: &Container) {
         docker(&["network", "disconnect", &self.name, &container.name]);

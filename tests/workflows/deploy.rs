@@ -21,7 +21,11 @@ impl Cluster {
         std::os::unix::fs::symlink("/bin/true", cluster.path("bin/sleep")).unwrap();
         fs::create_dir_all(cluster.path("overlay")).unwrap();
         fs::write(cluster.path("overlay/kustomization.yaml"), "resources: [manifest.yaml]\n").unwrap();
-        fs::write(cluster.path("overlay/manifest.yaml"), "kind: Deployment\n        image: regionwatch\n").unwrap();
+        fs::write(
+            cluster.path("overlay/manifest.yaml"),
+            "kind: Deployment\n        image: regionwatch/regionwatch:0.1.0\n",
+        )
+        .unwrap();
         if let Some(image) = running {
             fs::create_dir_all(cluster.path("history")).unwrap();
             for file in ["image", "history/4"] {
@@ -169,7 +173,7 @@ fn nothing_is_touched_before_the_whole_order_is_understood() {
         ("IMAGE", "registry.example.com/o/regionwatch:1.0.0", "a tag may change"),
         ("IMAGE", "", "must be NAME@sha256"),
         ("OVERLAY", "/nowhere", "has no kustomization.yaml"),
-        ("IMAGE_NAME", "other", "has no image \"other\"; it has: regionwatch"),
+        ("IMAGE_NAME", "other", "has no image \"other\"; it has: regionwatch/regionwatch:0.1.0"),
     ];
     for (name, value, expected) in refused {
         let cluster = Cluster::new(Some(OLD));
