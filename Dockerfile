@@ -18,7 +18,8 @@ RUN docker/compile prepare "$TARGETARCH"
 COPY Cargo.toml Cargo.lock ./
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     sed -i '/^\[\[\(test\|bench\|example\)\]\]$/,/^$/d' Cargo.toml \
-    && mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+    && mkdir src && echo '//! Stands for the program.' > src/lib.rs && cp src/lib.rs src/main.rs \
+    && echo 'fn main() {}' >> src/main.rs \
     && docker/compile build "$TARGETARCH" \
     && rm -r src
 
