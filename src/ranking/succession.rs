@@ -23,7 +23,7 @@ impl Ranking {
     /// Who can take over from a region that is dead, the best one first, as of the last
     /// [`update`](Ranking::update). The dead region is never among them; this vantage's own may be.
     ///
-    /// `published` is what was read of other vantages, in any order; what is older than [`MAX_AGE`] does not
+    /// `published` is what was read of other vantages, in any order; what is older than a day does not
     /// count. The dead region's own last ranking decides, as it says who was near to its users and its data:
     /// of it remain those that this vantage finds able to take over now. Where none of them remains, the
     /// candidates are ordered by tier, by their mean score as the survivors and this vantage measured it (a sum,
