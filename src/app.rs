@@ -114,7 +114,7 @@ struct Built {
 }
 
 struct App {
-    config: Config,
+    config: Arc<Config>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
     votes: Votes,
@@ -187,8 +187,8 @@ async fn watch(
     let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
     let (replies, mut replied) = mpsc::channel(REPLIES);
     let mut app = App::new(config, metrics, changes, events, replies)?;
-    let built = app.build(&app.config.clone())?;
-    app.put_in_force(app.config.clone(), built);
+    let built = app.build(&Arc::clone(&app.config))?;
+    app.put_in_force(Arc::clone(&app.config), built);
     ready.store(true, Ordering::Release);
     info!(%address, region = %app.config.region, paths = app.running.len(), "measuring");
 
@@ -222,6 +222,9 @@ async fn watch(
             Some(ask) = asked.recv() => match ask {
                 Ask::Probes { filter, reply } => {
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
+                }
+                Ask::Overview(reply) => {
+                    let _ = reply.send(app.recorder.overview(Arc::clone(&app.config), now()));
                 }
                 Ask::Regions(reply) => {
                     if let Some(bulletin) = app.votes.publish(&app.config.region, &app.recorder, now()) {
@@ -271,7 +274,7 @@ impl App {
         Ok(Self {
             recorder: Recorder::new(Arc::clone(&metrics), &config, Instant::now()),
             votes: Votes::new(Arc::clone(&metrics)),
-            config,
+            config: Arc::new(config),
             metrics,
             names,
             tls,
@@ -322,7 +325,7 @@ impl App {
     fn take(&mut self, loaded: Result<Loaded, String>) -> Result<(), String> {
         match loaded.and_then(|loaded| self.accept(loaded)) {
             Ok((config, built)) => {
-                self.put_in_force(config, built);
+                self.put_in_force(Arc::new(config), built);
                 info!(paths = self.running.len(), "configuration reloaded");
                 Ok(())
             }
@@ -411,7 +414,7 @@ impl App {
         anchors
     }
 
-    fn put_in_force(&mut self, config: Config, built: Vec<Built>) {
+    fn put_in_force(&mut self, config: Arc<Config>, built: Vec<Built>) {
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
         let mut starts = Vec::new();

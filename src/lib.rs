@@ -29,9 +29,10 @@
 //! | 2 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
 //! | 3 | [`vantage`] | all verdicts of this vantage, its votes and its incidents; pure |
 //! | 3 | [`metrics`] | names, help, buckets, values, the page |
+//! | 3 | [`status`] | what the status page tells, as plain data |
 //! | 4 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
 //! | 4 | [`notify`] | the push to every Alertmanager |
-//! | 4 | [`server`] | the HTTP server, on a thread of its own |
+//! | 4 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 5 | [`app`] | wiring, reload, shutdown |
 //! | 6 | [`cli`] | the commands |
 
@@ -48,6 +49,7 @@ pub mod ranking;
 pub mod recorder;
 pub mod schedule;
 pub mod server;
+pub mod status;
 pub mod vantage;
 pub mod verdict;
 pub mod window;

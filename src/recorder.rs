@@ -17,9 +17,10 @@ use crate::{
     quorum::Views,
     ranking::{Published, Ranking, Standing, Table, preferred},
     schedule::{Event, Patience},
+    status::{Overview, PathView, PeerView},
     vantage::{Episode, News, Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
-    window::{History, PathHistory, Record, Summary, Window},
+    window::{History, PathHistory, Record, Summary, Trace, Window},
 };
 
 /// How many probes are remembered in all, which bounds memory; and for one path.
@@ -75,6 +76,7 @@ pub struct Scope<'a> {
 struct Tracked {
     path: Path,
     window: Window,
+    trace: Trace,
     history: History,
     series: Arc<PathSeries>,
     patience: Patience,
@@ -157,6 +159,7 @@ impl Recorder {
                 }
                 None => Tracked {
                     window: window(),
+                    trace: Trace::new(now.instant),
                     history: History::new(remembered),
                     series: self.metrics.path(&path, probe),
                     path: path.clone(),
@@ -229,6 +232,7 @@ impl Recorder {
                 self.vantage.ended(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
                 tracked.window.push(sample.sent_at, &sample.outcome);
+                tracked.trace.push(sample.sent_at, &sample.outcome);
                 tracked.history.push(Record { sent_at: sample.sent_at_unix, outcome: sample.outcome });
                 count(&tracked.series, &sample.outcome, sample.sent_at_unix);
                 if late > 0 {
@@ -392,7 +396,8 @@ impl Recorder {
             .map(|(peer, standing)| Standing {
                 region: peer.region.clone(),
                 state: standing.state,
-                summary: preferred(peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?)))),
+                summary: preferred(peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?))))
+                    .map(|(_, summary)| summary),
                 lag: None,
                 held_down: standing.tally.reached,
             })
@@ -468,6 +473,45 @@ impl Recorder {
         let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
         Some(Reading { loss, lost, p95 })
+    }
+
+    /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
+    pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
+        let peers = self.peers.iter().zip(self.vantage.standings()).map(|(peer, standing)| PeerView {
+            region: peer.region.clone(),
+            state: standing.state,
+            since: now.unix_at(standing.since),
+            tally: standing.tally,
+            vote: standing.vote,
+            said: self.vantage.ballots(&peer.region, now.instant).collect(),
+            good_at: standing.good_at.map(|at| now.unix_at(at)),
+            kinds: peer.groups.iter().map(|group| (group.kind, group.summary)).collect(),
+            paths: self.views(peer),
+        });
+        Overview {
+            at: now.unix,
+            instant: now.instant,
+            config,
+            cut_off: self.vantage.cut_off(),
+            health_score: self.vantage.health_score(),
+            anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
+            peers: peers.collect(),
+            ranking: self.ranking.table().rows().to_vec(),
+            incidents: self.incidents(now),
+        }
+    }
+
+    fn views(&self, peer: &Peer) -> Vec<PathView> {
+        let members = peer.groups.iter().flat_map(|group| &group.members);
+        let tracked = members.filter_map(|id| self.paths.get(id));
+        let mut views: Vec<_> = tracked
+            .map(|tracked| {
+                let (last, failed) = tracked.history.last();
+                PathView { path: tracked.path.clone(), trace: tracked.trace.clone(), last, failed }
+            })
+            .collect();
+        views.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        views
     }
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.

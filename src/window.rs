@@ -1,9 +1,12 @@
 //! The samples of one path over a trailing time, and what they say.
 
+mod trace;
+
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+pub use self::trace::{Bucket, Trace};
 use crate::model::{Outcome, Path};
 
 /// What a window says about its samples.
@@ -196,6 +199,12 @@ impl History {
             sort.reserve_exact((self.capacity - sort.len()).min(8));
         }
         sort.push_back(record);
+    }
+
+    /// The last probe, and the last one that failed.
+    pub fn last(&self) -> (Option<Record>, Option<Record>) {
+        let (success, failure) = (self.successes.back().copied(), self.failures.back().copied());
+        (success.into_iter().chain(failure).max_by_key(|record| record.sent_at), failure)
     }
 
     /// Everything that is remembered, oldest first.

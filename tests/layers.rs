@@ -12,7 +12,7 @@ const ROWS: &[&[&str]] = &[
     &["model", "geography"],
     &["config", "wire", "window"],
     &["probe", "schedule", "verdict", "quorum", "ranking"],
-    &["metrics", "vantage"],
+    &["metrics", "vantage", "status"],
     &["recorder", "notify", "server"],
     &["app"],
     &["cli", "lib", "main"],

@@ -31,6 +31,21 @@ pub struct Views {
     pub peers: HashMap<Region, View>,
 }
 
+/// What one vantage has said last on one peer; for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// The vantage.
+    pub by: Region,
+    /// Its vote; `None` where it says nothing on this peer, or was never heard.
+    pub vote: Option<Vote>,
+    /// How long ago it was asked; `None` where it was never heard.
+    pub age: Option<Duration>,
+    /// Whether what it said is young enough to count.
+    pub fresh: bool,
+    /// Whether it thinks that it is cut off itself, and so does not count.
+    pub isolated: bool,
+}
+
 #[derive(Debug)]
 struct Voter {
     fresh_for: Duration,
@@ -70,6 +85,21 @@ impl Ballots {
     pub fn views<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a View> {
         let views = self.fresh(peer, now).map(|(_, views)| views);
         views.filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
+    }
+
+    /// What each vantage that may vote on a peer has said last, whether it counts or not, by name.
+    pub fn said<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = Said> + 'a {
+        self.voters.iter().filter(move |(region, _)| *region != peer).map(move |(region, voter)| {
+            let age = voter.heard.as_ref().map(|(at, _)| now.saturating_duration_since(*at));
+            let views = voter.heard.as_ref().map(|(_, views)| views);
+            Said {
+                by: region.clone(),
+                vote: views.and_then(|views| Some(views.peers.get(peer)?.vote)),
+                age,
+                fresh: age.is_some_and(|age| age <= voter.fresh_for),
+                isolated: views.is_some_and(|views| views.isolated),
+            }
+        })
     }
 
     fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a Views)> {

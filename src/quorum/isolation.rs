@@ -51,6 +51,11 @@ impl Isolation {
         self.spans[1].1 = self.spans[1].1.saturating_add(local as u32);
     }
 
+    /// Why this vantage is isolated, where it is.
+    pub const fn why(&self) -> Option<CutOff> {
+        self.why
+    }
+
     /// Whether this vantage is isolated.
     pub const fn is_isolated(&self) -> bool {
         self.why.is_some()

@@ -9,7 +9,7 @@ mod seal;
 
 pub use self::{
     admission::{Refusal, Sequence, open},
-    ballots::{Ballots, View, Views},
+    ballots::{Ballots, Said, View, Views},
     bulletin::{Bulletin, Invalid, PeerReport, Placing},
     isolation::{CutOff, Isolation},
     seal::{Keys, WeakKey},

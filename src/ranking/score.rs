@@ -25,11 +25,10 @@ const DEGRADED: Duration = Duration::from_millis(250);
 const PREFERENCE: [ProbeKind; 5] =
     [ProbeKind::Tcp, ProbeKind::Sidecar, ProbeKind::Http, ProbeKind::Icmp, ProbeKind::Dns];
 
-/// The summary that speaks for a region, of those of its kinds of probes.
-pub fn preferred(summaries: impl IntoIterator<Item = (ProbeKind, Summary)>) -> Option<Summary> {
+/// The kind that speaks for a region, of those of its kinds of probes, and what it says.
+pub fn preferred(summaries: impl IntoIterator<Item = (ProbeKind, Summary)>) -> Option<(ProbeKind, Summary)> {
     let place = |kind| PREFERENCE.iter().position(|other| *other == kind).unwrap_or(PREFERENCE.len());
-    let best = summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| place(*kind));
-    best.map(|(_, summary)| summary)
+    summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| place(*kind))
 }
 
 /// The score of a region, lower is better:
@@ -114,9 +113,9 @@ mod tests {
         let kinds =
             [(ProbeKind::Dns, of(1)), (ProbeKind::Icmp, of(2)), (ProbeKind::Http, of(3)), (ProbeKind::Sidecar, of(4))];
         for (n, expected) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
-            assert_eq!(preferred(kinds.into_iter().take(n)).unwrap().count, expected);
+            assert_eq!(preferred(kinds.into_iter().take(n)).unwrap().1.count, expected);
         }
-        let count = |tcp| preferred(kinds.into_iter().chain([(ProbeKind::Tcp, of(tcp))])).unwrap().count;
+        let count = |tcp| preferred(kinds.into_iter().chain([(ProbeKind::Tcp, of(tcp))])).unwrap().1.count;
         assert_eq!((count(5), count(0)), (5, 4));
         assert_eq!(preferred([]), None);
     }

@@ -23,6 +23,9 @@ use crate::metrics::Page;
 /// to it.
 const WORTH_SENDING: usize = 16 << 10;
 
+/// How much of a text that is already there is sent at once.
+const PIECE: usize = 64 << 10;
+
 /// Buffers kept for use again, and the largest one worth keeping: together at most 4 MiB.
 const SPARE_BUFFERS: usize = 16;
 const LARGEST_SPARE: usize = 256 << 10;
@@ -83,6 +86,8 @@ impl hyper::body::Body for Body {
 pub(super) enum Source {
     Page(Page),
     Histories(Histories),
+    /// What is already there.
+    Text(Bytes),
 }
 
 impl Source {
@@ -91,6 +96,10 @@ impl Source {
         match self {
             Self::Page(page) => page.next(out),
             Self::Histories(histories) => histories.next(out),
+            Self::Text(text) => {
+                out.extend_from_slice(&text.split_to(text.len().min(PIECE)));
+                !text.is_empty()
+            }
         }
     }
 }

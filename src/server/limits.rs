@@ -32,6 +32,9 @@ pub struct Limits {
     pub histories: usize,
     /// How long a bulletin is answered with again, so that a crowd of readers costs the probing thread little.
     pub bulletin_age: Duration,
+    /// The same for what the status page shows: people who look at it cost the probing thread two copies a second,
+    /// however many they are.
+    pub overview_age: Duration,
     /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
     /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
     pub send_buffer: usize,
@@ -56,6 +59,7 @@ impl Default for Limits {
             encoders: 8,
             histories: 4,
             bulletin_age: Duration::from_millis(10),
+            overview_age: Duration::from_millis(500),
             send_buffer: 128 << 10,
             accept_pause: Duration::from_millis(100),
             grace: Duration::from_secs(1),

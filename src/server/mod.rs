@@ -13,8 +13,9 @@ mod body;
 mod connections;
 mod encoding;
 mod health;
-mod landing;
+mod html;
 mod limits;
+mod page;
 mod progress;
 mod query;
 mod routes;
@@ -44,7 +45,7 @@ use self::{
     routes::Routes,
     transport::Transport,
 };
-use crate::{metrics::Metrics, model::Region, quorum::Keys, window::PathHistory};
+use crate::{metrics::Metrics, model::Region, quorum::Keys, status::Overview, window::PathHistory};
 
 /// What is served.
 pub struct Site {
@@ -56,9 +57,9 @@ pub struct Site {
     pub lifecycle: bool,
     /// What `/-/ready` says.
     pub ready: Arc<AtomicBool>,
-    /// The vantage region, for the landing page.
+    /// The vantage region, for the status page.
     pub region: Region,
-    /// The version of this program, for the landing page.
+    /// The version of this program, for the status page.
     pub version: &'static str,
 }
 
@@ -69,6 +70,8 @@ pub enum Ask {
     Reload(oneshot::Sender<Result<(), String>>),
     /// The bulletin, encoded; dropped where there is none.
     Regions(oneshot::Sender<Published>),
+    /// Everything that the status page tells.
+    Overview(oneshot::Sender<Overview>),
     /// The recent probes of some paths.
     Probes {
         /// Which paths, and how many at the most.

@@ -1,6 +1,6 @@
 //! What is served where.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 use bytes::Bytes;
 use http::{
@@ -20,12 +20,13 @@ use super::{
     api::Histories,
     body::{Body, Buffers, Source, Stream},
     encoding::wants_gzip,
-    landing::Landing,
+    page::{self, About, Asset},
     query,
 };
 use crate::{
     metrics::Collect,
-    model::{NONCE_HEADER, Nonce, SIGNATURE_HEADER},
+    model::{NONCE_HEADER, Nonce, Path, ProbeKind, Region, SIGNATURE_HEADER, TargetName},
+    status::Overview,
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -35,6 +36,9 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 
 const ROUTES: &str = "not found; served are:\n\
     GET  /\n\
+    GET  /peer/REGION\n\
+    GET  /path/PEER/TARGET/PROBE\n\
+    GET  /config\n\
     GET  /metrics[?collect=all|state]\n\
     GET  /api/v1/regions\n\
     GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&limit=N]\n\
@@ -51,11 +55,27 @@ pub(super) struct Routes {
     histories: Arc<Semaphore>,
     /// The last bulletin, and when it was asked for.
     bulletin: Mutex<Option<(Instant, Published)>>,
+    /// The last overview.
+    shot: Mutex<Option<Shot>>,
+    started: Instant,
+}
+
+/// The last overview, when it was asked for, and the page of it once somebody has wanted that.
+#[derive(Clone)]
+struct Shot {
+    asked: Instant,
+    overview: Arc<Overview>,
+    page: Arc<OnceLock<Bytes>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Route {
-    Landing,
+enum Route<'a> {
+    Overview,
+    Peer(&'a str),
+    /// `PEER/TARGET/PROBE`
+    Path(&'a str),
+    Configuration,
+    Asset(Asset),
     Metrics,
     Regions,
     Probes,
@@ -64,17 +84,24 @@ enum Route {
     Reload,
 }
 
-impl Route {
-    fn of(path: &str) -> Option<Self> {
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        if let Some(peer) = path.strip_prefix("/peer/") {
+            return Some(Self::Peer(peer));
+        }
+        if let Some(path) = path.strip_prefix("/path/") {
+            return Some(Self::Path(path));
+        }
         Some(match path {
-            "/" => Self::Landing,
+            "/" => Self::Overview,
+            "/config" => Self::Configuration,
             "/metrics" => Self::Metrics,
             "/api/v1/regions" => Self::Regions,
             "/api/v1/probes" => Self::Probes,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
             "/-/reload" => Self::Reload,
-            _ => return None,
+            _ => Self::Asset(Asset::of(path)?),
         })
     }
 
@@ -102,6 +129,8 @@ impl Routes {
             encoders: Arc::new(Semaphore::new(limits.encoders)),
             histories: Arc::new(Semaphore::new(limits.histories)),
             bulletin: Mutex::default(),
+            shot: Mutex::default(),
+            started: Instant::now(),
         }
     }
 
@@ -114,7 +143,11 @@ impl Routes {
                 refusal.headers_mut().insert(ALLOW, route.allowed());
                 refusal
             }
-            Some(Route::Landing) => self.landing(),
+            Some(Route::Overview) => self.overview(request.headers()).await,
+            Some(Route::Peer(peer)) => self.peer(peer, request.headers()).await,
+            Some(Route::Path(path)) => self.path(path, request.headers()).await,
+            Some(Route::Configuration) => self.configuration(request.headers()).await,
+            Some(Route::Asset(asset)) => self.asset(asset, request.headers()),
             Some(Route::Metrics) => self.metrics(request),
             Some(Route::Regions) => self.regions(request.headers()).await,
             Some(Route::Probes) => self.probes(request).await,
@@ -134,13 +167,86 @@ impl Routes {
         response
     }
 
-    fn landing(&self) -> Response<Body> {
-        let Landing { html, policy } = Landing::new(self.site.region.as_str(), self.site.version);
-        let mut response = text(StatusCode::OK, HTML, html);
-        let headers = response.headers_mut();
-        if let Ok(policy) = HeaderValue::try_from(policy) {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
+    fn about(&self) -> About<'_> {
+        About { region: &self.site.region, version: self.site.version, uptime: self.started.elapsed() }
+    }
+
+    /// What the pages show. One request at a time asks for it, and those that waited meanwhile get the same.
+    async fn shot(&self) -> Option<Shot> {
+        let mut last = self.shot.lock().await;
+        if let Some(shot) = last.as_ref().filter(|shot| shot.asked.elapsed() < self.limits.overview_age) {
+            return Some(shot.clone());
         }
+        let asked = Instant::now();
+        let overview = Arc::new(self.ask(Ask::Overview).await?);
+        let shot = Shot { asked, overview, page: Arc::default() };
+        *last = Some(shot.clone());
+        Some(shot)
+    }
+
+    async fn overview(&self, wishes: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Shot { overview, page, .. })) = timeout(self.limits.ask, self.shot()).await else {
+            return unseen();
+        };
+        let page = page.get_or_init(|| page::overview(self.about(), &overview)).clone();
+        self.shown(StatusCode::OK, page, wishes)
+    }
+
+    async fn peer(&self, peer: &str, wishes: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
+        match page::peer(self.about(), &overview, peer) {
+            Some(page) => self.shown(StatusCode::OK, page, wishes),
+            None => self.missing("such peer", wishes),
+        }
+    }
+
+    async fn path(&self, path: &str, wishes: &HeaderMap) -> Response<Body> {
+        let Some(path) = path_named(path) else { return self.missing("such path", wishes) };
+        let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
+            return busy("too many readers of probes at once\n");
+        };
+        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
+        let filter = PathFilter {
+            peer: Some(path.peer.clone()),
+            target: Some(path.target.clone()),
+            kind: Some(path.kind),
+            limit: 1,
+        };
+        let Some(histories) = self.ask(|reply| Ask::Probes { filter, reply }).await else { return unseen() };
+        drop(permit);
+        let records = histories.into_iter().find(|history| history.path == path).map(|history| history.samples);
+        match page::path(self.about(), &overview, &path, &records.unwrap_or_default()) {
+            Some(page) => self.shown(StatusCode::OK, page, wishes),
+            None => self.missing("such path", wishes),
+        }
+    }
+
+    async fn configuration(&self, wishes: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
+        self.shown(StatusCode::OK, page::configuration(self.about(), &overview), wishes)
+    }
+
+    fn asset(&self, asset: Asset, wishes: &HeaderMap) -> Response<Body> {
+        let (content_type, content) = asset.content();
+        let stream = Stream::new(Source::Text(content), &self.buffers, None);
+        let mut response = self.streamed(stream, HeaderValue::from_static(content_type), wishes);
+        // Its name changes with its content.
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(CACHE_CONTROL, forever);
+        response
+    }
+
+    fn missing(&self, what: &str, wishes: &HeaderMap) -> Response<Body> {
+        self.shown(StatusCode::NOT_FOUND, page::missing(self.about(), what), wishes)
+    }
+
+    /// A page for people.
+    fn shown(&self, status: StatusCode, page: Bytes, wishes: &HeaderMap) -> Response<Body> {
+        let stream = Stream::new(Source::Text(page), &self.buffers, None);
+        let mut response = self.streamed(stream, HTML, wishes);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
     }
@@ -278,6 +384,19 @@ fn busy(message: &'static str) -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// `PEER/TARGET/PROBE`; `None` where it is none.
+fn path_named(text: &str) -> Option<Path> {
+    let mut parts = text.split('/');
+    let (peer, target, kind) = (parts.next()?, parts.next()?, parts.next()?);
+    let kind = ProbeKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let path = Path { peer: Region::new(peer).ok()?, target: TargetName::new(target).ok()?, kind };
+    parts.next().is_none().then_some(path)
+}
+
+fn unseen() -> Response<Body> {
+    busy("the probing thread did not answer in time\n")
 }
 
 fn text(status: StatusCode, content_type: HeaderValue, message: impl Into<Bytes>) -> Response<Body> {

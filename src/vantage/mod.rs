@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     model::{Cause, Incident, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
-    quorum::{Ballots, CutOff, Isolation, Views},
+    quorum::{Ballots, CutOff, Isolation, Said, Views},
     verdict::{Evidence, Lane, Reading, Transition},
 };
 
@@ -439,6 +439,16 @@ impl Vantage {
     /// What has changed since it was asked last.
     pub fn take_news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)
+    }
+
+    /// Why this vantage is isolated, where it is.
+    pub const fn cut_off(&self) -> Option<CutOff> {
+        self.isolation.why()
+    }
+
+    /// What each vantage that may vote has said last on a peer, by name.
+    pub fn ballots<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = Said> + 'a {
+        self.ballots.said(peer, now)
     }
 
     /// Whether this vantage is isolated.

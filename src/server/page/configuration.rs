@@ -1,0 +1,13 @@
+//! The effective configuration, without its secrets.
+
+use crate::{
+    server::html::{Html, put},
+    status::Overview,
+};
+
+pub(super) fn write(page: &mut Html, overview: &Overview) {
+    put!(page; "<h1>Configuration</h1><p class=\"dim\">In force now, every default written out, secrets left out; \
+        as <code>regionwatch check --print</code> shows it.</p>\
+        <div class=\"scroll\" id=\"yaml\" tabindex=\"0\" role=\"region\" aria-label=\"Configuration\"><pre><code>");
+    put!(page; (overview.config.to_yaml()) "</code></pre></div>\n");
+}

@@ -1,0 +1,361 @@
+//! The overview: who is down and where to go, the peers in a matrix, and the last minutes of every path.
+
+use super::{
+    About, Headline,
+    chart::{self, Minutes},
+    words::{self, Clock, Count, Latency, Percent, since},
+};
+use crate::{
+    geography::light_round_trip,
+    model::{Incident, Ineligible, ProbeKind, Region, Stage, Vote},
+    ranking::{Row, preferred},
+    server::html::{Html, put},
+    status::{Overview, PathView, PeerView},
+    window::{Summary, Trace},
+};
+
+pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, headline: &Headline) {
+    banner(page, about, overview, headline);
+    regions(page, about, overview);
+    put!(page; "<div class=\"cards\">\n");
+    ranking(page, about, overview);
+    votes(page, overview);
+    put!(page; "<div class=\"stack\">\n");
+    incidents(page, overview);
+    vantage(page, overview);
+    put!(page; "</div></div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes</small></h2>\n\
+        <div class=\"peers\">\n");
+    for peer in by_urgency(overview) {
+        put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
+            (peer.region) "</a> ");
+        words::state(page, peer.state);
+        put!(page; "</h3>\n");
+        paths(page, overview, peer);
+        put!(page; "</article>\n");
+    }
+    put!(page; "</div></section>\n");
+}
+
+fn banner(page: &mut Html, about: About<'_>, overview: &Overview, headline: &Headline) {
+    put!(page; "<section class=\"banner l-" (headline.level.as_str()) "\" id=\"summary\" data-level=\""
+        (headline.level.as_str()) "\"><div><h1>Regions as seen from " (about.region) "</h1><p class=\"sentence\">"
+        (headline.sentence) "</p>");
+    if !headline.detail.is_empty() {
+        put!(page; "<p class=\"detail\">" (headline.detail) "</p>");
+    }
+    put!(page; "</div><p class=\"asof\"><time datetime=\"" (overview.at) "\">" (Clock(overview.at)) "</time> UTC</p></section>\n");
+}
+
+/// The worst ones first, else in the order of the configuration.
+fn by_urgency(overview: &Overview) -> Vec<&PeerView> {
+    let mut peers: Vec<_> = overview.peers.iter().collect();
+    peers.sort_by_key(|peer| words::urgency(peer.state));
+    peers
+}
+
+fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
+    let kinds: Vec<_> = ProbeKind::ALL
+        .into_iter()
+        .filter(|kind| overview.peers.iter().any(|peer| peer.kinds.iter().any(|(other, _)| other == kind)))
+        .collect();
+    put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
+        <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
+        (words::Span(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
+        <th scope=\"col\" class=\"n\">Since</th><th scope=\"col\">Last 5 minutes</th><th scope=\"col\">Best by</th>\
+        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p95</th>\
+        <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n\">Jitter</th>\
+        <th scope=\"col\" class=\"n\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
+    for kind in &kinds {
+        put!(page; "<th scope=\"col\" class=\"n k\">" (words::kind(*kind)) "</th>");
+    }
+    put!(page; "<th scope=\"col\">Votes</th><th scope=\"col\" class=\"n\">Rank</th></tr></thead>\n<tbody>\n");
+    for peer in by_urgency(overview) {
+        region(page, overview, peer, &kinds);
+    }
+    put!(page; "</tbody></table></div>\n");
+}
+
+fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeKind]) {
+    put!(page; "<tr id=\"region-" (peer.region) "\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state)
+        "\"><th scope=\"row\"><a href=\"/peer/" (peer.region) "\">" (peer.region) "</a></th><td>");
+    words::state(page, peer.state);
+    put!(page; "</td><td class=\"n\"><time datetime=\"" (peer.since) "\" title=\"" (peer.since) "\">"
+        (since(peer.since, overview.at)) "</time></td><td class=\"graph\">");
+    let best = best(peer);
+    let kind = best.map(|(kind, _)| kind);
+    let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
+    chart::draw(page, &Minutes::of(traces.map(|path| &path.trace), overview.instant), 24);
+    put!(page; "</td><td>");
+    match kind {
+        Some(kind) => put!(page; (words::kind(kind))),
+        None => words::none(page),
+    }
+    put!(page; "</td>");
+    summary(page, best.map(|(_, summary)| summary).as_ref());
+    put!(page; "<td class=\"n\">");
+    light(page, overview, &peer.region);
+    put!(page; "</td>");
+    for kind in kinds {
+        put!(page; "<td class=\"n k\">");
+        match peer.kinds.iter().find(|(other, _)| other == kind) {
+            Some((_, summary)) => cell(page, summary.as_ref()),
+            None => {
+                put!(page; "<span class=\"none\" title=\"not probed\">\u{b7}<span class=\"vh\"> not probed</span></span>")
+            }
+        }
+        put!(page; "</td>");
+    }
+    put!(page; "<td>");
+    tally(page, peer);
+    put!(page; "</td><td class=\"n\">");
+    match overview.ranking.iter().find(|row| row.region == peer.region).and_then(|row| row.rank) {
+        Some(rank) => put!(page; (rank)),
+        None => {
+            put!(page; "<span class=\"none\" title=\"cannot take over\">\u{2013}<span class=\"vh\"> cannot take over</span></span>")
+        }
+    }
+    put!(page; "</td></tr>\n");
+}
+
+/// The kind that speaks for a peer; one that was answered rather than one that was not.
+pub(super) fn best(peer: &PeerView) -> Option<(ProbeKind, Summary)> {
+    let summaries = || peer.kinds.iter().filter_map(|(kind, summary)| Some((*kind, (*summary)?)));
+    preferred(summaries().filter(|(_, summary)| summary.latency.is_some())).or_else(|| preferred(summaries()))
+}
+
+/// The cells p50, p95, loss and jitter.
+pub(super) fn summary(page: &mut Html, summary: Option<&Summary>) {
+    let latency = summary.and_then(|summary| summary.latency);
+    for value in [latency.map(|it| it.p50), latency.map(|it| it.p95)] {
+        put!(page; "<td class=\"n\">");
+        words::latency(page, value);
+        put!(page; "</td>");
+    }
+    put!(page; "<td class=\"n\">");
+    words::loss(page, summary);
+    put!(page; "</td><td class=\"n\">");
+    words::latency(page, latency.and_then(|latency| latency.jitter));
+    put!(page; "</td>");
+}
+
+/// A kind of probe in one cell: its median, and its loss where there is any.
+fn cell(page: &mut Html, summary: Option<&Summary>) {
+    match summary {
+        None => words::none(page),
+        Some(Summary { latency: None, loss, .. }) => put!(page; "<b class=\"bad\">" (Percent(*loss)) " lost</b>"),
+        Some(Summary { latency: Some(latency), loss, .. }) => {
+            put!(page; (Latency(latency.p50)));
+            if *loss > 0.0 {
+                put!(page; "<span class=\"sub bad\">" (Percent(*loss)) " lost</span>");
+            }
+        }
+    }
+}
+
+/// How soon light could be back, and from how far.
+pub(super) fn light(page: &mut Html, overview: &Overview, region: &Region) {
+    let there = overview.config.peers.iter().find(|peer| peer.region == *region).and_then(|peer| peer.location);
+    match (overview.config.location, there) {
+        (Some(here), Some(there)) => {
+            let meters = here.distance_meters(there);
+            let km = (meters / 1e3).round();
+            put!(page; (Latency(light_round_trip(meters))) "<span class=\"sub\">" (km) " km</span>");
+        }
+        _ => words::none(page),
+    }
+}
+
+fn tally(page: &mut Html, peer: &PeerView) {
+    let tally = &peer.tally;
+    put!(page; (tally.down) "/" (tally.voters) " down");
+    if tally.reached {
+        put!(page; "<span class=\"sub bad\">quorum reached</span>");
+    } else {
+        put!(page; "<span class=\"sub\">" (tally.needed) " needed</span>");
+    }
+}
+
+fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
+    put!(page; "<section class=\"card\" aria-labelledby=\"h-ranking\"><h2 id=\"h-ranking\">Failover targets <small>for " (about.region) "</small></h2>\n");
+    if overview.ranking.iter().all(|row| !row.eligible()) {
+        put!(page; "<p class=\"note bad\">No region could take over.</p>");
+    }
+    put!(page; "<div class=\"scroll\" id=\"ranking\" tabindex=\"0\" role=\"region\" aria-label=\"Failover targets\">\
+        <table><thead><tr><th scope=\"col\" class=\"n\">Rank</th><th scope=\"col\">Region</th>\
+        <th scope=\"col\" class=\"n\"><abbr title=\"What taking over would cost, in time a request; lower is better\">Score</abbr></th>\
+        <th scope=\"col\">Eligible</th></tr></thead><tbody>\n");
+    for row in &overview.ranking {
+        put!(page; "<tr id=\"candidate-" (row.region) "\" data-candidate=\"" (row.region) "\" data-eligible=\"" (row.eligible())
+            "\"><td class=\"n\">");
+        match row.rank {
+            Some(rank) => put!(page; (rank)),
+            None => put!(page; "<span class=\"none\">\u{2013}<span class=\"vh\"> no rank</span></span>"),
+        }
+        put!(page; "</td><th scope=\"row\"><a href=\"/peer/" (row.region) "\">" (row.region) "</a></th><td class=\"n\">");
+        words::latency(page, row.score);
+        put!(page; "</td><td>");
+        eligibility(page, row);
+        put!(page; "</td></tr>\n");
+    }
+    put!(page; "</tbody></table></div></section>\n");
+}
+
+/// Whether a region can take over, and everything that keeps it from that.
+pub(super) fn eligibility(page: &mut Html, row: &Row) {
+    if row.eligible() {
+        put!(page; "yes");
+        return;
+    }
+    put!(page; "no: ");
+    for (n, reason) in row.reasons.iter().enumerate() {
+        if n > 0 {
+            put!(page; ", ");
+        }
+        let reason: Ineligible = *reason;
+        put!(page; "<span data-reason=\"" (reason) "\">" (words::reason(reason)) "</span>");
+    }
+}
+
+fn votes(page: &mut Html, overview: &Overview) {
+    put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n\
+        <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Votes\">\
+        <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
+        <th scope=\"col\" class=\"n\">Up</th><th scope=\"col\" class=\"n\">Abstain</th>\
+        <th scope=\"col\" class=\"n\">Needed</th><th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
+    for peer in by_urgency(overview) {
+        let tally = &peer.tally;
+        put!(page; "<tr id=\"votes-" (peer.region) "\" data-votes=\"" (peer.region) "\"><th scope=\"row\"><a href=\"/peer/" (peer.region)
+            "\">" (peer.region) "</a></th><td>");
+        vote(page, peer.vote);
+        put!(page; "</td><td class=\"n\">" (tally.down) "</td><td class=\"n\">" (tally.up) "</td><td class=\"n\">"
+            (tally.abstain) "</td><td class=\"n\">" (tally.needed) " of " (tally.voters) "</td><td>");
+        if tally.reached {
+            put!(page; "<b class=\"bad\">reached</b>");
+        } else {
+            put!(page; "no");
+        }
+        put!(page; "</td></tr>\n");
+    }
+    put!(page; "</tbody></table></div></section>\n");
+}
+
+/// A vote, which stands out where it is down.
+pub(super) fn vote(page: &mut Html, vote: Vote) {
+    match vote {
+        Vote::Down => put!(page; "<b class=\"bad\">down</b>"),
+        Vote::Up | Vote::Abstain => put!(page; (vote)),
+    }
+}
+
+fn incidents(page: &mut Html, overview: &Overview) {
+    put!(page; "<section class=\"card\" id=\"incidents\" aria-labelledby=\"h-incidents\"><h2 id=\"h-incidents\">Incidents</h2>\n");
+    if overview.incidents.is_empty() {
+        put!(page; "<p class=\"note\">None is open.</p>");
+    }
+    for incident in &overview.incidents {
+        // Whoever has come to the second stage has come through the first.
+        let further = |other: &&Incident| other.peer == incident.peer && other.stage > incident.stage;
+        if !overview.incidents.iter().any(|other| further(&other)) {
+            self::incident(page, overview, incident);
+        }
+    }
+    put!(page; "</section>\n");
+}
+
+/// One incident with all that is told of it.
+pub(super) fn incident(page: &mut Html, overview: &Overview, incident: &Incident) {
+    put!(page; "<div class=\"incident\" data-incident=\"" (incident.peer) "\" data-stage=\"" (incident.stage) "\"><h3><a href=\"/peer/"
+        (incident.peer) "\">" (incident.peer) "</a> <span class=\"tag\">" (words::stage(incident.stage)) "</span> ");
+    match incident.resolved {
+        Some(at) => put!(page; "<span class=\"tag calm\">over since " (Clock(at)) "</span>"),
+        None if incident.confirmed => put!(page; "<span class=\"tag\">confirmed</span>"),
+        None => put!(page; "<span class=\"tag calm\">not confirmed</span>"),
+    }
+    put!(page; "</h3><dl><dt>Since</dt><dd>");
+    words::time(page, incident.onset);
+    put!(page; " (" (since(incident.onset, incident.resolved.unwrap_or(overview.at))) ")</dd><dt>Cause</dt><dd>" (words::cause(incident.cause))
+        "</dd><dt>Votes</dt><dd>" (incident.tally.down) " of " (incident.tally.voters) " down, " (incident.tally.needed)
+        " needed</dd><dt>Go to</dt><dd>");
+    if incident.candidates.is_empty() {
+        put!(page; "<b class=\"bad\">no region can take over</b>");
+    }
+    for (n, candidate) in incident.candidates.iter().enumerate() {
+        match n {
+            0 => put!(page; "<b>" (candidate.region) "</b>"),
+            _ => put!(page; ", then " (candidate.region)),
+        }
+    }
+    let alert = match incident.stage {
+        Stage::Prepare => "RegionwatchPeerDown",
+        Stage::Execute => "RegionwatchPeerFailover",
+    };
+    put!(page; "</dd><dt>Alert</dt><dd>" (alert) " <code class=\"id\">" (incident.id) "</code></dd></dl><p class=\"note\">"
+        (incident.evidence) "</p></div>\n");
+}
+
+fn vantage(page: &mut Html, overview: &Overview) {
+    put!(page; "<section class=\"card\" id=\"vantage\" data-isolated=\"" (overview.cut_off.is_some())
+        "\" aria-labelledby=\"h-vantage\"><h2 id=\"h-vantage\">This vantage</h2>\n<dl><dt>Isolated</dt><dd>");
+    match overview.cut_off {
+        Some(why) => put!(page; "<b class=\"bad\">yes</b>: " (why)),
+        None => put!(page; "no"),
+    }
+    put!(page; "</dd><dt>Anchors</dt><dd>");
+    if overview.anchors.is_empty() {
+        put!(page; "none configured");
+    }
+    for (n, (anchor, answers)) in overview.config.anchors.iter().zip(&overview.anchors).enumerate() {
+        if n > 0 {
+            put!(page; "<br>");
+        }
+        put!(page; (anchor) ": ");
+        match answers {
+            Some(true) => put!(page; "answers"),
+            Some(false) => put!(page; "<b class=\"bad\">does not answer</b>"),
+            None => put!(page; "never answered yet"),
+        }
+    }
+    put!(page; "</dd><dt>Fitness</dt><dd>");
+    match overview.health_score {
+        0 => put!(page; "starts its probes in time"),
+        score => put!(page; "<b class=\"bad\">late</b>: score " (score) " of 7, waits " (score + 1) " times as long"),
+    }
+    let paths: usize = overview.peers.iter().map(|peer| peer.paths.len()).sum();
+    put!(page; "</dd><dt>Measures</dt><dd>" (Count(paths as u64, "path")) " to " (Count(overview.peers.len() as u64, "peer"))
+        "</dd><dt>Tells</dt><dd>");
+    match overview.config.alertmanagers.len() as u64 {
+        0 => put!(page; "no Alertmanager"),
+        count => put!(page; (Count(count, "Alertmanager"))),
+    }
+    put!(page; "</dd></dl></section>\n");
+}
+
+/// The paths of a peer, a line each.
+pub(super) fn paths(page: &mut Html, overview: &Overview, peer: &PeerView) {
+    put!(page; "<ul class=\"paths\">\n");
+    for view in &peer.paths {
+        path(page, overview, view);
+    }
+    put!(page; "</ul>\n");
+}
+
+fn path(page: &mut Html, overview: &Overview, view: &PathView) {
+    let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
+    let whole = minutes.whole();
+    put!(page; "<li id=\"path-" (view.path) "\" data-path=\"" (view.path) "\"><a class=\"name\" href=\"/path/" (view.path) "\"><span class=\"kind\">"
+        (words::kind(view.path.kind)) "</span> " (view.path.target) "</a>");
+    chart::draw(page, &minutes, 24);
+    put!(page; "<span class=\"value\">");
+    match view.last.map(|record| record.outcome) {
+        Some(Ok(timings)) => put!(page; (Latency(timings.total))),
+        Some(Err(failure)) => put!(page; "<b class=\"bad\">" (failure) "</b>"),
+        None => words::none(page),
+    }
+    put!(page; "</span><span class=\"value loss\">");
+    match whole.loss() {
+        Some(loss) if whole.lost > 0 => put!(page; "<span class=\"bad\">" (Percent(loss)) " lost</span>"),
+        Some(_) => put!(page; "<span class=\"dim\">0 % lost</span>"),
+        None => words::none(page),
+    }
+    put!(page; "</span></li>\n");
+}

@@ -1,0 +1,104 @@
+//! One path: its last minutes, and its last probes with their phases.
+
+use std::time::Duration;
+
+use super::{
+    chart::{self, Minutes},
+    words::{self, Clock, Latency, Percent},
+};
+use crate::{
+    model::{UnixMillis, Utc},
+    server::html::{Html, put},
+    status::{Overview, PathView},
+    window::{Record, Trace},
+};
+
+pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, records: &[Record]) {
+    let path = &view.path;
+    let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
+    let whole = minutes.whole();
+    put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / <a href=\"/peer/" (path.peer)
+        "\">" (path.peer) "</a> / " (path.target) " / " (path.kind) "</nav>\n<section class=\"banner\" data-path=\"" (path)
+        "\"><div><h1>" (words::kind(path.kind)) " to " (path.target) " <span class=\"dim\">in " (path.peer)
+        "</span></h1><p class=\"sentence\">");
+    match view.last.map(|record| record.outcome) {
+        Some(Ok(timings)) => put!(page; "Last probe: " (Latency(timings.total))),
+        Some(Err(failure)) => put!(page; "Last probe failed: <b class=\"bad\">" (failure) "</b>"),
+        None => put!(page; "No probe yet"),
+    }
+    put!(page; "</p></div><p class=\"asof\">");
+    words::time(page, overview.at);
+    put!(page; " UTC</p></section>\n<section class=\"card tall\" aria-labelledby=\"h-chart\"><h2 id=\"h-chart\">Last 5 minutes <small>"
+        "bars: shortest to longest in 5 s; line: mean; from the top: lost</small></h2><div class=\"axis\"><span>");
+    words::latency(page, whole.latency.map(|[_, _, most]| most));
+    put!(page; "</span><span>0</span></div>");
+    chart::draw(page, &minutes, 96);
+    put!(page; "<p class=\"ticks\"><span>5 min ago</span><span>now</span></p><dl class=\"row\">");
+    for (name, value) in ["Shortest", "Mean", "Longest"].into_iter().zip(spread(whole.latency)) {
+        put!(page; "<dt>" (name) "</dt><dd>");
+        words::latency(page, value);
+        put!(page; "</dd>");
+    }
+    put!(page; "<dt>Lost</dt><dd>");
+    match whole.loss() {
+        Some(loss) => put!(page; (whole.lost) " of " (whole.answered + whole.lost) " (" (Percent(loss)) ")"),
+        None => words::none(page),
+    }
+    put!(page; "</dd>");
+    if let Some((_, probe)) = overview.config.paths().find(|(other, _)| other == path) {
+        put!(page; "<dt>Host</dt><dd>" (probe.host) "</dd><dt>Interval</dt><dd>" (probe.cadence.interval().as_millis())
+            " ms</dd><dt>Timeout</dt><dd>" (probe.cadence.timeout().as_millis()) " ms</dd>");
+    }
+    put!(page; "</dl></section>\n");
+    probes(page, records);
+}
+
+fn spread(latency: Option<[Duration; 3]>) -> [Option<Duration>; 3] {
+    latency.map_or([None; 3], |each| each.map(Some))
+}
+
+/// The probes that are remembered, the newest first.
+fn probes(page: &mut Html, records: &[Record]) {
+    let longest = records.iter().filter_map(|record| record.outcome.ok()).map(|timings| timings.total).max();
+    put!(page; "<div class=\"scroll card\" id=\"probes\" tabindex=\"0\" role=\"region\" aria-label=\"Last probes\">\
+        <table class=\"probes\" data-probes><caption>Last probes <small>failures are kept longer than successes</small></caption>\
+        <thead><tr><th scope=\"col\">Sent (UTC)</th><th scope=\"col\">Result</th><th scope=\"col\" class=\"n\">Latency</th>\
+        <th scope=\"col\">Phases</th><th scope=\"col\">In numbers</th><th scope=\"col\">Clock</th></tr></thead><tbody>\n");
+    if records.is_empty() {
+        put!(page; "<tr><td colspan=\"6\">No probe has ended yet.</td></tr>\n");
+    }
+    for record in records.iter().rev() {
+        probe(page, record, longest.unwrap_or_default());
+    }
+    put!(page; "</tbody></table></div>\n");
+}
+
+fn probe(page: &mut Html, record: &Record, longest: Duration) {
+    let millis = record.sent_at / 1_000_000;
+    put!(page; "<tr id=\"p" (record.sent_at) "\" data-result=\"" (record.outcome.map_or_else(|failure| failure.as_str(), |_| "ok"))
+        "\"><th scope=\"row\"><time datetime=\"" (Utc(record.sent_at)) "\">" (Clock(UnixMillis(millis))) "."
+        (format_args!("{:03}", millis % 1_000)) "</time></th><td>");
+    match &record.outcome {
+        Ok(timings) => {
+            put!(page; "ok</td><td class=\"n\">" (Latency(timings.total)) "</td><td>");
+            put!(page; "<svg class=\"phases\" viewBox=\"0 0 200 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+            let scale = |time: Duration| time.as_nanos() * 200 / longest.as_nanos().max(1);
+            let mut x = 0;
+            for (phase, time) in timings.phases.iter() {
+                let width = scale(time).max(1);
+                put!(page; "<rect class=\"ph-" (phase.as_str()) "\" x=\"" (x) "\" width=\"" (width) "\" height=\"8\"/>");
+                x += width;
+            }
+            put!(page; "</svg></td><td class=\"numbers\">");
+            for (phase, time) in timings.phases.iter() {
+                put!(page; "<span><i class=\"ph-" (phase.as_str()) "\"></i>" (phase.as_str()) " " (Latency(time)) "</span>");
+            }
+            put!(page; "</td><td class=\"dim\">" (timings.source.as_str()) "</td></tr>\n");
+        }
+        Err(failure) => {
+            put!(page; "<b class=\"bad\">" (failure) "</b></td><td class=\"n\">");
+            words::none(page);
+            put!(page; "</td><td></td><td></td><td></td></tr>\n");
+        }
+    }
+}
