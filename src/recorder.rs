@@ -226,14 +226,14 @@ impl Recorder {
     /// Takes what the schedule says. Events of paths that are not recorded any more are dropped.
     pub fn record(&mut self, event: Event, now: Now) {
         match event {
-            Event::Sampled { sample, start_delay, late, duplicates } => {
+            Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
                 self.metrics.started_late_by(start_delay);
                 self.vantage.started(start_delay);
                 self.vantage.ended(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
                 tracked.window.push(sample.sent_at, &sample.outcome);
                 tracked.trace.push(sample.sent_at, &sample.outcome);
-                tracked.history.push(Record { sent_at: sample.sent_at_unix, outcome: sample.outcome });
+                tracked.history.push(Record { sent_at: sample.sent_at_unix, outcome: sample.outcome, failed_in });
                 count(&tracked.series, &sample.outcome, sample.sent_at_unix);
                 if late > 0 {
                     tracked.series.came_late(late);

@@ -24,7 +24,7 @@ use tokio::{
 
 pub use self::slots::{Alarm, SlotPhase};
 use crate::{
-    model::{Cadence, Failure, PathId, Sample},
+    model::{Cadence, Failure, PathId, Phase, Sample},
     probe::{Attempt, Fault, Probe},
     wire::Stamp,
 };
@@ -42,6 +42,8 @@ pub enum Event {
         late: u32,
         /// Answers that came more than once.
         duplicates: u32,
+        /// The phase in which it failed, where it did and that is known.
+        failed_in: Option<Phase>,
     },
     /// A probe has waited longer than its path's [`Patience`], and goes on waiting until its deadline.
     Overdue {
@@ -236,6 +238,7 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         start_delay: sent_at.saturating_duration_since(slot),
         late: attempt.late() + answered_late,
         duplicates: attempt.duplicates(),
+        failed_in: attempt.reached().filter(|_| outcome.is_err()),
     };
     // The recorder is gone only when the process is about to be. What it has not taken yet is still in flight, so
     // that nothing piles up behind it.

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 pub use self::trace::{Bucket, Trace};
-use crate::model::{Outcome, Path};
+use crate::model::{Outcome, Path, Phase};
 
 /// What a window says about its samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -173,6 +173,8 @@ pub struct Record {
     pub sent_at: u64,
     /// What came of it.
     pub outcome: Outcome,
+    /// The phase in which it failed, where it did and that is known.
+    pub failed_in: Option<Phase>,
 }
 
 /// The last probes of a path. Failures are remembered apart, so that they outlast the successes after them.
@@ -229,7 +231,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Failure, Phase, StampSource, Timings};
+    use crate::model::{Failure, StampSource, Timings};
 
     const SPAN: Duration = Duration::from_secs(60);
 
@@ -293,9 +295,9 @@ mod tests {
     #[test]
     fn failures_outlast_the_successes_after_them() {
         let mut history = History::new(2);
-        history.push(Record { sent_at: 1, outcome: Err(Failure::Timeout) });
+        history.push(Record { sent_at: 1, outcome: Err(Failure::Timeout), failed_in: None });
         for sent_at in 2..10 {
-            history.push(Record { sent_at, outcome: ok(1) });
+            history.push(Record { sent_at, outcome: ok(1), failed_in: None });
         }
         let times: Vec<_> = history.records().iter().map(|record| record.sent_at).collect();
         assert_eq!(times, [1, 8, 9]);

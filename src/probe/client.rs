@@ -83,7 +83,7 @@ impl HttpClient {
         let exchange = async {
             let request = self.compose(method, path, body)?;
             let server = (self.lookup.address(&attempt).await?, self.port).into();
-            self.client.exchange(server, request, most, true).await
+            self.client.exchange(server, request, most, true, &attempt).await
         };
         let exchange = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.failure_at_deadline()))?;
         let body = exchange.body.ok_or(Failure::Protocol)?;

@@ -80,6 +80,7 @@ impl DnsProbe {
     }
 
     async fn ask_udp(&self, server: SocketAddr, attempt: &Attempt) -> Result<(Measured, bool), Failure> {
+        attempt.enter(Phase::Request);
         let id: u16 = rand::random();
         let question = self.question.encode(id);
         let socket = Datagram::udp(server, self.options).map_err(|error| wire::local_failure(&error))?;
@@ -128,6 +129,7 @@ impl DnsProbe {
         connector: Option<&Connector>,
         attempt: &Attempt,
     ) -> Result<Measured, Failure> {
+        attempt.enter(Phase::Connect);
         let (stream, connected) = wire::connect(server, self.options).await?;
         let marks = stream.stamp();
         let mut phases = PhaseTimes::default();
@@ -137,6 +139,7 @@ impl DnsProbe {
         let span = match connector {
             None => self.ask_over(stream, &marks, attempt).await?,
             Some(connector) => {
+                attempt.enter(Phase::Tls);
                 let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
                 certificate_expiry = tls::expiry(&stream);
                 self.ask_over(stream, &marks, attempt).await?
@@ -163,6 +166,7 @@ impl DnsProbe {
             io::ErrorKind::UnexpectedEof => Failure::Protocol,
             _ => tls::failure(&error),
         };
+        attempt.enter(Phase::Request);
         let id: u16 = rand::random();
         let mut question = vec![0, 0];
         question.extend(self.question.encode(id));
@@ -188,7 +192,13 @@ impl DnsProbe {
         }
     }
 
-    async fn ask_https(&self, server: SocketAddr, client: &Client, uri: &http::Uri) -> Result<Measured, Failure> {
+    async fn ask_https(
+        &self,
+        server: SocketAddr,
+        client: &Client,
+        uri: &http::Uri,
+        attempt: &Attempt,
+    ) -> Result<Measured, Failure> {
         // RFC 8484 4.1: the identifier should be 0, so that caches can work.
         let request = Request::builder()
             .method(Method::POST)
@@ -197,7 +207,7 @@ impl DnsProbe {
             .header(header::ACCEPT, HeaderValue::from_static("application/dns-message"))
             .body(self.question.encode(0).into())
             .map_err(|_| Failure::Local)?;
-        let exchange = client.exchange(server, request, MESSAGE_LIMIT, true).await?;
+        let exchange = client.exchange(server, request, MESSAGE_LIMIT, true, attempt).await?;
         let body = exchange.body.as_ref().ok_or(Failure::Protocol)?;
         if exchange.response.status != http::StatusCode::OK {
             return Err(Failure::Status);
@@ -266,7 +276,7 @@ impl Probe for DnsProbe {
             },
             Carrier::Tcp => self.ask_stream(server, None, attempt).await?,
             Carrier::Tls(connector) => self.ask_stream(server, Some(connector), attempt).await?,
-            Carrier::Https { client, uri } => self.ask_https(server, client, uri).await?,
+            Carrier::Https { client, uri } => self.ask_https(server, client, uri, attempt).await?,
         };
         if watch.stepped() {
             return Err(Fault::ClockStep);

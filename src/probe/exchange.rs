@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::rustls;
 
 use super::{
-    TlsContext, TlsError,
+    Attempt, TlsContext, TlsError,
     tls::{self, Connector},
 };
 use crate::{
@@ -150,10 +150,12 @@ impl Client {
         request: Request<Full<Bytes>>,
         limit: usize,
         keep_body: bool,
+        attempt: &Attempt,
     ) -> Result<Exchange, Failure> {
         let mut phases = PhaseTimes::default();
         let mut source = StampSource::Kernel;
         let mut syn_retransmits = 0;
+        attempt.enter(Phase::Processing);
         let answered = match self.take_kept(server) {
             Some(mut kept) => match kept.send(request.clone()).await {
                 Ok(response) => Some((kept, response)),
@@ -165,7 +167,8 @@ impl Client {
         let (connection, response) = match answered {
             Some(answered) => answered,
             None => {
-                let mut fresh = self.open(server, &mut phases, &mut source, &mut syn_retransmits).await?;
+                let mut fresh = self.open(server, &mut phases, &mut source, &mut syn_retransmits, attempt).await?;
+                attempt.enter(Phase::Processing);
                 let response = fresh.send(request).await?;
                 (fresh, response)
             }
@@ -181,6 +184,7 @@ impl Client {
             marks.last_sent_to_last_received()
         };
         let head_arrived = marks.last_received();
+        attempt.enter(Phase::Transfer);
         let (response, incoming) = response.into_parts();
         let body = read_body(incoming, limit, keep_body).await?;
         let Span { duration, source: stamped } = sent_to_head.ok_or(Failure::Local)?;
@@ -230,7 +234,9 @@ impl Client {
         phases: &mut PhaseTimes,
         source: &mut StampSource,
         syn_retransmits: &mut u32,
+        attempt: &Attempt,
     ) -> Result<Connection, Failure> {
+        attempt.enter(Phase::Connect);
         let (stream, connected) = wire::connect(server, self.options).await?;
         phases.add(Phase::Connect, connected.duration);
         *source = source.and(connected.source);
@@ -241,6 +247,7 @@ impl Client {
             let connection = start(stream, http2, marks, None, !http2).await?;
             return Ok(Connection { server: Some(server), ..connection });
         };
+        attempt.enter(Phase::Tls);
         let stream = connector.handshake(stream, &marks, phases, source).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.version == HttpVersion::Http2 && !http2 {

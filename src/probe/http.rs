@@ -95,7 +95,7 @@ impl HttpProbe {
     }
 
     /// Follows redirects as far as allowed, adding up the phases.
-    async fn fetch(&self, server: SocketAddr) -> Result<(Exchange, Question), Failure> {
+    async fn fetch(&self, server: SocketAddr, attempt: &Attempt) -> Result<(Exchange, Question), Failure> {
         let keep_body = self.spec.expect_body.is_some() || self.mailbox.is_some();
         let cap = if self.spec.sidecar { Reply::MAX_BODY } else { usize::MAX };
         let limit = self.spec.body_limit.min(cap);
@@ -107,7 +107,7 @@ impl HttpProbe {
             let nonce = Nonce(rand::random());
             let request = self.request(uri.clone(), nonce);
             let question = Question { nonce, at: Instant::now() };
-            let exchange = self.client.exchange(server, request, limit, keep_body).await?;
+            let exchange = self.client.exchange(server, request, limit, keep_body, attempt).await?;
             exchange.phases.iter().for_each(|(phase, duration)| phases.add(phase, duration));
             source = source.and(exchange.source);
             syn_retransmits += exchange.syn_retransmits;
@@ -203,7 +203,7 @@ impl Probe for HttpProbe {
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
         let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
-        let (mut exchange, question) = self.fetch(server).await?;
+        let (mut exchange, question) = self.fetch(server, attempt).await?;
         let stepped = watch.stepped();
         let judged = self.judge(&exchange);
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {

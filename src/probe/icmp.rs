@@ -118,6 +118,7 @@ impl Probe for IcmpProbe {
 
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
         let address = self.lookup.address(attempt).await?;
+        attempt.enter(Phase::Rtt);
         let socket = self.socket(address)?;
         let previous = self.sockets().previous.clone();
         if let Some(previous) = previous {

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
-use crate::model::{Failure, Timings};
+use crate::model::{Failure, Phase, Timings};
 
 /// Something that can be measured again and again.
 pub trait Probe: Send + Sync + 'static {
@@ -60,6 +60,7 @@ impl From<Failure> for Fault {
 pub struct Attempt {
     deadline: Instant,
     suspicion: AtomicU8,
+    phase: AtomicU8,
     late: AtomicU32,
     duplicates: AtomicU32,
 }
@@ -67,7 +68,13 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt that ends at the deadline.
     pub const fn new(deadline: Instant) -> Self {
-        Self { deadline, suspicion: AtomicU8::new(u8::MAX), late: AtomicU32::new(0), duplicates: AtomicU32::new(0) }
+        Self {
+            deadline,
+            suspicion: AtomicU8::new(u8::MAX),
+            phase: AtomicU8::new(u8::MAX),
+            late: AtomicU32::new(0),
+            duplicates: AtomicU32::new(0),
+        }
     }
 
     /// When the attempt ends.
@@ -90,6 +97,17 @@ impl Attempt {
     pub fn failure_at_deadline(&self) -> Failure {
         let noted = self.suspicion.load(Ordering::Relaxed);
         Failure::ALL.into_iter().find(|failure| *failure as u8 == noted).unwrap_or(Failure::Timeout)
+    }
+
+    /// Notes that this phase begins.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The phase that began last, in which a failed attempt has failed.
+    pub fn reached(&self) -> Option<Phase> {
+        let noted = self.phase.load(Ordering::Relaxed);
+        Phase::ALL.into_iter().find(|phase| *phase as u8 == noted)
     }
 
     /// Notes answers to earlier attempts that came after their deadlines.
@@ -124,6 +142,16 @@ mod tests {
         for failure in Failure::ALL {
             attempt.suspect(failure);
             assert_eq!(attempt.failure_at_deadline(), failure);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_fails_in_the_phase_that_began_last() {
+        let attempt = Attempt::new(Instant::now());
+        assert_eq!(attempt.reached(), None);
+        for phase in Phase::ALL {
+            attempt.enter(phase);
+            assert_eq!(attempt.reached(), Some(phase));
         }
     }
 }

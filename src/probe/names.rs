@@ -83,6 +83,7 @@ impl Lookup {
                     return address;
                 }
                 let mut entry = entry.clone();
+                attempt.enter(Phase::Resolve);
                 attempt.suspect(Failure::Resolve);
                 let known = entry.wait_for(|entry| entry.answer != Answer::Pending).await;
                 attempt.trust();

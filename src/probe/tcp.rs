@@ -54,6 +54,9 @@ impl TcpProbe {
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
         attempt: &Attempt,
     ) -> Result<(), Failure> {
+        if self.spec.send.is_some() || self.spec.expect.is_some() {
+            attempt.enter(Phase::Processing);
+        }
         if let Some(send) = &self.spec.send {
             stream.write_all(send).await.map_err(|error| tls::failure(&error))?;
         }
@@ -81,6 +84,7 @@ impl Probe for TcpProbe {
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
         let address = self.lookup.address(attempt).await?;
         let watch = ClockWatch::start();
+        attempt.enter(Phase::Connect);
         let (stream, connected) = wire::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Connect, connected.duration);
@@ -90,6 +94,7 @@ impl Probe for TcpProbe {
             None => self.converse(stream, attempt).await?,
             Some(connector) => {
                 let marks = stream.stamp();
+                attempt.enter(Phase::Tls);
                 let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
                 certificate_expiry = tls::expiry(&stream);
                 self.converse(stream, attempt).await?;

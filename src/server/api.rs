@@ -171,7 +171,12 @@ impl Serialize for Sample {
                 map.serialize_entry("phases", &Phases(&timings.phases))?;
                 map.serialize_entry("clock", timings.source.as_str())?;
             }
-            Err(failure) => map.serialize_entry("result", failure.as_str())?,
+            Err(failure) => {
+                map.serialize_entry("result", failure.as_str())?;
+                if let Some(phase) = self.0.failed_in {
+                    map.serialize_entry("failed_in", phase.as_str())?;
+                }
+            }
         }
         map.end()
     }
@@ -200,7 +205,7 @@ mod tests {
 
     fn ok(micros: u64) -> Record {
         let timings = Timings::single(Phase::Connect, Duration::from_micros(micros), StampSource::Kernel);
-        Record { sent_at: 1_795_230_245_123_456_789, outcome: Ok(timings) }
+        Record { sent_at: 1_795_230_245_123_456_789, outcome: Ok(timings), failed_in: None }
     }
 
     fn page(paths: Vec<PathHistory>) -> (String, usize) {
@@ -218,12 +223,12 @@ mod tests {
 
     #[test]
     fn a_failure_has_no_duration() {
-        let lost = Record { sent_at: 0, outcome: Err(Failure::Timeout) };
+        let lost = Record { sent_at: 0, outcome: Err(Failure::Timeout), failed_in: Some(Phase::Tls) };
         let expected = concat!(
             r#"{"probes":[{"peer_region":"r","target":"t","probe":"tcp","samples":["#,
             r#"{"sent_at":"2026-11-21T03:04:05.123456Z","result":"ok","duration_seconds":0.080012,"#,
             r#""phases":{"connect":0.080012},"clock":"kernel"},"#,
-            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout"}]}]}"#,
+            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout","failed_in":"tls"}]}]}"#,
             "\n"
         );
         assert_eq!(page(vec![history(vec![ok(80_012), lost])]).0, expected);

@@ -8,13 +8,7 @@ use std::{
 
 use regionwatch::server::{Limits, probe_health};
 
-use crate::support::{Answer, Prober, Running, Setup};
-
-fn gunzipped(body: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
-    plain
-}
+use crate::support::{Answer, Prober, Running, Setup, gunzipped};
 
 fn running() -> Running {
     Setup::default().run()
@@ -85,22 +79,6 @@ fn health_and_readiness() {
 }
 
 #[test]
-fn the_landing_page_links_to_everything_and_runs_nothing() {
-    let server = running();
-    let page = server.get("/");
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"));
-    for part in ["eu-west-1", "1.2.3", "prefers-color-scheme:dark", "href=\"/metrics?collect=state\""] {
-        assert!(page.text().contains(part), "{part}");
-    }
-    for link in page.text().split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        assert_eq!(server.get(link).status, 200, "{link}");
-    }
-}
-
-#[test]
 fn other_paths_and_methods_are_told_what_there_is() {
     let server = running();
     let lost = server.get("/metric");
@@ -147,7 +125,7 @@ fn probes_are_told_as_json_and_a_failure_is_never_a_number() {
             r#"{"probes":[{"peer_region":"us-east-1","target":"edge-7","probe":"tcp","samples":["#,
             r#"{"sent_at":"2026-11-21T03:04:05.123456Z","result":"ok","duration_seconds":0.080012,"#,
             r#""phases":{"connect":0.080012},"clock":"kernel"},"#,
-            r#"{"sent_at":"2026-11-21T03:04:05.373456Z","result":"timeout"}]}]}"#,
+            r#"{"sent_at":"2026-11-21T03:04:05.373456Z","result":"timeout","failed_in":"connect"}]}]}"#,
             "\n"
         )
     );

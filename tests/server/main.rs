@@ -4,5 +4,6 @@
 mod answers;
 mod crowds;
 mod hostile;
+mod pages;
 mod regions;
 mod support;

@@ -6,19 +6,23 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use regionwatch::{
-    config::{DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
+    config::{Config, DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
     metrics::{Collect, Exposed, Metrics},
-    model::{AddressFamily, Cadence, Failure, Host, Path, Phase, ProbeKind, Region, StampSource, TargetName, Timings},
+    model::{
+        AddressFamily, Cadence, Failure, Host, Path, PeerState, Phase, ProbeKind, Region, StampSource, Tally,
+        TargetName, Timings, UnixMillis, Vote,
+    },
     quorum::{Bulletin, Keys},
     server::{self, Ask, Limits, Load, Published, Server, Site},
-    window::{PathHistory, Record},
+    status::{Overview, PathView, PeerView},
+    window::{PathHistory, Record, Trace},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -39,6 +43,8 @@ pub(crate) enum Prober {
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     pub(crate) ready: Arc<AtomicBool>,
+    /// How often the stand-in for the probing thread has copied what the status page shows.
+    pub(crate) copies: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<Server>,
 }
@@ -94,7 +100,9 @@ impl Setup {
         let addr = listener.local_addr().unwrap();
         let ready = Arc::new(AtomicBool::new(true));
         let (asks, asked) = mpsc::channel(4);
-        thread::spawn(move || answer_asks(asked, self.prober, self.keys));
+        let copies = Arc::<AtomicUsize>::default();
+        let counting = Arc::clone(&copies);
+        thread::spawn(move || answer_asks(asked, self.prober, self.keys, &counting));
         let site = Site {
             metrics: metrics_of(self.page),
             asks,
@@ -107,7 +115,7 @@ impl Setup {
         let server = server::spawn(listener, site, self.limits, async {
             let _ = stopped.await;
         });
-        Running { addr, ready, stop: Some(stop), server: Some(server.unwrap()) }
+        Running { addr, ready, copies, stop: Some(stop), server: Some(server.unwrap()) }
     }
 }
 
@@ -122,12 +130,46 @@ pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
         .map(|n| Record {
             sent_at: 1_795_230_245_123_456_789 + n * 250_000_000,
             outcome: if n % 2 == 0 { Ok(ok) } else { Err(Failure::Timeout) },
+            failed_in: (n % 2 == 1).then_some(Phase::Connect),
         })
         .collect();
     PathHistory { path, samples }
 }
 
-fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys>) {
+/// What the stand-in knows: one peer that is healthy, with one path.
+fn overview() -> Overview {
+    let text = "region: eu-west-1\npeers: [{region: us-east-1, targets: [{name: edge-7, host: 192.0.2.1, \
+                probes: [{kind: http, url: 'http://192.0.2.1/', bearer_token: hush}]}]}]";
+    let config =
+        Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    let at = UnixMillis(1_795_230_245_123);
+    let PathHistory { path, .. } = history(7, 0);
+    let paths = vec![PathView { path: path.clone(), trace: Trace::new(Instant::now()), last: None, failed: None }];
+    let peer = PeerView {
+        region: path.peer,
+        state: PeerState::Healthy,
+        since: at,
+        tally: Tally::default(),
+        vote: Vote::Up,
+        said: Vec::new(),
+        good_at: Some(at),
+        kinds: vec![(path.kind, None)],
+        paths,
+    };
+    Overview {
+        at,
+        instant: Instant::now(),
+        config: Arc::new(config),
+        cut_off: None,
+        health_score: 0,
+        anchors: Vec::new(),
+        peers: vec![peer],
+        ranking: Vec::new(),
+        incidents: Vec::new(),
+    }
+}
+
+fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys>, copies: &AtomicUsize) {
     let mut kept = Vec::new();
     let mut seq = 0;
     while let Some(ask) = asked.blocking_recv() {
@@ -141,6 +183,10 @@ fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys
                 let vantage = Region::new("eu-west-1").unwrap();
                 let bulletin = Bulletin::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
                 drop(reply.send(Published { body: bulletin.encode().unwrap(), keys: keys.clone() }));
+            }
+            (_, Ask::Overview(reply)) => {
+                copies.fetch_add(1, Ordering::Relaxed);
+                drop(reply.send(overview()));
             }
             (_, Ask::Reload(reply)) => drop(reply.send(Ok(()))),
             (_, Ask::Probes { filter, reply }) => {
@@ -286,4 +332,10 @@ pub(crate) fn alone(test: &str, shell: &str) -> bool {
     let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
     false
+}
+
+pub(crate) fn gunzipped(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    plain
 }

@@ -18,10 +18,10 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, head
     banner(page, about, overview, headline);
     regions(page, about, overview);
     put!(page; "<div class=\"cards\">\n");
-    ranking(page, about, overview);
-    votes(page, overview);
-    put!(page; "<div class=\"stack\">\n");
     incidents(page, overview);
+    ranking(page, about, overview);
+    put!(page; "<div class=\"stack\">\n");
+    votes(page, overview);
     vantage(page, overview);
     put!(page; "</div></div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes</small></h2>\n\
         <div class=\"peers\">\n");
@@ -60,9 +60,8 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
         .collect();
     put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
         <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
-        (words::Span(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
-        <th scope=\"col\" class=\"n\">Since</th><th scope=\"col\">Last 5 minutes</th><th scope=\"col\">Best by</th>\
-        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p95</th>\
+        (words::Round(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
+        <th scope=\"col\" class=\"n\">Since</th><th scope=\"col\">Last 5 minutes</th>        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p95</th>\
         <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n\">Jitter</th>\
         <th scope=\"col\" class=\"n\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
     for kind in &kinds {
@@ -85,13 +84,8 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
     let kind = best.map(|(kind, _)| kind);
     let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
     chart::draw(page, &Minutes::of(traces.map(|path| &path.trace), overview.instant), 24);
-    put!(page; "</td><td>");
-    match kind {
-        Some(kind) => put!(page; (words::kind(kind))),
-        None => words::none(page),
-    }
     put!(page; "</td>");
-    summary(page, best.map(|(_, summary)| summary).as_ref());
+    summary(page, best.map(|(_, summary)| summary).as_ref(), kind);
     put!(page; "<td class=\"n\">");
     light(page, overview, &peer.region);
     put!(page; "</td>");
@@ -123,15 +117,17 @@ pub(super) fn best(peer: &PeerView) -> Option<(ProbeKind, Summary)> {
     preferred(summaries().filter(|(_, summary)| summary.latency.is_some())).or_else(|| preferred(summaries()))
 }
 
-/// The cells p50, p95, loss and jitter.
-pub(super) fn summary(page: &mut Html, summary: Option<&Summary>) {
+/// The cells p50, p95, loss and jitter, with the kind that they are of where that is not said otherwise.
+pub(super) fn summary(page: &mut Html, summary: Option<&Summary>, kind: Option<ProbeKind>) {
     let latency = summary.and_then(|summary| summary.latency);
-    for value in [latency.map(|it| it.p50), latency.map(|it| it.p95)] {
-        put!(page; "<td class=\"n\">");
-        words::latency(page, value);
-        put!(page; "</td>");
-    }
     put!(page; "<td class=\"n\">");
+    words::latency(page, latency.map(|latency| latency.p50));
+    if let Some(kind) = kind {
+        put!(page; "<span class=\"sub\">by " (words::kind(kind)) "</span>");
+    }
+    put!(page; "</td><td class=\"n\">");
+    words::latency(page, latency.map(|latency| latency.p95));
+    put!(page; "</td><td class=\"n\">");
     words::loss(page, summary);
     put!(page; "</td><td class=\"n\">");
     words::latency(page, latency.and_then(|latency| latency.jitter));
@@ -193,7 +189,7 @@ fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
         }
         put!(page; "</td><th scope=\"row\"><a href=\"/peer/" (row.region) "\">" (row.region) "</a></th><td class=\"n\">");
         words::latency(page, row.score);
-        put!(page; "</td><td>");
+        put!(page; "</td><td class=\"why\">");
         eligibility(page, row);
         put!(page; "</td></tr>\n");
     }
@@ -343,7 +339,7 @@ fn path(page: &mut Html, overview: &Overview, view: &PathView) {
     let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
     let whole = minutes.whole();
     put!(page; "<li id=\"path-" (view.path) "\" data-path=\"" (view.path) "\"><a class=\"name\" href=\"/path/" (view.path) "\"><span class=\"kind\">"
-        (words::kind(view.path.kind)) "</span> " (view.path.target) "</a>");
+        (words::kind(view.path.kind)) "</span><span class=\"to\">" (view.path.target) "</span></a>");
     chart::draw(page, &minutes, 24);
     put!(page; "<span class=\"value\">");
     match view.last.map(|record| record.outcome) {

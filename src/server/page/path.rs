@@ -1,13 +1,13 @@
 //! One path: its last minutes, and its last probes with their phases.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use super::{
     chart::{self, Minutes},
     words::{self, Clock, Latency, Percent},
 };
 use crate::{
-    model::{UnixMillis, Utc},
+    model::{Failure, Phase, UnixMillis, Utc},
     server::html::{Html, put},
     status::{Overview, PathView},
     window::{Record, Trace},
@@ -23,7 +23,12 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
         "</span></h1><p class=\"sentence\">");
     match view.last.map(|record| record.outcome) {
         Some(Ok(timings)) => put!(page; "Last probe: " (Latency(timings.total))),
-        Some(Err(failure)) => put!(page; "Last probe failed: <b class=\"bad\">" (failure) "</b>"),
+        Some(Err(failure)) => {
+            put!(page; "Last probe failed: <b class=\"bad\">" (failure) "</b>");
+            if let Some(phase) = view.last.and_then(|record| record.failed_in) {
+                put!(page; " in phase " (phase.as_str()));
+            }
+        }
         None => put!(page; "No probe yet"),
     }
     put!(page; "</p></div><p class=\"asof\">");
@@ -46,8 +51,8 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     }
     put!(page; "</dd>");
     if let Some((_, probe)) = overview.config.paths().find(|(other, _)| other == path) {
-        put!(page; "<dt>Host</dt><dd>" (probe.host) "</dd><dt>Interval</dt><dd>" (probe.cadence.interval().as_millis())
-            " ms</dd><dt>Timeout</dt><dd>" (probe.cadence.timeout().as_millis()) " ms</dd>");
+        put!(page; "<dt>Host</dt><dd>" (probe.host) "</dd><dt>Interval</dt><dd>" (words::Round(probe.cadence.interval()))
+            "</dd><dt>Timeout</dt><dd>" (words::Round(probe.cadence.timeout())) "</dd>");
     }
     put!(page; "</dl></section>\n");
     probes(page, records);
@@ -59,6 +64,12 @@ fn spread(latency: Option<[Duration; 3]>) -> [Option<Duration>; 3] {
 
 /// The probes that are remembered, the newest first.
 fn probes(page: &mut Html, records: &[Record]) {
+    let mut usual = Phases::default();
+    for record in records {
+        if let Ok(timings) = record.outcome {
+            timings.phases.iter().for_each(|(phase, _)| usual.0[phase as usize] = true);
+        }
+    }
     let longest = records.iter().filter_map(|record| record.outcome.ok()).map(|timings| timings.total).max();
     put!(page; "<div class=\"scroll card\" id=\"probes\" tabindex=\"0\" role=\"region\" aria-label=\"Last probes\">\
         <table class=\"probes\" data-probes><caption>Last probes <small>failures are kept longer than successes</small></caption>\
@@ -68,12 +79,46 @@ fn probes(page: &mut Html, records: &[Record]) {
         put!(page; "<tr><td colspan=\"6\">No probe has ended yet.</td></tr>\n");
     }
     for record in records.iter().rev() {
-        probe(page, record, longest.unwrap_or_default());
+        probe(page, record, longest.unwrap_or_default(), &usual);
     }
     put!(page; "</tbody></table></div>\n");
 }
 
-fn probe(page: &mut Html, record: &Record, longest: Duration) {
+/// The phases that probes of a path have when they succeed.
+#[derive(Default)]
+struct Phases([bool; Phase::ALL.len()]);
+
+/// How far a failed probe came: the phases before, the one in which it failed, and those it did not reach. How long they
+/// took is not known: a failure has no duration.
+fn failed(page: &mut Html, failure: Failure, phase: Phase, usual: &Phases) {
+    let phases: Vec<_> = Phase::ALL.into_iter().filter(|it| usual.0[*it as usize] || *it == phase).collect();
+    let width = 200 / phases.len().max(1);
+    // The answer came as a whole, and was not what was expected.
+    let answered = matches!(failure, Failure::Status | Failure::Mismatch | Failure::Auth);
+    put!(page; "<svg class=\"phases\" viewBox=\"0 0 200 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+    for (n, other) in phases.iter().enumerate() {
+        put!(page; "<rect x=\"" (n * width) "\" width=\"" (width - 2) "\" height=\"8\" class=\"");
+        match other.cmp(&phase) {
+            Ordering::Less => put!(page; "passed ph-" (other.as_str())),
+            Ordering::Equal => put!(page; "failed"),
+            Ordering::Greater => put!(page; "unreached"),
+        }
+        put!(page; "\"/>");
+    }
+    put!(page; "</svg></td><td class=\"numbers\">");
+    for other in phases {
+        match other.cmp(&phase) {
+            Ordering::Less => put!(page; "<span>" (other.as_str()) " \u{2713}</span>"),
+            Ordering::Equal if answered => put!(page; "<span><b class=\"bad\">" (failure) " in the answer</b></span>"),
+            Ordering::Equal => {
+                put!(page; "<span><b class=\"bad\">" (failure) " in " (phase.as_str()) "</b></span>");
+            }
+            Ordering::Greater => put!(page; "<span class=\"dim\">" (other.as_str()) " not reached</span>"),
+        }
+    }
+}
+
+fn probe(page: &mut Html, record: &Record, longest: Duration, usual: &Phases) {
     let millis = record.sent_at / 1_000_000;
     put!(page; "<tr id=\"p" (record.sent_at) "\" data-result=\"" (record.outcome.map_or_else(|failure| failure.as_str(), |_| "ok"))
         "\"><th scope=\"row\"><time datetime=\"" (Utc(record.sent_at)) "\">" (Clock(UnixMillis(millis))) "."
@@ -98,7 +143,12 @@ fn probe(page: &mut Html, record: &Record, longest: Duration) {
         Err(failure) => {
             put!(page; "<b class=\"bad\">" (failure) "</b></td><td class=\"n\">");
             words::none(page);
-            put!(page; "</td><td></td><td></td><td></td></tr>\n");
+            put!(page; "</td><td>");
+            match record.failed_in {
+                Some(phase) => failed(page, *failure, phase, usual),
+                None => put!(page; "</td><td>"),
+            }
+            put!(page; "</td><td></td></tr>\n");
         }
     }
 }

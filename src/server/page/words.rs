@@ -58,6 +58,20 @@ impl Display for Span {
     }
 }
 
+/// A length of time that somebody chose, without a second unit of nothing: `5 min`, `90 s`.
+pub(super) struct Round(pub(super) Duration);
+
+impl Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            ms if ms % 3_600_000 == 0 => write!(f, "{} h", ms / 3_600_000),
+            ms if ms % 60_000 == 0 => write!(f, "{} min", ms / 60_000),
+            ms if ms % 1_000 == 0 => write!(f, "{} s", ms / 1_000),
+            ms => write!(f, "{ms} ms"),
+        }
+    }
+}
+
 /// The time between two moments on the wall clock.
 pub(super) fn since(then: UnixMillis, now: UnixMillis) -> Span {
     Span(Duration::from_millis(now.0.saturating_sub(then.0)))
@@ -218,6 +232,9 @@ mod tests {
             [(0, "0 s"), (59, "59 s"), (185, "3 min 5 s"), (7_620, "2 h 7 min"), (1_047_600, "12 d 3 h")]
         {
             assert_eq!(Span(Duration::from_secs(seconds)).to_string(), text);
+        }
+        for (millis, text) in [(250, "250 ms"), (90_000, "90 s"), (300_000, "5 min"), (3_600_000, "1 h")] {
+            assert_eq!(Round(Duration::from_millis(millis)).to_string(), text);
         }
         assert_eq!(Clock(UnixMillis(1_795_230_245_123)).to_string(), "03:04:05");
         assert_eq!(since(UnixMillis(5_000), UnixMillis(1_000)).to_string(), "0 s", "the clock was set back");
