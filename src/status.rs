@@ -40,6 +40,11 @@ impl Overview {
     pub fn peer(&self, region: &str) -> Option<&PeerView> {
         self.peers.iter().find(|peer| peer.region.as_str() == region)
     }
+
+    /// What is known of this path.
+    pub fn path(&self, path: &Path) -> Option<&PathView> {
+        self.peer(path.peer.as_str())?.paths.iter().find(|view| view.path == *path)
+    }
 }
 
 /// One peer region.

@@ -27,6 +27,7 @@ use crate::{
     metrics::Collect,
     model::{NONCE_HEADER, Nonce, Path, ProbeKind, Region, SIGNATURE_HEADER, TargetName},
     status::Overview,
+    window::PathHistory,
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -57,6 +58,8 @@ pub(super) struct Routes {
     bulletin: Mutex<Option<(Instant, Published)>>,
     /// The last overview.
     shot: Mutex<Option<Shot>>,
+    /// The last probes of the paths that somebody looks at, and when they were asked for.
+    looked_at: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
     started: Instant,
 }
 
@@ -130,6 +133,7 @@ impl Routes {
             histories: Arc::new(Semaphore::new(limits.histories)),
             bulletin: Mutex::default(),
             shot: Mutex::default(),
+            looked_at: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -167,6 +171,9 @@ impl Routes {
         response
     }
 
+    /// Paths whose last probes are held for the next reader; some 15 KiB each.
+    const LOOKED_AT: usize = 32;
+
     fn about(&self) -> About<'_> {
         About { region: &self.site.region, version: self.site.version, uptime: self.started.elapsed() }
     }
@@ -202,23 +209,38 @@ impl Routes {
 
     async fn path(&self, path: &str, wishes: &HeaderMap) -> Response<Body> {
         let Some(path) = path_named(path) else { return self.missing("such path", wishes) };
-        let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
-            return busy("too many readers of probes at once\n");
-        };
         let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
+        if overview.path(&path).is_none() {
+            return self.missing("such path", wishes);
+        }
+        let Ok(Some(history)) = timeout(self.limits.ask, self.history(&path)).await else { return unseen() };
+        match page::path(self.about(), &overview, &path, &history.samples) {
+            Some(page) => self.shown(StatusCode::OK, page, wishes),
+            None => self.missing("such path", wishes),
+        }
+    }
+
+    /// The last probes of a path, shared like the overview.
+    async fn history(&self, path: &Path) -> Option<Arc<PathHistory>> {
+        let mut known = self.looked_at.lock().await;
+        known.retain(|(asked, _)| asked.elapsed() < self.limits.overview_age);
+        if let Some((_, history)) = known.iter().find(|(_, history)| history.path == *path) {
+            return Some(Arc::clone(history));
+        }
+        let asked = Instant::now();
         let filter = PathFilter {
             peer: Some(path.peer.clone()),
             target: Some(path.target.clone()),
             kind: Some(path.kind),
             limit: 1,
         };
-        let Some(histories) = self.ask(|reply| Ask::Probes { filter, reply }).await else { return unseen() };
-        drop(permit);
-        let records = histories.into_iter().find(|history| history.path == path).map(|history| history.samples);
-        match page::path(self.about(), &overview, &path, &records.unwrap_or_default()) {
-            Some(page) => self.shown(StatusCode::OK, page, wishes),
-            None => self.missing("such path", wishes),
-        }
+        let found = self.ask(|reply| Ask::Probes { filter, reply }).await?;
+        let history = found.into_iter().find(|history| history.path == *path);
+        let history = history.unwrap_or_else(|| PathHistory { path: path.clone(), samples: Vec::new() });
+        let history = Arc::new(history);
+        known.truncate(Self::LOOKED_AT - 1);
+        known.push((asked, Arc::clone(&history)));
+        Some(history)
     }
 
     async fn configuration(&self, wishes: &HeaderMap) -> Response<Body> {

@@ -57,7 +57,7 @@ pub(super) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
 
 /// `/path/PEER/TARGET/PROBE`, with its last probes; `None` where there is no such path.
 pub(super) fn path(about: About<'_>, overview: &Overview, path: &Path, records: &[Record]) -> Option<Bytes> {
-    let view = overview.peer(path.peer.as_str())?.paths.iter().find(|view| view.path == *path)?;
+    let view = overview.path(path)?;
     let headline = Headline::of(overview);
     let title = path.to_string();
     Some(page(about, overview, Place::Elsewhere, &headline, &title, |page| path::write(page, overview, view, records)))

@@ -23,7 +23,7 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, head
     put!(page; "<div class=\"stack\">\n");
     votes(page, overview);
     vantage(page, overview);
-    put!(page; "</div></div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes</small></h2>\n\
+    put!(page; "</div></div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
         <div class=\"peers\">\n");
     for peer in by_urgency(overview) {
         put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
@@ -172,7 +172,7 @@ fn tally(page: &mut Html, peer: &PeerView) {
 }
 
 fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
-    put!(page; "<section class=\"card\" aria-labelledby=\"h-ranking\"><h2 id=\"h-ranking\">Failover targets <small>for " (about.region) "</small></h2>\n");
+    put!(page; "<section class=\"card\" aria-labelledby=\"h-ranking\"><h2 id=\"h-ranking\">Failover targets <small>should " (about.region) " fail</small></h2>\n");
     if overview.ranking.iter().all(|row| !row.eligible()) {
         put!(page; "<p class=\"note bad\">No region could take over.</p>");
     }
@@ -217,20 +217,20 @@ fn votes(page: &mut Html, overview: &Overview) {
         <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Votes\">\
         <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
         <th scope=\"col\" class=\"n\">Up</th><th scope=\"col\" class=\"n\">Abstain</th>\
-        <th scope=\"col\" class=\"n\">Needed</th><th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
+        <th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
     for peer in by_urgency(overview) {
         let tally = &peer.tally;
         put!(page; "<tr id=\"votes-" (peer.region) "\" data-votes=\"" (peer.region) "\"><th scope=\"row\"><a href=\"/peer/" (peer.region)
             "\">" (peer.region) "</a></th><td>");
         vote(page, peer.vote);
         put!(page; "</td><td class=\"n\">" (tally.down) "</td><td class=\"n\">" (tally.up) "</td><td class=\"n\">"
-            (tally.abstain) "</td><td class=\"n\">" (tally.needed) " of " (tally.voters) "</td><td>");
+            (tally.abstain) "</td><td>");
         if tally.reached {
             put!(page; "<b class=\"bad\">reached</b>");
         } else {
             put!(page; "no");
         }
-        put!(page; "</td></tr>\n");
+        put!(page; "<span class=\"sub\">" (tally.needed) " of " (tally.voters) " needed</span></td></tr>\n");
     }
     put!(page; "</tbody></table></div></section>\n");
 }

@@ -4,6 +4,7 @@ use std::{cmp::Ordering, time::Duration};
 
 use super::{
     chart::{self, Minutes},
+    headline::Level,
     words::{self, Clock, Latency, Percent},
 };
 use crate::{
@@ -17,9 +18,15 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     let path = &view.path;
     let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
     let whole = minutes.whole();
+    let level = match view.last.map(|record| record.outcome) {
+        Some(Ok(_)) => Level::Fine,
+        Some(Err(_)) => Level::Down,
+        None => Level::Watch,
+    };
+    let level = level.as_str();
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / <a href=\"/peer/" (path.peer)
-        "\">" (path.peer) "</a> / " (path.target) " / " (path.kind) "</nav>\n<section class=\"banner\" data-path=\"" (path)
-        "\"><div><h1>" (words::kind(path.kind)) " to " (path.target) " <span class=\"dim\">in " (path.peer)
+        "\">" (path.peer) "</a> / " (path.target) " / " (path.kind) "</nav>\n<section class=\"banner l-" (level)
+        "\" data-path=\"" (path) "\"><div><h1>" (words::kind(path.kind)) " to " (path.target) " <span class=\"dim\">in " (path.peer)
         "</span></h1><p class=\"sentence\">");
     match view.last.map(|record| record.outcome) {
         Some(Ok(timings)) => put!(page; "Last probe: " (Latency(timings.total))),

@@ -1,1 +1,274 @@
+use std::{sync::Arc, time::Duration};
 
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::*;
+use crate::{
+    config::Config,
+    model::{
+        Candidate, Cause, Failure, Incident, Ineligible, PeerState, Phase, ProbeKind, Stage, StampSource, Tally,
+        TargetName, Timings, UnixMillis, Vote,
+    },
+    quorum::{CutOff, Said},
+    ranking::Row,
+    status::{PathView, PeerView},
+    window::{Latency, Summary, Trace},
+};
+
+const NOW: UnixMillis = UnixMillis(1_795_230_245_123);
+
+fn region(name: &str) -> Region {
+    Region::new(name).unwrap()
+}
+
+fn about(region: &Region) -> About<'_> {
+    About { region, version: "1.2.3", uptime: Duration::from_secs(61) }
+}
+
+fn view(name: &str, state: PeerState) -> PeerView {
+    let path = Path { peer: region(name), target: TargetName::new("edge").unwrap(), kind: ProbeKind::Tcp };
+    PeerView {
+        region: region(name),
+        state,
+        since: UnixMillis(NOW.0 - 90_000),
+        tally: Tally { needed: 2, ..Tally::default() },
+        vote: Vote::Up,
+        said: Vec::new(),
+        good_at: None,
+        kinds: vec![(ProbeKind::Tcp, None)],
+        paths: vec![PathView { path, trace: Trace::new(Instant::now()), last: None, failed: None }],
+    }
+}
+
+fn seen(peers: Vec<PeerView>) -> Overview {
+    let text = "region: here\npeers: [{region: a, targets: [{host: 192.0.2.1, probes: [{kind: icmp}]}]}]";
+    let config =
+        Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    Overview {
+        at: NOW,
+        instant: Instant::now(),
+        config: Arc::new(config),
+        cut_off: None,
+        health_score: 0,
+        anchors: Vec::new(),
+        peers,
+        ranking: Vec::new(),
+        incidents: Vec::new(),
+    }
+}
+
+fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
+    let candidate = |(rank, name): (u32, &&str)| Candidate { region: region(name), rank, score: None };
+    Incident {
+        peer: region(peer),
+        stage,
+        id: "a-1".into(),
+        onset: UnixMillis(NOW.0 - 100_000),
+        cause: Cause::Silence,
+        confirmed: true,
+        tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
+        candidates: (1..).zip(candidates).map(candidate).collect(),
+        evidence: "Nothing was answered.".to_owned(),
+        resolved: None,
+    }
+}
+
+fn text(page: Bytes) -> String {
+    String::from_utf8(page.to_vec()).unwrap()
+}
+
+fn front(overview: &Overview) -> String {
+    text(super::overview(about(&region("here")), overview))
+}
+
+fn sentence(overview: &Overview) -> String {
+    Headline::of(overview).sentence
+}
+
+fn down(name: &str) -> PeerView {
+    let tally = Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() };
+    PeerView { tally, vote: Vote::Down, ..view(name, PeerState::Down) }
+}
+
+#[test]
+fn the_first_sentence_tells_who_is_down_how_sure_that_is_and_where_to_go() {
+    let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
+    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), and no region can take over.");
+    overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
+    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), prepare to fail over to b.");
+    overview.incidents.push(incident("a", Stage::Execute, &["b"]));
+    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to b.");
+
+    overview.incidents.clear();
+    overview.peers[0].tally = Tally { down: 1, voters: 1, needed: 2, ..Tally::default() };
+    assert_eq!(sentence(&overview), "a is down (not confirmed, no other vantage votes), and no region can take over.");
+}
+
+#[test]
+fn a_dead_region_is_never_where_to_go() {
+    let mut overview = seen(vec![down("a"), down("b"), view("c", PeerState::Healthy)]);
+    overview.incidents = vec![incident("a", Stage::Execute, &["b", "c"])];
+    assert_eq!(sentence(&overview), "a and b are down, fail over to c.");
+    overview.incidents = vec![incident("a", Stage::Execute, &["b"])];
+    assert_eq!(sentence(&overview), "a and b are down, and no region can take over.");
+}
+
+#[test]
+fn each_state_has_its_sentence() {
+    use PeerState::{Degraded, Healthy, Recovering, Suspect, Unknown};
+    let of = |states: &[PeerState]| {
+        let names = ["a", "b", "c", "d", "e"];
+        sentence(&seen(states.iter().zip(names).map(|(state, name)| view(name, *state)).collect()))
+    };
+    assert_eq!(of(&[Healthy; 3]), "All 3 peers are healthy.");
+    assert_eq!(of(&[Healthy]), "The only peer, a, is healthy.");
+    assert_eq!(of(&[Healthy, Degraded, Suspect]), "c is silent: the other vantages are being asked.");
+    assert_eq!(of(&[Degraded, Healthy, Degraded]), "a and c are degraded.");
+    assert_eq!(of(&[Recovering, Healthy]), "a is recovering and must prove to be well.");
+    assert_eq!(of(&[Unknown; 5]), "Nothing is known of a, b and 3 more yet.");
+    let isolated = Overview { cut_off: Some(CutOff::PeersSilent), ..seen(vec![down("a")]) };
+    assert!(sentence(&isolated).starts_with("This vantage is isolated: more than half of the peers are silent"));
+    assert!(front(&isolated).contains("data-isolated=\"true\""));
+}
+
+#[test]
+fn no_data_is_never_zero() {
+    let page = front(&seen(vec![view("a", PeerState::Unknown)]));
+    assert!(page.contains("data-peer=\"a\" data-state=\"unknown\""));
+    assert!(page.contains("no data") && page.contains("no probe yet"));
+    assert!(!page.contains("0 ms") && !page.contains("0 %"), "{page}");
+}
+
+#[test]
+fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
+    let mut peer = view("a", PeerState::Suspect);
+    peer.kinds[0].1 = Some(Summary { count: 9, loss: 1.0, latency: None });
+    let outcome = Err(Failure::Timeout);
+    let overview = seen(vec![]);
+    peer.paths[0].trace.push(overview.instant, &outcome);
+    peer.paths[0].last = Some(Record { sent_at: 1, outcome, failed_in: Some(Phase::Connect) });
+    let page = front(&Overview { peers: vec![peer], ..overview });
+    assert!(page.contains("100 % lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
+    assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100 %)"), "{page}");
+    assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M236 0h3v24h-3z\""), "{page}");
+}
+
+#[test]
+fn the_worst_peer_stands_first_and_has_its_votes_and_reasons() {
+    let latency = Latency {
+        p50: Duration::from_micros(24_140),
+        p95: Duration::from_micros(31_000),
+        p99: Duration::from_micros(31_000),
+        jitter: None,
+    };
+    let mut well = view("a", PeerState::Healthy);
+    well.kinds[0].1 = Some(Summary { count: 100, loss: 0.0, latency: Some(latency) });
+    let mut overview = seen(vec![well, down("b")]);
+    let row = |name, reasons, rank| Row { region: region(name), reasons, score: None, rank };
+    overview.ranking = vec![row("a", vec![], Some(1)), row("b", vec![Ineligible::State, Ineligible::Quorum], None)];
+    let page = front(&overview);
+    assert!(page.find("data-peer=\"b\"").unwrap() < page.find("data-peer=\"a\"").unwrap());
+    for part in [
+        "24.1 ms<span class=\"sub\">by TCP",
+        "2/2 down<span class=\"sub bad\">quorum reached",
+        "data-candidate=\"b\" data-eligible=\"false\"",
+        "<span data-reason=\"state\">not healthy</span>, <span data-reason=\"quorum\">",
+        "<title>1 down \u{b7} here \u{b7} regionwatch</title>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
+fn votes_that_do_not_count_are_told_apart() {
+    let mut peer = down("a");
+    let said = |by: &str, vote, age: Option<u64>, fresh, isolated| {
+        let age = age.map(Duration::from_secs);
+        Said { by: region(by), vote, age, fresh, isolated }
+    };
+    peer.said = vec![
+        said("b", Some(Vote::Down), Some(0), true, false),
+        said("c", Some(Vote::Up), Some(90), false, false),
+        said("d", None, None, false, false),
+        said("e", Some(Vote::Down), Some(0), true, true),
+    ];
+    let page = text(super::peer(about(&region("here")), &seen(vec![peer]), "a").unwrap());
+    for part in ["just now", "1 min 30 s ago, does not count", "never heard", "<td>isolated</td>"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
+fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
+    let peer = view("a", PeerState::Healthy);
+    let path = peer.paths[0].path.clone();
+    let mut phases = crate::model::PhaseTimes::default();
+    for (phase, ms) in [(Phase::Connect, 20), (Phase::Tls, 40), (Phase::Processing, 20)] {
+        phases.add(phase, Duration::from_millis(ms));
+    }
+    let ok = Ok(Timings::new(phases, StampSource::Kernel));
+    let records = [
+        Record { sent_at: 1_000_000, outcome: ok, failed_in: None },
+        Record { sent_at: 2_000_000, outcome: Err(Failure::Timeout), failed_in: Some(Phase::Tls) },
+        Record { sent_at: 3_000_000, outcome: Err(Failure::Status), failed_in: Some(Phase::Processing) },
+        Record { sent_at: 4_000_000, outcome: Err(Failure::Local), failed_in: None },
+    ];
+    let page = text(super::path(about(&region("here")), &seen(vec![peer]), &path, &records).unwrap());
+    for part in [
+        "<rect class=\"ph-tls\" x=\"50\" width=\"100\" height=\"8\"/>",
+        "tls 40.0 ms</span>",
+        "<span>connect \u{2713}</span><span><b class=\"bad\">timeout in tls</b></span>\
+         <span class=\"dim\">processing not reached</span>",
+        "status in the answer",
+        "data-result=\"local\"",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(page.find("data-result=\"local\"").unwrap() < page.find("data-result=\"ok\"").unwrap());
+}
+
+/// Tags that are open at the end, or closed without having been opened.
+fn unbalanced(page: &str) -> Vec<&str> {
+    const VOID: [&str; 9] = ["!DOCTYPE", "meta", "link", "br", "path", "circle", "rect", "img", "input"];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        let name = tag.split([' ', '\n']).next().unwrap();
+        match name.strip_prefix('/') {
+            Some(name) if open.last() == Some(&name) => drop(open.pop()),
+            None if VOID.contains(&name) || tag.ends_with('/') => {}
+            _ => open.push(name),
+        }
+    }
+    open
+}
+
+fn state() -> impl Strategy<Value = PeerState> {
+    prop::sample::select(PeerState::ALL.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// Whatever a peer or an Alertmanager has got into an incident.
+    #[test]
+    fn no_text_breaks_a_page(
+        states in prop::collection::vec(state(), 0..6),
+        id in any::<String>(),
+        evidence in "(<script>|</main>|\"|'|&|\\PC){0,20}",
+        stage in prop::sample::select(Stage::ALL.to_vec()),
+        isolated in any::<bool>(),
+    ) {
+        let peers = states.iter().enumerate().map(|(n, state)| view(&format!("r{n}"), *state)).collect();
+        let mut overview = seen(peers);
+        overview.cut_off = isolated.then_some(CutOff::CannotSend);
+        overview.incidents = vec![Incident { id: id.into(), evidence, ..incident("r0", stage, &["r1"]) }];
+        let own = region("here");
+        let mut pages = vec![front(&overview), text(configuration(about(&own), &overview))];
+        pages.extend(peer(about(&own), &overview, "r0").map(text));
+        for page in pages {
+            prop_assert!(unbalanced(&page).is_empty(), "{:?}", unbalanced(&page));
+            prop_assert_eq!(page.matches("<script").count(), usize::from(!page.contains("check --print")));
+        }
+    }
+}

@@ -11,13 +11,16 @@ use crate::{
     window::Summary,
 };
 
-/// A latency in ms with three digits, and in s from ten seconds on.
+/// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
 pub(super) struct Latency(pub(super) Duration);
 
 impl Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_secs_f64() * 1e3;
         match ms {
+            0.0 => f.write_str("0 ms"),
+            ms if ms < 0.001 => f.write_str("<1 \u{b5}s"),
+            ms if ms < 0.099_5 => write!(f, "{:.0} \u{b5}s", ms * 1e3),
             ms if ms < 9.995 => write!(f, "{ms:.2} ms"),
             ms if ms < 99.95 => write!(f, "{ms:.1} ms"),
             ms if ms < 9_999.5 => write!(f, "{ms:.0} ms"),
@@ -197,10 +200,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_have_three_digits_and_a_unit() {
+    fn latencies_have_a_few_digits_and_a_unit() {
         for (micros, text) in [
-            (0, "0.00 ms"),
-            (85, "0.09 ms"),
+            (0, "0 ms"),
+            (85, "85 \u{b5}s"),
+            (100, "0.10 ms"),
+            (420, "0.42 ms"),
             (8_314, "8.31 ms"),
             (9_996, "10.0 ms"),
             (24_140, "24.1 ms"),
@@ -210,6 +215,7 @@ mod tests {
         ] {
             assert_eq!(Latency(Duration::from_micros(micros)).to_string(), text);
         }
+        assert_eq!(Latency(Duration::from_nanos(300)).to_string(), "<1 \u{b5}s");
     }
 
     #[test]

@@ -1,0 +1,218 @@
+//! What the status page costs: 50 peers with 4 probes each, every window, trace and history full, every peer voting.
+//! Prints CPU time a page, split into the copy that the probing thread makes and the whole. Ends with 2 where a bound
+//! is broken: 1 ms for the copy, 10 ms for all of it.
+
+use std::{
+    error::Error,
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use regionwatch::{
+    config::Config,
+    metrics::Metrics,
+    model::{Failure, PathId, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis, Vote},
+    quorum::{View, Views},
+    recorder::{Recorder, Scope, Tracking},
+    schedule::{Event, Patience},
+    server::{self, Ask, Limits, Site},
+    vantage::Now,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const PEERS: usize = 50;
+const PROBES: usize = 4;
+const PAGES: u32 = 200;
+/// How long has been measured before: a whole window.
+const BEFORE: Duration = Duration::from_secs(305);
+const INTERVAL: Duration = Duration::from_millis(250);
+
+const MOST_COPY: f64 = 1.0;
+const MOST_ALL: f64 = 10.0;
+
+fn main() -> ExitCode {
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("status_page: runs by `cargo bench --bench status_page` (or with --bench) only");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("status_page: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration() -> Result<Config> {
+    let probe = |n: usize| {
+        format!(
+            "{{region: region-{n:02}, location: {{latitude: {n}, longitude: {n}}}, targets: [{{name: edge, \
+             host: 192.0.2.{n}, probes: [{{kind: icmp}}, {{kind: tcp, port: 443}}, {{kind: dns, query: a.example}}, \
+             {{kind: http, url: 'http://192.0.2.{n}/api/v1/regions', sidecar: true, interval: 250ms}}]}}]}}"
+        )
+    };
+    let peers: Vec<_> = (1..=PEERS).map(probe).collect();
+    let text = format!("region: here\nlocation: {{latitude: 0, longitude: 0}}\npeers: [{}]", peers.join(",\n"));
+    let loaded = Config::load(Some(("bench.yaml".as_ref(), &text)), []).map_err(|mistakes| mistakes.to_string())?;
+    Ok(loaded.config)
+}
+
+/// A recorder that has seen five minutes of everything; one probe in 50 failed.
+fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
+    let now = |instant| Now { instant, unix: UnixMillis(1_795_230_245_123) };
+    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets)?);
+    let mut recorder = Recorder::new(metrics, config, start);
+    let paths: Vec<_> = config
+        .paths()
+        .zip(1..)
+        .map(|((path, probe), id)| Tracking {
+            id: PathId(id),
+            path,
+            probe,
+            unchanged: false,
+            patience: Patience::default(),
+        })
+        .collect();
+    let count = u32::try_from(paths.len())?;
+    recorder.track(Scope { paths, anchors: Vec::new(), config, votes: Vec::new() }, now(start));
+    let steps = u32::try_from(BEFORE.as_millis() / INTERVAL.as_millis())?;
+    for step in 0..steps {
+        let at = start + INTERVAL * step;
+        for path in 1..=count {
+            let mut phases = PhaseTimes::default();
+            phases.add(Phase::Connect, Duration::from_micros(u64::from(20_000 + path * 100 + step * 7919 % 5_000)));
+            phases.add(Phase::Processing, Duration::from_micros(u64::from(1_000 + step % 700)));
+            let failed = (step * 31 + path) % 50 == 0;
+            let outcome = if failed { Err(Failure::Timeout) } else { Ok(Timings::new(phases, StampSource::Kernel)) };
+            let sent_at_unix = 1_795_230_245_123_000_000 + u64::from(step) * 250_000_000;
+            let event = Event::Sampled {
+                sample: Sample { path: PathId(path), sent_at: at, sent_at_unix, outcome },
+                start_delay: Duration::ZERO,
+                late: 0,
+                duplicates: 0,
+                failed_in: failed.then_some(Phase::Connect),
+            };
+            recorder.record(event, now(at));
+        }
+        if step % 4 == 0 {
+            recorder.tick(now(at));
+        }
+    }
+    let end = start + BEFORE;
+    let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
+    for from in &regions {
+        let view = |region: &Region| (region.clone(), View { vote: Vote::Up, good_at: None, incident: None });
+        let views = Views { isolated: false, peers: regions.iter().map(view).collect() };
+        recorder.hear(from, end, views, Vec::new(), now(end));
+    }
+    Ok(recorder)
+}
+
+/// CPU time of a task of this process so far, in ns (`Documentation/scheduler/sched-stats`).
+fn used(schedstat: &str) -> Result<u64> {
+    let text = fs::read_to_string(schedstat)?;
+    Ok(text.split(' ').next().ok_or("no number")?.parse()?)
+}
+
+/// CPU time of all tasks of this process so far, in ns.
+fn used_by_all() -> Result<u64> {
+    fs::read_dir("/proc/self/task")?.map(|task| used(&task?.path().join("schedstat").to_string_lossy())).sum()
+}
+
+fn run() -> Result<bool> {
+    let config = Arc::new(configuration()?);
+    let start = Instant::now();
+    let recorder = recorder(&config, start)?;
+    let now = move || Now { instant: start + BEFORE, unix: UnixMillis(1_795_230_550_123) };
+
+    let (asks, mut asked) = mpsc::channel(16);
+    let site = Site {
+        metrics: Arc::new(Metrics::new(&config.region, &config.buckets)?),
+        asks,
+        lifecycle: false,
+        ready: Arc::default(),
+        region: config.region.clone(),
+        version: "bench",
+    };
+    // No copy and no page is used a second time.
+    let limits = Limits { overview_age: Duration::ZERO, ..Limits::default() };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = server::spawn(listener, site, limits, async move {
+        let _ = stopped.await;
+    })?;
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let costs = Arc::clone(&copies);
+    let prober = thread::spawn(move || {
+        while let Some(ask) = asked.blocking_recv() {
+            match ask {
+                Ask::Overview(reply) => {
+                    let before = used("/proc/thread-self/schedstat").unwrap_or_default();
+                    let overview = recorder.overview(Arc::clone(&config), now());
+                    let after = used("/proc/thread-self/schedstat").unwrap_or_default();
+                    costs.lock().unwrap_or_else(PoisonError::into_inner).push((after - before) as f64 / 1e6);
+                    let _ = reply.send(overview);
+                }
+                Ask::Probes { filter, reply } => {
+                    let _ = reply.send(recorder.histories(|path| filter.matches(path), filter.limit));
+                }
+                Ask::Regions(_) | Ask::Reload(_) => {}
+            }
+        }
+    });
+
+    println!("{PEERS} peers with {PROBES} probes each, {PAGES} pages each\n");
+    println!("| page | bytes | CPU ms a page |\n| --- | ---: | ---: |");
+    let mut met = true;
+    for (name, path, headers) in [
+        ("/", "/", ""),
+        ("/ in gzip", "/", "Accept-Encoding: gzip\r\n"),
+        ("/peer/region-01", "/peer/region-01", ""),
+        ("/path/region-01/edge/tcp", "/path/region-01/edge/tcp", ""),
+        ("/config", "/config", ""),
+    ] {
+        let bytes = get(address, path, headers)?;
+        let before = used_by_all()?;
+        for _ in 0..PAGES {
+            get(address, path, headers)?;
+        }
+        let cost = (used_by_all()? - before) as f64 / 1e6 / f64::from(PAGES);
+        println!("| {name} | {bytes} | {cost:.2} |");
+        met &= cost <= MOST_ALL;
+    }
+    let _ = stop.send(());
+    server.join().map_err(|_| "the server has panicked")?;
+    prober.join().map_err(|_| "the prober has panicked")?;
+    let mut copies = copies.lock().unwrap_or_else(PoisonError::into_inner);
+    copies.sort_by(f64::total_cmp);
+    let quantile = |q: f64| copies.get(((copies.len() - 1) as f64 * q) as usize).copied().unwrap_or(f64::NAN);
+    println!("\ncopy on the probing thread, CPU ms: p50 {:.3}, p99 {:.3}", quantile(0.5), quantile(0.99));
+    met &= quantile(0.5) <= MOST_COPY;
+    println!("bounds: {MOST_COPY} ms for the copy, {MOST_ALL} ms for a page: {}", if met { "PASS" } else { "MISS" });
+    Ok(met)
+}
+
+/// The bytes of an answer that must be there.
+fn get(address: SocketAddr, path: &str, headers: &str) -> Result<usize> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    if !answer.starts_with(b"HTTP/1.1 200 ") {
+        return Err(format!("{path}: {}", String::from_utf8_lossy(&answer[..answer.len().min(200)])).into());
+    }
+    Ok(answer.len())
+}
