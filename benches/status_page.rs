@@ -120,15 +120,13 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
     Ok(recorder)
 }
 
-/// CPU time of a task of this process so far, in ns (`Documentation/scheduler/sched-stats`).
-fn used(schedstat: &str) -> Result<u64> {
-    let text = fs::read_to_string(schedstat)?;
-    Ok(text.split(' ').next().ok_or("no number")?.parse()?)
-}
-
-/// CPU time of all tasks of this process so far, in ns.
-fn used_by_all() -> Result<u64> {
-    fs::read_dir("/proc/self/task")?.map(|task| used(&task?.path().join("schedstat").to_string_lossy())).sum()
+/// CPU time of all tasks of this process so far, in ns (`Documentation/scheduler/sched-stats`).
+fn used() -> Result<u64> {
+    let each = |task: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        Ok(text.split(' ').next().ok_or("no number")?.parse::<u64>()?)
+    };
+    fs::read_dir("/proc/self/task")?.map(each).sum()
 }
 
 fn run() -> Result<bool> {
@@ -160,10 +158,12 @@ fn run() -> Result<bool> {
         while let Some(ask) = asked.blocking_recv() {
             match ask {
                 Ask::Overview(reply) => {
-                    let before = used("/proc/thread-self/schedstat").unwrap_or_default();
+                    // By the clock, as CPU time of a thread that runs is not counted so finely; the median is not
+                    // disturbed by others.
+                    let before = Instant::now();
                     let overview = recorder.overview(Arc::clone(&config), now());
-                    let after = used("/proc/thread-self/schedstat").unwrap_or_default();
-                    costs.lock().unwrap_or_else(PoisonError::into_inner).push((after - before) as f64 / 1e6);
+                    let cost = before.elapsed().as_secs_f64() * 1e3;
+                    costs.lock().unwrap_or_else(PoisonError::into_inner).push(cost);
                     let _ = reply.send(overview);
                 }
                 Ask::Probes { filter, reply } => {
@@ -185,11 +185,11 @@ fn run() -> Result<bool> {
         ("/config", "/config", ""),
     ] {
         let bytes = get(address, path, headers)?;
-        let before = used_by_all()?;
+        let before = used()?;
         for _ in 0..PAGES {
             get(address, path, headers)?;
         }
-        let cost = (used_by_all()? - before) as f64 / 1e6 / f64::from(PAGES);
+        let cost = (used()? - before) as f64 / 1e6 / f64::from(PAGES);
         println!("| {name} | {bytes} | {cost:.2} |");
         met &= cost <= MOST_ALL;
     }
@@ -199,7 +199,7 @@ fn run() -> Result<bool> {
     let mut copies = copies.lock().unwrap_or_else(PoisonError::into_inner);
     copies.sort_by(f64::total_cmp);
     let quantile = |q: f64| copies.get(((copies.len() - 1) as f64 * q) as usize).copied().unwrap_or(f64::NAN);
-    println!("\ncopy on the probing thread, CPU ms: p50 {:.3}, p99 {:.3}", quantile(0.5), quantile(0.99));
+    println!("\ncopy on the probing thread, ms: p50 {:.3}, p99 {:.3}", quantile(0.5), quantile(0.99));
     met &= quantile(0.5) <= MOST_COPY;
     println!("bounds: {MOST_COPY} ms for the copy, {MOST_ALL} ms for a page: {}", if met { "PASS" } else { "MISS" });
     Ok(met)

@@ -152,11 +152,17 @@ impl Recorder {
             let window = || Window::new(span, probe.cadence.interval(), now.instant);
             let tracked = match before.remove(&id) {
                 Some(tracked) if unchanged => Tracked { patience, ..tracked },
-                Some(tracked) if tracked.series.fits(probe) => Tracked { window: window(), patience, ..tracked },
-                // What can come of it is different now, so its series are, too.
-                Some(tracked) => {
-                    Tracked { window: window(), series: self.metrics.path(&path, probe), patience, ..tracked }
+                Some(tracked) if tracked.series.fits(probe) => {
+                    Tracked { window: window(), trace: Trace::new(now.instant), patience, ..tracked }
                 }
+                // What can come of it is different now, so its series are, too.
+                Some(tracked) => Tracked {
+                    window: window(),
+                    trace: Trace::new(now.instant),
+                    series: self.metrics.path(&path, probe),
+                    patience,
+                    ..tracked
+                },
                 None => Tracked {
                     window: window(),
                     trace: Trace::new(now.instant),

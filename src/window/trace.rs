@@ -73,7 +73,7 @@ pub struct Trace {
     /// The number of the newest bucket, counted from `made`.
     newest: u32,
     /// Bucket `n` is at `n` modulo their number. Apart, because its owner is moved about.
-    buckets: Box<[Bucket; Trace::BUCKETS]>,
+    buckets: Box<[Bucket; Self::BUCKETS]>,
 }
 
 impl Trace {
@@ -87,8 +87,12 @@ impl Trace {
         Self { made: now, newest: 0, buckets: Box::new([Bucket::default(); Self::BUCKETS]) }
     }
 
-    /// Takes a probe that was sent at `at`. What is older than the trace is left out, and so are failures of our own.
+    /// Takes a probe that was sent at `at`. What is older than five minutes or than the trace itself is left out, and so
+    /// are failures of our own.
     pub fn push(&mut self, at: Instant, outcome: &Outcome) {
+        if at < self.made {
+            return;
+        }
         let number = self.number(at);
         while self.newest < number {
             self.newest = (self.newest + 1).max(number.saturating_sub(Self::BUCKETS as u32));
@@ -104,7 +108,7 @@ impl Trace {
         let last = self.number(now);
         (0..Self::BUCKETS as u32).rev().map(move |back| {
             let held = last.checked_sub(back).filter(|n| *n <= self.newest && self.newest - n < Self::BUCKETS as u32);
-            held.map_or(Bucket::default(), |n| self.buckets[n as usize % Self::BUCKETS])
+            held.map_or_else(Bucket::default, |n| self.buckets[n as usize % Self::BUCKETS])
         })
     }
 

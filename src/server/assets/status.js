@@ -64,12 +64,14 @@
     if (running || document.hidden) return;
     running = true;
     const ending = new AbortController();
+    const began = performance.now();
     const limit = setTimeout(() => ending.abort(), PATIENCE);
     try {
       const answer = await fetch(location.href, { cache: "no-store", signal: ending.signal });
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       show(await answer.text());
-      pause = EVERY;
+      // A page of hundreds of paths on a slow device must leave it time for its reader.
+      pause = Math.max(EVERY, 4 * (performance.now() - began));
       since = null;
       document.documentElement.classList.remove("stale-page");
       say("live", "on");

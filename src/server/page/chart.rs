@@ -89,7 +89,7 @@ pub(super) fn draw(page: &mut Html, minutes: &Minutes, height: u32) {
     for (n, bucket) in minutes.0.iter().enumerate() {
         if let Some([least, _, most]) = bucket.latency() {
             let (low, high) = (y(least), y(most));
-            put!(page; "M" (n * STEP) " " (high.saturating_sub(1)) "h3v" (low - high + 2) "h-3z");
+            put!(page; "M" (n * STEP + 2) " " (high.saturating_sub(1)) "v" (low - high + 2));
         }
     }
     put!(page; "\"/><path class=\"mean\" d=\"");
@@ -109,7 +109,7 @@ pub(super) fn draw(page: &mut Html, minutes: &Minutes, height: u32) {
         let (lost, all) = (bucket.lost(), bucket.answered() + bucket.lost());
         // What is lost is seen, however little it is.
         if let Some(length) = (lost * height).checked_div(all).filter(|_| lost > 0) {
-            put!(page; "M" (n * STEP) " 0h3v" (length.max(height / 5)) "h-3z");
+            put!(page; "M" (n * STEP + 2) " 0v" (length.max(height / 5)));
         }
     }
     put!(page; "\"/></svg>");

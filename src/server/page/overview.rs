@@ -18,12 +18,13 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, head
     banner(page, about, overview, headline);
     regions(page, about, overview);
     put!(page; "<div class=\"cards\">\n");
-    incidents(page, overview);
-    ranking(page, about, overview);
     put!(page; "<div class=\"stack\">\n");
-    votes(page, overview);
+    incidents(page, overview);
     vantage(page, overview);
-    put!(page; "</div></div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
+    put!(page; "</div>\n");
+    ranking(page, about, overview);
+    votes(page, overview);
+    put!(page; "</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
         <div class=\"peers\">\n");
     for peer in by_urgency(overview) {
         put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
@@ -230,7 +231,7 @@ fn votes(page: &mut Html, overview: &Overview) {
         } else {
             put!(page; "no");
         }
-        put!(page; "<span class=\"sub\">" (tally.needed) " of " (tally.voters) " needed</span></td></tr>\n");
+        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " voting</span></td></tr>\n");
     }
     put!(page; "</tbody></table></div></section>\n");
 }

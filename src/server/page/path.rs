@@ -41,11 +41,11 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     put!(page; "</p></div><p class=\"asof\">");
     words::time(page, overview.at);
     put!(page; " UTC</p></section>\n<section class=\"card tall\" aria-labelledby=\"h-chart\"><h2 id=\"h-chart\">Last 5 minutes <small>"
-        "bars: shortest to longest in 5 s; line: mean; from the top: lost</small></h2><div class=\"axis\"><span>");
-    words::latency(page, whole.latency.map(|[_, _, most]| most));
-    put!(page; "</span><span>0</span></div>");
+        "bars: shortest to longest in 5 s; line: mean; from the top: lost</small></h2><div class=\"chart\">");
     chart::draw(page, &minutes, 96);
-    put!(page; "<p class=\"ticks\"><span>5 min ago</span><span>now</span></p><dl class=\"row\">");
+    put!(page; "<p class=\"axis\"><span>");
+    words::latency(page, whole.latency.map(|[_, _, most]| most));
+    put!(page; "</span><span>0</span></p><p class=\"ticks\"><span>5 min ago</span><span>now</span></p></div><dl class=\"row\">");
     for (name, value) in ["Shortest", "Mean", "Longest"].into_iter().zip(spread(whole.latency)) {
         put!(page; "<dt>" (name) "</dt><dd>");
         words::latency(page, value);

@@ -66,7 +66,7 @@ fn facts(page: &mut Html, overview: &Overview, peer: &PeerView) {
 fn votes(page: &mut Html, about: About<'_>, peer: &PeerView) {
     let tally = &peer.tally;
     put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n<p class=\"note\">" (tally.down)
-        " down, " (tally.up) " up, " (tally.abstain) " abstain; " (tally.needed) " of " (tally.voters) " needed; quorum ");
+        " down, " (tally.up) " up, " (tally.abstain) " abstain; " (tally.needed) " needed, " (tally.voters) " voting; quorum ");
     if tally.reached {
         put!(page; "<b class=\"bad\">reached</b>");
     } else {

@@ -151,7 +151,7 @@ fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     let page = front(&Overview { peers: vec![peer], ..overview });
     assert!(page.contains("100 % lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
     assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100 %)"), "{page}");
-    assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M236 0h3v24h-3z\""), "{page}");
+    assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M238 0v24\""), "{page}");
 }
 
 #[test]
