@@ -1,4 +1,5 @@
-//! What the status page costs: 50 peers with 4 probes each, every window, trace and history full, every peer voting.
+//! What the status page costs: 50 peers with 4 probes each, every window, trace and history full, every peer voting, and
+//! 20 of them down.
 //! Prints CPU time a page, split into the copy that the probing thread makes and the whole. Ends with 2 where a bound
 //! is broken: 1 ms for the copy, 10 ms for all of it.
 
@@ -16,7 +17,10 @@ use std::{
 use regionwatch::{
     config::Config,
     metrics::Metrics,
-    model::{Failure, PathId, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis, Vote},
+    model::{
+        Candidate, Failure, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis,
+        Vote,
+    },
     quorum::{View, Views},
     recorder::{Recorder, Scope, Tracking},
     schedule::{Event, Patience},
@@ -32,6 +36,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const PEERS: usize = 50;
 const PROBES: usize = 4;
+/// How many of the peers are down, and for how many steps.
+const DEAD: usize = 20;
+const DEAD_STEPS: u32 = 60;
 const PAGES: u32 = 200;
 /// How long has been measured before: a whole window.
 const BEFORE: Duration = Duration::from_secs(305);
@@ -86,6 +93,7 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
         })
         .collect();
     let count = u32::try_from(paths.len())?;
+    let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
     recorder.track(Scope { paths, anchors: Vec::new(), config, votes: Vec::new() }, now(start));
     let steps = u32::try_from(BEFORE.as_millis() / INTERVAL.as_millis())?;
     for step in 0..steps {
@@ -94,7 +102,8 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
             let mut phases = PhaseTimes::default();
             phases.add(Phase::Connect, Duration::from_micros(u64::from(20_000 + path * 100 + step * 7919 % 5_000)));
             phases.add(Phase::Processing, Duration::from_micros(u64::from(1_000 + step % 700)));
-            let failed = (step * 31 + path) % 50 == 0;
+            let dead = path as usize <= DEAD * PROBES && step + DEAD_STEPS >= steps;
+            let failed = dead || (step * 31 + path) % 50 == 0;
             let outcome = if failed { Err(Failure::Timeout) } else { Ok(Timings::new(phases, StampSource::Kernel)) };
             let sent_at_unix = 1_795_230_245_123_000_000 + u64::from(step) * 250_000_000;
             let event = Event::Sampled {
@@ -107,17 +116,27 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
             recorder.record(event, now(at));
         }
         if step % 4 == 0 {
+            let dying = step + DEAD_STEPS >= steps;
+            regions.iter().skip(DEAD).for_each(|from| hear(&mut recorder, from, &regions, dying, now(at)));
             recorder.tick(now(at));
         }
     }
-    let end = start + BEFORE;
-    let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
-    for from in &regions {
-        let view = |region: &Region| (region.clone(), View { vote: Vote::Up, good_at: None, incident: None });
-        let views = Views { isolated: false, peers: regions.iter().map(view).collect() };
-        recorder.hear(from, end, views, Vec::new(), now(end));
+    let down = recorder.vantage().standings().filter(|standing| standing.state == PeerState::Down).count();
+    if down != DEAD {
+        return Err(format!("{down} peers are down, not {DEAD}").into());
     }
     Ok(recorder)
+}
+
+/// A peer votes on all others, and publishes who could replace it.
+fn hear(recorder: &mut Recorder, from: &Region, regions: &[Region], dying: bool, now: Now) {
+    let view = |(n, region): (usize, &Region)| {
+        let vote = if dying && n < DEAD { Vote::Down } else { Vote::Up };
+        (region.clone(), View { vote, good_at: Some(now.instant), incident: None })
+    };
+    let views = Views { isolated: false, peers: regions.iter().enumerate().map(view).collect() };
+    let candidates = (1..).zip(regions).map(|(rank, region)| Candidate { region: region.clone(), rank, score: None });
+    recorder.hear(from, now.instant, views, candidates.collect(), now);
 }
 
 /// CPU time of all tasks of this process so far, in ns (`Documentation/scheduler/sched-stats`).
@@ -174,7 +193,7 @@ fn run() -> Result<bool> {
         }
     });
 
-    println!("{PEERS} peers with {PROBES} probes each, {PAGES} pages each\n");
+    println!("{PEERS} peers with {PROBES} probes each, {DEAD} of them down, {PAGES} pages each\n");
     println!("| page | bytes | CPU ms a page |\n| --- | ---: | ---: |");
     let mut met = true;
     for (name, path, headers) in [

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    model::{Incident, Path, PeerState, ProbeKind, Region, Tally, UnixMillis, Vote},
+    model::{Failure, Incident, Path, PeerState, ProbeKind, Region, Tally, UnixMillis, Vote},
     quorum::{CutOff, Said},
     ranking::Row,
     window::{Record, Summary, Trace},
@@ -81,4 +81,12 @@ pub struct PathView {
     pub last: Option<Record>,
     /// Its last probe that failed.
     pub failed: Option<Record>,
+}
+
+impl PathView {
+    /// Why its last failed probe failed, and when it was sent.
+    pub fn last_failure(&self) -> Option<(Failure, UnixMillis)> {
+        let Record { sent_at, outcome, .. } = self.failed?;
+        Some((outcome.err()?, UnixMillis(sent_at / 1_000_000)))
+    }
 }

@@ -196,3 +196,21 @@ fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_o
     let [incident] = fixture.recorder.incidents(fixture.now()).try_into().expect("one incident");
     assert_eq!((incident.id, incident.candidates), (told.id, vec![candidate]));
 }
+
+#[test]
+fn the_status_page_gets_a_copy_of_what_was_measured() {
+    let mut fixture = Fixture::new();
+    fixture.track(&[(1, "b", false), (2, "a", false)]);
+    fixture.sampled(1, ok());
+    fixture.sampled(1, Err(Failure::Timeout));
+    let overview = fixture.recorder.overview(Arc::new(config()), fixture.now());
+    let peer = overview.peer("there").unwrap();
+    assert_eq!((peer.state, peer.since), (PeerState::Unknown, fixture.now().unix));
+    let names: Vec<_> = peer.paths.iter().map(|view| view.path.target.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let view = overview.path(&path("b")).unwrap();
+    assert_eq!(view.last.map(|record| record.outcome), Some(Err(Failure::Timeout)));
+    let newest = view.trace.buckets(fixture.now).last().unwrap();
+    assert_eq!((newest.answered(), newest.lost()), (1, 1));
+    assert!(overview.peer("nowhere").is_none() && overview.path(&path("c")).is_none());
+}

@@ -4,6 +4,7 @@
 
 mod dns;
 mod http;
+mod phases;
 #[path = "../support/programs.rs"]
 mod programs;
 mod servers;

@@ -22,6 +22,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) outcome: Outcome,
+    /// Read where a test asks how far a failed probe came.
+    pub(crate) failed_in: Option<Phase>,
     pub(crate) took: Duration,
     /// How many answers had come after their deadlines until then.
     pub(crate) late: u32,
@@ -86,8 +88,9 @@ impl Probing {
         while seen.len() < wanted {
             let left = until.saturating_duration_since(Instant::now());
             match timeout(left, happened.recv()).await {
-                Ok(Some(Event::Sampled { sample, .. })) => {
-                    seen.push(Seen { outcome: sample.outcome, took: sample.sent_at.elapsed(), late });
+                Ok(Some(Event::Sampled { sample, failed_in, .. })) => {
+                    let took = sample.sent_at.elapsed();
+                    seen.push(Seen { outcome: sample.outcome, failed_in, took, late });
                 }
                 Ok(Some(Event::Late { .. })) => late += 1,
                 Ok(Some(_)) => {}

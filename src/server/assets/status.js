@@ -50,7 +50,10 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const [old, next] = [document.getElementById("main"), fresh.getElementById("main")];
     if (!next) throw new Error("not a status page");
+    const focused = document.activeElement;
     update(old, next);
+    // What was moved has lost it.
+    if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     for (const id of ["uptime", "made"]) {
       const [was, is] = [document.getElementById(id), fresh.getElementById(id)];
       if (was && is) update(was, is);

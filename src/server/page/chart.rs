@@ -6,10 +6,8 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 use super::words::{Count, Latency, Percent};
-use crate::{
-    server::html::{Html, put},
-    window::{Bucket, Trace},
-};
+use super::{Html, put};
+use crate::window::{Bucket, Trace};
 
 /// Units of the picture for each bucket.
 const STEP: usize = 4;

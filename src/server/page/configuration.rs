@@ -1,9 +1,7 @@
 //! The effective configuration, without its secrets.
 
-use crate::{
-    server::html::{Html, put},
-    status::Overview,
-};
+use super::{Html, put};
+use crate::status::Overview;
 
 pub(super) fn write(page: &mut Html, overview: &Overview) {
     put!(page; "<h1>Configuration</h1><p class=\"dim\">In force now, every default written out, secrets left out; \

@@ -1,6 +1,6 @@
 //! What stands where nothing is.
 
-use crate::server::html::{Html, put};
+use super::{Html, put};
 
 pub(super) fn write(page: &mut Html, what: &str) {
     put!(page; "<main id=\"main\" tabindex=\"-1\" class=\"missing\"><h1>Not found</h1><p>There is no " (what) " here. \

@@ -1,15 +1,15 @@
 //! The overview: who is down and where to go, the peers in a matrix, and the last minutes of every path.
 
 use super::{
-    About, Headline,
+    About, Headline, Html,
     chart::{self, Minutes},
+    put,
     words::{self, Clock, Count, Latency, Percent, since},
 };
 use crate::{
     geography::light_round_trip,
     model::{Incident, Ineligible, ProbeKind, Region, Stage, Vote},
     ranking::{Row, preferred},
-    server::html::{Html, put},
     status::{Overview, PathView, PeerView},
     window::{Summary, Trace},
 };
@@ -348,7 +348,11 @@ fn path(page: &mut Html, overview: &Overview, view: &PathView) {
         Some(Err(failure)) => put!(page; "<b class=\"bad\">" (failure) "</b>"),
         None => words::none(page),
     }
-    put!(page; "</span><span class=\"value loss\">");
+    put!(page; "</span><span class=\"value loss\"");
+    if let Some((failure, at)) = view.last_failure() {
+        put!(page; " title=\"last failure: " (failure) " at " (Clock(at)) " UTC\"");
+    }
+    put!(page; ">");
     match whole.loss() {
         Some(loss) if whole.lost > 0 => put!(page; "<span class=\"bad\">" (Percent(loss)) " lost</span>"),
         Some(_) => put!(page; "<span class=\"dim\">0 % lost</span>"),

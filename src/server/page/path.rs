@@ -3,13 +3,14 @@
 use std::{cmp::Ordering, time::Duration};
 
 use super::{
+    Html,
     chart::{self, Minutes},
     headline::Level,
+    put,
     words::{self, Clock, Latency, Percent},
 };
 use crate::{
     model::{Failure, Phase, UnixMillis, Utc},
-    server::html::{Html, put},
     status::{Overview, PathView},
     window::{Record, Trace},
 };
@@ -47,19 +48,24 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     words::latency(page, whole.latency.map(|[_, _, most]| most));
     put!(page; "</span><span>0</span></p><p class=\"ticks\"><span>5 min ago</span><span>now</span></p></div><dl class=\"row\">");
     for (name, value) in ["Shortest", "Mean", "Longest"].into_iter().zip(spread(whole.latency)) {
-        put!(page; "<dt>" (name) "</dt><dd>");
+        put!(page; "<div><dt>" (name) "</dt><dd>");
         words::latency(page, value);
-        put!(page; "</dd>");
+        put!(page; "</dd></div>");
     }
-    put!(page; "<dt>Lost</dt><dd>");
+    put!(page; "<div><dt>Lost</dt><dd>");
     match whole.loss() {
         Some(loss) => put!(page; (whole.lost) " of " (whole.answered + whole.lost) " (" (Percent(loss)) ")"),
         None => words::none(page),
     }
-    put!(page; "</dd>");
+    put!(page; "</dd></div>");
+    if let Some((failure, at)) = view.last_failure() {
+        put!(page; "<div><dt>Last failure</dt><dd>" (failure) " ");
+        words::time(page, at);
+        put!(page; "</dd></div>");
+    }
     if let Some((_, probe)) = overview.config.paths().find(|(other, _)| other == path) {
-        put!(page; "<dt>Host</dt><dd>" (probe.host) "</dd><dt>Interval</dt><dd>" (words::Round(probe.cadence.interval()))
-            "</dd><dt>Timeout</dt><dd>" (words::Round(probe.cadence.timeout())) "</dd>");
+        put!(page; "<div><dt>Host</dt><dd>" (probe.host) "</dd></div><div><dt>Interval</dt><dd>" (words::Round(probe.cadence.interval()))
+            "</dd></div><div><dt>Timeout</dt><dd>" (words::Round(probe.cadence.timeout())) "</dd></div>");
     }
     put!(page; "</dl></section>\n");
     probes(page, records);

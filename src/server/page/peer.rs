@@ -1,10 +1,7 @@
 //! One peer region: what is thought of it and why.
 
-use super::{About, overview as parts, words};
-use crate::{
-    server::html::{Html, put},
-    status::{Overview, PeerView},
-};
+use super::{About, Html, overview as parts, put, words};
+use crate::status::{Overview, PeerView};
 
 pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, peer: &PeerView) {
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / " (peer.region) "</nav>\n\

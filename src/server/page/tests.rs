@@ -148,7 +148,9 @@ fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     let overview = seen(vec![]);
     peer.paths[0].trace.push(overview.instant, &outcome);
     peer.paths[0].last = Some(Record { sent_at: 1, outcome, failed_in: Some(Phase::Connect) });
+    peer.paths[0].failed = peer.paths[0].last;
     let page = front(&Overview { peers: vec![peer], ..overview });
+    assert!(page.contains("title=\"last failure: timeout at 00:00:00 UTC\""));
     assert!(page.contains("100 % lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
     assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100 %)"), "{page}");
     assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M238 0v24\""), "{page}");

@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
+use super::{Html, put};
 use crate::{
     model::{Cause, Ineligible, PeerState, ProbeKind, Stage, UnixMillis},
-    server::html::{Html, put},
     window::Summary,
 };
 
