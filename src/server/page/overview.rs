@@ -231,7 +231,7 @@ fn votes(page: &mut Html, overview: &Overview) {
         } else {
             put!(page; "no");
         }
-        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " voting</span></td></tr>\n");
+        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " vote</span></td></tr>\n");
     }
     put!(page; "</tbody></table></div></section>\n");
 }
