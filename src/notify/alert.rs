@@ -52,7 +52,7 @@ struct Alert<'a> {
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
-    generator_url: Option<&'a str>,
+    generator_url: Option<Cow<'a, str>>,
 }
 
 /// A candidate as it stands in the annotation `candidates`.
@@ -127,8 +127,13 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
         // A clock that was set back may make the start lie ahead, which Alertmanager refuses, too.
         starts_at: incident.onset.min(now).to_string(),
         ends_at: end.to_string(),
-        generator_url: speaker.external_url.as_deref(),
+        generator_url: speaker.external_url.as_deref().map(|url| page_of(url, peer)),
     }
+}
+
+/// The page of a peer on the status page that is found at this URL.
+fn page_of(url: &str, peer: &Region) -> Cow<'static, str> {
+    format!("{}/peer/{peer}", url.trim_end_matches('/')).into()
 }
 
 fn heartbeat(speaker: &Speaker, now: UnixMillis) -> Alert<'_> {
@@ -152,7 +157,7 @@ fn heartbeat(speaker: &Speaker, now: UnixMillis) -> Alert<'_> {
         ]),
         starts_at: speaker.since.min(now).to_string(),
         ends_at: later(now).to_string(),
-        generator_url: speaker.external_url.as_deref(),
+        generator_url: speaker.external_url.as_deref().map(Cow::Borrowed),
     }
 }
 

@@ -64,7 +64,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
         })
     );
     let started = regionwatch::model::UnixMillis::parse(alert["startsAt"].as_str().unwrap());
-    assert_eq!((started, &alert["generatorURL"]), (Some(down.onset), &json!("http://eu.example:9877/")));
+    assert_eq!((started, &alert["generatorURL"]), (Some(down.onset), &json!("http://eu.example:9877/peer/us-east-1")));
 
     assert_eq!(shape(&webhook), shape(&documented()), "docs/webhook.md shows another webhook");
 
