@@ -31,7 +31,10 @@ pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_exec
         assert!(["a", "b"].contains(&call.annotation("failover_target")), "{call:?}");
         assert!(call.annotation("incident_id").starts_with("c-"), "{call:?}");
         let link = call.body["alerts"][0]["generatorURL"].as_str().unwrap();
-        assert!(link.starts_with("http://10.0.") && link.ends_with("/peer/c"), "the alert links to the sidecar: {call:?}");
+        assert!(
+            link.starts_with("http://10.0.") && link.ends_with("/peer/c"),
+            "the alert links to the sidecar: {call:?}"
+        );
     }
     assert_eq!([&prepare, &execute].map(|call| call.label("alertname")), NAMES);
     world.nothing_but(&EXECUTED, 12 * SECOND);

@@ -67,6 +67,7 @@ fn all_four_protocols_are_measured_without_a_privilege_a_writable_file_or_much_o
     );
     let vantage = Container::configured(&network, 2, files);
     let page = eventually("all four succeed", 20 * SECOND, || {
+        sleep(Duration::from_millis(200));
         let page = request(vantage.addr, "GET", "/metrics")?.body;
         ["icmp", "dns", "tcp", "http"].iter().all(|kind| successes(&page, kind) > 3.0).then_some(page)
     });
@@ -89,6 +90,7 @@ fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
     let denied = ["--sysctl", "net.ipv4.ping_group_range=1 0"];
     let vantage = Container::start(&network, 2, &slices(&[&HARDENED, &denied], &vantage(peer.addr)), &["run"]);
     let page = eventually("tcp and http succeed", 20 * SECOND, || {
+        sleep(Duration::from_millis(200));
         let page = request(vantage.addr, "GET", "/metrics")?.body;
         ["tcp", "http"].iter().all(|kind| successes(&page, kind) > 3.0).then_some(page)
     });
