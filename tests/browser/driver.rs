@@ -1,0 +1,86 @@
+//! One Chromium for all tests, driven by `driver.mjs`.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{ChildStdin, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::privileges::{
+    Need::{Other, Tool},
+    granted, program,
+};
+
+/// No order takes longer.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Ends with this process, whose end closes the pipe that its orders come by.
+struct Driver {
+    orders: Mutex<ChildStdin>,
+    waiting: Mutex<HashMap<u64, Sender<Value>>>,
+    next: AtomicU64,
+}
+
+static DRIVER: OnceLock<Driver> = OnceLock::new();
+
+fn modules() -> PathBuf {
+    crate::root().join("target/tools/node_modules")
+}
+
+/// Whether there is a browser here, and what drives it.
+pub(crate) fn browser_granted() -> bool {
+    let package = |name| modules().join(name).is_dir();
+    granted(&[
+        Tool("node"),
+        Tool("chromium"),
+        Other("the npm package playwright-core (tests/run installs it)", package("playwright-core")),
+        Other("the npm package axe-core (tests/run installs it)", package("axe-core")),
+    ])
+}
+
+fn start() -> Driver {
+    let mut child = Command::new(program("node").unwrap())
+        .arg(crate::root().join("tests/browser/driver.mjs"))
+        .args([modules(), program("chromium").unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let answers = BufReader::new(child.stdout.take().unwrap());
+    thread::spawn(move || {
+        for line in answers.lines() {
+            let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let waiting = DRIVER.get().unwrap().waiting.lock().unwrap().remove(&told["id"].as_u64().unwrap());
+            // Whoever has lost patience is gone.
+            let _ = waiting.unwrap().send(told);
+        }
+    });
+    Driver {
+        orders: Mutex::new(child.stdin.take().unwrap()),
+        waiting: Mutex::new(HashMap::new()),
+        next: AtomicU64::new(0),
+    }
+}
+
+/// Has `orders.mjs` do something, and returns its answer.
+pub(crate) fn order(run: &str, with: &Value) -> Value {
+    let driver = DRIVER.get_or_init(start);
+    let id = driver.next.fetch_add(1, Ordering::Relaxed);
+    let (sender, answer) = channel();
+    driver.waiting.lock().unwrap().insert(id, sender);
+    let line = format!("{}\n", json!({"id": id, "run": run, "with": with}));
+    driver.orders.lock().unwrap().write_all(line.as_bytes()).unwrap();
+    let mut told = answer.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{run} {with}: {error}"));
+    assert!(told["error"].is_null(), "{run} {with}: {}", told["error"].as_str().unwrap_or_default());
+    told["answer"].take()
+}

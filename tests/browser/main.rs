@@ -1,0 +1,18 @@
+//! The status page as a browser shows it: Debian's Chromium, without a window, looks at real sidecars.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod driver;
+mod page;
+#[path = "../support/privileges.rs"]
+mod privileges;
+#[allow(dead_code, reason = "each test binary needs some of it")]
+#[path = "../product/support.rs"]
+mod support;
+mod trouble;
+mod world;
+
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,41 @@
+// What the tests can order.
+import { watch } from "./trouble.mjs";
+
+/// Ends a process when no more orders can come.
+export function keep({ kept }, { pid }) {
+  kept.add(pid);
+}
+
+/// Opens a page in a context of its own, under a name for later orders.
+export async function open({ browser, pages }, { name, url, expected, options = {} }) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const trouble = await watch(context, new URL(url).origin, expected);
+  const page = await context.newPage();
+  const response = await page.goto(url);
+  pages.set(name, { page, context, trouble });
+  return { status: response.status(), policy: response.headers()["content-security-policy"] ?? "" };
+}
+
+/// Ends a page, and tells what went wrong on it.
+export async function close({ pages }, { name }) {
+  const { context, trouble } = pages.get(name);
+  pages.delete(name);
+  await context.close();
+  return trouble;
+}
+
+/// All that must be found.
+export async function misbehave({ pages }, { name }) {
+  await pages.get(name).page.evaluate(() => {
+    console.error("an error");
+    setTimeout(() => {
+      throw new Error("a throw");
+    });
+    const style = document.createElement("style");
+    style.textContent = "body { color: red }";
+    document.head.append(style);
+    fetch("http://127.0.0.2:9/").catch(() => {});
+    open("/nowhere");
+    open("http://127.0.0.2:9/");
+  });
+}
