@@ -48,6 +48,7 @@ pub(crate) fn browser_granted() -> bool {
     ])
 }
 
+#[allow(clippy::zombie_processes, reason = "it ends after us")]
 fn start() -> Driver {
     let mut child = Command::new(program("node").unwrap())
         .arg(crate::root().join("tests/browser/driver.mjs"))
