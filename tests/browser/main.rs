@@ -5,6 +5,7 @@ mod driver;
 mod page;
 #[path = "../support/privileges.rs"]
 mod privileges;
+mod reading;
 #[allow(dead_code, reason = "each test binary needs some of it")]
 #[path = "../product/support.rs"]
 mod support;

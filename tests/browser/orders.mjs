@@ -1,4 +1,7 @@
 // What the tests can order.
+export { audit, rows, walk } from "./reading.mjs";
+export { layout, moving } from "./layout.mjs";
+export { grown, load, observe, reloaded, seen, stand, until } from "./living.mjs";
 import { watch } from "./trouble.mjs";
 
 /// Ends a process when no more orders can come.

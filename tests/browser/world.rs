@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     driver::order,
+    page::Page,
     support::{Running, eventually, free, get, sidecar, value},
 };
 
@@ -55,4 +56,25 @@ pub(crate) fn outage() -> &'static Demo {
         demo
     });
     demo.outage()
+}
+
+/// A page that can be opened with Playwright's options of a context.
+type Opener<'a> = Box<dyn Fn(&Value) -> Page + 'a>;
+
+/// What there is to see: every kind of page, of what lives, of what is dead and of what is not there.
+pub(crate) fn pages(demo: &Demo) -> Vec<(&'static str, Opener<'_>)> {
+    const PAGES: [(&str, u64); 8] = [
+        ("/", 200),
+        ("/peer/us-east-1", 200),
+        ("/peer/eu-central-1", 200),
+        ("/path/us-east-1/edge/http", 200),
+        ("/path/eu-central-1/edge/dns", 200),
+        ("/config", 200),
+        ("/peer/nowhere", 404),
+        ("/path/us-east-1/edge/nothing", 404),
+    ];
+    let opener = |(path, status)| -> (&'static str, Opener<'_>) {
+        (path, Box::new(move |options: &Value| Page::with(&demo.url(path), status, options)))
+    };
+    PAGES.into_iter().map(opener).collect()
 }

@@ -1,0 +1,99 @@
+// How a page changes while it is open.
+
+/// From now on, writes down each state of a peer and when it stood on the page.
+export async function observe({ pages }, { name, peer }) {
+  await pages.get(name).page.evaluate((peer) => {
+    window.states = [];
+    const look = () => {
+      const row = document.querySelector(`tr[data-peer="${peer}"]`);
+      const state = row?.dataset.state;
+      if (state && state !== window.states.at(-1)?.state) {
+        window.states.push({ state, at: Date.now() / 1000, text: row.innerText, title: document.title });
+      }
+    };
+    new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+    look();
+  }, peer);
+}
+
+/// What was written down; nothing where the page was loaded anew.
+export async function seen({ pages }, { name }) {
+  return pages.get(name).page.evaluate(() => window.states ?? []);
+}
+
+/// Where the reader is: what has the focus, and how far the page and its boxes are scrolled. `go` puts it there first.
+export async function stand({ pages }, { name, go = null }) {
+  return pages.get(name).page.evaluate((go) => {
+    if (go) {
+      document.querySelector(go.focus).focus({ preventScroll: true });
+      scrollTo(0, go.top);
+      document.querySelector(go.box).scrollLeft = go.left;
+    }
+    const focus = document.activeElement;
+    return {
+      focus: focus.closest("[id]")?.id ?? null,
+      link: focus.getAttribute("href"),
+      top: scrollY,
+      boxes: [...document.querySelectorAll(".scroll")].map((box) => [box.id, box.scrollLeft]),
+    };
+  }, go);
+}
+
+/// Waits until an element's text holds this.
+export async function until({ pages }, { name, selector, text, seconds = 20 }) {
+  const { page } = pages.get(name);
+  const holds = ({ selector, text }) => document.querySelector(selector)?.innerText.includes(text) && Date.now() / 1000;
+  const at = await page.waitForFunction(holds, { selector, text }, { polling: 50, timeout: seconds * 1000 });
+  return { at: await at.jsonValue(), text: await page.locator(selector).innerText() };
+}
+
+/// Loads a page some times in one context, each time in milliseconds until everything was there.
+export async function load({ pages }, { name, times }) {
+  const { page } = pages.get(name);
+  const took = [];
+  for (let n = 0; n < times; n += 1) {
+    await page.reload();
+    took.push(await page.evaluate(() => performance.getEntriesByType("navigation")[0].loadEventEnd));
+  }
+  return took;
+}
+
+/// Lets a page live for some seconds: how large it was before and after, and the longest that its thread was busy.
+export async function grown({ pages }, { name, seconds }) {
+  const { page, context } = pages.get(name);
+  const session = await context.newCDPSession(page);
+  await session.send("Performance.enable");
+  const size = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    const { metrics } = await session.send("Performance.getMetrics");
+    const metric = (name) => metrics.find((metric) => metric.name === name).value;
+    const elements = await page.evaluate(() => document.getElementsByTagName("*").length);
+    return { elements, nodes: metric("Nodes"), heap: metric("JSHeapUsedSize"), busy: metric("TaskDuration") };
+  };
+  await page.evaluate(() => {
+    window.longest = 0;
+    window.updates = 0;
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
+    }).observe({ type: "longtask" });
+    new MutationObserver(() => (window.updates += 1)).observe(document.getElementById("main"), {
+      subtree: true,
+      childList: true,
+      attributes: true,
+      characterData: true,
+    });
+  });
+  await page.waitForTimeout(3000);
+  const before = await size();
+  // Collecting garbage is long, and is ours.
+  await page.evaluate(() => (window.longest = 0));
+  await page.waitForTimeout(seconds * 1000);
+  const { longest, updates } = await page.evaluate(() => ({ longest: window.longest, updates: window.updates }));
+  return { before, after: await size(), longest, updates };
+}
+
+/// Waits until a page has loaded itself again.
+export async function reloaded({ pages }, { name, seconds }) {
+  const { page } = pages.get(name);
+  await page.waitForEvent("framenavigated", { timeout: seconds * 1000 });
+}
