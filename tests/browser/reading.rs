@@ -95,7 +95,8 @@ fn pages_name_their_language_tables_columns_and_pictures() {
         if told["lang"] != "en" || told["headings"].as_array().unwrap().len() != 1 || told["home"] == 0 {
             found.push(told.to_string());
         }
-        let unnamed = ["unnamedTables", "unscopedHeaders", "unnamedPictures"].into_iter().filter(|what| told[what] != 0);
+        let unnamed =
+            ["unnamedTables", "unscopedHeaders", "unnamedPictures"].into_iter().filter(|what| told[what] != 0);
         found.extend(unnamed.map(|what| format!("{what}: {}", told[what])));
         found
     });

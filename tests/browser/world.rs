@@ -21,7 +21,10 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn start() -> Self {
-        let addr = free();
+        Self::start_at(free())
+    }
+
+    pub(crate) fn start_at(addr: SocketAddr) -> Self {
         let running = sidecar(&["demo", "--listen", &addr.to_string(), "--kill", VICTIM], &[], addr);
         Self { addr, running }
     }
