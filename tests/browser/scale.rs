@@ -97,8 +97,14 @@ fn two_hundred_paths_load_within_a_second_and_stay_small() {
     let grown = page.order("grown", json!({"seconds": 30}));
     println!("{grown}");
     let number = |of: &str, name: &str| grown[of][name].as_f64().unwrap();
-    assert!(grown["updates"].as_f64().unwrap() >= 15.0, "{grown}");
-    assert!(grown["longest"].as_f64().unwrap() < 200.0, "{grown}");
+    let updates = grown["updates"].as_f64().unwrap();
+    assert!(updates >= 15.0, "{grown}");
+    // Whoever waits for a core is not at work: each update by the thread's own time, and by the clock all but the few that
+    // had to wait.
+    assert!((number("after", "busy") - number("before", "busy")) / updates < 0.2, "{grown}");
+    let mut tasks: Vec<f64> = serde_json::from_value(grown["tasks"].clone()).unwrap();
+    tasks.retain(|task| *task > 200.0);
+    assert!(tasks.len() <= 3, "{grown}");
     assert!(number("after", "elements") < 8_000.0, "{grown}");
     assert!(number("after", "elements") < number("before", "elements") * 1.05, "{grown}");
     assert!(number("after", "nodes") < number("before", "nodes") * 1.5, "{grown}");
