@@ -215,7 +215,7 @@ pub(super) fn eligibility(page: &mut Html, row: &Row) {
 
 fn votes(page: &mut Html, overview: &Overview) {
     put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n\
-        <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Votes\">\
+        <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
         <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
         <th scope=\"col\" class=\"n\">Up</th><th scope=\"col\" class=\"n\">Abstain</th>\
         <th scope=\"col\">Quorum</th></tr></thead><tbody>\n");

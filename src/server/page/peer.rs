@@ -69,7 +69,7 @@ fn votes(page: &mut Html, about: About<'_>, peer: &PeerView) {
     } else {
         put!(page; "not reached");
     }
-    put!(page; ".</p><div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Votes\">\
+    put!(page; ".</p><div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
         <table><thead><tr><th scope=\"col\">Vantage</th><th scope=\"col\">Vote</th><th scope=\"col\">Asked</th></tr></thead><tbody>\n\
         <tr><th scope=\"row\">" (about.region) " (this one)</th><td>");
     parts::vote(page, peer.vote);
