@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod driver;
+mod fifty;
 mod living;
 mod page;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod reading;
-mod scale;
 #[allow(dead_code, reason = "each test binary needs some of it")]
 #[path = "../product/support.rs"]
 mod support;
