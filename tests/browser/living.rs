@@ -8,7 +8,7 @@ use crate::{
     driver::browser_granted,
     page::Page,
     support::{eventually, get, value},
-    world::{Demo, VICTIM},
+    world::{self, Demo, VICTIM},
 };
 
 /// How long after the sidecar's verdict the page may show it.
@@ -27,6 +27,8 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
     if !browser_granted() {
         return;
     }
+    // Its region dies meanwhile, for the tests that come after.
+    world::shared();
     let demo = Demo::start();
     let options = json!({"viewport": {"width": 700, "height": 400}});
     let page = Page::with(&demo.url("/"), 200, &options);

@@ -49,16 +49,20 @@ impl Demo {
     }
 }
 
-/// A demo for all tests that only look, after the death of its region.
-pub(crate) fn outage() -> &'static Demo {
+/// A demo for all tests that only look. Its region dies 10 s after the first call.
+pub(crate) fn shared() -> &'static Demo {
     static SHARED: OnceLock<Demo> = OnceLock::new();
-    let demo = SHARED.get_or_init(|| {
+    SHARED.get_or_init(|| {
         let demo = Demo::start();
         // Nothing in a static is ever dropped.
         order("keep", &json!({"pid": demo.running.child.id()}));
         demo
-    });
-    demo.outage()
+    })
+}
+
+/// The same, after the death of its region.
+pub(crate) fn outage() -> &'static Demo {
+    shared().outage()
 }
 
 /// A page that can be opened with Playwright's options of a context.
