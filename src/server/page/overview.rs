@@ -21,10 +21,10 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, head
     put!(page; "<div class=\"stack\">\n");
     incidents(page, overview);
     vantage(page, overview);
-    put!(page; "</div>\n");
+    put!(page; "</div>\n<div class=\"stack\">\n");
     ranking(page, about, overview);
     votes(page, overview);
-    put!(page; "</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
+    put!(page; "</div>\n</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
         <div class=\"peers\">\n");
     for peer in by_urgency(overview) {
         put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
@@ -231,7 +231,7 @@ fn votes(page: &mut Html, overview: &Overview) {
         } else {
             put!(page; "no");
         }
-        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " vote</span></td></tr>\n");
+        put!(page; "<span class=\"sub\">" (tally.needed) " of " (tally.voters) " needed</span></td></tr>\n");
     }
     put!(page; "</tbody></table></div></section>\n");
 }
