@@ -1,0 +1,181 @@
+use std::{collections::VecDeque, sync::Mutex};
+
+use super::*;
+use crate::model::{Phase, StampSource, Timings};
+
+/// Answers each attempt after the next delay, or never.
+struct Scripted(Mutex<VecDeque<Option<Duration>>>);
+
+impl Probe for Scripted {
+    const LINGERS: bool = true;
+
+    async fn probe(&self, _: &Attempt) -> Result<Timings, Fault> {
+        let delay = self.0.lock().unwrap().pop_front().flatten();
+        match delay {
+            Some(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(Timings::single(Phase::Rtt, delay, StampSource::Kernel))
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+const MS: Duration = Duration::from_millis(1);
+const PHASE: SlotPhase = SlotPhase::START;
+
+async fn observe(interval: u32, timeout: u32, script: &[Option<Duration>], duration: Duration) -> Vec<Event> {
+    let (events, mut received) = mpsc::channel(1000);
+    let (changes, receiver) = mpsc::unbounded_channel();
+    let probe = Arc::new(Scripted(Mutex::new(script.iter().copied().collect())));
+    let launcher = launcher(probe, events.clone());
+    let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
+    tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
+    let _ =
+        changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher });
+    tokio::time::sleep(duration).await;
+    let mut seen = Vec::new();
+    while let Ok(event) = received.try_recv() {
+        seen.push(event);
+    }
+    seen
+}
+
+fn results(events: &[Event]) -> Vec<Result<u128, Failure>> {
+    let outcome = |event: &Event| match event {
+        Event::Sampled { sample, .. } => Some(sample.outcome.map(|t| t.total.as_millis())),
+        _ => None,
+    };
+    events.iter().filter_map(outcome).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peer_does_not_slow_the_asking_down() {
+    let events = observe(100, 400, &[Some(MS * 390); 40], MS * 2000).await;
+    let starts: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Sampled { sample, .. } => Some(sample.sent_at),
+            _ => None,
+        })
+        .collect();
+    assert!(starts.len() >= 15, "{}", starts.len());
+    for pair in starts.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!((MS * 98..=MS * 102).contains(&gap), "{gap:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_times_out_at_the_deadline_and_has_no_latency() {
+    let events = observe(100, 250, &[None; 40], MS * 1000).await;
+    assert!(results(&events).len() >= 6);
+    assert!(results(&events).iter().all(|result| *result == Err(Failure::Timeout)));
+    assert!(!events.iter().any(|event| matches!(event, Event::SlotsMissed { .. })), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_costs_no_slot_where_deadlines_and_slots_fall_together() {
+    let events = observe(100, 400, &[None; 40], MS * 3000).await;
+    assert!(results(&events).len() >= 24, "{}", results(&events).len());
+    assert!(!events.iter().any(|event| matches!(event, Event::SlotsMissed { .. })), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_after_the_deadline_is_a_failure_and_late() {
+    let events = observe(1000, 100, &[Some(MS * 150)], MS * 1900).await;
+    assert_eq!(results(&events)[0], Err(Failure::Timeout));
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Late { .. })).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_longer_than_usual_is_told_at_once_and_still_waited_for() {
+    let (events, mut received) = mpsc::channel(100);
+    let (changes, receiver) = mpsc::unbounded_channel();
+    let probe = Arc::new(Scripted(Mutex::new([Some(MS * 300), Some(MS * 150), None].into())));
+    let launcher = launcher(probe, events.clone());
+    let patience = Patience::default();
+    patience.set(MS * 200);
+    tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
+    let cadence = Cadence::new(MS * 1000, MS * 1000).unwrap();
+    let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, patience, launcher });
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        seen.push((received.recv().await.unwrap(), Instant::now()));
+    }
+    let overdue = |n: usize| match seen[n] {
+        (Event::Overdue { sent_at, .. }, at) => (at - sent_at).as_millis(),
+        _ => panic!("{:?}", seen[n]),
+    };
+    assert!((200..=202).contains(&overdue(0)) && (200..=202).contains(&overdue(3)), "{seen:?}");
+    let events: Vec<_> = seen.iter().map(|(event, _)| *event).collect();
+    assert_eq!(results(&events), [Ok(300), Ok(150), Err(Failure::Timeout)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_asked_for_starts_at_once_and_moves_no_slot() {
+    let mut schedule = Schedule::default();
+    let now = Instant::now();
+    let launched = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&launched);
+    let launcher: Launcher = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+    let start = Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher };
+    schedule.apply(start, now);
+    let next = schedule.entries[&PathId(1)].next;
+    schedule.apply(Change::Probe(PathId(1)), now);
+    schedule.apply(Change::Probe(PathId(2)), now);
+    assert_eq!((launched.load(Ordering::Relaxed), schedule.entries[&PathId(1)].next), (1, next));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_pass_while_nothing_runs_are_counted() {
+    let mut schedule = Schedule::default();
+    let now = Instant::now();
+    let launched = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&launched);
+    let launcher: Launcher = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+    schedule
+        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
+    let first = schedule.entries[&PathId(1)].next;
+    let events = schedule.launch_due(first + MS * 250);
+    assert_eq!(events, [Event::SlotsMissed { path: PathId(1), count: 2 }]);
+    assert_eq!(launched.load(Ordering::Relaxed), 1);
+    assert_eq!(schedule.entries[&PathId(1)].next, first + MS * 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_probes_are_in_flight_than_fit_into_the_timeout() {
+    let mut schedule = Schedule::default();
+    let now = Instant::now();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    let launcher: Launcher = Box::new(move |launch| keeper.lock().unwrap().push(launch));
+    let cadence = Cadence::new(MS * 100, MS * 250).unwrap();
+    schedule
+        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
+    let mut missed = 0;
+    for n in 0..6 {
+        missed += schedule.launch_due(now + MS * 100 * (n + 1)).len();
+    }
+    assert_eq!((kept.lock().unwrap().len(), missed), (3, 3));
+    kept.lock().unwrap().clear();
+    assert!(schedule.launch_due(now + MS * 700).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_path_is_probed_no_more() {
+    let mut schedule = Schedule::default();
+    let now = Instant::now();
+    let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
+    let launcher: Launcher = Box::new(|_| panic!("launched"));
+    schedule
+        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
+    schedule.apply(Change::Stop(PathId(1)), now);
+    assert!(schedule.launch_due(now + MS * 500).is_empty());
+}

@@ -1,0 +1,160 @@
+use super::*;
+use crate::model::{Phase, StampSource, Timings};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn lane(n: u32, target: &str, kind: ProbeKind, interval: u32, critical: bool) -> Lane {
+    Lane { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
+}
+
+fn usual() -> Vec<Lane> {
+    vec![
+        lane(1, "a", ProbeKind::Icmp, 250, false),
+        lane(2, "a", ProbeKind::Tcp, 250, false),
+        lane(3, "a", ProbeKind::Http, 1000, false),
+    ]
+}
+
+fn ok() -> Outcome {
+    Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel))
+}
+
+struct Scene {
+    evidence: Evidence,
+    start: Instant,
+}
+
+impl Scene {
+    fn new(lanes: Vec<Lane>, burst: bool) -> Self {
+        let mut scene = Self { evidence: Evidence::new(lanes.clone(), burst), start: Instant::now() };
+        for lane in lanes {
+            scene.ends(lane.path.0, 0, ok());
+        }
+        scene
+    }
+
+    fn at(&self, ms: u32) -> Instant {
+        self.start + MS * ms
+    }
+
+    fn ends(&mut self, path: u32, sent: u32, outcome: Outcome) {
+        self.evidence.ended(PathId(path), self.start + MS * sent, &outcome);
+    }
+
+    fn overdue(&mut self, path: u32, sent: &[u32]) {
+        for ms in sent {
+            self.evidence.overdue(PathId(path), self.start + MS * *ms);
+        }
+    }
+}
+
+#[test]
+fn three_silent_probes_of_two_kinds_are_a_silence_since_the_first_of_them() {
+    let mut scene = Scene::new(usual(), false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[251, 501]);
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(2, &[751]);
+    let (onset, decisive) = (scene.at(250), scene.at(751));
+    assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Silence, onset, decisive }));
+}
+
+#[test]
+fn an_answer_on_any_layer_ends_a_silence() {
+    for (path, outcome) in [(3, ok()), (1, ok()), (2, Err(Failure::Refused)), (3, Err(Failure::Status))] {
+        let mut scene = Scene::new(usual(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        scene.ends(path, 800, outcome);
+        assert_eq!(scene.evidence.failing(), None, "{path} {outcome:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_what_was_sent_before_says_nothing_about_what_was_sent_after() {
+    let mut scene = Scene::new(usual(), false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[250, 500, 750]);
+    scene.ends(3, 200, ok());
+    assert!(scene.evidence.failing().is_some());
+}
+
+#[test]
+fn a_probe_that_is_overdue_and_then_times_out_counts_once() {
+    let mut scene = Scene::new(usual(), false);
+    for path in [1, 2] {
+        scene.overdue(path, &[250, 500]);
+        scene.ends(path, 250, Err(Failure::Timeout));
+        scene.ends(path, 500, Err(Failure::Timeout));
+    }
+    assert_eq!(scene.evidence.failing(), None);
+}
+
+#[test]
+fn one_kind_alone_must_be_silent_for_twice_as_long() {
+    let mut scene = Scene::new(vec![lane(1, "a", ProbeKind::Icmp, 250, false)], false);
+    scene.overdue(1, &[1, 2, 3, 4, 5]);
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(1, &[6]);
+    assert!(scene.evidence.failing().is_some());
+}
+
+#[test]
+fn where_pings_are_filtered_tcp_and_a_page_agree() {
+    let mut scene = Scene::new(usual()[1..].to_vec(), false);
+    scene.evidence.watch(usual(), false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[250, 500, 750]);
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(3, &[900]);
+    assert!(scene.evidence.failing().is_some());
+}
+
+#[test]
+fn every_target_must_be_silent() {
+    let mut lanes = usual();
+    lanes.push(lane(4, "b", ProbeKind::Icmp, 250, false));
+    let mut scene = Scene::new(lanes, false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[250, 500, 750]);
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(4, &[260, 510, 760]);
+    assert!(scene.evidence.failing().is_some());
+}
+
+#[test]
+fn our_own_faults_are_no_silence() {
+    let mut scene = Scene::new(usual(), false);
+    for n in 1..20 {
+        scene.ends(1, n, Err(Failure::Local));
+        scene.ends(2, n, Err(Failure::Local));
+    }
+    assert_eq!(scene.evidence.failing(), None);
+    assert!(!scene.evidence.is_quiet());
+}
+
+#[test]
+fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() {
+    let mut lanes = usual();
+    lanes[2].critical = true;
+    let mut scene = Scene::new(lanes, false);
+    for n in 1..=5 {
+        assert_eq!(scene.evidence.failing(), None);
+        scene.ends(3, n * 1000, Err(Failure::Status));
+        scene.ends(1, n * 1000, ok());
+    }
+    let (onset, decisive) = (scene.at(1000), scene.at(5000));
+    assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Service, onset, decisive }));
+    assert_eq!(scene.evidence.good_at(), Some(scene.at(0)));
+    scene.ends(3, 6000, ok());
+    assert_eq!(scene.evidence.failing(), None);
+}
+
+#[test]
+fn a_late_answer_ends_a_silence() {
+    let mut scene = Scene::new(usual(), false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[250, 500, 750]);
+    scene.evidence.spoke(scene.at(1300));
+    assert_eq!(scene.evidence.failing(), None);
+}
