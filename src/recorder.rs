@@ -1,6 +1,8 @@
 //! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, orders and incidents out.
 //! Synchronous, without clock or lock.
 
+mod overview;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -17,7 +19,6 @@ use crate::{
     quorum::Views,
     ranking::{Published, Ranking, Standing, Table, preferred},
     schedule::{Event, Patience},
-    status::{Overview, PathView, PeerView},
     vantage::{Episode, News, Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
     window::{History, PathHistory, Record, Summary, Trace, Window},
@@ -479,45 +480,6 @@ impl Recorder {
         let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
         Some(Reading { loss, lost, p95 })
-    }
-
-    /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
-    pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
-        let peers = self.peers.iter().zip(self.vantage.standings()).map(|(peer, standing)| PeerView {
-            region: peer.region.clone(),
-            state: standing.state,
-            since: now.unix_at(standing.since),
-            tally: standing.tally,
-            vote: standing.vote,
-            said: self.vantage.ballots(&peer.region, now.instant).collect(),
-            good_at: standing.good_at.map(|at| now.unix_at(at)),
-            kinds: peer.groups.iter().map(|group| (group.kind, group.summary)).collect(),
-            paths: self.views(peer),
-        });
-        Overview {
-            at: now.unix,
-            instant: now.instant,
-            config,
-            cut_off: self.vantage.cut_off(),
-            health_score: self.vantage.health_score(),
-            anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
-            peers: peers.collect(),
-            ranking: self.ranking.table().rows().to_vec(),
-            incidents: self.incidents(now),
-        }
-    }
-
-    fn views(&self, peer: &Peer) -> Vec<PathView> {
-        let members = peer.groups.iter().flat_map(|group| &group.members);
-        let tracked = members.filter_map(|id| self.paths.get(id));
-        let mut views: Vec<_> = tracked
-            .map(|tracked| {
-                let (last, failed) = tracked.history.last();
-                PathView { path: tracked.path.clone(), trace: tracked.trace.clone(), last, failed }
-            })
-            .collect();
-        views.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        views
     }
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.

@@ -1,0 +1,51 @@
+//! What the recorder knows, copied for the status page.
+
+use std::sync::Arc;
+
+use super::{Peer, Recorder};
+use crate::{
+    config::Config,
+    status::{Overview, PathView, PeerView},
+    vantage::Now,
+};
+
+impl Recorder {
+    /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
+    pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
+        let peers = self.peers.iter().zip(self.vantage.standings()).map(|(peer, standing)| PeerView {
+            region: peer.region.clone(),
+            state: standing.state,
+            since: now.unix_at(standing.since),
+            tally: standing.tally,
+            vote: standing.vote,
+            said: self.vantage.ballots(&peer.region, now.instant).collect(),
+            good_at: standing.good_at.map(|at| now.unix_at(at)),
+            kinds: peer.groups.iter().map(|group| (group.kind, group.summary)).collect(),
+            paths: self.views(peer),
+        });
+        Overview {
+            at: now.unix,
+            instant: now.instant,
+            config,
+            cut_off: self.vantage.cut_off(),
+            health_score: self.vantage.health_score(),
+            anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
+            peers: peers.collect(),
+            ranking: self.ranking.table().rows().to_vec(),
+            incidents: self.incidents(now),
+        }
+    }
+
+    fn views(&self, peer: &Peer) -> Vec<PathView> {
+        let members = peer.groups.iter().flat_map(|group| &group.members);
+        let tracked = members.filter_map(|id| self.paths.get(id));
+        let mut views: Vec<_> = tracked
+            .map(|tracked| {
+                let (last, failed) = tracked.history.last();
+                PathView { path: tracked.path.clone(), trace: tracked.trace.clone(), last, failed }
+            })
+            .collect();
+        views.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        views
+    }
+}
