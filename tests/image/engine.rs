@@ -64,11 +64,11 @@ pub(crate) fn docker(args: &[&str]) -> String {
     tried(args).unwrap_or_else(|said| panic!("docker {args:?}: {said}"))
 }
 
-/// What a command of `docker` says, or why it failed.
+/// What a command of `docker` says, or all that it said when it failed.
 pub(crate) fn tried(args: &[&str]) -> Result<String, String> {
     let output = run(args, None).map_err(|error| error.to_string())?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text([output.stdout, output.stderr].concat())) }
 }
 
 /// The project's folder.
