@@ -55,9 +55,10 @@ struct Line {
     answered: bool,
     /// When the probes were sent that are silent, since the newest sign of life; ascending.
     silent: VecDeque<Instant>,
-    /// Failures of any reason, running, and when the first and the decisive of them were sent.
+    /// Failures of any reason, running, and when the first, the second and the decisive of them were sent.
     failures: u32,
     failing_since: Option<Instant>,
+    failed_again: Option<Instant>,
     dead_since: Option<Instant>,
     /// Answers, running.
     successes: u32,
@@ -145,6 +146,7 @@ impl Evidence {
                 line.answered = true;
                 line.failures = 0;
                 line.failing_since = None;
+                line.failed_again = None;
                 line.dead_since = None;
                 line.successes = line.successes.saturating_add(1);
                 if line.lane.critical || !has_critical {
@@ -160,8 +162,10 @@ impl Evidence {
         line.successes = 0;
         line.failures = line.failures.saturating_add(1);
         line.failing_since.get_or_insert(sent_at);
-        if line.failures == SERVICE_FAILURES {
-            line.dead_since = Some(sent_at);
+        match line.failures {
+            2 => line.failed_again = Some(sent_at),
+            SERVICE_FAILURES => line.dead_since = Some(sent_at),
+            _ => {}
         }
         match failure {
             Failure::Timeout | Failure::Unreachable => self.is_silent(n, sent_at),
@@ -257,7 +261,14 @@ impl Evidence {
         let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);
         let onset = critical().filter_map(|line| line.failing_since).min()?;
         let decisive = critical().map(|line| line.dead_since).collect::<Option<Vec<_>>>()?.into_iter().max()?;
-        Some(Failing { cause: Cause::Service, onset, decisive })
+        // A network that dies takes its services with it, and these may be the first to fail five times. Its last
+        // answer may be younger than the first failure: a ping overtakes a slow page.
+        let again = critical().filter_map(|line| line.failed_again).max()?;
+        if self.alive >= Some(again) {
+            return Some(Failing { cause: Cause::Service, onset, decisive });
+        }
+        let onset = if self.alive >= Some(onset) { again } else { onset };
+        Some(Failing { cause: Cause::Silence, onset, decisive })
     }
 
     /// Whether nothing came back most recently: not enough to call the peer dead, enough to wonder about ourselves.
@@ -304,6 +315,7 @@ impl Evidence {
             line.silent.clear();
             line.failures = 0;
             line.failing_since = None;
+            line.failed_again = None;
             line.dead_since = None;
         }
         self.any_silent = false;
@@ -328,6 +340,7 @@ impl Line {
             silent: VecDeque::new(),
             failures: 0,
             failing_since: None,
+            failed_again: None,
             dead_since: None,
             successes: 0,
             tried: 0,

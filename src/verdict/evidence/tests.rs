@@ -151,6 +151,44 @@ fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() 
 }
 
 #[test]
+fn a_region_that_is_cut_off_is_silent_even_where_its_critical_service_is_the_first_to_fail_five_times() {
+    let mut lanes = usual();
+    lanes[2].critical = true;
+    let mut scene = Scene::new(lanes, false);
+    scene.ends(1, 900, ok());
+    for n in 1..=5 {
+        scene.ends(3, n * 1000, Err(Failure::Timeout));
+    }
+    let (onset, decisive) = (scene.at(1000), scene.at(5000));
+    assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Silence, onset, decisive }));
+}
+
+#[test]
+fn a_ping_that_overtook_the_first_page_to_fail_does_not_make_a_cut_a_dead_service() {
+    let mut lanes = usual();
+    lanes[2].critical = true;
+    let mut scene = Scene::new(lanes, false);
+    scene.ends(1, 1100, ok());
+    for n in 1..=5 {
+        scene.ends(3, n * 1000, Err(Failure::Timeout));
+    }
+    let (onset, decisive) = (scene.at(2000), scene.at(5000));
+    assert_eq!(scene.evidence.failing(), Some(Failing { cause: Cause::Silence, onset, decisive }));
+}
+
+#[test]
+fn a_service_that_a_firewall_rejects_is_dead_and_the_region_is_not_silent() {
+    let mut lanes = usual();
+    lanes[2].critical = true;
+    let mut scene = Scene::new(lanes, false);
+    for n in 1..=5 {
+        scene.ends(1, n * 1000 - 250, ok());
+        scene.ends(3, n * 1000, Err(Failure::Unreachable));
+    }
+    assert_eq!(scene.evidence.failing().map(|failing| failing.cause), Some(Cause::Service));
+}
+
+#[test]
 fn a_late_answer_ends_a_silence() {
     let mut scene = Scene::new(usual(), false);
     scene.overdue(1, &[250, 500, 750]);
