@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::privileges::{
     Need::{Other, Tool},
-    granted, program,
+    granted, installed, program,
 };
 
 /// No order takes longer.
@@ -34,7 +34,7 @@ struct Driver {
 static DRIVER: OnceLock<Driver> = OnceLock::new();
 
 fn modules() -> PathBuf {
-    crate::root().join("target/tools/node_modules")
+    installed().join("node_modules")
 }
 
 /// Whether there is a browser here, and what drives it.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     problems::{pods, text},
-    tools::{example, installed, root, run},
+    tools::{example, ready, root, run},
 };
 
 /// Writes what is mounted into the regionwatch of that workload, with a key of our own.
@@ -37,7 +37,7 @@ fn effective(workload: &str) -> Result<String, String> {
 
 #[test]
 fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
-    if installed() {
+    if ready() {
         let config = effective("regionwatch").unwrap();
         assert!(config.contains("votes.key") && config.contains(":9093"), "{config}");
         let peers = config.matches("- region: ").count();
@@ -47,7 +47,7 @@ fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
 
 #[test]
 fn the_program_accepts_the_configuration_of_the_sidecars_and_they_only_measure() {
-    if installed() {
+    if ready() {
         let config = effective("shop").unwrap();
         for word in ["votes", "9093", "sidecar: true"] {
             assert!(!config.contains(word), "{word}: {config}");
@@ -68,7 +68,7 @@ fn pattern_of_what_is_dropped() -> String {
 /// The families of the README, which another test holds against the code.
 #[test]
 fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_decide() {
-    if !installed() {
+    if !ready() {
         return;
     }
     let dropped = regex_lite::Regex::new(&format!("^(?:{})$", pattern_of_what_is_dropped())).unwrap();
@@ -86,7 +86,7 @@ fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_
 
 #[test]
 fn no_manifest_carries_a_key() {
-    if installed() {
+    if ready() {
         let kinds: Vec<Value> = example().iter().map(|one| one["kind"].clone()).collect();
         assert!(!kinds.contains(&"Secret".into()), "{kinds:?}");
     }

