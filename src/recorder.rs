@@ -2,39 +2,30 @@
 //! Synchronous, without clock or lock.
 
 mod overview;
+mod summaries;
+mod targets;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
+use self::targets::Targets;
 use crate::{
     config::{Config, Failover, ProbeConfig},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Candidate, Cause, Incident, Outcome, Path, PathId, PeerState, ProbeKind, Region, Stage},
+    model::{Candidate, Outcome, Path, PathId, ProbeKind, Region},
     quorum::Views,
-    ranking::{Published, Ranking, Standing, Table, preferred},
+    ranking::{Standing, Table, preferred},
     schedule::{Event, Patience},
-    vantage::{Episode, News, Now, Policy, Vantage, Watched},
-    verdict::{Lane, Reading},
+    vantage::{News, Now, Policy, Vantage, Watched},
+    verdict::Lane,
     window::{History, PathHistory, Record, Summary, Trace, Window},
 };
 
 /// How many probes are remembered in all, which bounds memory; and for one path.
 const REMEMBERED: usize = 32_000;
 const REMEMBERED_EACH: usize = 50;
-
-/// In how many steps all peers' gauges are brought up to date: quantiles over five minutes cost time, and need
-/// not be younger than this many [ticks](Recorder::tick).
-const STEPS: usize = 5;
-
-/// The same for how well each peer has answered in the last minute.
-const READING_STEPS: usize = 10;
-const READING_SPAN: Duration = Duration::from_secs(60);
 
 /// A path to be recorded.
 #[derive(Debug)]
@@ -108,11 +99,7 @@ pub struct Recorder {
     peers: Vec<Peer>,
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
-    ranking: Ranking,
-    /// Who could take over for those that were dead before this process had heard of them, as it was told before.
-    adopted: BTreeMap<Region, Vec<Candidate>>,
-    /// The ranking that each vantage has published last, and when it was asked for it.
-    published: BTreeMap<Region, (Instant, Vec<Candidate>)>,
+    targets: Targets,
     ticks: usize,
 }
 
@@ -131,9 +118,7 @@ impl Recorder {
             peers: Vec::new(),
             anchors: HashMap::new(),
             vantage: Vantage::new(policy(config), now),
-            ranking: Ranking::new(config),
-            adopted: BTreeMap::new(),
-            published: BTreeMap::new(),
+            targets: Targets::new(config),
             ticks: 0,
         }
     }
@@ -210,10 +195,7 @@ impl Recorder {
             anchors.into_iter().map(|anchor| anchor.lane).collect(),
             now.instant,
         );
-        self.ranking.reload(config);
-        let is_peer = |region: &Region| config.peers.iter().any(|peer| peer.region == *region);
-        self.published.retain(|region, _| is_peer(region));
-        self.adopted.retain(|region, _| is_peer(region));
+        self.targets.reload(config);
         self.locate(config);
         // Filled before they are shown, so that no scrape misses them.
         (0..self.peers.len()).for_each(|n| self.publish(n, now.instant));
@@ -271,7 +253,7 @@ impl Recorder {
 
     /// Takes what a vantage says, which it was asked for at `asked_at`: its votes, and who could replace it.
     pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, candidates: Vec<Candidate>, now: Now) {
-        self.published.insert(from.clone(), (asked_at, candidates));
+        self.targets.hear(from, asked_at, candidates);
         self.vantage.hear(from, asked_at, views, now);
     }
 
@@ -288,13 +270,8 @@ impl Recorder {
     /// Judges anew, and brings a share of the peers' gauges up to date; to be called each second.
     pub fn tick(&mut self, now: Now) {
         self.ticks += 1;
-        for n in (self.ticks % STEPS..self.peers.len()).step_by(STEPS) {
-            self.publish(n, now.instant);
-        }
-        for n in (self.ticks % READING_STEPS..self.peers.len()).step_by(READING_STEPS) {
-            let reading = self.reading(n, now.instant);
-            self.vantage.read(&self.peers[n].region, reading, now);
-        }
+        self.publish_some(now.instant);
+        self.read_some(now);
         self.vantage.tick(now);
         self.rank(now);
         self.show(now);
@@ -324,74 +301,12 @@ impl Recorder {
 
     /// Who could take over from this region.
     pub fn ranking(&self) -> &Table {
-        self.ranking.table()
+        self.targets.table()
     }
 
     /// What this vantage thinks.
     pub const fn vantage(&self) -> &Vantage {
         &self.vantage
-    }
-
-    /// What Alertmanager is to be told.
-    pub fn incidents(&self, now: Now) -> Vec<Incident> {
-        let heard = self.published.iter().map(|(by, (at, candidates))| Published {
-            by: by.clone(),
-            age: now.instant.saturating_duration_since(*at),
-            candidates: candidates.clone(),
-        });
-        // What was told before a restart was the dead region's last ranking, if it had one.
-        let adopted = self.adopted.iter().filter(|(by, _)| !self.published.contains_key(*by));
-        let adopted = adopted.map(|(by, candidates)| Published {
-            by: by.clone(),
-            age: Duration::ZERO,
-            candidates: candidates.clone(),
-        });
-        let published: Vec<_> = heard.chain(adopted).collect();
-        let each = |(peer, episode): (&Region, Episode<'_>)| {
-            let evidence = match episode.cause {
-                Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", episode.onset),
-                Cause::Service => {
-                    format!("{peer} answers on the network, and its critical services fail since {}.", episode.onset)
-                }
-            };
-            let incident = Incident {
-                peer: peer.clone(),
-                stage: Stage::Prepare,
-                id: Arc::clone(episode.id),
-                onset: episode.onset,
-                cause: episode.cause,
-                confirmed: episode.confirmed,
-                tally: episode.tally,
-                candidates: self.targets_for(peer, &published),
-                evidence,
-                resolved: episode.resolved,
-            };
-            episode.stages().map(|stage| Incident { stage, ..incident.clone() }).collect::<Vec<_>>()
-        };
-        self.vantage.episodes().flat_map(each).collect()
-    }
-
-    /// Who can take over. As long as this process knows nobody but itself, what it told before it was restarted holds, of
-    /// those who are not down.
-    fn targets_for(&self, dead: &Region, published: &[Published]) -> Vec<Candidate> {
-        let targets = self.ranking.targets_for(dead, published);
-        let knows_others = targets.iter().any(|target| target.region != *self.ranking.own());
-        let adopted = self.adopted.get(dead).filter(|_| !knows_others);
-        adopted.map_or(targets, |adopted| {
-            let is_down = |region: &Region| {
-                let mut standings = self.vantage.standings();
-                standings.any(|standing| standing.region == region && standing.state == PeerState::Down)
-            };
-            adopted.iter().filter(|candidate| !is_down(&candidate.region)).cloned().collect()
-        })
-    }
-
-    /// An incident goes on that the process before this one had told of.
-    pub fn adopt(&mut self, incident: &Incident) {
-        if !incident.candidates.is_empty() {
-            self.adopted.insert(incident.peer.clone(), incident.candidates.clone());
-        }
-        self.vantage.adopt(incident);
     }
 
     /// Ranks the peers by what is known now.
@@ -409,7 +324,7 @@ impl Recorder {
                 held_down: standing.tally.reached,
             })
             .collect();
-        let table = self.ranking.update(&standings, now.instant);
+        let table = self.targets.rank(&standings, now.instant);
         for peer in &self.peers {
             if let Some(row) = table.row(&peer.region) {
                 let score = row.score.map(|score| score.as_secs_f64());
@@ -441,47 +356,6 @@ impl Recorder {
         self.metrics.vantage_is(self.vantage.is_isolated(), self.vantage.health_score());
     }
 
-    /// Brings the gauges of a peer up to date, and with them how long its probes are waited for.
-    fn publish(&mut self, n: usize, now: Instant) {
-        let health = self.vantage.health_score();
-        for group in &mut self.peers[n].groups {
-            let summary = merged(&mut self.paths, &group.members, None, now);
-            if let Some(latency) = summary.and_then(|summary| summary.latency) {
-                let patience = patience(latency.p99, health);
-                for tracked in group.members.iter().filter_map(|id| self.paths.get(id)) {
-                    tracked.patience.set(patience);
-                }
-            }
-            group.series.publish(summary);
-            group.summary = summary;
-        }
-    }
-
-    /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
-    /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
-    /// and says nothing.
-    fn reading(&mut self, n: usize, now: Instant) -> Option<Reading> {
-        let mut summaries: Vec<(ProbeKind, Summary)> = Vec::new();
-        for group in &self.peers[n].groups {
-            let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
-            summaries.extend(summary.map(|summary| (group.kind, summary)));
-        }
-        let is_fast = |kind: ProbeKind| matches!(kind, ProbeKind::Icmp | ProbeKind::Tcp);
-        let answered = |(kind, summary): &(ProbeKind, Summary)| {
-            let before = self.peers[n].groups.iter().find(|group| group.kind == *kind).and_then(|group| group.summary);
-            summary.latency.is_some() || before.is_some_and(|before| before.latency.is_some())
-        };
-        summaries.retain(answered);
-        if summaries.iter().any(|(kind, _)| is_fast(*kind)) {
-            summaries.retain(|(kind, _)| is_fast(*kind));
-        }
-        let (_, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
-        let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
-        let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
-        let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
-        Some(Reading { loss, lost, p95 })
-    }
-
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.
     pub fn histories(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathHistory> {
         let mut found: Vec<_> = self.paths.values().filter(|tracked| matches(&tracked.path)).collect();
@@ -490,31 +364,6 @@ impl Recorder {
             |tracked: &Tracked| PathHistory { path: tracked.path.clone(), samples: tracked.history.records() };
         found.into_iter().take(limit).map(history).collect()
     }
-}
-
-/// What several paths say together, over the whole span of their windows or the last part of it.
-fn merged(
-    paths: &mut HashMap<PathId, Tracked>,
-    members: &[PathId],
-    span: Option<Duration>,
-    now: Instant,
-) -> Option<Summary> {
-    // Taken out of the map for the time of the merge, because it borrows them all.
-    let mut taken: Vec<_> = members.iter().filter_map(|id| Some((*id, paths.remove(id)?))).collect();
-    let windows = taken.iter_mut().map(|(_, tracked)| &mut tracked.window);
-    let summary = match span {
-        None => Window::merged(windows, now),
-        Some(span) => Window::merged_over(windows, span, now),
-    };
-    paths.extend(taken);
-    summary
-}
-
-/// How long an answer is waited for before the probe counts as silent: twice what almost all take, and 50 ms; at most
-/// a second, in which TCP would send a SYN again (RFC 6298 2). Whoever is late itself waits longer.
-fn patience(p99: Duration, health: u8) -> Duration {
-    let usual = 2 * p99 + Duration::from_millis(50);
-    usual.clamp(Duration::from_millis(200), Duration::from_secs(1)) * (1 + u32::from(health))
 }
 
 fn count(series: &PathSeries, outcome: &Outcome, sent_at: u64) {

@@ -31,7 +31,7 @@ impl Recorder {
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
-            ranking: self.ranking.table().rows().to_vec(),
+            ranking: self.ranking().rows().to_vec(),
             incidents: self.incidents(now),
         }
     }

@@ -1,10 +1,12 @@
-use super::*;
+use std::time::Duration;
+
+use super::{summaries::STEPS, *};
 use crate::{
     config::{IcmpSpec, ProbeSpec},
     metrics::Collect,
     model::{
-        AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, Phase, Sample, Stage, StampSource, Tally,
-        TargetName, Timings, UnixMillis,
+        AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, PeerState, Phase, Sample, Stage,
+        StampSource, Tally, TargetName, Timings, UnixMillis,
     },
 };
 

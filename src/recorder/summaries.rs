@@ -1,0 +1,104 @@
+//! What several paths of a peer say together: its gauges, how long its probes are waited for, and how well it answers.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Recorder, Tracked};
+use crate::{
+    model::{PathId, ProbeKind},
+    vantage::Now,
+    verdict::Reading,
+    window::{Summary, Window},
+};
+
+/// In how many steps all peers' gauges are brought up to date: quantiles over five minutes cost time, and need
+/// not be younger than this many [ticks](Recorder::tick).
+pub(super) const STEPS: usize = 5;
+
+/// The same for how well each peer has answered in the last minute.
+const READING_STEPS: usize = 10;
+const READING_SPAN: Duration = Duration::from_secs(60);
+
+impl Recorder {
+    /// Brings a share of the gauges up to date.
+    pub(super) fn publish_some(&mut self, now: Instant) {
+        for n in (self.ticks % STEPS..self.peers.len()).step_by(STEPS) {
+            self.publish(n, now);
+        }
+    }
+
+    /// Reads how well a share of the peers answers.
+    pub(super) fn read_some(&mut self, now: Now) {
+        for n in (self.ticks % READING_STEPS..self.peers.len()).step_by(READING_STEPS) {
+            let reading = self.reading(n, now.instant);
+            self.vantage.read(&self.peers[n].region, reading, now);
+        }
+    }
+
+    /// Brings the gauges of a peer up to date, and with them how long its probes are waited for.
+    pub(super) fn publish(&mut self, n: usize, now: Instant) {
+        let health = self.vantage.health_score();
+        for group in &mut self.peers[n].groups {
+            let summary = merged(&mut self.paths, &group.members, None, now);
+            if let Some(latency) = summary.and_then(|summary| summary.latency) {
+                let patience = patience(latency.p99, health);
+                for tracked in group.members.iter().filter_map(|id| self.paths.get(id)) {
+                    tracked.patience.set(patience);
+                }
+            }
+            group.series.publish(summary);
+            group.summary = summary;
+        }
+    }
+
+    /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
+    /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
+    /// and says nothing.
+    fn reading(&mut self, n: usize, now: Instant) -> Option<Reading> {
+        let mut summaries: Vec<(ProbeKind, Summary)> = Vec::new();
+        for group in &self.peers[n].groups {
+            let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
+            summaries.extend(summary.map(|summary| (group.kind, summary)));
+        }
+        let is_fast = |kind: ProbeKind| matches!(kind, ProbeKind::Icmp | ProbeKind::Tcp);
+        let answered = |(kind, summary): &(ProbeKind, Summary)| {
+            let before = self.peers[n].groups.iter().find(|group| group.kind == *kind).and_then(|group| group.summary);
+            summary.latency.is_some() || before.is_some_and(|before| before.latency.is_some())
+        };
+        summaries.retain(answered);
+        if summaries.iter().any(|(kind, _)| is_fast(*kind)) {
+            summaries.retain(|(kind, _)| is_fast(*kind));
+        }
+        let (_, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
+        let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
+        let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
+        let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
+        Some(Reading { loss, lost, p95 })
+    }
+}
+
+/// What several paths say together, over the whole span of their windows or the last part of it.
+fn merged(
+    paths: &mut HashMap<PathId, Tracked>,
+    members: &[PathId],
+    span: Option<Duration>,
+    now: Instant,
+) -> Option<Summary> {
+    // Taken out of the map for the time of the merge, because it borrows them all.
+    let mut taken: Vec<_> = members.iter().filter_map(|id| Some((*id, paths.remove(id)?))).collect();
+    let windows = taken.iter_mut().map(|(_, tracked)| &mut tracked.window);
+    let summary = match span {
+        None => Window::merged(windows, now),
+        Some(span) => Window::merged_over(windows, span, now),
+    };
+    paths.extend(taken);
+    summary
+}
+
+/// How long an answer is waited for before the probe counts as silent: twice what almost all take, and 50 ms; at most
+/// a second, in which TCP would send a SYN again (RFC 6298 2). Whoever is late itself waits longer.
+fn patience(p99: Duration, health: u8) -> Duration {
+    let usual = 2 * p99 + Duration::from_millis(50);
+    usual.clamp(Duration::from_millis(200), Duration::from_secs(1)) * (1 + u32::from(health))
+}
