@@ -20,7 +20,7 @@ use crate::{
     schedule::{Event, Patience},
     vantage::{News, Now, Policy, Vantage, Watched},
     verdict::Lane,
-    window::{History, PathHistory, Record, Summary, Trace, Window},
+    window::{History, PathHistory, Summary, Trace, Window},
 };
 
 /// How many probes are remembered in all, which bounds memory; and for one path.
@@ -72,6 +72,8 @@ struct Tracked {
     history: History,
     series: Arc<PathSeries>,
     patience: Patience,
+    /// Whether it was ever answered, since it is measured as it is now.
+    answered: bool,
 }
 
 /// All targets of a peer, for one kind of probe.
@@ -139,7 +141,7 @@ impl Recorder {
             let tracked = match before.remove(&id) {
                 Some(tracked) if unchanged => Tracked { patience, ..tracked },
                 Some(tracked) if tracked.series.fits(probe) => {
-                    Tracked { window: window(), trace: Trace::new(now.instant), patience, ..tracked }
+                    Tracked { window: window(), trace: Trace::new(now.instant), patience, answered: false, ..tracked }
                 }
                 // What can come of it is different now, so its series are, too.
                 Some(tracked) => Tracked {
@@ -147,6 +149,7 @@ impl Recorder {
                     trace: Trace::new(now.instant),
                     series: self.metrics.path(&path, probe),
                     patience,
+                    answered: false,
                     ..tracked
                 },
                 None => Tracked {
@@ -156,6 +159,7 @@ impl Recorder {
                     series: self.metrics.path(&path, probe),
                     path: path.clone(),
                     patience,
+                    answered: false,
                 },
             };
             order.push(Arc::clone(&tracked.series));
@@ -220,9 +224,10 @@ impl Recorder {
                 self.vantage.started(start_delay);
                 self.vantage.ended(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
+                tracked.answered |= sample.outcome.is_ok();
                 tracked.window.push(sample.sent_at, &sample.outcome);
                 tracked.trace.push(sample.sent_at, &sample.outcome);
-                tracked.history.push(Record { sent_at: sample.sent_at_unix, outcome: sample.outcome, failed_in });
+                tracked.history.push(sample.sent_at_unix, sample.outcome, failed_in);
                 count(&tracked.series, &sample.outcome, sample.sent_at_unix);
                 if late > 0 {
                     tracked.series.came_late(late);

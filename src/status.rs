@@ -64,10 +64,21 @@ pub struct PeerView {
     pub said: Vec<Said>,
     /// When the newest probe was sent that shows it to be of use.
     pub good_at: Option<UnixMillis>,
-    /// Its kinds of probes, each with what all targets say over the window; `None` before the first probe.
-    pub kinds: Vec<(ProbeKind, Option<Summary>)>,
+    /// Its kinds of probes.
+    pub kinds: Vec<KindView>,
     /// Its paths, by name.
     pub paths: Vec<PathView>,
+}
+
+/// All targets of a peer for one kind of probe.
+#[derive(Debug, Clone, Copy)]
+pub struct KindView {
+    /// The kind.
+    pub kind: ProbeKind,
+    /// What they say over the window; `None` before the first probe.
+    pub summary: Option<Summary>,
+    /// Whether any of them was ever answered: what never was is filtered, or misconfigured.
+    pub answered: bool,
 }
 
 /// One path.
@@ -77,16 +88,16 @@ pub struct PathView {
     pub path: Path,
     /// Its last minutes.
     pub trace: Trace,
-    /// Its last probe.
+    /// Its last probe; with those before it that failed alike.
     pub last: Option<Record>,
-    /// Its last probe that failed.
+    /// Its last probe that failed, with those before it that failed alike.
     pub failed: Option<Record>,
 }
 
 impl PathView {
     /// Why its last failed probe failed, and when it was sent.
     pub fn last_failure(&self) -> Option<(Failure, UnixMillis)> {
-        let Record { sent_at, outcome, .. } = self.failed?;
-        Some((outcome.err()?, UnixMillis(sent_at / 1_000_000)))
+        let Record { last_sent_at, outcome, .. } = self.failed?;
+        Some((outcome.err()?, UnixMillis(last_sent_at / 1_000_000)))
     }
 }

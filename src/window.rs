@@ -1,13 +1,17 @@
 //! The samples of one path over a trailing time, and what they say.
 
+mod history;
 mod trace;
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-pub use self::trace::{Bucket, Trace};
-use crate::model::{Outcome, Path, Phase};
+pub use self::{
+    history::{History, PathHistory, Record},
+    trace::{Bucket, Trace},
+};
+use crate::model::Outcome;
 
 /// What a window says about its samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,72 +170,12 @@ fn quantile(values: &mut [u32], q: f64) -> u32 {
     *value
 }
 
-/// A probe as it is remembered for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    /// When it began, in nanoseconds since 1970.
-    pub sent_at: u64,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The phase in which it failed, where it did and that is known.
-    pub failed_in: Option<Phase>,
-}
-
-/// The last probes of a path. Failures are remembered apart, so that they outlast the successes after them.
-#[derive(Debug)]
-pub struct History {
-    capacity: usize,
-    successes: VecDeque<Record>,
-    failures: VecDeque<Record>,
-}
-
-impl History {
-    /// A history of at most `capacity` successes and as many failures.
-    pub const fn new(capacity: usize) -> Self {
-        Self { capacity, successes: VecDeque::new(), failures: VecDeque::new() }
-    }
-
-    /// Remembers a probe, and forgets the oldest of its sort where there is no room.
-    pub fn push(&mut self, record: Record) {
-        let sort = if record.outcome.is_ok() { &mut self.successes } else { &mut self.failures };
-        if sort.len() >= self.capacity {
-            sort.pop_front();
-        }
-        if sort.len() == sort.capacity() {
-            sort.reserve_exact((self.capacity - sort.len()).min(8));
-        }
-        sort.push_back(record);
-    }
-
-    /// The last probe, and the last one that failed.
-    pub fn last(&self) -> (Option<Record>, Option<Record>) {
-        let (success, failure) = (self.successes.back().copied(), self.failures.back().copied());
-        (success.into_iter().chain(failure).max_by_key(|record| record.sent_at), failure)
-    }
-
-    /// Everything that is remembered, oldest first.
-    pub fn records(&self) -> Vec<Record> {
-        let mut records: Vec<_> = self.successes.iter().chain(&self.failures).copied().collect();
-        records.sort_unstable_by_key(|record| record.sent_at);
-        records
-    }
-}
-
-/// The last probes of a path, with its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathHistory {
-    /// The path.
-    pub path: Path,
-    /// Its last probes, oldest first.
-    pub samples: Vec<Record>,
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Failure, StampSource, Timings};
+    use crate::model::{Failure, Phase, StampSource, Timings};
 
     const SPAN: Duration = Duration::from_secs(60);
 
@@ -290,17 +234,6 @@ mod tests {
         let mut window = Window::new(SPAN, Duration::from_millis(100), start + SPAN);
         window.push(start, &Err(Failure::Timeout));
         assert_eq!(window.summary(start + SPAN), None);
-    }
-
-    #[test]
-    fn failures_outlast_the_successes_after_them() {
-        let mut history = History::new(2);
-        history.push(Record { sent_at: 1, outcome: Err(Failure::Timeout), failed_in: None });
-        for sent_at in 2..10 {
-            history.push(Record { sent_at, outcome: ok(1), failed_in: None });
-        }
-        let times: Vec<_> = history.records().iter().map(|record| record.sent_at).collect();
-        assert_eq!(times, [1, 8, 9]);
     }
 
     fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {

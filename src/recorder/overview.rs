@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Peer, Recorder};
+use super::{Group, Peer, Recorder};
 use crate::{
     config::Config,
-    status::{Overview, PathView, PeerView},
+    status::{KindView, Overview, PathView, PeerView},
     vantage::Now,
 };
 
@@ -20,7 +20,7 @@ impl Recorder {
             vote: standing.vote,
             said: self.vantage.ballots(&peer.region, now.instant).collect(),
             good_at: standing.good_at.map(|at| now.unix_at(at)),
-            kinds: peer.groups.iter().map(|group| (group.kind, group.summary)).collect(),
+            kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),
             paths: self.views(peer),
         });
         Overview {
@@ -34,6 +34,10 @@ impl Recorder {
             ranking: self.ranking().rows().to_vec(),
             incidents: self.incidents(now),
         }
+    }
+
+    fn kind(&self, group: &Group) -> KindView {
+        KindView { kind: group.kind, summary: group.summary, answered: self.is_answered(group) }
     }
 
     fn views(&self, peer: &Peer) -> Vec<PathView> {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Recorder, Tracked};
+use super::{Group, Recorder, Tracked};
 use crate::{
     model::{PathId, ProbeKind},
     vantage::Now,
@@ -52,6 +52,11 @@ impl Recorder {
         }
     }
 
+    /// Whether any of these paths was ever answered.
+    pub(super) fn is_answered(&self, group: &Group) -> bool {
+        group.members.iter().filter_map(|id| self.paths.get(id)).any(|tracked| tracked.answered)
+    }
+
     /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
     /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
     /// and says nothing.
@@ -63,8 +68,8 @@ impl Recorder {
         }
         let is_fast = |kind: ProbeKind| matches!(kind, ProbeKind::Icmp | ProbeKind::Tcp);
         let answered = |(kind, summary): &(ProbeKind, Summary)| {
-            let before = self.peers[n].groups.iter().find(|group| group.kind == *kind).and_then(|group| group.summary);
-            summary.latency.is_some() || before.is_some_and(|before| before.latency.is_some())
+            let mut groups = self.peers[n].groups.iter();
+            summary.latency.is_some() || groups.any(|group| group.kind == *kind && self.is_answered(group))
         };
         summaries.retain(answered);
         if summaries.iter().any(|(kind, _)| is_fast(*kind)) {

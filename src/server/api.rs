@@ -157,7 +157,7 @@ fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a Vec takes every write, and every key is a string");
 }
 
-/// One probe. A failure has no duration at all: it is never a number.
+/// One probe, or several running that failed alike. A failure has no duration at all: it is never a number.
 struct Sample(Record);
 
 impl Serialize for Sample {
@@ -175,6 +175,10 @@ impl Serialize for Sample {
                 map.serialize_entry("result", failure.as_str())?;
                 if let Some(phase) = self.0.failed_in {
                     map.serialize_entry("failed_in", phase.as_str())?;
+                }
+                if self.0.times > 1 {
+                    map.serialize_entry("times", &self.0.times)?;
+                    map.serialize_entry("last_sent_at", &format_args!("{}", Utc(self.0.last_sent_at)))?;
                 }
             }
         }
@@ -205,7 +209,7 @@ mod tests {
 
     fn ok(micros: u64) -> Record {
         let timings = Timings::single(Phase::Connect, Duration::from_micros(micros), StampSource::Kernel);
-        Record { sent_at: 1_795_230_245_123_456_789, outcome: Ok(timings), failed_in: None }
+        Record::one(1_795_230_245_123_456_789, Ok(timings), None)
     }
 
     fn page(paths: Vec<PathHistory>) -> (String, usize) {
@@ -223,15 +227,18 @@ mod tests {
 
     #[test]
     fn a_failure_has_no_duration() {
-        let lost = Record { sent_at: 0, outcome: Err(Failure::Timeout), failed_in: Some(Phase::Tls) };
+        let lost = Record::one(0, Err(Failure::Timeout), Some(Phase::Tls));
+        let outage = Record { times: 3, last_sent_at: 2_000_000_000, ..lost };
         let expected = concat!(
             r#"{"probes":[{"peer_region":"r","target":"t","probe":"tcp","samples":["#,
             r#"{"sent_at":"2026-11-21T03:04:05.123456Z","result":"ok","duration_seconds":0.080012,"#,
             r#""phases":{"connect":0.080012},"clock":"kernel"},"#,
-            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout","failed_in":"tls"}]}]}"#,
+            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout","failed_in":"tls"},"#,
+            r#"{"sent_at":"1970-01-01T00:00:00.000000Z","result":"timeout","failed_in":"tls","#,
+            r#""times":3,"last_sent_at":"1970-01-01T00:00:02.000000Z"}]}]}"#,
             "\n"
         );
-        assert_eq!(page(vec![history(vec![ok(80_012), lost])]).0, expected);
+        assert_eq!(page(vec![history(vec![ok(80_012), lost, outage])]).0, expected);
     }
 
     #[test]

@@ -127,10 +127,9 @@ pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
     };
     let ok = Timings::single(Phase::Connect, Duration::from_micros(80_012), StampSource::Kernel);
     let samples = (0..samples as u64)
-        .map(|n| Record {
-            sent_at: 1_795_230_245_123_456_789 + n * 250_000_000,
-            outcome: if n % 2 == 0 { Ok(ok) } else { Err(Failure::Timeout) },
-            failed_in: (n % 2 == 1).then_some(Phase::Connect),
+        .map(|n| {
+            let outcome = if n % 2 == 0 { Ok(ok) } else { Err(Failure::Timeout) };
+            Record::one(1_795_230_245_123_456_789 + n * 250_000_000, outcome, (n % 2 == 1).then_some(Phase::Connect))
         })
         .collect();
     PathHistory { path, samples }

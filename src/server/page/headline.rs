@@ -1,6 +1,6 @@
 //! What an engineer has to know first, in one sentence.
 
-use std::fmt::Write as _;
+use std::{cmp::Reverse, fmt::Write as _};
 
 use super::{assets::Asset, words::Count};
 use crate::{
@@ -114,37 +114,43 @@ impl Headline {
     }
 }
 
-/// Which regions are down, whether that is sure, and what to do.
+/// Which regions are down, how sure that is of each, and what to do: those to be switched first, and three at the most.
 fn sentence(down: &[&PeerView], overview: &Overview) -> String {
-    let incidents: Vec<&Incident> = down
-        .iter()
-        .filter_map(|peer| newest(overview, &peer.region))
-        .filter(|incident| incident.resolved.is_none())
-        .collect();
-    let votes = |peer: &PeerView| {
-        let incident = newest(overview, &peer.region);
-        let tally =
-            if peer.tally.voters == 0 { incident.map_or(peer.tally, |incident| incident.tally) } else { peer.tally };
-        let sure = peer.tally.reached || incident.is_some_and(|incident| incident.confirmed);
-        let word = if sure { "confirmed" } else { "not confirmed" };
-        match tally.voters {
-            0 | 1 => format!("({word}, no other vantage votes)"),
-            voters => format!("({word} {}/{voters})", tally.down),
-        }
-    };
-    let mut text = match down {
-        [peer] => format!("{} is down {}", peer.region, votes(peer)),
-        _ => format!("{} are down", list(down.iter().map(|peer| &peer.region))),
-    };
-    let dead = |region: &Region| down.iter().any(|peer| peer.region == *region);
-    let target = incidents.iter().find_map(|incident| incident.candidates.iter().find(|it| !dead(&it.region)));
-    let execute = incidents.iter().any(|incident| incident.stage == Stage::Execute);
-    let _ = match (target, execute) {
-        (Some(target), true) => write!(text, ", fail over to {}.", target.region),
-        (Some(target), false) => write!(text, ", prepare to fail over to {}.", target.region),
-        (None, _) => write!(text, ", and no region can take over."),
-    };
+    let told = |peer: &PeerView| newest(overview, &peer.region).filter(|incident| incident.resolved.is_none());
+    let mut down: Vec<_> = down.iter().map(|peer| (*peer, told(peer))).collect();
+    down.sort_by_key(|(_, incident)| Reverse(incident.map(|incident| incident.stage)));
+    let is_dead = |region: &Region| down.iter().any(|(peer, _)| peer.region == *region);
+    let shown = if down.len() > 3 { 2 } else { down.len() };
+    let mut text = String::new();
+    for (peer, incident) in &down[..shown] {
+        let separator = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{separator}{} is down {}", peer.region, certainty(peer, *incident));
+        let Some(incident) = incident else {
+            text.push('.');
+            continue;
+        };
+        let target = incident.candidates.iter().find(|candidate| !is_dead(&candidate.region));
+        let _ = match (target, incident.stage) {
+            (Some(target), Stage::Execute) => write!(text, ", fail over to {}.", target.region),
+            (Some(target), Stage::Prepare) => write!(text, ", prepare to fail over to {}.", target.region),
+            (None, _) => write!(text, ", and no region can take over."),
+        };
+    }
+    if shown < down.len() {
+        let _ = write!(text, " {} more are down.", down.len() - shown);
+    }
     text
+}
+
+/// How sure it is that a region is down.
+fn certainty(peer: &PeerView, incident: Option<&Incident>) -> String {
+    let tally = incident.filter(|_| peer.tally.voters == 0).map_or(peer.tally, |incident| incident.tally);
+    let sure = peer.tally.reached || incident.is_some_and(|incident| incident.confirmed);
+    let word = if sure { "confirmed" } else { "not confirmed" };
+    match tally.voters {
+        0 | 1 => format!("({word}, no other vantage votes)"),
+        voters => format!("({word} {}/{voters})", tally.down),
+    }
 }
 
 /// The furthest stage of what is told of a region.

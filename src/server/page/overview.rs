@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     geography::light_round_trip,
-    model::{Incident, Ineligible, ProbeKind, Region, Stage, Vote},
+    model::{Cause, Incident, Ineligible, ProbeKind, Region, Stage, Vote},
     ranking::{Row, preferred},
-    status::{Overview, PathView, PeerView},
+    status::{KindView, Overview, PathView, PeerView},
     window::{Summary, Trace},
 };
 
@@ -57,7 +57,7 @@ fn by_urgency(overview: &Overview) -> Vec<&PeerView> {
 fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
     let kinds: Vec<_> = ProbeKind::ALL
         .into_iter()
-        .filter(|kind| overview.peers.iter().any(|peer| peer.kinds.iter().any(|(other, _)| other == kind)))
+        .filter(|kind| overview.peers.iter().any(|peer| peer.kinds.iter().any(|view| view.kind == *kind)))
         .collect();
     put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
         <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
@@ -81,7 +81,7 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
     words::state(page, peer.state);
     put!(page; "</td><td class=\"n\"><time datetime=\"" (peer.since) "\" title=\"" (peer.since) "\">"
         (since(peer.since, overview.at)) "</time></td><td class=\"graph\">");
-    let best = best(peer);
+    let best = best(overview, peer);
     let kind = best.map(|(kind, _)| kind);
     let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
     chart::draw(page, &Minutes::of(traces.map(|path| &path.trace), overview.instant), 24);
@@ -92,8 +92,8 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
     put!(page; "</td>");
     for kind in kinds {
         put!(page; "<td class=\"n k\">");
-        match peer.kinds.iter().find(|(other, _)| other == kind) {
-            Some((_, summary)) => cell(page, summary.as_ref()),
+        match peer.kinds.iter().find(|view| view.kind == *kind) {
+            Some(view) => cell(page, view.summary.as_ref()),
             None => {
                 put!(page; "<span class=\"none\" title=\"not probed\">\u{b7}<span class=\"vh\"> not probed</span></span>")
             }
@@ -112,10 +112,19 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
     put!(page; "</td></tr>\n");
 }
 
-/// The kind that speaks for a peer; one that was answered rather than one that was not.
-pub(super) fn best(peer: &PeerView) -> Option<(ProbeKind, Summary)> {
-    let summaries = || peer.kinds.iter().filter_map(|(kind, summary)| Some((*kind, (*summary)?)));
-    preferred(summaries().filter(|(_, summary)| summary.latency.is_some())).or_else(|| preferred(summaries()))
+/// The kind that speaks for a peer: the one that the ranking goes by, of those that were ever answered. Where a critical
+/// service is dead, its own.
+fn best(overview: &Overview, peer: &PeerView) -> Option<(ProbeKind, Summary)> {
+    let dead_service = overview.incidents.iter().any(|incident| {
+        incident.peer == peer.region && incident.cause == Cause::Service && incident.resolved.is_none()
+    });
+    let is_critical = |kind| {
+        let mut paths = overview.config.paths();
+        paths.any(|(path, probe)| probe.critical && path.kind == kind && path.peer == peer.region)
+    };
+    let speaks = |view: &&KindView| view.answered && (!dead_service || is_critical(view.kind));
+    let summaries = |views: Vec<&KindView>| preferred(views.into_iter().filter_map(|it| Some((it.kind, it.summary?))));
+    summaries(peer.kinds.iter().filter(speaks).collect()).or_else(|| summaries(peer.kinds.iter().collect()))
 }
 
 /// The cells p50, p95, loss and jitter, with the kind that they are of where that is not said otherwise.

@@ -19,10 +19,11 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     let path = &view.path;
     let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
     let whole = minutes.whole();
-    let level = match view.last.map(|record| record.outcome) {
-        Some(Ok(_)) => Level::Fine,
-        Some(Err(_)) => Level::Down,
-        None => Level::Watch,
+    // One lost probe is an ordinary thing.
+    let level = match view.last {
+        Some(Record { outcome: Ok(_), .. }) => Level::Fine,
+        Some(Record { times: 3.., .. }) => Level::Down,
+        Some(_) | None => Level::Watch,
     };
     let level = level.as_str();
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / <a href=\"/peer/" (path.peer)
@@ -35,6 +36,10 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
             put!(page; "Last probe failed: <b class=\"bad\">" (failure) "</b>");
             if let Some(phase) = view.last.and_then(|record| record.failed_in) {
                 put!(page; " in phase " (phase.as_str()));
+            }
+            if let Some(Record { times: times @ 2.., sent_at, .. }) = view.last {
+                put!(page; ", " (times) " times since ");
+                words::time(page, UnixMillis(sent_at / 1_000_000));
             }
         }
         None => put!(page; "No probe yet"),
@@ -85,7 +90,7 @@ fn probes(page: &mut Html, records: &[Record]) {
     }
     let longest = records.iter().filter_map(|record| record.outcome.ok()).map(|timings| timings.total).max();
     put!(page; "<div class=\"scroll card\" id=\"probes\" tabindex=\"0\" role=\"region\" aria-label=\"Last probes\">\
-        <table class=\"probes\" data-probes><caption>Last probes <small>failures are kept longer than successes</small></caption>\
+        <table class=\"probes\" data-probes><caption>Last probes <small>failures are kept longer than successes, equal ones as one</small></caption>\
         <thead><tr><th scope=\"col\">Sent (UTC)</th><th scope=\"col\">Result</th><th scope=\"col\" class=\"n\">Latency</th>\
         <th scope=\"col\">Phases</th><th scope=\"col\">In numbers</th><th scope=\"col\">Clock</th></tr></thead><tbody>\n");
     if records.is_empty() {
@@ -132,10 +137,17 @@ fn failed(page: &mut Html, failure: Failure, phase: Phase, usual: &Phases) {
 }
 
 fn probe(page: &mut Html, record: &Record, longest: Duration, usual: &Phases) {
-    let millis = record.sent_at / 1_000_000;
+    let time = |sent_at: u64| (Utc(sent_at), Clock(UnixMillis(sent_at / 1_000_000)), sent_at / 1_000_000 % 1_000);
+    let (exact, clock, millis) = time(record.sent_at);
     put!(page; "<tr id=\"p" (record.sent_at) "\" data-result=\"" (record.outcome.map_or_else(|failure| failure.as_str(), |_| "ok"))
-        "\"><th scope=\"row\"><time datetime=\"" (Utc(record.sent_at)) "\">" (Clock(UnixMillis(millis))) "."
-        (format_args!("{:03}", millis % 1_000)) "</time></th><td>");
+        "\"><th scope=\"row\"><time datetime=\"" (exact) "\">" (clock) "."
+        (format_args!("{millis:03}")) "</time>");
+    if record.times > 1 {
+        let (exact, clock, millis) = time(record.last_sent_at);
+        put!(page; "<span class=\"sub\">to <time datetime=\"" (exact) "\">" (clock) "." (format_args!("{millis:03}"))
+            "</time></span>");
+    }
+    put!(page; "</th><td>");
     match &record.outcome {
         Ok(timings) => {
             put!(page; "ok</td><td class=\"n\">" (Latency(timings.total)) "</td><td>");
@@ -154,7 +166,11 @@ fn probe(page: &mut Html, record: &Record, longest: Duration, usual: &Phases) {
             put!(page; "</td><td class=\"dim\">" (timings.source.as_str()) "</td></tr>\n");
         }
         Err(failure) => {
-            put!(page; "<b class=\"bad\">" (failure) "</b></td><td class=\"n\">");
+            put!(page; "<b class=\"bad\">" (failure) "</b>");
+            if record.times > 1 {
+                put!(page; " <span class=\"times\">\u{d7} " (record.times) "</span>");
+            }
+            put!(page; "</td><td class=\"n\">");
             words::none(page);
             put!(page; "</td><td>");
             match record.failed_in {

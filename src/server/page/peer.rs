@@ -1,7 +1,7 @@
 //! One peer region: what is thought of it and why.
 
 use super::{About, Html, overview as parts, put, words};
-use crate::status::{Overview, PeerView};
+use crate::status::{KindView, Overview, PeerView};
 
 pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, peer: &PeerView) {
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / " (peer.region) "</nav>\n\
@@ -26,7 +26,7 @@ fn facts(page: &mut Html, overview: &Overview, peer: &PeerView) {
     words::state(page, peer.state);
     put!(page; "</dd><dt>Since</dt><dd>");
     words::time(page, peer.since);
-    put!(page; "</dd><dt>Last answer</dt><dd>");
+    put!(page; "</dd><dt>Last good answer</dt><dd>");
     match peer.good_at {
         Some(at) => put!(page; (words::since(at, overview.at)) " ago"),
         None => put!(page; "never"),
@@ -107,7 +107,7 @@ fn kinds(page: &mut Html, peer: &PeerView, overview: &Overview) {
         <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\">Layer</th><th scope=\"col\" class=\"n\">p50</th>\
         <th scope=\"col\" class=\"n\">p95</th><th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n\">Jitter</th>\
         <th scope=\"col\" class=\"n\">Probes</th></tr></thead><tbody>\n");
-    for (kind, summary) in &peer.kinds {
+    for KindView { kind, summary, .. } in &peer.kinds {
         put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td>" (kind.layer()) "</td>");
         parts::summary(page, summary.as_ref(), None);
         put!(page; "<td class=\"n\">" (summary.map_or(0, |summary| summary.count)) "</td></tr>\n");

@@ -12,7 +12,7 @@ use crate::{
     },
     quorum::{CutOff, Said},
     ranking::Row,
-    status::{PathView, PeerView},
+    status::{KindView, PathView, PeerView},
     window::{Latency, Summary, Trace},
 };
 
@@ -36,7 +36,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         vote: Vote::Up,
         said: Vec::new(),
         good_at: None,
-        kinds: vec![(ProbeKind::Tcp, None)],
+        kinds: vec![KindView { kind: ProbeKind::Tcp, summary: None, answered: false }],
         paths: vec![PathView { path, trace: Trace::new(Instant::now()), last: None, failed: None }],
     }
 }
@@ -94,7 +94,7 @@ fn down(name: &str) -> PeerView {
 #[test]
 fn the_first_sentence_tells_who_is_down_how_sure_that_is_and_where_to_go() {
     let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
-    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), and no region can take over.");
+    assert_eq!(sentence(&overview), "a is down (confirmed 2/2).");
     overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2), prepare to fail over to b.");
     overview.incidents.push(incident("a", Stage::Execute, &["b"]));
@@ -102,16 +102,34 @@ fn the_first_sentence_tells_who_is_down_how_sure_that_is_and_where_to_go() {
 
     overview.incidents.clear();
     overview.peers[0].tally = Tally { down: 1, voters: 1, needed: 2, ..Tally::default() };
-    assert_eq!(sentence(&overview), "a is down (not confirmed, no other vantage votes), and no region can take over.");
+    assert_eq!(sentence(&overview), "a is down (not confirmed, no other vantage votes).");
 }
 
 #[test]
 fn a_dead_region_is_never_where_to_go() {
     let mut overview = seen(vec![down("a"), down("b"), view("c", PeerState::Healthy)]);
     overview.incidents = vec![incident("a", Stage::Execute, &["b", "c"])];
-    assert_eq!(sentence(&overview), "a and b are down, fail over to c.");
+    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to c. b is down (confirmed 2/2).");
     overview.incidents = vec![incident("a", Stage::Execute, &["b"])];
-    assert_eq!(sentence(&overview), "a and b are down, and no region can take over.");
+    assert_eq!(
+        sentence(&overview),
+        "a is down (confirmed 2/2), and no region can take over. b is down (confirmed 2/2)."
+    );
+}
+
+#[test]
+fn of_several_dead_regions_each_has_its_own_votes_stage_and_target() {
+    let mut doubtful = down("a");
+    doubtful.tally = Tally { down: 1, up: 0, voters: 3, needed: 2, ..Tally::default() };
+    let mut overview = seen(vec![doubtful, down("b"), view("c", PeerState::Healthy)]);
+    let unsure = Incident { confirmed: false, ..incident("a", Stage::Prepare, &["c"]) };
+    overview.incidents = vec![unsure, incident("b", Stage::Execute, &["c"])];
+    assert_eq!(
+        sentence(&overview),
+        "b is down (confirmed 2/2), fail over to c. a is down (not confirmed 1/3), prepare to fail over to c."
+    );
+    overview.peers.extend([down("d"), down("e")]);
+    assert!(sentence(&overview).ends_with("prepare to fail over to c. 2 more are down."));
 }
 
 #[test]
@@ -143,11 +161,11 @@ fn no_data_is_never_zero() {
 #[test]
 fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     let mut peer = view("a", PeerState::Suspect);
-    peer.kinds[0].1 = Some(Summary { count: 9, loss: 1.0, latency: None });
+    peer.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
     let outcome = Err(Failure::Timeout);
     let overview = seen(vec![]);
     peer.paths[0].trace.push(overview.instant, &outcome);
-    peer.paths[0].last = Some(Record { sent_at: 1, outcome, failed_in: Some(Phase::Connect) });
+    peer.paths[0].last = Some(Record::one(1, outcome, Some(Phase::Connect)));
     peer.paths[0].failed = peer.paths[0].last;
     let page = front(&Overview { peers: vec![peer], ..overview });
     assert!(page.contains("title=\"last failure: timeout at 00:00:00 UTC\""));
@@ -156,16 +174,41 @@ fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M238 0v24\""), "{page}");
 }
 
+fn latency(micros: u64) -> Latency {
+    let [p50, p95, p99] = [micros, micros + 1_000, micros + 2_000].map(Duration::from_micros);
+    Latency { p50, p95, p99, jitter: None }
+}
+
+#[test]
+fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() {
+    let kind = |kind, answered, summary| KindView { kind, summary: Some(summary), answered };
+    let lost = Summary { count: 1_200, loss: 1.0, latency: None };
+    let fine = Summary { count: 1_200, loss: 0.0, latency: Some(latency(17)) };
+    let shown = |kinds: Vec<KindView>, cause, config: &str| {
+        let mut overview = seen(vec![PeerView { kinds, ..down("a") }]);
+        let config = Config::load(Some(("c.yaml".as_ref(), config)), []).unwrap_or_else(|it| panic!("{it}"));
+        overview.config = Arc::new(config.config);
+        overview.incidents = vec![Incident { cause, ..incident("a", Stage::Prepare, &[]) }];
+        let page = front(&overview);
+        let row = page.split("<tr id=\"region-a\"").nth(1).unwrap().split("</tr>").next().unwrap().to_owned();
+        row.split("<td class=\"n k\">").next().unwrap().to_owned()
+    };
+    let config = "region: here\npeers: [{region: a, targets: [{host: 192.0.2.1, probes: [{kind: icmp}, \
+                  {kind: tcp, port: 1}, {kind: http, url: 'http://192.0.2.1/', critical: true}]}]}]";
+    let (icmp, tcp, http) = (ProbeKind::Icmp, ProbeKind::Tcp, ProbeKind::Http);
+
+    let row = shown(vec![kind(icmp, true, fine), kind(tcp, true, lost)], Cause::Silence, config);
+    assert!(row.contains("by TCP") && row.contains("100 %") && !row.contains("17 \u{b5}s"), "{row}");
+    let row = shown(vec![kind(icmp, true, fine), kind(tcp, false, lost)], Cause::Silence, config);
+    assert!(row.contains("by ICMP") && row.contains("17 \u{b5}s"), "{row}");
+    let row = shown(vec![kind(tcp, true, fine), kind(http, true, lost)], Cause::Service, config);
+    assert!(row.contains("by HTTP") && row.contains("100 %"), "{row}");
+}
+
 #[test]
 fn the_worst_peer_stands_first_and_has_its_votes_and_reasons() {
-    let latency = Latency {
-        p50: Duration::from_micros(24_140),
-        p95: Duration::from_micros(31_000),
-        p99: Duration::from_micros(31_000),
-        jitter: None,
-    };
     let mut well = view("a", PeerState::Healthy);
-    well.kinds[0].1 = Some(Summary { count: 100, loss: 0.0, latency: Some(latency) });
+    well.kinds[0].summary = Some(Summary { count: 100, loss: 0.0, latency: Some(latency(24_140)) });
     let mut overview = seen(vec![well, down("b")]);
     let row = |name, reasons, rank| Row { region: region(name), reasons, score: None, rank };
     overview.ranking = vec![row("a", vec![], Some(1)), row("b", vec![Ineligible::State, Ineligible::Quorum], None)];
@@ -211,10 +254,10 @@ fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
     }
     let ok = Ok(Timings::new(phases, StampSource::Kernel));
     let records = [
-        Record { sent_at: 1_000_000, outcome: ok, failed_in: None },
-        Record { sent_at: 2_000_000, outcome: Err(Failure::Timeout), failed_in: Some(Phase::Tls) },
-        Record { sent_at: 3_000_000, outcome: Err(Failure::Status), failed_in: Some(Phase::Processing) },
-        Record { sent_at: 4_000_000, outcome: Err(Failure::Local), failed_in: None },
+        Record::one(1_000_000, ok, None),
+        Record::one(2_000_000, Err(Failure::Timeout), Some(Phase::Tls)),
+        Record::one(3_000_000, Err(Failure::Status), Some(Phase::Processing)),
+        Record { times: 1_640, last_sent_at: 503_000_000_000, ..Record::one(4_000_000, Err(Failure::Local), None) },
     ];
     let page = text(super::path(about(&region("here")), &seen(vec![peer]), &path, &records).unwrap());
     for part in [
@@ -224,10 +267,31 @@ fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
          <span class=\"dim\">processing not reached</span>",
         "status in the answer",
         "data-result=\"local\"",
+        "00:00:00.004</time><span class=\"sub\">to <time datetime=\"1970-01-01T00:08:23.000000Z\">00:08:23.000</time>",
+        "<b class=\"bad\">local</b> <span class=\"times\">\u{d7} 1640</span>",
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }
     assert!(page.find("data-result=\"local\"").unwrap() < page.find("data-result=\"ok\"").unwrap());
+}
+
+#[test]
+fn one_lost_probe_is_to_be_watched_and_three_running_are_an_outage() {
+    let level = |last: Record| {
+        let mut peer = view("a", PeerState::Healthy);
+        peer.paths[0].last = Some(last);
+        let path = peer.paths[0].path.clone();
+        let page = text(super::path(about(&region("here")), &seen(vec![peer]), &path, &[last]).unwrap());
+        let level = page.split("class=\"banner l-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let sentence = page.split("class=\"sentence\">").nth(1).unwrap().split("</p>").next().unwrap().to_owned();
+        (level, sentence)
+    };
+    let lost = Record::one(4_000_000, Err(Failure::Timeout), Some(Phase::Connect));
+    let once = "Last probe failed: <b class=\"bad\">timeout</b> in phase connect";
+    assert_eq!(level(lost), ("watch".to_owned(), once.to_owned()));
+    let (level, sentence) = level(Record { times: 3, last_sent_at: 1_000_000_000, ..lost });
+    assert_eq!(level, "down");
+    assert!(sentence.starts_with(&format!("{once}, 3 times since <time")), "{sentence}");
 }
 
 /// Tags that are open at the end, or closed without having been opened.

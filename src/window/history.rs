@@ -1,0 +1,175 @@
+//! The last probes of one path, for people: what to look at when a path fails.
+
+use std::collections::VecDeque;
+
+use crate::model::{Failure, Outcome, Path, Phase};
+
+/// A probe as it is remembered, or several running that failed alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// When it began, in nanoseconds since 1970; the first of several.
+    pub sent_at: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The phase in which it failed, where it did and that is known.
+    pub failed_in: Option<Phase>,
+    /// How many failed so, one after the other; 1 for a success.
+    pub times: u32,
+    /// When the last of them began.
+    pub last_sent_at: u64,
+}
+
+impl Record {
+    /// One probe.
+    pub const fn one(sent_at: u64, outcome: Outcome, failed_in: Option<Phase>) -> Self {
+        Self { sent_at, outcome, failed_in, times: 1, last_sent_at: sent_at }
+    }
+}
+
+/// Failures one after the other, of one reason and in one phase.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    failure: Failure,
+    failed_in: Option<Phase>,
+    times: u32,
+    first: u64,
+    last: u64,
+}
+
+impl Run {
+    const fn record(self) -> Record {
+        let Self { failure, failed_in, times, first, last } = self;
+        Record { sent_at: first, outcome: Err(failure), failed_in, times, last_sent_at: last }
+    }
+}
+
+/// The last probes of a path. Failures are remembered apart, so that they outlast the successes after them, and as runs,
+/// so that the beginning of an outage outlasts its length.
+#[derive(Debug)]
+pub struct History {
+    capacity: usize,
+    successes: VecDeque<Record>,
+    failures: VecDeque<Run>,
+}
+
+impl History {
+    /// A history of at most `capacity` successes and as many runs of failures.
+    pub const fn new(capacity: usize) -> Self {
+        Self { capacity, successes: VecDeque::new(), failures: VecDeque::new() }
+    }
+
+    /// Remembers a probe, and forgets the oldest of its sort where there is no room.
+    pub fn push(&mut self, sent_at: u64, outcome: Outcome, failed_in: Option<Phase>) {
+        let Err(failure) = outcome else {
+            return push(&mut self.successes, Record::one(sent_at, outcome, None), self.capacity);
+        };
+        // Probes end in another order than they begin: a success that began later may have ended before.
+        let answered_since =
+            |last| self.successes.iter().any(|success| last < success.sent_at && success.sent_at < sent_at);
+        match self.failures.back() {
+            Some(run) if (run.failure, run.failed_in) == (failure, failed_in) && !answered_since(run.last) => {
+                if let Some(run) = self.failures.back_mut() {
+                    run.times = run.times.saturating_add(1);
+                    run.first = run.first.min(sent_at);
+                    run.last = run.last.max(sent_at);
+                }
+            }
+            _ => {
+                let run = Run { failure, failed_in, times: 1, first: sent_at, last: sent_at };
+                push(&mut self.failures, run, self.capacity);
+            }
+        }
+    }
+
+    /// The last probe, and the last one that failed.
+    pub fn last(&self) -> (Option<Record>, Option<Record>) {
+        let success = self.successes.back().copied();
+        let failure = self.failures.back().map(|run| run.record());
+        (success.into_iter().chain(failure).max_by_key(|record| record.last_sent_at), failure)
+    }
+
+    /// Everything that is remembered, oldest first.
+    pub fn records(&self) -> Vec<Record> {
+        let runs = self.failures.iter().map(|run| run.record());
+        let mut records: Vec<_> = self.successes.iter().copied().chain(runs).collect();
+        records.sort_unstable_by_key(|record| record.sent_at);
+        records
+    }
+}
+
+fn push<T>(sort: &mut VecDeque<T>, one: T, capacity: usize) {
+    if sort.len() >= capacity {
+        sort.pop_front();
+    }
+    if sort.len() == sort.capacity() {
+        sort.reserve_exact(capacity.saturating_sub(sort.len()).min(8));
+    }
+    sort.push_back(one);
+}
+
+/// The last probes of a path, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathHistory {
+    /// The path.
+    pub path: Path,
+    /// Its last probes, oldest first.
+    pub samples: Vec<Record>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{StampSource, Timings};
+
+    fn ok() -> Outcome {
+        Ok(Timings::single(Phase::Rtt, Duration::from_millis(1), StampSource::Kernel))
+    }
+
+    /// First and last beginning, and how many.
+    fn runs(history: &History) -> Vec<(u64, u64, u32)> {
+        history.records().iter().map(|record| (record.sent_at, record.last_sent_at, record.times)).collect()
+    }
+
+    #[test]
+    fn failures_outlast_the_successes_after_them() {
+        let mut history = History::new(2);
+        history.push(1, Err(Failure::Timeout), None);
+        (2..10).for_each(|sent_at| history.push(sent_at, ok(), None));
+        assert_eq!(runs(&history), [(1, 1, 1), (8, 8, 1), (9, 9, 1)]);
+    }
+
+    #[test]
+    fn the_beginning_of_an_outage_and_its_last_failure_are_known_however_long_it_is() {
+        let mut history = History::new(2);
+        history.push(1, ok(), None);
+        for sent_at in 2..1_000 {
+            history.push(sent_at, Err(Failure::Refused), Some(Phase::Connect));
+        }
+        assert_eq!(runs(&history), [(1, 1, 1), (2, 999, 998)]);
+        let (last, failed) = history.last();
+        assert_eq!((last.unwrap().last_sent_at, failed), (999, last));
+    }
+
+    #[test]
+    fn another_reason_another_phase_and_a_success_between_begin_a_run() {
+        let mut history = History::new(9);
+        history.push(1, Err(Failure::Timeout), Some(Phase::Connect));
+        history.push(2, Err(Failure::Refused), Some(Phase::Connect));
+        history.push(3, Err(Failure::Refused), Some(Phase::Tls));
+        history.push(4, ok(), None);
+        history.push(5, Err(Failure::Refused), Some(Phase::Tls));
+        assert_eq!(runs(&history), [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 4, 1), (5, 5, 1)]);
+    }
+
+    #[test]
+    fn a_success_that_began_after_a_failure_and_ended_before_it_does_not_part_two_failures_that_began_before_it() {
+        let mut history = History::new(9);
+        history.push(1, Err(Failure::Timeout), None);
+        history.push(3, ok(), None);
+        history.push(2, Err(Failure::Timeout), None);
+        history.push(4, Err(Failure::Timeout), None);
+        assert_eq!(runs(&history), [(1, 2, 2), (3, 3, 1), (4, 4, 1)]);
+    }
+}
