@@ -58,12 +58,11 @@ export async function load({ pages }, { name, times }) {
   return took;
 }
 
-/// Lets a page live for some seconds: how large it was before and after, and how long its thread was busy (beyond 50 ms)
-/// at a time, in milliseconds.
-export async function grown({ pages }, { name, seconds }) {
+/// Lets a page live for some updates: how large it was before and after, and for how long at a time its thread was busy,
+/// the longest first, in milliseconds. In the thread's own time: others compute on this machine too.
+export async function grown({ browser, pages }, { name, updates }) {
   const { page, context } = pages.get(name);
   const session = await context.newCDPSession(page);
-  // In time of the thread itself: others compute on this machine too.
   await session.send("Performance.enable", { timeDomain: "threadTicks" });
   const size = async () => {
     await session.send("HeapProfiler.collectGarbage");
@@ -73,23 +72,31 @@ export async function grown({ pages }, { name, seconds }) {
     return { elements, nodes: metric("Nodes"), heap: metric("JSHeapUsedSize"), busy: metric("TaskDuration") };
   };
   await page.evaluate(() => {
-    window.tasks = [];
     window.updates = 0;
-    new PerformanceObserver((list) => window.tasks.push(...list.getEntries())).observe({ type: "longtask" });
     // The time of the page, and no more: to watch everything is work as well.
     const made = document.querySelector("#made time");
     new MutationObserver(() => (window.updates += 1)).observe(made, { attributes: true });
   });
-  await page.waitForTimeout(3000);
+  const updated = (count) =>
+    page.waitForFunction((count) => window.updates >= count, count, { polling: 500, timeout: 120_000 });
+  await updated(2);
   const before = await size();
-  // Collecting garbage is long, and is ours.
-  await page.evaluate(() => (window.since = performance.now()));
-  await page.waitForTimeout(seconds * 1000);
-  const { tasks, updates } = await page.evaluate(() => {
-    const own = window.tasks.filter(({ startTime }) => startTime >= window.since);
-    return { tasks: own.map(({ duration }) => duration), updates: window.updates };
-  });
-  return { before, after: await size(), tasks, updates };
+  // Collecting garbage is long, and is ours, so it is not in the trace.
+  await browser.startTracing(page, { categories: ["toplevel", "disabled-by-default-devtools.timeline"] });
+  const from = await page.evaluate(() => window.updates);
+  await updated(from + updates);
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  return { before, after: await size(), tasks: tasks(traceEvents, page.url()) };
+}
+
+/// How long the main thread of a page was busy at a time.
+function tasks(events, url) {
+  const frames = events.find(({ name }) => name === "TracingStartedInBrowser").args.data.frames;
+  const { processId } = frames.find((frame) => frame.url === url);
+  const isMain = ({ name, pid, args }) => name === "thread_name" && pid === processId && args.name === "CrRendererMain";
+  const { tid } = events.find(isMain);
+  const isTask = (event) => event.name === "RunTask" && event.pid === processId && event.tid === tid;
+  return events.filter(isTask).map(({ tdur }) => tdur / 1000).sort((a, b) => b - a);
 }
 
 /// Waits until a page has loaded itself again.

@@ -21,7 +21,7 @@ use regionwatch::{
     },
     quorum::{Bulletin, Keys},
     server::{self, Ask, Limits, Load, Published, Server, Site},
-    status::{Overview, PathView, PeerView},
+    status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},
 };
 use tokio::{
@@ -152,7 +152,7 @@ fn overview() -> Overview {
         vote: Vote::Up,
         said: Vec::new(),
         good_at: Some(at),
-        kinds: vec![(path.kind, None)],
+        kinds: vec![KindView { kind: path.kind, summary: None, answered: false }],
         paths,
     };
     Overview {

@@ -62,11 +62,12 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
     put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
         <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
         (words::Round(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
-        <th scope=\"col\" class=\"n\">Since</th><th scope=\"col\">Last 5 minutes</th>        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p95</th>\
-        <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n\">Jitter</th>\
-        <th scope=\"col\" class=\"n\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
+        <th scope=\"col\" class=\"n x\">Since</th><th scope=\"col\" class=\"x\">Last 5 minutes</th>\
+        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n x\">p95</th>\
+        <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
+        <th scope=\"col\" class=\"n x\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
     for kind in &kinds {
-        put!(page; "<th scope=\"col\" class=\"n k\">" (words::kind(*kind)) "</th>");
+        put!(page; "<th scope=\"col\" class=\"n k x\">" (words::kind(*kind)) "</th>");
     }
     put!(page; "<th scope=\"col\">Votes</th><th scope=\"col\" class=\"n\">Rank</th></tr></thead>\n<tbody>\n");
     for peer in by_urgency(overview) {
@@ -79,19 +80,19 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
     put!(page; "<tr id=\"region-" (peer.region) "\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state)
         "\"><th scope=\"row\"><a href=\"/peer/" (peer.region) "\">" (peer.region) "</a></th><td>");
     words::state(page, peer.state);
-    put!(page; "</td><td class=\"n\"><time datetime=\"" (peer.since) "\" title=\"" (peer.since) "\">"
-        (since(peer.since, overview.at)) "</time></td><td class=\"graph\">");
+    put!(page; "</td><td class=\"n x\"><time datetime=\"" (peer.since) "\" title=\"" (peer.since) "\">"
+        (since(peer.since, overview.at)) "</time></td><td class=\"graph x\">");
     let best = best(overview, peer);
     let kind = best.map(|(kind, _)| kind);
     let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
     chart::draw(page, &Minutes::of(traces.map(|path| &path.trace), overview.instant), 24);
     put!(page; "</td>");
     summary(page, best.map(|(_, summary)| summary).as_ref(), kind);
-    put!(page; "<td class=\"n\">");
+    put!(page; "<td class=\"n x\">");
     light(page, overview, &peer.region);
     put!(page; "</td>");
     for kind in kinds {
-        put!(page; "<td class=\"n k\">");
+        put!(page; "<td class=\"n k x\">");
         match peer.kinds.iter().find(|view| view.kind == *kind) {
             Some(view) => cell(page, view.summary.as_ref()),
             None => {
@@ -100,9 +101,9 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
         }
         put!(page; "</td>");
     }
-    put!(page; "<td>");
+    put!(page; "<td class=\"x\">");
     tally(page, peer);
-    put!(page; "</td><td class=\"n\">");
+    put!(page; "</td><td class=\"n x\">");
     match overview.ranking.iter().find(|row| row.region == peer.region).and_then(|row| row.rank) {
         Some(rank) => put!(page; (rank)),
         None => {
@@ -135,11 +136,11 @@ pub(super) fn summary(page: &mut Html, summary: Option<&Summary>, kind: Option<P
     if let Some(kind) = kind {
         put!(page; "<span class=\"sub\">by " (words::kind(kind)) "</span>");
     }
-    put!(page; "</td><td class=\"n\">");
+    put!(page; "</td><td class=\"n x\">");
     words::latency(page, latency.map(|latency| latency.p95));
     put!(page; "</td><td class=\"n\">");
     words::loss(page, summary);
-    put!(page; "</td><td class=\"n\">");
+    put!(page; "</td><td class=\"n x\">");
     words::latency(page, latency.and_then(|latency| latency.jitter));
     put!(page; "</td>");
 }
@@ -226,14 +227,14 @@ fn votes(page: &mut Html, overview: &Overview) {
     put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n\
         <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
         <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
-        <th scope=\"col\" class=\"n\">Up</th><th scope=\"col\" class=\"n\">Abstain</th>\
+        <th scope=\"col\" class=\"n x\">Up</th><th scope=\"col\" class=\"n x\">Abstain</th>\
         <th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
     for peer in by_urgency(overview) {
         let tally = &peer.tally;
         put!(page; "<tr id=\"votes-" (peer.region) "\" data-votes=\"" (peer.region) "\"><th scope=\"row\"><a href=\"/peer/" (peer.region)
             "\">" (peer.region) "</a></th><td>");
         vote(page, peer.vote);
-        put!(page; "</td><td class=\"n\">" (tally.down) "</td><td class=\"n\">" (tally.up) "</td><td class=\"n\">"
+        put!(page; "</td><td class=\"n\">" (tally.down) "</td><td class=\"n x\">" (tally.up) "</td><td class=\"n x\">"
             (tally.abstain) "</td><td>");
         if tally.reached {
             put!(page; "<b class=\"bad\">reached</b>");

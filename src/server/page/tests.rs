@@ -191,7 +191,7 @@ fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() 
         overview.incidents = vec![Incident { cause, ..incident("a", Stage::Prepare, &[]) }];
         let page = front(&overview);
         let row = page.split("<tr id=\"region-a\"").nth(1).unwrap().split("</tr>").next().unwrap().to_owned();
-        row.split("<td class=\"n k\">").next().unwrap().to_owned()
+        row.split("<td class=\"n k x\">").next().unwrap().to_owned()
     };
     let config = "region: here\npeers: [{region: a, targets: [{host: 192.0.2.1, probes: [{kind: icmp}, \
                   {kind: tcp, port: 1}, {kind: http, url: 'http://192.0.2.1/', critical: true}]}]}]";
