@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-        RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+        REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tokio::{
@@ -141,7 +141,9 @@ impl Routes {
     /// The answer to a request, whose body is never looked at.
     pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         let mut response = match Route::of(request.uri().path()) {
-            None => plain(StatusCode::NOT_FOUND, ROUTES),
+            // Programs are told what there is.
+            None if !reads_pages(request.headers()) => plain(StatusCode::NOT_FOUND, ROUTES),
+            None => self.missing("page", request.uri().path(), None, request.headers()),
             Some(route) if !route.allows(request.method()) => {
                 let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
                 refusal.headers_mut().insert(ALLOW, route.allowed());
@@ -203,20 +205,19 @@ impl Routes {
         let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
         match page::peer(self.about(), &overview, peer) {
             Some(page) => self.shown(StatusCode::OK, page, wishes),
-            None => self.missing("such peer", wishes),
+            None => self.missing("peer", peer, Some(&overview), wishes),
         }
     }
 
     async fn path(&self, path: &str, wishes: &HeaderMap) -> Response<Body> {
-        let Some(path) = path_named(path) else { return self.missing("such path", wishes) };
+        let asked = path;
         let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
-        if overview.path(&path).is_none() {
-            return self.missing("such path", wishes);
-        }
+        let missing = || self.missing("path", asked, Some(&overview), wishes);
+        let Some(path) = path_named(path).filter(|path| overview.path(path).is_some()) else { return missing() };
         let Ok(Some(history)) = timeout(self.limits.ask, self.history(&path)).await else { return unseen() };
         match page::path(self.about(), &overview, &path, &history.samples) {
             Some(page) => self.shown(StatusCode::OK, page, wishes),
-            None => self.missing("such path", wishes),
+            None => missing(),
         }
     }
 
@@ -238,7 +239,8 @@ impl Routes {
         let history = found.into_iter().find(|history| history.path == *path);
         let history = history.unwrap_or_else(|| PathHistory { path: path.clone(), samples: Vec::new() });
         let history = Arc::new(history);
-        known.truncate(Self::LOOKED_AT - 1);
+        let surplus = (known.len() + 1).saturating_sub(Self::LOOKED_AT);
+        known.drain(..surplus);
         known.push((asked, Arc::clone(&history)));
         Some(history)
     }
@@ -258,8 +260,8 @@ impl Routes {
         response
     }
 
-    fn missing(&self, what: &str, wishes: &HeaderMap) -> Response<Body> {
-        self.shown(StatusCode::NOT_FOUND, page::missing(self.about(), what), wishes)
+    fn missing(&self, what: &str, asked: &str, overview: Option<&Overview>, wishes: &HeaderMap) -> Response<Body> {
+        self.shown(StatusCode::NOT_FOUND, page::missing(self.about(), what, asked, overview), wishes)
     }
 
     /// A page for people.
@@ -415,6 +417,11 @@ fn path_named(text: &str) -> Option<Path> {
     let kind = ProbeKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
     let path = Path { peer: Region::new(peer).ok()?, target: TargetName::new(target).ok()?, kind };
     parts.next().is_none().then_some(path)
+}
+
+/// Whether it is a browser that asks.
+fn reads_pages(wishes: &HeaderMap) -> bool {
+    wishes.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn unseen() -> Response<Body> {

@@ -25,7 +25,9 @@ function misfits() {
     if (display === "inline" || overflowX === "visible") continue;
     // What scrolls must be reached by the keyboard, and say what it is.
     const reached = element.tabIndex === 0 && element.getAttribute("role") === "region" && element.ariaLabel;
-    if (!scrolls(element) || !reached) found.push(`cut off: ${element.tagName}.${element.className} ${element.innerText}`);
+    // And nobody should have to, but for the last probes and for the lines of the configuration.
+    const allowed = reached && ["probes", "yaml"].includes(element.id);
+    if (!scrolls(element) || !allowed) found.push(`cut off: ${element.tagName}.${element.className} ${element.innerText}`);
   }
   // The boxes of all texts, as far as they are inside of what scrolls.
   const boxes = [];

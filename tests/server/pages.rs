@@ -95,8 +95,21 @@ fn what_is_not_there_is_told_by_a_page_that_leads_back() {
             "{missing}"
         );
         assert!(answer.text().contains("<a href=\"/\">"), "{missing}");
-        assert!(!answer.text().contains("script>") && !answer.text().contains("nobody"), "{missing}");
+        assert!(!answer.text().contains("script>"), "{missing}");
     }
+    let nobody = server.get("/peer/nobody");
+    let nobody = nobody.text();
+    assert!(
+        nobody.contains("no peer \u{201c}nobody\u{201d}") && nobody.contains("<a href=\"/peer/us-east-1\">"),
+        "{nobody}"
+    );
+    let long = server.get(&format!("/peer/{}", "a".repeat(2_000)));
+    let long = long.text();
+    assert!(!long.contains(&"a".repeat(101)), "{long}");
+    // A browser is told by a page, and a program by what there is.
+    let browser = server.ask("GET", "/config/", "Accept: text/html,*/*;q=0.8\r\n");
+    assert!(browser.status == 404 && browser.text().contains("no page \u{201c}/config/\u{201d}"), "{}", browser.text());
+    assert!(server.get("/config/").text().contains("/metrics"));
     assert_eq!(server.ask("POST", "/peer/us-east-1", "").status, 405);
 }
 

@@ -97,10 +97,12 @@ impl Headline {
         };
         let of_state: Vec<_> = others.iter().filter(|peer| peer.state == worst.state).copied().collect();
         let (names, verb) = (list(of_state.iter().map(|peer| &peer.region)), are(&of_state));
+        let have = if of_state.len() == 1 { "has" } else { "have" };
         let sentence = match worst.state {
             PeerState::Suspect => format!("{names} {} silent: the other vantages are being asked.", verb),
             PeerState::Recovering => format!("{names} {verb} recovering and must prove to be well."),
             PeerState::Degraded => format!("{names} {verb} degraded."),
+            _ if of_state.iter().all(|peer| is_unanswered(peer)) => format!("{names} {have} never answered."),
             _ => format!("Nothing is known of {names} yet."),
         };
         let rest = all - others.len();
@@ -170,6 +172,12 @@ fn detail(overview: &Overview) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Whether it has been probed, and nothing ever came back.
+fn is_unanswered(peer: &PeerView) -> bool {
+    let probed = peer.kinds.iter().any(|view| view.summary.is_some_and(|summary| summary.count > 0));
+    probed && !peer.kinds.iter().any(|view| view.answered)
 }
 
 const fn are(peers: &[&PeerView]) -> &'static str {

@@ -71,11 +71,11 @@ pub(super) fn configuration(about: About<'_>, overview: &Overview) -> Bytes {
     })
 }
 
-/// What stands where nothing is.
-pub(super) fn missing(about: About<'_>, what: &str) -> Bytes {
+/// What stands where nothing is: what sort of thing was asked for, by which name, and what there is instead.
+pub(super) fn missing(about: About<'_>, what: &str, asked: &str, overview: Option<&Overview>) -> Bytes {
     let mut page = Html::default();
     head(&mut page, about, "not found", &Headline::none(), false);
-    missing::write(&mut page, what);
+    missing::write(&mut page, what, asked, overview);
     foot(&mut page, about, None);
     page.into_string().into()
 }

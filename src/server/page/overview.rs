@@ -69,7 +69,8 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
     for kind in &kinds {
         put!(page; "<th scope=\"col\" class=\"n k x\">" (words::kind(*kind)) "</th>");
     }
-    put!(page; "<th scope=\"col\">Votes</th><th scope=\"col\" class=\"n\">Rank</th></tr></thead>\n<tbody>\n");
+    put!(page; "<th scope=\"col\" class=\"x\">Votes</th><th scope=\"col\" class=\"n x\"><abbr title=\"Among the failover targets should "
+        (about.region) " fail\">Rank</abbr></th></tr></thead>\n<tbody>\n");
     for peer in by_urgency(overview) {
         region(page, overview, peer, &kinds);
     }
@@ -182,6 +183,20 @@ fn tally(page: &mut Html, peer: &PeerView) {
     }
 }
 
+/// What the votes on all peers amount to, where that is not what one would expect.
+fn quorum_note(page: &mut Html, overview: &Overview) {
+    let few: Vec<_> = overview.peers.iter().filter(|peer| peer.tally.voters < peer.tally.needed).collect();
+    if !overview.config.paths().any(|(path, _)| path.kind == ProbeKind::Sidecar) {
+        put!(page; "<p class=\"note\">No votes are exchanged: no verdict is confirmed by other vantages.</p>\n");
+    } else if !few.is_empty() {
+        put!(page; "<p class=\"note\">Too few vantages vote to confirm the death of ");
+        for (n, peer) in few.iter().enumerate() {
+            put!(page; (if n == 0 { "" } else { ", " }) (peer.region));
+        }
+        put!(page; ".</p>\n");
+    }
+}
+
 fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
     put!(page; "<section class=\"card\" aria-labelledby=\"h-ranking\"><h2 id=\"h-ranking\">Failover targets <small>should " (about.region) " fail</small></h2>\n");
     if overview.ranking.iter().all(|row| !row.eligible()) {
@@ -224,8 +239,9 @@ pub(super) fn eligibility(page: &mut Html, row: &Row) {
 }
 
 fn votes(page: &mut Html, overview: &Overview) {
-    put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n\
-        <div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
+    put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n");
+    quorum_note(page, overview);
+    put!(page; "<div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
         <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
         <th scope=\"col\" class=\"n x\">Up</th><th scope=\"col\" class=\"n x\">Abstain</th>\
         <th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
@@ -238,10 +254,12 @@ fn votes(page: &mut Html, overview: &Overview) {
             (tally.abstain) "</td><td>");
         if tally.reached {
             put!(page; "<b class=\"bad\">reached</b>");
+        } else if tally.voters < tally.needed {
+            put!(page; "not possible");
         } else {
             put!(page; "no");
         }
-        put!(page; "<span class=\"sub\">" (tally.needed) " of " (tally.voters) " needed</span></td></tr>\n");
+        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " voting</span></td></tr>\n");
     }
     put!(page; "</tbody></table></div></section>\n");
 }

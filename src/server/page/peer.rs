@@ -1,11 +1,12 @@
 //! One peer region: what is thought of it and why.
 
-use super::{About, Html, overview as parts, put, words};
+use super::{About, Html, headline::Level, overview as parts, put, words};
+use crate::model::PeerState;
 use crate::status::{KindView, Overview, PeerView};
 
 pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, peer: &PeerView) {
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / " (peer.region) "</nav>\n\
-        <section class=\"banner\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state) "\"><div><h1>" (peer.region) " <span class=\"dim\">from " (about.region)
+        <section class=\"banner l-" (level(peer.state).as_str()) "\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state) "\"><div><h1>" (peer.region) " <span class=\"dim\">from " (about.region)
         "</span></h1><p class=\"sentence\">");
     words::state(page, peer.state);
     put!(page; " for " (words::since(peer.since, overview.at)) "</p></div><p class=\"asof\">");
@@ -19,6 +20,14 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, peer
     put!(page; "<section class=\"card\" aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes</small></h2>\n<div class=\"wide\">");
     parts::paths(page, overview, peer);
     put!(page; "</div></section>\n");
+}
+
+const fn level(state: PeerState) -> Level {
+    match state {
+        PeerState::Healthy => Level::Fine,
+        PeerState::Down => Level::Down,
+        PeerState::Unknown | PeerState::Degraded | PeerState::Suspect | PeerState::Recovering => Level::Watch,
+    }
 }
 
 fn facts(page: &mut Html, overview: &Overview, peer: &PeerView) {
@@ -104,11 +113,11 @@ fn incidents(page: &mut Html, overview: &Overview, peer: &PeerView) {
 fn kinds(page: &mut Html, peer: &PeerView, overview: &Overview) {
     put!(page; "<div class=\"scroll card\" id=\"kinds\" tabindex=\"0\" role=\"region\" aria-label=\"Kinds of probes\">\
         <table><caption>By kind of probe <small>over the last " (words::Round(overview.config.window)) ", all targets</small></caption>\
-        <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\">Layer</th><th scope=\"col\" class=\"n\">p50</th>\
-        <th scope=\"col\" class=\"n\">p95</th><th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n\">Jitter</th>\
+        <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\" class=\"x\">Layer</th><th scope=\"col\" class=\"n\">p50</th>\
+        <th scope=\"col\" class=\"n x\">p95</th><th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
         <th scope=\"col\" class=\"n\">Probes</th></tr></thead><tbody>\n");
     for KindView { kind, summary, .. } in &peer.kinds {
-        put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td>" (kind.layer()) "</td>");
+        put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td class=\"x\">" (kind.layer()) "</td>");
         parts::summary(page, summary.as_ref(), None);
         put!(page; "<td class=\"n\">" (summary.map_or(0, |summary| summary.count)) "</td></tr>\n");
     }

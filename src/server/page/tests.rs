@@ -145,6 +145,9 @@ fn each_state_has_its_sentence() {
     assert_eq!(of(&[Degraded, Healthy, Degraded]), "a and c are degraded.");
     assert_eq!(of(&[Recovering, Healthy]), "a is recovering and must prove to be well.");
     assert_eq!(of(&[Unknown; 5]), "Nothing is known of a, b and 3 more yet.");
+    let mut mute = view("a", Unknown);
+    mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
+    assert_eq!(sentence(&seen(vec![mute])), "a has never answered.");
     let isolated = Overview { cut_off: Some(CutOff::PeersSilent), ..seen(vec![down("a")]) };
     assert!(sentence(&isolated).starts_with("This vantage is isolated: more than half of the peers are silent"));
     assert!(front(&isolated).contains("data-isolated=\"true\""));
@@ -155,7 +158,7 @@ fn no_data_is_never_zero() {
     let page = front(&seen(vec![view("a", PeerState::Unknown)]));
     assert!(page.contains("data-peer=\"a\" data-state=\"unknown\""));
     assert!(page.contains("no data") && page.contains("no probe yet"));
-    assert!(!page.contains("0 ms") && !page.contains("0 %"), "{page}");
+    assert!(!page.contains(">0 \u{b5}s") && !page.contains("0 %"), "{page}");
 }
 
 #[test]
@@ -242,6 +245,31 @@ fn votes_that_do_not_count_are_told_apart() {
     for part in ["just now", "1 min 30 s ago, does not count", "never heard", "<td>isolated</td>"] {
         assert!(page.contains(part), "{part} in {page}");
     }
+}
+
+#[test]
+fn who_votes_and_who_does_not_is_told_where_no_quorum_can_be_reached() {
+    let front_of = |probes: &str, tally| {
+        let config =
+            format!("region: here\npeers: [{{region: a, targets: [{{host: 192.0.2.1, probes: [{probes}]}}]}}]");
+        let config = Config::load(Some(("c.yaml".as_ref(), &config)), []).unwrap_or_else(|it| panic!("{it}"));
+        front(&Overview {
+            config: Arc::new(config.config),
+            ..seen(vec![PeerView { tally, ..view("a", PeerState::Healthy) }])
+        })
+    };
+    let votes = "{kind: icmp}, {kind: http, sidecar: true, url: 'http://192.0.2.1/api/v1/regions'}";
+    let few = Tally { voters: 1, needed: 2, ..Tally::default() };
+    let enough = Tally { voters: 2, needed: 2, ..Tally::default() };
+    assert!(front_of("{kind: icmp}", few).contains("No votes are exchanged"));
+    let page = front_of(votes, few);
+    assert!(
+        page.contains("Too few vantages vote to confirm the death of a.") && page.contains("not possible"),
+        "{page}"
+    );
+    assert!(page.contains("2 needed, 1 voting"), "{page}");
+    let page = front_of(votes, enough);
+    assert!(!page.contains("No votes are") && !page.contains("Too few") && !page.contains("not possible"), "{page}");
 }
 
 #[test]

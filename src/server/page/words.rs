@@ -18,7 +18,7 @@ impl Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_secs_f64() * 1e3;
         match ms {
-            0.0 => f.write_str("0 ms"),
+            0.0 => f.write_str("0 \u{b5}s"),
             ms if ms < 0.001 => f.write_str("<1 \u{b5}s"),
             ms if ms < 0.099_5 => write!(f, "{:.0} \u{b5}s", ms * 1e3),
             ms if ms < 9.995 => write!(f, "{ms:.2} ms"),
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn latencies_have_a_few_digits_and_a_unit() {
         for (micros, text) in [
-            (0, "0 ms"),
+            (0, "0 \u{b5}s"),
             (85, "85 \u{b5}s"),
             (100, "0.10 ms"),
             (420, "0.42 ms"),
