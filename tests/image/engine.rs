@@ -212,8 +212,13 @@ impl Container {
 
     /// Starts a hardened one that measures what its `regionwatch.yaml` says.
     pub(crate) fn configured(network: &Network, host: u8, files: Files) -> Self {
+        Self::with_files(network, host, &HARDENED, files)
+    }
+
+    /// Starts one that measures what its `regionwatch.yaml` says.
+    pub(crate) fn with_files(network: &Network, host: u8, options: &[&str], files: Files) -> Self {
         let volume = format!("{}:/etc/regionwatch:ro", files.0.path().display());
-        let options = [&HARDENED[..], &["--volume", &volume]].concat();
+        let options = [options, &["--volume", &volume]].concat();
         let command = ["run", "--config", "/etc/regionwatch/regionwatch.yaml"];
         let mut container = Self::start(network, host, &options, &command);
         container.files = Some(files);

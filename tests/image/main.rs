@@ -5,6 +5,7 @@
 mod compose;
 mod contents;
 mod engine;
+mod page;
 #[path = "../support/privileges.rs"]
 mod privileges;
 #[path = "../support/programs.rs"]
