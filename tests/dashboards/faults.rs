@@ -8,13 +8,19 @@ use crate::{
     outage::Outage,
     privileges::{Need::Tool, granted},
     promtool,
+    truths::{self, History},
 };
+
+/// A dashboard, with a fault in it.
+fn faulty_one(file: &str, fault: impl FnOnce(&mut Value)) -> Dashboard {
+    let mut dashboard = shipped().into_iter().find(|dashboard| dashboard.file == file).unwrap();
+    fault(&mut dashboard.json);
+    dashboard
+}
 
 /// The overview, with a fault in it.
 fn faulty(fault: impl FnOnce(&mut Value)) -> Dashboard {
-    let mut dashboard = shipped().into_iter().find(|dashboard| dashboard.file == "regionwatch-overview").unwrap();
-    fault(&mut dashboard.json);
-    dashboard
+    faulty_one("regionwatch-overview", fault)
 }
 
 fn panel<'a>(json: &'a mut Value, title: &str) -> &'a mut Value {
@@ -23,7 +29,11 @@ fn panel<'a>(json: &'a mut Value, title: &str) -> &'a mut Value {
 
 /// Replaces something in the first query of a panel.
 fn in_query(title: &str, from: &str, to: &str) -> Dashboard {
-    faulty(|json| {
+    in_query_of("regionwatch-overview", title, from, to)
+}
+
+fn in_query_of(file: &str, title: &str, from: &str, to: &str) -> Dashboard {
+    faulty_one(file, |json| {
         let expression = &mut panel(json, title)["targets"][0]["expr"];
         let text = expression.as_str().unwrap();
         assert!(text.contains(from), "{text}");
@@ -115,6 +125,44 @@ fn promtool_names_the_query_that_is_not_promql() {
     }
 }
 
+#[test]
+fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
+    if !granted(&[Tool("promtool")]) {
+        return;
+    }
+    const GO_TO: &str = "If this region dies, go to";
+    const UNSCRAPABLE: &str = "Sidecars that cannot be scraped";
+    let sidecar = |title, from, to| in_query_of("regionwatch-sidecar", title, from, to);
+    let failover = |title, from, to| in_query_of("regionwatch-failover", title, from, to);
+    const SAME: &str = "and on (job, instance, vantage_region, peer_region)";
+    let faults: [(fn() -> History, Dashboard); 12] = [
+        // Every pod of the last hour; no last word of a dead region; what is no longer eligible; what has left.
+        (truths::a_pod_is_replaced, in_query(GO_TO, " + time()", "")),
+        (truths::a_pod_is_replaced, in_query(GO_TO, "[1h]", "[1m]")),
+        (truths::a_pod_is_replaced, failover("Candidates", " + time()", "")),
+        (truths::a_candidate_leaves, in_query(GO_TO, &format!("== 1 {SAME} ("), &format!(">= 0 {SAME} ("))),
+        (truths::a_candidate_leaves, failover("Candidates", &format!("== 1 {SAME} ("), &format!(">= 0 {SAME} ("))),
+        (
+            truths::a_candidate_leaves,
+            failover("Candidates", "> on (job, instance, vantage_region) group_left ()", "or"),
+        ),
+        (truths::among_others, in_query(UNSCRAPABLE, "and on (job, instance)", "or 0 *")),
+        (truths::among_others, in_query(UNSCRAPABLE, "[1d]", "[6h]")),
+        (truths::among_others, in_query(UNSCRAPABLE, "min by", "max by")),
+        (truths::among_others, sidecar("Memory", "and on (job, instance)", "or 0 *")),
+        (truths::counted, sidecar("Clock steps", "round", "")),
+        (truths::counted, failover("State changes in 30 minutes", "(instance, ", "(")),
+    ];
+    for (number, (history, dashboard)) in faults.into_iter().enumerate() {
+        let file = dashboard.file.clone();
+        let mut dashboards = shipped();
+        dashboards.retain(|other| other.file != file);
+        dashboards.push(dashboard);
+        let said = truths::complaints(&dashboards, &history());
+        assert!(said.contains("got:"), "{number}: {said}");
+    }
+}
+
 pub(crate) fn are_found_by_a_live_prometheus(outage: &Outage) {
     let faults = [
         ("nobody exposes regionwatch_peer_sate", in_query(DOWN, "peer_state", "peer_sate")),
@@ -146,6 +194,11 @@ pub(crate) fn are_found_by_a_live_prometheus(outage: &Outage) {
             faulty(|json| json["templating"]["list"][1]["query"] = "label_values(nothing, job)".into()),
         ),
         ("does not show the outage", in_query(DOWN, "down", "suspect")),
+        ("counts what is not", in_query("Sidecars that cannot be scraped", "and on (job, instance)", "or 0 *")),
+        (
+            "counts what is not",
+            in_query_of("regionwatch-sidecar", "Memory", "and on (job, instance)", "or on (job, instance)"),
+        ),
     ];
     for (what, dashboard) in faults {
         let told = live::complaints(outage, &dashboard);

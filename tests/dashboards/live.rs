@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     dashboard::{Dashboard, Query, filled_in, items, shipped, text},
     faults,
-    outage::{Outage, Series, VICTIM},
+    outage::{FOREIGN, Outage, SIDECARS, Series, VICTIM},
     privileges::{
         Need::{Ping, Tool},
         granted,
@@ -29,8 +29,17 @@ fn several(values: &[String]) -> String {
     format!("({})", quoted.join("|"))
 }
 
+/// What is done with a variable that takes several values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Several {
+    /// It is left at All, as it is in the file.
+    All,
+    /// Each of the values is chosen.
+    Each,
+}
+
 /// Every way in which a dashboard's variables are tried: each value of a variable that takes one, all of the others.
-pub(crate) fn choices(outage: &Outage, dashboard: &Dashboard) -> Result<Vec<Choice>, String> {
+pub(crate) fn choices(outage: &Outage, dashboard: &Dashboard, how: Several) -> Result<Vec<Choice>, String> {
     let mut choices = vec![Choice::new()];
     for variable in dashboard.variables().iter().filter(|variable| text(variable, "type") == "query") {
         let name = text(variable, "name");
@@ -39,7 +48,11 @@ pub(crate) fn choices(outage: &Outage, dashboard: &Dashboard) -> Result<Vec<Choi
         if values.is_empty() {
             return Err(format!("{}: the variable {name} has no values", dashboard.file));
         }
-        let values = if variable["multi"] == true { vec![several(&values)] } else { values };
+        let values = match (variable["multi"] == true, how) {
+            (false, _) => values,
+            (true, Several::All) => vec![text(variable, "allValue").to_owned()],
+            (true, Several::Each) => vec![several(&values)],
+        };
         let with = |choice: &Choice| {
             let choice = choice.clone();
             values.iter().map(move |value| [choice.clone(), vec![(name.to_owned(), value.clone())]].concat())
@@ -156,6 +169,24 @@ pub(crate) fn misnomers(panel: &Value, answers: &[(Query<'_>, Vec<Series>)]) -> 
     wrong
 }
 
+/// Queries that show something where nothing of regionwatch is chosen.
+fn strays(outage: &Outage, dashboard: &Dashboard) -> Vec<String> {
+    let foreign = [("job", FOREIGN), ("instance", ".+"), ("peer_region", ".*")];
+    let mut wrong = Vec::new();
+    for query in dashboard.queries().iter().filter(|query| query.expression.contains("$job")) {
+        match outage.query(&filled_in(query.expression, &foreign), query.instant) {
+            Ok(found) if found.is_empty() => {}
+            other => wrong.push(format!("{}: counts what is not regionwatch's: {other:?}", query.place())),
+        }
+    }
+    wrong
+}
+
+fn of_instances(series: &[Series], count: usize) -> bool {
+    let instances: BTreeSet<_> = series.iter().map(|series| series.label("instance")).collect();
+    instances.len() == count && series.len() == count
+}
+
 /// What must be seen of the outage: a dashboard, a panel, and what its first query must hold.
 type Sight = (&'static str, &'static str, fn(&[Series]) -> bool);
 
@@ -174,6 +205,12 @@ const SIGHTS: &[Sight] = &[
     }),
     ("regionwatch-overview", "Open incidents", |all| last(&all[0]) == 1.0),
     ("regionwatch-overview", "Sidecars that cannot be scraped", |all| last(&all[0]) == 1.0),
+    // Of those that were scraped in the outage and in the time before it that is looked at.
+    ("regionwatch-sidecar", "Sidecars scraped", |all| last(&all[0]) == (SIDECARS - 1) as f64 / SIDECARS as f64),
+    ("regionwatch-sidecar", "CPU", |all| of_instances(all, SIDECARS)),
+    ("regionwatch-sidecar", "Memory", |all| of_instances(all, SIDECARS)),
+    ("regionwatch-sidecar", "File descriptors in use", |all| of_instances(all, SIDECARS)),
+    ("regionwatch-sidecar", "Started, and configured", |all| of_instances(all, SIDECARS - 1)),
     ("regionwatch-overview", "State of each pair", |all| {
         of_victim(all).filter(|series| last(series) == 5.0).count() == 3
     }),
@@ -195,17 +232,25 @@ const SIGHTS: &[Sight] = &[
 
 /// What is wrong with a dashboard before this Prometheus: queries without data, and names that nothing has.
 pub(crate) fn complaints(outage: &Outage, dashboard: &Dashboard) -> Vec<String> {
-    let choices = match choices(outage, dashboard) {
-        Ok(choices) => choices,
-        Err(wrong) => return vec![wrong],
-    };
     let mut wrong = strangers(outage, dashboard);
+    wrong.extend(strays(outage, dashboard));
+    for how in [Several::All, Several::Each] {
+        match choices(outage, dashboard, how) {
+            Ok(choices) => wrong.extend(complaints_of(outage, dashboard, &choices)),
+            Err(said) => wrong.push(said),
+        }
+    }
+    wrong
+}
+
+fn complaints_of(outage: &Outage, dashboard: &Dashboard, choices: &[Choice]) -> Vec<String> {
+    let mut wrong = Vec::new();
     for query in dashboard.queries().iter().filter(|query| query.reference == "annotation") {
-        wrong.extend(answer(outage, query, &choices).err());
+        wrong.extend(answer(outage, query, choices).err());
     }
     for panel in dashboard.panels() {
         let answers: Vec<_> =
-            dashboard.queries_of(panel).map(|query| (query, answer(outage, &query, &choices))).collect();
+            dashboard.queries_of(panel).map(|query| (query, answer(outage, &query, choices))).collect();
         wrong.extend(answers.iter().filter_map(|(_, answer)| answer.as_ref().err().cloned()));
         let answers: Vec<_> = answers.into_iter().map(|(query, answer)| (query, answer.unwrap_or_default())).collect();
         wrong.extend(misnomers(panel, &answers));

@@ -19,6 +19,7 @@ mod provisioning;
 #[allow(dead_code, reason = "each test binary needs some of it")]
 #[path = "../product/support.rs"]
 mod support;
+mod truths;
 mod units;
 
 use std::{fs, path::Path};

@@ -1,5 +1,6 @@
 //! A Prometheus that has seen an outage: the four regions of the demo, of which one dies; a fifth sidecar, which
-//! measures real servers by TLS too and has an anchor; and the rules that are shipped.
+//! measures real servers by TLS too and has an anchor; and the rules that are shipped. It scrapes itself too, and a target
+//! that does not answer, as one does that watches over other things as well.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,6 +14,12 @@ use crate::{
 
 /// Who dies.
 pub(crate) const VICTIM: &str = "us-east-1";
+
+/// The job of what has nothing to do with regionwatch.
+pub(crate) const FOREIGN: &str = "others";
+
+/// How many sidecars there are, the dead one included.
+pub(crate) const SIDECARS: usize = 5;
 
 /// How far back queries look.
 const BACK: u64 = 90;
@@ -76,9 +83,10 @@ impl Outage {
         let states = job.replace("job_name: regionwatch", "job_name: regionwatch-state, params: {collect: [state]}");
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
-             scrape_configs: [{}, {states}\n",
+             scrape_configs: [{}, {{job_name: {FOREIGN}, static_configs: [{{targets: ['{prometheus_at}', '{}']}}]}}, {states}\n",
             path("alerts/regionwatch.rules.yml"),
-            job.strip_suffix(']').unwrap()
+            job.strip_suffix(']').unwrap(),
+            free()
         );
         let args = [
             format!("--config.file={}", write(folder.path(), "prometheus.yml", &config)),

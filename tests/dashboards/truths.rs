@@ -1,0 +1,216 @@
+//! What a panel shows of a history that is written down here, by the unit tests of promtool.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::{
+    dashboard::{Dashboard, filled_in, shipped},
+    privileges::{Need::Tool, granted},
+};
+
+/// A query: the dashboard without `regionwatch-`, the panel, and the letter of the query.
+type Place = (&'static str, &'static str, &'static str);
+
+/// What is shown: the labels, and the number.
+type Shown = Vec<(String, f64)>;
+
+/// A history of a Prometheus, one sample a minute, and what queries show of it some minutes after its beginning.
+pub(crate) struct History {
+    name: &'static str,
+    series: Vec<(String, &'static str)>,
+    shown: Vec<(u32, Place, Shown)>,
+}
+
+/// What promtool says where the panels show something else: nothing where they show the truth.
+pub(crate) fn complaints(dashboards: &[Dashboard], history: &History) -> String {
+    let variables = [("job", ".+"), ("instance", ".+"), ("peer_region", ".+")];
+    let test = |(minute, (file, panel, reference), shown): &(u32, Place, Shown)| {
+        let queries = dashboards.iter().flat_map(Dashboard::queries);
+        let mut queries = queries.filter(|query| query.dashboard.strip_prefix("regionwatch-") == Some(*file));
+        let query = queries.find(|query| (query.panel, query.reference) == (*panel, *reference)).unwrap();
+        let samples: Vec<_> = shown.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
+        let expression = filled_in(query.expression, &variables);
+        json!({"expr": expression, "eval_time": format!("{minute}m"), "exp_samples": samples})
+    };
+    let series: Vec<Value> =
+        history.series.iter().map(|(series, values)| json!({"series": series, "values": values})).collect();
+    let tests: Vec<_> = history.shown.iter().map(test).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let whole = json!({"tests": [
+        {"name": history.name, "interval": "1m", "input_series": series, "promql_expr_test": tests}
+    ]});
+    // JSON is YAML.
+    std::fs::write(file.path(), whole.to_string()).unwrap();
+    let output = Command::new("promtool").args(["test", "rules"]).arg(file.path()).output().unwrap();
+    if output.status.success() {
+        return String::new();
+    }
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const GO_TO: Place = ("overview", "If this region dies, go to", "A");
+const GO_TO_SCORE: Place = ("overview", "If this region dies, go to", "B");
+const RANK: Place = ("failover", "Candidates", "A");
+const SCORE: Place = ("failover", "Candidates", "B");
+const ELIGIBLE: Place = ("failover", "Candidates", "C");
+const UNSCRAPABLE: Place = ("overview", "Sidecars that cannot be scraped", "A");
+const SCRAPED: Place = ("sidecar", "Sidecars scraped", "A");
+
+/// A sample of what one process of eu-west-1 thinks of a candidate, scraped by a job.
+fn of(job: &str, instance: &str, metric: &str, candidate: &str, values: &'static str) -> (String, &'static str) {
+    let labels = format!(r#"job="{job}",instance="{instance}",vantage_region="eu-west-1",peer_region="{candidate}""#);
+    (format!("regionwatch_candidate_{metric}{{{labels}}}"), values)
+}
+
+fn pair(candidate: &str, value: f64) -> (String, f64) {
+    (format!(r#"{{vantage_region="eu-west-1", peer_region="{candidate}"}}"#), value)
+}
+
+fn number(value: f64) -> Shown {
+    vec![("{}".into(), value)]
+}
+
+/// The first pod would go to eu-central-1, its successor (from minute 11 on) to us-east-1; the region dies after
+/// minute 40.
+pub(crate) fn a_pod_is_replaced() -> History {
+    let one = |metric, candidate, values| of("regionwatch", "10.0.0.1:9877", metric, candidate, values);
+    let two = |metric, candidate, values| of("regionwatch", "10.0.0.2:9877", metric, candidate, values);
+    let series = vec![
+        one("eligible", "eu-central-1", "1x10 stale"),
+        one("eligible", "us-east-1", "0x10 stale"),
+        one("rank", "eu-central-1", "1x10 stale"),
+        one("score_seconds", "eu-central-1", "0.02x10 stale"),
+        two("eligible", "eu-central-1", "_x11 1x29 stale"),
+        two("eligible", "us-east-1", "_x11 1x29 stale"),
+        two("rank", "eu-central-1", "_x11 2x29 stale"),
+        two("rank", "us-east-1", "_x11 1x29 stale"),
+        two("score_seconds", "eu-central-1", "_x11 0.5x29 stale"),
+        two("score_seconds", "us-east-1", "_x11 0.1x29 stale"),
+    ];
+    let mut shown = vec![(10, GO_TO, vec![pair("eu-central-1", 1.0)]), (102, GO_TO, vec![]), (102, ELIGIBLE, vec![])];
+    // While the second pod lives, and once the region is dead.
+    for minute in [12, 30, 50, 100] {
+        shown.push((minute, GO_TO, vec![pair("us-east-1", 1.0)]));
+        shown.push((minute, GO_TO_SCORE, vec![pair("us-east-1", 0.1)]));
+        shown.push((minute, RANK, vec![pair("eu-central-1", 2.0), pair("us-east-1", 1.0)]));
+        shown.push((minute, SCORE, vec![pair("eu-central-1", 0.5), pair("us-east-1", 0.1)]));
+        shown.push((minute, ELIGIBLE, vec![pair("eu-central-1", 1.0), pair("us-east-1", 1.0)]));
+    }
+    History { name: "a pod is replaced", series, shown }
+}
+
+/// Two jobs read one process. First eu-central-1 is no longer eligible, then it leaves the configuration, then the
+/// region dies, after minute 30.
+pub(crate) fn a_candidate_leaves() -> History {
+    let state = |metric, candidate, values| of("regionwatch-state", "a:9877", metric, candidate, values);
+    let whole = |metric, candidate, values| of("regionwatch", "a:9877", metric, candidate, values);
+    let series = vec![
+        state("eligible", "eu-central-1", "1x10 0x9 stale"),
+        state("rank", "eu-central-1", "1x10 stale"),
+        state("score_seconds", "eu-central-1", "0.02x19 stale"),
+        state("eligible", "us-east-1", "1x30 stale"),
+        state("rank", "us-east-1", "2x10 1x19 stale"),
+        state("score_seconds", "us-east-1", "0.1x30 stale"),
+        // It is slower to hear of it.
+        whole("eligible", "eu-central-1", "1x4 _x4 1 _x4 0 _x4 0 _ stale"),
+        whole("rank", "eu-central-1", "1x4 _x4 1 _x4 stale"),
+        whole("eligible", "us-east-1", "1x4 _x4 1 _x4 1 _x4 1 _x4 1 _x4 stale"),
+        whole("rank", "us-east-1", "2x4 _x4 2 _x4 1 _x4 1 _x4 1 _x4 stale"),
+    ];
+    let mut shown = vec![
+        (10, GO_TO, vec![pair("eu-central-1", 1.0)]),
+        (15, ELIGIBLE, vec![pair("eu-central-1", 0.0), pair("us-east-1", 1.0)]),
+        (25, ELIGIBLE, vec![pair("us-east-1", 1.0)]),
+        (50, ELIGIBLE, vec![pair("us-east-1", 1.0)]),
+        (50, SCORE, vec![pair("us-east-1", 0.1)]),
+    ];
+    for minute in [12, 25, 50] {
+        shown.push((minute, GO_TO, vec![pair("us-east-1", 1.0)]));
+        shown.push((minute, GO_TO_SCORE, vec![pair("us-east-1", 0.1)]));
+        shown.push((minute, RANK, vec![pair("us-east-1", 1.0)]));
+    }
+    History { name: "a candidate leaves", series, shown }
+}
+
+/// Four sidecars, of which one dies after minute 10; another dies too after minute 60, but for one of its two jobs.
+/// Beside them Prometheus and two dead nodes, one of which has never lived.
+pub(crate) fn among_others() -> History {
+    let mut series = Vec::new();
+    for (target, values) in [
+        (r#"job="prometheus",instance="localhost:9090""#, "1x2000"),
+        (r#"job="node",instance="a:9100""#, "1x5 0x2000"),
+        (r#"job="node",instance="b:9100""#, "0x2000"),
+        // In the same job as the sidecars.
+        (r#"job="regionwatch",instance="c:9100""#, "0x2000"),
+    ] {
+        series.push((format!("up{{{target}}}"), values));
+        series.push((format!("process_resident_memory_bytes{{{target}}}"), "900000000x2000"));
+        series.push((format!("process_start_time_seconds{{{target}}}"), "5x2000"));
+    }
+    for (job, instance, up, page) in [
+        ("regionwatch", "a:9877", "1x2000", "1x2000"),
+        ("regionwatch", "b:9877", "1x2000", "1x2000"),
+        ("regionwatch", "c:9877", "1x60 0x2000", "1x60 stale"),
+        ("regionwatch-state", "c:9877", "1x2000", "1x2000"),
+        ("regionwatch", "d:9877", "1x10 0x2000", "1x10 stale"),
+    ] {
+        let target = format!(r#"job="{job}",instance="{instance}""#);
+        series.push((format!("up{{{target}}}"), up));
+        for metric in ["regionwatch_config_last_reload_successful", "process_resident_memory_bytes"] {
+            let labels = if metric.starts_with("process") { "" } else { r#",vantage_region="any""# };
+            series.push((format!("{metric}{{{target}{labels}}}"), page));
+        }
+        series.push((format!("process_start_time_seconds{{{target}}}"), page));
+    }
+    let of = |instance: &str, value| (format!(r#"{{instance="{instance}"}}"#), value);
+    let living = |value| vec![of("a:9877", value), of("b:9877", value), of("c:9877", value)];
+    let shown = vec![
+        (5, UNSCRAPABLE, number(0.0)),
+        (30, UNSCRAPABLE, number(1.0)),
+        (30, SCRAPED, number(0.75)),
+        (30, ("sidecar", "Memory", "A"), living(1.0)),
+        (30, ("sidecar", "Started, and configured", "A"), living(1000.0)),
+        // A sidecar that one of two jobs cannot read; and an outage of many hours is not forgotten.
+        (1400, UNSCRAPABLE, number(2.0)),
+        (1400, SCRAPED, number(0.5)),
+    ];
+    History { name: "among others", series, shown }
+}
+
+/// Three changes seen by a pod, two by its successor, each by two jobs; and a clock that was set once.
+pub(crate) fn counted() -> History {
+    let changes = |job: &str, instance: &str, values| {
+        let labels = format!(
+            r#"job="{job}",instance="{instance}",vantage_region="a",peer_region="b",from="healthy",to="suspect""#
+        );
+        (format!("regionwatch_peer_state_changes_total{{{labels}}}"), values)
+    };
+    let series = vec![
+        changes("regionwatch", "10.0.0.1:9877", "0x3 3x6 stale"),
+        changes("regionwatch-state", "10.0.0.1:9877", "0x3 3x6 stale"),
+        changes("regionwatch", "10.0.0.2:9877", "_x11 0x3 2x40"),
+        changes("regionwatch-state", "10.0.0.2:9877", "_x11 0x3 2x40"),
+        (r#"regionwatch_clock_steps_total{job="a",instance="b"}"#.into(), "5x9 6x40"),
+        (r#"regionwatch_clock_steps_total{job="c",instance="b"}"#.into(), "5x9 6x40"),
+    ];
+    let shown = vec![
+        (
+            25,
+            ("failover", "State changes in 30 minutes", "A"),
+            vec![(r#"{peer_region="b", to="suspect"}"#.to_owned(), 5.0)],
+        ),
+        (25, ("sidecar", "Clock steps", "A"), number(1.0)),
+    ];
+    History { name: "counted", series, shown }
+}
+
+#[test]
+fn a_panel_shows_what_is_so_whatever_else_prometheus_has_seen() {
+    if granted(&[Tool("promtool")]) {
+        for history in [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted()] {
+            let said = complaints(&shipped(), &history);
+            assert!(said.is_empty(), "{}: {said}", history.name);
+        }
+    }
+}
