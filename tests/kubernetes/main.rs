@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod configuration;
+mod dashboards;
 mod pod;
 #[path = "../support/privileges.rs"]
 mod privileges;

@@ -106,7 +106,7 @@ pub(crate) fn copy() -> tempfile::TempDir {
         }
     }
     let copy = tempfile::tempdir().unwrap();
-    for name in ["deploy", "alerts"] {
+    for name in ["deploy", "alerts", "dashboards"] {
         folder(&root().join(name), &copy.path().join(name));
     }
     copy
