@@ -4,6 +4,7 @@
 
 mod dashboard;
 mod faults;
+mod in_grafana;
 mod layout;
 mod lint;
 mod live;
