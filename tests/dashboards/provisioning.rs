@@ -1,6 +1,10 @@
 //! The files by which Grafana finds the dashboards and Prometheus.
 
-use crate::{dashboard::shipped, read};
+use crate::{
+    dashboard::{shipped, text},
+    promql::names,
+    read,
+};
 
 #[test]
 fn the_data_source_knows_the_interval_at_which_the_readme_scrapes() {
@@ -23,4 +27,29 @@ fn the_page_about_dashboards_tells_of_each() {
     for dashboard in shipped() {
         assert!(page.contains(&format!("| `{}` |", dashboard.file)), "{}", dashboard.file);
     }
+}
+
+/// Of the sidecars of pods the operator's Prometheus keeps what they measure only.
+#[test]
+fn the_sidecars_of_pods_can_be_chosen_and_are_counted() {
+    let monitors = read("deploy/kubernetes/components/prometheus-operator/servicemonitor.yaml");
+    let dropped = monitors.lines().find_map(|line| line.trim().strip_prefix("regex: ")).unwrap();
+    let dropped = regex_lite::Regex::new(&format!("^(?:{dropped})$")).unwrap();
+    let is_own = |metric: &str| metric.starts_with("regionwatch_");
+    for dashboard in shipped() {
+        let variables = dashboard.variables().iter().filter_map(|variable| {
+            let selector = text(variable, "query").strip_prefix("label_values(")?.rsplit_once(", ")?.0;
+            Some((text(variable, "name").to_owned(), selector.to_owned()))
+        });
+        let queries = dashboard.queries();
+        // What tells a sidecar from everything else that has such a metric too.
+        let mixed = queries.iter().filter(|query| names(query.expression).selectors.iter().any(|s| !is_own(&s.metric)));
+        let mixed = mixed.map(|query| (query.place(), query.expression.to_owned()));
+        for (place, expression) in variables.chain(mixed) {
+            for metric in names(&expression).selectors.into_iter().map(|selector| selector.metric) {
+                assert!(!is_own(&metric) || !dropped.is_match(&metric), "{}: {place}: {metric}", dashboard.file);
+            }
+        }
+    }
+    assert!(dropped.is_match("regionwatch_build_info"));
 }
