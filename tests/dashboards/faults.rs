@@ -135,7 +135,7 @@ fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
     let sidecar = |title, from, to| in_query_of("regionwatch-sidecar", title, from, to);
     let failover = |title, from, to| in_query_of("regionwatch-failover", title, from, to);
     const SAME: &str = "and on (job, instance, vantage_region, peer_region)";
-    let faults: [(fn() -> History, Dashboard); 12] = [
+    let faults: [(fn() -> History, Dashboard); 14] = [
         // Every pod of the last hour; no last word of a dead region; what is no longer eligible; what has left.
         (truths::a_pod_is_replaced, in_query(GO_TO, " + time()", "")),
         (truths::a_pod_is_replaced, in_query(GO_TO, "[1h]", "[1m]")),
@@ -151,6 +151,8 @@ fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
         (truths::among_others, in_query(UNSCRAPABLE, "min by", "max by")),
         (truths::among_others, sidecar("Memory", "and on (job, instance)", "or 0 *")),
         (truths::counted, sidecar("Clock steps", "round", "")),
+        (truths::silence, failover("Bulletins rejected", " > 0", "")),
+        (truths::silence, failover("Pushes that fail", " > 0", "")),
         (truths::counted, failover("State changes in 30 minutes", "(instance, ", "(")),
     ];
     for (number, (history, dashboard)) in faults.into_iter().enumerate() {
