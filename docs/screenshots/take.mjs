@@ -1,8 +1,8 @@
-// Takes the pictures: node take.mjs MODULES CHROMIUM URL
-import { fileURLToPath } from "node:url";
+// Takes the pictures: node take.mjs MODULES CHROMIUM URL FOLDER
+import { join } from "node:path";
 import { launch } from "../../tests/browser/chromium.mjs";
 
-const [modules, executablePath, url] = process.argv.slice(2);
+const [modules, executablePath, url, folder] = process.argv.slice(2);
 const pages = { overview: "/", peer: "/peer/us-east-1", path: "/path/us-east-1/edge/http" };
 const sizes = {
   desktop: { viewport: { width: 1440, height: 900 }, deviceScaleFactor: 1.25 },
@@ -16,7 +16,7 @@ for (const [size, screen] of Object.entries(sizes)) {
     const page = await context.newPage();
     for (const [name, path] of Object.entries(pages)) {
       await page.goto(url + path);
-      const file = fileURLToPath(new URL(`${name}-${size}-${colorScheme}.png`, import.meta.url));
+      const file = join(folder, `${name}-${size}-${colorScheme}.png`);
       await page.screenshot({ path: file, animations: "disabled" });
     }
     await context.close();
