@@ -210,3 +210,21 @@ fn a_called_workflow_gets_the_inputs_that_it_asks_for_and_no_others() {
     }
     assert!(calls >= 4, "{calls}");
 }
+
+/// Raised by hand: no bot reads all the places.
+#[test]
+fn the_compiler_has_one_version_wherever_it_is_named() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let checks = read(".github/workflows/checks.yml");
+    let version = checks.split("RUST_VERSION: \"").nth(1).unwrap().split('"').next().unwrap();
+    let release = read(".github/workflows/release.yml");
+    assert!(release.contains(&format!("rustup toolchain install {version} ")), "release.yml is not at {version}");
+    assert!(!release.replace(&format!("cargo +{version} "), "").contains("cargo +"), "release.yml is not at {version}");
+    let (short, _) = version.rsplit_once('.').unwrap();
+    let variants = fs::read_dir(root().join("docker/variants")).unwrap().map(|entry| entry.unwrap().path());
+    let dockerfiles = variants.filter(|path| path.extension().is_some_and(|kind| kind == "Dockerfile"));
+    for path in dockerfiles.chain([root().join("Dockerfile")]) {
+        let image = format!("\nARG RUST_IMAGE=rust:{short}-slim-bookworm\n");
+        assert!(fs::read_to_string(&path).unwrap().contains(&image), "{} is not at {short}", path.display());
+    }
+}
