@@ -1,57 +1,130 @@
 //! `.github/deploy`, with a cluster that is a folder: `tests/workflows/kubectl` keeps it, and records each call.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use crate::{root, script, text};
+use crate::{
+    privileges::granted,
+    root, script, text,
+    verify::{Demo, NEEDS, PAGE, VERSION, demo, serve},
+};
 
 const NEW: &str =
     "registry.example.com/o/regionwatch@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const OLD: &str =
     "registry.example.com/o/regionwatch@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-struct Cluster(tempfile::TempDir);
+const VANTAGE: &str = "deployment/regionwatch";
+const SHOP: &str = "deployment/shop";
+
+/// The vantage, an application with it as a sidecar, and what must not be taken for a third workload of it.
+const MANIFEST: &str = "apiVersion: v1
+data:
+  notes: |
+    kind: Deployment
+        image: regionwatch/regionwatch:0.1.0
+kind: ConfigMap
+metadata:
+  name: notes
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  labels:
+    name: other
+  name: regionwatch
+spec:
+  template:
+    spec:
+      containers:
+      - args: [run]
+        image: regionwatch/regionwatch:0.1.0
+        name: regionwatch
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+spec:
+  template:
+    spec:
+      containers:
+      - image: shop:1
+        name: shop
+      initContainers:
+      - image: regionwatch/regionwatch:0.1.0
+        name: regionwatch
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: unconcerned
+spec:
+  template:
+    spec:
+      containers:
+      - image: other/regionwatch:0.1.0
+        name: other
+";
+
+struct Cluster {
+    folder: tempfile::TempDir,
+    /// What a pod is, whose image is well.
+    sidecar: Demo,
+}
 
 impl Cluster {
-    /// With an image that runs, at revision 4, or with nothing.
+    /// With an image that both workloads run, at revision 4, or with nothing.
     fn new(running: Option<&str>) -> Self {
-        let cluster = Self(tempfile::tempdir().unwrap());
+        let cluster = Self { folder: tempfile::tempdir().unwrap(), sidecar: demo() };
+        fs::write(cluster.path("well"), cluster.sidecar.1.to_string()).unwrap();
         fs::create_dir_all(cluster.path("bin")).unwrap();
         fs::copy(root().join("tests/workflows/kubectl"), cluster.path("bin/kubectl")).unwrap();
-        // What waits between two looks at a sidecar need not wait here.
-        std::os::unix::fs::symlink("/bin/true", cluster.path("bin/sleep")).unwrap();
+        // What waits between two looks at a sidecar need not wait long here.
+        let sleep = cluster.path("bin/sleep");
+        fs::write(&sleep, "#!/bin/sh\nexec /bin/sleep 0.05\n").unwrap();
+        fs::set_permissions(&sleep, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir_all(cluster.path("overlay")).unwrap();
         fs::write(cluster.path("overlay/kustomization.yaml"), "resources: [manifest.yaml]\n").unwrap();
-        fs::write(
-            cluster.path("overlay/manifest.yaml"),
-            "kind: Deployment\n        image: regionwatch/regionwatch:0.1.0\n",
-        )
-        .unwrap();
-        if let Some(image) = running {
-            fs::create_dir_all(cluster.path("history")).unwrap();
-            for file in ["image", "history/4"] {
-                fs::write(cluster.path(file), format!("{image}\n")).unwrap();
+        fs::write(cluster.path("overlay/manifest.yaml"), MANIFEST).unwrap();
+        for workload in [VANTAGE, SHOP] {
+            if let Some(image) = running {
+                cluster.runs(workload, 4, image);
             }
-            fs::write(cluster.path("revision"), "4\n").unwrap();
         }
         cluster
     }
 
+    fn runs(&self, workload: &str, revision: u32, image: &str) {
+        fs::create_dir_all(self.path(&format!("{workload}/history"))).unwrap();
+        for (file, content) in
+            [("image", image), ("revision", &revision.to_string()), (&format!("history/{revision}"), image)]
+        {
+            fs::write(self.path(&format!("{workload}/{file}")), format!("{content}\n")).unwrap();
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     fn faults(&self, faults: &[&str]) {
         fs::write(self.path("faults"), faults.join("\n")).unwrap();
+        let refused = |line: &str| match line.strip_suffix(" 1") {
+            Some(gauge) if gauge.starts_with("regionwatch_config_last_reload_successful{") => format!("{gauge} 0\n"),
+            _ => format!("{line}\n"),
+        };
+        let sick: String = PAGE.lines().map(refused).collect();
+        fs::write(self.path("sick"), serve("200 OK", sick).to_string()).unwrap();
     }
 
     fn command(&self) -> Command {
         let mut command = script("deploy");
         let path = format!("{}:{}", self.path("bin").display(), env::var("PATH").unwrap());
-        command.env("PATH", path).env("CLUSTER", self.0.path()).env("STATE", self.path("state"));
+        command.env("PATH", path).env("CLUSTER", self.folder.path()).env("STATE", self.path("state"));
         command.env("NAMESPACE", "regionwatch").env("OVERLAY", self.path("overlay")).env("IMAGE", NEW);
         // What is well is seen to be well in time on a busy machine, too; what is not costs this time.
         let sick = fs::read_to_string(self.path("faults")).is_ok_and(|faults| faults.contains("sick"));
-        command.env("VERSION", "1.0.0").env("VERIFY_WITHIN", if sick { "2" } else { "60" });
+        command.env("VERSION", VERSION).env("VERIFY_WITHIN", if sick { "2" } else { "60" });
         command
     }
 
@@ -65,84 +138,180 @@ impl Cluster {
         (output.status.code(), text(&output))
     }
 
-    fn image(&self) -> String {
-        fs::read_to_string(self.path("image")).unwrap_or_default().trim().to_owned()
+    /// What a workload runs; empty where it is not there.
+    fn image(&self, workload: &str) -> String {
+        fs::read_to_string(self.path(&format!("{workload}/image"))).unwrap_or_default().trim().to_owned()
+    }
+
+    /// What both run, which is the same.
+    fn images(&self) -> String {
+        assert_eq!(self.image(VANTAGE), self.image(SHOP));
+        self.image(VANTAGE)
+    }
+
+    fn revision(&self, workload: &str) -> String {
+        fs::read_to_string(self.path(&format!("{workload}/revision"))).unwrap().trim().to_owned()
+    }
+
+    /// All that was asked of kubectl.
+    fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        calls.lines().map(|call| call.replace("--namespace regionwatch ", "")).collect()
     }
 
     /// The calls that change something.
     fn changes(&self) -> Vec<String> {
-        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
-        let changing = |call: &&str| ["apply", "rollout undo", "set image"].iter().any(|verb| call.contains(verb));
-        calls.lines().filter(changing).map(|call| call.replace("--namespace regionwatch ", "")).collect()
+        let mut calls = self.calls();
+        calls.retain(|call| ["apply", "rollout undo", "set image"].iter().any(|verb| call.starts_with(verb)));
+        calls
     }
 }
 
 #[test]
 fn an_image_that_is_well_stays() {
+    if !granted(NEEDS) {
+        return;
+    }
     for running in [Some(OLD), None, Some(NEW)] {
         let cluster = Cluster::new(running);
         let (status, said) = cluster.deploy();
-        assert_eq!((status, cluster.image().as_str()), (Some(0), NEW), "{said}");
+        assert_eq!((status, cluster.images().as_str()), (Some(0), NEW), "{said}");
         assert_eq!(cluster.changes().len(), 1, "{:?}", cluster.changes());
     }
 }
 
 #[test]
 fn a_failed_verification_puts_the_recorded_digest_back_and_fails_the_job() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
-    assert_eq!((status, cluster.image().as_str()), (Some(1), OLD), "{said}");
+    assert_eq!((status, cluster.images().as_str()), (Some(1), OLD), "{said}");
     assert!(said.contains("the configuration was refused") && said.contains("did not stay"), "{said}");
-    assert_eq!(cluster.changes()[1..], ["rollout undo deployment/regionwatch --to-revision 4"], "{said}");
+    let undone = [VANTAGE, SHOP].map(|workload| format!("rollout undo {workload} --to-revision 4"));
+    assert_eq!(cluster.changes()[1..], undone, "{said}");
+    // Nothing is left behind that a look at a pod has begun.
+    for process in fs::read_to_string(cluster.path("forwarding")).unwrap().lines() {
+        assert!(!PathBuf::from("/proc").join(process).exists(), "{process} still runs: {said}");
+    }
+}
+
+#[test]
+fn every_workload_with_the_image_is_waited_for_and_put_back() {
+    if !granted(NEEDS) {
+        return;
+    }
+    for stuck in [VANTAGE, SHOP] {
+        let cluster = Cluster::new(Some(OLD));
+        cluster.faults(&[&format!("stuck {stuck} {NEW}")]);
+        let (status, said) = cluster.deploy();
+        assert_eq!((status, cluster.images().as_str()), (Some(1), OLD), "{stuck}: {said}");
+        // And each is waited for once more, with what it ran before.
+        let calls = cluster.calls();
+        let back = calls.iter().rposition(|call| call.starts_with("rollout undo")).unwrap();
+        for workload in [VANTAGE, SHOP] {
+            let waited = format!("rollout status {workload} --timeout 5m");
+            assert!(calls[back..].contains(&waited), "{waited}: {calls:?}");
+        }
+        assert!(!calls.iter().any(|call| call.contains("unconcerned")), "{calls:?}");
+    }
+}
+
+#[test]
+fn a_workload_that_was_not_there_before_is_left_and_named() {
+    if !granted(NEEDS) {
+        return;
+    }
+    let cluster = Cluster::new(None);
+    cluster.runs(VANTAGE, 4, OLD);
+    cluster.faults(&[&format!("sick {NEW}")]);
+    let (status, said) = cluster.deploy();
+    assert_eq!((status, cluster.image(VANTAGE).as_str(), cluster.image(SHOP).as_str()), (Some(1), OLD, NEW), "{said}");
+    assert!(said.contains("deployment/shop is new, so there is nothing to put back"), "{said}");
+}
+
+/// A pod that nobody may forward to, say.
+#[test]
+fn a_pod_that_cannot_be_asked_is_told_with_what_kubectl_says() {
+    if !granted(NEEDS) {
+        return;
+    }
+    let cluster = Cluster::new(Some(OLD));
+    fs::remove_file(cluster.path("well")).unwrap();
+    let output = cluster.command().env("VERIFY_WITHIN", "1").output().unwrap();
+    let said = text(&output);
+    assert_eq!((output.status.code(), cluster.images().as_str()), (Some(1), OLD), "{said}");
+    assert!(said.contains("kubectl does not forward to it: cat: "), "{said}");
 }
 
 #[test]
 fn a_rollout_that_does_not_end_is_undone() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}")]);
     let (status, said) = cluster.deploy();
-    assert_eq!((status, cluster.image().as_str()), (Some(1), OLD), "{said}");
+    assert_eq!((status, cluster.images().as_str()), (Some(1), OLD), "{said}");
 }
 
 #[test]
 fn where_the_revision_is_gone_the_recorded_image_is_put_back() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}"), "undo"]);
     let (status, said) = cluster.deploy();
-    assert_eq!((status, cluster.image().as_str()), (Some(1), OLD), "{said}");
-    assert_eq!(cluster.changes()[2..], [format!("set image deployment/regionwatch regionwatch={OLD}")]);
+    assert_eq!((status, cluster.images().as_str()), (Some(1), OLD), "{said}");
+    let mut set = cluster.changes();
+    set.retain(|call| call.starts_with("set image"));
+    assert_eq!(set, [VANTAGE, SHOP].map(|workload| format!("set image {workload} regionwatch={OLD}")));
 }
 
 #[test]
 fn the_same_image_again_is_never_rolled_back_to_an_older_one() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(NEW));
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
-    assert_eq!((status, cluster.image().as_str()), (Some(1), NEW), "{said}");
-    assert_eq!(cluster.changes().len(), 1, "{:?}", cluster.changes());
+    assert_eq!((status, cluster.images().as_str()), (Some(1), NEW), "{said}");
+    assert_eq!([VANTAGE, SHOP].map(|workload| cluster.revision(workload)), ["4", "4"], "{said}");
     assert!(said.contains("what is wrong is not the image"), "{said}");
 }
 
 #[test]
 fn what_the_cluster_refuses_changes_nothing_and_fails() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&["apply"]);
     let (status, said) = cluster.deploy();
-    assert_eq!((status, cluster.image().as_str()), (Some(1), OLD), "{said}");
-    assert_eq!(cluster.changes().len(), 1, "{:?}", cluster.changes());
+    assert_eq!((status, cluster.images().as_str()), (Some(1), OLD), "{said}");
+    assert_eq!([VANTAGE, SHOP].map(|workload| cluster.revision(workload)), ["4", "4"], "{said}");
 }
 
 #[test]
 fn a_first_deploy_that_fails_says_that_there_is_nothing_to_put_back() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(None);
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
-    assert!(status == Some(1) && said.contains("nothing ran before"), "{said}");
+    assert!(status == Some(1) && said.contains("is new, so there is nothing to put back"), "{said}");
 }
 
 #[test]
 fn an_image_before_that_is_stuck_too_is_an_alarm() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}"), &format!("stuck {OLD}")]);
     let (status, said) = cluster.deploy();
@@ -151,20 +320,24 @@ fn an_image_before_that_is_stuck_too_is_an_alarm() {
 
 #[test]
 fn a_cancelled_deploy_is_put_back_and_a_finished_one_is_left_alone() {
+    if !granted(NEEDS) {
+        return;
+    }
     let cluster = Cluster::new(Some(OLD));
     assert!(cluster.back().1.contains("nothing was begun"));
     // As a job leaves it that was cancelled between apply and verify.
-    fs::write(cluster.path("state"), format!("{OLD}\n4\nbegun\n")).unwrap();
-    for (file, content) in [("image", NEW), ("revision", "5")] {
-        fs::write(cluster.path(file), format!("{content}\n")).unwrap();
+    let before = [VANTAGE, SHOP].map(|workload| format!("{workload} 4 {OLD}\n")).concat();
+    fs::write(cluster.path("state"), format!("begun\n{before}")).unwrap();
+    for workload in [VANTAGE, SHOP] {
+        cluster.runs(workload, 5, NEW);
     }
     let (status, said) = cluster.back();
-    assert_eq!((status, cluster.image().as_str()), (Some(0), OLD), "{said}");
+    assert_eq!((status, cluster.images().as_str()), (Some(0), OLD), "{said}");
 
     let (status, said) = cluster.deploy();
     assert_eq!(status, Some(0), "{said}");
     let (status, said) = cluster.back();
-    assert_eq!((status, cluster.image().as_str()), (Some(0), NEW), "{said}");
+    assert_eq!((status, cluster.images().as_str()), (Some(0), NEW), "{said}");
 }
 
 #[test]
@@ -173,7 +346,11 @@ fn nothing_is_touched_before_the_whole_order_is_understood() {
         ("IMAGE", "registry.example.com/o/regionwatch:1.0.0", "a tag may change"),
         ("IMAGE", "", "must be NAME@sha256"),
         ("OVERLAY", "/nowhere", "has no kustomization.yaml"),
-        ("IMAGE_NAME", "other", "has no image \"other\"; it has: regionwatch/regionwatch:0.1.0"),
+        (
+            "IMAGE_NAME",
+            "other",
+            "has no workload with an image \"other\"; its images are: regionwatch/regionwatch:0.1.0",
+        ),
     ];
     for (name, value, expected) in refused {
         let cluster = Cluster::new(Some(OLD));

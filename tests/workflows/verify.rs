@@ -14,10 +14,11 @@ use crate::{
     script, text,
 };
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-const NEEDS: &[Need] = &[Need::Tool("curl")];
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const NEEDS: &[Need] = &[Need::Tool("curl")];
 
-struct Demo(Child, SocketAddr);
+/// A sidecar with peers that it has to itself, and where it serves.
+pub(crate) struct Demo(Child, pub(crate) SocketAddr);
 
 impl Drop for Demo {
     fn drop(&mut self) {
@@ -26,7 +27,7 @@ impl Drop for Demo {
     }
 }
 
-fn demo() -> Demo {
+pub(crate) fn demo() -> Demo {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_regionwatch"))
         .args(["demo", "--listen", &address.to_string()])
@@ -51,7 +52,7 @@ fn verify(address: SocketAddr, options: &[&str]) -> (Option<i32>, String) {
 }
 
 /// The page of a sidecar that has reached all its peers.
-static PAGE: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static PAGE: LazyLock<String> = LazyLock::new(|| {
     let demo = demo();
     let (status, said) = verify(demo.1, &["--version", VERSION, "--within", "60", "--pause", "1"]);
     assert_eq!(status, Some(0), "{said}");
@@ -59,7 +60,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Serves a page for ever; `ready` is what /-/ready answers with.
-fn serve(ready: &'static str, page: String) -> SocketAddr {
+pub(crate) fn serve(ready: &'static str, page: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
