@@ -1,10 +1,10 @@
 //! What the API server would say.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::tools::{EXAMPLE, build, example, is_operators, mistakes, ready, root, run};
+use crate::tools::{EXAMPLE, build, copy, example, is_operators, mistakes, ready, resources, root, run};
 
 /// The first with native sidecars by default, and the newest that there are schemas of.
 const SUPPORTED: [&str; 2] = ["1.29", "1.37"];
@@ -16,6 +16,29 @@ fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
             mistakes(&example(), version).unwrap_or_else(|said| panic!("{version}: {said}"));
         }
         assert_eq!(example().iter().filter(|resource| is_operators(resource)).count(), 3);
+    }
+}
+
+#[test]
+fn the_account_that_deploys_is_valid_and_bound_in_whichever_namespace_it_is_made() {
+    if !ready() {
+        return;
+    }
+    let copy = copy();
+    let folder = copy.path().join("deploy/kubernetes/deployer");
+    let file = folder.join("kustomization.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    for namespace in ["regionwatch", "elsewhere"] {
+        fs::write(&file, text.replace("\nnamespace: regionwatch ", &format!("\nnamespace: {namespace} "))).unwrap();
+        let mut built = resources(&build(&folder).unwrap());
+        for version in SUPPORTED {
+            mistakes(&built, version).unwrap_or_else(|said| panic!("{version}: {said}"));
+        }
+        assert!(built.iter().all(|one| one["metadata"]["namespace"] == namespace), "{built:#?}");
+        let binding = built.iter_mut().find(|one| one["kind"] == "RoleBinding").unwrap();
+        assert_eq!(binding["subjects"][0]["namespace"], namespace, "{binding:#}");
+        binding["subjects"][0]["user"] = json!("x");
+        assert!(mistakes(&built, SUPPORTED[0]).unwrap_err().contains("user"));
     }
 }
 

@@ -8,9 +8,9 @@ use crate::{
     verify::{Demo, NEEDS, PAGE, VERSION, demo, serve},
 };
 
-const NEW: &str =
+pub(crate) const NEW: &str =
     "registry.example.com/o/regionwatch@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-const OLD: &str =
+pub(crate) const OLD: &str =
     "registry.example.com/o/regionwatch@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 const VANTAGE: &str = "deployment/regionwatch";
@@ -66,7 +66,7 @@ spec:
         name: other
 ";
 
-struct Cluster {
+pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     /// What a pod is, whose image is well.
     sidecar: Demo,
@@ -74,7 +74,7 @@ struct Cluster {
 
 impl Cluster {
     /// With an image that both workloads run, at revision 4, or with nothing.
-    fn new(running: Option<&str>) -> Self {
+    pub(crate) fn new(running: Option<&str>) -> Self {
         let cluster = Self { folder: tempfile::tempdir().unwrap(), sidecar: demo() };
         fs::write(cluster.path("well"), cluster.sidecar.1.to_string()).unwrap();
         fs::create_dir_all(cluster.path("bin")).unwrap();
@@ -107,7 +107,7 @@ impl Cluster {
         self.folder.path().join(name)
     }
 
-    fn faults(&self, faults: &[&str]) {
+    pub(crate) fn faults(&self, faults: &[&str]) {
         fs::write(self.path("faults"), faults.join("\n")).unwrap();
         let refused = |line: &str| match line.strip_suffix(" 1") {
             Some(gauge) if gauge.starts_with("regionwatch_config_last_reload_successful{") => format!("{gauge} 0\n"),
@@ -128,7 +128,7 @@ impl Cluster {
         command
     }
 
-    fn deploy(&self) -> (Option<i32>, String) {
+    pub(crate) fn deploy(&self) -> (Option<i32>, String) {
         let output = self.command().output().unwrap();
         (output.status.code(), text(&output))
     }
@@ -154,7 +154,7 @@ impl Cluster {
     }
 
     /// All that was asked of kubectl.
-    fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         calls.lines().map(|call| call.replace("--namespace regionwatch ", "")).collect()
     }

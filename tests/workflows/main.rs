@@ -9,9 +9,13 @@ use std::{
 
 mod checkers;
 mod deploy;
+#[allow(dead_code, reason = "shared with the tests of the manifests")]
+#[path = "../kubernetes/tools.rs"]
+mod kubernetes;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod release_notes;
+mod rights;
 mod verify;
 
 fn root() -> &'static Path {
