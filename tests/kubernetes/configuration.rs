@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use serde_json::Value;
 
 use crate::{
-    problems::{pods, text},
+    problems::{list, pods, text},
     tools::{example, ready, root, run},
 };
 
@@ -43,6 +43,42 @@ fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
         let peers = config.matches("- region: ").count();
         assert!(peers >= 2 && config.matches("sidecar: true").count() == peers, "{config}");
     }
+}
+
+/// Whether the NetworkPolicy lets the vantage out to a port of a host. Names are let out by rules without addresses only.
+fn lets_out(policy: &Value, host: &str, port: u64) -> bool {
+    list(&policy["spec"]["egress"]).iter().any(|rule| {
+        let at = |one: &Value| one["protocol"] == "TCP" && one["port"] == port;
+        let to = |one: &Value| one["ipBlock"]["cidr"] == format!("{host}/32");
+        (rule["ports"].is_null() || list(&rule["ports"]).iter().any(at))
+            && (rule["to"].is_null() || list(&rule["to"]).iter().any(to))
+    })
+}
+
+#[test]
+fn the_vantage_may_reach_its_anchors_and_every_alertmanager() {
+    if !ready() {
+        return;
+    }
+    let config = effective("regionwatch").unwrap();
+    let lists = regex_lite::Regex::new(r"(?m)^(?:anchors|alertmanagers): \[(.*)\]$").unwrap();
+    let entries: Vec<_> =
+        lists.captures_iter(&config).flat_map(|found| found.extract::<1>().1[0].split(", ")).collect();
+    let address = regex_lite::Regex::new(r"^(?:tcp|https?)://([^:/]+):([0-9]+)/?$").unwrap();
+    let reached: Vec<(&str, u64)> = entries
+        .iter()
+        .map(|entry| address.captures(entry).unwrap().extract().1)
+        .map(|[host, port]| (host, port.parse().unwrap()))
+        .collect();
+    assert_eq!(reached.len(), 4, "{config}");
+    let resources = example();
+    let mut policy = resources.into_iter().find(|one| one["kind"] == "NetworkPolicy").unwrap();
+    let kept_in = |policy: &Value| reached.iter().filter(|(host, port)| !lets_out(policy, host, *port)).count();
+    assert_eq!(kept_in(&policy), 0, "{reached:?}: {policy:#}");
+    let rules = policy["spec"]["egress"].as_array_mut().unwrap();
+    rules.retain(|rule| !list(&rule["ports"]).iter().any(|one| one["port"] == 443));
+    assert_eq!(kept_in(&policy), 2, "the anchors, without the rule for them");
+    assert!(config.contains("external_url: "), "alerts lead nowhere: {config}");
 }
 
 #[test]

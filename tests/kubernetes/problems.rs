@@ -31,7 +31,7 @@ pub(crate) fn pods(resources: &[Value]) -> impl Iterator<Item = Pod<'_>> {
     })
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -97,6 +97,11 @@ fn volumes(pod: &Pod<'_>, resources: &[Value], secrets: &[&str], told: &mut Vec<
         }
         let secret = source["secret"]["name"].as_str().or_else(|| source["secret"]["secretName"].as_str());
         if let Some(name) = secret.filter(|name| !secrets.contains(name)) {
+            told.push(format!("there is no Secret {name}"));
+        }
+    }
+    for name in list(&pod.spec["imagePullSecrets"]).iter().map(|one| text(one, "name")) {
+        if !secrets.contains(&&*name) {
             told.push(format!("there is no Secret {name}"));
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The page tells how to make it.
-const BY_HAND: [&str; 1] = ["regionwatch-votes"];
+const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
 
 #[test]
 fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
@@ -30,7 +30,7 @@ fn a_seeded_fault_is_found() {
     const OWN: &str = "/spec/template/spec/containers/0";
     const SIDECAR: &str = "/spec/template/spec/initContainers/0";
     const POD: &str = "/spec/template/spec";
-    let faults: [Fault; 33] = [
+    let faults: [Fault; 34] = [
         (VANTAGE, "/spec", "replicas", json!(2), "a region has one vantage"),
         (VANTAGE, "/spec", "strategy", json!({}), "a region has one vantage"),
         (VANTAGE, "/spec/template/spec/volumes/0/projected/sources/0/configMap", "name", json!("x"), "no ConfigMap x"),
@@ -41,6 +41,7 @@ fn a_seeded_fault_is_found() {
         (VANTAGE, "/spec/template/spec/containers/0/readinessProbe/httpGet", "port", json!("x"), "does not have"),
         (VANTAGE, "/spec/template/spec/containers/0/livenessProbe/httpGet", "path", json!("/"), "asks for"),
         (VANTAGE, "/spec/template/metadata", "labels", json!({"a": "b"}), "selects no pod of its own"),
+        (SHOP, POD, "imagePullSecrets", json!([{"name": "x"}]), "no Secret x"),
         (VANTAGE, POD, "hostNetwork", json!(true), "shares the node's network"),
         (VANTAGE, POD, "automountServiceAccountToken", json!(true), "token"),
         (VANTAGE, OWN, "image", json!("regionwatch/regionwatch"), "no tag"),
