@@ -1,5 +1,5 @@
-//! `compose.yaml`, brought up as a user does, but for the images that cannot be had everywhere: Prometheus and
-//! Alertmanager are Debian's, with the same command lines and files, and Grafana is left out.
+//! `compose.yaml`, brought up as a user does. Where Prometheus' and Alertmanager's images cannot be had, they are the
+//! machine's own, with the same command lines and files. Grafana is left out.
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock, time::Duration};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    engine::{PROJECT, build, docker, image, is_there, read},
+    engine::{PROJECT, build, docker, image, is_there, read, tried},
     privileges::{
         Need::{Other, Tool},
-        granted,
+        granted, program as program_at,
     },
     support::{eventually, request},
 };
@@ -26,22 +26,44 @@ static COMPOSE: LazyLock<Option<&[&str]>> = LazyLock::new(|| {
     })
 });
 
-/// An image of a program of this machine, in place of one that would be pulled.
+/// The image that `compose.yaml` names for a service, or, where it cannot be had, one of this machine's program.
+fn image_of(service: &str, program: &str) -> String {
+    let text = read("compose.yaml");
+    let images = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
+    let pinned = images.into_iter().find(|image| image.contains(&format!("/{service}:"))).unwrap();
+    let pulled = tried(&["inspect", "--type", "image", pinned]).or_else(|_| tried(&["pull", "--quiet", pinned]));
+    pulled.map_or_else(|_| stand_in(service, program), |_| pinned.to_owned())
+}
+
+/// An image of a program of this machine, with its own libraries and loader: a base image's may be older than it needs.
 fn stand_in(name: &str, program: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
+    for part in ["share", "libraries"] {
+        fs::create_dir(folder.path().join(part)).unwrap();
+    }
     // Debian's Alertmanager reads its templates from here.
     let share = Path::new("/usr/share/prometheus").join(name);
-    let copied = Command::new("mkdir").arg("share").current_dir(folder.path()).status().unwrap().success()
-        && (!share.exists()
-            || Command::new("cp").arg("-r").arg(&share).arg(folder.path().join("share")).status().unwrap().success());
-    assert!(copied, "{}", share.display());
-    let found = Command::new("which").arg(program).output().unwrap();
-    fs::copy(String::from_utf8(found.stdout).unwrap().trim(), folder.path().join(name)).unwrap();
-    let base = read("Dockerfile").lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=").map(str::to_owned));
+    if share.exists() {
+        let copied = Command::new("cp").arg("-r").arg(&share).arg(folder.path().join("share")).status().unwrap();
+        assert!(copied.success(), "{}", share.display());
+    }
+    let found = program_at(program).unwrap();
+    fs::copy(&found, folder.path().join(name)).unwrap();
+    let mut command = format!("\"/bin/{name}\"");
+    // Nothing for a static one. The loader is the line without a name before its path.
+    let needed = String::from_utf8(Command::new("ldd").arg(&found).output().unwrap().stdout).unwrap();
+    for line in needed.lines() {
+        let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else { continue };
+        let file = Path::new(path).file_name().unwrap().to_str().unwrap();
+        fs::copy(path, folder.path().join("libraries").join(file)).unwrap();
+        if line.trim().starts_with('/') {
+            command = format!("\"/libraries/{file}\", \"--library-path\", \"/libraries\", {command}");
+        }
+    }
     let tag = format!("regionwatch-test-{name}");
     let text = format!(
-        "FROM {}\nCOPY {name} /bin/{name}\nCOPY share /usr/share/prometheus\nENTRYPOINT [\"/bin/{name}\"]\n",
-        base.unwrap()
+        "FROM scratch\nCOPY {name} /bin/{name}\nCOPY libraries /libraries\nCOPY share /usr/share/prometheus\n\
+         ENTRYPOINT [{command}]\n"
     );
     build(&tag, &text, folder.path().to_str().unwrap(), &[]);
     tag
@@ -60,7 +82,7 @@ impl Project {
         let receiver = "regionwatch-webhook-receiver:compose";
         build(receiver, &read("Dockerfile"), PROJECT, &["--target", "webhook-receiver"]);
         let (prometheus, alertmanager) =
-            (stand_in("prometheus", "prometheus"), stand_in("alertmanager", "prometheus-alertmanager"));
+            (image_of("prometheus", "prometheus"), image_of("alertmanager", "prometheus-alertmanager"));
         fs::write(
             folder.path().join("compose.override.yaml"),
             format!(

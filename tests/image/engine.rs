@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::Write,
+    io::{Read as _, Write},
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -89,16 +89,30 @@ pub(crate) fn build(tag: &str, dockerfile: &str, context: &str, options: &[&str]
     assert!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The layers of an image, as tar archives in a folder.
+/// The layers of an image, as tar archives in a folder. An engine that keeps its images in containerd saves them gzipped.
 pub(crate) fn layers(image: &str, folder: &Path) -> Vec<PathBuf> {
     let archive = folder.join("image.tar");
     docker(&["save", "--output", archive.to_str().unwrap(), image]);
-    let unpacked = Command::new("tar").args(["-xf", "image.tar"]).current_dir(folder).status().unwrap();
-    assert!(unpacked.success());
+    let extracted = Command::new("tar").args(["-xf", "image.tar"]).current_dir(folder).status().unwrap();
+    assert!(extracted.success());
     fs::remove_file(archive).unwrap();
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     let layers = manifest[0]["Layers"].as_array().unwrap();
-    layers.iter().map(|layer| folder.join(layer.as_str().unwrap())).collect()
+    layers.iter().map(|layer| unpacked(folder.join(layer.as_str().unwrap()))).collect()
+}
+
+/// The file, or what it is where it is gzipped, in its place.
+pub(crate) fn unpacked(file: PathBuf) -> PathBuf {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let mut start = Vec::new();
+    fs::File::open(&file).unwrap().take(2).read_to_end(&mut start).unwrap();
+    if start == GZIP {
+        let packed = file.with_extension("gz");
+        fs::rename(&file, &packed).unwrap();
+        let done = Command::new("gzip").arg("-dc").arg(&packed).stdout(fs::File::create(&file).unwrap()).status();
+        assert!(done.unwrap().success(), "{}", file.display());
+    }
+    file
 }
 
 /// The image of the project's Dockerfile, built once.
@@ -109,6 +123,17 @@ pub(crate) fn image() -> &'static str {
     });
     LazyLock::force(&BUILT);
     TAG
+}
+
+/// Takes the image's program out of it, into a folder.
+#[allow(dead_code, reason = "the benchmark has no use for it")]
+pub(crate) fn binary(folder: &Path) -> PathBuf {
+    let (name, file) = (name(), folder.join("regionwatch"));
+    docker(&["create", "--pull", "never", "--name", &name, "--network", "none", image()]);
+    let copied = tried(&["cp", &format!("{name}:/regionwatch"), file.to_str().unwrap()]);
+    docker(&["rm", &name]);
+    copied.unwrap();
+    file
 }
 
 /// A name that no other test has.
