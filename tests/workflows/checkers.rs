@@ -211,6 +211,15 @@ fn a_called_workflow_gets_the_inputs_that_it_asks_for_and_no_others() {
     assert!(calls >= 4, "{calls}");
 }
 
+/// A group of runs has one that waits; a newer one takes its place.
+#[test]
+fn no_commit_of_main_waits_in_a_group_with_another_one() {
+    let ci = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
+    let group = ci.lines().find_map(|line| line.strip_prefix("  group: ")).unwrap();
+    assert_eq!(group, "ci-${{ github.event_name == 'pull_request' && github.ref || github.sha }}");
+    assert!(ci.contains("\n  cancel-in-progress: ${{ github.event_name == 'pull_request' }}\n"));
+}
+
 /// Raised by hand: no bot reads all the places.
 #[test]
 fn the_compiler_has_one_version_wherever_it_is_named() {

@@ -3,6 +3,7 @@
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use crate::{
+    kubernetes::{EXAMPLE, build, ready},
     privileges::granted,
     root, script, text,
     verify::{Demo, NEEDS, PAGE, VERSION, demo, serve},
@@ -217,6 +218,21 @@ fn every_workload_with_the_image_is_waited_for_and_put_back() {
         }
         assert!(!calls.iter().any(|call| call.contains("unconcerned")), "{calls:?}");
     }
+}
+
+#[test]
+fn in_what_kustomize_makes_of_the_example_the_vantage_and_the_application_are_found() {
+    if !granted(NEEDS) || !ready() {
+        return;
+    }
+    let cluster = Cluster::new(Some(OLD));
+    let built = build(&root().join(EXAMPLE)).unwrap();
+    fs::write(cluster.path("overlay/manifest.yaml"), built).unwrap();
+    let (status, said) = cluster.deploy();
+    assert_eq!((status, cluster.images().as_str()), (Some(0), NEW), "{said}");
+    let mut waited = cluster.calls();
+    waited.retain(|call| call.starts_with("rollout status"));
+    assert_eq!(waited, [VANTAGE, SHOP].map(|workload| format!("rollout status {workload} --timeout 5m")), "{said}");
 }
 
 #[test]
