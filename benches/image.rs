@@ -28,7 +28,7 @@ use std::{
 };
 
 use clap::Parser;
-use engine::{Container, HARDENED, Network, PROJECT, docker, layers, read, tried};
+use engine::{Container, HARDENED, Network, PROJECT, layers, read, tried};
 use regionwatch::wire::Stamp;
 use stats::quantile;
 use tokio::time::Instant;
@@ -80,14 +80,14 @@ impl Variant {
         tried(&["build", "--network", "host", "--tag", &image, "--file", file.to_str().unwrap(), PROJECT])
             .map_err(|said| format!("{name}: it does not build: {}", said.lines().last().unwrap_or_default()))?;
         let folder = tempfile::tempdir().unwrap();
-        let (mut packed, mut files) = (0.0, BTreeSet::new());
+        let (mut bytes, mut packed, mut files) = (0.0, 0.0, BTreeSet::new());
         for layer in layers(&image, folder.path()) {
+            bytes += fs::metadata(&layer).unwrap().len() as f64;
             let size = shell("gzip -c \"$1\" | wc -c", &layer);
             packed += size.trim().parse::<f64>().unwrap();
             let listing = shell("tar -tf \"$1\"", &layer);
             files.extend(listing.lines().filter(|name| !name.ends_with('/')).map(str::to_owned));
         }
-        let bytes = docker(&["inspect", "--format", "{{.Size}}", &image]).parse().unwrap();
         let (starts, files) = (Vec::new(), files.len());
         Ok(Self { name: name.to_owned(), image, bytes, packed, files, starts, resident: 0.0, anonymous: 0.0 })
     }
