@@ -81,6 +81,8 @@ struct Scene {
     since: Vec<Instant>,
     was_isolated: bool,
     ordered: usize,
+    /// Whose port is closed, while its pings are answered.
+    refuses: Option<usize>,
 }
 
 fn policy(edge_burst: bool) -> Policy {
@@ -127,6 +129,7 @@ impl Scene {
             since: vec![start; peers],
             was_isolated: false,
             ordered: 0,
+            refuses: None,
         }
     }
 
@@ -218,6 +221,7 @@ impl Scene {
         let path = peer as u32 * 3 + kind;
         let outcome = match (part.cannot_send && kind != SIDECAR, part.up[peer]) {
             (true, _) => Err(Failure::Local),
+            (false, true) if kind == TCP && self.refuses == Some(peer) => Err(Failure::Refused),
             (false, true) => Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel)),
             (false, false) => {
                 self.waited.push((self.now + PATIENCE, path, self.now));
@@ -442,6 +446,26 @@ fn an_ordinary_outage_goes_through_all_stages() {
     let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
     use PeerState::{Down, Healthy, Recovering, Suspect};
     assert_eq!(states, [Healthy, Suspect, Down, Recovering, Healthy]);
+}
+
+#[test]
+fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() {
+    let mut scene = Scene::well(2, false);
+    let mut peers = watched(2);
+    peers.iter_mut().for_each(|peer| peer.lanes[TCP as usize].critical = true);
+    scene.vantage.watch(policy(false), peers, Vec::new(), scene.now);
+    let well = Part { slots: 12, up: vec![true; 2], says: vec![Says::Down; 2], cannot_send: false };
+    scene.live(&well);
+    let dead = Part { slots: 4 * 8, up: vec![false, true], ..well };
+    scene.live(&dead);
+    assert_eq!(scene.state(0), PeerState::Down);
+    scene.refuses = Some(1);
+    scene.live(&dead);
+    assert!(!scene.vantage.is_isolated());
+    assert_eq!(scene.state(1), PeerState::Suspect, "who votes on the other is dead, so that none confirms it");
+    assert_eq!(scene.vantage.standings().nth(1).map(|standing| standing.vote), Some(Vote::Down));
+    scene.live(&Part { slots: 4 * 8, up: vec![false; 2], ..dead });
+    assert!(scene.vantage.is_isolated(), "now nobody answers");
 }
 
 #[test]

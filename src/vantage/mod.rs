@@ -358,7 +358,9 @@ impl Vantage {
         let judged =
             || self.desks.iter().filter(|desk| !matches!(desk.verdict.state(), PeerState::Unknown | PeerState::Down));
         let peers = judged().count();
-        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_quiet() } else { evidence.failing().is_some() };
+        // Who answers, but is of no use, says nothing about us.
+        let dead = |evidence: &Evidence| evidence.failing().is_some_and(|failing| failing.cause == Cause::Silence);
+        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_quiet() } else { dead(evidence) };
         let quiet = judged().filter(|desk| silent(&desk.verdict.evidence)).count();
         let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
         let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_quiet()));
