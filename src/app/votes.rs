@@ -7,13 +7,13 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Config, Secret},
     metrics::{Metrics, VoteSeries},
     model::{Candidate, ProbeKind, Region, Reply},
-    quorum::{Bulletin, Keys, PeerReport, Placing, Sequence, View, Views, open},
+    quorum::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
     ranking::Row,
     recorder::Recorder,
     server::Published,
@@ -35,6 +35,7 @@ pub(super) struct Votes {
 
 struct Voice {
     sequence: Sequence,
+    reception: Reception,
     series: Arc<VoteSeries>,
 }
 
@@ -53,9 +54,11 @@ impl Votes {
         let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
         let mut order = Vec::with_capacity(peers.len());
         for peer in peers {
-            let voice = before
-                .remove(&peer)
-                .unwrap_or_else(|| Voice { sequence: Sequence::default(), series: self.metrics.votes(&peer) });
+            let voice = before.remove(&peer).unwrap_or_else(|| Voice {
+                sequence: Sequence::default(),
+                reception: Reception::default(),
+                series: self.metrics.votes(&peer),
+            });
             order.push(Arc::clone(&voice.series));
             self.voices.insert(peer, voice);
         }
@@ -70,8 +73,15 @@ impl Votes {
             Ok(bulletin)
         });
         voice.series.received(&result);
-        if let Err(refusal) = &result {
-            debug!(peer = %reply.peer, result = refusal.as_str(), "a bulletin does not count");
+        let peer = &reply.peer;
+        match (result.as_ref().err(), voice.reception.note(result.as_ref().err().copied())) {
+            (Some(refusal), true) => {
+                let remedy = refusal.remedy(self.keys.is_some());
+                warn!(%peer, "the votes of {peer} are not accepted: {}; {remedy}", refusal.as_str());
+            }
+            (Some(refusal), false) => debug!(%peer, result = refusal.as_str(), "a bulletin does not count"),
+            (None, true) => info!(%peer, "the votes of {peer} are accepted again"),
+            (None, false) => {}
         }
         result.ok()
     }

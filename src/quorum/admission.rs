@@ -6,8 +6,8 @@ use crate::model::Reply;
 /// Why what a peer answered does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// It cannot be verified: it has no signature, or there is no key here, and the connection does not vouch for
-    /// the peer either.
+    /// It is a bulletin that cannot be verified: it has no signature, or there is no key here, and the connection does
+    /// not vouch for the peer either.
     Unsigned,
     /// No key of ours made its signature for this nonce.
     Forged,
@@ -37,6 +37,25 @@ impl Refusal {
             Self::Replayed => "replayed",
         }
     }
+
+    /// What is behind it most often and what to do, where this vantage `has_key` or has none.
+    pub const fn remedy(self, has_key: bool) -> &'static str {
+        match self {
+            Self::Unsigned if has_key => {
+                "its sidecar has no key; write votes: {key_file: votes.key} there, with our key"
+            }
+            Self::Unsigned => "there is no key here; write votes: {key_file: votes.key} on every vantage, with one key",
+            Self::Forged => "its votes.key differs from ours, compare both; or something between answers for it",
+            Self::Malformed => {
+                "what answers is no sidecar, or one of another version; let the url end in /api/v1/regions"
+            }
+            Self::Oversized => "what answers is larger than a bulletin; let the url end in /api/v1/regions",
+            Self::Foreign => {
+                "the sidecar of another region answers; compare the url, and the region that its configuration names"
+            }
+            Self::Replayed => "old ones come back; let the url lead to the sidecar itself, with no cache between",
+        }
+    }
 }
 
 /// The bulletin in a reply, where it is that of the peer that was asked, made after it was asked.
@@ -52,13 +71,41 @@ pub fn open(reply: &Reply, keys: Option<&Keys>) -> Result<Bulletin, Refusal> {
         (Some(keys), Some(signature)) if keys.verify(reply.nonce, body, signature) => {}
         (Some(_), Some(_)) => return Err(Refusal::Forged),
         _ if reply.trusted_transport => {}
-        _ => return Err(Refusal::Unsigned),
+        // A page that is no bulletin has a wrong URL behind it, not a missing key.
+        _ => return Err(decode(reply, body).err().unwrap_or(Refusal::Unsigned)),
     }
-    let bulletin = Bulletin::decode(body).map_err(|invalid| {
+    let bulletin = decode(reply, body)?;
+    if *bulletin.vantage() == reply.peer { Ok(bulletin) } else { Err(Refusal::Foreign) }
+}
+
+fn decode(reply: &Reply, body: &[u8]) -> Result<Bulletin, Refusal> {
+    Bulletin::decode(body).map_err(|invalid| {
         tracing::debug!(peer = %reply.peer, "the bulletin {invalid}");
         Refusal::Malformed
-    })?;
-    if *bulletin.vantage() == reply.peer { Ok(bulletin) } else { Err(Refusal::Foreign) }
+    })
+}
+
+/// Whether one peer's bulletins count, as people are told: not each of them, but a lasting change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reception {
+    told: Option<Refusal>,
+    /// Those in a row that were received otherwise than told.
+    otherwise: u8,
+}
+
+impl Reception {
+    /// One that was overtaken by the next is refused now and then, and means nothing.
+    const LASTING: u8 = 3;
+
+    /// Takes note of what became of a bulletin, `None` where it counted. Says whether people are to be told of it.
+    pub fn note(&mut self, refusal: Option<Refusal>) -> bool {
+        self.otherwise = if refusal == self.told { 0 } else { self.otherwise + 1 };
+        let changed = self.otherwise >= Self::LASTING;
+        if changed {
+            *self = Self { told: refusal, otherwise: 0 };
+        }
+        changed
+    }
 }
 
 /// How far one peer's bulletins have come.
@@ -162,6 +209,33 @@ mod tests {
         assert_eq!(with(Some(Bytes::from_static(b"{}"))), Err(Refusal::Malformed));
         assert_eq!(with(Some(Bytes::from(vec![b' '; Reply::MAX_BODY + 1]))), Err(Refusal::Oversized));
         assert_eq!(with(None), Err(Refusal::Oversized));
+        let page = Reply { body: Some(Bytes::from_static(b"<html>")), ..reply(None) };
+        for keys in [Some(&keys), None] {
+            assert_eq!(open(&page, keys), Err(Refusal::Malformed), "no key is missing where there is no bulletin");
+        }
+    }
+
+    #[test]
+    fn a_lasting_change_is_told_once_and_a_single_refusal_never() {
+        let (forged, foreign) = (Some(Refusal::Forged), Some(Refusal::Foreign));
+        let mut reception = Reception::default();
+        let mut told = |refusals: &[Option<Refusal>]| -> Vec<bool> {
+            refusals.iter().map(|refusal| reception.note(*refusal)).collect()
+        };
+        assert_eq!(told(&[None, forged, None, forged, forged, None]), [false; 6]);
+        assert_eq!(told(&[forged, foreign, forged, forged, forged]), [false, false, true, false, false]);
+        assert_eq!(told(&[foreign; 5]), [false, false, true, false, false]);
+        assert_eq!(told(&[None; 5]), [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        for refusal in Refusal::ALL {
+            for has_key in [true, false] {
+                let remedy = refusal.remedy(has_key);
+                assert!(["write", "compare", "let"].iter().any(|verb| remedy.contains(verb)), "{remedy}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod isolation;
 mod seal;
 
 pub use self::{
-    admission::{Refusal, Sequence, open},
+    admission::{Reception, Refusal, Sequence, open},
     ballots::{Ballots, Said, View, Views},
     bulletin::{Bulletin, Invalid, PeerReport, Placing},
     isolation::{CutOff, Isolation},

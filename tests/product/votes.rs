@@ -17,17 +17,23 @@ fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
     };
     let one = config("here.yaml", "here", here, "there", format!("http://{there}/api/v1/regions"));
     let other = config("there.yaml", "there", there, "here", format!("http://{here}/-/healthy"));
-    let _here = sidecar(&["run", "--config", &one], &[], here);
-    let _there = sidecar(&["run", "--config", &other], &[], there);
+    let here_runs = sidecar(&["run", "--config", &one], &[], here);
+    let there_runs = sidecar(&["run", "--config", &other], &[], there);
 
     let count = |addr, own: &str, peer: &str, result: &str| {
         let labels = format!("{{vantage_region=\"{own}\",peer_region=\"{peer}\",result=\"{result}\"}}");
         value(&get(addr, "/metrics"), &format!("regionwatch_votes_received_total{labels}"))
     };
     eventually("bulletins have come both ways", Duration::from_secs(10), || {
-        let unsigned = |addr, own, peer| count(addr, own, peer, "unsigned").is_some_and(|count| count >= 3.0);
-        (unsigned(here, "here", "there") && unsigned(there, "there", "here")).then_some(())
+        let refused = |addr, own, peer, result| count(addr, own, peer, result).is_some_and(|count| count >= 3.0);
+        (refused(here, "here", "there", "unsigned") && refused(there, "there", "here", "malformed")).then_some(())
     });
+    for (sidecar, line) in [
+        (&here_runs, "the votes of there are not accepted: unsigned; there is no key here"),
+        (&there_runs, "the votes of here are not accepted: malformed; what answers is no sidecar"),
+    ] {
+        eventually(line, Duration::from_secs(5), || (sidecar.said().matches(line).count() == 1).then_some(()));
+    }
     assert_eq!(count(here, "here", "there", "accepted"), Some(0.0));
     let succeeded = "regionwatch_probe_success{vantage_region=\"here\",peer_region=\"there\"";
     assert_eq!(value(&get(here, "/metrics"), succeeded), Some(1.0), "who has no vote is alive all the same");
@@ -40,4 +46,39 @@ fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
     assert_eq!((first.vantage().as_str(), first.boot()), ("there", second.boot()));
     assert!(second.seq() > first.seq());
     assert_ne!(read(here).boot(), first.boot());
+}
+
+#[test]
+fn a_wrong_key_is_told_once_and_so_is_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (free(), free());
+    let (key, wrong) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    write(folder.path(), "there.key", wrong);
+    write(folder.path(), "here.key", key);
+    let config = |own: &str, listen, peer: &str, addr| {
+        let probe = format!("{{kind: http, sidecar: true, url: 'http://{addr}/api/v1/regions', interval: 100ms}}");
+        let peers = format!("peers: [{{region: {peer}, targets: [{{probes: [{probe}]}}]}}]");
+        let text = format!("region: {own}\nlisten: {listen}\nvotes: {{key_file: {own}.key}}\n{peers}\n");
+        write(folder.path(), &format!("{own}.yaml"), &text)
+    };
+    let (one, other) = (config("here", here, "there", there), config("there", there, "here", here));
+    let watching = sidecar(&["run", "--config", &one], &[], here);
+    let wrong = sidecar(&["run", "--config", &other], &[], there);
+    let told = "WARN the votes of there are not accepted: forged; its votes.key differs from ours, compare both";
+    let again = "INFO the votes of there are accepted again";
+    let times = |line: &str| watching.said().matches(line).count();
+    let count = |result: &str| {
+        let labels = format!("{{vantage_region=\"here\",peer_region=\"there\",result=\"{result}\"}}");
+        value(&get(here, "/metrics"), &format!("regionwatch_votes_received_total{labels}")).unwrap()
+    };
+    let (told_once, limit) = (|| (times(told) == 1).then_some(()), Duration::from_secs(10));
+    eventually(told, limit, told_once);
+    eventually("it goes on", limit, || (count("forged") >= 12.0).then_some(()));
+    assert_eq!((times(told), times("not accepted"), times(again)), (1, 1, 0), "{}", watching.said());
+    drop(wrong);
+    write(folder.path(), "there.key", key);
+    let _right = sidecar(&["run", "--config", &other], &[], there);
+    eventually(again, limit, || (times(again) == 1).then_some(()));
+    eventually("it goes on", limit, || (count("accepted") >= 12.0).then_some(()));
+    assert_eq!((times("not accepted"), times(again)), (1, 1), "{}", watching.said());
 }
