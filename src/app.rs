@@ -132,14 +132,25 @@ struct App {
     notifier: Notifier,
 }
 
+/// Binds the address to serve on.
+///
+/// # Errors
+/// [`RunError::Listen`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).map_err(|source| RunError::Listen { address, source })
+}
+
 /// Measures and serves until SIGTERM or SIGINT, or until `stop` is ready.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or ends a part of it.
-pub fn run(config: Config, reload: Reload, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+pub fn run(
+    listener: TcpListener,
+    config: Config,
+    reload: Reload,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
     tune_allocator();
-    let listen = config.listen;
-    let listener = TcpListener::bind(listen).map_err(|source| RunError::Listen { address: listen, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
     let result = runtime.block_on(async {

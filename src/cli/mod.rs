@@ -172,7 +172,10 @@ fn run(args: RunArgs) -> ExitCode {
     };
     log_to_stderr(loaded.config.log);
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
-    finish(app::run(loaded.config, Box::new(move || source.load()), std::future::pending()))
+    let listener = app::bind(loaded.config.listen);
+    finish(listener.and_then(|listener| {
+        app::run(listener, loaded.config, Box::new(move || source.load()), std::future::pending())
+    }))
 }
 
 fn finish(result: Result<(), app::RunError>) -> ExitCode {

@@ -33,6 +33,25 @@ fn the_demo_fills_the_metrics_within_two_seconds() {
 }
 
 #[test]
+fn a_demo_that_cannot_listen_says_so_and_nothing_else() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, status, told) in [
+        (taken.as_str(), 1, "another program listens there"),
+        ("192.0.2.1:9877", 1, "this host does not have that address"),
+        ("9999", 64, "write it such as 127.0.0.1:9999"),
+        ("localhost:9998", 64, "write it such as 127.0.0.1:9998"),
+        ("127.0.0.1", 64, "write it such as 127.0.0.1:9877"),
+    ] {
+        let output = output(&["demo", "--listen", listen], &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{listen}: {said}");
+        assert!(said.contains(told), "{listen}: {said}");
+        assert!(output.stdout.is_empty(), "{listen}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
 fn check_tells_what_will_be_measured_and_how_much_of_it() {
     let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=https://there.example/healthz")];
     let output = output(&["check"], &environment);

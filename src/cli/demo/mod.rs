@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
     /// Address to serve on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9877")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9877", value_parser = address)]
     listen: SocketAddr,
     /// Give every region a sidecar that votes, kill this region after 10 s, and tell what follows.
     #[arg(long, value_name = "REGION", value_parser = PossibleValuesParser::new(REGIONS.map(|known| known.region)))]
@@ -44,6 +44,14 @@ pub(super) struct DemoArgs {
     /// Alertmanager to push to; may be given more than once.
     #[arg(long, value_name = "URL")]
     alertmanager: Vec<String>,
+}
+
+/// An address and a port; of what is none, the port is taken into the example.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port: u16 = text.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(9877);
+        format!("it is not an address and a port; write it such as 127.0.0.1:{port}")
+    })
 }
 
 /// A simulated region: its name, its loopback address, and how long its servers take.
@@ -92,6 +100,10 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 
 fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
     log_to_stderr(config.log);
+    let listener = match app::bind(config.listen) {
+        Ok(listener) => listener,
+        Err(error) => return finish(Err(error)),
+    };
     println!("{}", welcome(args, &sites));
     if args.kill.is_some()
         && let Err(error) = start_sidecars(&mut sites, args)
@@ -106,14 +118,18 @@ fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
             drop(victim);
         });
     }
-    let ended = finish(run_sidecar(config, future::pending()));
+    let ended = finish(run_sidecar(listener, config, future::pending()));
     drop(sites);
     ended
 }
 
-fn run_sidecar(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), app::RunError> {
+fn run_sidecar(
+    listener: TcpListener,
+    config: Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), app::RunError> {
     let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new() };
-    app::run(config, Box::new(move || Ok(again.clone())), stop)
+    app::run(listener, config, Box::new(move || Ok(again.clone())), stop)
 }
 
 /// Starts the sidecars of the simulated regions.
@@ -121,11 +137,12 @@ fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
     let configs: Vec<_> = sites.iter().map(|site| configuration(site, sites, args)).collect();
     for (site, config) in sites.iter_mut().zip(configs).filter(|(site, _)| site.servers.is_some()) {
         let (region, config) = (site.region, config?);
+        let listener = app::bind(config.listen).map_err(|error| error.to_string())?;
         let (until, ended) = oneshot::channel::<()>();
         let run = move || {
             let ended = async { drop(ended.await) };
             // The log is the story of one vantage.
-            if let Err(error) = with_default(NoSubscriber::default(), || run_sidecar(config, ended)) {
+            if let Err(error) = with_default(NoSubscriber::default(), || run_sidecar(listener, config, ended)) {
                 error!("the sidecar of {region} has ended: {error}");
             }
         };
