@@ -52,6 +52,9 @@ fn rcode(text: &str) -> Parsed<Rcode> {
     if let Ok(number @ 0..=15) = text.parse() {
         return Ok(Rcode(number));
     }
+    if text.eq_ignore_ascii_case("ok") {
+        return Err("is not known here; write NOERROR".to_owned());
+    }
     let codes: Vec<_> = (0..).zip(RCODES).map(|(number, name)| (name, Rcode(number))).collect();
     choice(text, &codes)
 }

@@ -153,6 +153,10 @@ impl<'a> Item<'a> {
 
     /// What the function makes of each item of a list; what it refuses is left out.
     pub(super) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        // To put brackets around what the list cannot hold would not help.
+        if matches!(self.node.value, Value::Scalar { .. }) && !self.node.is_null() {
+            read(self)?;
+        }
         Some(self.list()?.iter().filter_map(&mut read).collect())
     }
 
