@@ -210,7 +210,7 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     let warnings = |lines: &str, sidecars: &[bool], tls: &str| {
         let peers = sidecars.iter().enumerate().map(|(n, sidecar)| {
             format!(
-                "{{region: p{n}, targets: [{{probes: [{{kind: http, url: 'https://p{n}.example.com/', \
+                "{{region: p{n}, targets: [{{probes: [{{kind: http, url: 'https://p{n}.example.com/api/v1/regions', \
                  sidecar: {sidecar}{tls}}}]}}]}},"
             )
         });
@@ -233,6 +233,39 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     assert_eq!(warnings(keys, &[true], ""), ["anchors"]);
     assert_eq!(warnings(to, &[false], ""), ["anchors"]);
     assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), none);
+}
+
+#[test]
+fn a_sidecar_probe_that_asks_for_no_votes_warns() {
+    let warnings = |paths: &[&str]| {
+        let peers = paths.iter().enumerate().map(|(n, path)| {
+            let probe = format!("{{kind: http, sidecar: true, url: 'http://127.0.0.1:9877{path}'}}");
+            format!("{{region: p{n}, targets: [{{probes: [{probe}]}}]}},")
+        });
+        let text = format!("region: here\npeers: [{}]\n", peers.collect::<String>());
+        Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}")).warnings
+    };
+    let good = ["/api/v1/regions", "/behind/a/proxy/api/v1/regions", "/api/v1/regions?token=x"];
+    assert!(warnings(&good).is_empty());
+    assert_eq!(
+        warnings(&["/", good[0], "/api/v1/regions/"]),
+        ["peers: the sidecar probe of p0 and 1 more asks for /, where no votes are; write url: \
+             \"http://HOST:9877/api/v1/regions\""]
+    );
+}
+
+/// A key lands where it is looked for, wherever the command is typed.
+#[test]
+fn the_command_for_a_key_names_the_file_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = with_peers("region: a\nvotes: {key_file: votes.key}\n");
+    let key = folder.path().join("votes.key");
+    let command = format!("openssl rand -hex 32 > {}", key.display());
+    for content in [None, Some(""), Some("short\n"), Some("no text: \u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\n")] {
+        content.into_iter().for_each(|content| fs::write(&key, content).unwrap());
+        let told = Config::load(Some((&folder.path().join("a.yaml"), &file)), []).unwrap_err().to_string();
+        assert!(told.ends_with(&command), "{told}");
+    }
 }
 
 /// A gate that cannot be passed keeps everybody out, and nobody would notice before the day of the failover.

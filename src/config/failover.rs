@@ -1,12 +1,20 @@
 //! What a failover depends on: who may take over, what votes are signed with, and what is not going to work.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     types::{Config, Peer, ProbeConfig, ProbeSpec},
     units::Parsed,
 };
-use crate::model::ProbeKind;
+use crate::model::{Path as ModelPath, ProbeKind};
+
+/// Where a sidecar tells its votes.
+const BULLETIN_PATH: &str = "/api/v1/regions";
 
 /// What makes a peer eligible as a failover target, and when a failover is called for.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +75,8 @@ impl Secret {
 
     /// The keys of a file: one or two lines of 16 to 256 printable characters; blank lines and lines that begin
     /// with `#` do not count. 16 bytes are as many as nobody guesses; HMAC gains nothing from more than 64.
-    pub(super) fn list(file: &[u8]) -> Parsed<Vec<Self>> {
-        const HINT: &str = "write one with openssl rand -hex 32 > votes.key";
+    pub(super) fn list(file: &[u8], path: &Path) -> Parsed<Vec<Self>> {
+        let hint = || format!("write one with {}", new_key(path));
         let mut keys: Vec<Self> = Vec::new();
         for (n, line) in (1..).zip(file.split(|byte| *byte == b'\n')) {
             let line = line.trim_ascii();
@@ -76,9 +84,11 @@ impl Secret {
                 0 => continue,
                 _ if line.starts_with(b"#") => continue,
                 _ if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
-                    return Err(format!("holds a key on line {n} that is no ASCII text; {HINT}"));
+                    return Err(format!("holds a key on line {n} that is no ASCII text; {}", hint()));
                 }
-                length @ ..16 => return Err(format!("holds a key of {length} characters on line {n}; {HINT}")),
+                length @ ..16 => {
+                    return Err(format!("holds a key of {length} characters on line {n}; {}", hint()));
+                }
                 length @ 257.. => {
                     return Err(format!("holds a key of {length} characters on line {n}; write at most 256"));
                 }
@@ -93,8 +103,13 @@ impl Secret {
             }
             keys.push(key);
         }
-        if keys.is_empty() { Err(format!("holds no key; {HINT}")) } else { Ok(keys) }
+        if keys.is_empty() { Err(format!("holds no key; {}", hint())) } else { Ok(keys) }
     }
+}
+
+/// What to type for a new key in that file.
+pub(super) fn new_key(path: &Path) -> String {
+    format!("openssl rand -hex 32 > {}", path.display())
 }
 
 impl fmt::Debug for Secret {
@@ -106,6 +121,7 @@ impl fmt::Debug for Secret {
 /// A sentence for each thing that is asked for and cannot come about.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = closed_gates(config);
+    warnings.extend(no_bulletin(config));
     if !config.alertmanagers.is_empty() {
         warnings.extend(never_confirmed(config));
     }
@@ -120,10 +136,7 @@ fn closed_gates(config: &Config) -> Vec<String> {
         let peers = config.peers.iter().filter(|peer| lacks(peer)).map(|peer| &peer.region);
         let mut regions = own.into_iter().chain(peers);
         let first = regions.next()?;
-        let more = match regions.count() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = and_more(regions.count());
         Some(format!("failover.{gate}: cannot be told of {first}{more}, so that nobody fails over there; write {line}"))
     };
     let mut warnings = Vec::new();
@@ -139,6 +152,27 @@ fn closed_gates(config: &Config) -> Vec<String> {
             .extend(told("min_capacity", "capacity: 0.5", config.capacity.is_none(), |peer| peer.capacity.is_none()));
     }
     warnings
+}
+
+/// The first of several, and how many more there are.
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" and {more} more") }
+}
+
+/// Which sidecar probes do not ask for votes. Before the path may be a reverse proxy's prefix.
+fn no_bulletin(config: &Config) -> Option<String> {
+    let sidecar = |(path, probe): (ModelPath, &ProbeConfig)| match &probe.spec {
+        ProbeSpec::Http(spec) if path.kind == ProbeKind::Sidecar => Some((path.peer, Arc::clone(&spec.url.path))),
+        _ => None,
+    };
+    let is_votes = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(BULLETIN_PATH));
+    let mut wrong = config.paths().filter_map(sidecar).filter(|(_, path)| !is_votes(path));
+    let (peer, path) = wrong.next()?;
+    let more = and_more(wrong.count());
+    Some(format!(
+        "peers: the sidecar probe of {peer}{more} asks for {path}, where no votes are; write url: \
+         \"http://HOST:9877{BULLETIN_PATH}\""
+    ))
 }
 
 /// Why a failover that is to be told to Alertmanager would never be confirmed.
@@ -181,7 +215,7 @@ mod tests {
     #[test]
     fn one_or_two_keys_are_read_without_what_is_around_them() {
         let read = |text: &str| {
-            let keys = Secret::list(text.as_bytes())?;
+            let keys = Secret::list(text.as_bytes(), Path::new("votes.key"))?;
             Ok::<Vec<_>, String>(keys.iter().map(|key| String::from_utf8(key.as_bytes().to_vec()).unwrap()).collect())
         };
         let (a, b, c) = ("a".repeat(16), "b".repeat(256), "c".repeat(40));

@@ -14,7 +14,7 @@ use std::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
-    failover::{Secret, VoteKeys},
+    failover::{Secret, VoteKeys, new_key},
     units::Parsed,
 };
 
@@ -117,8 +117,9 @@ impl<'a> Secrets<'a> {
 
     /// The keys that a file holds for votes.
     pub(super) fn vote_keys(&self, text: &str) -> Parsed<VoteKeys> {
-        let (file, bytes) = self.bytes(text, "make it with openssl rand -hex 32 > votes.key")?;
-        Ok(VoteKeys { file, keys: Secret::list(&bytes)? })
+        let (file, bytes) = self.bytes(text, &format!("make it with {}", new_key(&self.path(text)?)))?;
+        let keys = Secret::list(&bytes, &file)?;
+        Ok(VoteKeys { file, keys })
     }
 
     /// The path of a PEM file that holds certificates.
