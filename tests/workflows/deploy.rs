@@ -76,7 +76,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// With an image that both workloads run, at revision 4, or with nothing.
     pub(crate) fn new(running: Option<&str>) -> Self {
-        let cluster = Self { folder: tempfile::tempdir().unwrap(), sidecar: demo() };
+        let cluster = Self { folder: tempfile::tempdir().unwrap(), sidecar: demo(&[]) };
         fs::write(cluster.path("well"), cluster.sidecar.1.to_string()).unwrap();
         fs::create_dir_all(cluster.path("bin")).unwrap();
         fs::copy(root().join("tests/workflows/kubectl"), cluster.path("bin/kubectl")).unwrap();

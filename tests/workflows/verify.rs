@@ -27,10 +27,11 @@ impl Drop for Demo {
     }
 }
 
-pub(crate) fn demo() -> Demo {
+pub(crate) fn demo(options: &[&str]) -> Demo {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_regionwatch"))
         .args(["demo", "--listen", &address.to_string()])
+        .args(options)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -53,7 +54,7 @@ fn verify(address: SocketAddr, options: &[&str]) -> (Option<i32>, String) {
 
 /// The page of a sidecar that has reached all its peers.
 pub(crate) static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let demo = demo();
+    let demo = demo(&[]);
     let (status, said) = verify(demo.1, &["--version", VERSION, "--within", "60", "--pause", "1"]);
     assert_eq!(status, Some(0), "{said}");
     get(demo.1, "/metrics")
@@ -100,6 +101,18 @@ fn unreached(region: &str) -> String {
     PAGE.lines().map(line).collect()
 }
 
+/// The page where a peer region is down, although all of its probes are answered.
+fn dead(region: &str) -> String {
+    let of_region = format!("peer_region=\"{region}\"");
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((series, _)) if series.starts_with("regionwatch_peer_state{") && series.contains(&of_region) => {
+            format!("{series} {}\n", u8::from(series.contains("state=\"down\"")))
+        }
+        _ => format!("{line}\n"),
+    };
+    PAGE.lines().map(line).collect()
+}
+
 #[test]
 fn a_running_sidecar_passes() {
     if granted(NEEDS) {
@@ -129,6 +142,7 @@ fn every_seeded_fault_is_found_and_named() {
         (replaced("regionwatch_", "other_"), "this is not the page of regionwatch"),
         (replaced("regionwatch_peer_state{", "other{"), "no peer region is measured"),
         (unreached("us-east-1"), "no probe reaches us-east-1"),
+        (dead("us-east-1"), "us-east-1 is down, as regionwatch_peer_state says"),
         (own_fault, "the probe us-east-1/edge/tcp fails by a fault of this side (result local, 7 times)"),
         (String::new(), "this is not the page of regionwatch"),
     ];
@@ -143,10 +157,23 @@ fn every_seeded_fault_is_found_and_named() {
 #[test]
 fn a_peer_that_is_known_to_be_down_holds_nothing_up() {
     if granted(NEEDS) {
-        let (status, said) = once("200 OK", unreached("us-east-1"), &["--down", "us-east-1"]);
-        assert_eq!(status, Some(0), "{said}");
+        for page in [unreached("us-east-1"), dead("us-east-1")] {
+            let (status, said) = once("200 OK", page, &["--down", "us-east-1"]);
+            assert_eq!(status, Some(0), "{said}");
+        }
         let (status, said) = once("200 OK", unreached("us-east-1"), &["--down", "us-east"]);
         assert_eq!(status, Some(1), "{said}");
+    }
+}
+
+/// Its pings go on being answered: by them alone nothing would be seen.
+#[test]
+fn a_region_that_dies_meanwhile_is_told() {
+    if granted(NEEDS) {
+        let demo = demo(&["--kill", "us-east-1"]);
+        let options = ["--within", "25", "--times", "30", "--pause", "1"];
+        let (status, said) = verify(demo.1, &options);
+        assert!(status == Some(1) && said.contains("us-east-1 is down"), "{said}");
     }
 }
 
@@ -158,6 +185,17 @@ fn nobody_there_is_an_error_after_the_time_that_is_given() {
         let (status, said) = verify(nobody, &["--within", "2", "--pause", "1"]);
         assert!(status == Some(1) && said.contains("not ready"), "{said}");
         assert!(began.elapsed() >= Duration::from_secs(1), "it did not wait");
+    }
+}
+
+#[test]
+fn help_is_told_without_a_fault() {
+    for asked in ["--help", "-h"] {
+        let output = script("verify").arg(asked).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{said}");
+        assert!(said.starts_with("Asks a running regionwatch") && said.contains("--down REGION"), "{said}");
+        assert!(said.trim_end().ends_with("unless --down names it."), "no line of the script: {said}");
     }
 }
 
