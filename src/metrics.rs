@@ -1,4 +1,4 @@
-//! Names, help, buckets and values of everything on `/metrics`; the only file that names `prometheus`.
+//! Names, help, buckets and values of everything on `/metrics`; the only module that names `prometheus`.
 //!
 //! The crate's registry holds what there is once in a process. The series of paths and peers are kept and
 //! written here, for two reasons: the crate's vectors tell label sets apart by a hash of their values joined
@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
-    process_collector::ProcessCollector,
-};
+use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::{
     config::{Config, Peer, ProbeConfig},
@@ -27,6 +24,7 @@ use crate::{
 mod families;
 mod page;
 mod path;
+mod process;
 mod push;
 mod region;
 mod votes;
@@ -35,6 +33,7 @@ pub use families::*;
 pub use page::{Collect, Page};
 pub use path::PathSeries;
 use path::{ABSENT, Bound, Shape, add, bounds, zeros};
+use process::Process;
 pub use push::{PushResult, PushSeries};
 pub use region::{AnchorSeries, Candidacy, RegionSeries};
 pub use votes::VoteSeries;
@@ -178,7 +177,7 @@ impl Metrics {
         for source in &metrics.sources {
             metrics.registry.register(Box::new(source.clone()))?;
         }
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.registry.register(Box::new(Process::new()))?;
         Ok(metrics)
     }
 

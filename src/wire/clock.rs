@@ -1,6 +1,9 @@
 //! The wall clock, in which kernel stamps are told, and the watch for its steps.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 #[allow(clippy::disallowed_types, reason = "paused test time has nothing to do with the kernel's clocks")]
 type Monotonic = std::time::Instant;
@@ -34,6 +37,20 @@ impl Stamp {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// The CPU time that this process has used in user and kernel mode, all threads, to the nanosecond (clock_gettime(2)).
+///
+/// # Errors
+/// Those of the system call.
+pub fn process_cpu_time() -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes for the call.
+    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+    Ok(whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
 /// Notices when the wall clock is set while a probe is under way: the difference of two stamps is then no

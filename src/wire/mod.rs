@@ -25,7 +25,7 @@ mod ping;
 mod stream;
 mod timer;
 
-pub use clock::{ClockWatch, Stamp};
+pub use clock::{ClockWatch, Stamp, process_cpu_time};
 pub use datagram::{Datagram, Notice, Taken};
 pub use message::Message;
 pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
