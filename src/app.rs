@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use self::{
     probers::{anchor_prober, check_descriptors, reads_files},
-    reloading::Reloading,
+    reloading::{Reloading, refuse_fixed},
     votes::Votes,
 };
 pub use self::{
@@ -350,18 +350,8 @@ impl App {
 
     /// Builds what is new in a configuration, and refuses what cannot change while running.
     fn accept(&mut self, loaded: Loaded) -> Result<(Config, Vec<Built>), String> {
-        let Loaded { config, warnings } = loaded;
-        let fixed = [
-            ("region", config.region != self.config.region),
-            ("listen", config.listen != self.config.listen),
-            ("buckets", config.buckets != self.config.buckets),
-            ("enable_lifecycle", config.enable_lifecycle != self.config.enable_lifecycle),
-            ("log", config.log != self.config.log),
-        ];
-        let changed: Vec<_> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
-        if !changed.is_empty() {
-            return Err(format!("{}: cannot change while running; restart instead", changed.join(", ")));
-        }
+        refuse_fixed(&self.config, &loaded)?;
+        let Loaded { config, warnings, .. } = loaded;
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let built = self.build(&config).map_err(|error| error.to_string())?;
         if (&config.alertmanagers, &config.external_url) != (&self.config.alertmanagers, &self.config.external_url) {

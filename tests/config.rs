@@ -161,13 +161,26 @@ fn the_environment_beats_the_file() {
         "REGIONWATCH_WINDOW=2m\nREGIONWATCH_ICMP_INTERVAL=200ms\nREGIONWATCH_ZONE=\n\
          REGIONWATCH_PEERS=ap-south-1=https://ap.example.com/\n",
     );
-    let Loaded { config, warnings } = Config::load(Some((Path::new("a/b.yaml"), &file)), environment).unwrap();
+    let Loaded { config, warnings, .. } = Config::load(Some((Path::new("a/b.yaml"), &file)), environment).unwrap();
     assert_eq!(config.window.as_secs(), 120);
     assert_eq!(config.zone.as_deref(), Some("eu"));
     assert_eq!(config.peers[0].region.as_str(), "ap-south-1");
     let cadence = config.peers[0].targets[0].probes[0].cadence;
     assert_eq!((cadence.interval().as_millis(), cadence.timeout().as_millis()), (200, 3000));
     assert_eq!(warnings, ["REGIONWATCH_PEERS: replaces the 1 peers of a/b.yaml"]);
+}
+
+/// An empty list would look as if no status were good.
+#[test]
+fn the_statuses_that_are_good_when_none_is_named_are_printed() {
+    let printed = |expect: &str| {
+        let probe = format!("{{kind: http, url: 'https://b.example.com/'{expect}}}");
+        let text = format!("region: a\npeers: [{{region: b, targets: [{{probes: [{probe}]}}]}}]");
+        let yaml = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config.to_yaml();
+        yaml.lines().find_map(|line| line.trim().strip_prefix("status: ")).unwrap().to_owned()
+    };
+    assert_eq!(printed(""), "[] # 200 to 299");
+    assert_eq!(printed(", expect: {status: [200, 404]}"), "[200, 404]");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 
 /// Reads the configuration again; the error is every mistake, one a line.
 pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
@@ -52,5 +52,44 @@ impl Reloading {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(result.clone());
         }
+    }
+}
+
+/// Refuses what cannot change while running: one line each, with its place and both values.
+pub(super) fn refuse_fixed(running: &Config, loaded: &Loaded) -> Result<(), String> {
+    let pairs = running.fixed().into_iter().zip(loaded.config.fixed());
+    let changed = pairs.filter(|((_, is), (_, asked))| is != asked).map(|((key, is), (_, asked))| {
+        let place = loaded.places.get(key).map_or("configuration", String::as_str);
+        format!("{place}: {key}: is {is} and cannot become {asked} while running; restart instead")
+    });
+    let changed: Vec<_> = changed.collect();
+    if changed.is_empty() { Ok(()) } else { Err(changed.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_is_told_with_its_place_and_both_values() {
+        let load = |text: &str| {
+            let peers = "peers: [{region: b, targets: [{host: h, probes: [{kind: icmp}]}]}]\n";
+            Config::load(Some((Path::new("c.yaml"), &format!("{text}{peers}"))), []).unwrap()
+        };
+        let running = load("region: a\nlisten: 127.0.0.1:1\nenable_lifecycle: true\nwindow: 1m\n").config;
+        let refused = |text: &str| refuse_fixed(&running, &load(text)).err().unwrap_or_default();
+        assert_eq!(refused("region: a\nlisten: 127.0.0.1:1\nenable_lifecycle: true\n"), "");
+        assert_eq!(
+            refused("zone: eu\nregion: c\nlisten: 127.0.0.1:2\nlog: {level: warn}\nbuckets: [0.5]\n"),
+            "c.yaml:2:9: region: is a and cannot become c while running; restart instead\n\
+             c.yaml:3:9: listen: is 127.0.0.1:1 and cannot become 127.0.0.1:2 while running; restart instead\n\
+             c.yaml:5:10: buckets: is [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, \
+             0.5, 1.0] and cannot become [0.5] while running; restart instead\n\
+             c.yaml: enable_lifecycle: is true and cannot become false while running; restart instead\n\
+             c.yaml:4:6: log: is {level: info, format: text} and cannot become {level: warn, format: text} while running; \
+             restart instead"
+        );
     }
 }

@@ -60,6 +60,9 @@ pub struct Loaded {
     pub config: Config,
     /// One sentence each, for the log.
     pub warnings: Vec<String>,
+    /// Where each key of the file's first level stands, as `FILE:LINE:COLUMN`, or `FILE` for one that is not there; nothing
+    /// without a file.
+    pub places: BTreeMap<&'static str, String>,
 }
 
 impl Config {
@@ -95,16 +98,25 @@ impl Config {
         if let (Some(_), Some(in_file)) = (&listed, &in_file) {
             warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
         }
+        let places = root.as_ref().map(|root| places(root, path)).unwrap_or_default();
         let config = settings.into_config(listed.or(in_file).unwrap_or_default());
         match (notes.into_mistakes(&path.display().to_string()), config) {
             (Some(mistakes), _) => Err(mistakes),
             (None, Some(config)) => {
                 warnings.extend(failover::warnings(&config));
-                Ok(Loaded { config, warnings })
+                Ok(Loaded { config, warnings, places })
             }
             (None, None) => unreachable!("a region that is missing was noted"),
         }
     }
+}
+
+fn places(root: &Fields<'_>, path: &Path) -> BTreeMap<&'static str, String> {
+    let place = |key| match root.get(key).map(|item| item.place()) {
+        Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
+        _ => path.display().to_string(),
+    };
+    settings::KEYS.into_iter().map(|key| (key, place(key))).collect()
 }
 
 /// Notes a region or peers that nobody gave. Of a file that is no YAML nothing is known, so nothing is said.

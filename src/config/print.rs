@@ -8,7 +8,8 @@ use super::{
     probes::KINDS,
     settings::{FORMATS, LEVELS},
     types::{
-        Config, DnsSpec, DnsTransport, HttpSpec, HttpVersion, Location, Peer, ProbeConfig, ProbeSpec, Target, TlsSpec,
+        Config, DnsSpec, DnsTransport, HttpSpec, HttpVersion, Location, Log, Peer, ProbeConfig, ProbeSpec, Target,
+        TlsSpec,
     },
     units::{distance_text, duration_text, size_text},
 };
@@ -55,6 +56,18 @@ impl Config {
         });
         page.items("peers", &self.peers, peer);
         page.out
+    }
+
+    /// The keys that cannot change while the process runs, with their values as they are written in the file.
+    pub fn fixed(&self) -> [(&'static str, String); 5] {
+        let Log { level, format } = &self.log;
+        [
+            ("region", self.region.to_string()),
+            ("listen", self.listen.to_string()),
+            ("buckets", format!("{:?}", self.buckets)),
+            ("enable_lifecycle", self.enable_lifecycle.to_string()),
+            ("log", format!("{{level: {}, format: {}}}", word(&LEVELS, level), word(&FORMATS, format))),
+        ]
     }
 }
 
@@ -166,7 +179,8 @@ fn http_probe(page: &mut Page, spec: &HttpSpec) {
     page.option("body", spec.body.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
     page.raw("body_limit", size_text(spec.body_limit));
     page.mapping("expect", |page| {
-        page.raw("status", format_args!("{:?}", spec.status));
+        let default = if spec.status.is_empty() { " # 200 to 299" } else { "" };
+        page.raw("status", format_args!("{:?}{default}", spec.status));
         if !spec.expect_headers.is_empty() {
             page.mapping("headers", |page| {
                 for (name, pattern) in &spec.expect_headers {

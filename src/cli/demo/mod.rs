@@ -9,6 +9,7 @@
 mod servers;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     future, io, iter,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -128,7 +129,7 @@ fn run_sidecar(
     config: Config,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), app::RunError> {
-    let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new() };
+    let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new(), places: BTreeMap::new() };
     app::run(listener, config, Box::new(move || Ok(again.clone())), stop)
 }
 
