@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use regionwatch::{config::Config, metrics::families_table};
+use regionwatch::{
+    config::{Config, Loaded},
+    metrics::families_table,
+};
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
@@ -39,22 +42,31 @@ fn every_variable_stands_in_the_readme() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-#[test]
-fn the_configuration_of_the_readme_loads() {
-    let readme = read("README.md");
-    let text = readme.split("```yaml\n").find(|block| block.starts_with("region:")).unwrap();
-    let text = text.split("```").next().unwrap();
-    let loaded = Config::load(Some((Path::new("README.yaml"), text)), []).unwrap_or_else(|m| panic!("{m}"));
-    assert_eq!((loaded.config.paths().count(), loaded.warnings.len()), (4, 0));
+/// The configurations of a page, as they load where there is a key.
+fn configurations(file: &str) -> Vec<Loaded> {
+    let page = read(file);
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(key.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter(|block| block.starts_with("region:"));
+    let load = |block: &str| {
+        let text = block.split("```").next().unwrap();
+        let text = text.lines().map(|line| match line.split_once("key_file: ") {
+            Some((before, _)) => format!("{before}key_file: {}}}\n", key.path().display()),
+            None => format!("{line}\n"),
+        });
+        let text: String = text.collect();
+        Config::load(Some((&Path::new(file).with_extension("yaml"), &text)), [])
+            .unwrap_or_else(|m| panic!("{m}\n{text}"))
+    };
+    blocks.map(load).collect()
 }
 
 #[test]
-fn the_configuration_of_the_failover_page_loads_without_a_warning() {
-    let page = read("docs/failover.md");
-    let text = page.split("```yaml\n").find(|block| block.starts_with("region:")).unwrap().split("```").next().unwrap();
-    let key = tempfile::NamedTempFile::new().unwrap();
-    fs::write(key.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
-    let text = text.replace("/etc/regionwatch/votes.key", key.path().to_str().unwrap());
-    let loaded = Config::load(Some((Path::new("failover.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}"));
-    assert_eq!((loaded.config.paths().count(), &loaded.warnings), (8, &Vec::new()));
+fn the_configurations_of_the_pages_load_without_a_warning() {
+    for (file, expected) in [("README.md", &[(4, false), (8, true)][..]), ("docs/failover.md", &[(8, true)])] {
+        let loaded = configurations(file);
+        let found: Vec<_> = loaded.iter().map(|l| (l.config.paths().count(), l.config.votes.is_some())).collect();
+        assert_eq!(found, expected, "{file}");
+        assert!(loaded.iter().all(|loaded| loaded.warnings.is_empty()), "{file}: {loaded:?}");
+    }
 }
