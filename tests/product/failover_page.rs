@@ -103,3 +103,25 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
         eventually(line, Duration::from_secs(5), || demo.said().contains(line).then_some(()));
     }
 }
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_prometheus_of_the_page() {
+    if !granted(&[Tool("promtool")]) {
+        return;
+    }
+    let root = env!("CARGO_MANIFEST_DIR");
+    let page = std::fs::read_to_string(format!("{root}/docs/failover.md")).unwrap();
+    let text = page.split("```yaml\n").find(|block| block.starts_with("global:")).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = write(folder.path(), "prometheus.yml", text);
+    let check = || Command::new("promtool").args(["check", "config", &config]).output().unwrap();
+    assert!(!check().status.success(), "it must look at the rules, which are not there yet");
+    std::fs::copy(format!("{root}/alerts/regionwatch.rules.yml"), folder.path().join("regionwatch.rules.yml")).unwrap();
+    let output = check();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 rule files found"), "{said}");
+    for part in ["params: {collect: [state]}", "scrape_interval: 1s", "rule_files:", "alertmanagers:"] {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(page.contains("--rules.alert.resend-delay="));
+}
