@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use proptest::prelude::*;
 use regionwatch::{
@@ -81,6 +81,8 @@ struct Scene {
     since: Vec<Instant>,
     was_isolated: bool,
     ordered: usize,
+    /// Which of each peer's slots of the last minute were answered.
+    minutes: Vec<VecDeque<bool>>,
     /// Whose port is closed, while its pings are answered.
     refuses: Option<usize>,
 }
@@ -129,6 +131,7 @@ impl Scene {
             since: vec![start; peers],
             was_isolated: false,
             ordered: 0,
+            minutes: vec![VecDeque::new(); peers],
             refuses: None,
         }
     }
@@ -183,9 +186,15 @@ impl Scene {
                 }
             }
         }
+        for (minute, up) in self.minutes.iter_mut().zip(&part.up) {
+            minute.push_back(*up || part.cannot_send);
+            minute.drain(..minute.len().saturating_sub(240));
+        }
         if self.slot.is_multiple_of(40) {
-            let reading = Reading { loss: 0.0, lost: 0, p95: Some(MS) };
             for peer in 0..self.regions.len() {
+                let minute = &self.minutes[peer];
+                let lost = minute.iter().filter(|up| !**up).count();
+                let reading = Reading { loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
                 self.vantage.read(&self.regions[peer].clone(), Some(reading), self.clock());
                 self.check();
             }

@@ -203,7 +203,8 @@ impl Verdict {
             Recovering if partial => Some(Degraded),
             Recovering if isolated => None,
             Recovering => {
-                let held = now.saturating_duration_since(self.since) >= self.recovery(now);
+                // An older reading covers a part of the outage, and would call every return a lossy one.
+                let held = self.quality.read_at() >= Some(self.since + self.recovery(now));
                 held.then(|| if self.is_bad() || !self.quality.is_clean() { Degraded } else { Healthy })
             }
         }

@@ -35,12 +35,14 @@ pub struct Quality {
     next_step: Option<Instant>,
     slow: u32,
     last: Option<Reading>,
+    read_at: Option<Instant>,
 }
 
 impl Quality {
     /// Takes a reading.
     pub fn read(&mut self, reading: Option<Reading>, now: Instant) {
         self.last = reading;
+        self.read_at = Some(now);
         let p95 = reading.and_then(|reading| reading.p95);
         let Some(p95) = p95 else {
             self.slow = 0;
@@ -68,6 +70,11 @@ impl Quality {
     /// Whether it is lossy, or has been slow for a while.
     pub fn is_bad(&self) -> bool {
         self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY && last.lost >= LOST)
+    }
+
+    /// When the last reading was made: it covers the minute before.
+    pub const fn read_at(&self) -> Option<Instant> {
+        self.read_at
     }
 
     /// Whether hardly anything is lost.
