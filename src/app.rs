@@ -416,6 +416,7 @@ impl App {
     }
 
     fn put_in_force(&mut self, config: Arc<Config>, built: Vec<Built>) {
+        self.names.used_by(config.paths().map(|(path, probe)| (&probe.host, path.peer)));
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
         let mut starts = Vec::new();

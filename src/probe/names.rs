@@ -4,7 +4,7 @@
 //! answer is no reason to call a peer dead: then the last addresses stay in use.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -22,7 +22,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::Attempt;
-use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes};
+use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
 const FLOOR: Duration = Duration::from_secs(5);
@@ -126,7 +126,11 @@ pub struct Names {
     resolvers: Option<Resolvers>,
     permits: Arc<Semaphore>,
     known: Mutex<HashMap<Arc<str>, Weak<watch::Sender<Entry>>>>,
+    users: Arc<Mutex<Users>>,
 }
+
+/// Which peers have a name, for people.
+type Users = HashMap<Arc<str>, BTreeSet<Region>>;
 
 impl Names {
     /// Reads the system's resolver configuration (`/etc/resolv.conf`, `/etc/hosts`). Without one, names fail
@@ -155,7 +159,23 @@ impl Names {
 
     /// Looks names up with these resolvers.
     pub fn new(resolvers: Option<Resolvers>) -> Self {
-        Self { resolvers, permits: Arc::new(Semaphore::new(CONCURRENT)), known: Mutex::default() }
+        Self {
+            resolvers,
+            permits: Arc::new(Semaphore::new(CONCURRENT)),
+            known: Mutex::default(),
+            users: Arc::default(),
+        }
+    }
+
+    /// From now on the log says of a name without an address which peers have it; of any other that it is somebody's.
+    pub fn used_by<'a>(&self, hosts: impl IntoIterator<Item = (&'a Host, Region)>) {
+        let mut users = Users::new();
+        for (host, peer) in hosts {
+            if let Host::Name(name) = host {
+                users.entry(Arc::clone(name)).or_default().insert(peer);
+            }
+        }
+        *self.users.lock().unwrap_or_else(PoisonError::into_inner) = users;
     }
 
     /// The addresses of a host, kept up to date from now on.
@@ -181,7 +201,8 @@ impl Names {
         let sender = Arc::new(sender);
         known.retain(|_, sender| sender.strong_count() > 0);
         known.insert(Arc::clone(name), Arc::downgrade(&sender));
-        tokio::spawn(refresh(Arc::clone(name), self.resolvers.clone(), Arc::clone(&self.permits), sender));
+        let users = Arc::clone(&self.users);
+        tokio::spawn(refresh(Arc::clone(name), self.resolvers.clone(), Arc::clone(&self.permits), users, sender));
         receiver
     }
 }
@@ -191,13 +212,24 @@ async fn refresh(
     name: Arc<str>,
     resolvers: Option<Resolvers>,
     permits: Arc<Semaphore>,
+    users: Arc<Mutex<Users>>,
     entry: Arc<watch::Sender<Entry>>,
 ) {
     loop {
         let Ok(permit) = permits.acquire().await else { return };
         let (answer, duration, again) = resolve(&name, resolvers.as_ref()).await;
         drop(permit);
-        entry.send_modify(|entry| apply(entry, answer, duration, &name));
+        let answered = answer.iter().all(Option::is_some);
+        let before = entry.borrow().answer.clone();
+        entry.send_modify(|entry| apply(entry, answer, duration));
+        match change(&before, &entry.borrow().answer) {
+            Some(Change::Lost) => {
+                let users = users.lock().unwrap_or_else(PoisonError::into_inner);
+                warn!("{}", without_address(&name, answered, users.get(&name)));
+            }
+            Some(Change::Found) => info!("{name} has an address again"),
+            None => {}
+        }
         tokio::select! {
             () = sleep_until(again) => {}
             () = entry.closed() => return,
@@ -209,7 +241,7 @@ async fn refresh(
 type Part = Option<Vec<IpAddr>>;
 
 /// Puts the result of a lookup in force, IPv4 and IPv6. Where a resolver gave no answer, the last one stays.
-fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration, name: &str) {
+fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration) {
     if v4.is_some() && v6.is_some() {
         entry.lookups += 1;
         entry.duration = duration;
@@ -225,13 +257,33 @@ fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration, name: &str)
     addresses.sort_unstable();
     addresses.dedup();
     let answer = if addresses.is_empty() { Answer::Nothing } else { Answer::Addresses(addresses.into()) };
-    if answer != entry.answer {
-        match &answer {
-            Answer::Addresses(addresses) => debug!(name, ?addresses, "resolved"),
-            _ => info!(name, "the name has no address; its target fails with resolve"),
-        }
-    }
     entry.answer = answer;
+}
+
+/// What people are told of a name, once an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Lost,
+    Found,
+}
+
+fn change(before: &Answer, now: &Answer) -> Option<Change> {
+    match (before, now) {
+        (Answer::Pending | Answer::Addresses(_), Answer::Nothing) => Some(Change::Lost),
+        (Answer::Nothing, Answer::Addresses(_)) => Some(Change::Found),
+        _ => None,
+    }
+}
+
+fn without_address(name: &str, answered: bool, peers: Option<&BTreeSet<Region>>) -> String {
+    let why = if answered { "DNS knows none" } else { "no name server answers" };
+    let peers: Vec<_> = peers.into_iter().flatten().map(Region::as_str).collect();
+    let whose = match &peers[..] {
+        [] => String::new(),
+        [peer] => format!(" (peer {peer})"),
+        peers => format!(" (peers {})", peers.join(", ")),
+    };
+    format!("{name} has no address: {why}, so that what is probed there fails with \"resolve\"{whose}")
 }
 
 /// Looks both families up, each by itself: a resolver that answers for one of them has said nothing of the other.
@@ -289,27 +341,47 @@ mod tests {
     #[tokio::test]
     async fn a_silent_resolver_leaves_the_last_addresses_in_use() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, "n"));
-        sender.send_modify(|e| apply(e, [None, None], Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, [None, None], Duration::ZERO));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
     }
 
     #[tokio::test]
     async fn a_name_that_stops_existing_fails_with_resolve() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, "n"));
-        sender.send_modify(|e| apply(e, addresses(&[]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&[]), Duration::ZERO));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Err(Failure::Resolve));
+    }
+
+    #[test]
+    fn an_outage_of_a_name_is_told_once_with_whose_it_is() {
+        let mut entry = Entry::default();
+        let mut next = |part: [Part; 2]| {
+            let before = entry.answer.clone();
+            apply(&mut entry, part, Duration::ZERO);
+            change(&before, &entry.answer)
+        };
+        let (some, other) = (|| addresses(&["192.0.2.1"]), || addresses(&["192.0.2.2"]));
+        assert_eq!([next([None, None]), next([None, None]), next(addresses(&[]))], [Some(Change::Lost), None, None]);
+        assert_eq!([next(some()), next(other()), next([None, None])], [Some(Change::Found), None, None]);
+        assert_eq!([next(addresses(&[])), next(some())], [Some(Change::Lost), Some(Change::Found)]);
+
+        let peers: BTreeSet<_> = ["us-east-1", "eu-west-1"].iter().map(|peer| Region::new(peer).unwrap()).collect();
+        let told = without_address("us.example.com", true, Some(&peers));
+        assert!(told.starts_with("us.example.com has no address: DNS knows none"), "{told}");
+        assert!(told.ends_with(" (peers eu-west-1, us-east-1)"), "{told}");
+        assert!(without_address("n", false, None).ends_with("\"resolve\""));
     }
 
     #[tokio::test]
     async fn the_family_decides_and_any_prefers_ipv4() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO));
         let v6 = Ok("2001:db8::1".parse().unwrap());
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
         assert_eq!(lookup(&sender, AddressFamily::V6).address(&attempt()).await, v6);
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1"]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1"]), Duration::ZERO));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v6);
         assert_eq!(lookup(&sender, AddressFamily::V4).address(&attempt()).await, Err(Failure::Resolve));
     }
@@ -317,9 +389,9 @@ mod tests {
     #[tokio::test]
     async fn a_resolver_that_answers_for_one_family_says_nothing_of_the_other() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO));
         let v4_only = [Some(vec!["192.0.2.2".parse().unwrap()]), None];
-        sender.send_modify(|e| apply(e, v4_only, Duration::ZERO, "n"));
+        sender.send_modify(|e| apply(e, v4_only, Duration::ZERO));
         let address = |family| lookup(&sender, family);
         assert_eq!(address(AddressFamily::V6).address(&attempt()).await, Ok("2001:db8::1".parse().unwrap()));
         assert_eq!(address(AddressFamily::V4).address(&attempt()).await, Ok("192.0.2.2".parse().unwrap()));
@@ -328,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn each_lookup_is_reported_once() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::from_millis(7), "n"));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::from_millis(7)));
         let lookup = lookup(&sender, AddressFamily::Any);
         let mut phases = PhaseTimes::default();
         lookup.report(&mut phases);

@@ -159,3 +159,20 @@ fn doctor_names_everything_it_looks_at() {
         assert!(text.contains(what), "{what} in {text}");
     }
 }
+
+#[test]
+fn a_name_without_an_address_is_told_with_its_peer() {
+    let listen = free();
+    let text = listen.to_string();
+    let environment = [
+        ("REGIONWATCH_REGION", "here"),
+        ("REGIONWATCH_PEERS", "there=http://nobody.invalid/"),
+        ("REGIONWATCH_LISTEN", &text),
+    ];
+    let sidecar = sidecar(&["run"], &environment, listen);
+    eventually("the warning", Duration::from_secs(20), || {
+        let said = sidecar.said();
+        let line = said.lines().find(|line| line.contains("nobody.invalid has no address"))?;
+        (line.contains("WARN") && line.ends_with("(peer there)")).then_some(())
+    });
+}
