@@ -72,6 +72,9 @@ const REGIONS: [Simulated; 3] = [
     Simulated { region: "ap-southeast-2", address: Ipv4Addr::new(127, 77, 0, 3), delay: Duration::from_millis(255) },
 ];
 
+/// Who is to take over before whom. By their handshakes, which no server delays, all are equally near.
+const TIERS: [&str; 4] = ["eu-central-1", OWN, "us-east-1", "ap-southeast-2"];
+
 /// How long the regions have to know each other before one of them dies.
 const ALIVE: Duration = Duration::from_secs(10);
 
@@ -163,7 +166,8 @@ fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
     }
     let _ = write!(
         text,
-        "\n(DNS and HTTP are delayed; pings and TCP handshakes are answered by this machine at once.)\n\n\
+        "\n(DNS and HTTP are delayed; pings and TCP handshakes are answered by this machine at once, faster than light. The\n\
+         ranking goes by handshakes, so the near regions are given a higher priority here.)\n\n\
          Look at   http://{listen}/\n\
          metrics   curl -s http://{listen}/metrics | grep peer_latency\n\
          probes    curl -s 'http://{listen}/api/v1/probes?peer=us-east-1&probe=http'\n\
@@ -210,7 +214,8 @@ fn sites(args: &DemoArgs) -> Result<Vec<Site>, String> {
 fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, String> {
     let votes = args.kill.is_some();
     let listen = if own.servers.is_some() { own.sidecar } else { args.listen };
-    let mut text = format!("region: {}\nlisten: \"{listen}\"\n", own.region);
+    let tier = |region: &str| TIERS.iter().position(|known| *known == region).unwrap_or(TIERS.len());
+    let mut text = format!("region: {}\nlisten: \"{listen}\"\npriority: {}\n", own.region, tier(own.region));
     let _ = writeln!(text, "alertmanagers: {:?}", args.alertmanager);
     let _ = writeln!(text, "failover: {{execute_after: {EXECUTE_AFTER}}}\npeers:");
     for site in sites.iter().filter(|site| site.region != own.region && (votes || site.servers.is_some())) {
@@ -218,10 +223,11 @@ fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, 
         let port = site.servers.as_ref().map_or_else(|| site.sidecar.port(), |servers| servers.web);
         let _ = write!(
             text,
-            "  - region: {}\n    targets:\n      - name: edge\n        host: \"{address}\"\n        probes:\n\
+            "  - region: {}\n    priority: {}\n    targets:\n      - name: edge\n        host: \"{address}\"\n        probes:\n\
              \x20         - {{kind: icmp}}\n\
              \x20         - {{kind: tcp, port: {port}}}\n",
-            site.region
+            site.region,
+            tier(site.region)
         );
         if let Some(Servers { web, dns, .. }) = &site.servers {
             let service = if votes { ", interval: 300ms, critical: true" } else { "" };
@@ -273,6 +279,18 @@ mod tests {
         let sites = sites(&args).unwrap();
         let config = configuration(&sites[0], &sites, &args).unwrap();
         assert_eq!((config.paths().count(), config.alertmanagers.len()), (4 * REGIONS.len(), 1));
+    }
+
+    #[test]
+    fn the_nearer_a_region_is_the_sooner_it_is_to_take_over() {
+        let args = args(None);
+        let sites = sites(&args).unwrap();
+        let config = configuration(&sites[0], &sites, &args).unwrap();
+        let mut known: Vec<_> = config.peers.iter().map(|peer| (peer.priority, peer.region.to_string())).collect();
+        known.sort();
+        let mut near = REGIONS.map(|region| (region.delay, region.region));
+        near.sort();
+        assert_eq!(known.iter().map(|(_, region)| &**region).collect::<Vec<_>>(), near.map(|(_, region)| region));
     }
 
     #[test]
