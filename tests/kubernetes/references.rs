@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The page tells how to make it.
-const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
+pub(crate) const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
 
 #[test]
 fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
