@@ -167,6 +167,7 @@ impl Ranking {
         self.own_traits = Traits::own(config);
         self.peers = config.peers.iter().map(|peer| (peer.region.clone(), Traits::from(peer))).collect();
         self.standings.retain(|region, _| self.peers.contains_key(region));
+        self.order.retain(|region| self.peers.contains_key(region));
     }
 
     /// Ranks the peers as candidates to replace this vantage's own region. A peer without a standing is

@@ -47,6 +47,9 @@ pub(super) struct Order {
     regions: Vec<Region>,
     /// Since when a challenger has been beating the leader without a pause.
     beating: BTreeMap<Region, Instant>,
+    /// Who has been sorted before. Who is new takes its place at once: the first region to have samples enough leads by
+    /// chance, and a minute of that after each start would name the wrong target.
+    sorted: BTreeSet<Region>,
 }
 
 impl Order {
@@ -56,7 +59,7 @@ impl Order {
 
     /// Takes the regions that can take over now. Who is not among them leaves at once. Where the order is frozen
     /// the others stay as they are, and who is new comes last; else they are sorted, and the leader goes on to
-    /// lead until another one has been better by the margin for [`HOLD`].
+    /// lead until another one has been better by the margin for [`HOLD`], or is so when it is sorted for the first time.
     pub(super) fn update(&mut self, mut claims: Vec<Claim>, frozen: bool, now: Instant) {
         claims.sort_by(|a, b| a.key().cmp(&b.key()));
         let places: BTreeMap<_, _> = self.regions.iter().zip(0..).collect();
@@ -70,7 +73,17 @@ impl Order {
         } else {
             self.beating.clear();
         }
+        if !frozen {
+            let new = claims.iter().filter(|claim| !self.sorted.contains(&claim.region));
+            let new: Vec<_> = new.map(|claim| claim.region.clone()).collect();
+            self.sorted.extend(new);
+        }
         self.regions = claims.into_iter().map(|claim| claim.region).collect();
+    }
+
+    /// Forgets regions that are not known any more.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&Region) -> bool) {
+        self.sorted.retain(is_known);
     }
 
     /// The place of who leads from now on.
@@ -82,7 +95,9 @@ impl Order {
             self.beating.entry(region.clone()).or_insert(now);
         }
         let held = |claim: &Claim| {
-            self.beating.get(&claim.region).is_some_and(|since| now.saturating_duration_since(*since) >= HOLD)
+            let is_new = !self.sorted.contains(&claim.region);
+            let since = self.beating.get(&claim.region);
+            since.is_some_and(|since| is_new || now.saturating_duration_since(*since) >= HOLD)
         };
         match claims[..leader].iter().position(held) {
             Some(winner) => {
@@ -131,7 +146,7 @@ mod tests {
     #[test]
     fn a_little_better_or_for_a_little_time_is_not_enough() {
         let mut clock = Clock::new();
-        clock.after(0, &[claim("a", 100)], false);
+        clock.after(0, &[claim("a", 100), claim("b", 101)], false);
         for _ in 0..100 {
             assert_eq!(clock.after(10, &[claim("a", 100), claim("b", 91)], false), "a b");
         }
@@ -170,9 +185,28 @@ mod tests {
         let tier = |name, priority, score| Claim { priority, score, ..claim(name, 0) };
         let second = tier("a", 1, Some(Duration::ZERO));
         let first = tier("b", 0, None);
-        assert_eq!(clock.after(0, std::slice::from_ref(&second), false), "a");
+        assert_eq!(clock.after(0, &[tier("a", 0, None), tier("b", 0, None)], false), "a b");
         assert_eq!(clock.after(1, &[second.clone(), first.clone()], false), "a b");
         assert_eq!(clock.after(60, &[second, first], false), "b a");
+    }
+
+    #[test]
+    fn who_is_known_first_leads_until_a_better_one_is_known_and_who_comes_back_has_to_wait() {
+        let mut clock = Clock::new();
+        assert_eq!(clock.after(0, &[claim("far", 250)], false), "far");
+        assert_eq!(clock.after(1, &[claim("far", 250), claim("mid", 70)], false), "mid far");
+        // Not by the margin.
+        let all = [claim("far", 250), claim("mid", 70), claim("near", 66)];
+        assert_eq!(clock.after(1, &all, false), "mid near far");
+        let nearer = [claim("far", 250), claim("mid", 70), claim("near", 24)];
+        assert_eq!(clock.after(1, &nearer, false), "mid near far");
+        assert_eq!(clock.after(60, &nearer, false), "near mid far");
+        assert_eq!(clock.after(1, &nearer[..2], false), "mid far");
+        assert_eq!(clock.after(1, &nearer, false), "mid near far");
+        // While it is frozen, who is new waits, and is still new afterwards.
+        let newest = [claim("far", 250), claim("mid", 70), claim("newest", 1)];
+        assert_eq!(clock.after(1, &newest, true), "mid far newest");
+        assert_eq!(clock.after(1, &newest, false), "newest mid far");
     }
 
     #[test]

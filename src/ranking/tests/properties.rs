@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::{
     collection::{btree_map, vec},
     option,
@@ -124,21 +126,28 @@ proptest! {
         }
     }
 
-    /// Whoever leads does so for a minute, unless it cannot take over any more.
+    /// Whoever leads does so for a minute, unless it cannot take over any more or a better one is ranked for the first time.
     #[test]
     fn rank_1_does_not_flap(history in vec((standings(), 1..40_u64), 1..40)) {
         let mut ranking = ranking();
         let mut now = Instant::now();
         let mut leader: Option<(Region, Instant)> = None;
+        let mut ranked = BTreeSet::new();
         for (standings, seconds) in &history {
             now += Duration::from_secs(*seconds);
             let table = ranking.update(standings, now);
-            let first = table.candidates().first().map(|candidate| candidate.region.clone());
+            let candidates: Vec<_> = table.candidates().into_iter().map(|candidate| candidate.region).collect();
+            let first = candidates.first().cloned();
             if let Some((region, since)) = &leader
                 && first.as_ref() != Some(region)
             {
                 let able = table.row(region).is_some_and(Row::eligible);
-                prop_assert!(!able || now - *since >= HOLD, "{region} led for {:?}", now - *since);
+                let is_new = first.as_ref().is_some_and(|first| !ranked.contains(first));
+                prop_assert!(!able || is_new || now - *since >= HOLD, "{region} led for {:?}", now - *since);
+            }
+            let frozen = |standing: &Standing| matches!(standing.state, PeerState::Suspect | PeerState::Down);
+            if !standings.iter().any(frozen) {
+                ranked.extend(candidates);
             }
             if leader.as_ref().map(|(region, _)| region) != first.as_ref() {
                 leader = first.map(|region| (region, now));
