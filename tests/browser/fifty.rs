@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     thread,
 };
@@ -14,6 +13,7 @@ use crate::{
     page::Page,
     privileges::{Need::Ping, granted},
     support::{free, sidecar, write},
+    web::web,
 };
 
 const PEERS: u8 = 50;
@@ -21,23 +21,6 @@ const UPDATES: usize = 15;
 
 fn address(peer: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 80, 0, peer + 1)
-}
-
-/// A web server for all addresses, on threads that end with the test.
-fn web() -> u16 {
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            // A handshake alone is a probe as well.
-            thread::spawn(move || {
-                if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
-                }
-            });
-        }
-    });
-    port
 }
 
 /// A DNS server on an address of its own, for the answer must come from there: the question, and 192.0.2.1.
@@ -60,7 +43,9 @@ fn dns(address: Ipv4Addr) -> u16 {
 }
 
 fn configuration(listen: SocketAddr) -> String {
-    let web = web();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    web(listener);
     let mut text = format!("region: here\nlisten: \"{listen}\"\npeers:\n");
     for peer in 0..PEERS {
         let (host, dns) = (address(peer), dns(address(peer)));
@@ -68,9 +53,9 @@ fn configuration(listen: SocketAddr) -> String {
             text,
             "  - region: region-{peer}\n    targets:\n      - name: edge\n        host: \"{host}\"\n        probes:\n\
              \x20         - {{kind: icmp}}\n\
-             \x20         - {{kind: tcp, port: {web}}}\n\
+             \x20         - {{kind: tcp, port: {port}}}\n\
              \x20         - {{kind: dns, port: {dns}, query: app.example.com, record: A}}\n\
-             \x20         - {{kind: http, url: \"http://{host}:{web}/\"}}\n"
+             \x20         - {{kind: http, url: \"http://{host}:{port}/\"}}\n"
         );
     }
     text

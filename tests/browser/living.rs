@@ -30,7 +30,8 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
     // Its region dies meanwhile, for the tests that come after.
     world::shared();
     let demo = Demo::start();
-    let options = json!({"viewport": {"width": 700, "height": 400}});
+    // So narrow that the table must be scrolled.
+    let options = json!({"viewport": {"width": 240, "height": 400}});
     let page = Page::with(&demo.url("/"), 200, &options);
     page.order("observe", json!({"peer": VICTIM}));
     // In the row that moves when the region dies.
@@ -38,6 +39,7 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
     let go = json!({"focus": focus, "box": "#regions", "left": 40, "top": 120});
     let before = page.order("stand", json!({"go": go}));
     assert_eq!((&before["top"], &before["link"]), (&json!(120), &json!(format!("/peer/{VICTIM}"))));
+    assert_eq!(before["boxes"][0], json!(["regions", 40]));
     // Nothing moves by updates alone.
     thread::sleep(Duration::from_secs(3));
     assert_eq!(page.order("stand", json!({})), before);

@@ -12,6 +12,8 @@ mod reading;
 #[path = "../product/support.rs"]
 mod support;
 mod trouble;
+#[path = "../support/web.rs"]
+mod web;
 mod world;
 
 use std::path::Path;

@@ -27,6 +27,11 @@ export async function close({ pages }, { name }) {
   return trouble;
 }
 
+/// What has gone wrong on a page so far.
+export function trouble({ pages }, { name }) {
+  return pages.get(name).trouble;
+}
+
 /// All that must be found.
 export async function misbehave({ pages }, { name }) {
   await pages.get(name).page.evaluate(() => {

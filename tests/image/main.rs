@@ -17,3 +17,5 @@ mod sink;
 #[allow(dead_code, reason = "shared with the tests of the binary")]
 #[path = "../product/support.rs"]
 mod support;
+#[path = "../support/web.rs"]
+mod web;

@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
-    thread::{self, sleep},
+    thread::sleep,
     time::Duration,
 };
 
 use crate::{
     engine::{Container, Files, Network, is_there},
     support::{eventually, get, request},
+    web::web,
 };
 
 const PEERS: usize = 50;
@@ -19,20 +19,6 @@ const PAGES: usize = 21;
 /// An overview serves everybody who asks within half a second.
 const APART: Duration = Duration::from_millis(550);
 const MOST: Duration = Duration::from_millis(10);
-
-/// A web server on threads that end with the test.
-fn web(listener: TcpListener) {
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                // A handshake alone is a probe as well.
-                if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
-                }
-            });
-        }
-    });
-}
 
 /// Fifty peers, all of them on this machine, where no name server is.
 fn configuration(here: SocketAddr) -> String {

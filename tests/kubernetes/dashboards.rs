@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     problems::problems,
     references::BY_HAND,
-    tools::{build, copy, mistakes, ready, resources, root},
+    tools::{build, mistakes, overlay, ready, resources, root},
 };
 
 const KUSTOMIZATION: &str = "
@@ -37,10 +37,7 @@ fn every_dashboard_is_in_a_config_map_that_grafana_finds_and_kubectl_can_apply()
     if !ready() {
         return;
     }
-    let copy = copy();
-    let overlay = copy.path().join("deploy/kubernetes/overlays/any");
-    fs::create_dir(&overlay).unwrap();
-    fs::write(overlay.join("kustomization.yaml"), KUSTOMIZATION).unwrap();
+    let (_copy, overlay) = overlay(KUSTOMIZATION);
     let built = resources(&build(&overlay).unwrap());
     for version in ["1.29", "1.37"] {
         mistakes(&built, version).unwrap_or_else(|said| panic!("{version}: {said}"));

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::LazyLock,
 };
@@ -110,4 +110,13 @@ pub(crate) fn copy() -> tempfile::TempDir {
         folder(&root().join(name), &copy.path().join(name));
     }
     copy
+}
+
+/// An overlay of this content, in a copy of all that it may name.
+pub(crate) fn overlay(kustomization: &str) -> (tempfile::TempDir, PathBuf) {
+    let copy = copy();
+    let overlay = copy.path().join("deploy/kubernetes/overlays/any");
+    fs::create_dir(&overlay).unwrap();
+    fs::write(overlay.join("kustomization.yaml"), kustomization).unwrap();
+    (copy, overlay)
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::tools::{build, copy, mistakes, ready, resources};
+use crate::tools::{build, mistakes, overlay, ready, resources};
 
 const KUSTOMIZATION: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -45,10 +45,7 @@ fn the_sidecar_goes_into_every_kind_of_workload_and_before_what_is_there() {
     if !ready() {
         return;
     }
-    let copy = copy();
-    let overlay = copy.path().join("deploy/kubernetes/overlays/any");
-    fs::create_dir(&overlay).unwrap();
-    fs::write(overlay.join("kustomization.yaml"), KUSTOMIZATION).unwrap();
+    let (_copy, overlay) = overlay(KUSTOMIZATION);
     for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
         let workloads = workload(kind, true) + &workload(kind, false);
         fs::write(overlay.join("workloads.yaml"), workloads).unwrap();
