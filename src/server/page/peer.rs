@@ -113,13 +113,13 @@ fn incidents(page: &mut Html, overview: &Overview, peer: &PeerView) {
 fn kinds(page: &mut Html, peer: &PeerView, overview: &Overview) {
     put!(page; "<div class=\"scroll card\" id=\"kinds\" tabindex=\"0\" role=\"region\" aria-label=\"Kinds of probes\">\
         <table><caption>By kind of probe <small>over the last " (words::Round(overview.config.window)) ", all targets</small></caption>\
-        <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\" class=\"x\">Layer</th><th scope=\"col\" class=\"n\">p50</th>\
+        <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\" class=\"y\">Layer</th><th scope=\"col\" class=\"n\">p50</th>\
         <th scope=\"col\" class=\"n x\">p95</th><th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
-        <th scope=\"col\" class=\"n\">Probes</th></tr></thead><tbody>\n");
+        <th scope=\"col\" class=\"n y\">Probes</th></tr></thead><tbody>\n");
     for KindView { kind, summary, .. } in &peer.kinds {
-        put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td class=\"x\">" (kind.layer()) "</td>");
+        put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td class=\"y\">" (kind.layer()) "</td>");
         parts::summary(page, summary.as_ref(), None);
-        put!(page; "<td class=\"n\">" (summary.map_or(0, |summary| summary.count)) "</td></tr>\n");
+        put!(page; "<td class=\"n y\">" (summary.map_or(0, |summary| summary.count)) "</td></tr>\n");
     }
     put!(page; "</tbody></table></div>\n");
 }
