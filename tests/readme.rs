@@ -1,4 +1,4 @@
-//! The README says what the code does.
+//! The README and docs/ say what the code does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{fs, path::Path};
@@ -8,29 +8,33 @@ use regionwatch::{
     metrics::families_table,
 };
 
+const METRICS: &str = "docs/metrics.md";
+
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// `BLESS=1 cargo test --test readme` writes the table anew.
+/// `BLESS=1 cargo test --test readme` rewrites the table.
 #[test]
 fn the_table_of_metrics_is_that_of_the_code() {
-    let readme = read("README.md");
-    let (before, rest) = readme.split_once("tests/readme.rs -->\n").unwrap();
+    let page = read(METRICS);
+    let (before, rest) = page.split_once("tests/readme.rs -->\n").unwrap();
     let (table, after) = rest.split_once("<!-- end of metrics -->").unwrap();
     let expected = families_table();
     if std::env::var_os("BLESS").is_some() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(METRICS);
         let text = format!("{before}tests/readme.rs -->\n{expected}<!-- end of metrics -->{after}");
         fs::write(path, text).unwrap();
     } else {
-        assert_eq!(table, expected, "write it anew with BLESS=1");
+        assert_eq!(table, expected, "rewrite it with BLESS=1");
     }
 }
 
 #[test]
-fn every_variable_stands_in_the_readme() {
-    let readme = read("README.md");
+fn every_variable_is_documented() {
+    let page = read("docs/configuration.md");
+    let (_, rest) = page.split_once("<!-- settings: begin -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- settings: end -->").unwrap();
     let source = read("src/config/env.rs");
     let names: Vec<_> = source
         .lines()
@@ -38,7 +42,7 @@ fn every_variable_stands_in_the_readme() {
         .map(|(name, _)| format!("`REGIONWATCH_{name}`"))
         .collect();
     assert!(names.len() > 20, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !readme.contains(*name)).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !table.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -63,10 +67,11 @@ fn configurations(file: &str) -> Vec<Loaded> {
 
 #[test]
 fn the_configurations_of_the_pages_load_without_a_warning() {
-    for (file, expected) in [("README.md", &[(4, false), (8, true)][..]), ("docs/failover.md", &[(8, true)])] {
+    let pages = [("README.md", (4, false)), ("docs/configuration.md", (8, true)), ("docs/failover.md", (8, true))];
+    for (file, expected) in pages {
         let loaded = configurations(file);
         let found: Vec<_> = loaded.iter().map(|l| (l.config.paths().count(), l.config.votes.is_some())).collect();
-        assert_eq!(found, expected, "{file}");
+        assert_eq!(found, [expected], "{file}");
         assert!(loaded.iter().all(|loaded| loaded.warnings.is_empty()), "{file}: {loaded:?}");
     }
 }

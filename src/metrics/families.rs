@@ -113,7 +113,7 @@ families! {
         "How long pushes took that an Alertmanager accepted; a failure has no duration.";
 }
 
-/// The families as a Markdown table, as it stands in the README.
+/// The families as a Markdown table, as in docs/metrics.md.
 pub fn families_table() -> String {
     let mut table = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");
     for family in FAMILIES {

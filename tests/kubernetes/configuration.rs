@@ -101,15 +101,15 @@ fn pattern_of_what_is_dropped() -> String {
     dropped[0].clone()
 }
 
-/// The families of the README, which another test holds against the code.
+/// The families of docs/metrics.md, which another test compares with the code.
 #[test]
 fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_decide() {
     if !ready() {
         return;
     }
     let dropped = regex_lite::Regex::new(&format!("^(?:{})$", pattern_of_what_is_dropped())).unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let families = readme.lines().filter_map(|line| line.strip_prefix("| `regionwatch_")?.split('`').next());
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let families = page.lines().filter_map(|line| line.strip_prefix("| `regionwatch_")?.split('`').next());
     let kept: BTreeSet<_> = families.filter(|family| !dropped.is_match(&format!("regionwatch_{family}"))).collect();
     let expected = "clock_steps_total config_last_reload_success_timestamp_seconds config_last_reload_successful \
         peer_distance_meters peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
