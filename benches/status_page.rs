@@ -24,7 +24,7 @@ use regionwatch::{
     quorum::{View, Views},
     recorder::{Recorder, Scope, Tracking},
     schedule::{Event, Patience},
-    server::{self, Ask, Limits, Site},
+    server::{self, Limits, Query, ServerState},
     vantage::Now,
 };
 use tokio::{
@@ -154,29 +154,29 @@ fn run() -> Result<bool> {
     let recorder = recorder(&config, start)?;
     let now = move || Now { instant: start + BEFORE, unix: UnixMillis(1_795_230_550_123) };
 
-    let (asks, mut asked) = mpsc::channel(16);
-    let site = Site {
+    let (queries, mut queried) = mpsc::channel(16);
+    let state = ServerState {
         metrics: Arc::new(Metrics::new(&config.region, &config.buckets)?),
-        asks,
+        queries,
         lifecycle: false,
         ready: Arc::default(),
         region: config.region.clone(),
         version: "bench",
     };
     // No copy and no page is used a second time.
-    let limits = Limits { overview_age: Duration::ZERO, ..Limits::default() };
+    let limits = Limits { overview_max_age: Duration::ZERO, ..Limits::default() };
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = server::spawn(listener, site, limits, async move {
+    let server = server::spawn(listener, state, limits, async move {
         let _ = stopped.await;
     })?;
     let copies = Arc::new(Mutex::new(Vec::new()));
     let costs = Arc::clone(&copies);
     let prober = thread::spawn(move || {
-        while let Some(ask) = asked.blocking_recv() {
-            match ask {
-                Ask::Overview(reply) => {
+        while let Some(query) = queried.blocking_recv() {
+            match query {
+                Query::Overview(reply) => {
                     // By the clock, as CPU time of a thread that runs is not counted so finely; the median is not
                     // disturbed by others.
                     let before = Instant::now();
@@ -185,10 +185,10 @@ fn run() -> Result<bool> {
                     costs.lock().unwrap_or_else(PoisonError::into_inner).push(cost);
                     let _ = reply.send(overview);
                 }
-                Ask::Probes { filter, reply } => {
+                Query::Probes { filter, reply } => {
                     let _ = reply.send(recorder.histories(|path| filter.matches(path), filter.limit));
                 }
-                Ask::Regions(_) | Ask::Reload(_) => {}
+                Query::Votes(_) | Query::Reload(_) => {}
             }
         }
     });

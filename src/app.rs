@@ -40,7 +40,7 @@ use crate::{
     probe::{Mailbox, Names, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase},
-    server::{self, Ask, Limits, Site},
+    server::{self, Limits, Query, ServerState},
     vantage::{News, Now},
     verdict::{Lane, Transition},
     wire::{Stamp, TimestampKeeper, tune_allocator},
@@ -177,11 +177,11 @@ async fn watch(
     check_descriptors(&config);
 
     let metrics = Arc::new(Metrics::new(&config.region, &config.buckets).map_err(io::Error::other)?);
-    let (asks, mut asked) = mpsc::channel(16);
+    let (queries, mut queried) = mpsc::channel(16);
     let ready = Arc::new(AtomicBool::new(false));
-    let site = Site {
+    let state = ServerState {
         metrics: Arc::clone(&metrics),
-        asks,
+        queries,
         lifecycle: config.enable_lifecycle,
         ready: Arc::clone(&ready),
         region: config.region.clone(),
@@ -189,7 +189,7 @@ async fn watch(
     };
     let address = listener.local_addr()?;
     let (stop_server, stopped) = oneshot::channel::<()>();
-    let server = server::spawn(listener, site, Limits::default(), async move {
+    let server = server::spawn(listener, state, Limits::default(), async move {
         let _ = stopped.await;
     })?;
 
@@ -230,19 +230,19 @@ async fn watch(
                 app.recorder.tick(now);
                 app.follow(now);
             }
-            Some(ask) = asked.recv() => match ask {
-                Ask::Probes { filter, reply } => {
+            Some(query) = queried.recv() => match query {
+                Query::Probes { filter, reply } => {
                     let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
                 }
-                Ask::Overview(reply) => {
+                Query::Overview(reply) => {
                     let _ = reply.send(app.recorder.overview(Arc::clone(&app.config), now()));
                 }
-                Ask::Regions(reply) => {
+                Query::Votes(reply) => {
                     if let Some(bulletin) = app.votes.publish(&app.config.region, &app.recorder, now()) {
                         let _ = reply.send(bulletin);
                     }
                 }
-                Ask::Reload(reply) => {
+                Query::Reload(reply) => {
                     reloading.waiting.push(reply);
                     reloading.begin();
                 }

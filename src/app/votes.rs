@@ -16,7 +16,7 @@ use crate::{
     quorum::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
     ranking::Row,
     recorder::Recorder,
-    server::Published,
+    server::EncodedVotes,
     vantage::{Now, Standing},
 };
 
@@ -87,7 +87,7 @@ impl Votes {
     }
 
     /// The next bulletin of this vantage.
-    pub(super) fn publish(&mut self, region: &Region, recorder: &Recorder, now: Now) -> Option<Published> {
+    pub(super) fn publish(&mut self, region: &Region, recorder: &Recorder, now: Now) -> Option<EncodedVotes> {
         self.seq += 1;
         let vantage = recorder.vantage();
         let reports = vantage.standings().map(|standing| report(&standing, now)).collect();
@@ -96,7 +96,7 @@ impl Votes {
         match bulletin.and_then(|bulletin| bulletin.encode()) {
             Ok(body) => {
                 self.cannot_tell = false;
-                Some(Published { body, keys: self.keys.clone() })
+                Some(EncodedVotes { body, keys: self.keys.clone() })
             }
             // Anybody may ask, and as often as they like.
             Err(invalid) => {

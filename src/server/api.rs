@@ -71,8 +71,8 @@ impl PathFilter {
     }
 }
 
-fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
-    match slot.replace(value) {
+fn once<T>(state: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
+    match state.replace(value) {
         None => Ok(()),
         Some(_) => Err(format!("{name} is given twice")),
     }

@@ -16,7 +16,7 @@ use flate2::{Compression, write::GzEncoder};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{api::Histories, progress::Answering};
+use super::{api::Histories, progress::InFlight};
 use crate::metrics::Page;
 
 /// What a chunk should at least have before it is worth a write of its own; compressed chunks are collected up
@@ -34,7 +34,7 @@ const LARGEST_SPARE: usize = 256 << 10;
 pub(super) struct Body {
     content: Content,
     /// Tells the connection when the answer is complete or given up.
-    _answering: Option<Answering>,
+    _answering: Option<InFlight>,
 }
 
 enum Content {
@@ -52,8 +52,8 @@ impl Body {
     }
 
     /// The same body, which ends what is given when it ends.
-    pub(super) fn with(self, answering: Answering) -> Self {
-        Self { _answering: Some(answering), ..self }
+    pub(super) fn with(self, in_flight: InFlight) -> Self {
+        Self { _answering: Some(in_flight), ..self }
     }
 }
 

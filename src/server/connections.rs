@@ -19,18 +19,18 @@ use tokio::{
 
 use super::{
     Limits,
-    progress::{Slot, locked},
+    progress::{ConnState, locked},
 };
 
 /// What the server is bearing now; for tests and for whoever watches the watcher.
 #[derive(Debug, Default)]
-pub struct Load {
+pub struct ServerStats {
     connections: AtomicUsize,
     accept_errors: AtomicU64,
-    cut: AtomicU64,
+    evicted: AtomicU64,
 }
 
-impl Load {
+impl ServerStats {
     /// Connections whose task is alive.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -42,96 +42,99 @@ impl Load {
     }
 
     /// Connections that the server closed for a limit since the start.
-    pub fn cut(&self) -> u64 {
-        self.cut.load(Ordering::Relaxed)
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 }
 
 /// Every open connection, at most [`Limits::connections`] of them.
 #[derive(Debug)]
 pub(super) struct Connections {
-    slots: Mutex<HashMap<u64, Arc<Slot>>>,
+    states: Mutex<HashMap<u64, Arc<ConnState>>>,
     next: AtomicU64,
     limits: Limits,
-    load: Arc<Load>,
+    stats: Arc<ServerStats>,
     room: Arc<Notify>,
     stopping: watch::Sender<bool>,
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits, load: Arc<Load>) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>) -> Arc<Self> {
         Arc::new(Self {
-            slots: Mutex::default(),
+            states: Mutex::default(),
             next: AtomicU64::new(0),
             limits,
-            load,
+            stats,
             room: Arc::default(),
             stopping: watch::Sender::new(false),
         })
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<u64, Arc<Slot>>> {
-        locked(&self.slots)
+    fn states(&self) -> MutexGuard<'_, HashMap<u64, Arc<ConnState>>> {
+        locked(&self.states)
     }
 
-    /// Takes a connection in; it counts until the ticket is dropped or it is cut.
-    pub(super) fn admit(self: &Arc<Self>) -> Ticket {
+    /// Takes a connection in; it counts until the guard is dropped or it is cut.
+    pub(super) fn admit(self: &Arc<Self>) -> ConnGuard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot::new(Arc::clone(&self.room)));
-        self.slots().insert(id, Arc::clone(&slot));
-        self.load.connections.fetch_add(1, Ordering::Relaxed);
-        Ticket { id, slot, connections: Arc::clone(self) }
+        let state = Arc::new(ConnState::new(Arc::clone(&self.room)));
+        self.states().insert(id, Arc::clone(&state));
+        self.stats.connections.fetch_add(1, Ordering::Relaxed);
+        ConnGuard { id, state, connections: Arc::clone(self) }
     }
 
     /// Counts a failed accept.
     pub(super) fn accept_failed(&self) {
-        self.load.accept_errors.fetch_add(1, Ordering::Relaxed);
+        self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether one more connection may be taken in; closes the one that waits longest where that is needed.
-    pub(super) fn make_room(&self) -> bool {
-        self.slots().len() < self.limits.connections || self.cut_longest_waiting()
+    pub(super) fn evict_if_full(&self) -> bool {
+        self.states().len() < self.limits.max_connections || self.evict_oldest_idle()
     }
 
-    /// Returns when [`Self::make_room`] is worth another try.
+    /// Returns when [`Self::evict_if_full`] is worth another try.
     pub(super) async fn room(&self) {
         self.room.notified().await;
     }
 
     /// Closes the connection that has been waiting for a request longest; `false` where all are being answered.
-    pub(super) fn cut_longest_waiting(&self) -> bool {
-        let mut slots = self.slots();
-        let longest = slots
+    pub(super) fn evict_oldest_idle(&self) -> bool {
+        let mut states = self.states();
+        let longest = states
             .iter()
-            .map(|(id, slot)| (*id, slot.progress()))
+            .map(|(id, state)| (*id, state.progress()))
             .filter(|(_, progress)| progress.is_waiting())
             .min_by_key(|(_, progress)| progress.since())
             .map(|(id, _)| id);
-        longest.is_some_and(|id| self.cut(&mut slots, id))
+        longest.is_some_and(|id| self.cut(&mut states, id))
     }
 
     /// Closes every connection that is over one of its limits.
     pub(super) fn sweep(&self, now: Instant) {
-        let mut slots = self.slots();
-        let overdue: Vec<u64> =
-            slots.iter().filter(|(_, slot)| slot.progress().is_overdue(now, &self.limits)).map(|(id, _)| *id).collect();
+        let mut states = self.states();
+        let overdue: Vec<u64> = states
+            .iter()
+            .filter(|(_, state)| state.progress().is_overdue(now, &self.limits))
+            .map(|(id, _)| *id)
+            .collect();
         for id in overdue {
-            self.cut(&mut slots, id);
+            self.cut(&mut states, id);
         }
     }
 
-    fn cut(&self, slots: &mut HashMap<u64, Arc<Slot>>, id: u64) -> bool {
-        let Some(slot) = slots.remove(&id) else { return false };
-        tracing::debug!(connection = id, progress = ?slot.progress(), "connection cut");
-        slot.cut();
-        self.load.cut.fetch_add(1, Ordering::Relaxed);
+    fn cut(&self, states: &mut HashMap<u64, Arc<ConnState>>, id: u64) -> bool {
+        let Some(state) = states.remove(&id) else { return false };
+        tracing::debug!(connection = id, progress = ?state.progress(), "connection cut");
+        state.cut();
+        self.stats.evicted.fetch_add(1, Ordering::Relaxed);
         self.room.notify_one();
         true
     }
 
     /// Whether no connection's task is alive.
     pub(super) fn is_empty(&self) -> bool {
-        self.load.connections() == 0
+        self.stats.connections() == 0
     }
 
     /// Tells every connection to end after the answer it is giving.
@@ -142,15 +145,15 @@ impl Connections {
 
 /// One connection's place among the others.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct ConnGuard {
     id: u64,
-    slot: Arc<Slot>,
+    state: Arc<ConnState>,
     connections: Arc<Connections>,
 }
 
-impl Ticket {
-    pub(super) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+impl ConnGuard {
+    pub(super) fn state(&self) -> &Arc<ConnState> {
+        &self.state
     }
 
     /// Turns true when the server ends.
@@ -159,10 +162,10 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnGuard {
     fn drop(&mut self) {
-        self.connections.slots().remove(&self.id);
-        self.connections.load.connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.states().remove(&self.id);
+        self.connections.stats.connections.fetch_sub(1, Ordering::Relaxed);
         self.connections.room.notify_one();
     }
 }
@@ -178,63 +181,63 @@ mod tests {
     }
 
     fn connections(cap: usize) -> Arc<Connections> {
-        Connections::new(Limits { connections: cap, ..Limits::default() }, Arc::default())
+        Connections::new(Limits { max_connections: cap, ..Limits::default() }, Arc::default())
     }
 
     #[tokio::test(start_paused = true)]
     async fn at_the_cap_the_longest_waiting_goes_and_never_one_that_is_answered() {
         let all = connections(2);
         let busy = all.admit();
-        let answering = busy.slot().request();
+        let in_flight = busy.state().request();
         pass(1).await;
         let waiting = all.admit();
-        assert!(all.make_room());
-        waiting.slot().is_cut().await;
+        assert!(all.evict_if_full());
+        waiting.state().is_cut().await;
         drop(waiting);
         let other = all.admit();
-        let second = other.slot().request();
-        assert!(!all.make_room(), "both are being answered");
-        drop(answering);
-        assert!(!all.make_room(), "the last bytes are still to be written");
-        busy.slot().flushed();
-        assert!(all.make_room());
-        busy.slot().is_cut().await;
+        let second = other.state().request();
+        assert!(!all.evict_if_full(), "both are being answered");
+        drop(in_flight);
+        assert!(!all.evict_if_full(), "the last bytes are still to be written");
+        busy.state().flushed();
+        assert!(all.evict_if_full());
+        busy.state().is_cut().await;
         drop(second);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_trickle_does_not_extend_the_time_for_a_head() {
         let all = connections(2);
-        let ticket = all.admit();
+        let guard = all.admit();
         for _ in 0..10 {
             pass(1).await;
-            ticket.slot().read();
+            guard.state().read();
             all.sweep(Instant::now());
         }
-        assert_eq!(all.slots().len(), 1, "10 s are allowed");
+        assert_eq!(all.states().len(), 1, "10 s are allowed");
         pass(1).await;
         all.sweep(Instant::now());
-        assert_eq!(all.slots().len(), 0);
+        assert_eq!(all.states().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_cut_for_standing_still_and_for_lasting_too_long() {
         let all = connections(2);
         let still = all.admit();
-        let _answering = still.slot().request();
+        let _answering = still.state().request();
         let moving = all.admit();
-        let _moving_answering = moving.slot().request();
+        let _moving_answering = moving.state().request();
         for _ in 0..31 {
             pass(1).await;
-            moving.slot().wrote();
+            moving.state().wrote();
             all.sweep(Instant::now());
         }
-        assert_eq!(all.slots().len(), 1, "only the one that moves is left");
+        assert_eq!(all.states().len(), 1, "only the one that moves is left");
         for _ in 0..90 {
             pass(1).await;
-            moving.slot().wrote();
+            moving.state().wrote();
             all.sweep(Instant::now());
         }
-        assert_eq!(all.slots().len(), 0);
+        assert_eq!(all.states().len(), 0);
     }
 }

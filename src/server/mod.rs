@@ -1,7 +1,7 @@
 //! The HTTP server: `/metrics`, the JSON API, health, reload.
 //!
 //! It runs on a thread and a runtime of its own, so that a scrape never delays a probe; what only the probing
-//! thread knows is asked for by an [`Ask`]. It is built to be reached by anyone: connections, heads, answers
+//! thread knows is asked for by a [`Query`]. It is built to be reached by anyone: connections, heads, answers
 //! and the time for each of them are limited (see [`Limits`]), and a scrape is answered at once however many
 //! clients hang on.
 //!
@@ -39,20 +39,20 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-pub use self::{api::PathFilter, connections::Load, health::probe_health, limits::Limits};
+pub use self::{api::PathFilter, connections::ServerStats, health::probe_health, limits::Limits};
 use self::{
-    connections::{Connections, Ticket},
+    connections::{ConnGuard, Connections},
     routes::Routes,
     transport::Transport,
 };
 use crate::{metrics::Metrics, model::Region, quorum::Keys, status::Overview, window::PathHistory};
 
 /// What is served.
-pub struct Site {
+pub struct ServerState {
     /// The metrics behind `/metrics`.
     pub metrics: Arc<Metrics>,
     /// The way to the probing thread.
-    pub asks: mpsc::Sender<Ask>,
+    pub queries: mpsc::Sender<Query>,
     /// Whether `POST /-/reload` is served.
     pub lifecycle: bool,
     /// What `/-/ready` says.
@@ -65,11 +65,11 @@ pub struct Site {
 
 /// What must be asked of the probing thread. Who does not wait any more has dropped the receiver.
 #[derive(Debug)]
-pub enum Ask {
+pub enum Query {
     /// Read the configuration again; the error is every mistake as text, one a line.
     Reload(oneshot::Sender<Result<(), String>>),
     /// The bulletin, encoded; dropped where there is none.
-    Regions(oneshot::Sender<Published>),
+    Votes(oneshot::Sender<EncodedVotes>),
     /// Everything that the status page tells.
     Overview(oneshot::Sender<Overview>),
     /// The recent probes of some paths.
@@ -83,7 +83,7 @@ pub enum Ask {
 
 /// What this vantage publishes.
 #[derive(Debug, Clone)]
-pub struct Published {
+pub struct EncodedVotes {
     /// The bulletin, encoded.
     pub body: Bytes,
     /// What signs it for those who ask with a nonce.
@@ -93,14 +93,14 @@ pub struct Published {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    load: Arc<Load>,
+    stats: Arc<ServerStats>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Server {
     /// What the server is bearing now.
-    pub fn load(&self) -> &Arc<Load> {
-        &self.load
+    pub fn stats(&self) -> &Arc<ServerStats> {
+        &self.stats
     }
 
     /// Whether the server has ended, by its stop signal or a panic.
@@ -117,13 +117,13 @@ impl Server {
     }
 }
 
-/// Serves on a thread of its own until `stop` is ready; answers in flight then get [`Limits::grace`].
+/// Serves on a thread of its own until `stop` is ready; answers in flight then get [`Limits::shutdown_grace`].
 ///
 /// # Errors
 /// The runtime or the thread could not be made, or the listener is not usable.
 pub fn spawn(
     listener: std::net::TcpListener,
-    site: Site,
+    state: ServerState,
     limits: Limits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<Server> {
@@ -139,24 +139,24 @@ pub fn spawn(
         let _context = runtime.enter();
         TcpListener::from_std(listener)?
     };
-    let load = Arc::<Load>::default();
-    let shared = Arc::clone(&load);
+    let stats = Arc::<ServerStats>::default();
+    let shared = Arc::clone(&stats);
     let thread = thread::Builder::new()
         .name("server".to_owned())
-        .spawn(move || runtime.block_on(serve(listener, site, limits, shared, stop)))?;
-    Ok(Server { load, thread })
+        .spawn(move || runtime.block_on(serve(listener, state, limits, shared, stop)))?;
+    Ok(Server { stats, thread })
 }
 
-/// Serves in the current task until `stop` is ready; answers in flight then get [`Limits::grace`].
+/// Serves in the current task until `stop` is ready; answers in flight then get [`Limits::shutdown_grace`].
 pub async fn serve(
     listener: TcpListener,
-    site: Site,
+    state: ServerState,
     limits: Limits,
-    load: Arc<Load>,
+    stats: Arc<ServerStats>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let routes = Arc::new(Routes::new(site, limits));
-    let connections = Connections::new(limits, Arc::clone(&load));
+    let routes = Arc::new(Routes::new(state, limits));
+    let connections = Connections::new(limits, Arc::clone(&stats));
     let mut sweep = interval(limits.sweep_interval());
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = pin!(stop);
@@ -172,7 +172,7 @@ pub async fn serve(
             }
             () = connections.room(), if newcomer.is_some() => {}
         }
-        if let Some(stream) = newcomer.take_if(|_| connections.make_room()) {
+        if let Some(stream) = newcomer.take_if(|_| connections.evict_if_full()) {
             tokio::spawn(converse(stream, connections.admit(), Arc::clone(&routes), limits));
         }
         // The newcomer gets its turn, and its socket is looked at, before the next one may push it out.
@@ -186,8 +186,8 @@ pub async fn serve(
             connections.room().await;
         }
     };
-    if timeout(limits.grace, gone).await.is_err() {
-        tracing::debug!(connections = load.connections(), "answers given up at the end");
+    if timeout(limits.shutdown_grace, gone).await.is_err() {
+        tracing::debug!(connections = stats.connections(), "answers given up at the end");
     }
 }
 
@@ -211,55 +211,55 @@ async fn accept(listener: &TcpListener, connections: &Connections, failing: &mut
         }
         if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             // Whoever waits for nothing gives its descriptor to whoever is waiting to be heard.
-            connections.cut_longest_waiting();
+            connections.evict_oldest_idle();
         }
         sleep(pause).await;
     }
 }
 
 /// Everything that happens on one connection.
-async fn converse(stream: TcpStream, ticket: Ticket, routes: Arc<Routes>, limits: Limits) {
+async fn converse(stream: TcpStream, guard: ConnGuard, routes: Arc<Routes>, limits: Limits) {
     // The last chunk of a page must not wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
-    let slot = ticket.slot();
+    let state = guard.state();
     let service = service_fn(|request| {
-        let answering = slot.request();
+        let in_flight = state.request();
         let routes = Arc::clone(&routes);
-        async move { Ok::<_, Infallible>(routes.answer(&request).await.map(|body| body.with(answering))) }
+        async move { Ok::<_, Infallible>(routes.answer(&request).await.map(|body| body.with(in_flight))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None) // the sweep's work, which knows an idle connection from a slow head
         .half_close(true) // a client may say that it has nothing more to ask before it reads the answer
-        .max_headers(limits.headers)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size(limits.head_bytes.max(64 << 10))
-        .serve_connection(TokioIo::new(Transport::new(stream, Arc::clone(slot))), service);
+        .max_headers(limits.max_headers)
+        .max_header_size(limits.max_head_bytes)
+        .max_buf_size(limits.max_head_bytes.max(64 << 10))
+        .serve_connection(TokioIo::new(Transport::new(stream, Arc::clone(state))), service);
     let mut connection = pin!(connection);
-    let mut stopping = ticket.stopping();
+    let mut stopping = guard.stopping();
     let stopped = async {
         // An error means that the server is gone, which ends this task anyway.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
     tokio::select! {
         biased;
-        () = slot.is_cut() => return,
-        result = connection.as_mut() => return told(result),
+        () = state.is_cut() => return,
+        result = connection.as_mut() => return log_end(result),
         () = stopped => {}
     }
-    if slot.progress().is_waiting() {
+    if state.progress().is_waiting() {
         return;
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        () = slot.is_cut() => {}
-        result = connection => told(result),
+        () = state.is_cut() => {}
+        result = connection => log_end(result),
     }
 }
 
-fn told(result: hyper::Result<()>) {
+fn log_end(result: hyper::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended early");
     }

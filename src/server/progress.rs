@@ -44,10 +44,10 @@ impl Progress {
     pub(super) fn is_overdue(&self, now: Instant, limits: &Limits) -> bool {
         let lasted = now.saturating_duration_since(self.since);
         match self.stage {
-            Stage::Idle => lasted > limits.idle,
-            Stage::Head => lasted > limits.head,
+            Stage::Idle => lasted > limits.idle_timeout,
+            Stage::Head => lasted > limits.head_timeout,
             Stage::Answer | Stage::Flush => {
-                lasted > limits.answer || now.saturating_duration_since(self.wrote) > limits.stall
+                lasted > limits.response_timeout || now.saturating_duration_since(self.wrote) > limits.stall_timeout
             }
         }
     }
@@ -55,15 +55,15 @@ impl Progress {
 
 /// What one connection tells about itself.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ConnState {
     progress: Mutex<Progress>,
     cut: Notify,
-    /// Rung when room may have come up; shared by all slots.
+    /// Rung when room may have come up; shared by all states.
     room: Arc<Notify>,
 }
 
-impl Slot {
-    /// A slot of a connection that has just been opened; `room` is rung when it becomes idle.
+impl ConnState {
+    /// A state of a connection that has just been opened; `room` is rung when it becomes idle.
     pub(super) fn new(room: Arc<Notify>) -> Self {
         let now = Instant::now();
         let progress = Progress { stage: Stage::Head, since: now, wrote: now };
@@ -93,10 +93,10 @@ impl Slot {
     }
 
     /// A whole request head has arrived; the answer lasts until what is returned is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Answering {
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
         let now = Instant::now();
         *self.lock() = Progress { stage: Stage::Answer, since: now, wrote: now };
-        Answering(Arc::clone(self))
+        InFlight(Arc::clone(self))
     }
 
     /// Everything written so far has been taken by the kernel.
@@ -121,9 +121,9 @@ impl Slot {
 
 /// An answer that is not complete yet; lives in its body.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Slot>);
+pub(super) struct InFlight(Arc<ConnState>);
 
-impl Drop for Answering {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let mut progress = self.0.lock();
         if progress.stage == Stage::Answer {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Ask, Limits, PathFilter, Published, Site,
+    EncodedVotes, Limits, PathFilter, Query, ServerState,
     api::Histories,
     body::{Body, Buffers, Source, Stream},
     encoding::wants_gzip,
@@ -49,23 +49,23 @@ const ROUTES: &str = "not found; served are:\n\
 
 /// What all requests share.
 pub(super) struct Routes {
-    site: Site,
+    state: ServerState,
     limits: Limits,
     buffers: Arc<Buffers>,
     encoders: Arc<Semaphore>,
     histories: Arc<Semaphore>,
     /// The last bulletin, and when it was asked for.
-    bulletin: Mutex<Option<(Instant, Published)>>,
+    bulletin: Mutex<Option<(Instant, EncodedVotes)>>,
     /// The last overview.
-    shot: Mutex<Option<Shot>>,
+    snapshot: Mutex<Option<Snapshot>>,
     /// The last probes of the paths that somebody looks at, and when they were asked for.
-    looked_at: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
+    history_cache: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
     started: Instant,
 }
 
 /// The last overview, when it was asked for, and the page of it once somebody has wanted that.
 #[derive(Clone)]
-struct Shot {
+struct Snapshot {
     asked: Instant,
     overview: Arc<Overview>,
     page: Arc<OnceLock<Bytes>>,
@@ -124,16 +124,16 @@ impl<'a> Route<'a> {
 }
 
 impl Routes {
-    pub(super) fn new(site: Site, limits: Limits) -> Self {
+    pub(super) fn new(state: ServerState, limits: Limits) -> Self {
         Self {
-            site,
+            state,
             limits,
             buffers: Arc::default(),
             encoders: Arc::new(Semaphore::new(limits.encoders)),
             histories: Arc::new(Semaphore::new(limits.histories)),
             bulletin: Mutex::default(),
-            shot: Mutex::default(),
-            looked_at: Mutex::default(),
+            snapshot: Mutex::default(),
+            history_cache: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -158,7 +158,7 @@ impl Routes {
             Some(Route::Regions) => self.regions(request.headers()).await,
             Some(Route::Probes) => self.probes(request).await,
             Some(Route::Healthy) => plain(StatusCode::OK, "regionwatch is healthy.\n"),
-            Some(Route::Ready) if self.site.ready.load(Ordering::Relaxed) => {
+            Some(Route::Ready) if self.state.ready.load(Ordering::Relaxed) => {
                 plain(StatusCode::OK, "regionwatch is ready.\n")
             }
             Some(Route::Ready) => plain(StatusCode::SERVICE_UNAVAILABLE, "regionwatch is not ready yet.\n"),
@@ -177,54 +177,62 @@ impl Routes {
     const LOOKED_AT: usize = 32;
 
     fn about(&self) -> About<'_> {
-        About { region: &self.site.region, version: self.site.version, uptime: self.started.elapsed() }
+        About { region: &self.state.region, version: self.state.version, uptime: self.started.elapsed() }
     }
 
     /// What the pages show. One request at a time asks for it, and those that waited meanwhile get the same.
-    async fn shot(&self) -> Option<Shot> {
-        let mut last = self.shot.lock().await;
-        if let Some(shot) = last.as_ref().filter(|shot| shot.asked.elapsed() < self.limits.overview_age) {
-            return Some(shot.clone());
+    async fn snapshot(&self) -> Option<Snapshot> {
+        let mut last = self.snapshot.lock().await;
+        if let Some(snapshot) = last.as_ref().filter(|snapshot| snapshot.asked.elapsed() < self.limits.overview_max_age)
+        {
+            return Some(snapshot.clone());
         }
         let asked = Instant::now();
-        let overview = Arc::new(self.ask(Ask::Overview).await?);
-        let shot = Shot { asked, overview, page: Arc::default() };
-        *last = Some(shot.clone());
-        Some(shot)
+        let overview = Arc::new(self.query(Query::Overview).await?);
+        let snapshot = Snapshot { asked, overview, page: Arc::default() };
+        *last = Some(snapshot.clone());
+        Some(snapshot)
     }
 
-    async fn overview(&self, wishes: &HeaderMap) -> Response<Body> {
-        let Ok(Some(Shot { overview, page, .. })) = timeout(self.limits.ask, self.shot()).await else {
-            return unseen();
+    async fn overview(&self, headers: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Snapshot { overview, page, .. })) = timeout(self.limits.query_timeout, self.snapshot()).await
+        else {
+            return timed_out();
         };
         let page = page.get_or_init(|| page::overview(self.about(), &overview)).clone();
-        self.shown(StatusCode::OK, page, wishes)
+        self.html(StatusCode::OK, page, headers)
     }
 
-    async fn peer(&self, peer: &str, wishes: &HeaderMap) -> Response<Body> {
-        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
+    async fn peer(&self, peer: &str, headers: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Snapshot { overview, .. })) = timeout(self.limits.query_timeout, self.snapshot()).await else {
+            return timed_out();
+        };
         match page::peer(self.about(), &overview, peer) {
-            Some(page) => self.shown(StatusCode::OK, page, wishes),
-            None => self.missing("peer", peer, Some(&overview), wishes),
+            Some(page) => self.html(StatusCode::OK, page, headers),
+            None => self.missing("peer", peer, Some(&overview), headers),
         }
     }
 
-    async fn path(&self, path: &str, wishes: &HeaderMap) -> Response<Body> {
+    async fn path(&self, path: &str, headers: &HeaderMap) -> Response<Body> {
         let asked = path;
-        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
-        let missing = || self.missing("path", asked, Some(&overview), wishes);
+        let Ok(Some(Snapshot { overview, .. })) = timeout(self.limits.query_timeout, self.snapshot()).await else {
+            return timed_out();
+        };
+        let missing = || self.missing("path", asked, Some(&overview), headers);
         let Some(path) = path_named(path).filter(|path| overview.path(path).is_some()) else { return missing() };
-        let Ok(Some(history)) = timeout(self.limits.ask, self.history(&path)).await else { return unseen() };
+        let Ok(Some(history)) = timeout(self.limits.query_timeout, self.history(&path)).await else {
+            return timed_out();
+        };
         match page::path(self.about(), &overview, &path, &history.samples) {
-            Some(page) => self.shown(StatusCode::OK, page, wishes),
+            Some(page) => self.html(StatusCode::OK, page, headers),
             None => missing(),
         }
     }
 
     /// The last probes of a path, shared like the overview.
     async fn history(&self, path: &Path) -> Option<Arc<PathHistory>> {
-        let mut known = self.looked_at.lock().await;
-        known.retain(|(asked, _)| asked.elapsed() < self.limits.overview_age);
+        let mut known = self.history_cache.lock().await;
+        known.retain(|(asked, _)| asked.elapsed() < self.limits.overview_max_age);
         if let Some((_, history)) = known.iter().find(|(_, history)| history.path == *path) {
             return Some(Arc::clone(history));
         }
@@ -235,7 +243,7 @@ impl Routes {
             kind: Some(path.kind),
             limit: 1,
         };
-        let found = self.ask(|reply| Ask::Probes { filter, reply }).await?;
+        let found = self.query(|reply| Query::Probes { filter, reply }).await?;
         let history = found.into_iter().find(|history| history.path == *path);
         let history = history.unwrap_or_else(|| PathHistory { path: path.clone(), samples: Vec::new() });
         let history = Arc::new(history);
@@ -245,29 +253,31 @@ impl Routes {
         Some(history)
     }
 
-    async fn configuration(&self, wishes: &HeaderMap) -> Response<Body> {
-        let Ok(Some(Shot { overview, .. })) = timeout(self.limits.ask, self.shot()).await else { return unseen() };
-        self.shown(StatusCode::OK, page::configuration(self.about(), &overview), wishes)
+    async fn configuration(&self, headers: &HeaderMap) -> Response<Body> {
+        let Ok(Some(Snapshot { overview, .. })) = timeout(self.limits.query_timeout, self.snapshot()).await else {
+            return timed_out();
+        };
+        self.html(StatusCode::OK, page::configuration(self.about(), &overview), headers)
     }
 
-    fn asset(&self, asset: Asset, wishes: &HeaderMap) -> Response<Body> {
+    fn asset(&self, asset: Asset, headers: &HeaderMap) -> Response<Body> {
         let (content_type, content) = asset.content();
         let stream = Stream::new(Source::Text(content), &self.buffers, None);
-        let mut response = self.streamed(stream, HeaderValue::from_static(content_type), wishes);
+        let mut response = self.streamed(stream, HeaderValue::from_static(content_type), headers);
         // Its name changes with its content.
         let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
         response.headers_mut().insert(CACHE_CONTROL, forever);
         response
     }
 
-    fn missing(&self, what: &str, asked: &str, overview: Option<&Overview>, wishes: &HeaderMap) -> Response<Body> {
-        self.shown(StatusCode::NOT_FOUND, page::missing(self.about(), what, asked, overview), wishes)
+    fn missing(&self, what: &str, asked: &str, overview: Option<&Overview>, headers: &HeaderMap) -> Response<Body> {
+        self.html(StatusCode::NOT_FOUND, page::missing(self.about(), what, asked, overview), headers)
     }
 
     /// A page for people.
-    fn shown(&self, status: StatusCode, page: Bytes, wishes: &HeaderMap) -> Response<Body> {
+    fn html(&self, status: StatusCode, page: Bytes, headers: &HeaderMap) -> Response<Body> {
         let stream = Stream::new(Source::Text(page), &self.buffers, None);
-        let mut response = self.streamed(stream, HTML, wishes);
+        let mut response = self.streamed(stream, HTML, headers);
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
@@ -286,20 +296,20 @@ impl Routes {
                 return mistake("collect is given twice".to_owned());
             }
         }
-        let page = self.site.metrics.page(collect.unwrap_or(Collect::All));
+        let page = self.state.metrics.page(collect.unwrap_or(Collect::All));
         let stream = Stream::new(Source::Page(page), &self.buffers, None);
         self.streamed(stream, PROMETHEUS, request.headers())
     }
 
     /// The bulletin. One request at a time asks for it, and those that waited meanwhile get the same.
-    async fn bulletin(&self) -> Option<Published> {
+    async fn bulletin(&self) -> Option<EncodedVotes> {
         let mut last = self.bulletin.lock().await;
-        let fresh = last.as_ref().filter(|(asked, _)| asked.elapsed() < self.limits.bulletin_age);
+        let fresh = last.as_ref().filter(|(asked, _)| asked.elapsed() < self.limits.votes_max_age);
         if let Some((_, bulletin)) = fresh {
             return Some(bulletin.clone());
         }
         let asked = Instant::now();
-        let bulletin = self.ask(Ask::Regions).await?;
+        let bulletin = self.query(Query::Votes).await?;
         *last = Some((asked, bulletin.clone()));
         Some(bulletin)
     }
@@ -321,7 +331,7 @@ impl Routes {
             },
             (Some(_), Some(_)) => return mistake(format!("{NONCE_HEADER} is given twice")),
         };
-        let Ok(Some(Published { body, keys })) = timeout(self.limits.ask, self.bulletin()).await else {
+        let Ok(Some(EncodedVotes { body, keys })) = timeout(self.limits.query_timeout, self.bulletin()).await else {
             return busy("the bulletin was not made in time\n");
         };
         let signature = nonce.zip(keys).map(|(nonce, keys)| keys.sign(nonce, &body));
@@ -342,7 +352,7 @@ impl Routes {
             return busy("too many readers of probes at once\n");
         };
         let limit = filter.limit;
-        let Some(mut histories) = self.ask(|reply| Ask::Probes { filter, reply }).await else {
+        let Some(mut histories) = self.query(|reply| Query::Probes { filter, reply }).await else {
             return busy("the probes did not answer in time\n");
         };
         histories.truncate(limit);
@@ -351,10 +361,10 @@ impl Routes {
     }
 
     async fn reload(&self) -> Response<Body> {
-        if !self.site.lifecycle {
+        if !self.state.lifecycle {
             return plain(StatusCode::FORBIDDEN, "Lifecycle API is not enabled; start with --enable-lifecycle.\n");
         }
-        match self.ask(Ask::Reload).await {
+        match self.query(Query::Reload).await {
             Some(Ok(())) => plain(StatusCode::OK, "reloaded\n"),
             Some(Err(mistakes)) => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -366,10 +376,10 @@ impl Routes {
     }
 
     /// Asks the probing thread; `None` where it does not answer in time.
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    async fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        timeout(self.limits.ask, async {
-            self.site.asks.send(ask(reply)).await.ok()?;
+        timeout(self.limits.query_timeout, async {
+            self.state.queries.send(query(reply)).await.ok()?;
             answer.await.ok()
         })
         .await
@@ -377,9 +387,9 @@ impl Routes {
     }
 
     /// A long answer, in gzip where the client wants it and an encoder is free.
-    fn streamed(&self, stream: Stream, content_type: HeaderValue, wishes: &HeaderMap) -> Response<Body> {
+    fn streamed(&self, stream: Stream, content_type: HeaderValue, headers: &HeaderMap) -> Response<Body> {
         // An encoder takes some 300 KiB, so that a crowd of stalled clients is served plain text instead.
-        let encoder = wants_gzip(wishes).then(|| Arc::clone(&self.encoders).try_acquire_owned().ok()).flatten();
+        let encoder = wants_gzip(headers).then(|| Arc::clone(&self.encoders).try_acquire_owned().ok()).flatten();
         let gzip = encoder.is_some();
         let body = match encoder {
             Some(permit) => Body::stream(stream.gzip(permit)),
@@ -420,11 +430,11 @@ fn path_named(text: &str) -> Option<Path> {
 }
 
 /// Whether it is a browser that asks.
-fn reads_pages(wishes: &HeaderMap) -> bool {
-    wishes.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+fn reads_pages(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
-fn unseen() -> Response<Body> {
+fn timed_out() -> Response<Body> {
     busy("the probing thread did not answer in time\n")
 }
 

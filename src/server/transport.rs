@@ -12,23 +12,23 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::progress::Slot;
+use super::progress::ConnState;
 
-/// The stream and the slot that is told when bytes move.
+/// The stream and the state that is told when bytes move.
 #[derive(Debug)]
 pub(super) struct Transport {
     stream: TcpStream,
-    slot: Arc<Slot>,
+    state: Arc<ConnState>,
 }
 
 impl Transport {
-    pub(super) fn new(stream: TcpStream, slot: Arc<Slot>) -> Self {
-        Self { stream, slot }
+    pub(super) fn new(stream: TcpStream, state: Arc<ConnState>) -> Self {
+        Self { stream, state }
     }
 
     fn noted(&self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
         if matches!(written, Ok(1..)) {
-            self.slot.wrote();
+            self.state.wrote();
         }
         Poll::Ready(written)
     }
@@ -39,7 +39,7 @@ impl AsyncRead for Transport {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if buf.filled().len() > before {
-            self.slot.read();
+            self.state.read();
         }
         Poll::Ready(read)
     }
@@ -67,7 +67,7 @@ impl AsyncWrite for Transport {
     // hyper flushes only when it has handed over all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.slot.flushed();
+        self.state.flushed();
         Poll::Ready(flushed)
     }
 

@@ -13,7 +13,7 @@ use regionwatch::{
     metrics::Metrics,
     model::{Failure, Nonce, Region, Reply},
     quorum::{Bulletin, Keys, Refusal, open},
-    server::{self, Ask, Limits, Published, Site},
+    server::{self, EncodedVotes, Limits, Query, ServerState},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -99,10 +99,10 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
 async fn the_own_server_and_the_own_probe_understand_each_other() {
     let keys = Keys::new(&["a secret of all regions"]).unwrap();
     let there = Region::new("there").unwrap();
-    let (asks, mut asked) = mpsc::channel(4);
-    let site = Site {
+    let (queries, mut queried) = mpsc::channel(4);
+    let state = ServerState {
         metrics: Arc::new(Metrics::new(&there, &DEFAULT_BUCKETS).unwrap()),
-        asks,
+        queries,
         lifecycle: false,
         ready: Arc::default(),
         region: there,
@@ -111,14 +111,14 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = server::spawn(listener, site, Limits::default(), async {
+    let server = server::spawn(listener, state, Limits::default(), async {
         let _ = stopped.await;
     });
     let signing = keys.clone();
     tokio::spawn(async move {
-        while let Some(ask) = asked.recv().await {
-            if let Ask::Regions(reply) = ask {
-                let _ = reply.send(Published { body: bulletin().into(), keys: Some(signing.clone()) });
+        while let Some(query) = queried.recv().await {
+            if let Query::Votes(reply) = query {
+                let _ = reply.send(EncodedVotes { body: bulletin().into(), keys: Some(signing.clone()) });
             }
         }
     });

@@ -98,7 +98,7 @@ fn other_paths_and_methods_are_told_what_there_is() {
 #[test]
 fn a_reload_is_done_refused_or_off() {
     let reload = |lifecycle, prober| {
-        let limits = Limits { ask: Duration::from_millis(100), ..Limits::default() };
+        let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
         let answer = Setup { lifecycle, prober, limits, ..Setup::default() }.run().ask("POST", "/-/reload", "");
         (answer.status, answer.text().to_owned())
     };
@@ -142,7 +142,7 @@ fn probes_are_told_as_json_and_a_failure_is_never_a_number() {
 
 #[test]
 fn probes_that_do_not_answer_are_not_waited_for() {
-    let limits = Limits { ask: Duration::from_millis(100), histories: 2, ..Limits::default() };
+    let limits = Limits { query_timeout: Duration::from_millis(100), histories: 2, ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     // More than fit into the channel to the probing thread.
     for _ in 0..8 {
@@ -188,7 +188,7 @@ fn a_connection_is_kept_for_the_next_scrape() {
             answer.extend_from_slice(&buffer[..read]);
         }
     }
-    assert_eq!(server.load().connections(), 1);
+    assert_eq!(server.stats().connections(), 1);
 }
 
 #[test]

@@ -31,18 +31,18 @@ fn a_crowd_that_asks_nothing_does_not_delay_a_scrape() {
         }
         crowd.push(stream);
     }
-    eventually("the crowd is at the cap", || server.load().connections() == 256);
+    eventually("the crowd is at the cap", || server.stats().connections() == 256);
     for _ in 0..5 {
         assert!(server.scrape() < AT_ONCE);
     }
-    assert!(server.load().connections() <= 257);
+    assert!(server.stats().connections() <= 257);
     drop(crowd);
     server.settles();
 }
 
 #[test]
 fn a_scrape_passes_while_the_crowd_keeps_coming() {
-    let limits = Limits { connections: 32, ..Limits::default() };
+    let limits = Limits { max_connections: 32, ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     let addr = server.addr;
     let crowd: Vec<_> = (0..2)
@@ -86,7 +86,7 @@ fn ten_thousand_requests_leave_nothing_behind() {
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
     server.settles();
-    assert_eq!(server.load().cut(), 0);
+    assert_eq!(server.stats().evicted(), 0);
 }
 
 /// Clients that have asked for the page and read its first byte.
@@ -102,7 +102,7 @@ fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn at_the_cap_a_newcomer_waits_and_no_answer_that_moves_is_given_up() {
-    let limits = Limits { connections: 4, ..Limits::default() };
+    let limits = Limits { max_connections: 4, ..Limits::default() };
     let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
     let clients: Vec<_> = readers(&server, 4)
         .into_iter()
@@ -118,16 +118,16 @@ fn at_the_cap_a_newcomer_waits_and_no_answer_that_moves_is_given_up() {
     for client in clients {
         assert!(client.join().unwrap() >= 20_000_000);
     }
-    assert_eq!(server.load().cut(), 0);
+    assert_eq!(server.stats().evicted(), 0);
 }
 
 #[test]
 fn at_the_cap_a_newcomer_gets_the_place_of_an_answer_that_stands_still() {
-    let limits = Limits { connections: 4, stall: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { max_connections: 4, stall_timeout: Duration::from_secs(1), ..Limits::default() };
     let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
     let stalled = readers(&server, 4);
     assert_eq!(server.get("/-/healthy").status, 200);
-    assert!(server.load().cut() >= 1);
+    assert!(server.stats().evicted() >= 1);
     drop(stalled);
     server.settles();
 }
@@ -143,7 +143,7 @@ fn want_of_descriptors_is_waited_out() {
     // The client takes the last descriptor; the server has none to accept it with.
     let mut stream = server.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
-    eventually("the server has tried again and again", || server.load().accept_errors() >= 3);
+    eventually("the server has tried again and again", || server.stats().accept_errors() >= 3);
     drop(hoard);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -166,7 +166,7 @@ fn at_the_end_idle_connections_go_and_answers_in_flight_are_finished() {
         reader.read_to_end(&mut page).unwrap();
         Answer::parse(&page).body.len()
     });
-    eventually("all three are connected", || server.load().connections() == 3);
+    eventually("all three are connected", || server.stats().connections() == 3);
     let addr = server.addr;
     server.stop();
     assert!(rest.join().unwrap() >= 3_000_000);
@@ -181,5 +181,5 @@ fn at_the_end_nobody_is_waited_for_longer_than_a_moment() {
     reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     reader.read_exact(&mut [0; 1]).unwrap();
     let took = server.stop();
-    assert!(took >= Limits::default().grace && took < Duration::from_secs(5), "{took:?}");
+    assert!(took >= Limits::default().shutdown_grace && took < Duration::from_secs(5), "{took:?}");
 }

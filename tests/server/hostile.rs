@@ -15,7 +15,7 @@ use crate::support::{Answer, Setup, alone, eventually};
 /// Limits so short that a test can wait for them.
 fn short() -> Limits {
     let ms = Duration::from_millis;
-    Limits { head: ms(300), idle: ms(600), stall: ms(500), ..Limits::default() }
+    Limits { head_timeout: ms(300), idle_timeout: ms(600), stall_timeout: ms(500), ..Limits::default() }
 }
 
 fn status(answer: &[u8]) -> Option<u16> {
@@ -94,7 +94,7 @@ fn a_slow_head_is_cut_however_steadily_it_trickles() {
     eventually("both are cut", || {
         let _ = trickling.write_all(b"x");
         thread::sleep(Duration::from_millis(20));
-        server.load().cut() == 2 && server.load().connections() == 0
+        server.stats().evicted() == 2 && server.stats().connections() == 0
     });
 }
 
@@ -107,7 +107,7 @@ fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert_eq!(status(&answer), Some(200));
-    assert!(start.elapsed() > short().idle, "not cut for the shorter limit on heads");
+    assert!(start.elapsed() > short().idle_timeout, "not cut for the shorter limit on heads");
     server.settles();
 }
 
@@ -122,7 +122,7 @@ fn whoever_leaves_in_the_middle_of_a_page_leaves_nothing_behind() {
         }
     }
     server.settles();
-    assert_eq!(server.load().cut(), 0, "hyper noticed by itself");
+    assert_eq!(server.stats().evicted(), 0, "hyper noticed by itself");
 }
 
 /// Reads a byte now and then.
@@ -143,13 +143,13 @@ fn a_page_has_to_be_read() {
     eventually("those that read nothing or sips are cut", || {
         sip(&mut readers[..2]);
         thread::sleep(Duration::from_millis(50));
-        server.load().connections() == 0
+        server.stats().connections() == 0
     });
 }
 
 #[test]
 fn a_page_has_to_be_read_in_time_however_steadily_it_is_read() {
-    let limits = Limits { answer: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { response_timeout: Duration::from_secs(1), ..Limits::default() };
     let server = Setup { page: 500_000_000, limits, ..Setup::default() }.run();
     let start = Instant::now();
     let mut reader = server.connect();
@@ -157,9 +157,9 @@ fn a_page_has_to_be_read_in_time_however_steadily_it_is_read() {
     eventually("the steady one is cut", || {
         let _ = reader.read(&mut [0; 100 << 10]);
         thread::sleep(Duration::from_millis(20));
-        server.load().connections() == 0
+        server.stats().connections() == 0
     });
-    assert!(start.elapsed() >= limits.answer, "it made progress all the time");
+    assert!(start.elapsed() >= limits.response_timeout, "it made progress all the time");
 }
 
 #[test]
@@ -204,8 +204,8 @@ fn memory_stays_bounded_with_every_connection_asking_for_a_huge_page() {
     }
     thread::sleep(Duration::from_millis(300));
     let grown = resident().saturating_sub(before);
-    println!("{} MiB for {} readers", grown >> 20, server.load().connections());
-    assert!(grown < 100 << 20, "{} MiB for {} readers", grown >> 20, server.load().connections());
+    println!("{} MiB for {} readers", grown >> 20, server.stats().connections());
+    assert!(grown < 100 << 20, "{} MiB for {} readers", grown >> 20, server.stats().connections());
     drop(readers);
     server.settles();
     assert!(resident().saturating_sub(before) < 100 << 20);

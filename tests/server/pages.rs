@@ -142,7 +142,7 @@ fn a_path_tells_in_which_phase_its_probes_failed() {
 /// However many look at however many pages.
 #[test]
 fn the_probing_thread_copies_at_most_two_overviews_a_second() {
-    let limits = Limits { overview_age: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits { overview_max_age: Duration::from_secs(60), ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -150,12 +150,12 @@ fn the_probing_thread_copies_at_most_two_overviews_a_second() {
         }
     });
     assert_eq!(server.copies.load(std::sync::atomic::Ordering::Relaxed), 1);
-    assert_eq!(Limits::default().overview_age, Duration::from_millis(500));
+    assert_eq!(Limits::default().overview_max_age, Duration::from_millis(500));
 }
 
 #[test]
 fn a_probing_thread_that_is_silent_is_not_waited_for() {
-    let limits = Limits { ask: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     for page in PAGES {
         let answer = server.get(page);

@@ -35,7 +35,7 @@ fn the_bulletin_is_signed_for_who_asks_with_a_nonce() {
 
     let first = Bulletin::decode(&answer.body).unwrap();
     assert_eq!((first.vantage().as_str(), first.boot()), ("eu-west-1", BOOT));
-    thread::sleep(2 * Limits::default().bulletin_age);
+    thread::sleep(2 * Limits::default().votes_max_age);
     let next = Bulletin::decode(&ask(&server, NONCE).body).unwrap();
     assert!(next.seq() > first.seq());
 }
@@ -83,7 +83,7 @@ fn a_head_request_gets_the_signature_too_and_other_methods_are_refused() {
 
 #[test]
 fn a_crowd_is_answered_at_once_and_asks_the_probing_thread_little() {
-    let limits = Limits { bulletin_age: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits { votes_max_age: Duration::from_secs(60), ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     let asking = || {
         let answer = server.get("/api/v1/regions");
@@ -99,7 +99,7 @@ fn a_crowd_is_answered_at_once_and_asks_the_probing_thread_little() {
 
 #[test]
 fn a_bulletin_that_does_not_come_is_not_waited_for() {
-    let limits = Limits { ask: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     // More than fit into the channel to the probing thread.
     for _ in 0..8 {

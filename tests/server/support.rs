@@ -20,7 +20,7 @@ use regionwatch::{
         TargetName, Timings, UnixMillis, Vote,
     },
     quorum::{Bulletin, Keys},
-    server::{self, Ask, Limits, Load, Published, Server, Site},
+    server::{self, EncodedVotes, Limits, Query, Server, ServerState, ServerStats},
     status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},
 };
@@ -99,20 +99,20 @@ impl Setup {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let ready = Arc::new(AtomicBool::new(true));
-        let (asks, asked) = mpsc::channel(4);
+        let (queries, queried) = mpsc::channel(4);
         let copies = Arc::<AtomicUsize>::default();
         let counting = Arc::clone(&copies);
-        thread::spawn(move || answer_asks(asked, self.prober, self.keys, &counting));
-        let site = Site {
+        thread::spawn(move || answer_queries(queried, self.prober, self.keys, &counting));
+        let state = ServerState {
             metrics: metrics_of(self.page),
-            asks,
+            queries,
             lifecycle: self.lifecycle,
             ready: Arc::clone(&ready),
             region: Region::new("eu-west-1").unwrap(),
             version: "1.2.3",
         };
         let (stop, stopped) = oneshot::channel();
-        let server = server::spawn(listener, site, self.limits, async {
+        let server = server::spawn(listener, state, self.limits, async {
             let _ = stopped.await;
         });
         Running { addr, ready, copies, stop: Some(stop), server: Some(server.unwrap()) }
@@ -168,27 +168,27 @@ fn overview() -> Overview {
     }
 }
 
-fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys>, copies: &AtomicUsize) {
+fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Option<Keys>, copies: &AtomicUsize) {
     let mut kept = Vec::new();
     let mut seq = 0;
-    while let Some(ask) = asked.blocking_recv() {
-        match (prober, ask) {
-            (Prober::Silent, ask) => kept.push(ask),
-            (Prober::RefusesReload, Ask::Reload(reply)) => {
+    while let Some(query) = queried.blocking_recv() {
+        match (prober, query) {
+            (Prober::Silent, query) => kept.push(query),
+            (Prober::RefusesReload, Query::Reload(reply)) => {
                 let _ = reply.send(Err("regions.yml:3: peers: is empty\nregions.yml:9: zone: unknown".to_owned()));
             }
-            (_, Ask::Regions(reply)) => {
+            (_, Query::Votes(reply)) => {
                 seq += 1;
                 let vantage = Region::new("eu-west-1").unwrap();
                 let bulletin = Bulletin::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
-                drop(reply.send(Published { body: bulletin.encode().unwrap(), keys: keys.clone() }));
+                drop(reply.send(EncodedVotes { body: bulletin.encode().unwrap(), keys: keys.clone() }));
             }
-            (_, Ask::Overview(reply)) => {
+            (_, Query::Overview(reply)) => {
                 copies.fetch_add(1, Ordering::Relaxed);
                 drop(reply.send(overview()));
             }
-            (_, Ask::Reload(reply)) => drop(reply.send(Ok(()))),
-            (_, Ask::Probes { filter, reply }) => {
+            (_, Query::Reload(reply)) => drop(reply.send(Ok(()))),
+            (_, Query::Probes { filter, reply }) => {
                 // One more than the limit allows: the server does not trust the answer.
                 let all = (0..20_000).map(|target| history(target, 2)).filter(|history| filter.matches(&history.path));
                 drop(reply.send(all.take(filter.limit + 1).collect()));
@@ -198,8 +198,8 @@ fn answer_asks(mut asked: mpsc::Receiver<Ask>, prober: Prober, keys: Option<Keys
 }
 
 impl Running {
-    pub(crate) fn load(&self) -> &Load {
-        self.server.as_ref().unwrap().load()
+    pub(crate) fn stats(&self) -> &ServerStats {
+        self.server.as_ref().unwrap().stats()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -245,7 +245,7 @@ impl Running {
 
     /// Waits until no connection is left: nothing leaks.
     pub(crate) fn settles(&self) {
-        eventually("every connection is gone", || self.load().connections() == 0);
+        eventually("every connection is gone", || self.stats().connections() == 0);
     }
 
     /// Ends the server and says how long that took.

@@ -165,7 +165,7 @@ fn detail(overview: &Overview) -> String {
     let mut text = String::new();
     let silent = overview.anchors.iter().filter(|answers| **answers == Some(false)).count();
     if silent > 0 {
-        let _ = write!(text, "{silent} of {} not answering. ", Count(overview.anchors.len() as u64, "anchor"));
+        let _ = write!(text, "{silent} of {} not in_flight. ", Count(overview.anchors.len() as u64, "anchor"));
     }
     if overview.health_score > 0 {
         text.push_str("This vantage starts its probes late, and therefore waits longer before it accuses. ");
