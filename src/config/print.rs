@@ -13,7 +13,6 @@ use super::{
     },
     units::{distance_text, duration_text, size_text},
 };
-use crate::model::AddressFamily;
 
 /// What stands in the place of a secret.
 const SECRET: &str = "<secret>";
@@ -93,12 +92,7 @@ fn target(page: &mut Page, target: &Target) {
     page.text("name", &target.name);
     page.option("host", target.probes.iter().find(|probe| !matches!(probe.spec, ProbeSpec::Http(_))).map(|p| &p.host));
     if let Some(probe) = target.probes.first() {
-        let family = match probe.family {
-            AddressFamily::Any => "any",
-            AddressFamily::V4 => "v4",
-            AddressFamily::V6 => "v6",
-        };
-        page.raw("address_family", family);
+        page.raw("address_family", probe.family);
         if let Some(tos) = probe.tos {
             page.raw("tos", tos);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{add, page::Line, zeros};
-use crate::model::{Failure, Region};
+use crate::model::{Failure, Region, labels};
 
 /// Upper bounds of the histogram, in seconds: an Alertmanager nearby answers in one millisecond, and one push may
 /// take a second.
@@ -23,66 +23,35 @@ const BUCKETS: [(u64, &str); 10] = [
     (1_000_000_000, "1"),
 ];
 
-/// What came of a push; the `result` label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PushResult {
-    /// Accepted.
-    Ok,
-    /// No answer within the limit.
-    Timeout,
-    /// The host is alive and nothing listens, or the connection was reset.
-    Refused,
-    /// The network said that there is no way.
-    Unreachable,
-    /// The name has no address.
-    Resolve,
-    /// The TLS handshake failed.
-    Tls,
-    /// The answer is no HTTP, or too large.
-    Protocol,
-    /// Our own fault: no descriptor, no route, no permission.
-    Local,
-    /// A redirect, or another status that is neither success nor error.
-    Status3xx,
-    /// Alertmanager, or what stands before it, refuses what was sent.
-    Status4xx,
-    /// Alertmanager, or what stands before it, has failed.
-    Status5xx,
+labels! {
+    /// What came of a push; the `result` label.
+    pub enum PushResult {
+        /// Accepted.
+        Ok = "ok",
+        /// No answer within the limit.
+        Timeout = "timeout",
+        /// The host is alive and nothing listens, or the connection was reset.
+        Refused = "refused",
+        /// The network said that there is no way.
+        Unreachable = "unreachable",
+        /// The name has no address.
+        Resolve = "resolve",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// The answer is no HTTP, or too large.
+        Protocol = "protocol",
+        /// Our own fault: no descriptor, no route, no permission.
+        Local = "local",
+        /// A redirect, or another status that is neither success nor error.
+        Status3xx = "status_3xx",
+        /// Alertmanager, or what stands before it, refuses what was sent.
+        Status4xx = "status_4xx",
+        /// Alertmanager, or what stands before it, has failed.
+        Status5xx = "status_5xx",
+    }
 }
 
 impl PushResult {
-    /// Every result, in the order of the labels.
-    pub const ALL: [Self; 11] = [
-        Self::Ok,
-        Self::Timeout,
-        Self::Refused,
-        Self::Unreachable,
-        Self::Resolve,
-        Self::Tls,
-        Self::Protocol,
-        Self::Local,
-        Self::Status3xx,
-        Self::Status4xx,
-        Self::Status5xx,
-    ];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Resolve => "resolve",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-            Self::Local => "local",
-            Self::Status3xx => "status_3xx",
-            Self::Status4xx => "status_4xx",
-            Self::Status5xx => "status_5xx",
-        }
-    }
-
     /// What an HTTP status means.
     pub const fn of_status(status: u16) -> Self {
         match status {

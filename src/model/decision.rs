@@ -1,45 +1,12 @@
 //! The nouns of deciding: states, votes, reasons, candidates, incidents.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::Region;
-
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// Every value, in the order of the labels.
-            pub const ALL: [Self; [$($label),*].len()] = [$(Self::$variant),*];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)*
-                }
-            }
-
-            /// The value of a label.
-            pub fn parse(label: &str) -> Option<Self> {
-                Self::ALL.into_iter().find(|value| value.as_str() == label)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use super::{Region, labels};
 
 labels! {
     /// What one vantage thinks of a peer region.
-    PeerState {
+    pub enum PeerState {
         /// Nothing is known yet: no verdict on boot.
         Unknown = "unknown",
         /// Answers well.
@@ -57,7 +24,7 @@ labels! {
 
 labels! {
     /// What a vantage says about a peer when asked.
-    Vote {
+    pub enum Vote {
         /// It is silent to that vantage.
         Down = "down",
         /// It has answered that vantage since.
@@ -69,7 +36,7 @@ labels! {
 
 labels! {
     /// What a region's failure consists in.
-    Cause {
+    pub enum Cause {
         /// Nothing in it answers on any layer.
         Silence = "silence",
         /// The network answers, the services that were called critical do not.
@@ -79,7 +46,7 @@ labels! {
 
 labels! {
     /// How far an incident has come.
-    Stage {
+    pub enum Stage {
         /// At once: page somebody, warm the target up.
         Prepare = "prepare",
         /// After the region has stayed down for a while: switch.
@@ -89,7 +56,7 @@ labels! {
 
 labels! {
     /// Why a region cannot take over.
-    Ineligible {
+    pub enum Ineligible {
         /// It is not healthy as seen from here.
         State = "state",
         /// Its zone is not among those that are allowed.

@@ -4,6 +4,7 @@
 //! closed sets are enums, a cadence cannot have a zero interval.
 
 mod decision;
+mod labels;
 mod reply;
 mod rfc3339;
 
@@ -11,6 +12,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub(crate) use self::labels::labels;
 pub use self::{
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
     reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
@@ -132,134 +134,71 @@ impl fmt::Display for ProbeKind {
     }
 }
 
-/// A part of a probe, in blackbox_exporter's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Phase {
-    /// Looking up the target's name, in the background. Userland clock.
-    Resolve,
-    /// The TCP handshake. Kernel: `TCP_INFO.tcpi_rtt`; the wall clock where a SYN was sent again.
-    Connect,
-    /// The TLS handshake, from the first byte sent to the last byte received. Kernel stamps.
-    Tls,
-    /// DNS: question sent to answer received. Kernel stamps.
-    Request,
-    /// ICMP: request sent to reply received. Kernel stamps.
-    Rtt,
-    /// HTTP: request sent to head of the response received. Kernel stamps.
-    Processing,
-    /// HTTP: head of the response received to its last byte received. Kernel stamps.
-    Transfer,
-}
-
-impl Phase {
-    /// Every phase, in the order in which they happen.
-    pub const ALL: [Self; 7] =
-        [Self::Resolve, Self::Connect, Self::Tls, Self::Request, Self::Rtt, Self::Processing, Self::Transfer];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Request => "request",
-            Self::Rtt => "rtt",
-            Self::Processing => "processing",
-            Self::Transfer => "transfer",
-        }
+labels! {
+    /// A part of a probe, in blackbox_exporter's words.
+    pub enum Phase {
+        /// Looking up the target's name, in the background. Userland clock.
+        Resolve = "resolve",
+        /// The TCP handshake. Kernel: `TCP_INFO.tcpi_rtt`; the wall clock where a SYN was sent again.
+        Connect = "connect",
+        /// The TLS handshake, from the first byte sent to the last byte received. Kernel stamps.
+        Tls = "tls",
+        /// DNS: question sent to answer received. Kernel stamps.
+        Request = "request",
+        /// ICMP: request sent to reply received. Kernel stamps.
+        Rtt = "rtt",
+        /// HTTP: request sent to head of the response received. Kernel stamps.
+        Processing = "processing",
+        /// HTTP: head of the response received to its last byte received. Kernel stamps.
+        Transfer = "transfer",
     }
 }
 
-/// Why a probe failed; its name is the `result` label. A failure carries no duration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Failure {
-    /// No answer before the deadline.
-    Timeout,
-    /// The peer's kernel refused or reset: its host is alive, its service is not.
-    Refused,
-    /// A router or the peer's host said that it cannot be reached (ICMP error).
-    Unreachable,
-    /// The target's name has no address, or stopped having one.
-    Resolve,
-    /// The TLS handshake failed: certificate, name, version.
-    Tls,
-    /// The answer breaks its protocol, or is larger than the cap.
-    Protocol,
-    /// A well-formed answer with an unexpected status: HTTP status, DNS rcode.
-    Status,
-    /// A well-formed answer without what was expected: body, header, record, banner.
-    Mismatch,
-    /// The peer refused our credentials.
-    Auth,
-    /// Our own fault: no permission, no descriptor, no route from here, send error. Never counts against a peer.
-    Local,
+labels! {
+    /// Why a probe failed; its name is the `result` label. A failure carries no duration.
+    pub enum Failure {
+        /// No answer before the deadline.
+        Timeout = "timeout",
+        /// The peer's kernel refused or reset: its host is alive, its service is not.
+        Refused = "refused",
+        /// A router or the peer's host said that it cannot be reached (ICMP error).
+        Unreachable = "unreachable",
+        /// The target's name has no address, or stopped having one.
+        Resolve = "resolve",
+        /// The TLS handshake failed: certificate, name, version.
+        Tls = "tls",
+        /// The answer breaks its protocol, or is larger than the cap.
+        Protocol = "protocol",
+        /// A well-formed answer with an unexpected status: HTTP status, DNS rcode.
+        Status = "status",
+        /// A well-formed answer without what was expected: body, header, record, banner.
+        Mismatch = "mismatch",
+        /// The peer refused our credentials.
+        Auth = "auth",
+        /// Our own fault: no permission, no descriptor, no route from here, send error. Never counts against a peer.
+        Local = "local",
+    }
 }
 
 impl Failure {
-    /// Every failure, in label order.
-    pub const ALL: [Self; 10] = [
-        Self::Timeout,
-        Self::Refused,
-        Self::Unreachable,
-        Self::Resolve,
-        Self::Tls,
-        Self::Protocol,
-        Self::Status,
-        Self::Mismatch,
-        Self::Auth,
-        Self::Local,
-    ];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Resolve => "resolve",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-            Self::Status => "status",
-            Self::Mismatch => "mismatch",
-            Self::Auth => "auth",
-            Self::Local => "local",
-        }
-    }
-
     /// Whether the failure is ours and says nothing about the peer. The only place that decides it.
     pub const fn is_local(self) -> bool {
         matches!(self, Self::Local)
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+labels! {
+    /// Which clock a measured duration was read from.
+    pub enum StampSource {
+        /// Time stamps that the kernel took when it sent and received the packets, or its own estimate of a
+        /// connection's round trip.
+        Kernel = "kernel",
+        /// The process's clock, read before sending and after waking up.
+        Userland = "userland",
     }
-}
-
-/// Which clock a measured duration was read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StampSource {
-    /// Time stamps that the kernel took when it sent and received the packets, or its own estimate of a
-    /// connection's round trip.
-    Kernel,
-    /// The process's clock, read before sending and after waking up.
-    Userland,
 }
 
 impl StampSource {
-    /// Both sources, in label order.
-    pub const ALL: [Self; 2] = [Self::Kernel, Self::Userland];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Userland => "userland",
-        }
-    }
-
     /// The weaker of two sources: a duration is as good as its worse end.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -440,16 +379,18 @@ impl fmt::Display for Host {
     }
 }
 
-/// Which addresses of a name are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum AddressFamily {
-    /// The first address of either family, IPv4 before IPv6.
-    #[default]
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
+labels! {
+    /// Which addresses of a name are used.
+    #[derive(Default)]
+    pub enum AddressFamily {
+        /// The first address of either family, IPv4 before IPv6.
+        #[default]
+        Any = "any",
+        /// IPv4 only.
+        V4 = "v4",
+        /// IPv6 only.
+        V6 = "v6",
+    }
 }
 
 impl AddressFamily {

@@ -1,43 +1,28 @@
 //! Whether what a peer answered counts: it is the peer's, it is new, and it makes sense.
 
 use super::{Bulletin, Keys};
-use crate::model::Reply;
+use crate::model::{Reply, labels};
 
-/// Why what a peer answered does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// It is a bulletin that cannot be verified: it has no signature, or there is no key here, and the connection does
-    /// not vouch for the peer either.
-    Unsigned,
-    /// No key of ours made its signature for this nonce.
-    Forged,
-    /// It is no bulletin.
-    Malformed,
-    /// It is larger than [`Reply::MAX_BODY`].
-    Oversized,
-    /// It is another vantage's than the one that was asked.
-    Foreign,
-    /// It is older than one that the vantage had sent before.
-    Replayed,
+labels! {
+    /// Why what a peer answered does not count, in the order of the checks.
+    pub enum Refusal {
+        /// It is larger than [`Reply::MAX_BODY`].
+        Oversized = "oversized",
+        /// It is a bulletin that cannot be verified: it has no signature, or there is no key here, and the connection does
+        /// not vouch for the peer either.
+        Unsigned = "unsigned",
+        /// No key of ours made its signature for this nonce.
+        Forged = "forged",
+        /// It is no bulletin.
+        Malformed = "malformed",
+        /// It is another vantage's than the one that was asked.
+        Foreign = "foreign",
+        /// It is older than one that the vantage had sent before.
+        Replayed = "replayed",
+    }
 }
 
 impl Refusal {
-    /// Every refusal, in the order of its checks.
-    pub const ALL: [Self; 6] =
-        [Self::Oversized, Self::Unsigned, Self::Forged, Self::Malformed, Self::Foreign, Self::Replayed];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unsigned => "unsigned",
-            Self::Forged => "forged",
-            Self::Malformed => "malformed",
-            Self::Oversized => "oversized",
-            Self::Foreign => "foreign",
-            Self::Replayed => "replayed",
-        }
-    }
-
     /// What is behind it most often and what to do, where this vantage `has_key` or has none.
     pub const fn remedy(self, has_key: bool) -> &'static str {
         match self {
