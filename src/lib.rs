@@ -19,22 +19,23 @@
 //! |---|---|---|
 //! | 0 | [`model`] | regions, paths, samples, outcomes: the nouns, valid by construction |
 //! | 0 | [`geography`] | where regions are, how far apart, how soon light is back |
-//! | 1 | [`config`] | YAML file and environment into one valid `Config`, every mistake at once |
-//! | 1 | [`wire`] | sockets whose answers carry kernel timestamps |
-//! | 1 | [`window`] | the samples of one path over a trailing time, and what they say |
-//! | 2 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
-//! | 2 | [`schedule`] | the open loop: slots, deadlines, what was missed |
-//! | 2 | [`verdict`] | the state machine of one peer as seen from here; pure |
-//! | 2 | [`quorum`] | votes as bytes, authenticated; their count; whether we are isolated |
-//! | 2 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
-//! | 3 | [`vantage`] | all verdicts of this vantage, its votes and its incidents; pure |
-//! | 3 | [`metrics`] | names, help, buckets, values, the page |
-//! | 3 | [`status`] | what the status page tells, as plain data |
-//! | 4 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
-//! | 4 | [`notify`] | the push to every Alertmanager |
-//! | 4 | [`server`] | the HTTP server with the status page, on a thread of its own |
-//! | 5 | [`app`] | wiring, reload, shutdown |
-//! | 6 | [`cli`] | the commands |
+//! | 1 | [`yaml`] | tree with positions, typed reader that collects every error, units, secrets, writer; knows no key |
+//! | 2 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
+//! | 2 | [`wire`] | sockets whose answers carry kernel timestamps |
+//! | 2 | [`window`] | the samples of one path over a trailing time, and what they say |
+//! | 3 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
+//! | 3 | [`schedule`] | the open loop: slots, deadlines, what was missed |
+//! | 3 | [`verdict`] | the state machine of one peer as seen from here; pure |
+//! | 3 | [`quorum`] | votes as bytes, authenticated; their count; whether we are isolated |
+//! | 3 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
+//! | 4 | [`vantage`] | all verdicts of this vantage, its votes and its incidents; pure |
+//! | 4 | [`metrics`] | names, help, buckets, values, the page |
+//! | 4 | [`status`] | what the status page tells, as plain data |
+//! | 5 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
+//! | 5 | [`notify`] | the push to every Alertmanager |
+//! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
+//! | 6 | [`app`] | wiring, reload, shutdown |
+//! | 7 | [`cli`] | the commands |
 
 pub mod app;
 pub mod cli;
@@ -54,3 +55,4 @@ pub mod vantage;
 pub mod verdict;
 pub mod window;
 pub mod wire;
+pub mod yaml;

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, Loaded, Location, Mistakes, ProbeSpec, Secret};
+use regionwatch::config::{Config, ConfigErrors, Loaded, Location, ProbeSpec, Secret};
 
 #[path = "config/roundtrip.rs"]
 mod roundtrip;
@@ -34,7 +34,7 @@ fn variables(text: &str) -> Vec<(OsString, OsString)> {
 }
 
 /// Loads a case as if its file were named `regionwatch.yaml`.
-fn load(folder: &Path, name: &str) -> Result<Loaded, Mistakes> {
+fn load(folder: &Path, name: &str) -> Result<Loaded, ConfigErrors> {
     let file = fs::read_to_string(folder.join(format!("{name}.yaml"))).ok();
     let environment = fs::read_to_string(folder.join(format!("{name}.env"))).unwrap_or_default();
     Config::load(file.as_deref().map(|text| (Path::new("regionwatch.yaml"), text)), variables(&environment))

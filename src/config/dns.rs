@@ -3,12 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    item::{Fields, choice},
-    probes::Reading,
     tls,
     types::{DnsSpec, DnsTransport, Rcode, RecordType},
-    units::Parsed,
 };
+use crate::yaml::{Fields, Parsed, ReadContext, units::choice};
 
 /// Record types that have a name here (IANA); any other is written as `TYPE123` (RFC 3597).
 const RECORDS: [(&str, u16); 17] = [
@@ -118,7 +116,7 @@ enum Travel {
 }
 
 /// Reads the keys of a DNS probe.
-pub(super) fn probe(fields: &Fields<'_>, reading: &Reading<'_>) -> Option<DnsSpec> {
+pub(super) fn probe(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<DnsSpec> {
     let travels = [("udp", Travel::Udp), ("tcp", Travel::Tcp), ("tls", Travel::Tls), ("https", Travel::Https)];
     let travel = fields.get("transport").map_or(Some(Travel::Udp), |item| item.choice(&travels));
     let only = |key: &str, allowed: &[Travel], names: &str| {

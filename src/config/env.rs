@@ -7,18 +7,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    time::Duration,
 };
 
 use serde::Deserialize;
 
 use super::{
-    endpoints,
-    item::choice,
-    mistakes::{Notes, Place, meant, quoted},
-    probes::{Given, pace},
+    addresses,
+    peers::PRIORITY,
+    probes::pace,
+    settings::{FORMATS, HOLD, LEVELS, Settings, Timing, WINDOW, bucket, buckets},
+    votes,
+};
+use crate::yaml::{
+    Diagnostics, Parsed, Place, Spanned,
+    addresses::region,
+    diagnostics::{quoted, suggestion},
     secrets::Secrets,
-    settings::{FORMATS, HOLD, LEVELS, PRIORITY, Pace, Settings, WINDOW, bucket, buckets},
-    units::{self, Parsed},
+    units::{self, choice},
 };
 
 /// What the names of all variables begin with.
@@ -37,9 +43,9 @@ macro_rules! variables {
         const NAMES: &[&str] = &[$($name),*];
 
         impl Variables {
-            $(fn $field<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
+            $(fn $field<'a>(&'a self, diagnostics: &'a Diagnostics) -> Option<Variable<'a>> {
                 let text = self.$field.as_deref()?.trim();
-                (!text.is_empty()).then_some(Variable { name: $name, text, notes })
+                (!text.is_empty()).then_some(Variable { name: $name, text, diagnostics })
             })*
         }
     };
@@ -90,7 +96,7 @@ const FOREIGN: &[&str] = &["REGIONWATCH_CONFIG"];
 pub(super) struct Variable<'a> {
     name: &'static str,
     text: &'a str,
-    notes: &'a Notes,
+    diagnostics: &'a Diagnostics,
 }
 
 impl<'a> Variable<'a> {
@@ -100,7 +106,7 @@ impl<'a> Variable<'a> {
     }
 
     fn wrong(self, key: &str, value: &str, reason: &str) {
-        self.notes.add(Place::Variable(self.name), key, format!("{} {reason}", quoted(value)));
+        self.diagnostics.add(Place::Variable(self.name), key, format!("{} {reason}", quoted(value)));
     }
 
     /// The parts between the commas; a comma at the end does no harm.
@@ -122,8 +128,8 @@ impl<'a> Variable<'a> {
         Some(list)
     }
 
-    fn given(self) -> Option<Given> {
-        Some(Given {
+    fn given(self) -> Option<Spanned<Duration>> {
+        Some(Spanned {
             value: self.read(pace)?,
             text: self.text.to_owned(),
             place: Place::Variable(self.name),
@@ -141,7 +147,7 @@ pub(super) struct VariableEntry<'a> {
 }
 
 impl VariableEntry<'_> {
-    /// Notes what is wrong with the entry.
+    /// Diagnostics what is wrong with the entry.
     pub(super) fn wrong(self, reason: &str) {
         self.variable.wrong(&format!("[{}]", self.n), self.text, reason);
     }
@@ -149,29 +155,33 @@ impl VariableEntry<'_> {
 
 impl Variables {
     /// Picks the known variables; one of them that is not UTF-8 is a mistake.
-    pub(super) fn pick(environment: &BTreeMap<OsString, OsString>, notes: &Notes) -> Self {
+    pub(super) fn pick(environment: &BTreeMap<OsString, OsString>, diagnostics: &Diagnostics) -> Self {
         let known = NAMES.iter().filter_map(|name| {
             let value = environment.get(&OsString::from(*name))?;
             if value.to_str().is_none() {
-                notes.add(Place::Variable(name), "", "is not UTF-8; set it to text");
+                diagnostics.add(Place::Variable(name), "", "is not UTF-8; set it to text");
             }
             Some(((*name).to_owned(), value.to_str()?.to_owned()))
         });
         // All fields are optional texts, so that envy finds nothing to complain about.
         envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|error| {
-            notes.add(Place::Whole, "", format!("the environment cannot be read ({error}); report this as a bug"));
+            diagnostics.add(
+                Place::Whole,
+                "",
+                format!("the environment cannot be read ({error}); report this as a bug"),
+            );
             Self::default()
         })
     }
 
     /// `REGIONWATCH_PEERS`, where it is set.
-    pub(super) fn peer_list<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
-        self.peers(notes)
+    pub(super) fn peer_list<'a>(&'a self, diagnostics: &'a Diagnostics) -> Option<Variable<'a>> {
+        self.peers(diagnostics)
     }
 
     /// `REGIONWATCH_DNS_SERVERS`, where it is set.
-    pub(super) fn dns_server_list<'a>(&'a self, notes: &'a Notes) -> Option<Variable<'a>> {
-        self.dns_servers(notes)
+    pub(super) fn dns_server_list<'a>(&'a self, diagnostics: &'a Diagnostics) -> Option<Variable<'a>> {
+        self.dns_servers(diagnostics)
     }
 
     /// Whether `REGIONWATCH_REGION` is set, be it well or badly.
@@ -180,34 +190,34 @@ impl Variables {
     }
 
     /// Reads the environment's settings.
-    pub(super) fn settings(&self, notes: &Notes, secrets: &Secrets<'_>) -> Settings {
-        let pace = |interval: Option<Variable<'_>>, timeout: Option<Variable<'_>>| Pace {
+    pub(super) fn settings(&self, diagnostics: &Diagnostics, secrets: &Secrets<'_>) -> Settings {
+        let pace = |interval: Option<Variable<'_>>, timeout: Option<Variable<'_>>| Timing {
             interval: interval.and_then(Variable::given),
             timeout: timeout.and_then(Variable::given),
         };
         let hold = |variable: Variable<'_>| variable.read(units::duration_in(HOLD));
         Settings {
-            region: self.region(notes).and_then(|v| v.read(endpoints::region)),
-            listen: self.listen(notes).and_then(|v| v.read(endpoints::listen)),
-            external_url: self.external_url(notes).and_then(|v| v.read(endpoints::external_url)),
-            zone: self.zone(notes).and_then(|v| v.read(endpoints::zone)),
-            failure_domain: self.failure_domain(notes).and_then(|v| v.read(endpoints::failure_domain)),
-            location: self.location(notes).and_then(|v| v.read(endpoints::location)),
-            priority: self.priority(notes).and_then(|v| v.read(units::whole(PRIORITY))),
-            capacity: self.capacity(notes).and_then(|v| v.read(units::ratio)),
-            maintenance: self.maintenance(notes).and_then(|v| v.read(units::flag)),
-            alertmanagers: self.alertmanagers(notes).and_then(|v| v.list(endpoints::alertmanager)),
-            anchors: self.anchors(notes).and_then(|v| v.list(endpoints::anchor)),
-            allowed_zones: self.allowed_zones(notes).and_then(|v| v.list(endpoints::zone)),
-            min_distance: self.min_distance(notes).and_then(|v| v.read(units::distance)),
-            rpo: self.rpo(notes).and_then(hold),
-            execute_after: self.execute_after(notes).and_then(hold),
-            allow_single_vantage: self.allow_single_vantage(notes).and_then(|v| v.read(units::flag)),
-            min_capacity: self.min_capacity(notes).and_then(|v| v.read(units::ratio)),
-            edge_burst: self.edge_burst(notes).and_then(|v| v.read(units::flag)),
-            votes: self.votes_key_file(notes).and_then(|v| v.read(|text| secrets.vote_keys(text))),
-            window: self.window(notes).and_then(|v| v.read(units::duration_in(WINDOW))),
-            buckets: self.buckets(notes).and_then(|v| {
+            region: self.region(diagnostics).and_then(|v| v.read(region)),
+            listen: self.listen(diagnostics).and_then(|v| v.read(addresses::listen)),
+            external_url: self.external_url(diagnostics).and_then(|v| v.read(addresses::external_url)),
+            zone: self.zone(diagnostics).and_then(|v| v.read(addresses::zone)),
+            failure_domain: self.failure_domain(diagnostics).and_then(|v| v.read(addresses::failure_domain)),
+            location: self.location(diagnostics).and_then(|v| v.read(addresses::location)),
+            priority: self.priority(diagnostics).and_then(|v| v.read(units::whole(PRIORITY))),
+            capacity: self.capacity(diagnostics).and_then(|v| v.read(units::ratio)),
+            maintenance: self.maintenance(diagnostics).and_then(|v| v.read(units::flag)),
+            alertmanagers: self.alertmanagers(diagnostics).and_then(|v| v.list(addresses::alertmanager)),
+            anchors: self.anchors(diagnostics).and_then(|v| v.list(addresses::anchor)),
+            allowed_zones: self.allowed_zones(diagnostics).and_then(|v| v.list(addresses::zone)),
+            min_distance: self.min_distance(diagnostics).and_then(|v| v.read(units::distance)),
+            rpo: self.rpo(diagnostics).and_then(hold),
+            execute_after: self.execute_after(diagnostics).and_then(hold),
+            allow_single_vantage: self.allow_single_vantage(diagnostics).and_then(|v| v.read(units::flag)),
+            min_capacity: self.min_capacity(diagnostics).and_then(|v| v.read(units::ratio)),
+            edge_burst: self.edge_burst(diagnostics).and_then(|v| v.read(units::flag)),
+            votes: self.votes_key_file(diagnostics).and_then(|v| v.read(|text| votes::keys(text, secrets))),
+            window: self.window(diagnostics).and_then(|v| v.read(units::duration_in(WINDOW))),
+            buckets: self.buckets(diagnostics).and_then(|v| {
                 let numbers: Vec<_> = v.entries().map(|entry| (entry, bucket(entry.text))).collect();
                 for (entry, number) in &numbers {
                     let _ = number.as_ref().map_err(|reason| entry.wrong(reason));
@@ -216,14 +226,14 @@ impl Variables {
                 v.read(|_| buckets(&numbers))?;
                 Some(numbers)
             }),
-            enable_lifecycle: self.enable_lifecycle(notes).and_then(|v| v.read(units::flag)),
-            log_level: self.log_level(notes).and_then(|v| v.read(|text| choice(text, &LEVELS))),
-            log_format: self.log_format(notes).and_then(|v| v.read(|text| choice(text, &FORMATS))),
-            paces: [
-                pace(self.icmp_interval(notes), self.icmp_timeout(notes)),
-                pace(self.dns_interval(notes), self.dns_timeout(notes)),
-                pace(self.tcp_interval(notes), self.tcp_timeout(notes)),
-                pace(self.http_interval(notes), self.http_timeout(notes)),
+            enable_lifecycle: self.enable_lifecycle(diagnostics).and_then(|v| v.read(units::flag)),
+            log_level: self.log_level(diagnostics).and_then(|v| v.read(|text| choice(text, &LEVELS))),
+            log_format: self.log_format(diagnostics).and_then(|v| v.read(|text| choice(text, &FORMATS))),
+            timings: [
+                pace(self.icmp_interval(diagnostics), self.icmp_timeout(diagnostics)),
+                pace(self.dns_interval(diagnostics), self.dns_timeout(diagnostics)),
+                pace(self.tcp_interval(diagnostics), self.tcp_timeout(diagnostics)),
+                pace(self.http_interval(diagnostics), self.http_timeout(diagnostics)),
             ],
         }
     }
@@ -240,7 +250,7 @@ pub(super) fn warnings(environment: &BTreeMap<OsString, OsString>, secrets: &Sec
         .filter(|name| !is_service_link(name) && !secrets.used(name))
         .map(|name| {
             let shown = name.escape_debug();
-            match meant(&name, &options) {
+            match suggestion(&name, &options) {
                 Some(option) => format!("{shown}: is not a known variable and has no effect; did you mean {option}?"),
                 None => format!("{shown}: is not a known variable and has no effect; unset it"),
             }
@@ -282,10 +292,10 @@ mod tests {
     /// envy finds each field by the name that the variable has without the prefix.
     #[test]
     fn each_variable_reaches_its_field() {
-        let notes = Notes::default();
+        let diagnostics = Diagnostics::default();
         for name in NAMES {
             let environment = BTreeMap::from([((*name).into(), "x".into())]);
-            let variables = Variables::pick(&environment, &notes);
+            let variables = Variables::pick(&environment, &diagnostics);
             let count = [
                 &variables.region,
                 &variables.listen,
@@ -327,6 +337,6 @@ mod tests {
             .count();
             assert_eq!(count, 1, "{name}");
         }
-        assert!(notes.into_mistakes("").is_none());
+        assert!(diagnostics.into_errors("").is_none());
     }
 }

@@ -2,17 +2,15 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, Method, header};
 
 use super::{
-    endpoints,
-    item::{Fields, Item},
-    probes::{Reading, pattern},
-    secrets::base64,
+    pattern::pattern,
     tls,
     types::{DEFAULT_BODY_LIMIT, HttpSpec, HttpVersion, Pattern},
-    units,
 };
+use crate::yaml::{Fields, Item, ReadContext, addresses, units};
 
 /// The keys of an HTTP probe.
 pub(super) const KEYS: [&str; 14] = [
@@ -47,7 +45,7 @@ const METHODS: [(&str, Method); 7] = [
 ];
 
 /// Reads the keys of an HTTP probe.
-pub(super) fn probe(fields: &Fields<'_>, sidecar: bool, reading: &Reading<'_>) -> Option<HttpSpec> {
+pub(super) fn probe(fields: &Fields<'_>, sidecar: bool, reading: &ReadContext<'_>) -> Option<HttpSpec> {
     let method = fields.get("method").map_or(Some(Method::GET), |item| item.choice(&METHODS));
     let versions = [("auto", HttpVersion::Auto), ("1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
     let mut headers = fields.read("headers", |item| headers(item, reading)).unwrap_or_default();
@@ -64,7 +62,7 @@ pub(super) fn probe(fields: &Fields<'_>, sidecar: bool, reading: &Reading<'_>) -
 
     let tls = fields.read("tls", |item| tls::read(item, reading)).unwrap_or_default();
     let spec = HttpSpec {
-        url: fields.required("url", "write a URL such as https://edge.example.com/healthz")?.read(endpoints::url)?,
+        url: fields.required("url", "write a URL such as https://edge.example.com/healthz")?.read(addresses::url)?,
         method: method?,
         headers,
         body: fields.read("body", |item| item.text()).map(|text| Arc::from(text.as_bytes())),
@@ -104,7 +102,7 @@ fn header_items<'a>(item: &Item<'a>) -> Option<Vec<(HeaderName, Item<'a>)>> {
     Some(item.entries()?.into_iter().filter_map(named).filter(once).collect())
 }
 
-fn headers(item: &Item<'_>, reading: &Reading<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+fn headers(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let items = header_items(&item.clone().secret())?;
     let value = |(name, item): (HeaderName, Item<'_>)| {
         if OWN_HEADERS.contains(&name) {
@@ -135,7 +133,7 @@ fn expected_headers(item: &Item<'_>) -> Option<Vec<(HeaderName, Pattern)>> {
 fn authorization(
     fields: &Fields<'_>,
     headers: &[(HeaderName, HeaderValue)],
-    reading: &Reading<'_>,
+    reading: &ReadContext<'_>,
 ) -> Option<(HeaderName, HeaderValue)> {
     let keys = ["basic_auth", "bearer_token", "bearer_token_file"];
     let mut given = keys.into_iter().filter_map(|key| fields.get(key)).map(Item::secret);
@@ -148,7 +146,7 @@ fn authorization(
     }
     let value = if fields.get("basic_auth").is_some() {
         let (user, password) = basic_auth(&item, reading)?;
-        format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+        format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
     } else if fields.get("bearer_token").is_some() {
         format!("Bearer {}", item.read(|text| reading.secrets.expand(text)).filter(|token| not_empty(&item, token))?)
     } else {
@@ -164,7 +162,7 @@ fn not_empty(item: &Item<'_>, text: &str) -> bool {
     !text.is_empty()
 }
 
-fn basic_auth(item: &Item<'_>, reading: &Reading<'_>) -> Option<(String, String)> {
+fn basic_auth(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<(String, String)> {
     let fields = item.fields(&["username", "password", "password_file"])?;
     let user = fields.required("username", "write the user's name").and_then(|item| {
         let user = item.read(|text| reading.secrets.expand(text))?;

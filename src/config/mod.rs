@@ -1,12 +1,11 @@
-//! YAML file and environment into one valid [`Config`]; every mistake is told at once.
+//! YAML file and environment into one valid [`Config`]; every error is reported at once.
 //!
 //! ```text
-//! file ──tree──▶ nodes with line and column ──item──▶ settings, peers ─┐
-//! environment ──env (envy)──▶ settings, peer_list ────────────────────┴─ environment beats file ─▶ Config
+//! file ──yaml──▶ items with line and column ──▶ settings, peers ────┐
+//! environment ──env (envy)──▶ settings, env_peers ──────────────────┴─ environment beats file ─▶ Config
 //! ```
 //!
-//! Reading functions return a value or `reason; what to type instead`; whoever holds the place adds it. A
-//! mistake is noted and reading goes on, so that one run of `check` tells all of them:
+//! An error is one line: place, key, value, reason, what to type instead.
 //!
 //! ```text
 //! regionwatch.yaml:12:15: peers[0].targets[1].probes[0].interval: "10" has no unit; write a duration such as 250ms, 1s or 5m
@@ -15,39 +14,33 @@
 //! Paths of files are relative to the configuration file's directory. Header values, passwords and tokens may
 //! hold `${NAME}` of a variable; no secret is displayed, debugged or printed.
 
+mod addresses;
 mod dns;
-mod endpoints;
 mod env;
+mod env_peers;
 mod failover;
 mod http;
-mod item;
-mod mistakes;
-mod peer_list;
+mod pattern;
 mod peers;
 mod print;
 mod probes;
-mod secrets;
 mod settings;
 mod tls;
-mod tree;
 mod types;
-mod units;
+mod votes;
+mod warnings;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-use self::{
-    env::Variables,
-    item::{Fields, Item},
-    mistakes::{Notes, Place},
-    probes::Reading,
-    secrets::Secrets,
-};
+use self::env::Variables;
 pub use self::{
-    failover::{Failover, Secret, VoteKeys},
-    mistakes::Mistakes,
+    failover::Failover,
     settings::{DEFAULT_FAST, DEFAULT_SLOW},
     types::*,
+    votes::VoteKeys,
 };
+pub use crate::yaml::{ConfigErrors, Secret};
+use crate::yaml::{Diagnostics, Fields, Item, Place, ReadContext, secrets::Secrets, tree};
 
 const REGION_HINT: &str = "write the region that this sidecar runs in, such as eu-west-1";
 const PEERS_HINT: &str =
@@ -76,23 +69,25 @@ impl Config {
     pub fn load(
         file: Option<(&Path, &str)>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Loaded, Mistakes> {
+    ) -> Result<Loaded, ConfigErrors> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
-        let notes = Notes::default();
+        let diagnostics = Diagnostics::default();
         let path = file.map_or_else(|| Path::new(""), |(path, _)| path);
         let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
-        let variables = Variables::pick(&environment, &notes);
-        let node = file.map(|(_, text)| tree::read(text, &notes));
-        let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &notes).fields(&settings::KEYS));
-        require(&variables, file.is_some(), root.as_ref(), &notes);
+        let variables = Variables::pick(&environment, &diagnostics);
+        let node = file.map(|(_, text)| tree::read(text, &diagnostics));
+        let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&settings::KEYS));
+        require(&variables, file.is_some(), root.as_ref(), &diagnostics);
 
         let below = root.as_ref().map(|root| settings::read(root, &secrets)).unwrap_or_default();
-        let settings = variables.settings(&notes, &secrets).or(below);
-        let defaults = settings.cadences(&notes);
-        let reading = Reading { notes: &notes, secrets: &secrets, defaults, own: settings.region.clone() };
+        let settings = variables.settings(&diagnostics, &secrets).or(below);
+        let defaults = settings.cadences(&diagnostics);
+        let reading =
+            ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own: settings.region.clone() };
         let in_file = root.as_ref().and_then(|root| root.get("peers")).map(|item| peers::read(&item, &reading));
-        let listed =
-            variables.peer_list(&notes).map(|list| peer_list::read(list, variables.dns_server_list(&notes), &reading));
+        let listed = variables
+            .peer_list(&diagnostics)
+            .map(|list| env_peers::read(list, variables.dns_server_list(&diagnostics), &reading));
 
         let mut warnings = env::warnings(&environment, &secrets);
         if let (Some(_), Some(in_file)) = (&listed, &in_file) {
@@ -100,10 +95,10 @@ impl Config {
         }
         let places = root.as_ref().map(|root| places(root, path)).unwrap_or_default();
         let config = settings.into_config(listed.or(in_file).unwrap_or_default());
-        match (notes.into_mistakes(&path.display().to_string()), config) {
+        match (diagnostics.into_errors(&path.display().to_string()), config) {
             (Some(mistakes), _) => Err(mistakes),
             (None, Some(config)) => {
-                warnings.extend(failover::warnings(&config));
+                warnings.extend(warnings::of(&config));
                 Ok(Loaded { config, warnings, places })
             }
             (None, None) => unreachable!("a region that is missing was noted"),
@@ -119,9 +114,9 @@ fn places(root: &Fields<'_>, path: &Path) -> BTreeMap<&'static str, String> {
     settings::KEYS.into_iter().map(|key| (key, place(key))).collect()
 }
 
-/// Notes a region or peers that nobody gave. Of a file that is no YAML nothing is known, so nothing is said.
-fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, notes: &Notes) {
-    let lists_peers = variables.peer_list(notes).is_some();
+/// Diagnostics a region or peers that nobody gave. Of a file that is no YAML nothing is known, so nothing is said.
+fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, diagnostics: &Diagnostics) {
+    let lists_peers = variables.peer_list(diagnostics).is_some();
     if let Some(root) = root {
         if !variables.names_region() && root.get("region").is_none() {
             root.missing("region", REGION_HINT);
@@ -134,12 +129,12 @@ fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, not
     } else if !has_file && !lists_peers {
         let text = "names no peers; either write a file and give it with --config regionwatch.yaml, or set \
                     REGIONWATCH_REGION=eu-west-1 and REGIONWATCH_PEERS=us-east-1=https://us.example.com/healthz";
-        notes.add(Place::Whole, "", text);
+        diagnostics.add(Place::Whole, "", text);
     } else if !has_file && !variables.names_region() {
-        notes.add(Place::Variable("REGIONWATCH_REGION"), "", format!("is not set; {REGION_HINT}"));
+        diagnostics.add(Place::Variable("REGIONWATCH_REGION"), "", format!("is not set; {REGION_HINT}"));
     }
-    if !lists_peers && variables.dns_server_list(notes).is_some() {
+    if !lists_peers && variables.dns_server_list(diagnostics).is_some() {
         let text = "has no effect without REGIONWATCH_PEERS; set that too, or write dns probes into the file";
-        notes.add(Place::Variable("REGIONWATCH_DNS_SERVERS"), "", text);
+        diagnostics.add(Place::Variable("REGIONWATCH_DNS_SERVERS"), "", text);
     }
 }

@@ -1,16 +1,19 @@
 //! `peers` and their `targets`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, ops::RangeInclusive};
 
 use super::{
-    endpoints,
-    item::{Fields, Item},
-    probes::{self, Reading},
-    settings::PRIORITY,
+    addresses::{failure_domain, zone},
+    probes,
     types::{Location, Peer, ProbeConfig, Target},
-    units,
 };
-use crate::model::{AddressFamily, Host, ProbeKind, Region, TargetName};
+use crate::{
+    model::{AddressFamily, Host, ProbeKind, Region, TargetName},
+    yaml::{Fields, Item, ReadContext, addresses, units},
+};
+
+/// What `priority` may be.
+pub(super) const PRIORITY: RangeInclusive<u32> = 0..=1_000_000;
 
 const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
 const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
@@ -19,15 +22,15 @@ const PEER_KEYS: [&str; 8] =
     ["region", "zone", "failure_domain", "location", "priority", "capacity", "maintenance", "targets"];
 
 /// Reads the list of peers.
-pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Vec<Peer> {
+pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
     let mut seen = HashMap::new();
     item.each(|item| {
         let fields = item.fields(&PEER_KEYS)?;
         let region = fields
             .required("region", "write the peer's region, such as us-east-1")
             .and_then(|item| region(&item, reading, &mut seen));
-        let zone = fields.read("zone", |item| item.read(endpoints::zone));
-        let failure_domain = fields.read("failure_domain", |item| item.read(endpoints::failure_domain));
+        let zone = fields.read("zone", |item| item.read(zone));
+        let failure_domain = fields.read("failure_domain", |item| item.read(failure_domain));
         let location = fields.read("location", location);
         let priority = fields.read("priority", |item| item.whole(PRIORITY)).unwrap_or(0);
         let capacity = fields.read("capacity", |item| item.plain(units::ratio));
@@ -40,8 +43,8 @@ pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Vec<Peer> {
     .unwrap_or_default()
 }
 
-fn region(item: &Item<'_>, reading: &Reading<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
-    let region = item.read(endpoints::region)?;
+fn region(item: &Item<'_>, reading: &ReadContext<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
+    let region = item.read(addresses::region)?;
     if reading.own.as_ref() == Some(&region) {
         item.wrong_value("is this sidecar's own region; write another region or delete this peer");
     }
@@ -68,7 +71,7 @@ pub(super) fn location(item: &Item<'_>) -> Option<Location> {
     Some(Location { latitude: latitude?, longitude: longitude? })
 }
 
-fn targets(item: &Item<'_>, reading: &Reading<'_>) -> Option<Vec<Target>> {
+fn targets(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<Vec<Target>> {
     let list = item.list()?;
     if list.is_empty() {
         item.wrong(format!("has no target; {TARGETS_HINT}"));
@@ -104,10 +107,10 @@ struct Read<'a> {
     named_by: Item<'a>,
 }
 
-fn target<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
+fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let fields = item.fields(&["name", "host", "address_family", "tos", "probes"])?;
     let host = fields.get("host");
-    let host = host.as_ref().map(|item| (item, item.read(endpoints::host)));
+    let host = host.as_ref().map(|item| (item, item.read(addresses::host)));
     let families = [
         ("any", Families::One(AddressFamily::Any)),
         ("v4", Families::One(AddressFamily::V4)),
@@ -138,7 +141,7 @@ fn target<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
 
     let host = host.map(|(item, host)| host.map(|host| (item.clone(), host)));
     let (named_by, name) = match (fields.get("name"), &host) {
-        (Some(item), _) => (item.clone(), item.read(endpoints::target_name)?),
+        (Some(item), _) => (item.clone(), item.read(addresses::target_name)?),
         (None, Some(host)) => named_after(host.clone()?)?,
         (None, None) => {
             let read = probes.iter().find(|read| read.url_host().is_some())?;
@@ -171,7 +174,7 @@ fn target<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
 }
 
 fn named_after<'a>((item, host): (Item<'a>, Host)) -> Option<(Item<'a>, TargetName)> {
-    let name = endpoints::derived_name(&host).map_err(|reason| item.wrong_value(&reason)).ok()?;
+    let name = addresses::derived_name(&host).map_err(|reason| item.wrong_value(&reason)).ok()?;
     Some((item, name))
 }
 
@@ -197,7 +200,7 @@ fn check_family(item: &Item<'_>, host: &Host, families: Families) {
     }
 }
 
-fn probe_list<'a>(fields: &Fields<'a>, reading: &Reading<'_>) -> Option<Vec<probes::Read<'a>>> {
+fn probe_list<'a>(fields: &Fields<'a>, reading: &ReadContext<'_>) -> Option<Vec<probes::Read<'a>>> {
     let item = fields.required("probes", PROBES_HINT)?;
     let list = item.list()?;
     if list.is_empty() {

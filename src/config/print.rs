@@ -1,7 +1,5 @@
 //! The effective configuration as YAML, which loads again to the same [`Config`] but for its secrets.
 
-use std::fmt::{Display, Write as _};
-
 use http::HeaderValue;
 
 use super::{
@@ -11,22 +9,23 @@ use super::{
         Config, DnsSpec, DnsTransport, HttpSpec, HttpVersion, Location, Log, Peer, ProbeConfig, ProbeSpec, Target,
         TlsSpec,
     },
-    units::{distance_text, duration_text, size_text},
 };
-
-/// What stands in the place of a secret.
-const SECRET: &str = "<secret>";
+use crate::yaml::{
+    secrets::MASK,
+    units::{distance_text, duration_text, size_text},
+    writer::{Writer, quote},
+};
 
 impl Config {
     /// The effective whole as YAML: every default written out, secrets as `<secret>`, never what a file holds.
     pub fn to_yaml(&self) -> String {
-        let mut page = Page::default();
+        let mut page = Writer::default();
         page.text("region", &self.region);
         page.text("listen", self.listen);
         page.option("external_url", self.external_url.as_ref());
         page.option("zone", self.zone.as_ref());
         page.option("failure_domain", self.failure_domain.as_ref());
-        page.location(self.location);
+        location(&mut page, self.location);
         page.raw("priority", self.priority);
         if let Some(capacity) = self.capacity {
             page.raw("capacity", capacity);
@@ -54,7 +53,7 @@ impl Config {
             page.raw("format", word(&FORMATS, &self.log.format));
         });
         page.items("peers", &self.peers, peer);
-        page.out
+        page.finish()
     }
 
     /// The keys that cannot change while the process runs, with their values as they are written in the file.
@@ -75,11 +74,11 @@ fn word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str 
     choices.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
 }
 
-fn peer(page: &mut Page, peer: &Peer) {
+fn peer(page: &mut Writer, peer: &Peer) {
     page.text("region", &peer.region);
     page.option("zone", peer.zone.as_ref());
     page.option("failure_domain", peer.failure_domain.as_ref());
-    page.location(peer.location);
+    location(page, peer.location);
     page.raw("priority", peer.priority);
     if let Some(capacity) = peer.capacity {
         page.raw("capacity", capacity);
@@ -88,7 +87,13 @@ fn peer(page: &mut Page, peer: &Peer) {
     page.items("targets", &peer.targets, target);
 }
 
-fn target(page: &mut Page, target: &Target) {
+fn location(page: &mut Writer, location: Option<Location>) {
+    if let Some(Location { latitude, longitude }) = location {
+        page.raw("location", format_args!("{{latitude: {latitude}, longitude: {longitude}}}"));
+    }
+}
+
+fn target(page: &mut Writer, target: &Target) {
     page.text("name", &target.name);
     page.option("host", target.probes.iter().find(|probe| !matches!(probe.spec, ProbeSpec::Http(_))).map(|p| &p.host));
     if let Some(probe) = target.probes.first() {
@@ -100,7 +105,7 @@ fn target(page: &mut Page, target: &Target) {
     page.items("probes", &target.probes, probe);
 }
 
-fn probe(page: &mut Page, probe: &ProbeConfig) {
+fn probe(page: &mut Writer, probe: &ProbeConfig) {
     let index = match &probe.spec {
         ProbeSpec::Icmp(_) => 0,
         ProbeSpec::Dns(_) => 1,
@@ -132,7 +137,7 @@ fn probe(page: &mut Page, probe: &ProbeConfig) {
     }
 }
 
-fn dns(page: &mut Page, spec: &DnsSpec) {
+fn dns(page: &mut Writer, spec: &DnsSpec) {
     page.raw("port", spec.port);
     let (name, settings) = match &spec.transport {
         DnsTransport::Udp => ("udp", None),
@@ -160,7 +165,7 @@ fn dns(page: &mut Page, spec: &DnsSpec) {
     }
 }
 
-fn http_probe(page: &mut Page, spec: &HttpSpec) {
+fn http_probe(page: &mut Writer, spec: &HttpSpec) {
     page.text("url", &spec.url);
     page.text("method", &spec.method);
     if !spec.headers.is_empty() {
@@ -200,10 +205,10 @@ fn http_probe(page: &mut Page, spec: &HttpSpec) {
 
 /// A header's value, where it is no secret.
 fn shown(value: &HeaderValue) -> &str {
-    if value.is_sensitive() { SECRET } else { value.to_str().unwrap_or(SECRET) }
+    if value.is_sensitive() { MASK } else { value.to_str().unwrap_or(MASK) }
 }
 
-fn tls(page: &mut Page, spec: &TlsSpec) {
+fn tls(page: &mut Writer, spec: &TlsSpec) {
     page.mapping("tls", |page| {
         page.option("server_name", spec.server_name.as_ref());
         page.option("ca_file", spec.ca_file.as_ref().map(|path| path.display()));
@@ -213,89 +218,4 @@ fn tls(page: &mut Page, spec: &TlsSpec) {
         }
         page.raw("insecure_skip_verify", spec.insecure_skip_verify);
     });
-}
-
-/// The text so far, and how the next line begins.
-#[derive(Default)]
-struct Page {
-    out: String,
-    depth: usize,
-    /// The next line is the first of a list's item.
-    item: bool,
-}
-
-impl Page {
-    fn line(&mut self, key: &str, value: impl Display) {
-        let indent = if self.item { self.depth - 1 } else { self.depth };
-        let dash = if std::mem::take(&mut self.item) { "- " } else { "" };
-        let _ = writeln!(self.out, "{:1$}{dash}{key}:{value}", "", indent * 2);
-    }
-
-    /// A value that needs no quotes.
-    fn raw(&mut self, key: &str, value: impl Display) {
-        self.line(key, format_args!(" {value}"));
-    }
-
-    fn text(&mut self, key: &str, value: impl Display) {
-        self.raw(key, quote(&value.to_string()));
-    }
-
-    fn option(&mut self, key: &str, value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.text(key, value);
-        }
-    }
-
-    fn location(&mut self, location: Option<Location>) {
-        if let Some(Location { latitude, longitude }) = location {
-            self.raw("location", format_args!("{{latitude: {latitude}, longitude: {longitude}}}"));
-        }
-    }
-
-    fn list(&mut self, key: &str, values: &[impl Display]) {
-        let values: Vec<_> = values.iter().map(|value| quote(&value.to_string())).collect();
-        self.raw(key, format_args!("[{}]", values.join(", ")));
-    }
-
-    fn mapping(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
-        self.line(key, "");
-        self.depth += 1;
-        body(self);
-        self.depth -= 1;
-    }
-
-    fn items<T>(&mut self, key: &str, values: &[T], mut body: impl FnMut(&mut Self, &T)) {
-        self.line(key, "");
-        self.depth += 2;
-        for value in values {
-            self.item = true;
-            body(self, value);
-        }
-        self.depth -= 2;
-    }
-}
-
-/// A text as a scalar: bare where nothing in it could be taken for something else, else in double quotes.
-fn quote(text: &str) -> String {
-    let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b':'))
-        && !text.ends_with(':')
-        && !text.eq_ignore_ascii_case("null");
-    if bare {
-        return text.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            ' ' => quoted.push(c),
-            _ if c.is_alphanumeric() || c.is_ascii_graphic() => quoted.push(c),
-            _ => {
-                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
 }

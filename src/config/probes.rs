@@ -4,25 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     dns, http,
-    item::{Fields, Item},
-    mistakes::{Notes, Place, hint, quoted},
-    secrets::Secrets,
+    pattern::pattern,
     tls,
-    types::{IcmpSpec, Pattern, ProbeSpec, TcpSpec},
-    units::{self, Parsed, duration_text},
+    types::{IcmpSpec, ProbeSpec, TcpSpec},
 };
-use crate::model::{Cadence, Host, ProbeKind, Region};
+use crate::{
+    model::{Cadence, Host, ProbeKind},
+    yaml::{
+        Diagnostics, Fields, Item, Parsed, ReadContext, Spanned,
+        diagnostics::{hint, one_of, quoted},
+        units::{self, duration_text},
+    },
+};
 
-/// What is known while peers are read.
-pub(super) struct Reading<'a> {
-    pub(super) notes: &'a Notes,
-    pub(super) secrets: &'a Secrets<'a>,
-    pub(super) defaults: [Cadence; 4],
-    /// This sidecar's own region, where it is known.
-    pub(super) own: Option<Region>,
-}
-
-/// A kind as the file names it. The order is that of [`KINDS`].
+/// A kind as the file names it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Icmp,
@@ -41,15 +36,6 @@ pub(super) const KINDS: [(&str, Kind, &[&str]); 4] = [
 
 /// The keys that probes of all kinds have.
 const SHARED_KEYS: [&str; 4] = ["kind", "interval", "timeout", "critical"];
-
-/// A duration, and where it stands.
-#[derive(Clone)]
-pub(super) struct Given {
-    pub(super) value: Duration,
-    pub(super) text: String,
-    pub(super) place: Place,
-    pub(super) key: String,
-}
 
 /// A probe that was read.
 pub(super) struct Read<'a> {
@@ -72,7 +58,7 @@ impl Read<'_> {
 }
 
 /// Reads one probe.
-pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a>> {
+pub(super) fn read<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let fields = item.any_fields()?;
     let names: Vec<_> = KINDS.iter().map(|(name, ..)| *name).collect();
     let kind = fields.required("kind", "write icmp, dns, tcp or http").and_then(|item| {
@@ -88,7 +74,7 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &Reading<'_>) -> Option<Read<'a
     };
     let keys: Vec<_> = SHARED_KEYS.iter().chain(*own_keys).copied().collect();
     let fields = fields.only(|key| other_key(name, key, &keys), &keys);
-    let cadence = cadence(&fields, reading.defaults[*kind as usize], reading.notes);
+    let cadence = cadence(&fields, reading.defaults[name], reading.diagnostics);
     let (kind, spec) = match kind {
         Kind::Icmp => (ProbeKind::Icmp, Some(ProbeSpec::Icmp(icmp(&fields)))),
         Kind::Dns => (ProbeKind::Dns, dns::probe(&fields, reading).map(ProbeSpec::Dns)),
@@ -121,7 +107,7 @@ fn critical(item: &Item<'_>, kind: ProbeKind) -> Option<bool> {
 fn other_key(kind: &str, key: &str, keys: &[&str]) -> String {
     let owners: Vec<_> = KINDS.iter().filter(|(.., keys)| keys.contains(&key)).map(|(name, ..)| *name).collect();
     if owners.is_empty() {
-        format!("write {}", super::mistakes::one_of(keys))
+        format!("write {}", one_of(keys))
     } else {
         format!("{kind} probes have none, {} probes have; delete it here", owners.join(" and "))
     }
@@ -132,24 +118,23 @@ pub(super) fn pace(text: &str) -> Parsed<Duration> {
     units::duration_in(Cadence::MIN_INTERVAL..=Cadence::MAX_INTERVAL)(text)
 }
 
-/// Reads a duration and remembers where it stands.
-pub(super) fn given(item: &Item<'_>) -> Option<Given> {
-    let value = item.read(pace)?;
-    Some(Given { value, text: item.text()?.to_owned(), place: item.place(), key: item.key().to_owned() })
+/// Reads an interval or a timeout.
+pub(super) fn given(item: &Item<'_>) -> Option<Spanned<Duration>> {
+    item.spanned(pace)
 }
 
 /// Reads `interval` and `timeout` of a probe.
-fn cadence(fields: &Fields<'_>, defaults: Cadence, notes: &Notes) -> Option<Cadence> {
+fn cadence(fields: &Fields<'_>, defaults: Cadence, diagnostics: &Diagnostics) -> Option<Cadence> {
     let (interval, timeout) = (fields.read("interval", given), fields.read("timeout", given));
-    paired(interval.as_ref(), timeout.as_ref(), defaults, notes)
+    paired(interval.as_ref(), timeout.as_ref(), defaults, diagnostics)
 }
 
 /// Interval and timeout together; too many probes in flight are noted where one of both was given.
 pub(super) fn paired(
-    interval: Option<&Given>,
-    timeout: Option<&Given>,
+    interval: Option<&Spanned<Duration>>,
+    timeout: Option<&Spanned<Duration>>,
     defaults: Cadence,
-    notes: &Notes,
+    diagnostics: &Diagnostics,
 ) -> Option<Cadence> {
     let every = interval.map_or_else(|| defaults.interval(), |given| given.value);
     let within = timeout.map_or_else(|| defaults.timeout(), |given| given.value);
@@ -169,20 +154,9 @@ pub(super) fn paired(
             duration_text(most),
             duration_text(least),
         );
-        notes.add(given.place.clone(), &given.key, text);
+        diagnostics.add(given.place.clone(), &given.key, text);
     }
     cadence
-}
-
-/// A regular expression.
-pub(super) fn pattern(text: &str) -> Parsed<Pattern> {
-    const MAX: usize = 4096;
-    if text.len() > MAX {
-        return Err(format!("is longer than {MAX} bytes; write a shorter regular expression"));
-    }
-    Pattern::new(text).map_err(|error| {
-        format!("is not a regular expression ({error}); write one such as ok|ready, with \\( for a bracket")
-    })
 }
 
 fn icmp(fields: &Fields<'_>) -> IcmpSpec {
@@ -194,7 +168,7 @@ fn icmp(fields: &Fields<'_>) -> IcmpSpec {
     }
 }
 
-fn tcp(fields: &Fields<'_>, reading: &Reading<'_>) -> Option<TcpSpec> {
+fn tcp(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<TcpSpec> {
     let tls = fields.get("tls").and_then(|item| {
         if item.is_mapping() { tls::read(&item, reading) } else { item.flag()?.then(Default::default) }
     });

@@ -1,22 +1,22 @@
 //! Everything but the peers: one layer of settings from the file, one from the environment.
 
-use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    endpoints,
-    failover::{Failover, VoteKeys},
-    item::{Fields, Item},
-    mistakes::Notes,
-    peers,
-    probes::{Given, KINDS, given, paired},
-    secrets::Secrets,
+    addresses,
+    failover::Failover,
+    peers::{self, PRIORITY},
+    probes::{KINDS, given, paired},
     types::{
         Anchor, Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, DEFAULT_WINDOW, HttpUrl, Location, Log, LogFormat, LogLevel,
         MAX_BUCKETS, Peer,
     },
-    units::{self, Parsed},
+    votes::{self, VoteKeys},
 };
-use crate::model::{Cadence, Region};
+use crate::{
+    model::{Cadence, Region},
+    yaml::{Diagnostics, Fields, Item, Parsed, Spanned, addresses::region, secrets::Secrets, units},
+};
 
 /// How often and how long ICMP and TCP probes run when nothing is said: often enough to see a death in a second.
 pub const DEFAULT_FAST: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
@@ -27,9 +27,6 @@ pub const DEFAULT_SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration
 pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
 /// What `rpo` and `execute_after` may be.
 pub(super) const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
-
-/// What `priority` may be.
-pub(super) const PRIORITY: RangeInclusive<u32> = 0..=1_000_000;
 
 pub(super) const LEVELS: [(&str, LogLevel); 5] = [
     ("error", LogLevel::Error),
@@ -68,9 +65,9 @@ const FAILOVER_KEYS: [&str; 7] =
 
 /// Interval and timeout of a kind, where one layer gives them.
 #[derive(Clone, Default)]
-pub(super) struct Pace {
-    pub(super) interval: Option<Given>,
-    pub(super) timeout: Option<Given>,
+pub(super) struct Timing {
+    pub(super) interval: Option<Spanned<Duration>>,
+    pub(super) timeout: Option<Spanned<Duration>>,
 }
 
 /// What one layer says.
@@ -100,13 +97,13 @@ pub(super) struct Settings {
     pub(super) enable_lifecycle: Option<bool>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
-    pub(super) paces: [Pace; KINDS.len()],
+    pub(super) timings: [Timing; KINDS.len()],
 }
 
 impl Settings {
     /// This layer where it says something, else the other.
     pub(super) fn or(self, other: Self) -> Self {
-        let mut below = other.paces.into_iter();
+        let mut below = other.timings.into_iter();
         Self {
             region: self.region.or(other.region),
             listen: self.listen.or(other.listen),
@@ -132,21 +129,24 @@ impl Settings {
             enable_lifecycle: self.enable_lifecycle.or(other.enable_lifecycle),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),
-            paces: self.paces.map(|above| {
+            timings: self.timings.map(|above| {
                 let below = below.next().unwrap_or_default();
-                Pace { interval: above.interval.or(below.interval), timeout: above.timeout.or(below.timeout) }
+                Timing { interval: above.interval.or(below.interval), timeout: above.timeout.or(below.timeout) }
             }),
         }
     }
 
-    /// The cadence of each kind where a probe says nothing, in the order of [`KINDS`].
-    pub(super) fn cadences(&self, notes: &Notes) -> [Cadence; KINDS.len()] {
-        let mut usual = [DEFAULT_FAST, DEFAULT_SLOW, DEFAULT_FAST, DEFAULT_SLOW].into_iter();
-        self.paces.each_ref().map(|pace| {
-            let (interval, timeout) = usual.next().unwrap_or(DEFAULT_SLOW);
-            let usual = Cadence::new(interval, timeout).expect("the constants are in range");
-            paired(pace.interval.as_ref(), pace.timeout.as_ref(), usual, notes).unwrap_or(usual)
-        })
+    /// The cadence of each kind of probe, by its name, where a probe says nothing.
+    pub(super) fn cadences(&self, diagnostics: &Diagnostics) -> BTreeMap<&'static str, Cadence> {
+        let usual = [DEFAULT_FAST, DEFAULT_SLOW, DEFAULT_FAST, DEFAULT_SLOW];
+        let kinds = KINDS.iter().zip(usual).zip(&self.timings);
+        kinds
+            .map(|(((name, ..), (interval, timeout)), timing)| {
+                let usual = Cadence::new(interval, timeout).expect("the constants are in range");
+                let cadence = paired(timing.interval.as_ref(), timing.timeout.as_ref(), usual, diagnostics);
+                (*name, cadence.unwrap_or(usual))
+            })
+            .collect()
     }
 
     /// The whole configuration; `None` without a region.
@@ -187,17 +187,17 @@ impl Settings {
 /// Reads the file's settings.
 pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
     let mut settings = Settings {
-        region: fields.read("region", |item| item.read(endpoints::region)),
-        listen: fields.read("listen", |item| item.read(endpoints::listen)),
-        external_url: fields.read("external_url", |item| item.read(endpoints::external_url)),
-        zone: fields.read("zone", |item| item.read(endpoints::zone)),
-        failure_domain: fields.read("failure_domain", |item| item.read(endpoints::failure_domain)),
+        region: fields.read("region", |item| item.read(region)),
+        listen: fields.read("listen", |item| item.read(addresses::listen)),
+        external_url: fields.read("external_url", |item| item.read(addresses::external_url)),
+        zone: fields.read("zone", |item| item.read(addresses::zone)),
+        failure_domain: fields.read("failure_domain", |item| item.read(addresses::failure_domain)),
         location: fields.read("location", peers::location),
         priority: fields.read("priority", |item| item.whole(PRIORITY)),
         capacity: fields.read("capacity", |item| item.plain(units::ratio)),
         maintenance: fields.read("maintenance", Item::flag),
-        alertmanagers: fields.read("alertmanagers", |item| distinct(item, endpoints::alertmanager)),
-        anchors: fields.read("anchors", |item| distinct(item, endpoints::anchor)),
+        alertmanagers: fields.read("alertmanagers", |item| distinct(item, addresses::alertmanager)),
+        anchors: fields.read("anchors", |item| distinct(item, addresses::anchor)),
         window: fields.read("window", |item| item.read(units::duration_in(WINDOW))),
         buckets: fields.read("buckets", |item| {
             let numbers = item.each(|item| item.plain(bucket))?;
@@ -207,7 +207,7 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
             Some(numbers)
         }),
         enable_lifecycle: fields.read("enable_lifecycle", Item::flag),
-        votes: fields.read("votes", |item| votes(item, secrets)),
+        votes: fields.read("votes", |item| votes::read(item, secrets)),
         ..Settings::default()
     };
     if let Some(log) = fields.read("log", |item| item.fields(&["level", "format"])) {
@@ -215,7 +215,7 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
         settings.log_format = log.read("format", |item| item.choice(&FORMATS));
     }
     if let Some(failover) = fields.read("failover", |item| item.fields(&FAILOVER_KEYS)) {
-        settings.allowed_zones = failover.read("allowed_zones", |item| distinct(item, endpoints::zone));
+        settings.allowed_zones = failover.read("allowed_zones", |item| distinct(item, addresses::zone));
         settings.min_distance = failover.read("min_distance", |item| item.read(units::distance));
         settings.rpo = failover.read("rpo", |item| item.read(units::duration_in(HOLD)));
         settings.execute_after = failover.read("execute_after", |item| item.read(units::duration_in(HOLD)));
@@ -224,23 +224,16 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
         settings.edge_burst = failover.read("edge_burst", Item::flag);
     }
     if let Some(defaults) = fields.read("defaults", |item| item.fields(&["icmp", "dns", "tcp", "http"])) {
-        settings.paces = KINDS.map(|(name, ..)| {
+        settings.timings = KINDS.map(|(name, ..)| {
             defaults
                 .read(name, |item| {
                     let fields = item.fields(&["interval", "timeout"])?;
-                    Some(Pace { interval: fields.read("interval", given), timeout: fields.read("timeout", given) })
+                    Some(Timing { interval: fields.read("interval", given), timeout: fields.read("timeout", given) })
                 })
                 .unwrap_or_default()
         });
     }
     settings
-}
-
-/// Reads `votes`. Whatever was written in the place of the mapping may be the key itself, so it is not shown.
-fn votes(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
-    let fields = item.clone().secret().fields(&["key_file"])?;
-    fields.required("key_file", "write the path of a file with a key")?;
-    fields.shown("key_file")?.read(|text| secrets.vote_keys(text))
 }
 
 /// The most Alertmanagers, anchors or zones.

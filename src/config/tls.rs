@@ -1,9 +1,10 @@
 //! How a TLS handshake is made and judged.
 
-use super::{endpoints, item::Item, probes::Reading, types::TlsSpec};
+use super::types::TlsSpec;
+use crate::yaml::{Item, ReadContext, addresses};
 
 /// Reads a `tls` mapping. Its files are looked at, so that a wrong one is told now.
-pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Option<TlsSpec> {
+pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<TlsSpec> {
     let secrets = &reading.secrets;
     let fields = item.fields(&["server_name", "ca_file", "cert_file", "key_file", "insecure_skip_verify"])?;
     let certificate = fields.get("cert_file");
@@ -15,7 +16,7 @@ pub(super) fn read(item: &Item<'_>, reading: &Reading<'_>) -> Option<TlsSpec> {
     let certificate = certificate.and_then(|item| item.read(|text| secrets.certificates(text)));
     let key = key.and_then(|item| item.read(|text| secrets.private_key(text)));
     Some(TlsSpec {
-        server_name: fields.read("server_name", |item| item.read(endpoints::server_name)),
+        server_name: fields.read("server_name", |item| item.read(addresses::server_name)),
         ca_file: fields.read("ca_file", |item| item.read(|text| secrets.certificates(text))),
         identity: certificate.zip(key),
         insecure_skip_verify: fields.read("insecure_skip_verify", |item| item.flag()).unwrap_or(false),

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::failover::{Failover, VoteKeys};
-pub use crate::geography::Location;
+use super::{failover::Failover, votes::VoteKeys};
 use crate::model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, TargetName};
+pub use crate::{geography::Location, model::HttpUrl};
 
 /// The address that `/metrics` is served on when none is given.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9877);
@@ -310,19 +310,6 @@ pub enum HttpVersion {
     Http1,
     /// HTTP/2 only; with prior knowledge where there is no TLS.
     Http2,
-}
-
-/// An `http` or `https` URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpUrl {
-    /// Whether the scheme is https.
-    pub https: bool,
-    /// Host.
-    pub host: Host,
-    /// Port; 80 or 443 by default.
-    pub port: u16,
-    /// Path and query, beginning with `/`.
-    pub path: Arc<str>,
 }
 
 /// How a TLS handshake is made and judged.

@@ -7,6 +7,7 @@ mod decision;
 mod labels;
 mod reply;
 mod rfc3339;
+mod url;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ pub use self::{
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
     reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
     rfc3339::Utc,
+    url::HttpUrl,
 };
 
 /// Why a name was refused; see [`Region::new`].

@@ -8,23 +8,23 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::mistakes::{Notes, Place};
+use super::diagnostics::{Diagnostics, Place};
 
 /// The largest file: 5,000 targets fit.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting; a valid file needs 9.
 const MAX_DEPTH: usize = 32;
 /// The most nodes; 1,000 targets with 4 probes need about 50,000.
 const MAX_NODES: usize = 400_000;
 
 /// A value with its place.
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
 }
 
 /// What stands there.
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A text; `plain` where it is not quoted, so that it may be a number, a flag or nothing.
     Scalar { text: String, plain: bool },
     /// A list.
@@ -36,33 +36,33 @@ pub(super) enum Value {
 }
 
 /// One `key: value` of a mapping.
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_place: Place,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) node: Node,
 }
 
 impl Node {
     /// Whether this is YAML's null: nothing, `~` or `null`.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 }
 
 /// Reads one document. `None` where the text is no YAML at all, or too much of it; that is noted.
-pub(super) fn read(source: &str, notes: &Notes) -> Option<Node> {
+pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
     let start = Place::File { line: 1, column: 1 };
     if source.len() > MAX_BYTES {
-        notes.add(start, "", format!("the file has {} bytes; write at most {MAX_BYTES}", source.len()));
+        diagnostics.add(start, "", format!("the file has {} bytes; write at most {MAX_BYTES}", source.len()));
         return None;
     }
     let mut parser = Parser::new_from_str(source.strip_prefix('\u{feff}').unwrap_or(source));
-    let mut builder = Builder { notes, open: Vec::new(), root: None, nodes: 0 };
+    let mut builder = Builder { diagnostics, open: Vec::new(), root: None, nodes: 0 };
     while let Some(event) = parser.next_event() {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
-                notes.add(
+                diagnostics.add(
                     place(error.marker()),
                     "",
                     format!("is not YAML ({}); check indentation, quotes and brackets here and above", error.info()),
@@ -77,12 +77,12 @@ pub(super) fn read(source: &str, notes: &Notes) -> Option<Node> {
 }
 
 /// What stands between key and value where someone forgot the space of YAML's `: `.
-pub(super) const GLUE: [char; 2] = [':', '='];
+pub(crate) const SEPARATORS: [char; 2] = [':', '='];
 
 /// A key as it is shown in a key path. What follows a colon should be its value (`password:x` without a
 /// space) and may be a secret.
-pub(super) fn shown_key(key: &str) -> String {
-    key.split(GLUE).next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
+pub(crate) fn shown_key(key: &str) -> String {
+    key.split(SEPARATORS).next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 fn place(marker: &Marker) -> Place {
@@ -97,7 +97,7 @@ struct Open {
 }
 
 struct Builder<'a> {
-    notes: &'a Notes,
+    diagnostics: &'a Diagnostics,
     open: Vec<Open>,
     root: Option<Node>,
     nodes: usize,
@@ -108,7 +108,11 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, place: Place) -> Option<()> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                self.notes.add(place, "", "a second document begins here; write one document, without a second ---");
+                self.diagnostics.add(
+                    place,
+                    "",
+                    "a second document begins here; write one document, without a second ---",
+                );
                 return None;
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -139,9 +143,9 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// Notes what is wrong with the node that comes next.
+    /// Diagnostics what is wrong with the node that comes next.
     fn wrong(&self, place: Place, text: impl Into<String>) {
-        self.notes.add(place, &self.key(), text);
+        self.diagnostics.add(place, &self.key(), text);
     }
 
     /// The key path of the node that comes next.
@@ -181,7 +185,7 @@ impl Builder<'_> {
     fn close(&mut self, node: Node) -> Option<()> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            self.notes.add(node.place, "", format!("the file has more than {MAX_NODES} values; write fewer"));
+            self.diagnostics.add(node.place, "", format!("the file has more than {MAX_NODES} values; write fewer"));
             return None;
         }
         match self.open.last_mut() {
@@ -205,7 +209,7 @@ impl Builder<'_> {
             if let Some(Place::File { line, .. }) = seen.get(&text) {
                 let path = self.key();
                 let path = if path.is_empty() { shown_key(&text) } else { format!("{path}.{}", shown_key(&text)) };
-                self.notes.add(key.place, &path, format!("is there twice, first in line {line}; delete one"));
+                self.diagnostics.add(key.place, &path, format!("is there twice, first in line {line}; delete one"));
                 continue;
             }
             seen.insert(text.clone(), key.place.clone());
@@ -224,15 +228,15 @@ mod tests {
     use super::*;
 
     fn mistakes(source: &str) -> Vec<String> {
-        let notes = Notes::default();
-        let _ = read(source, &notes);
-        notes.into_mistakes("f").map(|mistakes| mistakes.lines().collect()).unwrap_or_default()
+        let diagnostics = Diagnostics::default();
+        let _ = read(source, &diagnostics);
+        diagnostics.into_errors("f").map(|mistakes| mistakes.lines().collect()).unwrap_or_default()
     }
 
     #[test]
     fn quoted_numbers_are_told_from_numbers() {
-        let notes = Notes::default();
-        let root = read("a: 1\nb: '1'\nc:\nd: ''\n", &notes).unwrap();
+        let diagnostics = Diagnostics::default();
+        let root = read("a: 1\nb: '1'\nc:\nd: ''\n", &diagnostics).unwrap();
         let Value::Mapping(entries) = root.value else { panic!("no mapping") };
         let plain: Vec<_> = entries.iter().map(|e| matches!(e.node.value, Value::Scalar { plain: true, .. })).collect();
         assert_eq!(plain, [true, false, true, false]);

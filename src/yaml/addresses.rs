@@ -1,44 +1,26 @@
-//! Names and places on the network: regions, zones, hosts, URLs, socket addresses.
+//! Names and addresses on the network: regions, targets, hosts, ports, URLs.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     str::FromStr,
     sync::Arc,
 };
 
-use super::{
-    types::{Anchor, HttpUrl, Location},
-    units::{Parsed, decimal},
-};
-use crate::model::{Host, MAX_NAME, Region, TargetName};
+use super::units::{Parsed, port};
+use crate::model::{Host, HttpUrl, MAX_NAME, Region, TargetName};
 
 /// A region's name.
-pub(super) fn region(text: &str) -> Parsed<Region> {
+pub(crate) fn region(text: &str) -> Parsed<Region> {
     Region::new(text).map_err(|error| format!("{error}; write a region name such as eu-west-1"))
 }
 
 /// A target's name.
-pub(super) fn target_name(text: &str) -> Parsed<TargetName> {
+pub(crate) fn target_name(text: &str) -> Parsed<TargetName> {
     TargetName::new(text).map_err(|error| format!("{error}; write a target name such as edge-a"))
 }
 
-/// A residency zone's name; the same rules as for a region's.
-pub(super) fn zone(text: &str) -> Parsed<Arc<str>> {
-    Region::new(text)
-        .map(|name| Arc::from(name.as_str()))
-        .map_err(|error| format!("{error}; write a zone name such as eu"))
-}
-
-/// The name of a failure domain.
-pub(super) fn failure_domain(text: &str) -> Parsed<Arc<str>> {
-    Region::new(text)
-        .map(|name| Arc::from(name.as_str()))
-        .map_err(|error| format!("{error}; write a failure domain's name such as europe-power"))
-}
-
 /// The name of a target that was given none: its host's, with the colons of IPv6 as `-`.
-pub(super) fn derived_name(host: &Host) -> Parsed<TargetName> {
+pub(crate) fn derived_name(host: &Host) -> Parsed<TargetName> {
     TargetName::new(&host.to_string().replace(':', "-")).map_err(|_| {
         format!("is too long for the target's name; give the target a name of at most {MAX_NAME} characters")
     })
@@ -47,7 +29,7 @@ pub(super) fn derived_name(host: &Host) -> Parsed<TargetName> {
 const HOST_HINT: &str = "write a name such as edge.example.com or an address such as 192.0.2.1 or 2001:db8::1";
 
 /// A host as it stands alone: a name, an IPv4 or a bare IPv6 address.
-pub(super) fn host(text: &str) -> Parsed<Host> {
+pub(crate) fn host(text: &str) -> Parsed<Host> {
     if let Ok(addr) = text.parse() {
         return Ok(Host::Addr(addr));
     }
@@ -74,7 +56,7 @@ pub(super) fn host(text: &str) -> Parsed<Host> {
 }
 
 /// A host as it stands before a port: IPv6 in brackets.
-fn bracketed_host(text: &str) -> Parsed<Host> {
+pub(crate) fn bracketed_host(text: &str) -> Parsed<Host> {
     match text.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
@@ -111,19 +93,12 @@ fn host_name(text: &str) -> Parsed<Arc<str>> {
 }
 
 /// A name for TLS to send and verify.
-pub(super) fn server_name(text: &str) -> Parsed<Arc<str>> {
+pub(crate) fn server_name(text: &str) -> Parsed<Arc<str>> {
     host(text).map(|host| Arc::from(host.to_string()))
 }
 
-/// A port, 1 to 65535.
-pub(super) fn port(text: &str) -> Parsed<u16> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let port = if digits { text.parse::<u16>().ok() } else { None };
-    port.filter(|port| *port != 0).ok_or_else(|| "is not a port; write 1 to 65535".to_owned())
-}
-
 /// `HOST` or `HOST:PORT`, IPv6 in brackets.
-pub(super) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
+pub(crate) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
     let end = text.rfind(']').map_or(0, |at| at + 1);
     if text.starts_with('[') && end == 0 {
         return bracketed_host(text).map(|host| (host, None));
@@ -140,7 +115,7 @@ pub(super) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
 }
 
 /// An `http` or `https` URL.
-pub(super) fn url(text: &str) -> Parsed<HttpUrl> {
+pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
     const HINT: &str = "write a URL such as https://edge.example.com/healthz";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(match host_port(text.split('/').next().unwrap_or_default()) {
@@ -175,94 +150,7 @@ pub(super) fn url(text: &str) -> Parsed<HttpUrl> {
         .ok()
         .filter(|parsed| parsed.as_str() == path && path.is_ascii())
         .ok_or_else(|| "has a character in its path that must be escaped; write it as %20 and the like".to_owned())?;
-    Ok(HttpUrl { https, host, port: port.unwrap_or(if https { 443 } else { 80 }), path: Arc::from(path) })
-}
-
-/// The base URL of an Alertmanager.
-pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
-    let url = url(text)?;
-    if url.path.contains('?') {
-        return Err("has a query; write the base URL such as http://alertmanager:9093".to_owned());
-    }
-    if url.path.ends_with("/api/v2/alerts") || url.path.ends_with("/api/v2") {
-        return Err("is the API's URL; write the base URL such as http://alertmanager:9093".to_owned());
-    }
-    Ok(url)
-}
-
-/// By which URL people reach the pages of this sidecar.
-pub(super) fn external_url(text: &str) -> Parsed<HttpUrl> {
-    let url = url(text)?;
-    match url.path.contains('?') {
-        true => Err("has a query; write the base URL such as https://regionwatch.eu-west-1.example.com".to_owned()),
-        false => Ok(url),
-    }
-}
-
-/// `tcp://HOST:PORT`.
-pub(super) fn anchor(text: &str) -> Parsed<Anchor> {
-    const HINT: &str = "write an anchor such as tcp://192.0.2.1:443";
-    let rest = text.strip_prefix("tcp://").ok_or_else(|| format!("is not an anchor; {HINT}"))?;
-    match host_port(rest.strip_suffix('/').unwrap_or(rest))? {
-        (host, Some(port)) => Ok(Anchor { host, port }),
-        (_, None) => Err(format!("has no port; {HINT}")),
-    }
-}
-
-/// Address and port to listen on; port 0 lets the system choose.
-pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
-    text.parse().map_err(|_| match text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
-        Some(port) if port.parse::<u16>().is_ok() => {
-            format!("has no address; write 0.0.0.0:{port} for IPv4 or [::]:{port} for both families")
-        }
-        _ if text.parse::<IpAddr>().is_ok() => "has no port; write address and port, such as 0.0.0.0:9877".to_owned(),
-        _ if text
-            .rsplit_once(':')
-            .is_some_and(|(host, _)| bracketed_host(host).is_ok_and(|h| matches!(h, Host::Addr(_)))) =>
-        {
-            "has a bad port; write 0 to 65535 after the colon".to_owned()
-        }
-        _ => "is not an address and port; write it such as 0.0.0.0:9877 or [::]:9877".to_owned(),
-    })
-}
-
-/// `LATITUDE,LONGITUDE`.
-pub(super) fn location(text: &str) -> Parsed<Location> {
-    const HINT: &str = "write latitude and longitude such as 53.35,-6.26";
-    let (latitude, longitude) = text.split_once(',').ok_or_else(|| format!("has no comma; {HINT}"))?;
-    let degrees = |text: &str, most: f64| decimal(text.trim()).ok().filter(|degrees| degrees.abs() <= most);
-    let latitude = degrees(latitude, 90.0).ok_or_else(|| format!("has no latitude from -90 to 90; {HINT}"))?;
-    let longitude = degrees(longitude, 180.0).ok_or_else(|| format!("has no longitude from -180 to 180; {HINT}"))?;
-    Ok(Location { latitude, longitude })
-}
-
-/// A host as it stands before a port.
-struct Bracketed<'a>(&'a Host);
-
-impl fmt::Display for Bracketed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Host::Addr(IpAddr::V6(addr)) => write!(f, "[{addr}]"),
-            host => host.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
-        write!(f, "{scheme}://{}", Bracketed(&self.host))?;
-        if self.port != usual {
-            write!(f, ":{}", self.port)?;
-        }
-        f.write_str(&self.path)
-    }
-}
-
-impl fmt::Display for Anchor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tcp://{}:{}", Bracketed(&self.host), self.port)
-    }
+    Ok(HttpUrl { https, host, port: port.unwrap_or(HttpUrl::default_port(https)), path: Arc::from(path) })
 }
 
 #[cfg(test)]
@@ -318,14 +206,6 @@ mod tests {
             "http:///x",
         ] {
             assert!(url(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_anchor_has_a_port() {
-        assert_eq!(anchor("tcp://[2001:db8::1]:443").map(|a| a.to_string()).as_deref(), Ok("tcp://[2001:db8::1]:443"));
-        for text in ["192.0.2.1:443", "tcp://192.0.2.1", "tcp://:443", "udp://192.0.2.1:53", "tcp://::1:443"] {
-            assert!(anchor(text).is_err(), "{text}");
         }
     }
 }

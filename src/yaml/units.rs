@@ -1,11 +1,13 @@
-//! Numbers with units: durations, distances, sizes. Read and written.
+//! Scalars: durations, distances, sizes, numbers, words. Read and written.
 //!
 //! A reading function takes the text and returns the value, or the reason and what to type instead.
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use super::diagnostics::hint;
+
 /// A value, or `reason; what to type instead`, which follows the quoted text.
-pub(super) type Parsed<T> = Result<T, String>;
+pub(crate) type Parsed<T> = Result<T, String>;
 
 const DURATION_HINT: &str = "write a duration such as 250ms, 1s or 5m";
 
@@ -15,7 +17,7 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 /// A whole number of `ms`, `s`, `m` or `h`; `0` needs no unit.
-pub(super) fn duration(text: &str) -> Parsed<Duration> {
+pub(crate) fn duration(text: &str) -> Parsed<Duration> {
     let (digits, unit) = split(text);
     let millis = match unit {
         _ if text == "0" => return Ok(Duration::ZERO),
@@ -41,7 +43,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A duration inside the range.
-pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Parsed<Duration> {
+pub(crate) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Parsed<Duration> {
     move |text| {
         let duration = duration(text)?;
         let (least, most) = (duration_text(*range.start()), duration_text(*range.end()));
@@ -56,7 +58,7 @@ pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&str) -> P
 }
 
 /// The shortest text that [`duration`] reads as this one, to the millisecond.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
     let exact =
         [("h", 3_600_000), ("m", 60_000), ("s", 1000)].into_iter().find(|(_, unit)| millis.is_multiple_of(*unit));
@@ -71,7 +73,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
 const MAX_DISTANCE: f64 = 20_100_000.0;
 
 /// A number of `m`, `km` or `mi`, in metres; `0` needs no unit.
-pub(super) fn distance(text: &str) -> Parsed<f64> {
+pub(crate) fn distance(text: &str) -> Parsed<f64> {
     const HINT: &str = "write a distance such as 300km, 200mi or 0";
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     if text == "0" {
@@ -96,7 +98,7 @@ pub(super) fn distance(text: &str) -> Parsed<f64> {
 }
 
 /// The text that [`distance`] reads as this many metres.
-pub(super) fn distance_text(metres: f64) -> String {
+pub(crate) fn distance_text(metres: f64) -> String {
     format!("{metres}m")
 }
 
@@ -104,7 +106,7 @@ pub(super) fn distance_text(metres: f64) -> String {
 const MAX_SIZE: usize = 64 << 20;
 
 /// A whole number of `B`, `KiB` or `MiB`, 1 byte to 64 MiB.
-pub(super) fn size(text: &str) -> Parsed<usize> {
+pub(crate) fn size(text: &str) -> Parsed<usize> {
     const HINT: &str = "write a size such as 64KiB or 1MiB";
     let (digits, unit) = split(text);
     let bytes = match unit {
@@ -123,7 +125,7 @@ pub(super) fn size(text: &str) -> Parsed<usize> {
 }
 
 /// The text that [`size`] reads as this many bytes.
-pub(super) fn size_text(bytes: usize) -> String {
+pub(crate) fn size_text(bytes: usize) -> String {
     match bytes {
         _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
         _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
@@ -132,7 +134,7 @@ pub(super) fn size_text(bytes: usize) -> String {
 }
 
 /// A whole number inside the range, decimal or `0x` and hexadecimal.
-pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Parsed<u32> {
+pub(crate) fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Parsed<u32> {
     move |text| {
         let hint = format!("write {} to {}", range.start(), range.end());
         let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
@@ -148,7 +150,7 @@ pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Parsed<u32> 
 }
 
 /// A finite decimal number.
-pub(super) fn decimal(text: &str) -> Parsed<f64> {
+pub(crate) fn decimal(text: &str) -> Parsed<f64> {
     let lower = text.to_ascii_lowercase();
     if lower.trim_start_matches(['-', '+', '.']).starts_with("inf") || lower.ends_with("nan") {
         return Err("is not finite; write a number such as 0.25".to_owned());
@@ -161,7 +163,7 @@ pub(super) fn decimal(text: &str) -> Parsed<f64> {
 }
 
 /// A share, 0 to 1.
-pub(super) fn ratio(text: &str) -> Parsed<f64> {
+pub(crate) fn ratio(text: &str) -> Parsed<f64> {
     const HINT: &str = "write a share of 0 to 1 such as 0.25";
     match decimal(text) {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
@@ -175,8 +177,23 @@ fn is_decimal(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
 
+/// A port, 1 to 65535.
+pub(crate) fn port(text: &str) -> Parsed<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let port = if digits { text.parse::<u16>().ok() } else { None };
+    port.filter(|port| *port != 0).ok_or_else(|| "is not a port; write 1 to 65535".to_owned())
+}
+
+/// A word, and what it stands for.
+pub(crate) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
+    choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone()).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        format!("is not known here; {}", hint(text, &words))
+    })
+}
+
 /// `true` or `false`.
-pub(super) fn flag(text: &str) -> Parsed<bool> {
+pub(crate) fn flag(text: &str) -> Parsed<bool> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),

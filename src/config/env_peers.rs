@@ -9,15 +9,16 @@
 use std::sync::Arc;
 
 use super::{
-    endpoints,
     env::{Variable, VariableEntry},
-    probes::{Kind, Reading},
     types::{
         DEFAULT_BODY_LIMIT, DnsSpec, DnsTransport, HttpSpec, HttpUrl, HttpVersion, IcmpSpec, Location, Peer,
         ProbeConfig, ProbeSpec, Rcode, RecordType, Target, TcpSpec, TlsSpec,
     },
 };
-use crate::model::{AddressFamily, Host, ProbeKind, Region};
+use crate::{
+    model::{AddressFamily, Host, ProbeKind, Region},
+    yaml::{ReadContext, addresses},
+};
 
 const PEERS_HINT: &str = "write REGION=URL, such as us-east-1=https://us.example.com/healthz";
 const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, such as us-east-1=ns.us.example.com";
@@ -26,7 +27,7 @@ const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, 
 const DNS_PORT: u16 = 53;
 
 /// Reads the peers of the environment.
-pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &Reading<'_>) -> Vec<Peer> {
+pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &ReadContext<'_>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in list.entries() {
         let Some((region, text)) = split(entry, PEERS_HINT) else { continue };
@@ -34,7 +35,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
             entry.wrong("is this sidecar's own region; leave it out");
             continue;
         }
-        let target = endpoints::url(text).and_then(|url| web_target(url, reading));
+        let target = addresses::url(text).and_then(|url| web_target(url, reading));
         let Ok(target) = target.map_err(|reason| entry.wrong(&reason)) else { continue };
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
             Some(peer) => peer,
@@ -70,7 +71,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
         if text == "none" {
             continue;
         }
-        let server = endpoints::host_port(text).map_err(|reason| entry.wrong(&reason));
+        let server = addresses::host_port(text).map_err(|reason| entry.wrong(&reason));
         let Ok((host, port)) = server else { continue };
         if let Err(reason) = add_dns(peer, host, port.unwrap_or(DNS_PORT), reading) {
             entry.wrong(&reason);
@@ -91,7 +92,7 @@ fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> 
         entry.wrong(&format!("has no =; {hint}"));
         return None;
     };
-    match endpoints::region(region.trim()) {
+    match addresses::region(region.trim()) {
         Ok(region) => Some((region, text.trim())),
         Err(reason) => {
             entry.wrong(&format!("has a bad region, which {reason}"));
@@ -100,12 +101,12 @@ fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> 
     }
 }
 
-fn probe(host: &Host, kind: Kind, spec: ProbeSpec, reading: &Reading<'_>) -> ProbeConfig {
-    let cadence = reading.defaults[kind as usize];
+fn probe(host: &Host, kind: &str, spec: ProbeSpec, reading: &ReadContext<'_>) -> ProbeConfig {
+    let cadence = reading.defaults[kind];
     ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, critical: false, spec }
 }
 
-fn web_target(url: HttpUrl, reading: &Reading<'_>) -> Result<Target, String> {
+fn web_target(url: HttpUrl, reading: &ReadContext<'_>) -> Result<Target, String> {
     let host = url.host.clone();
     let tcp = TcpSpec { port: url.port, tls: None, send: None, expect: None };
     let http = HttpSpec {
@@ -124,17 +125,17 @@ fn web_target(url: HttpUrl, reading: &Reading<'_>) -> Result<Target, String> {
         sidecar: false,
     };
     Ok(Target {
-        name: endpoints::derived_name(&host)?,
+        name: addresses::derived_name(&host)?,
         probes: vec![
-            probe(&host, Kind::Icmp, ProbeSpec::Icmp(IcmpSpec::default()), reading),
-            probe(&host, Kind::Tcp, ProbeSpec::Tcp(tcp), reading),
-            probe(&host, Kind::Http, ProbeSpec::Http(Box::new(http)), reading),
+            probe(&host, "icmp", ProbeSpec::Icmp(IcmpSpec::default()), reading),
+            probe(&host, "tcp", ProbeSpec::Tcp(tcp), reading),
+            probe(&host, "http", ProbeSpec::Http(Box::new(http)), reading),
         ],
     })
 }
 
-fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &Reading<'_>) -> Result<(), String> {
-    let name = endpoints::derived_name(&host)?;
+fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &ReadContext<'_>) -> Result<(), String> {
+    let name = addresses::derived_name(&host)?;
     let first = peer.targets.first().and_then(|target| target.probes.first()).map(|probe| &probe.host);
     let (query, record): (Arc<str>, _) = match first {
         Some(Host::Name(name)) => (Arc::from(format!("{name}.")), RecordType(1)),
@@ -150,7 +151,7 @@ fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &Reading<'_>) -> Res
         answers: Vec::new(),
         retry_over_tcp: false,
     });
-    let probe = probe(&host, Kind::Dns, spec, reading);
+    let probe = probe(&host, "dns", spec, reading);
     match peer.targets.iter_mut().find(|target| target.name == name) {
         Some(target) if target.probes.iter().any(|probe| probe.kind() == ProbeKind::Dns) => {
             Err("is there twice; leave one out".to_owned())

@@ -6,25 +6,49 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    fmt,
     fs::File,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{
-    failover::{Secret, VoteKeys, new_key},
-    units::Parsed,
-};
+use super::units::Parsed;
 
 /// The largest file that is read: a bundle of all public authorities has 0.2 MB.
 const MAX_FILE: u64 = 4 << 20;
 
 const A_PATH: &str = "write the path of a file";
 
+/// Bytes that are never displayed, debugged or printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    /// Makes a secret of bytes.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// What is written instead of a secret.
+pub(crate) const MASK: &str = "<secret>";
+
 /// Where secrets come from.
-pub(super) struct Secrets<'a> {
+pub(crate) struct Secrets<'a> {
     variables: &'a BTreeMap<OsString, OsString>,
     /// The configuration file's directory, which relative paths begin at.
     directory: &'a Path,
@@ -32,17 +56,17 @@ pub(super) struct Secrets<'a> {
 }
 
 impl<'a> Secrets<'a> {
-    pub(super) fn new(variables: &'a BTreeMap<OsString, OsString>, directory: &'a Path) -> Self {
+    pub(crate) fn new(variables: &'a BTreeMap<OsString, OsString>, directory: &'a Path) -> Self {
         Self { variables, directory, used: RefCell::default() }
     }
 
     /// Whether `${name}` was used.
-    pub(super) fn used(&self, name: &str) -> bool {
+    pub(crate) fn used(&self, name: &str) -> bool {
         self.used.borrow().contains(name)
     }
 
     /// The text with each `${NAME}` replaced by that variable; `$${` stands for `${`.
-    pub(super) fn expand(&self, text: &str) -> Parsed<String> {
+    pub(crate) fn expand(&self, text: &str) -> Parsed<String> {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -74,14 +98,15 @@ impl<'a> Secrets<'a> {
     }
 
     /// The path of a file that is named in the configuration.
-    fn path(&self, text: &str) -> Parsed<PathBuf> {
+    pub(crate) fn path(&self, text: &str) -> Parsed<PathBuf> {
         if text.is_empty() {
             return Err("is empty; write the path of a file".to_owned());
         }
         Ok(self.directory.join(text))
     }
 
-    fn bytes(&self, text: &str, instead: &str) -> Parsed<(PathBuf, Vec<u8>)> {
+    /// The path and the bytes of a regular file of at most 4 MiB; `instead` is what to do if there is none.
+    pub(crate) fn bytes(&self, text: &str, instead: &str) -> Parsed<(PathBuf, Vec<u8>)> {
         let path = self.path(text)?;
         let failed = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound if path == Path::new(text) => format!("does not exist; {instead}"),
@@ -102,7 +127,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// What a secret's file holds, without the line break at its end.
-    pub(super) fn file(&self, text: &str) -> Parsed<String> {
+    pub(crate) fn file(&self, text: &str) -> Parsed<String> {
         let (_, bytes) = self.bytes(text, A_PATH)?;
         let secret = String::from_utf8(bytes).map_err(|_| "holds no UTF-8; write a text file with one line")?;
         let secret = secret.trim_end_matches(['\r', '\n']);
@@ -115,15 +140,8 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    /// The keys that a file holds for votes.
-    pub(super) fn vote_keys(&self, text: &str) -> Parsed<VoteKeys> {
-        let (file, bytes) = self.bytes(text, &format!("make it with {}", new_key(&self.path(text)?)))?;
-        let keys = Secret::list(&bytes, &file)?;
-        Ok(VoteKeys { file, keys })
-    }
-
     /// The path of a PEM file that holds certificates.
-    pub(super) fn certificates(&self, text: &str) -> Parsed<PathBuf> {
+    pub(crate) fn certificates(&self, text: &str) -> Parsed<PathBuf> {
         let (path, bytes) = self.bytes(text, A_PATH)?;
         match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
             Ok(certificates) if !certificates.is_empty() => Ok(path),
@@ -132,7 +150,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// The path of a PEM file that holds a private key.
-    pub(super) fn private_key(&self, text: &str) -> Parsed<PathBuf> {
+    pub(crate) fn private_key(&self, text: &str) -> Parsed<PathBuf> {
         let (path, bytes) = self.bytes(text, A_PATH)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(_) => Ok(path),
@@ -147,23 +165,15 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Base 64 with padding (RFC 4648 section 4), for basic authentication.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let three = chunk.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for n in 0..4 {
-            let letter = LETTERS[(three >> (18 - 6 * n) & 63) as usize];
-            text.push(if n <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_not_debugged() {
+        let key = Secret::new(*b"hunter2");
+        assert_eq!((format!("{key:?}"), format!("{key:#?}")), ("<secret>".to_owned(), "<secret>".to_owned()));
+    }
 
     fn expand(text: &str) -> Parsed<String> {
         let variables = BTreeMap::from([("TOKEN".into(), "s3cret".into()), ("EMPTY".into(), OsString::new())]);
@@ -176,14 +186,6 @@ mod tests {
         assert_eq!(expand("$${TOKEN}").as_deref(), Ok("${TOKEN}"));
         for text in ["${", "${}", "${A B}", "${1}", "${MISSING}", "${EMPTY}"] {
             assert!(expand(text).is_err(), "{text}");
-        }
-    }
-
-    /// The vectors of RFC 4648 section 10.
-    #[test]
-    fn base64_pads() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
         }
     }
 

@@ -3,46 +3,46 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    mistakes::{Notes, Place, hint, meant, one_of, quoted},
-    tree::{Entry, GLUE, Node, Value, shown_key},
+    diagnostics::{Diagnostics, Place, one_of, quoted, suggestion},
+    tree::{Entry, Node, SEPARATORS, Value, shown_key},
     units::{self, Parsed},
 };
 
 /// A value of the file, where it stands, and where to note what is wrong with it.
 #[derive(Clone)]
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     node: &'a Node,
     key: String,
-    notes: &'a Notes,
+    diagnostics: &'a Diagnostics,
     /// Never repeat the text in a mistake.
     secret: bool,
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn root(node: &'a Node, notes: &'a Notes) -> Self {
-        Self { node, key: String::new(), notes, secret: false }
+    pub(crate) fn root(node: &'a Node, diagnostics: &'a Diagnostics) -> Self {
+        Self { node, key: String::new(), diagnostics, secret: false }
     }
 
     /// The same item, whose text is never repeated in a mistake.
-    pub(super) fn secret(self) -> Self {
+    pub(crate) fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.node.place.clone()
     }
 
-    pub(super) fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    /// Notes what is wrong with the item, without repeating its text.
-    pub(super) fn wrong(&self, text: impl Into<String>) {
-        self.notes.add(self.place(), &self.key, text);
+    /// Diagnostics what is wrong with the item, without repeating its text.
+    pub(crate) fn wrong(&self, text: impl Into<String>) {
+        self.diagnostics.add(self.place(), &self.key, text);
     }
 
-    /// Notes what is wrong with the item's text, which is repeated unless it is a secret.
-    pub(super) fn wrong_value(&self, text: &str) {
+    /// Diagnostics what is wrong with the item's text, which is repeated unless it is a secret.
+    pub(crate) fn wrong_value(&self, text: &str) {
         match &self.node.value {
             Value::Scalar { text: value, .. } if !self.secret => self.wrong(format!("{} {text}", quoted(value))),
             _ => self.wrong(text),
@@ -50,7 +50,7 @@ impl<'a> Item<'a> {
     }
 
     /// The text; anything else is a mistake.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Refused => None,
             _ if self.node.is_null() => {
@@ -70,17 +70,23 @@ impl<'a> Item<'a> {
     }
 
     /// Whether this is a mapping, where a scalar may stand as well.
-    pub(super) fn is_mapping(&self) -> bool {
+    pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.node.value, Value::Mapping(_))
     }
 
     /// What the function reads from the text.
-    pub(super) fn read<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+    pub(crate) fn read<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         parse(self.text()?).map_err(|reason| self.wrong_value(&reason)).ok()
     }
 
+    /// The same, with its text and its place for an error that is only known later.
+    pub(crate) fn spanned<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<Spanned<T>> {
+        let value = self.read(parse)?;
+        Some(Spanned { value, text: self.text()?.to_owned(), place: self.place(), key: self.key.clone() })
+    }
+
     /// What the function reads from a text that must not be quoted: numbers and flags.
-    pub(super) fn plain<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+    pub(crate) fn plain<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         if let Value::Scalar { text, plain: false } = &self.node.value {
             match parse(text) {
                 Ok(_) => self.wrong_value(&format!("is in quotes; write {text}")),
@@ -91,37 +97,37 @@ impl<'a> Item<'a> {
         self.read(parse)
     }
 
-    pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
         self.plain(units::whole(range))
     }
 
-    pub(super) fn byte(&self, range: RangeInclusive<u8>) -> Option<u8> {
+    pub(crate) fn byte(&self, range: RangeInclusive<u8>) -> Option<u8> {
         self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u8::try_from(number).ok())
     }
 
-    pub(super) fn word(&self, range: RangeInclusive<u16>) -> Option<u16> {
+    pub(crate) fn word(&self, range: RangeInclusive<u16>) -> Option<u16> {
         self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u16::try_from(number).ok())
     }
 
-    pub(super) fn port(&self) -> Option<u16> {
-        self.plain(super::endpoints::port)
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.plain(units::port)
     }
 
-    pub(super) fn decimal(&self) -> Option<f64> {
+    pub(crate) fn decimal(&self) -> Option<f64> {
         self.plain(units::decimal)
     }
 
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         self.plain(units::flag)
     }
 
     /// One of the words, and what it stands for.
-    pub(super) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
-        self.read(|text| choice(text, choices))
+    pub(crate) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
+        self.read(|text| units::choice(text, choices))
     }
 
     /// The items of a list.
-    pub(super) fn list(&self) -> Option<Vec<Self>> {
+    pub(crate) fn list(&self) -> Option<Vec<Self>> {
         match &self.node.value {
             Value::List(nodes) => Some(
                 nodes
@@ -147,12 +153,12 @@ impl<'a> Item<'a> {
     }
 
     /// Whether this is a list without items.
-    pub(super) fn list_is_empty(&self) -> bool {
+    pub(crate) fn list_is_empty(&self) -> bool {
         matches!(&self.node.value, Value::List(nodes) if nodes.is_empty())
     }
 
     /// What the function makes of each item of a list; what it refuses is left out.
-    pub(super) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
         // To put brackets around what the list cannot hold would not help.
         if matches!(self.node.value, Value::Scalar { .. }) && !self.node.is_null() {
             read(self)?;
@@ -161,7 +167,7 @@ impl<'a> Item<'a> {
     }
 
     /// The entries of a mapping with any keys.
-    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Self)>> {
+    pub(crate) fn entries(&self) -> Option<Vec<(&'a str, Self)>> {
         let entries = self.mapping("lines of key: value")?;
         Some(entries.iter().map(|entry| (entry.key.as_str(), self.child(entry))).collect())
     }
@@ -174,7 +180,7 @@ impl<'a> Item<'a> {
                 self.wrong(format!("has no value; write {form}, or delete the key if it is not needed"))
             }
             // `password=x` where keys and values should be.
-            Value::Scalar { text, .. } if text.contains(GLUE) => {
+            Value::Scalar { text, .. } if text.contains(SEPARATORS) => {
                 self.wrong(format!("is not a mapping; write {form}"));
             }
             _ => self.wrong_value(&format!("is not a mapping; write {form}")),
@@ -183,7 +189,7 @@ impl<'a> Item<'a> {
     }
 
     /// The entries of a mapping that has no other keys than these.
-    pub(super) fn fields(&self, keys: &'static [&'static str]) -> Option<Fields<'a>> {
+    pub(crate) fn fields(&self, keys: &'static [&'static str]) -> Option<Fields<'a>> {
         let form = if keys.len() > 5 || self.key.is_empty() {
             "lines of key: value".to_owned()
         } else {
@@ -194,7 +200,7 @@ impl<'a> Item<'a> {
     }
 
     /// The entries of a mapping, whose keys are checked later.
-    pub(super) fn any_fields(&self) -> Option<Fields<'a>> {
+    pub(crate) fn any_fields(&self) -> Option<Fields<'a>> {
         let entries = self.mapping("{kind: ..., ...}")?;
         Some(Fields { item: self.clone(), entries, misspelt: Vec::new() })
     }
@@ -210,16 +216,17 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A word, and what it stands for.
-pub(super) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
-    choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone()).ok_or_else(|| {
-        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        format!("is not known here; {}", hint(text, &words))
-    })
+/// A value that was read, its text, and where it is.
+#[derive(Clone)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) text: String,
+    pub(crate) place: Place,
+    pub(crate) key: String,
 }
 
 /// The entries of a mapping.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     item: Item<'a>,
     entries: &'a [Entry],
     /// Keys that are there with a spelling that was noted.
@@ -228,22 +235,22 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The value of a key, where it is there.
-    pub(super) fn get(&self, key: &str) -> Option<Item<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Item<'a>> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| self.item.child(entry))
     }
 
     /// The value of a key inside a secret mapping that is no secret itself, such as a file's path.
-    pub(super) fn shown(&self, key: &str) -> Option<Item<'a>> {
+    pub(crate) fn shown(&self, key: &str) -> Option<Item<'a>> {
         self.get(key).map(|item| Item { secret: false, ..item })
     }
 
     /// What the function makes of the value of a key, where it is there.
-    pub(super) fn read<T>(&self, key: &str, read: impl FnOnce(&Item<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn read<T>(&self, key: &str, read: impl FnOnce(&Item<'a>) -> Option<T>) -> Option<T> {
         read(&self.get(key)?)
     }
 
     /// The value of a key that must be there; `hint` says what to write.
-    pub(super) fn required(&self, key: &str, hint: &str) -> Option<Item<'a>> {
+    pub(crate) fn required(&self, key: &str, hint: &str) -> Option<Item<'a>> {
         let found = self.get(key);
         if found.is_none() {
             self.missing(key, hint);
@@ -251,36 +258,36 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Notes that a key is not there; unless it is there with a spelling that was noted already.
-    pub(super) fn missing(&self, key: &str, hint: &str) {
+    /// Diagnostics that a key is not there; unless it is there with a spelling that was noted already.
+    pub(crate) fn missing(&self, key: &str, hint: &str) {
         if self.misspelt.contains(&key) {
             return;
         }
-        let glued = |entry: &&Entry| entry.key.split_once(GLUE).is_some_and(|(name, _)| name == key);
+        let glued = |entry: &&Entry| entry.key.split_once(SEPARATORS).is_some_and(|(name, _)| name == key);
         let (place, text) = match self.entries.iter().find(glued) {
             Some(entry) => (entry.key_place.clone(), glued_text(key)),
             None => (self.item.place(), format!("is missing; {hint}")),
         };
-        self.item.notes.add(place, &self.item.child_key(key), text);
+        self.item.diagnostics.add(place, &self.item.child_key(key), text);
     }
 
-    /// Notes each key that is not among these; `other` says what to do where none of them was meant.
-    pub(super) fn only(self, other: impl Fn(&str) -> String, keys: &[&'static str]) -> Self {
+    /// Diagnostics each key that is not among these; `other` says what to do where none of them was meant.
+    pub(crate) fn only(self, other: impl Fn(&str) -> String, keys: &[&'static str]) -> Self {
         let mut misspelt = Vec::new();
         let unknown = self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
         for (n, entry) in unknown.enumerate() {
             // `password:x` without a space is a key; what follows the colon may be a secret.
-            let glued = entry.key.split_once(GLUE);
+            let glued = entry.key.split_once(SEPARATORS);
             let name = glued.map_or(entry.key.as_str(), |(name, _)| name);
             // So many are no slips of the keyboard.
-            let meant = if n < 100 { meant(name, keys) } else { None };
-            misspelt.extend(meant);
-            let text = match (glued, meant) {
+            let suggestion = if n < 100 { suggestion(name, keys) } else { None };
+            misspelt.extend(suggestion);
+            let text = match (glued, suggestion) {
                 (Some(_), _) => glued_text(name),
                 (None, Some(option)) => format!("is not a known key; did you mean {option}?"),
                 (None, None) => format!("is not a known key; {}", other(name)),
             };
-            self.item.notes.add(entry.key_place.clone(), &self.item.child_key(name), text);
+            self.item.diagnostics.add(entry.key_place.clone(), &self.item.child_key(name), text);
         }
         Self { misspelt, ..self }
     }

@@ -7,7 +7,7 @@ use std::{
 
 /// Where something was said.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In the configuration as a whole.
     Whole,
     /// In the file; line and column count from 1.
@@ -18,7 +18,7 @@ pub(super) enum Place {
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mistake {
+struct ConfigError {
     place: Place,
     /// `peers[0].targets[1].host` in the file, `[1]` in a variable that is a list, or nothing.
     key: String,
@@ -30,12 +30,12 @@ struct Mistake {
 ///
 /// Displayed it is one line each. It never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes {
+pub struct ConfigErrors {
     file: String,
-    list: Vec<Mistake>,
+    list: Vec<ConfigError>,
 }
 
-impl Mistakes {
+impl ConfigErrors {
     /// How many there are; at least one.
     #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
@@ -48,7 +48,7 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, line) in self.lines().enumerate() {
             f.write_str(if n == 0 { "" } else { "\n" })?;
@@ -58,9 +58,9 @@ impl fmt::Display for Mistakes {
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
-impl Mistake {
+impl ConfigError {
     fn line(&self, file: &str) -> String {
         let Self { place, key, text } = self;
         match place {
@@ -74,36 +74,36 @@ impl Mistake {
 
 /// Collects mistakes while a configuration is read, so that they are told all at once.
 #[derive(Default)]
-pub(super) struct Notes {
-    list: RefCell<Vec<Mistake>>,
-    /// How many there were beyond [`Notes::MAX`].
+pub(crate) struct Diagnostics {
+    list: RefCell<Vec<ConfigError>>,
+    /// How many there were beyond [`Diagnostics::MAX`].
     more: Cell<usize>,
 }
 
-impl Notes {
+impl Diagnostics {
     /// The most mistakes that are kept: nobody reads more, and memory is bounded.
     const MAX: usize = 1000;
 
-    /// Notes a mistake; `text` is the reason, `; ` and what to type instead.
-    pub(super) fn add(&self, place: Place, key: &str, text: impl Into<String>) {
+    /// Diagnostics a mistake; `text` is the reason, `; ` and what to type instead.
+    pub(crate) fn add(&self, place: Place, key: &str, text: impl Into<String>) {
         let mut list = self.list.borrow_mut();
         if list.len() < Self::MAX {
-            list.push(Mistake { place, key: key.to_owned(), text: text.into() });
+            list.push(ConfigError { place, key: key.to_owned(), text: text.into() });
         } else {
             self.more.set(self.more.get() + 1);
         }
     }
 
     /// Everything noted, or nothing where all is well.
-    pub(super) fn into_mistakes(self, file: &str) -> Option<Mistakes> {
+    pub(crate) fn into_errors(self, file: &str) -> Option<ConfigErrors> {
         let mut list = self.list.into_inner();
         list.sort_by(|a, b| a.place.cmp(&b.place)); // stable: mistakes of one place keep their order
         list.dedup();
         if self.more.get() > 0 {
             let text = format!("{} more mistakes are not shown; correct these first", self.more.get());
-            list.push(Mistake { place: Place::Whole, key: String::new(), text });
+            list.push(ConfigError { place: Place::Whole, key: String::new(), text });
         }
-        (!list.is_empty()).then(|| Mistakes { file: file.to_owned(), list })
+        (!list.is_empty()).then(|| ConfigErrors { file: file.to_owned(), list })
     }
 }
 
@@ -111,7 +111,7 @@ impl Notes {
 const MAX_SHOWN: usize = 80;
 
 /// A value as it is shown in a mistake: quoted, on one line, not too long, without the password of a URL.
-pub(super) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let shown = without_password(value);
     match shown.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{:?}...", &shown[..end]),
@@ -137,7 +137,7 @@ fn without_password(value: &str) -> String {
 }
 
 /// The option that was probably meant: the nearest by edits, where that is near enough to be no guess.
-pub(super) fn meant<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn suggestion<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
@@ -172,7 +172,7 @@ fn edits(from: &str, to: &str) -> usize {
 }
 
 /// The options in a sentence: `a, b or c`.
-pub(super) fn one_of(options: &[&str]) -> String {
+pub(crate) fn one_of(options: &[&str]) -> String {
     match options {
         [] => String::new(),
         [only] => (*only).to_owned(),
@@ -181,8 +181,8 @@ pub(super) fn one_of(options: &[&str]) -> String {
 }
 
 /// `did you mean X?` where that can be told, else all options.
-pub(super) fn hint(word: &str, options: &[&str]) -> String {
-    meant(word, options)
+pub(crate) fn hint(word: &str, options: &[&str]) -> String {
+    suggestion(word, options)
         .map_or_else(|| format!("write {}", one_of(options)), |option| format!("did you mean {option}?"))
 }
 
@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn a_near_word_is_suggested_and_a_far_one_is_not() {
         let options = ["interval", "timeout", "kind", "url"];
-        assert_eq!(meant("intervall", &options), Some("interval"));
-        assert_eq!(meant("tiemout", &options), Some("timeout"));
-        assert_eq!(meant("URL", &options), Some("url"));
-        assert_eq!(meant("colour", &options), None);
-        assert_eq!(meant("x", &options), None);
-        assert_eq!(meant(&"x".repeat(100_000), &options), None);
+        assert_eq!(suggestion("intervall", &options), Some("interval"));
+        assert_eq!(suggestion("tiemout", &options), Some("timeout"));
+        assert_eq!(suggestion("URL", &options), Some("url"));
+        assert_eq!(suggestion("colour", &options), None);
+        assert_eq!(suggestion("x", &options), None);
+        assert_eq!(suggestion(&"x".repeat(100_000), &options), None);
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! The keys that votes are signed and verified with.
+
+use std::path::{Path, PathBuf};
+
+use crate::yaml::{Item, Parsed, Secret, secrets::Secrets};
+
+/// What votes are signed and verified with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoteKeys {
+    /// The file they were read from.
+    pub file: PathBuf,
+    /// One or two: the first signs, each verifies. With two, the vantages can change keys one after another.
+    pub keys: Vec<Secret>,
+}
+
+/// Reads `votes`. Whatever was written in the place of the mapping may be the key itself, so it is not shown.
+pub(super) fn read(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
+    let fields = item.clone().secret().fields(&["key_file"])?;
+    fields.required("key_file", "write the path of a file with a key")?;
+    fields.shown("key_file")?.read(|text| keys(text, secrets))
+}
+
+/// The keys that a file holds.
+pub(super) fn keys(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
+    let (file, bytes) = secrets.bytes(text, &format!("make it with {}", new_key(&secrets.path(text)?)))?;
+    let keys = list(&bytes, &file)?;
+    Ok(VoteKeys { file, keys })
+}
+
+/// The keys of a file: one or two lines of 16 to 256 printable characters; blank lines and lines that begin
+/// with `#` do not count. 16 bytes are as many as nobody guesses; HMAC gains nothing from more than 64.
+fn list(file: &[u8], path: &Path) -> Parsed<Vec<Secret>> {
+    let hint = || format!("write one with {}", new_key(path));
+    let mut keys: Vec<Secret> = Vec::new();
+    for (n, line) in (1..).zip(file.split(|byte| *byte == b'\n')) {
+        let line = line.trim_ascii();
+        match line.len() {
+            0 => continue,
+            _ if line.starts_with(b"#") => continue,
+            _ if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
+                return Err(format!("holds a key on line {n} that is no ASCII text; {}", hint()));
+            }
+            length @ ..16 => {
+                return Err(format!("holds a key of {length} characters on line {n}; {}", hint()));
+            }
+            length @ 257.. => {
+                return Err(format!("holds a key of {length} characters on line {n}; write at most 256"));
+            }
+            _ => {}
+        }
+        let key = Secret::new(line);
+        if keys.contains(&key) {
+            return Err(format!("holds the same key again on line {n}; delete one"));
+        }
+        if keys.len() == 2 {
+            return Err(format!("holds a third key on line {n}; keep two, the one that signs first"));
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() { Err(format!("holds no key; {}", hint())) } else { Ok(keys) }
+}
+
+/// What to type for a new key in that file.
+fn new_key(path: &Path) -> String {
+    format!("openssl rand -hex 32 > {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_or_two_keys_are_read_without_what_is_around_them() {
+        let read = |text: &str| {
+            let keys = list(text.as_bytes(), Path::new("votes.key"))?;
+            Ok::<Vec<_>, String>(keys.iter().map(|key| String::from_utf8(key.as_bytes().to_vec()).unwrap()).collect())
+        };
+        let (a, b, c) = ("a".repeat(16), "b".repeat(256), "c".repeat(40));
+        assert_eq!(read(&a), Ok(vec![a.clone()]));
+        assert_eq!(read(&format!("# new\r\n \t{a}\r\n\r\n# old\n{b}")), Ok(vec![a.clone(), b.clone()]));
+        for text in [
+            String::new(),
+            "\n# only this\n".to_owned(),
+            a[1..].to_owned(),
+            format!("{b}b"),
+            format!("{a}\n{a}"),
+            format!("{a}\n{b}\n{c}"),
+            format!("\u{feff}{a}"),
+            format!("{a}\n{}é", &b[..100]),
+            format!("{a}\0{a}"),
+        ] {
+            let told = read(&text).unwrap_err();
+            assert!(told.contains("; ") && !told.contains(&a), "{told}");
+        }
+    }
+}
