@@ -33,10 +33,10 @@ pub use self::{
     reloading::Reload,
 };
 use crate::{
+    alert::{Adopted, Notifier, Setup},
     config::{self, Config, Loaded, ProbeConfig},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
-    notify::{Adopted, Notifier, Setup},
     probe::{Mailbox, Names, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase},

@@ -32,18 +32,18 @@
 //! | 4 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`status`] | what the status page tells, as plain data |
 //! | 5 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
-//! | 5 | [`notify`] | the push to every Alertmanager |
+//! | 5 | [`alert`] | the push to every Alertmanager |
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 6 | [`app`] | wiring, reload, shutdown |
 //! | 7 | [`cli`] | the commands |
 
+pub mod alert;
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod geography;
 pub mod metrics;
 pub mod model;
-pub mod notify;
 pub mod probe;
 pub mod quorum;
 pub mod ranking;

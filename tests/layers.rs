@@ -14,7 +14,7 @@ const ROWS: &[&[&str]] = &[
     &["config", "wire", "window"],
     &["probe", "schedule", "verdict", "quorum", "ranking"],
     &["metrics", "vantage", "status"],
-    &["recorder", "notify", "server"],
+    &["recorder", "alert", "server"],
     &["app"],
     &["cli", "lib", "main"],
 ];

@@ -83,7 +83,7 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
         };
         let known = !query(prometheus, &series).is_empty();
         let needs_ping = family.name.contains("duplicates") || family.name.contains("hop_limit");
-        // None is configured here; tests/notify has them.
+        // None is configured here; tests/push has them.
         let needs_alertmanager = family.labels.contains("alertmanager");
         assert!(known || needs_alertmanager || (needs_ping && kinds.len() < 4), "{}", family.name);
     }

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod adoption;
 mod failing;
 #[path = "../support/privileges.rs"]
 mod privileges;
 mod push;
+mod restoring;
 mod support;

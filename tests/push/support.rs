@@ -11,10 +11,10 @@ use std::{
 };
 
 use regionwatch::{
+    alert::{Notifier, Setup},
     config::HttpUrl,
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
-    notify::{Notifier, Setup},
     probe::{Names, TlsContext},
     wire::Stamp,
 };

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use super::alert::{MAX_CANDIDATES, MAX_EVIDENCE, Ranked, SOURCE, alertname, truncated};
+use super::message::{MAX_CANDIDATES, MAX_EVIDENCE, Ranked, SOURCE, alertname, truncated};
 use crate::model::{Candidate, Cause, Incident, Region, Stage, Tally, UnixMillis};
 
 /// The most bytes of an answer that are read.
@@ -88,7 +88,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{
-        super::alert::{
+        super::message::{
             body,
             tests::{incident, speaker},
         },

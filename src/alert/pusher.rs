@@ -11,9 +11,10 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    Adopted, adopt,
-    alert::{self, Speaker},
-    health::{Health, Heard, excerpt, passing, pause, result_of, tell},
+    Adopted,
+    delivery::{Health, Heard, excerpt, passing, pause, result_of, tell},
+    message::{self, Speaker},
+    restore,
 };
 use crate::{
     metrics::{PushResult, PushSeries},
@@ -96,7 +97,7 @@ impl<T: Transport> Worker<T> {
 
     async fn push(&self, incidents: &[Incident], health: &mut Health) -> PushResult {
         let now = UnixMillis(Stamp::now().unix_nanos() / 1_000_000);
-        let body = alert::body(&self.speaker, incidents, now);
+        let body = message::body(&self.speaker, incidents, now);
         let started = Instant::now();
         let answer = self.transport.request(Method::POST, "/api/v2/alerts", body.into(), MAX_ANSWER).await;
         let result = result_of(&answer);
@@ -114,14 +115,14 @@ impl<T: Transport> Worker<T> {
 
 /// Asks one Alertmanager what it knows of incidents, until it has answered once, and hands it over.
 pub(super) async fn ask(transport: impl Transport, url: Arc<str>, adopted: mpsc::Sender<Adopted>) {
-    let path = adopt::path();
+    let path = restore::path();
     let mut failures = 0;
     let mut told = false;
     loop {
-        let answer = transport.request(Method::GET, &path, Bytes::new(), adopt::MAX_BODY).await;
+        let answer = transport.request(Method::GET, &path, Bytes::new(), restore::MAX_BODY).await;
         let result = result_of(&answer);
         let reason = match answer {
-            Ok(answer) if result == PushResult::Ok => match adopt::read(&answer.body) {
+            Ok(answer) if result == PushResult::Ok => match restore::read(&answer.body) {
                 Ok(incidents) => return hand_over(incidents, &url, &adopted).await,
                 Err(error) => Some(format!("it says {}: {error}", excerpt(&answer.body))),
             },
@@ -166,7 +167,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::{
-        super::alert::tests::{incident, region, speaker},
+        super::message::tests::{incident, region, speaker},
         *,
     };
     use crate::{metrics::Metrics, model::Stage};

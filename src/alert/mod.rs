@@ -5,10 +5,10 @@
 //! So memory is bounded, nothing is lost while an Alertmanager is away, and there is no order to keep. These are
 //! the duties of Prometheus towards Alertmanager: tell again every 10 s, let an alert live for 5 minutes.
 
-mod adopt;
-mod alert;
-mod health;
-mod worker;
+mod delivery;
+mod message;
+mod pusher;
+mod restore;
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::{
     probe::{HttpClient, Names, TlsContext, TlsError},
     wire::Stamp,
 };
-use alert::Speaker;
-use worker::Worker;
+use message::Speaker;
+use pusher::Worker;
 
 /// Incidents that may wait to be adopted; the workers that found them wait meanwhile.
 const ADOPTED: usize = 64;
@@ -86,7 +86,7 @@ impl Notifier {
         let (adopts, adopted) = mpsc::channel(ADOPTED);
         let mut tasks = JoinSet::new();
         for ((url, series), (pushes, asks)) in urls.into_iter().zip(all_series).zip(clients) {
-            tasks.spawn(worker::ask(asks, Arc::clone(&url), adopts.clone()));
+            tasks.spawn(pusher::ask(asks, Arc::clone(&url), adopts.clone()));
             let worker = Worker { transport: pushes, url, series, speaker: Arc::clone(&speaker) };
             tasks.spawn(worker.run(incidents.subscribe()));
         }
