@@ -36,8 +36,8 @@ use crate::{
     alert::{Adopted, Notifier, Setup},
     config::{self, Config, Loaded, ProbeConfig},
     metrics::Metrics,
-    model::{Incident, Path, PathId, PeerState, ProbeKind, Region, Reply, Tally, TargetName, UnixMillis},
-    probe::{Mailbox, Names, TlsContext, TlsError},
+    model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
+    probe::{self, Mailbox, Names, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase},
     server::{self, Limits, Query, ServerState},
@@ -407,7 +407,7 @@ impl App {
             });
             self.anchors.push((anchor.clone(), path));
             let target = TargetName::new("anchor").expect("the name is valid");
-            let (kind, interval) = (ProbeKind::Tcp, config::DEFAULT_FAST.0);
+            let (kind, interval) = (probe::TCP, probe::TCP.default_cadence().interval());
             let lane = Lane { path, target, kind, interval, critical: false };
             anchors.push(Anchor { lane, name: anchor.to_string() });
         }

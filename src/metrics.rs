@@ -17,7 +17,8 @@ use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge,
 
 use crate::{
     config::{Config, Peer, ProbeConfig},
-    model::{Path, ProbeKind, Region, StampSource},
+    model::{Kind, Path, Region, StampSource},
+    probe,
     window::Summary,
 };
 
@@ -44,15 +45,15 @@ const START_DELAY_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 
 /// About how many series a configuration makes on `/metrics`.
 pub fn series_count(config: &Config) -> usize {
     let paths: usize = config.paths().map(|(_, probe)| Shape::of(probe).series(config.buckets.len())).sum();
-    let kinds = |peer: &Peer| ProbeKind::ALL.iter().filter(|kind| has_kind(peer, **kind)).count();
-    let votes = |peer: &Peer| if has_kind(peer, ProbeKind::Sidecar) { VoteSeries::RESULTS.len() } else { 0 };
+    let kinds = |peer: &Peer| probe::KINDS.iter().filter(|kind| has_kind(peer, **kind)).count();
+    let votes = |peer: &Peer| if has_kind(peer, probe::SIDECAR) { VoteSeries::RESULTS.len() } else { 0 };
     let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + votes(peer) + RegionSeries::series()).sum();
     // The process's own.
     let own = START_DELAY_BUCKETS.len() + 3 + 8 + 9 + config.anchors.len();
     paths + peers + config.alertmanagers.len() * PushSeries::COUNT + own
 }
 
-fn has_kind(peer: &Peer, kind: ProbeKind) -> bool {
+fn has_kind(peer: &Peer, kind: Kind) -> bool {
     peer.targets.iter().flat_map(|target| &target.probes).any(|probe| probe.kind() == kind)
 }
 
@@ -69,7 +70,7 @@ pub struct PeerSeries {
 const QUANTILES: [&str; 3] = ["0.5", "0.95", "0.99"];
 
 impl PeerSeries {
-    fn new(vantage: &Region, peer: &Region, kind: ProbeKind) -> Self {
+    fn new(vantage: &Region, peer: &Region, kind: Kind) -> Self {
         let labels = format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\",probe=\"{kind}\"");
         let absent = || AtomicU64::new(f64::NAN.to_bits());
         Self { labels: labels.into(), quantiles: [absent(), absent(), absent()], loss: absent(), jitter: absent() }
@@ -187,7 +188,7 @@ impl Metrics {
     }
 
     /// New series for a peer and a kind of probe; shown once they are [exposed](Self::expose).
-    pub fn peer(&self, peer: &Region, kind: ProbeKind) -> Arc<PeerSeries> {
+    pub fn peer(&self, peer: &Region, kind: Kind) -> Arc<PeerSeries> {
         Arc::new(PeerSeries::new(&self.vantage, peer, kind))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Failover, ProbeConfig},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Candidate, Outcome, Path, PathId, ProbeKind, Region},
+    model::{Candidate, Kind, Outcome, Path, PathId, Region},
     quorum::Views,
     ranking::{Standing, Table, preferred},
     schedule::{Event, Patience},
@@ -79,7 +79,7 @@ struct Tracked {
 /// All targets of a peer, for one kind of probe.
 #[derive(Debug)]
 struct Group {
-    kind: ProbeKind,
+    kind: Kind,
     members: Vec<PathId>,
     series: Arc<PeerSeries>,
     summary: Option<Summary>,

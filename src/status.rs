@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    model::{Failure, Incident, Path, PeerState, ProbeKind, Region, Tally, UnixMillis, Vote},
+    model::{Failure, Incident, Kind, Path, PeerState, Region, Tally, UnixMillis, Vote},
     quorum::{CutOff, Said},
     ranking::Row,
     window::{Record, Summary, Trace},
@@ -74,7 +74,7 @@ pub struct PeerView {
 #[derive(Debug, Clone, Copy)]
 pub struct KindView {
     /// The kind.
-    pub kind: ProbeKind,
+    pub kind: Kind,
     /// What they say over the window; `None` before the first probe.
     pub summary: Option<Summary>,
     /// Whether any of them was ever answered: what never was is filtered, or misconfigured.

@@ -7,9 +7,10 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::prelude::*;
 use regionwatch::{
     model::{
-        Cause, Failure, Incident, PathId, PeerState, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName,
-        Timings, UnixMillis, Vote,
+        Cause, Failure, Incident, PathId, PeerState, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
+        UnixMillis, Vote,
     },
+    probe,
     quorum::{View, Views},
     vantage::{News, Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading, Transition},
@@ -104,9 +105,9 @@ fn watched(peers: usize) -> Vec<Watched> {
         .map(|peer| Watched {
             region: Region::new(&format!("p{peer}")).unwrap(),
             lanes: vec![
-                lane(peer, ICMP, ProbeKind::Icmp, SLOT),
-                lane(peer, TCP, ProbeKind::Tcp, SLOT),
-                lane(peer, SIDECAR, ProbeKind::Sidecar, SECOND),
+                lane(peer, ICMP, probe::ICMP, SLOT),
+                lane(peer, TCP, probe::TCP, SLOT),
+                lane(peer, SIDECAR, probe::SIDECAR, SECOND),
             ],
         })
         .collect()

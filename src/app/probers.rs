@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::{
     config::{self, Config, DnsTransport, ProbeConfig, ProbeSpec},
     model::{AddressFamily, Cadence},
-    probe::{DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
+    probe::{self, DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
     schedule::{Event, Launcher, launcher},
     wire::raise_descriptor_limit,
 };
@@ -75,10 +75,8 @@ pub(super) fn anchor_prober(
     names: &Names,
     events: mpsc::Sender<Event>,
 ) -> (Cadence, Launcher) {
-    let (interval, timeout) = config::DEFAULT_FAST;
-    let cadence = Cadence::new(interval, timeout).expect("the constants are in range");
     let lookup = names.lookup(&anchor.host, AddressFamily::Any);
-    (cadence, launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
+    (probe::TCP.default_cadence(), launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
 }
 
 /// Whether a probe depends on files that may change while its configuration does not.

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     config::{Config, Secret},
     metrics::{Metrics, VoteSeries},
-    model::{Candidate, ProbeKind, Region, Reply},
+    model::{Candidate, Region, Reply},
     quorum::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
     ranking::Row,
     recorder::Recorder,
@@ -50,7 +50,7 @@ impl Votes {
         // No key at all is not a weak one; the lengths of the others were checked when they were read.
         self.keys = Keys::new(&secrets).ok();
         let mut before = std::mem::take(&mut self.voices);
-        let sidecars = config.paths().filter(|(path, _)| path.kind == ProbeKind::Sidecar);
+        let sidecars = config.paths().filter(|(path, _)| path.kind.carries_votes());
         let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
         let mut order = Vec::with_capacity(peers.len());
         for peer in peers {

@@ -16,7 +16,8 @@ use super::{
     },
 };
 use crate::{
-    model::{AddressFamily, Host, ProbeKind, Region},
+    model::{AddressFamily, Host, Region},
+    probe,
     yaml::{ReadContext, addresses},
 };
 
@@ -153,7 +154,7 @@ fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &ReadContext<'_>) ->
     });
     let probe = probe(&host, "dns", spec, reading);
     match peer.targets.iter_mut().find(|target| target.name == name) {
-        Some(target) if target.probes.iter().any(|probe| probe.kind() == ProbeKind::Dns) => {
+        Some(target) if target.probes.iter().any(|probe| probe.kind() == probe::DNS) => {
             Err("is there twice; leave one out".to_owned())
         }
         Some(target) => {

@@ -33,12 +33,7 @@ mod warnings;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use self::env::Variables;
-pub use self::{
-    failover::Failover,
-    settings::{DEFAULT_FAST, DEFAULT_SLOW},
-    types::*,
-    votes::VoteKeys,
-};
+pub use self::{failover::Failover, types::*, votes::VoteKeys};
 pub use crate::yaml::{ConfigErrors, Secret};
 use crate::yaml::{Diagnostics, Fields, Item, Place, ReadContext, secrets::Secrets, tree};
 

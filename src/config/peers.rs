@@ -8,7 +8,8 @@ use super::{
     types::{Location, Peer, ProbeConfig, Target},
 };
 use crate::{
-    model::{AddressFamily, Host, ProbeKind, Region, TargetName},
+    model::{AddressFamily, Host, Kind, Region, TargetName},
+    probe,
     yaml::{Fields, Item, ReadContext, addresses, units},
 };
 
@@ -123,10 +124,8 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let probes = probe_list(&fields, reading)?;
 
     if host.is_none()
-        && let Some(kind) = probes
-            .iter()
-            .filter_map(|read| read.kind)
-            .find(|kind| !matches!(kind, ProbeKind::Http | ProbeKind::Sidecar))
+        && let Some(kind) =
+            probes.iter().filter_map(|read| read.kind).find(|kind| *kind != probe::HTTP && *kind != probe::SIDECAR)
     {
         fields.missing("host", &format!("write the name or address that the {kind} probe goes to"));
     }
@@ -206,7 +205,7 @@ fn probe_list<'a>(fields: &Fields<'a>, reading: &ReadContext<'_>) -> Option<Vec<
     if list.is_empty() {
         item.wrong(format!("has no probe; {PROBES_HINT}"));
     }
-    let mut seen: HashMap<ProbeKind, String> = HashMap::new();
+    let mut seen: HashMap<Kind, String> = HashMap::new();
     let mut probes = Vec::new();
     for read in list.iter().filter_map(|item| probes::read(item, reading)) {
         if let Some(kind) = read.kind {

@@ -9,7 +9,8 @@ use super::{
     types::{IcmpSpec, ProbeSpec, TcpSpec},
 };
 use crate::{
-    model::{Cadence, Host, ProbeKind},
+    model::{Cadence, Host, Kind},
+    probe,
     yaml::{
         Diagnostics, Fields, Item, Parsed, ReadContext, Spanned,
         diagnostics::{hint, one_of, quoted},
@@ -19,7 +20,7 @@ use crate::{
 
 /// A kind as the file names it.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     Icmp,
     Dns,
     Tcp,
@@ -27,11 +28,11 @@ pub(super) enum Kind {
 }
 
 /// The kinds, their names and the keys that only they have.
-pub(super) const KINDS: [(&str, Kind, &[&str]); 4] = [
-    ("icmp", Kind::Icmp, &["size", "ttl", "dont_fragment"]),
-    ("dns", Kind::Dns, &dns::KEYS),
-    ("tcp", Kind::Tcp, &["port", "tls", "send", "expect"]),
-    ("http", Kind::Http, &http::KEYS),
+pub(super) const KINDS: [(&str, FileKind, &[&str]); 4] = [
+    ("icmp", FileKind::Icmp, &["size", "ttl", "dont_fragment"]),
+    ("dns", FileKind::Dns, &dns::KEYS),
+    ("tcp", FileKind::Tcp, &["port", "tls", "send", "expect"]),
+    ("http", FileKind::Http, &http::KEYS),
 ];
 
 /// The keys that probes of all kinds have.
@@ -41,7 +42,7 @@ const SHARED_KEYS: [&str; 4] = ["kind", "interval", "timeout", "critical"];
 pub(super) struct Read<'a> {
     pub(super) item: Item<'a>,
     /// `None` where the kind itself is wrong.
-    pub(super) kind: Option<ProbeKind>,
+    pub(super) kind: Option<Kind>,
     pub(super) critical: bool,
     /// `None` where something else is wrong.
     pub(super) probe: Option<(Cadence, ProbeSpec)>,
@@ -76,12 +77,12 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Rea
     let fields = fields.only(|key| other_key(name, key, &keys), &keys);
     let cadence = cadence(&fields, reading.defaults[name], reading.diagnostics);
     let (kind, spec) = match kind {
-        Kind::Icmp => (ProbeKind::Icmp, Some(ProbeSpec::Icmp(icmp(&fields)))),
-        Kind::Dns => (ProbeKind::Dns, dns::probe(&fields, reading).map(ProbeSpec::Dns)),
-        Kind::Tcp => (ProbeKind::Tcp, tcp(&fields, reading).map(ProbeSpec::Tcp)),
-        Kind::Http => {
+        FileKind::Icmp => (probe::ICMP, Some(ProbeSpec::Icmp(icmp(&fields)))),
+        FileKind::Dns => (probe::DNS, dns::probe(&fields, reading).map(ProbeSpec::Dns)),
+        FileKind::Tcp => (probe::TCP, tcp(&fields, reading).map(ProbeSpec::Tcp)),
+        FileKind::Http => {
             let sidecar = fields.read("sidecar", |item| item.flag()).unwrap_or(false);
-            let kind = if sidecar { ProbeKind::Sidecar } else { ProbeKind::Http };
+            let kind = if sidecar { probe::SIDECAR } else { probe::HTTP };
             (kind, http::probe(&fields, sidecar, reading).map(|spec| ProbeSpec::Http(Box::new(spec))))
         }
     };
@@ -90,14 +91,9 @@ pub(super) fn read<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Rea
 }
 
 /// Whether the region is down when this probe fails; of echoes and sidecars that cannot be said.
-fn critical(item: &Item<'_>, kind: ProbeKind) -> Option<bool> {
+fn critical(item: &Item<'_>, kind: Kind) -> Option<bool> {
     let critical = item.flag()?;
-    let why = match kind {
-        ProbeKind::Icmp => "the network answers an echo, no service does",
-        ProbeKind::Sidecar => "a sidecar that is restarted is no region that is down",
-        _ => return Some(critical),
-    };
-    if critical {
+    if let Some(why) = kind.never_critical().filter(|_| critical) {
         item.wrong(format!("cannot be true for {kind} probes, as {why}; write it at a dns, tcp or http probe"));
     }
     Some(critical)

@@ -15,13 +15,9 @@ use super::{
 };
 use crate::{
     model::{Cadence, Region},
+    probe,
     yaml::{Diagnostics, Fields, Item, Parsed, Spanned, addresses::region, secrets::Secrets, units},
 };
-
-/// How often and how long ICMP and TCP probes run when nothing is said: often enough to see a death in a second.
-pub const DEFAULT_FAST: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
-/// How often and how long DNS and HTTP probes run when nothing is said: they cost the peer more.
-pub const DEFAULT_SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
 /// What [`Config::window`] may be: shorter has no quantiles, longer is Prometheus' work.
 pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
@@ -138,11 +134,11 @@ impl Settings {
 
     /// The cadence of each kind of probe, by its name, where a probe says nothing.
     pub(super) fn cadences(&self, diagnostics: &Diagnostics) -> BTreeMap<&'static str, Cadence> {
-        let usual = [DEFAULT_FAST, DEFAULT_SLOW, DEFAULT_FAST, DEFAULT_SLOW];
+        let usual = [probe::ICMP, probe::DNS, probe::TCP, probe::HTTP];
         let kinds = KINDS.iter().zip(usual).zip(&self.timings);
         kinds
-            .map(|(((name, ..), (interval, timeout)), timing)| {
-                let usual = Cadence::new(interval, timeout).expect("the constants are in range");
+            .map(|(((name, ..), kind), timing)| {
+                let usual = kind.default_cadence();
                 let cadence = paired(timing.interval.as_ref(), timing.timeout.as_ref(), usual, diagnostics);
                 (*name, cadence.unwrap_or(usual))
             })

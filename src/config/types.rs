@@ -3,8 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{failover::Failover, votes::VoteKeys};
-use crate::model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, TargetName};
 pub use crate::{geography::Location, model::HttpUrl};
+use crate::{
+    model::{AddressFamily, Cadence, Host, Kind, Path, Region, TargetName},
+    probe,
+};
 
 /// The address that `/metrics` is served on when none is given.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9877);
@@ -170,13 +173,13 @@ pub struct ProbeConfig {
 
 impl ProbeConfig {
     /// The kind, which is the `probe` label.
-    pub fn kind(&self) -> ProbeKind {
+    pub fn kind(&self) -> Kind {
         match &self.spec {
-            ProbeSpec::Icmp(_) => ProbeKind::Icmp,
-            ProbeSpec::Dns(_) => ProbeKind::Dns,
-            ProbeSpec::Tcp(_) => ProbeKind::Tcp,
-            ProbeSpec::Http(spec) if spec.sidecar => ProbeKind::Sidecar,
-            ProbeSpec::Http(_) => ProbeKind::Http,
+            ProbeSpec::Icmp(_) => probe::ICMP,
+            ProbeSpec::Dns(_) => probe::DNS,
+            ProbeSpec::Tcp(_) => probe::TCP,
+            ProbeSpec::Http(spec) if spec.sidecar => probe::SIDECAR,
+            ProbeSpec::Http(_) => probe::HTTP,
         }
     }
 }

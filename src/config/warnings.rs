@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::types::{Config, Peer, ProbeConfig, ProbeSpec};
-use crate::model::{Path, ProbeKind};
+use crate::model::Path;
 
 /// Where a sidecar tells its votes.
 const BULLETIN_PATH: &str = "/api/v1/regions";
@@ -52,7 +52,7 @@ fn and_more(more: usize) -> String {
 /// Which sidecar probes do not ask for votes. Before the path may be a reverse proxy's prefix.
 fn no_bulletin(config: &Config) -> Option<String> {
     let sidecar = |(path, probe): (Path, &ProbeConfig)| match &probe.spec {
-        ProbeSpec::Http(spec) if path.kind == ProbeKind::Sidecar => Some((path.peer, Arc::clone(&spec.url.path))),
+        ProbeSpec::Http(spec) if path.kind.carries_votes() => Some((path.peer, Arc::clone(&spec.url.path))),
         _ => None,
     };
     let is_votes = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(BULLETIN_PATH));
@@ -67,7 +67,7 @@ fn no_bulletin(config: &Config) -> Option<String> {
 
 /// Why a failover that is to be told to Alertmanager would never be confirmed.
 fn never_confirmed(config: &Config) -> Vec<String> {
-    let sidecars: Vec<_> = config.paths().filter(|(path, _)| path.kind == ProbeKind::Sidecar).collect();
+    let sidecars: Vec<_> = config.paths().filter(|(path, _)| path.kind.carries_votes()).collect();
     let unsigned = sidecars.iter().find(|(_, probe)| !has_identity(probe));
     let mut warnings = Vec::new();
     match (&config.votes, unsigned) {

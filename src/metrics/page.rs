@@ -223,7 +223,7 @@ fn gauge_line(line: &mut Line<'_>, peer: &PeerSeries, label: (&str, &str), gauge
 fn success(line: &mut Line<'_>, path: &PathSeries) {
     let success = path.success.load(Ordering::Relaxed);
     if success != ABSENT {
-        line.integer("", &path.labels, ("layer", path.kind.layer()), success);
+        line.integer("", &path.labels, ("layer", path.kind.layer().as_str()), success);
     }
 }
 
@@ -282,7 +282,8 @@ mod tests {
     use crate::{
         config::{IcmpSpec, ProbeConfig, ProbeSpec},
         metrics::Metrics,
-        model::{AddressFamily, Cadence, Host, Path, ProbeKind, Region, StampSource, TargetName, Timings},
+        model::{AddressFamily, Cadence, Host, Path, Region, StampSource, TargetName, Timings},
+        probe,
         window::{Latency, Summary},
     };
 
@@ -302,7 +303,7 @@ mod tests {
     }
 
     fn path(peer: &str, target: &str) -> Path {
-        Path { peer: Region::new(peer).unwrap(), target: TargetName::new(target).unwrap(), kind: ProbeKind::Icmp }
+        Path { peer: Region::new(peer).unwrap(), target: TargetName::new(target).unwrap(), kind: probe::ICMP }
     }
 
     fn text(metrics: &Arc<Metrics>, collect: Collect) -> String {
@@ -415,7 +416,7 @@ mod tests {
     #[test]
     fn a_peer_without_successes_has_loss_but_no_latency() {
         let metrics = metrics();
-        let peer = metrics.peer(&Region::new("there").unwrap(), ProbeKind::Tcp);
+        let peer = metrics.peer(&Region::new("there").unwrap(), probe::TCP);
         metrics.expose(Exposed { peers: [Arc::clone(&peer)].into(), ..Exposed::default() });
         peer.publish(Some(Summary { count: 4, loss: 1.0, latency: None }));
         let page = text(&metrics, Collect::State);

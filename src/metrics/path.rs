@@ -10,7 +10,8 @@ use std::{
 
 use crate::{
     config::{DnsTransport, ProbeConfig, ProbeSpec},
-    model::{Failure, Host, Path, Phase, ProbeKind, Region, Timings},
+    model::{Failure, Host, Kind, Path, Phase, Region, Timings},
+    probe,
 };
 
 /// The results and phases that a path can have: those stand on the page from the start, at zero.
@@ -76,8 +77,8 @@ impl Shape {
             // Bit 0 is the result ok.
             results: results.iter().fold(1, |set, result| set | 2 << *result as u16),
             phases: phases.iter().fold(0, |set, phase| set | 1 << *phase as u16),
-            late: kind != ProbeKind::Http && kind != ProbeKind::Sidecar,
-            duplicates: kind == ProbeKind::Icmp,
+            late: kind != probe::HTTP && kind != probe::SIDECAR,
+            duplicates: kind == probe::ICMP,
             retransmits: phases.contains(&Phase::Connect),
         }
     }
@@ -101,7 +102,7 @@ pub(super) const ABSENT: u64 = u64::MAX;
 pub struct PathSeries {
     /// `vantage_region="..",peer_region="..",target="..",probe=".."`, rendered once.
     pub(super) labels: Box<str>,
-    pub(super) kind: ProbeKind,
+    pub(super) kind: Kind,
     pub(super) shape: Shape,
     pub(super) bounds: Arc<[Bound]>,
     /// Not cumulative; the last is +Inf.

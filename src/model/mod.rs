@@ -4,6 +4,7 @@
 //! closed sets are enums, a cadence cannot have a zero interval.
 
 mod decision;
+mod kind;
 mod labels;
 mod reply;
 mod rfc3339;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 pub(crate) use self::labels::labels;
 pub use self::{
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
+    kind::{Facts, Kind, Layer},
     reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
     rfc3339::Utc,
     url::HttpUrl,
@@ -88,52 +90,6 @@ name_type! {
 name_type! {
     /// The name of one independent target inside a peer region, such as `edge-a`.
     TargetName
-}
-
-/// What kind of probe a path carries; the `probe` label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProbeKind {
-    /// ICMP echo (RFC 792, RFC 4443).
-    Icmp,
-    /// One DNS question to one named server.
-    Dns,
-    /// A TCP connection, with TLS or a dialogue where asked for.
-    Tcp,
-    /// One HTTP request on a fresh connection.
-    Http,
-    /// An HTTP probe whose target is the regionwatch of the peer region.
-    Sidecar,
-}
-
-impl ProbeKind {
-    /// Every kind, in label order.
-    pub const ALL: [Self; 5] = [Self::Icmp, Self::Dns, Self::Tcp, Self::Http, Self::Sidecar];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Icmp => "icmp",
-            Self::Dns => "dns",
-            Self::Tcp => "tcp",
-            Self::Http => "http",
-            Self::Sidecar => "sidecar",
-        }
-    }
-
-    /// The layer that this kind vouches for; the `layer` label of `probe_success`.
-    pub const fn layer(self) -> &'static str {
-        match self {
-            Self::Icmp => "l3",
-            Self::Tcp => "l4",
-            Self::Dns | Self::Http | Self::Sidecar => "l7",
-        }
-    }
-}
-
-impl fmt::Display for ProbeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 labels! {
@@ -293,7 +249,7 @@ pub struct Path {
     /// The target inside it.
     pub target: TargetName,
     /// The kind of probe.
-    pub kind: ProbeKind,
+    pub kind: Kind,
 }
 
 impl fmt::Display for Path {

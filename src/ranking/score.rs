@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Standing;
 use crate::{
-    model::{PeerState, ProbeKind},
+    model::{Kind, PeerState},
     window::Summary,
 };
 
@@ -17,18 +17,9 @@ const STALE: Duration = Duration::from_millis(100);
 /// What a degraded region costs, which takes over only where nothing is healthy.
 const DEGRADED: Duration = Duration::from_millis(250);
 
-/// The kind whose latency speaks for a region, the best one first.
-///
-/// A TCP handshake is one round trip of what users send, answered by the kernel. A sidecar and an HTTP server
-/// add their own time to it, the sidecar next to none. Echoes are answered at low priority by much equipment,
-/// and a name server often stands elsewhere.
-const PREFERENCE: [ProbeKind; 5] =
-    [ProbeKind::Tcp, ProbeKind::Sidecar, ProbeKind::Http, ProbeKind::Icmp, ProbeKind::Dns];
-
 /// The kind that speaks for a region, of those of its kinds of probes, and what it says.
-pub fn preferred(summaries: impl IntoIterator<Item = (ProbeKind, Summary)>) -> Option<(ProbeKind, Summary)> {
-    let place = |kind| PREFERENCE.iter().position(|other| *other == kind).unwrap_or(PREFERENCE.len());
-    summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| place(*kind))
+pub fn preferred(summaries: impl IntoIterator<Item = (Kind, Summary)>) -> Option<(Kind, Summary)> {
+    summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| kind.preference())
 }
 
 /// The score of a region, lower is better:
@@ -60,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{model::Region, window::Latency};
+    use crate::{model::Region, probe, window::Latency};
 
     fn standing(p50: f64, p95: f64, loss: f64, lag: Option<Duration>, state: PeerState) -> Standing {
         let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
@@ -110,12 +101,11 @@ mod tests {
     #[test]
     fn tcp_speaks_for_a_region_where_it_was_measured() {
         let of = |count| Summary { count, loss: 0.0, latency: None };
-        let kinds =
-            [(ProbeKind::Dns, of(1)), (ProbeKind::Icmp, of(2)), (ProbeKind::Http, of(3)), (ProbeKind::Sidecar, of(4))];
+        let kinds = [(probe::DNS, of(1)), (probe::ICMP, of(2)), (probe::HTTP, of(3)), (probe::SIDECAR, of(4))];
         for (n, expected) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
             assert_eq!(preferred(kinds.into_iter().take(n)).unwrap().1.count, expected);
         }
-        let count = |tcp| preferred(kinds.into_iter().chain([(ProbeKind::Tcp, of(tcp))])).unwrap().1.count;
+        let count = |tcp| preferred(kinds.into_iter().chain([(probe::TCP, of(tcp))])).unwrap().1.count;
         assert_eq!((count(5), count(0)), (5, 4));
         assert_eq!(preferred([]), None);
     }

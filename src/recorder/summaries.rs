@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Group, Recorder, Tracked};
 use crate::{
-    model::{PathId, ProbeKind},
+    model::{Kind, PathId},
     vantage::Now,
     verdict::Reading,
     window::{Summary, Window},
@@ -61,23 +61,22 @@ impl Recorder {
     /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
     /// and says nothing.
     fn reading(&mut self, n: usize, now: Instant) -> Option<Reading> {
-        let mut summaries: Vec<(ProbeKind, Summary)> = Vec::new();
+        let mut summaries: Vec<(Kind, Summary)> = Vec::new();
         for group in &self.peers[n].groups {
             let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
             summaries.extend(summary.map(|summary| (group.kind, summary)));
         }
-        let is_fast = |kind: ProbeKind| matches!(kind, ProbeKind::Icmp | ProbeKind::Tcp);
-        let answered = |(kind, summary): &(ProbeKind, Summary)| {
+        let answered = |(kind, summary): &(Kind, Summary)| {
             let mut groups = self.peers[n].groups.iter();
             summary.latency.is_some() || groups.any(|group| group.kind == *kind && self.is_answered(group))
         };
         summaries.retain(answered);
-        if summaries.iter().any(|(kind, _)| is_fast(*kind)) {
-            summaries.retain(|(kind, _)| is_fast(*kind));
+        if summaries.iter().any(|(kind, _)| kind.is_fast()) {
+            summaries.retain(|(kind, _)| kind.is_fast());
         }
         let (_, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
         let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
-        let by_preference = summaries.iter().max_by_key(|(kind, _)| *kind == ProbeKind::Tcp);
+        let by_preference = summaries.iter().min_by_key(|(kind, _)| kind.preference());
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
         Some(Reading { loss, lost, p95 })
     }

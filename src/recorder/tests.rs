@@ -8,6 +8,7 @@ use crate::{
         AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, PeerState, Phase, Sample, Stage,
         StampSource, Tally, TargetName, Timings, UnixMillis,
     },
+    probe,
 };
 
 fn config() -> Config {
@@ -30,7 +31,7 @@ fn probe() -> ProbeConfig {
 }
 
 fn path(target: &str) -> Path {
-    Path { peer: Region::new("there").unwrap(), target: TargetName::new(target).unwrap(), kind: ProbeKind::Icmp }
+    Path { peer: Region::new("there").unwrap(), target: TargetName::new(target).unwrap(), kind: probe::ICMP }
 }
 
 fn sampled(id: u32, outcome: Outcome, at: Instant) -> Event {

@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::query;
 use crate::{
-    model::{Path, PhaseTimes, ProbeKind, Region, TargetName, Utc},
+    model::{Kind, Path, PhaseTimes, Region, TargetName, Utc},
+    probe,
     window::{PathHistory, Record},
 };
 
@@ -21,7 +22,7 @@ pub struct PathFilter {
     /// Only targets of this name.
     pub target: Option<TargetName>,
     /// Only this kind of probe.
-    pub kind: Option<ProbeKind>,
+    pub kind: Option<Kind>,
     /// At most this many paths; 1 to [`Self::MAX_LIMIT`].
     pub limit: usize,
 }
@@ -49,7 +50,7 @@ impl PathFilter {
             match &*name {
                 "peer" => once(&mut peer, "peer", named("peer", &value, Region::new)?)?,
                 "target" => once(&mut target, "target", named("target", &value, TargetName::new)?)?,
-                "probe" => once(&mut kind, "probe", kind_named(&value)?)?,
+                "probe" => once(&mut kind, "probe", kind_of(&value)?)?,
                 "path" => {
                     let mut parts = value.split('/');
                     let (Some(a), Some(b), Some(c), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -58,7 +59,7 @@ impl PathFilter {
                     };
                     once(&mut peer, "peer", named("peer", a, Region::new)?)?;
                     once(&mut target, "target", named("target", b, TargetName::new)?)?;
-                    once(&mut kind, "probe", kind_named(c)?)?;
+                    once(&mut kind, "probe", kind_of(c)?)?;
                 }
                 "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
                 other => {
@@ -82,9 +83,9 @@ fn named<T, E: std::fmt::Display>(name: &str, value: &str, new: impl Fn(&str) ->
     new(value).map_err(|error| format!("{name}={} {error}", query::quoted(value)))
 }
 
-fn kind_named(value: &str) -> Result<ProbeKind, String> {
-    ProbeKind::ALL.into_iter().find(|kind| kind.as_str() == value).ok_or_else(|| {
-        let known = ProbeKind::ALL.map(ProbeKind::as_str).join(", ");
+fn kind_of(value: &str) -> Result<Kind, String> {
+    probe::kind_named(value).ok_or_else(|| {
+        let known = probe::KINDS.map(Kind::as_str).join(", ");
         format!("probe={} is unknown; known are {known}", query::quoted(value))
     })
 }
@@ -202,8 +203,7 @@ mod tests {
     use crate::model::{Failure, Phase, StampSource, Timings};
 
     fn history(samples: Vec<Record>) -> PathHistory {
-        let path =
-            Path { peer: Region::new("r").unwrap(), target: TargetName::new("t").unwrap(), kind: ProbeKind::Tcp };
+        let path = Path { peer: Region::new("r").unwrap(), target: TargetName::new("t").unwrap(), kind: probe::TCP };
         PathHistory { path, samples }
     }
 

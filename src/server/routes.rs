@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     metrics::Collect,
-    model::{NONCE_HEADER, Nonce, Path, ProbeKind, Region, SIGNATURE_HEADER, TargetName},
+    model::{NONCE_HEADER, Nonce, Path, Region, SIGNATURE_HEADER, TargetName},
+    probe,
     status::Overview,
     window::PathHistory,
 };
@@ -424,7 +425,7 @@ fn busy(message: &'static str) -> Response<Body> {
 fn path_named(text: &str) -> Option<Path> {
     let mut parts = text.split('/');
     let (peer, target, kind) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = ProbeKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let kind = probe::kind_named(kind)?;
     let path = Path { peer: Region::new(peer).ok()?, target: TargetName::new(target).ok()?, kind };
     parts.next().is_none().then_some(path)
 }

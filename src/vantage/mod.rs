@@ -21,7 +21,7 @@ use self::{
     orders::{BURST, FRESH},
 };
 use crate::{
-    model::{Cause, Incident, Outcome, PathId, PeerState, ProbeKind, Region, Stage, Tally, UnixMillis, Vote},
+    model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote},
     quorum::{Ballots, CutOff, Isolation, Said, Views},
     verdict::{Evidence, Lane, Reading, Transition},
 };
@@ -192,7 +192,7 @@ impl Vantage {
         for Watched { region, lanes } in peers {
             let place = Place::Peer(self.desks.len());
             self.places.extend(lanes.iter().map(|lane| (lane.path, place)));
-            if let Some(sidecar) = lanes.iter().find(|lane| lane.kind == ProbeKind::Sidecar) {
+            if let Some(sidecar) = lanes.iter().find(|lane| lane.kind.carries_votes()) {
                 self.asks.insert(region.clone(), sidecar.path);
                 voters.push((region.clone(), (3 * sidecar.interval).min(FRESH)));
             }

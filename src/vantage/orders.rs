@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Vantage, incidents::Open};
-use crate::model::{PathId, PeerState, ProbeKind, Region};
+use crate::model::{PathId, PeerState, Region};
 
 /// How many extra probes are sent once a peer falls quiet, and how far apart.
 pub(super) const BURST: u32 = 3;
@@ -46,7 +46,7 @@ impl Vantage {
         let Some((left, _)) = desk.burst.filter(|(_, at)| *at <= now) else { return };
         let first = left == BURST;
         let lanes = desk.verdict.evidence.lanes();
-        let wanted = lanes.filter(|lane| first || matches!(lane.kind, ProbeKind::Icmp | ProbeKind::Tcp));
+        let wanted = lanes.filter(|lane| first || lane.kind.is_fast());
         self.orders.extend(wanted.map(|lane| lane.path));
         desk.burst = (left > 1).then_some((left - 1, now + BURST_STEP));
     }

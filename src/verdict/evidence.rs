@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Cause, Failure, Outcome, PathId, ProbeKind, TargetName};
+use crate::model::{Cause, Failure, Kind, Outcome, PathId, TargetName};
 
 /// Consecutive silent probes of the fastest kind that make a silence, without and with an edge burst: the burst
 /// adds probes that are only 50 ms apart and fail together.
@@ -32,7 +32,7 @@ pub struct Lane {
     /// Which of the peer's targets it leads to.
     pub target: TargetName,
     /// Its kind.
-    pub kind: ProbeKind,
+    pub kind: Kind,
     /// How often it is probed.
     pub interval: Duration,
     /// Whether the peer counts as down where this fails for long.
@@ -40,10 +40,9 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// ICMP and TCP are probed often, and are answered by kernels: they decide on silence. Names and pages are
-    /// answered by servers, are asked for less often, and only join in.
+    /// Whether it decides on silence.
     const fn is_fast(&self) -> bool {
-        matches!(self.kind, ProbeKind::Icmp | ProbeKind::Tcp)
+        self.kind.is_fast()
     }
 }
 
@@ -286,7 +285,7 @@ impl Evidence {
     pub fn is_partly_dead(&self) -> bool {
         self.lines
             .iter()
-            .any(|line| (line.answered || line.lane.kind != ProbeKind::Icmp) && line.failures >= SERVICE_FAILURES)
+            .any(|line| (line.answered || !line.lane.kind.is_often_filtered()) && line.failures >= SERVICE_FAILURES)
     }
 
     /// Whether enough was seen to have a first opinion: five probes, and each target has answered one.
@@ -300,7 +299,7 @@ impl Evidence {
 
     /// Whether the peer answers again: three times running, on two kinds where there are two.
     pub fn is_back(&self) -> bool {
-        let kinds = |at_least: u32| -> BTreeSet<ProbeKind> {
+        let kinds = |at_least: u32| -> BTreeSet<Kind> {
             self.lines.iter().filter(|l| l.answered && l.successes >= at_least).map(|l| l.lane.kind).collect()
         };
         let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);

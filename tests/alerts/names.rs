@@ -8,7 +8,8 @@ use std::{
 
 use regionwatch::{
     metrics::families_table,
-    model::{Failure, Ineligible, PeerState, ProbeKind, Vote},
+    model::{Failure, Ineligible, PeerState, Vote},
+    probe,
 };
 use serde_json::Value;
 
@@ -62,8 +63,8 @@ fn possible(metric: &str, label: &str, value: &str) -> bool {
         (_, "state" | "from" | "to") => PeerState::parse(value).is_some(),
         (_, "vote") => Vote::parse(value).is_some(),
         (_, "reason") => Ineligible::parse(value).is_some(),
-        (_, "layer") => ProbeKind::ALL.iter().any(|kind| kind.layer() == value),
-        (_, "probe") => ProbeKind::ALL.iter().any(|kind| kind.as_str() == value),
+        (_, "layer") => probe::KINDS.iter().any(|kind| kind.layer().as_str() == value),
+        (_, "probe") => probe::kind_named(value).is_some(),
         ("regionwatch_probes_total", "result") => value == "ok" || Failure::ALL.iter().any(|f| f.as_str() == value),
         ("regionwatch_votes_received_total", "result") => value == "accepted",
         ("regionwatch_alert_pushes_total", "result") => value == "ok",

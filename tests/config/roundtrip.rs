@@ -16,7 +16,7 @@ use proptest::{
 };
 use regionwatch::{
     config::*,
-    model::{AddressFamily, Cadence, Host, ProbeKind, Region, TargetName},
+    model::{AddressFamily, Cadence, Host, Kind, Region, TargetName},
 };
 
 fn text() -> impl Strategy<Value = Arc<str>> {
@@ -157,11 +157,11 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
     (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
         |(specs, host, family, tos)| {
-            let mut probes: BTreeMap<ProbeKind, ProbeConfig> = BTreeMap::new();
+            let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
                 let host = if let ProbeSpec::Http(spec) = &spec { spec.url.host.clone() } else { host.clone() };
                 let mut probe = ProbeConfig { cadence, host, family, tos, critical: false, spec };
-                probe.critical = critical && !matches!(probe.kind(), ProbeKind::Icmp | ProbeKind::Sidecar);
+                probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);
             }
             let mut probes: Vec<_> = probes.into_values().collect();

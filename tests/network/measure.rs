@@ -5,7 +5,7 @@ use std::{path::Path, sync::OnceLock, time::Duration};
 use regionwatch::{
     app,
     config::Config,
-    model::{Outcome, PathId, ProbeKind, Sample},
+    model::{Kind, Outcome, PathId, Sample},
     probe::{Names, TlsContext},
     schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
     wire::TimestampKeeper,
@@ -21,7 +21,7 @@ const LIFE: Duration = Duration::from_secs(40);
 
 /// Probes of one target that are under way; they end when this is dropped.
 pub(crate) struct Measurement {
-    kinds: Vec<ProbeKind>,
+    kinds: Vec<Kind>,
     end: Instant,
     events: mpsc::Receiver<Event>,
     _changes: mpsc::UnboundedSender<Change>,
@@ -66,7 +66,7 @@ impl Measurement {
     }
 
     /// The kinds of the probes, in their order.
-    pub(crate) fn kinds(&self) -> &[ProbeKind] {
+    pub(crate) fn kinds(&self) -> &[Kind] {
         &self.kinds
     }
 
@@ -90,7 +90,7 @@ impl Measurement {
     }
 
     /// The next sample.
-    pub(crate) async fn sample(&mut self) -> (ProbeKind, Sample) {
+    pub(crate) async fn sample(&mut self) -> (Kind, Sample) {
         loop {
             if let Event::Sampled { sample, .. } = self.event().await {
                 return (self.kinds[sample.path.0 as usize], sample);

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use regionwatch::model::ProbeKind;
+use regionwatch::{model::Kind, probe};
 use tempfile::TempDir;
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) fn total(page: &str, name: &str, labels: &[&str]) -> f64 {
         .sum()
 }
 
-fn probes(page: &str, kind: ProbeKind, result: &str) -> f64 {
+fn probes(page: &str, kind: Kind, result: &str) -> f64 {
     let labels = [format!("probe=\"{kind}\""), format!("result=\"{result}\"")];
     total(page, "regionwatch_probes_total", &labels.each_ref().map(String::as_str))
 }
@@ -83,7 +83,7 @@ fn possible_as_nobody() -> bool {
     possible() && granted(&PROGRAMS)
 }
 
-const OTHERS: [ProbeKind; 3] = [ProbeKind::Dns, ProbeKind::Tcp, ProbeKind::Http];
+const OTHERS: [Kind; 3] = [probe::DNS, probe::TCP, probe::HTTP];
 
 #[test]
 fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix() {
@@ -91,9 +91,9 @@ fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix
         return;
     }
     let (page, log, doctor, status) = as_nobody("1 0");
-    assert!(probes(&page, ProbeKind::Icmp, "local") >= 5.0, "{page}");
+    assert!(probes(&page, probe::ICMP, "local") >= 5.0, "{page}");
     for result in ["ok", "timeout", "unreachable"] {
-        assert_eq!(probes(&page, ProbeKind::Icmp, result), 0.0, "{page}");
+        assert_eq!(probes(&page, probe::ICMP, result), 0.0, "{page}");
     }
     for kind in OTHERS {
         assert!(probes(&page, kind, "ok") >= 5.0, "{kind} {page}");
@@ -112,7 +112,7 @@ fn any_user_may_ping_where_the_group_range_says_so() {
         return;
     }
     let (page, log, doctor, _) = as_nobody("0 2147483647");
-    for kind in [ProbeKind::Icmp].iter().chain(&OTHERS) {
+    for kind in [probe::ICMP].iter().chain(&OTHERS) {
         assert!(probes(&page, *kind, "ok") >= 5.0, "{kind} {page}");
         let all = total(&page, "regionwatch_probes_total", &[&format!("probe=\"{kind}\"")]);
         assert_eq!(all, probes(&page, *kind, "ok"), "{page}");

@@ -16,9 +16,10 @@ use regionwatch::{
     config::{Config, DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
     metrics::{Collect, Exposed, Metrics},
     model::{
-        AddressFamily, Cadence, Failure, Host, Path, PeerState, Phase, ProbeKind, Region, StampSource, Tally,
-        TargetName, Timings, UnixMillis, Vote,
+        AddressFamily, Cadence, Failure, Host, Path, PeerState, Phase, Region, StampSource, Tally, TargetName, Timings,
+        UnixMillis, Vote,
     },
+    probe,
     quorum::{Bulletin, Keys},
     server::{self, EncodedVotes, Limits, Query, Server, ServerState, ServerStats},
     status::{KindView, Overview, PathView, PeerView},
@@ -53,7 +54,7 @@ pub(crate) struct Running {
 fn metrics_of(bytes: usize) -> Arc<Metrics> {
     let region = Region::new("eu-west-1").unwrap();
     let metrics = Arc::new(Metrics::new(&region, &DEFAULT_BUCKETS).unwrap());
-    let path = Path { peer: region, target: TargetName::new("edge-a").unwrap(), kind: ProbeKind::Icmp };
+    let path = Path { peer: region, target: TargetName::new("edge-a").unwrap(), kind: probe::ICMP };
     let second = Duration::from_secs(1);
     let series = metrics.path(
         &path,
@@ -123,7 +124,7 @@ pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
     let path = Path {
         peer: Region::new("us-east-1").unwrap(),
         target: TargetName::new(&format!("edge-{target}")).unwrap(),
-        kind: ProbeKind::Tcp,
+        kind: probe::TCP,
     };
     let ok = Timings::single(Phase::Connect, Duration::from_micros(80_012), StampSource::Kernel);
     let samples = (0..samples as u64)

@@ -1,5 +1,7 @@
 //! The overview: who is down and where to go, the peers in a matrix, and the last minutes of every path.
 
+use std::collections::BTreeSet;
+
 use super::{
     About, Headline, Html,
     chart::{self, Minutes},
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     geography::light_round_trip,
-    model::{Cause, Incident, Ineligible, ProbeKind, Region, Stage, Vote},
+    model::{Cause, Incident, Ineligible, Kind, Region, Stage, Vote},
     ranking::{Row, preferred},
     status::{KindView, Overview, PathView, PeerView},
     window::{Summary, Trace},
@@ -55,10 +57,7 @@ fn by_urgency(overview: &Overview) -> Vec<&PeerView> {
 }
 
 fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
-    let kinds: Vec<_> = ProbeKind::ALL
-        .into_iter()
-        .filter(|kind| overview.peers.iter().any(|peer| peer.kinds.iter().any(|view| view.kind == *kind)))
-        .collect();
+    let kinds: BTreeSet<_> = overview.peers.iter().flat_map(|peer| &peer.kinds).map(|view| view.kind).collect();
     put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
         <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
         (words::Round(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
@@ -67,7 +66,7 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
         <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
         <th scope=\"col\" class=\"n x\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
     for kind in &kinds {
-        put!(page; "<th scope=\"col\" class=\"n k x\">" (words::kind(*kind)) "</th>");
+        put!(page; "<th scope=\"col\" class=\"n k x\">" (kind.title()) "</th>");
     }
     put!(page; "<th scope=\"col\" class=\"x\">Votes</th><th scope=\"col\" class=\"n x\"><abbr title=\"Among the failover targets should "
         (about.region) " fail\">Rank</abbr></th></tr></thead>\n<tbody>\n");
@@ -77,7 +76,7 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
     put!(page; "</tbody></table></div>\n");
 }
 
-fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeKind]) {
+fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) {
     put!(page; "<tr id=\"region-" (peer.region) "\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state)
         "\"><th scope=\"row\"><a href=\"/peer/" (peer.region) "\">" (peer.region) "</a></th><td>");
     words::state(page, peer.state);
@@ -116,7 +115,7 @@ fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &[ProbeK
 
 /// The kind that speaks for a peer: the one that the ranking goes by, of those that were ever answered. Where a critical
 /// service is dead, its own.
-fn best(overview: &Overview, peer: &PeerView) -> Option<(ProbeKind, Summary)> {
+fn best(overview: &Overview, peer: &PeerView) -> Option<(Kind, Summary)> {
     let dead_service = overview.incidents.iter().any(|incident| {
         incident.peer == peer.region && incident.cause == Cause::Service && incident.resolved.is_none()
     });
@@ -130,12 +129,12 @@ fn best(overview: &Overview, peer: &PeerView) -> Option<(ProbeKind, Summary)> {
 }
 
 /// The cells p50, p95, loss and jitter, with the kind that they are of where that is not said otherwise.
-pub(super) fn summary(page: &mut Html, summary: Option<&Summary>, kind: Option<ProbeKind>) {
+pub(super) fn summary(page: &mut Html, summary: Option<&Summary>, kind: Option<Kind>) {
     let latency = summary.and_then(|summary| summary.latency);
     put!(page; "<td class=\"n\">");
     words::latency(page, latency.map(|latency| latency.p50));
     if let Some(kind) = kind {
-        put!(page; "<span class=\"sub\">by " (words::kind(kind)) "</span>");
+        put!(page; "<span class=\"sub\">by " (kind.title()) "</span>");
     }
     put!(page; "</td><td class=\"n x\">");
     words::latency(page, latency.map(|latency| latency.p95));
@@ -186,7 +185,7 @@ fn tally(page: &mut Html, peer: &PeerView) {
 /// What the votes on all peers amount to, where that is not what one would expect.
 fn quorum_note(page: &mut Html, overview: &Overview) {
     let few: Vec<_> = overview.peers.iter().filter(|peer| peer.tally.voters < peer.tally.needed).collect();
-    if !overview.config.paths().any(|(path, _)| path.kind == ProbeKind::Sidecar) {
+    if !overview.config.paths().any(|(path, _)| path.kind.carries_votes()) {
         put!(page; "<p class=\"note\">No votes are exchanged: no verdict is confirmed by other vantages.</p>\n");
     } else if !few.is_empty() {
         put!(page; "<p class=\"note\">Too few vantages vote to confirm the death of ");
@@ -368,7 +367,7 @@ fn path(page: &mut Html, overview: &Overview, view: &PathView) {
     let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
     let whole = minutes.whole();
     put!(page; "<li id=\"path-" (view.path) "\" data-path=\"" (view.path) "\"><a class=\"name\" href=\"/path/" (view.path) "\"><span class=\"kind\">"
-        (words::kind(view.path.kind)) "</span><span class=\"to\">" (view.path.target) "</span></a>");
+        (view.path.kind.title()) "</span><span class=\"to\">" (view.path.target) "</span></a>");
     chart::draw(page, &minutes, 24);
     put!(page; "<span class=\"value\">");
     match view.last.map(|record| record.outcome) {

@@ -28,7 +28,7 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     let level = level.as_str();
     put!(page; "<nav class=\"crumbs\" aria-label=\"Where this is\"><a href=\"/\">Overview</a> / <a href=\"/peer/" (path.peer)
         "\">" (path.peer) "</a> / " (path.target) " / " (path.kind) "</nav>\n<section class=\"banner l-" (level)
-        "\" data-path=\"" (path) "\"><div><h1>" (words::kind(path.kind)) " to " (path.target) " <span class=\"dim\">in " (path.peer)
+        "\" data-path=\"" (path) "\"><div><h1>" (path.kind.title()) " to " (path.target) " <span class=\"dim\">in " (path.peer)
         "</span></h1><p class=\"sentence\">");
     match view.last.map(|record| record.outcome) {
         Some(Ok(timings)) => put!(page; "Last probe: " (Latency(timings.total))),

@@ -117,7 +117,7 @@ fn kinds(page: &mut Html, peer: &PeerView, overview: &Overview) {
         <th scope=\"col\" class=\"n x\">p95</th><th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
         <th scope=\"col\" class=\"n y\">Probes</th></tr></thead><tbody>\n");
     for KindView { kind, summary, .. } in &peer.kinds {
-        put!(page; "<tr><th scope=\"row\">" (words::kind(*kind)) "</th><td class=\"y\">" (kind.layer()) "</td>");
+        put!(page; "<tr><th scope=\"row\">" (kind.title()) "</th><td class=\"y\">" (kind.layer().as_str()) "</td>");
         parts::summary(page, summary.as_ref(), None);
         put!(page; "<td class=\"n y\">" (summary.map_or(0, |summary| summary.count)) "</td></tr>\n");
     }

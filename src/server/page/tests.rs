@@ -7,9 +7,10 @@ use super::*;
 use crate::{
     config::Config,
     model::{
-        Candidate, Cause, Failure, Incident, Ineligible, PeerState, Phase, ProbeKind, Stage, StampSource, Tally,
-        TargetName, Timings, UnixMillis, Vote,
+        Candidate, Cause, Failure, Incident, Ineligible, PeerState, Phase, Stage, StampSource, Tally, TargetName,
+        Timings, UnixMillis, Vote,
     },
+    probe,
     quorum::{CutOff, Said},
     ranking::Row,
     status::{KindView, PathView, PeerView},
@@ -27,7 +28,7 @@ fn about(region: &Region) -> About<'_> {
 }
 
 fn view(name: &str, state: PeerState) -> PeerView {
-    let path = Path { peer: region(name), target: TargetName::new("edge").unwrap(), kind: ProbeKind::Tcp };
+    let path = Path { peer: region(name), target: TargetName::new("edge").unwrap(), kind: probe::TCP };
     PeerView {
         region: region(name),
         state,
@@ -36,7 +37,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         vote: Vote::Up,
         said: Vec::new(),
         good_at: None,
-        kinds: vec![KindView { kind: ProbeKind::Tcp, summary: None, answered: false }],
+        kinds: vec![KindView { kind: probe::TCP, summary: None, answered: false }],
         paths: vec![PathView { path, trace: Trace::new(Instant::now()), last: None, failed: None }],
     }
 }
@@ -198,7 +199,7 @@ fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() 
     };
     let config = "region: here\npeers: [{region: a, targets: [{host: 192.0.2.1, probes: [{kind: icmp}, \
                   {kind: tcp, port: 1}, {kind: http, url: 'http://192.0.2.1/', critical: true}]}]}]";
-    let (icmp, tcp, http) = (ProbeKind::Icmp, ProbeKind::Tcp, ProbeKind::Http);
+    let (icmp, tcp, http) = (probe::ICMP, probe::TCP, probe::HTTP);
 
     let row = shown(vec![kind(icmp, true, fine), kind(tcp, true, lost)], Cause::Silence, config);
     assert!(row.contains("by TCP") && row.contains("100 %") && !row.contains("17 \u{b5}s"), "{row}");

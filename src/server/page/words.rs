@@ -7,7 +7,7 @@ use std::{
 
 use super::{Html, put};
 use crate::{
-    model::{Cause, Ineligible, PeerState, ProbeKind, Stage, UnixMillis},
+    model::{Cause, Ineligible, PeerState, Stage, UnixMillis},
     window::Summary,
 };
 
@@ -97,17 +97,6 @@ impl<N: Display + PartialEq + From<u8>> Display for Count<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0 == N::from(1) { "" } else { "s" };
         write!(f, "{} {}{plural}", self.0, self.1)
-    }
-}
-
-/// A kind of probe as it is written.
-pub(super) const fn kind(kind: ProbeKind) -> &'static str {
-    match kind {
-        ProbeKind::Icmp => "ICMP",
-        ProbeKind::Dns => "DNS",
-        ProbeKind::Tcp => "TCP",
-        ProbeKind::Http => "HTTP",
-        ProbeKind::Sidecar => "Sidecar",
     }
 }
 

@@ -1,17 +1,20 @@
 use super::*;
-use crate::model::{Phase, StampSource, Timings};
+use crate::{
+    model::{Phase, StampSource, Timings},
+    probe,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn lane(n: u32, target: &str, kind: ProbeKind, interval: u32, critical: bool) -> Lane {
+fn lane(n: u32, target: &str, kind: Kind, interval: u32, critical: bool) -> Lane {
     Lane { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
 }
 
 fn usual() -> Vec<Lane> {
     vec![
-        lane(1, "a", ProbeKind::Icmp, 250, false),
-        lane(2, "a", ProbeKind::Tcp, 250, false),
-        lane(3, "a", ProbeKind::Http, 1000, false),
+        lane(1, "a", probe::ICMP, 250, false),
+        lane(2, "a", probe::TCP, 250, false),
+        lane(3, "a", probe::HTTP, 1000, false),
     ]
 }
 
@@ -92,7 +95,7 @@ fn a_probe_that_is_overdue_and_then_times_out_counts_once() {
 
 #[test]
 fn one_kind_alone_must_be_silent_for_twice_as_long() {
-    let mut scene = Scene::new(vec![lane(1, "a", ProbeKind::Icmp, 250, false)], false);
+    let mut scene = Scene::new(vec![lane(1, "a", probe::ICMP, 250, false)], false);
     scene.overdue(1, &[1, 2, 3, 4, 5]);
     assert_eq!(scene.evidence.failing(), None);
     scene.overdue(1, &[6]);
@@ -113,7 +116,7 @@ fn where_pings_are_filtered_tcp_and_a_page_agree() {
 #[test]
 fn every_target_must_be_silent() {
     let mut lanes = usual();
-    lanes.push(lane(4, "b", ProbeKind::Icmp, 250, false));
+    lanes.push(lane(4, "b", probe::ICMP, 250, false));
     let mut scene = Scene::new(lanes, false);
     scene.overdue(1, &[250, 500, 750]);
     scene.overdue(2, &[250, 500, 750]);

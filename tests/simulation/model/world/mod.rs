@@ -13,9 +13,10 @@ use std::{
 
 use regionwatch::{
     model::{
-        Cause, Failure, Incident, PathId, Phase, ProbeKind, Region, Stage, StampSource, Tally, TargetName, Timings,
+        Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis,
     },
+    probe,
     quorum::Views,
     vantage::{Now, Policy, Vantage, Watched},
     verdict::{Lane, Reading},
@@ -33,7 +34,7 @@ const DEADLINE: Time = SECOND;
 /// The wall clock when the simulation begins.
 const EPOCH: u64 = 1_700_000_000_000;
 
-const KINDS: [ProbeKind; 3] = [ProbeKind::Icmp, ProbeKind::Tcp, ProbeKind::Sidecar];
+const KINDS: [Kind; 3] = [probe::ICMP, probe::TCP, probe::SIDECAR];
 const SIDECAR: usize = 2;
 
 /// What is simulated.
@@ -259,7 +260,7 @@ impl World {
         let now = self.instant(self.now);
         let mut vantage = Vantage::new(self.setup.policy, now);
         let target = TargetName::new("edge").expect("a valid name");
-        let kinds = if self.setup.quorum { KINDS } else { [ProbeKind::Icmp, ProbeKind::Tcp, ProbeKind::Http] };
+        let kinds = if self.setup.quorum { KINDS } else { [probe::ICMP, probe::TCP, probe::HTTP] };
         let lane = |to: usize, n: usize| Lane {
             path: PathId((to * KINDS.len() + n) as u32),
             target: target.clone(),
