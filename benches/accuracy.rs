@@ -1,16 +1,13 @@
 //! How far are reported latencies from the truth? regionwatch and blackbox_exporter side by side: with both
 //! processors idle, with both busy, under a CPU quota of 5 %, and starved under a quota that is always used up.
 //!
-//! `cargo bench --bench accuracy -- --quick`, as root. The truth is defined in `rig/mod.rs`. Exit status 2 where a
+//! `cargo bench --bench accuracy -- --quick`, as root. The truth is defined in `testkit/src/rig/mod.rs`. Exit status 2 where a
 //! target was missed.
-
-#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
-mod rig;
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use rig::{
+use testkit::rig::{
     BLACKBOX, Result, blackbox,
     cgroup::Cgroup,
     compare::{Errors, Measure, Reported, compare},
@@ -18,7 +15,7 @@ use rig::{
     net::{Pair, server_address},
     pause,
     process::{Place, Workspace, spinners},
-    regionwatch,
+    regionwatch, require,
     selfcheck::SelfCheck,
     servers::Servers,
     stats::{Table, number, quantile, spread},
@@ -124,7 +121,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     sys::catch_signals();
-    match rig::require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
+    match require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(error) => {

@@ -4,22 +4,19 @@
 //! `cargo bench --bench cost -- --quick`, as root; exit status 2 where a target was missed. CPU time is that of a cgroup with nothing but the program in it, user and
 //! system. Over loopback it contains the kernel's work at the receiving end too, for both programs alike.
 
-#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
-mod rig;
-
 use std::{
     collections::BTreeMap, net::Ipv4Addr, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
-use rig::{
+use testkit::rig::{
     BLACKBOX, Result, blackbox,
     cgroup::Cgroup,
     net::Namespace,
     page::{Histogram, count, sum},
     pause,
     process::{Place, Process, Workspace},
-    regionwatch,
+    regionwatch, require,
     servers::Servers,
     stats::{Table, number, quantile},
     sys,
@@ -163,7 +160,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     sys::catch_signals();
-    match rig::require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
+    match require(&["ip", "nginx", "unbound", BLACKBOX]).and_then(|()| run(options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(error) => {

@@ -6,16 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
-#[allow(dead_code, reason = "shared with the tests of the image")]
-#[path = "../tests/image/engine.rs"]
-mod engine;
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../tests/support/privileges.rs"]
-mod privileges;
-#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
-#[path = "rig/stats.rs"]
-mod stats;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -28,9 +18,12 @@ use std::{
 };
 
 use clap::Parser;
-use engine::{Container, HARDENED, Network, PROJECT, layers, read, tried};
 use regionwatch::wire::Stamp;
-use stats::quantile;
+use testkit::{
+    engine::{self, Container, HARDENED, Network, layers, read, tried},
+    rig::stats::quantile,
+    root,
+};
 use tokio::time::Instant;
 
 #[derive(Parser)]
@@ -76,9 +69,18 @@ impl Variant {
                 .or_else(|_| tried(&["pull", "--quiet", base]))
                 .map_err(|_| format!("{name}: its base {base} cannot be had here"))?;
         }
-        let file = Path::new(PROJECT).join(dockerfile);
-        tried(&["build", "--network", "host", "--tag", &image, "--file", file.to_str().unwrap(), PROJECT])
-            .map_err(|said| format!("{name}: it does not build: {}", said.lines().last().unwrap_or_default()))?;
+        let file = root().join(dockerfile);
+        tried(&[
+            "build",
+            "--network",
+            "host",
+            "--tag",
+            &image,
+            "--file",
+            file.to_str().unwrap(),
+            root().to_str().unwrap(),
+        ])
+        .map_err(|said| format!("{name}: it does not build: {}", said.lines().last().unwrap_or_default()))?;
         let folder = tempfile::tempdir().unwrap();
         let (mut bytes, mut packed, mut files) = (0.0, 0.0, BTreeSet::new());
         for layer in layers(&image, folder.path()) {
@@ -186,7 +188,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut dockerfiles = vec![(SHIPPED.to_owned(), "Dockerfile".to_owned())];
-    let folder = Path::new(PROJECT).join("docker/variants");
+    let folder = root().join("docker/variants");
     let mut others: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     others.sort();

@@ -1,12 +1,8 @@
 //! The parts of the benchmarks' rig that decide what is true: a wrong truth would make any program look right.
 
-#[allow(dead_code, reason = "the benchmarks use the rest")]
-#[path = "../benches/rig/mod.rs"]
-mod rig;
-
 use std::net::Ipv4Addr;
 
-use rig::{
+use testkit::rig::{
     compare::{Errors, Reported, compare},
     packet::parse,
     page::{Histogram, sum},

@@ -9,9 +9,6 @@
 //! Then the same on a bad day: loss, jitter and short blips, in which every webhook is a false one.
 //! `cargo bench --bench time_to_webhook`, as root. Exit status 2 where a target was missed.
 
-#[allow(dead_code, reason = "each benchmark uses a part of the rig")]
-#[path = "../rig/mod.rs"]
-mod rig;
 mod sink;
 mod stack;
 mod wan;
@@ -20,14 +17,15 @@ use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use rand::RngExt;
-use rig::{
+use sink::{Call, Sink};
+use stack::{CONTROL, REGIONS, Stack, VANTAGES, region, sink_address, well};
+use testkit::rig::{
     BLACKBOX, Result, pause,
     process::Workspace,
+    require,
     stats::{Table, number, quantile},
     sys,
 };
-use sink::{Call, Sink};
-use stack::{CONTROL, REGIONS, Stack, VANTAGES, region, sink_address, well};
 use wan::{Wan, Weather, address};
 
 const MS: i64 = 1_000_000;
@@ -84,7 +82,7 @@ fn main() -> ExitCode {
     }
     sys::catch_signals();
     let programs = ["ip", "nginx", "unbound", "prometheus", "prometheus-alertmanager", BLACKBOX];
-    match rig::require(&programs).and_then(|()| run(&options)) {
+    match require(&programs).and_then(|()| run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(error) => {

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::rig::{Result, net::Namespace, sys};
+use testkit::rig::{Result, net::Namespace, sys};
 
 /// A firing alert in a webhook.
 #[derive(Debug, Clone)]

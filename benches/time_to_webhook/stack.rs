@@ -2,18 +2,17 @@
 
 use std::{fmt::Write, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
-use crate::{
-    rig::{
-        BLACKBOX, Result,
-        client::Client,
-        net::Namespace,
-        pause,
-        process::{Place, Process, Workspace},
-        regionwatch,
-        servers::{HTTP_PORT, Servers, TCP_PORT},
-    },
-    wan::{Wan, address},
+use testkit::rig::{
+    BLACKBOX, Result,
+    client::Client,
+    net::Namespace,
+    pause,
+    process::{Place, Process, Workspace},
+    regionwatch,
+    servers::{HTTP_PORT, Servers, TCP_PORT},
 };
+
+use crate::wan::{Wan, address};
 
 /// Prometheus, both Alertmanagers, blackbox_exporter, and the receiver of webhooks.
 pub(crate) const CONTROL: u8 = 0;

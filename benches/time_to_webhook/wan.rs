@@ -15,7 +15,7 @@ use std::{
 
 use rand::RngExt;
 
-use crate::rig::{
+use testkit::rig::{
     Result,
     net::{DEVICE, Namespace},
     sys,

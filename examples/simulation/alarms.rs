@@ -1,15 +1,16 @@
 //! What alarms were worth.
 
-use super::{
+use testkit::simulation::{
+    figures::{self, Worth},
+    journal::{Journal, Said},
+    places, rivals,
+    timeline::{self, DAY, SECOND, Span, Time, Weather, YEAR},
+    truth::{Plight, Truth},
+    world::World,
+};
+
+use crate::{
     Args,
-    model::{
-        figures::{self, Worth},
-        journal::{Journal, Said},
-        places, rivals,
-        timeline::{self, DAY, SECOND, Span, Time, Weather, YEAR},
-        truth::{Plight, Truth},
-        world::World,
-    },
     table::{counts, header, rate, row},
     ways::{ALONE, BURST, HOLD, USUAL, Way},
 };

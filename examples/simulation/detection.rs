@@ -1,14 +1,15 @@
 //! How long a death takes to be found, and what the extra probes for that cost.
 
-use super::{
+use testkit::simulation::{
+    journal::{Journal, Said},
+    places, rivals,
+    timeline::{MILLI, SECOND, Span, Time, Trouble},
+    truth::Truth,
+    world::{Setup, World},
+};
+
+use crate::{
     Args,
-    model::{
-        journal::{Journal, Said},
-        places, rivals,
-        timeline::{MILLI, SECOND, Span, Time, Trouble},
-        truth::Truth,
-        world::{Setup, World},
-    },
     table::{header, rate, row, spread},
     ways::{ALONE, BURST, BURST_UNASKED, UNASKED, USUAL, Way},
 };

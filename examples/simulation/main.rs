@@ -9,8 +9,6 @@
 
 mod alarms;
 mod detection;
-#[path = "../../tests/simulation/model/mod.rs"]
-mod model;
 mod table;
 mod ways;
 

@@ -1,6 +1,6 @@
 //! Markdown.
 
-use super::model::{
+use testkit::simulation::{
     figures::{self, Worth},
     timeline::Time,
 };

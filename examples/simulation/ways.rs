@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use regionwatch::vantage::Policy;
-
-use super::model::{
+use testkit::simulation::{
     timeline::{SECOND, Time},
     world::Setup,
 };

@@ -3,14 +3,9 @@
 
 mod files;
 mod names;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod programs;
 mod promql;
 
-#[allow(dead_code, reason = "each test binary needs some of it")]
-#[path = "../product/support.rs"]
-mod support;
 mod webhooks;
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -12,13 +12,16 @@ use regionwatch::{
     probe,
 };
 use serde_json::Value;
+use testkit::{
+    binary,
+    privileges::{Need::Tool, granted},
+    process::{Running, eventually, free, get, request, write},
+};
 
 use crate::{
     alerts, path,
-    privileges::{Need::Tool, granted},
     promql::{grouping, selectors},
     rules,
-    support::{BINARY, Running, eventually, free, get, request, write},
 };
 
 type Labels = BTreeMap<String, BTreeSet<String>>;
@@ -121,7 +124,7 @@ fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar
     }
     let folder = tempfile::tempdir().unwrap();
     let (sidecar, listen) = (free(), free());
-    let _demo = Running::start(BINARY, &["demo", "--listen", &sidecar.to_string()], &[]);
+    let _demo = Running::start(binary(), &["demo", "--listen", &sidecar.to_string()], &[]);
     let _prometheus = prometheus(folder.path(), sidecar, listen);
     let patience = Duration::from_secs(30);
     let rules = eventually("every rule was evaluated", patience, || loaded(listen));

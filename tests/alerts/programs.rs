@@ -2,10 +2,9 @@
 
 use std::process::Command;
 
-use crate::{
-    path,
-    privileges::{Need::Tool, granted},
-};
+use testkit::privileges::{Need::Tool, granted};
+
+use crate::path;
 
 fn passes(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));

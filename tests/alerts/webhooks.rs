@@ -10,13 +10,13 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use testkit::{
+    privileges::{Need::Tool, granted},
+    process::{Running, eventually, free, request, write},
+};
 use tokio::time::Instant;
 
-use crate::{
-    privileges::{Need::Tool, granted},
-    read,
-    support::{Running, eventually, free, request, write},
-};
+use crate::read;
 
 /// A webhook that came.
 #[derive(Debug, Clone)]

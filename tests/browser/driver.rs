@@ -15,8 +15,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-
-use crate::privileges::{
+use testkit::privileges::{
     Need::{Other, Tool},
     granted, installed, program,
 };
@@ -51,7 +50,7 @@ pub(crate) fn browser_granted() -> bool {
 #[allow(clippy::zombie_processes, reason = "it ends after us")]
 fn start() -> Driver {
     let mut child = Command::new(program("node").unwrap())
-        .arg(crate::root().join("tests/browser/driver.mjs"))
+        .arg(testkit::root().join("tests/browser/driver.mjs"))
         .args([modules(), program("chromium").unwrap()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -7,14 +7,13 @@ use std::{
 };
 
 use serde_json::json;
-
-use crate::{
-    driver::browser_granted,
-    page::Page,
+use testkit::{
     privileges::{Need::Ping, granted},
-    support::{free, sidecar, write},
+    process::{free, sidecar, write},
     web::web,
 };
+
+use crate::{driver::browser_granted, page::Page};
 
 const PEERS: u8 = 50;
 const UPDATES: usize = 15;

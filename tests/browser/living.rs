@@ -3,11 +3,11 @@
 use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
+use testkit::process::{eventually, get, value};
 
 use crate::{
     driver::browser_granted,
     page::Page,
-    support::{eventually, get, value},
     world::{self, Demo, VICTIM},
 };
 

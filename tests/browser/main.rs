@@ -5,19 +5,6 @@ mod driver;
 mod fifty;
 mod living;
 mod page;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod reading;
-#[allow(dead_code, reason = "each test binary needs some of it")]
-#[path = "../product/support.rs"]
-mod support;
 mod trouble;
-#[path = "../support/web.rs"]
-mod web;
 mod world;
-
-use std::path::Path;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}

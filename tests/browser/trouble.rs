@@ -3,8 +3,9 @@
 use std::{thread, time::Duration};
 
 use serde_json::json;
+use testkit::process::eventually;
 
-use crate::{driver::browser_granted, page::Page, support::eventually, world};
+use crate::{driver::browser_granted, page::Page, world};
 
 #[test]
 fn every_page_loads_and_lives_without_errors_violations_or_requests_elsewhere() {

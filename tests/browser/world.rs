@@ -3,12 +3,9 @@
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use serde_json::{Value, json};
+use testkit::process::{Running, eventually, free, get, sidecar, value};
 
-use crate::{
-    driver::order,
-    page::Page,
-    support::{Running, eventually, free, get, sidecar, value},
-};
+use crate::{driver::order, page::Page};
 
 /// Who dies.
 pub(crate) const VICTIM: &str = "us-east-1";

@@ -1,12 +1,12 @@
 //! Each check finds the fault that it is there for.
 
 use serde_json::{Value, json};
+use testkit::privileges::{Need::Tool, granted};
 
 use crate::{
     dashboard::{Dashboard, shipped},
     layout, lint, live,
     outage::Outage,
-    privileges::{Need::Tool, granted},
     promtool,
     truths::{self, History},
 };

@@ -9,13 +9,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-
-use crate::{
-    dashboard::shipped,
-    path,
+use testkit::{
     privileges::{Need::Tool, granted},
-    support::free,
+    process::free,
 };
+
+use crate::{dashboard::shipped, path};
 
 /// What a Grafana answers to a path: the status, and the body.
 type Answer = (u16, String);

@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use serde_json::Value;
+use testkit::privileges::{
+    Need::{Ping, Tool},
+    granted,
+};
 use tokio::time::Instant;
 
 use crate::{
     dashboard::{Dashboard, Query, filled_in, items, shipped, text},
     faults,
     outage::{FOREIGN, Outage, SIDECARS, Series, VICTIM},
-    privileges::{
-        Need::{Ping, Tool},
-        granted,
-    },
     promql,
 };
 

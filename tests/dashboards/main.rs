@@ -9,17 +9,9 @@ mod layout;
 mod lint;
 mod live;
 mod outage;
-#[allow(dead_code, reason = "made for the tests of the product, which need more of it")]
-#[path = "../product/peers.rs"]
-mod peers;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod promql;
 mod promtool;
 mod provisioning;
-#[allow(dead_code, reason = "each test binary needs some of it")]
-#[path = "../product/support.rs"]
-mod support;
 mod truths;
 mod units;
 

@@ -6,11 +6,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::{
-    path, peers,
-    support::{BINARY, Running, escaped, eventually, free, request, sidecar, write},
+use testkit::{
+    binary, peers,
+    process::{Running, escaped, eventually, free, request, sidecar, write},
 };
+
+use crate::path;
 
 /// Who dies.
 pub(crate) const VICTIM: &str = "us-east-1";
@@ -70,7 +71,7 @@ impl Outage {
 
         let (demo_at, url) = (free(), format!("http://{alertmanager_at}"));
         let args = ["demo", "--listen", &demo_at.to_string(), "--kill", VICTIM, "--alertmanager", &url];
-        let demo = Running::start(BINARY, &args, &[]);
+        let demo = Running::start(binary(), &args, &[]);
         // What the demo says is what its reader pastes.
         let scrape = eventually("what Prometheus is to scrape", Duration::from_secs(10), || {
             let said = demo.said();

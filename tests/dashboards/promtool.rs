@@ -3,11 +3,9 @@
 use std::process::Command;
 
 use serde_json::json;
+use testkit::privileges::{Need::Tool, granted};
 
-use crate::{
-    dashboard::{Dashboard, filled_in, shipped},
-    privileges::{Need::Tool, granted},
-};
+use crate::dashboard::{Dashboard, filled_in, shipped};
 
 /// What the parser says of all expressions: nothing where it understands them.
 pub(crate) fn complaints(dashboards: &[Dashboard]) -> String {

@@ -3,11 +3,9 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use testkit::privileges::{Need::Tool, granted};
 
-use crate::{
-    dashboard::{Dashboard, filled_in, shipped},
-    privileges::{Need::Tool, granted},
-};
+use crate::dashboard::{Dashboard, filled_in, shipped};
 
 /// A query: the dashboard without `regionwatch-`, the panel, and the letter of the query.
 type Place = (&'static str, &'static str, &'static str);

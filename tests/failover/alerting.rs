@@ -3,11 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
+use testkit::{root, sink::alertmanager_configuration, space::Host};
 
 use crate::{
     process::{Process, get, wait_for},
-    sink::alertmanager_configuration,
-    space::Host,
     world::CONTROL,
 };
 
@@ -24,7 +23,7 @@ pub(crate) fn alertmanager_address(n: u16) -> String {
 
 /// The path of a file that is shipped.
 pub(crate) fn shipped(name: &str) -> String {
-    format!("{}/alerts/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/alerts/{name}", root().display())
 }
 
 /// An Alertmanager on the control host.

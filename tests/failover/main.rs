@@ -14,18 +14,11 @@ mod death;
 mod majority;
 mod outage;
 mod partial;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod process;
 mod prometheus;
 mod region;
 mod rules;
 mod service;
-#[path = "../support/sink.rs"]
-mod sink;
-#[allow(dead_code, reason = "made for the tests of the network, which need more of it")]
-#[path = "../network/space.rs"]
-mod space;
 mod world;
 
 use std::{
@@ -35,9 +28,11 @@ use std::{
     thread,
 };
 
+use testkit::{
+    privileges::{Need, granted},
+    space,
+};
 use tokio::time::Instant;
-
-use crate::privileges::{Need, granted};
 
 /// A scenario, by a name that says what is guaranteed.
 type Scenario = (&'static str, fn());

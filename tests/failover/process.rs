@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
+use testkit::space::Host;
 use tokio::time::Instant;
-
-use crate::space::Host;
 
 /// A program in a host's namespace, killed when dropped, and by the kernel where the host or the test ends before.
 pub(crate) struct Process {

@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path};
 
+use testkit::space::Host;
+
 use crate::{
     alerting::{START, alertmanager_address, shipped},
     process::{Process, get, wait_for},
     region::{Plan, REGION_PORT},
-    space::Host,
     world::CONTROL,
 };
 

@@ -3,12 +3,15 @@
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
+use testkit::{
+    binary,
+    space::{Host, Ping},
+};
 
 use crate::{
     alerting::alertmanager_address,
     process::{Process, get},
     service::{SERVICE_PORT, Service},
-    space::{Host, Ping},
     world::{ANCHOR_NETS, attach},
 };
 
@@ -80,7 +83,7 @@ impl Region {
         let name = char::from(b'a' + n - 1);
         let config = folder.path().join(format!("{name}.yaml"));
         fs::write(&config, configuration(n, plan)).unwrap();
-        let line = format!("{} run --config {}", env!("CARGO_BIN_EXE_regionwatch"), config.display());
+        let line = format!("{} run --config {}", binary(), config.display());
         let log = folder.path().join(format!("{name}.log"));
         let service = (plan.serves != Serves::Nothing).then(|| Service::start(&host, SERVICE_PORT));
         Self { name, net: n, line, log, sidecar: None, service, host }

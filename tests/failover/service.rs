@@ -12,8 +12,7 @@ use std::{
 };
 
 use socket2::SockRef;
-
-use crate::space::Host;
+use testkit::space::Host;
 
 /// What services and anchors listen on.
 pub(crate) const SERVICE_PORT: u16 = 8080;

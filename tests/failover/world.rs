@@ -3,6 +3,10 @@
 use std::{collections::BTreeSet, fs, net::TcpListener, thread, time::Duration};
 
 use tempfile::TempDir;
+use testkit::{
+    sink::{Call, Sink},
+    space::Host,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -12,8 +16,6 @@ use crate::{
     region::{Plan, Region, peer_label},
     report,
     service::{SERVICE_PORT, Service},
-    sink::{Call, Sink},
-    space::Host,
 };
 
 /// The address of the control host.

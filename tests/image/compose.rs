@@ -5,14 +5,14 @@ use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock, tim
 
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::{
-    engine::{PROJECT, build, docker, image, is_there, read, tried},
+use testkit::{
+    engine::{build, docker, image, is_there, read, tried},
     privileges::{
         Need::{Other, Tool},
         granted, program as program_at,
     },
-    support::{eventually, request},
+    process::{eventually, request},
+    root,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ fn stand_in(name: &str, program: &str) -> String {
         "FROM scratch\nCOPY {name} /bin/{name}\nCOPY libraries /libraries\nCOPY share /usr/share/prometheus\n\
          ENTRYPOINT [{command}]\n"
     );
-    build(&tag, &text, folder.path().to_str().unwrap(), &[]);
+    build(&tag, &text, folder.path(), &[]);
     tag
 }
 
@@ -80,7 +80,7 @@ impl Project {
         let folder = tempfile::tempdir().unwrap();
         docker(&["tag", image(), "regionwatch:compose"]);
         let receiver = "regionwatch-webhook-receiver:compose";
-        build(receiver, &read("Dockerfile"), PROJECT, &["--target", "webhook-receiver"]);
+        build(receiver, &read("Dockerfile"), root(), &["--target", "webhook-receiver"]);
         let (prometheus, alertmanager) =
             (image_of("prometheus", "prometheus"), image_of("alertmanager", "prometheus-alertmanager"));
         fs::write(
@@ -102,9 +102,12 @@ impl Project {
         let folder: &Path = self.folder.path();
         let output = Command::new(words[0])
             .args(&words[1..])
-            .args(["-p", &self.name, "-f", &format!("{PROJECT}/compose.yaml"), "-f"])
+            .args(["-p", &self.name, "-f"])
+            .arg(root().join("compose.yaml"))
+            .arg("-f")
             .arg(folder.join("compose.override.yaml"))
-            .args(["--project-directory", PROJECT])
+            .arg("--project-directory")
+            .arg(root())
             .args(args)
             .output()
             .unwrap();
@@ -208,6 +211,6 @@ fn every_file_that_is_mounted_is_there() {
         .collect();
     assert!(mounts.len() >= 8, "{mounts:?}");
     for path in mounts {
-        assert!(Path::new(PROJECT).join(path).exists(), "{path}");
+        assert!(root().join(path).exists(), "{path}");
     }
 }

@@ -3,10 +3,10 @@
 use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
-
-use crate::{
-    engine::{PROJECT, build, docker, image, is_there, layers, read, unpacked},
+use testkit::{
+    engine::{build, docker, image, is_there, layers, read, unpacked},
     privileges::{Need::Tool, granted, program},
+    root,
 };
 
 const MIB: u64 = 1 << 20;
@@ -98,13 +98,16 @@ fn the_build_is_sent_the_sources_and_nothing_else() {
         return;
     }
     let (folder, tag) = (tempfile::tempdir().unwrap(), "regionwatch:test-context");
-    build(tag, "FROM scratch\nCOPY . /\n", PROJECT, &[]);
+    build(tag, "FROM scratch\nCOPY . /\n", root(), &[]);
     let layers = layers(tag, folder.path());
     let listing = command("tar", &["-tf", layers[0].to_str().unwrap()], folder.path());
     docker(&["rmi", tag]);
     let foreign: Vec<_> = listing
         .lines()
-        .filter(|name| !["Cargo.toml", "Cargo.lock", "docker/", "docker/compile", "examples/"].contains(name))
+        .filter(|name| {
+            !["Cargo.toml", "Cargo.lock", "docker/", "docker/compile", "examples/", "testkit/", "testkit/Cargo.toml"]
+                .contains(name)
+        })
         .filter(|name| !name.starts_with("src/") && !name.starts_with("examples/webhook_receiver/"))
         .collect();
     assert!(listing.contains("src/main.rs") && foreign.is_empty(), "{foreign:?}");
@@ -116,7 +119,7 @@ fn hadolint_finds_nothing_in_the_dockerfile_and_a_seeded_fault() {
         return;
     }
     let check = |path: &Path| Command::new(program("hadolint").unwrap()).arg(path).output().unwrap();
-    let output = check(&Path::new(PROJECT).join("Dockerfile"));
+    let output = check(&root().join("Dockerfile"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let folder = tempfile::tempdir().unwrap();
     let faulty = folder.path().join("Dockerfile");

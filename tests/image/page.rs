@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use testkit::{
     engine::{Container, Files, Network, is_there},
-    support::{eventually, get, request},
+    process::{eventually, get, request},
     web::web,
 };
 

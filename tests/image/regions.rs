@@ -7,14 +7,13 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::time::Instant;
-
-use crate::{
+use testkit::{
     engine::{Container, Files, Network, PORT, is_there},
     privileges::{Need::Tool, granted},
+    process::{Running, eventually, free, request},
     sink::{Sink, alertmanager_configuration},
-    support::{Running, eventually, free, request},
 };
+use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Between two looks: a page costs more than all the probes of such a region, which has a twentieth of a core for both.

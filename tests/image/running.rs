@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, process::Command, thread::sleep, time::Duration};
 
-use tokio::time::Instant;
-
-use crate::{
+use testkit::{
     engine::{Container, Files, HARDENED, Network, PORT, binary, docker, image, is_there, tried},
     privileges::{Need::Tool, granted},
+    process::{Running, eventually, free, get, request},
     programs::knot,
-    support::{Running, eventually, free, get, request},
 };
+use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 

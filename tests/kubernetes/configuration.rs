@@ -3,11 +3,13 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
-
-use crate::{
-    problems::{list, pods, text},
-    tools::{example, ready, root, run},
+use testkit::{
+    binary,
+    kubernetes::{example, ready, run},
+    root,
 };
+
+use crate::problems::{list, pods, text};
 
 /// Writes what is mounted into the regionwatch of that workload, with a key of our own.
 pub(crate) fn write_files(workload: &str, folder: &Path) {
@@ -30,7 +32,7 @@ pub(crate) fn write_files(workload: &str, folder: &Path) {
 fn effective(workload: &str) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     write_files(workload, folder.path());
-    let mut check = Command::new(env!("CARGO_BIN_EXE_regionwatch"));
+    let mut check = Command::new(binary());
     check.env_clear().args(["check", "--print", "--config"]).arg(folder.path().join("regionwatch.yaml"));
     run(&mut check, "")
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
-
-use crate::{
-    problems::problems,
-    references::BY_HAND,
-    tools::{build, mistakes, overlay, ready, resources, root},
+use testkit::{
+    kubernetes::{build, mistakes, overlay, ready, resources},
+    root,
 };
+
+use crate::{problems::problems, references::BY_HAND};
 
 const KUSTOMIZATION: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1

@@ -6,10 +6,7 @@
 mod configuration;
 mod dashboards;
 mod pod;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod problems;
 mod references;
 mod schemas;
-mod tools;
 mod variants;

@@ -3,16 +3,16 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::Value;
-
-use crate::{
-    configuration::write_files,
+use testkit::{
+    binary,
+    kubernetes::{example, ready, run},
     privileges::{
         Need::{NetworkNamespaces, Root, Tool},
         granted,
     },
-    problems::pods,
-    tools::{example, ready, run},
 };
+
+use crate::{configuration::write_files, problems::pods};
 
 /// What a kubelet does for a pod. Arguments: sysctl, user, group, program, the folder that is mounted, and the paths
 /// that the probes ask for.
@@ -60,7 +60,7 @@ fn said_in(workload: &str, other_sysctl: Option<&str>) -> (Vec<String>, String) 
         fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
     }
     let program = folder.path().join("program");
-    let built = env!("CARGO_BIN_EXE_regionwatch");
+    let built = binary();
     if fs::hard_link(built, &program).is_err() {
         fs::copy(built, &program).unwrap();
     }

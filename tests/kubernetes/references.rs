@@ -1,11 +1,9 @@
 //! The example has no problem, and faults are found.
 
 use serde_json::{Value, json};
+use testkit::kubernetes::{example, ready};
 
-use crate::{
-    problems::problems,
-    tools::{example, ready},
-};
+use crate::problems::problems;
 
 /// The page tells how to make it.
 pub(crate) const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];

@@ -3,8 +3,10 @@
 use std::{fs, process::Command};
 
 use serde_json::{Value, json};
-
-use crate::tools::{EXAMPLE, build, copy, example, is_operators, mistakes, ready, resources, root, run};
+use testkit::{
+    kubernetes::{EXAMPLE, build, copy, example, is_operators, mistakes, ready, resources, run},
+    root,
+};
 
 /// The first with native sidecars by default, and the newest that there are schemas of.
 const SUPPORTED: [&str; 2] = ["1.29", "1.37"];

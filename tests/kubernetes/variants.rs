@@ -3,8 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-
-use crate::tools::{build, mistakes, overlay, ready, resources};
+use testkit::kubernetes::{build, mistakes, overlay, ready, resources};
 
 const KUSTOMIZATION: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1

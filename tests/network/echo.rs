@@ -10,12 +10,12 @@ use std::{
 };
 
 use regionwatch::model::{Failure, StampSource};
+use testkit::space::{Pair, Ping, at_once, possible, with_targets};
 use tokio::time::Instant;
 
 use crate::{
     measure::Measurement,
     responder::{Answer, Responder},
-    space::{Pair, Ping, at_once, possible, with_targets},
 };
 
 /// Both kinds of ping socket, each with the client's and the peer's addresses of both families.

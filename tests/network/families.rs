@@ -4,12 +4,14 @@ use regionwatch::{
     model::{Phase, StampSource},
     probe,
 };
+use testkit::{
+    privileges::granted,
+    space::{Host, at_once, possible, with_targets},
+};
 
 use crate::{
     measure::Measurement,
-    privileges::granted,
     servers::{PROGRAMS, Servers},
-    space::{Host, at_once, possible, with_targets},
 };
 
 #[test]

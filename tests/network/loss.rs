@@ -1,11 +1,9 @@
 //! What is lost has no latency.
 
 use regionwatch::model::Failure;
+use testkit::space::{Pair, at_once, possible, with_targets};
 
-use crate::{
-    measure::Measurement,
-    space::{Pair, at_once, possible, with_targets},
-};
+use crate::measure::Measurement;
 
 #[test]
 fn a_lost_ping_is_a_timeout_and_has_no_latency() {

@@ -1,6 +1,6 @@
 //! What crosses a network: probes between network namespaces, through routers that lose, refuse and cut.
 //!
-//! Each host is a namespace that a thread keeps ([`space::Host`]); everything vanishes with its threads. The
+//! Each host is a namespace that a thread keeps ([`testkit::space::Host`]); everything vanishes with its threads. The
 //! probes are built and driven as the product does it, from YAML to events ([`measure::Measurement`]).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,12 +8,9 @@ mod echo;
 mod families;
 mod loss;
 mod measure;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod product;
 mod responder;
 mod routes;
 mod servers;
-mod space;
 mod starvation;
 mod tcp;

@@ -4,12 +4,12 @@ use std::{fs, path::PathBuf, process::Command};
 
 use regionwatch::{model::Kind, probe};
 use tempfile::TempDir;
-
-use crate::{
+use testkit::{
     privileges::granted,
-    servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write},
     space::{Host, possible},
 };
+
+use crate::servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write};
 
 /// A user without any right.
 const NOBODY: &str = "setpriv --reuid 65532 --regid 65532 --clear-groups --bounding-set -all --inh-caps -all \
@@ -20,7 +20,7 @@ pub(crate) const LISTEN: &str = "127.0.0.1:9877";
 
 /// The product's binary where any user may run it; the folder of the build need not be open to all.
 pub(crate) fn binary(folder: &TempDir) -> PathBuf {
-    let built = env!("CARGO_BIN_EXE_regionwatch");
+    let built = testkit::binary();
     let path = folder.path().join("regionwatch");
     if fs::hard_link(built, &path).is_err() {
         fs::copy(built, &path).unwrap();

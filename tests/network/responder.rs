@@ -14,9 +14,8 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+use testkit::space::Host;
 use tokio::time::Instant;
-
-use crate::space::Host;
 
 /// An echo request that came in.
 #[derive(Debug, Clone, Copy)]

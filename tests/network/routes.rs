@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use regionwatch::{model::Failure, probe};
+use testkit::space::{Host, Routed, at_once, possible, with_targets};
 
-use crate::{
-    measure::Measurement,
-    space::{Host, Routed, at_once, possible, with_targets},
-};
+use crate::measure::Measurement;
 
 /// One of each kind; nobody listens on the ports. The timeout is far from what an error takes to come back.
 const ALL_KINDS: [&str; 4] = [

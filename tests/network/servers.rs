@@ -12,9 +12,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+use testkit::{privileges::Need, space::Host};
 use tokio::time::Instant;
-
-use crate::{privileges::Need, space::Host};
 
 /// A folder that anybody may read.
 pub(crate) fn folder() -> TempDir {

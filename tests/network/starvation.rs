@@ -2,13 +2,15 @@
 
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
+use testkit::{
+    privileges::{Need, granted},
+    space::{Host, Ping, at_once, possible},
+};
 use tokio::time::Instant;
 
 use crate::{
-    privileges::{Need, granted},
     product::{LISTEN, binary, configuration, total},
     servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write},
-    space::{Host, Ping, at_once, possible},
 };
 
 /// A CPU cgroup of version 1 or 2; removed when dropped, by when its processes must be gone.

@@ -3,11 +3,9 @@
 use std::{net::TcpListener, time::Duration};
 
 use regionwatch::model::{Failure, StampSource};
+use testkit::space::{Host, Pair, Ping, at_once, possible};
 
-use crate::{
-    measure::Measurement,
-    space::{Host, Pair, Ping, at_once, possible},
-};
+use crate::measure::Measurement;
 
 /// A peer that loses the first SYN and no other. The listener need not accept: the kernel shakes hands.
 fn pair_that_loses_one() -> (Host, Host, TcpListener) {

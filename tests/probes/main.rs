@@ -5,8 +5,6 @@
 mod dns;
 mod http;
 mod phases;
-#[path = "../support/programs.rs"]
-mod programs;
 mod servers;
 mod sidecar;
 mod support;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use crate::programs::{knot, nginx, write_zone};
+pub(crate) use testkit::programs::{knot, nginx, write_zone};
 
 /// Serves each connection on a thread of its own, for the life of the test process.
 pub(crate) fn tcp(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {

@@ -3,9 +3,9 @@
 use std::{io::Write, net::SocketAddr, time::Duration};
 
 use regionwatch::model::Failure;
+use testkit::programs::Server;
 
 use crate::{
-    programs::Server,
     servers,
     support::{Certificate, phases, probing},
 };

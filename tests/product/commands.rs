@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{
+use testkit::{
     privileges::{Need::Ping, granted},
-    support::{eventually, free, get, output, sidecar, value, write},
+    process::{eventually, free, get, output, sidecar, value, write},
 };
 
 /// Whether this process, and so the binary, may open ping sockets; in CI it must.
@@ -65,9 +65,9 @@ fn check_tells_what_will_be_measured_and_how_much_of_it() {
 #[test]
 fn the_number_of_series_that_check_tells_is_that_of_the_page() {
     let folder = tempfile::tempdir().unwrap();
-    let peers = crate::peers::start(folder.path());
+    let peers = testkit::peers::start(folder.path());
     let listen = free();
-    let text = crate::peers::configuration(&peers, folder.path(), listen, "");
+    let text = testkit::peers::configuration(&peers, folder.path(), listen, "");
     let config = write(folder.path(), "c.yaml", &text);
     let said = String::from_utf8(output(&["check", "--config", &config], &[]).stdout).unwrap();
     let told: usize = said.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use serde_json::Value;
-
-use crate::{
-    commands::may_ping,
+use testkit::{
+    binary,
     privileges::{Need::Tool, granted},
-    support::{BINARY, Running, eventually, free, request, write},
+    process::{Running, eventually, free, request, write},
 };
+
+use crate::commands::may_ping;
 
 /// A command of the page as a shell reads it: joined lines, without the prompt.
 fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
@@ -82,7 +83,7 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
     let mut words = after_dashes(&command(&page, "cargo run --release -- demo"));
     assert_eq!(words[0], "demo");
     words.extend(["--listen".to_owned(), demo_at.to_string()]);
-    let demo = start(BINARY, &words);
+    let demo = start(binary(), &words);
     let orders = eventually("both orders", Duration::from_secs(45), || {
         let mut orders = incidents(receiver_at)?;
         orders.retain(|order| order["decision"] == "accepted");

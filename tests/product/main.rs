@@ -3,10 +3,6 @@
 
 mod commands;
 mod failover_page;
-mod peers;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod prometheus;
 mod reload;
-mod support;
 mod votes;

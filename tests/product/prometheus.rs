@@ -8,10 +8,9 @@ use std::{
 
 use regionwatch::metrics::FAMILIES;
 use serde_json::Value;
-
-use crate::{
+use testkit::{
     peers,
-    support::{Running, escaped, eventually, free, get, request, sidecar, value, write},
+    process::{Running, escaped, eventually, free, get, request, sidecar, value, write},
 };
 
 fn query(prometheus: std::net::SocketAddr, expression: &str) -> Vec<(Value, f64)> {

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{
-    peers,
-    support::{BINARY, Running, eventually, free, get, request, sidecar, value, write},
+use testkit::{
+    binary, peers,
+    process::{Running, eventually, free, get, request, sidecar, value, write},
 };
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -109,7 +109,7 @@ fn sigterm_ends_it_with_0_within_a_second_and_finishes_the_scrape() {
 fn a_port_that_is_taken_is_told_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let mut running = Running::start(BINARY, &["demo", "--listen", &addr], &[]);
+    let mut running = Running::start(binary(), &["demo", "--listen", &addr], &[]);
     assert_eq!(running.ends_within(Duration::from_secs(5)), 1);
     assert!(running.said().contains("another program listens there"), "{}", running.said());
 }

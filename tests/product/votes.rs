@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use regionwatch::quorum::Bulletin;
-
-use crate::support::{eventually, free, get, sidecar, value, write};
+use testkit::process::{eventually, free, get, sidecar, value, write};
 
 #[test]
 fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {

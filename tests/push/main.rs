@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod failing;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod push;
 mod restoring;
 mod support;

@@ -19,9 +19,8 @@ use regionwatch::{
     wire::Stamp,
 };
 use serde_json::Value;
+use testkit::privileges::{Need, granted};
 use tokio::time::{Instant, sleep};
-
-use crate::privileges::{Need, granted};
 
 pub(crate) const ALERTMANAGER: &str = "prometheus-alertmanager";
 

@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod model;
 mod rivals;
 
 use std::time::Duration;
 
-use model::{
+use regionwatch::{vantage::Policy, verdict::Transition};
+use testkit::simulation::{
     figures::{self, Worth},
     journal::{Journal, Said},
     places,
@@ -17,7 +17,6 @@ use model::{
     truth::{Plight, Truth},
     world::{Setup, World},
 };
-use regionwatch::{vantage::Policy, verdict::Transition};
 
 const HOLD: Time = 30 * SECOND;
 

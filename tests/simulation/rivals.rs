@@ -1,6 +1,6 @@
 //! The rivals' rules, as their documentation has them.
 
-use super::model::{
+use testkit::simulation::{
     rivals::{ALL, Rival},
     timeline::{SECOND, Span, Trouble},
 };

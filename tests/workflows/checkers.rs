@@ -6,10 +6,12 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{
+use testkit::{
     privileges::{Need, granted, installed, program},
-    root, text, workflows,
+    root,
 };
+
+use crate::{text, workflows};
 
 const ZIZMOR: Need = Need::Tool("zizmor");
 const SCHEMA: Need = Need::Tool("check-jsonschema");

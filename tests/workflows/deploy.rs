@@ -2,10 +2,14 @@
 
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use crate::{
+use testkit::{
     kubernetes::{EXAMPLE, build, ready},
     privileges::granted,
-    root, script, text,
+    root,
+};
+
+use crate::{
+    script, text,
     verify::{Demo, NEEDS, PAGE, VERSION, demo, serve},
 };
 

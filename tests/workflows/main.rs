@@ -3,24 +3,17 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
 
+use testkit::root;
+
 mod checkers;
 mod deploy;
-#[allow(dead_code, reason = "shared with the tests of the manifests")]
-#[path = "../kubernetes/tools.rs"]
-mod kubernetes;
-#[path = "../support/privileges.rs"]
-mod privileges;
 mod release_notes;
 mod rights;
 mod verify;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn script(name: &str) -> Command {
     Command::new(root().join(".github").join(name))

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::{root, script, text};
+use testkit::root;
+
+use crate::{script, text};
 
 const CHANGELOG: &str = "# Changelog\n\n## [Unreleased]\n\n## [1.10.0] - 2026-03-01\n\n### Added\n\n- Ten.\n\n\
     ## [1.1.0] - 2026-02-01\n\n### Fixed\n\n- One.\n- Two.\n\n## [1.0.0] - 2026-01-01\n\n[1.0.0]: https://example.com/\n";

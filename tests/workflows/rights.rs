@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-
-use crate::{
-    deploy::{Cluster, NEW, OLD},
+use testkit::{
     kubernetes::{build, example, ready, resources},
     privileges::granted,
     root,
+};
+
+use crate::{
+    deploy::{Cluster, NEW, OLD},
     verify::NEEDS,
 };
 

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use testkit::{
+    binary,
     privileges::{Need, granted},
-    script, text,
 };
+
+use crate::{script, text};
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const NEEDS: &[Need] = &[Need::Tool("curl")];
@@ -29,7 +31,7 @@ impl Drop for Demo {
 
 pub(crate) fn demo(options: &[&str]) -> Demo {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_regionwatch"))
+    let child = Command::new(binary())
         .args(["demo", "--listen", &address.to_string()])
         .args(options)
         .stdout(Stdio::null())

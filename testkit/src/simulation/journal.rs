@@ -1,0 +1,36 @@
+//! What the vantages did.
+
+use std::collections::BTreeMap;
+
+use regionwatch::model::PeerState;
+
+use super::timeline::Time;
+
+/// What a vantage said of a region, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    pub at: Time,
+    pub by: usize,
+    pub of: usize,
+    /// When the first probe was lost.
+    pub onset: Time,
+}
+
+#[derive(Debug, Default)]
+pub struct Journal {
+    pub suspected: Vec<Said>,
+    /// Went down, at first or again, and whether a quorum said so.
+    pub down: Vec<(Said, bool)>,
+    pub opened: Vec<Said>,
+    pub confirmed: Vec<Said>,
+    pub executed: Vec<Said>,
+    pub moves: BTreeMap<(PeerState, PeerState), u64>,
+    pub isolated: u64,
+    /// Probes in slots, and beside them.
+    pub probes: u64,
+    pub extra: u64,
+    /// Virtual time that was simulated probe by probe.
+    pub watched: Time,
+    /// Times that a vantage asked to be woken at once, again.
+    pub restless: u64,
+}

@@ -1,0 +1,371 @@
+//! Regions, the paths between them, and a vantage in each: every probe, vote and order for one is an event.
+
+mod probing;
+mod recording;
+mod scenes;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use regionwatch::{
+    model::{
+        Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
+        UnixMillis,
+    },
+    probe,
+    quorum::Views,
+    vantage::{Now, Policy, Vantage, Watched},
+    verdict::{Lane, Reading},
+};
+use tokio::time::Instant;
+
+use super::{
+    journal::Journal,
+    random::Random,
+    timeline::{MILLI, SECOND, Span, Time},
+};
+
+const FAST_SLOT: Time = 250 * MILLI;
+const DEADLINE: Time = SECOND;
+/// The wall clock when the simulation begins.
+const EPOCH: u64 = 1_700_000_000_000;
+
+const KINDS: [Kind; 3] = [probe::ICMP, probe::TCP, probe::SIDECAR];
+const SIDECAR: usize = 2;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Round trips in seconds, from one region to another.
+    pub rtt: Vec<Vec<f64>>,
+    pub policy: Policy,
+    /// Whether the vantages hear each other; if not, each decides alone.
+    pub quorum: bool,
+    /// Whether they ask each other at once, or wait for what the slots bring.
+    pub ask: bool,
+    pub loss: f64,
+    /// Whether calm time is skipped.
+    pub skip: bool,
+    pub seed: u64,
+}
+
+#[derive(Debug)]
+enum Event {
+    Slot {
+        from: usize,
+        to: usize,
+        n: u32,
+    },
+    Ended {
+        path: usize,
+        sent: Time,
+        ok: bool,
+    },
+    Overdue {
+        path: usize,
+        sent: Time,
+    },
+    Serve {
+        from: usize,
+        to: usize,
+        sent: Time,
+        id: u64,
+    },
+    Answer {
+        to: usize,
+        sent: Time,
+        id: u64,
+        views: Option<Box<Views>>,
+    },
+    Impatient {
+        to: usize,
+        sent: Time,
+        id: u64,
+    },
+    Deadline {
+        to: usize,
+        sent: Time,
+        id: u64,
+    },
+    Wake,
+    Tick,
+    /// Something begins or ends, or will in a moment, or did a moment ago.
+    Scene,
+    Look,
+}
+
+#[derive(Debug)]
+struct Queued {
+    at: Time,
+    order: u64,
+    node: usize,
+    /// The process that it is for.
+    boot: u32,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// What was seen of an incident last.
+#[derive(Debug, Clone)]
+struct Told {
+    id: Arc<str>,
+    onset: UnixMillis,
+    cause: Cause,
+    confirmed: bool,
+    executed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// `None` while the region is dead or the sidecar starts.
+    vantage: Option<Vantage>,
+    boot: u32,
+    frozen_until: Time,
+    wake_at: Option<Time>,
+    /// Sidecar probes under way, and to whom.
+    pending: HashMap<u64, usize>,
+    told: BTreeMap<usize, Told>,
+    ticks: u64,
+    /// Slots that are still to be lost, by peer, and whether the last one was.
+    forced: BTreeMap<usize, u32>,
+    lost: Vec<bool>,
+}
+
+pub struct World {
+    setup: Setup,
+    spans: Vec<Span>,
+    upcoming: usize,
+    /// Which of them the queue waits for.
+    announced: Option<usize>,
+    /// What goes on now, or did or will within a second.
+    near: Vec<Span>,
+    regions: Vec<Region>,
+    nodes: Vec<Node>,
+    queue: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+    now: Time,
+    origin: Instant,
+    random: Random,
+    last_scene: Time,
+    last_news: Time,
+    /// No run of losses begins before, because the first one that does was drawn.
+    calm_until: Time,
+    pub journal: Journal,
+}
+
+impl World {
+    pub fn new(setup: Setup, spans: Vec<Span>) -> Self {
+        let count = setup.rtt.len();
+        let random = Random::stream(setup.seed, "world");
+        let mut world = Self {
+            regions: (0..count).map(|n| Region::new(&format!("r{n:02}")).expect("a valid name")).collect(),
+            nodes: (0..count).map(|_| Node { lost: vec![false; count], ..Node::default() }).collect(),
+            setup,
+            spans,
+            upcoming: 0,
+            announced: None,
+            near: Vec::new(),
+            queue: BinaryHeap::new(),
+            order: 0,
+            now: 0,
+            origin: Instant::now(),
+            random,
+            last_scene: 0,
+            last_news: 0,
+            calm_until: 0,
+            journal: Journal::default(),
+        };
+        for node in 0..count {
+            world.boot(node);
+        }
+        world.begin();
+        world
+    }
+
+    /// Runs until `end`, or until `enough` of it was seen.
+    pub fn run(&mut self, end: Time, enough: impl Fn(&Journal) -> bool) {
+        while let Some(Reverse(next)) = self.queue.pop() {
+            if next.at >= end || enough(&self.journal) {
+                return;
+            }
+            self.journal.watched += next.at - self.now;
+            self.now = next.at;
+            self.take(next, end);
+        }
+    }
+
+    fn instant(&self, at: Time) -> Instant {
+        self.origin + Duration::from_micros(at)
+    }
+
+    fn clock(&self) -> Now {
+        Now { instant: self.instant(self.now), unix: UnixMillis(EPOCH + self.now / MILLI) }
+    }
+
+    fn push(&mut self, at: Time, node: usize, event: Event) {
+        self.order += 1;
+        let boot = self.nodes[node].boot;
+        self.queue.push(Reverse(Queued { at: at.max(self.now), order: self.order, node, boot, event }));
+    }
+
+    /// Fills the queue with what is due from now on.
+    fn begin(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].vantage.is_some() {
+                self.schedule(node);
+            }
+        }
+        self.scene();
+        self.push(self.now + SECOND, 0, Event::Look);
+    }
+
+    fn schedule(&mut self, from: usize) {
+        let count = self.nodes.len();
+        for to in (0..count).filter(|to| *to != from) {
+            // Spread as the product spreads its targets, and by the seed as the time of its start does.
+            let phase = Random::stream(self.setup.seed, &format!("phase {from} {to}")).below(4 * FAST_SLOT);
+            let n = (self.now + 4 * FAST_SLOT - phase).div_ceil(FAST_SLOT);
+            self.push(phase + n * FAST_SLOT - 4 * FAST_SLOT, from, Event::Slot { from, to, n: (n % 4) as u32 });
+        }
+        let offset = Random::stream(self.setup.seed, &format!("tick {from}")).below(SECOND);
+        self.push(self.now + offset, from, Event::Tick);
+        self.nodes[from].wake_at = None;
+        self.after(from);
+    }
+
+    fn boot(&mut self, node: usize) {
+        let now = self.instant(self.now);
+        let mut vantage = Vantage::new(self.setup.policy, now);
+        let target = TargetName::new("edge").expect("a valid name");
+        let kinds = if self.setup.quorum { KINDS } else { [probe::ICMP, probe::TCP, probe::HTTP] };
+        let lane = |to: usize, n: usize| Lane {
+            path: PathId((to * KINDS.len() + n) as u32),
+            target: target.clone(),
+            kind: kinds[n],
+            interval: Duration::from_micros(if n == SIDECAR { 4 * FAST_SLOT } else { FAST_SLOT }),
+            critical: false,
+        };
+        let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| Watched {
+            region: self.regions[to].clone(),
+            lanes: (0..KINDS.len()).map(|n| lane(to, n)).collect(),
+        });
+        vantage.watch(self.setup.policy, peers.collect(), Vec::new(), now);
+        // What the process before it had told Alertmanager of.
+        for (&peer, told) in &self.nodes[node].told {
+            let stage = if told.executed { Stage::Execute } else { Stage::Prepare };
+            vantage.adopt(&Incident {
+                peer: self.regions[peer].clone(),
+                stage,
+                id: Arc::clone(&told.id),
+                onset: told.onset,
+                cause: told.cause,
+                confirmed: told.confirmed,
+                tally: Tally::default(),
+                candidates: Vec::new(),
+                evidence: String::new(),
+                resolved: None,
+            });
+        }
+        let node = &mut self.nodes[node];
+        node.boot += 1;
+        node.wake_at = None;
+        node.vantage = Some(vantage);
+    }
+
+    fn take(&mut self, next: Queued, end: Time) {
+        let Queued { node, boot, event, .. } = next;
+        match event {
+            Event::Scene => return self.scene(),
+            Event::Look => return self.look(end),
+            Event::Serve { from, to, sent, id } => return self.serve(from, to, sent, id, boot),
+            _ if self.nodes[node].boot != boot || self.nodes[node].vantage.is_none() => return,
+            _ => {}
+        }
+        let thaw = self.nodes[node].frozen_until;
+        if thaw > self.now {
+            let Event::Slot { from, to, n } = event else { return self.push(thaw, node, event) };
+            if let Some(vantage) = &mut self.nodes[node].vantage {
+                vantage.missed_slots();
+            }
+            return self.push(self.now + FAST_SLOT, from, Event::Slot { from, to, n: (n + 1) % 4 });
+        }
+        let now = self.clock();
+        let sent_at = |sent| self.origin + Duration::from_micros(sent);
+        let regions = &self.regions;
+        let node_ = &mut self.nodes[node];
+        let vantage = node_.vantage.as_mut().expect("it runs");
+        let path = |to: usize| PathId((to * KINDS.len() + SIDECAR) as u32);
+        let ok = || Ok(Timings::single(Phase::Rtt, Duration::from_millis(1), StampSource::Kernel));
+        match event {
+            Event::Slot { from, to, n } => return self.slot(from, to, n),
+            Event::Ended { path, sent, ok: answered } => {
+                let outcome = if answered { ok() } else { Err(Failure::Timeout) };
+                vantage.ended(PathId(path as u32), sent_at(sent), &outcome, 0, now);
+            }
+            Event::Overdue { path, sent } => vantage.overdue(PathId(path as u32), sent_at(sent), now),
+            Event::Impatient { to, sent, id } if node_.pending.contains_key(&id) => {
+                vantage.overdue(path(to), sent_at(sent), now);
+            }
+            Event::Deadline { to, sent, id } if node_.pending.remove(&id).is_some() => {
+                vantage.ended(path(to), sent_at(sent), &Err(Failure::Timeout), 0, now);
+            }
+            Event::Answer { to, sent, id, views } => match (node_.pending.remove(&id), views) {
+                (None, _) => vantage.answered_late(path(to), now),
+                (Some(_), None) => vantage.ended(path(to), sent_at(sent), &Err(Failure::Refused), 0, now),
+                (Some(_), Some(views)) => {
+                    vantage.ended(path(to), sent_at(sent), &ok(), 0, now);
+                    if self.setup.quorum {
+                        vantage.hear(&regions[to], sent_at(sent), *views, now);
+                    }
+                }
+            },
+            Event::Wake => {
+                node_.wake_at = None;
+                vantage.wake(now);
+                if vantage.wake_at().is_some_and(|at| at <= now.instant) {
+                    self.journal.restless += 1;
+                }
+            }
+            Event::Tick => {
+                node_.ticks += 1;
+                if node_.ticks.is_multiple_of(10) {
+                    for (to, region) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
+                        let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
+                        vantage.read(
+                            region,
+                            Some(Reading { loss: self.setup.loss, lost: (self.setup.loss * 240.0) as usize, p95 }),
+                            now,
+                        );
+                    }
+                }
+                vantage.tick(now);
+                self.push(self.now + SECOND, node, Event::Tick);
+            }
+            _ => return,
+        }
+        self.after(node);
+    }
+}
