@@ -4,7 +4,12 @@
 //! `cargo bench --bench accuracy -- --quick`, as root. The truth is defined in `testkit/src/rig/mod.rs`. Exit status 2 where a
 //! target was missed.
 
-use std::{collections::HashMap, process::ExitCode, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 use testkit::rig::{
@@ -38,6 +43,9 @@ struct Options {
     /// One program instead of both.
     #[arg(long)]
     only: Option<Program>,
+    /// Another build of regionwatch, to be measured in the same run in the place of blackbox_exporter.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Milliseconds between two probes of one protocol to one server.
     #[arg(long, default_value_t = 500)]
     interval: u32,
@@ -87,7 +95,9 @@ impl Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 enum Program {
     Regionwatch,
-    Blackbox,
+    /// blackbox_exporter, or the build that `--before` names.
+    #[value(name = "blackbox", alias = "before")]
+    Other,
 }
 
 /// What is measured before this is not counted.
@@ -147,7 +157,7 @@ fn run(options: Options) -> Result<bool> {
     let mut own = SelfCheck::default();
     let mut cells = HashMap::new();
     for condition in bench.options.conditions.clone() {
-        for program in [Program::Regionwatch, Program::Blackbox] {
+        for program in [Program::Regionwatch, Program::Other] {
             if bench.options.only.is_none_or(|only| only == program) {
                 eprintln!("accuracy: {program:?}, {condition:?}");
                 cells.insert((condition, program), bench.measure(condition, program, &mut own)?);
@@ -172,9 +182,14 @@ impl Bench {
         let cgroup = Cgroup::new(condition.quota())?;
         let place = Place { net: &self.pair.prober, cgroup: Some(&cgroup) };
         let addresses: Vec<_> = (0..self.options.delays.len()).map(server_address).collect();
-        let mut process = match program {
-            Program::Blackbox => blackbox::start(place, self.timeout(), &self.workspace)?,
-            Program::Regionwatch => {
+        let own_build = regionwatch::program();
+        let build: Option<&Path> = match program {
+            Program::Regionwatch => Some(&own_build),
+            Program::Other => self.options.before.as_deref(),
+        };
+        let mut process = match build {
+            None => blackbox::start(place, self.timeout(), &self.workspace)?,
+            Some(build) => {
                 let config = regionwatch::configure(
                     &addresses,
                     &Service::ALL,
@@ -182,7 +197,7 @@ impl Bench {
                     self.timeout(),
                     &self.workspace,
                 )?;
-                regionwatch::start(&config, place, &self.workspace)?
+                regionwatch::start(build, &config, place, &self.workspace)?
             }
         };
         // Started last, because a program that is starved from its first moment takes long to become ready.
@@ -195,9 +210,9 @@ impl Bench {
         // What passed before is of no interest.
         drop((self.tap.take()?, self.line.take()));
         let (began, used) = (sys::realtime_ns(), cgroup.usage());
-        let (mut reported, gaps) = match program {
-            Program::Blackbox => (blackbox::drive(&self.pair.prober, &self.flows, self.interval(), self.rounds)?, 0),
-            Program::Regionwatch => self.collect(began)?,
+        let (mut reported, gaps) = match build {
+            None => (blackbox::drive(&self.pair.prober, &self.flows, self.interval(), self.rounds)?, 0),
+            Some(_) => self.collect(began)?,
         };
         let (ended, total) = (sys::realtime_ns(), cgroup.usage());
         process.check()?;
@@ -238,7 +253,8 @@ fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
          each server every {} ms\n",
         bench.options.delays, bench.options.interval
     );
-    let programs = [Program::Regionwatch, Program::Blackbox];
+    let programs = [Program::Regionwatch, Program::Other];
+    let other = if bench.options.before.is_some() { "before n" } else { "blackbox n" };
     for condition in &bench.options.conditions {
         println!("\n### {condition:?}\n");
         let mut table = Table::new(&[
@@ -248,7 +264,7 @@ fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
             "p99",
             "max",
             "signed p50",
-            "blackbox n",
+            other,
             "p50",
             "p99",
             "max",

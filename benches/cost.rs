@@ -1,11 +1,17 @@
 //! What does measuring cost? CPU time, memory and pages of regionwatch and blackbox_exporter at 10, 100 and 1000
 //! targets, each probed once a second by ICMP, DNS, TCP and HTTP, over loopback.
 //!
-//! `cargo bench --bench cost -- --quick`, as root; exit status 2 where a target was missed. CPU time is that of a cgroup with nothing but the program in it, user and
+//! `cargo bench --bench cost -- --quick`, as root; exit status 2 where a target was missed. `--before PROGRAM` compares with
+//! another build of regionwatch instead. CPU time is that of a cgroup with nothing but the program in it, user and
 //! system. Over loopback it contains the kernel's work at the receiving end too, for both programs alike.
 
 use std::{
-    collections::BTreeMap, net::Ipv4Addr, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::Ordering,
+    time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
@@ -37,6 +43,9 @@ struct Options {
     /// One program instead of both.
     #[arg(long)]
     only: Option<Program>,
+    /// Another build of regionwatch, to be measured in the same run in the place of blackbox_exporter.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Connections over which blackbox is asked for probes.
     #[arg(long, default_value_t = 32)]
     connections: usize,
@@ -72,7 +81,9 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Program {
     Regionwatch,
-    Blackbox,
+    /// blackbox_exporter, or the build that `--before` names.
+    #[value(name = "blackbox", alias = "before")]
+    Other,
 }
 
 /// How long a program runs before it is watched; at the smallest size its memory is read at the end of it.
@@ -83,6 +94,8 @@ const WINDOWS: u32 = 4;
 /// How many times a second without scrapes is followed by one with a burst of [`SCRAPES`], which differ by them only.
 const PAIRS: usize = 6;
 const SCRAPES: u32 = 10;
+/// How many seconds a full page is read in each, before the memory of a program that is scraped is looked at.
+const SCRAPED_FOR: u32 = 10;
 /// How many times regionwatch is started for the time to its first page.
 const STARTS: usize = 11;
 
@@ -95,6 +108,7 @@ const PROBES: &str = "probes per s";
 const FAILED: &str = "probes failed, %";
 const PEAK_RSS: &str = "peak RSS, MiB";
 const RSS: &str = "RSS after 10 s, MiB";
+const RSS_SCRAPED: &str = "RSS, a full scrape a second, MiB";
 const ANON_RSS: &str = "of it not file pages, MiB";
 const THREADS: &str = "threads";
 const PAGE: &str = "page, KiB";
@@ -108,12 +122,13 @@ const DELAY_SCRAPED: &str = "same while scraped";
 const MISSED: &str = "slots missed";
 const FIRST_PAGE: &str = "exec to first page p50, ms";
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     PROBES,
     FAILED,
     CPU_PER_PROBE,
     CORES,
     RSS,
+    RSS_SCRAPED,
     PEAK_RSS,
     ANON_RSS,
     THREADS,
@@ -130,11 +145,13 @@ const NAMES: [&str; 18] = [
 ];
 
 /// Bounds of regionwatch's values: by targets, name, whether it is the ratio to blackbox, and the largest value.
-const TARGETS: [(usize, &str, bool, f64); 11] = [
+const TARGETS: [(usize, &str, bool, f64); 13] = [
     (10, CPU_PER_PROBE, true, 0.125),
     (100, CPU_PER_PROBE, true, 0.125),
     (100, PEAK_RSS, true, 0.25),
     (10, RSS, false, 8.0),
+    (100, RSS_SCRAPED, false, 9.0),
+    (1000, RSS_SCRAPED, false, 40.0),
     (10, FIRST_PAGE, false, 50.0),
     (1000, CORES, false, 1.0),
     (1000, PEAK_RSS, false, 64.0),
@@ -180,17 +197,20 @@ fn run(options: Options) -> Result<bool> {
     let mut met = true;
     for targets in bench.options.targets.clone() {
         let mut values = [Values::new(), Values::new()];
-        for (program, values) in [Program::Regionwatch, Program::Blackbox].into_iter().zip(&mut values) {
+        for (program, values) in [Program::Regionwatch, Program::Other].into_iter().zip(&mut values) {
             if bench.options.only.is_none_or(|only| only == program) {
                 eprintln!("cost: {program:?}, {targets} targets");
                 *values = match program {
-                    Program::Regionwatch => bench.regionwatch(targets)?,
-                    Program::Blackbox => bench.blackbox(targets)?,
+                    Program::Regionwatch => bench.regionwatch(&regionwatch::program(), targets)?,
+                    Program::Other => match bench.options.before.clone() {
+                        Some(build) => bench.regionwatch(&build, targets)?,
+                        None => bench.blackbox(targets)?,
+                    },
                 };
                 bench.servers.check()?;
             }
         }
-        met &= report(targets, &values);
+        met &= report(targets, &values, bench.options.before.is_some());
     }
     Ok(met)
 }
@@ -232,15 +252,15 @@ impl Bench {
         self.options.kinds.iter().map(|kind| kind.service()).collect()
     }
 
-    fn regionwatch(&self, targets: usize) -> Result<Values> {
+    fn regionwatch(&self, program: &Path, targets: usize) -> Result<Values> {
         let second = Duration::from_secs(1);
         let config = regionwatch::configure(&addresses(targets), &self.services(), second, second, &self.workspace)?;
         let mut values = Values::new();
-        values.insert(FIRST_PAGE, self.first_page(&config)?);
+        values.insert(FIRST_PAGE, self.first_page(program, &config)?);
 
         let cgroup = Cgroup::new(None)?;
         let place = Place { net: &self.net, cgroup: Some(&cgroup) };
-        let mut process = regionwatch::start(&config, place, &self.workspace)?;
+        let mut process = regionwatch::start(program, &config, place, &self.workspace)?;
         pause(WARM_UP)?;
         values.insert(RSS, kib(&process, "VmRSS"));
 
@@ -267,6 +287,11 @@ impl Bench {
         values.insert(CORES, cpu / seconds / 1e6);
         values.insert(PAGE, after.len() as f64 / 1024.0);
         values.insert(SERIES, count(&after) as f64);
+
+        for _ in 0..SCRAPED_FOR {
+            second_of(&cgroup, || client.get("/metrics", "").map(drop))?;
+        }
+        values.insert(RSS_SCRAPED, kib(&process, "VmRSS"));
 
         for (headers, name) in [("Accept-Encoding: gzip\r\n", SCRAPE_GZIP_CPU), ("", SCRAPE_CPU)] {
             let (mut walls, mut costs) = (Vec::new(), Vec::new());
@@ -300,12 +325,13 @@ impl Bench {
     }
 
     /// From before the fork to the end of the first page, the median in ms.
-    fn first_page(&self, config: &Path) -> Result<f64> {
+    fn first_page(&self, program: &Path, config: &Path) -> Result<f64> {
         let mut times = Vec::new();
         for _ in 0..STARTS {
             let began = sys::monotonic_ns();
             let place = Place { net: &self.net, cgroup: None };
-            let mut process = Process::spawn(regionwatch::command(config), "regionwatch", place, &self.workspace)?;
+            let mut process =
+                Process::spawn(regionwatch::command(program, config), "regionwatch", place, &self.workspace)?;
             while regionwatch::client(&self.net).text("/metrics").is_err() {
                 process.check()?;
                 pause(Duration::from_micros(100))?;
@@ -367,14 +393,17 @@ fn memory(process: &mut Process, values: &mut Values) -> Result<()> {
 }
 
 /// Prints a table; returns whether all targets were met.
-fn report(targets: usize, [own, other]: &[Values; 2]) -> bool {
+fn report(targets: usize, [own, other]: &[Values; 2], before: bool) -> bool {
     println!("\n### {targets} targets\n");
     let mut met = true;
-    let mut table = Table::new(&["", "regionwatch", "blackbox", "ratio", "target", ""]);
+    let mut table = Table::new(&["", "regionwatch", if before { "before" } else { "blackbox" }, "ratio", "target", ""]);
     for name in NAMES {
         let value = |values: &Values| values.get(name).copied().unwrap_or(f64::NAN);
         let (own, other) = (value(own), value(other));
+        let relative = |target: &(usize, &str, bool, f64)| target.2;
         let target = TARGETS.iter().find(|target| target.0 == targets && target.1 == name);
+        // A ratio is one to blackbox_exporter.
+        let target = target.filter(|target| !before || !relative(target));
         let (bound, verdict) = match target {
             Some((_, _, relative, bound)) => {
                 let (reached, unit) = if *relative { (own / other, " x") } else { (own, "") };

@@ -67,7 +67,7 @@ impl Stack {
         for vantage in VANTAGES {
             let place = Place { net: wan.host(vantage), cgroup: None };
             let config = workspace.write(&format!("sidecar{vantage}.yml"), &sidecar(vantage, regions))?;
-            let command = regionwatch::command(&config);
+            let command = regionwatch::command(&regionwatch::program(), &config);
             processes.push(Process::spawn(command, &format!("sidecar{vantage}"), place, workspace)?);
         }
         let place = Place { net: control, cgroup: None };

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -72,16 +72,21 @@ const fn target(tls: bool) -> &'static str {
     if tls { "tls" } else { "plain" }
 }
 
-/// The command that runs it, or another build of it (`REGIONWATCH_BINARY`), such as that of an image.
-pub fn command(config: &std::path::Path) -> Command {
-    let mut command = Command::new(std::env::var_os("REGIONWATCH_BINARY").unwrap_or_else(|| crate::binary().into()));
+/// The program under test: this build of it, or another one (`REGIONWATCH_BINARY`), such as that of an image.
+pub fn program() -> PathBuf {
+    std::env::var_os("REGIONWATCH_BINARY").map_or_else(|| crate::binary().into(), PathBuf::from)
+}
+
+/// The command that runs a build of it.
+pub fn command(program: &Path, config: &Path) -> Command {
+    let mut command = Command::new(program);
     command.arg("run").arg("--config").arg(config);
     command
 }
 
-/// Starts it and waits until it is ready.
-pub fn start(config: &std::path::Path, place: Place<'_>, workspace: &Workspace) -> Result<Process> {
-    let mut process = Process::spawn(command(config), "regionwatch", place, workspace)?;
+/// Starts a build of it and waits until it is ready.
+pub fn start(program: &Path, config: &Path, place: Place<'_>, workspace: &Workspace) -> Result<Process> {
+    let mut process = Process::spawn(command(program, config), "regionwatch", place, workspace)?;
     for _ in 0..2000 {
         process.check()?;
         if client(place.net).text("/-/ready").is_ok() {
