@@ -33,7 +33,7 @@ pub use self::{
     reloading::Reload,
 };
 use crate::{
-    alert::{Adopted, Notifier, Setup},
+    alert::{Notifier, Restored, Setup},
     config::{self, Config, Loaded, ProbeConfig},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
@@ -216,7 +216,7 @@ async fn watch(
                 app.follow(now);
             }
             Some(reply) = replied.recv() => app.hear(&reply),
-            Some(adopted) = app.notifier.adopted().recv() => app.adopt(&adopted),
+            Some(restored) = app.notifier.restored().recv() => app.restore(&restored),
             () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                 let now = now();
                 app.recorder.wake(now);
@@ -325,9 +325,9 @@ impl App {
     }
 
     /// Goes on with an incident that Alertmanager still holds from before a restart.
-    fn adopt(&mut self, Adopted { alertmanager, incident }: &Adopted) {
+    fn restore(&mut self, Restored { alertmanager, incident }: &Restored) {
         let Incident { peer, stage, id, .. } = incident;
-        info!(%peer, %stage, %id, %alertmanager, "an incident from before the start of this process goes on");
+        info!(%peer, %stage, %id, %alertmanager, "incident restored from Alertmanager");
         self.recorder.adopt(incident);
         self.follow(now());
     }

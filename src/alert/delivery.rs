@@ -1,4 +1,4 @@
-//! How often a failing Alertmanager is tried, and what of it is logged.
+//! Retries against a failing Alertmanager, and what the log says about deliveries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,12 @@ use crate::{
     probe::HttpAnswer,
 };
 
-/// The pauses after the first failures.
-const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// The delays before the first retries.
+const QUICK_RETRIES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 
-/// The pause after every further failure: an Alertmanager that comes back is told within that time.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The delay before every later retry: an Alertmanager that comes back receives the alerts within that time.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer that are logged.
 const MAX_LOGGED: usize = 300;
@@ -26,13 +27,13 @@ pub(super) fn result_of(answer: &Result<HttpAnswer, Failure>) -> PushResult {
     }
 }
 
-/// The pause after that many failures in a row, at least one.
-pub(super) fn pause(failures: usize) -> Duration {
-    RETRIES.get(failures - 1).copied().unwrap_or(PATIENCE)
+/// The delay before the next attempt after that many failures in a row, at least one.
+pub(super) fn backoff(failures: usize) -> Duration {
+    QUICK_RETRIES.get(failures - 1).copied().unwrap_or(MAX_BACKOFF)
 }
 
-/// Whether the next attempt may fare better although nothing has changed here.
-pub(super) fn passing(result: PushResult) -> bool {
+/// Whether the same request may succeed later.
+pub(super) fn is_retryable(result: PushResult) -> bool {
     !matches!(result, PushResult::Ok | PushResult::Status3xx | PushResult::Status4xx)
 }
 
@@ -42,55 +43,58 @@ pub(super) fn excerpt(body: &[u8]) -> String {
     if text.is_empty() { "nothing".to_owned() } else { format!("{:?}", text.trim_end()) }
 }
 
-/// Whether an Alertmanager works, for the log: a line when that changes or it fails in a new way, and none between.
+/// Decides which results of pushes to one Alertmanager are logged: one line when it begins to fail, one for each new
+/// way in which it fails, one when it works again.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(super) struct ResultLog {
     failures: usize,
-    /// A bit for each result that was told since it last worked.
-    told: u16,
+    /// A bit for each result that was logged since the last success.
+    logged: u16,
 }
 
-impl Health {
-    /// Whether this result is worth a line.
-    pub(super) fn tells(&mut self, result: PushResult) -> bool {
+impl ResultLog {
+    /// Whether to log this result.
+    pub(super) fn should_log(&mut self, result: PushResult) -> bool {
         if result == PushResult::Ok {
-            return std::mem::take(self).told != 0;
+            return std::mem::take(self).logged != 0;
         }
         self.failures += 1;
         let bit = 1 << result as u16;
-        // What the quick attempts overcome is counted and not told.
-        let overcome = passing(result) && self.failures <= RETRIES.len();
-        let tells = !overcome && self.told & bit == 0;
-        self.told |= bit * u16::from(tells);
-        tells
+        // A failure that the quick retries overcome is counted, but not logged.
+        let may_pass = is_retryable(result) && self.failures <= QUICK_RETRIES.len();
+        let logs = !may_pass && self.logged & bit == 0;
+        self.logged |= bit * u16::from(logs);
+        logs
     }
 }
 
-/// What an Alertmanager has heard, for the log: a line for each stage and each end of an incident that is new to it.
-#[derive(Debug, Default)]
-pub(super) struct Heard(Vec<(Arc<str>, Stage, bool)>);
-
-impl Heard {
-    /// Says what of this is new, and remembers it.
-    pub(super) fn tell(&mut self, url: &str, incidents: &[Incident]) {
-        let known = |incident: &Incident| (Arc::clone(&incident.id), incident.stage, incident.resolved.is_some());
-        for incident in incidents.iter().filter(|incident| !self.0.contains(&known(incident))) {
-            let Incident { peer, stage, id, .. } = incident;
-            let what = if incident.resolved.is_some() { "resolved" } else { "firing" };
-            let target = incident.candidates.first().map_or("none", |candidate| candidate.region.as_str());
-            info!(%peer, %stage, %id, target, "Alertmanager {url} was told: {what}");
-        }
-        self.0 = incidents.iter().map(known).collect();
-    }
-}
-
-pub(super) fn tell(url: &str, answer: &Result<HttpAnswer, Failure>) {
+/// Logs the result of a push that [`ResultLog::should_log`] has picked.
+pub(super) fn log_result(url: &str, answer: &Result<HttpAnswer, Failure>) {
     match answer {
-        Ok(HttpAnswer { status, .. }) if status.is_success() => info!("Alertmanager {url} takes alerts again"),
+        Ok(HttpAnswer { status, .. }) if status.is_success() => info!("Alertmanager {url} accepts alerts again"),
         Ok(HttpAnswer { status, body }) => {
-            warn!("Alertmanager {url} does not take alerts: it answers {status} and says {}", excerpt(body));
+            warn!("Alertmanager {url} rejects alerts with status {status}: {}", excerpt(body));
         }
-        Err(failure) => warn!("Alertmanager {url} does not take alerts: {failure}"),
+        Err(failure) => warn!("cannot push alerts to Alertmanager {url}: {failure}"),
+    }
+}
+
+/// What one Alertmanager has accepted, for the log: a line when it accepts a stage or the end of an incident for the
+/// first time.
+#[derive(Debug, Default)]
+pub(super) struct DeliveryLog(Vec<(Arc<str>, Stage, bool)>);
+
+impl DeliveryLog {
+    /// Logs which of these incidents are new to the Alertmanager, and remembers them.
+    pub(super) fn record(&mut self, url: &str, incidents: &[Incident]) {
+        let key = |incident: &Incident| (Arc::clone(&incident.id), incident.stage, incident.resolved.is_some());
+        for incident in incidents.iter().filter(|incident| !self.0.contains(&key(incident))) {
+            let Incident { peer, stage, id, .. } = incident;
+            let status = if incident.resolved.is_some() { "resolved" } else { "firing" };
+            let target = incident.candidates.first().map_or("none", |candidate| candidate.region.as_str());
+            info!(%peer, %stage, %id, target, "sent to Alertmanager {url}: {status}");
+        }
+        self.0 = incidents.iter().map(key).collect();
     }
 }
 
@@ -99,9 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_tells_transitions_only() {
-        let mut health = Health::default();
-        let mut lines = |result, times| (0..times).filter(|_| health.tells(result)).count();
+    fn only_transitions_are_logged() {
+        let mut log = ResultLog::default();
+        let mut lines = |result, times| (0..times).filter(|_| log.should_log(result)).count();
         assert_eq!(lines(PushResult::Ok, 5), 0);
         assert_eq!(lines(PushResult::Timeout, 3), 0);
         assert_eq!(lines(PushResult::Ok, 1), 0);
@@ -114,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_logged_in_bounds_and_escaped() {
+    fn a_logged_response_is_bounded_and_escaped() {
         assert_eq!(excerpt(b"bad\n\x1b[2J\xff\n"), "\"bad\\n\\u{1b}[2J\u{fffd}\"");
         assert!(excerpt(&[b'x'; 10_000]).len() < 400);
         assert_eq!(excerpt(b""), "nothing");

@@ -1,8 +1,7 @@
-//! What an incident looks like to Alertmanager: labels are its identity, everything that may change is an
-//! annotation.
+//! The alerts as Alertmanager receives them: labels are the identity, everything that may change is an annotation.
 //!
-//! Who tells is no part of the identity: all vantages that see a region down tell one and the same alert, which
-//! calls the webhook one time, and lives for as long as one of them goes on telling it.
+//! The vantage is no part of the identity. All vantages that see a region down push the same alert, so that the
+//! webhook is called once, and the alert lives for as long as one of them pushes it.
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
@@ -10,21 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Candidate, Incident, Region, Stage, UnixMillis};
 
-/// How long Alertmanager holds an alert that is not told again: long enough for a restart of the sidecar.
-pub(super) const LIFE: Duration = Duration::from_secs(300);
+/// How long Alertmanager keeps an alert that is not pushed again: long enough for a restart of the sidecar.
+pub(super) const ALERT_TTL: Duration = Duration::from_secs(300);
 
-/// The most candidates that an alert names: the best ones. A webhook must stay small whatever is configured.
+/// The most candidates that an alert lists, best first. A webhook stays small whatever is configured.
 pub(super) const MAX_CANDIDATES: usize = 16;
 
-/// The most bytes of the sentence on what was seen.
+/// The most bytes of the annotation `evidence`.
 pub(super) const MAX_EVIDENCE: usize = 1_000;
 
-/// The `source` label of what is pushed; the rules of Prometheus have another.
+/// The `source` label of pushed alerts; the Prometheus rules have another.
 pub(super) const SOURCE: &str = "push";
 
 const RUNBOOKS: &str = "https://github.com/regionwatch/regionwatch/blob/main/docs/runbooks/";
 
-/// The name of the alert that a stage is told by.
+/// The name of the alert for a stage.
 pub(super) const fn alertname(stage: Stage) -> &'static str {
     match stage {
         Stage::Prepare => "RegionwatchPeerDown",
@@ -32,12 +31,13 @@ pub(super) const fn alertname(stage: Stage) -> &'static str {
     }
 }
 
-/// Who speaks, and since when.
+/// The instance that pushes the alerts.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker {
+pub(super) struct AlertSource {
     pub(super) vantage: Region,
-    /// Where people find this sidecar.
+    /// The URL of its status page.
     pub(super) external_url: Option<String>,
+    /// When it started.
     pub(super) since: UnixMillis,
 }
 
@@ -46,7 +46,7 @@ type Pairs<'a> = BTreeMap<&'static str, Cow<'a, str>>;
 /// `postableAlert` of Alertmanager's API, version 2.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Alert<'a> {
+struct PostableAlert<'a> {
     labels: Pairs<'a>,
     annotations: Pairs<'a>,
     starts_at: String,
@@ -55,9 +55,9 @@ struct Alert<'a> {
     generator_url: Option<Cow<'a, str>>,
 }
 
-/// A candidate as it stands in the annotation `candidates`.
+/// A candidate in the annotation `candidates`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ranked<'a> {
+pub(super) struct CandidateEntry<'a> {
     #[serde(borrow)]
     pub(super) region: Cow<'a, str>,
     pub(super) rank: u32,
@@ -65,22 +65,22 @@ pub(super) struct Ranked<'a> {
     pub(super) score_seconds: Option<f64>,
 }
 
-/// The whole body of a push: the incidents and the heartbeat.
-pub(super) fn body(speaker: &Speaker, incidents: &[Incident], now: UnixMillis) -> Vec<u8> {
-    let mut alerts: Vec<_> = incidents.iter().map(|incident| alert(speaker, incident, now)).collect();
-    alerts.push(heartbeat(speaker, now));
-    // Strings and numbers only: nothing of it can fail.
+/// The body of a push: all incidents and the heartbeat.
+pub(super) fn body(source: &AlertSource, incidents: &[Incident], now: UnixMillis) -> Vec<u8> {
+    let mut alerts: Vec<_> = incidents.iter().map(|incident| alert(source, incident, now)).collect();
+    alerts.push(heartbeat(source, now));
+    // Only strings and numbers: serialization cannot fail.
     serde_json::to_vec(&alerts).unwrap_or_default()
 }
 
-fn later(now: UnixMillis) -> UnixMillis {
-    UnixMillis(now.0.saturating_add(LIFE.as_millis() as u64))
+fn expiry(now: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0.saturating_add(ALERT_TTL.as_millis() as u64))
 }
 
-fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> Alert<'a> {
+fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -> PostableAlert<'a> {
     let Incident { peer, stage, tally, cause, .. } = incident;
     let name = alertname(*stage);
-    let vantage = &speaker.vantage;
+    let vantage = &source.vantage;
     let labels = BTreeMap::from([
         ("alertname", name.into()),
         ("drill", "false".into()),
@@ -97,9 +97,9 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
     let target = incident.candidates.first().map(|candidate| candidate.region.as_str());
     let target_text = target.map_or_else(|| "; no region can take over".to_owned(), |target| format!(" to {target}"));
     let (down, voters) = (tally.down, tally.voters);
-    let sureness = if incident.confirmed { "confirmed" } else { "not confirmed" };
+    let confirmation = if incident.confirmed { "confirmed" } else { "not confirmed" };
     let description = format!(
-        "{peer} is down as seen from {vantage} since {} ({cause}), {sureness} with {down} of {voters} votes. \
+        "{peer} is down as seen from {vantage} since {} ({cause}), {confirmation} with {down} of {voters} votes. \
          {advice}{target_text}.",
         incident.onset
     );
@@ -119,27 +119,27 @@ fn alert<'a>(speaker: &'a Speaker, incident: &'a Incident, now: UnixMillis) -> A
     if let Some(target) = target {
         annotations.insert("failover_target", target.into());
     }
-    // Alertmanager refuses an alert that ends before it starts.
-    let end = incident.resolved.map_or_else(|| later(now), |resolved| resolved.max(incident.onset));
-    Alert {
+    // Alertmanager rejects an alert that ends before it starts.
+    let end = incident.resolved.map_or_else(|| expiry(now), |resolved| resolved.max(incident.onset));
+    PostableAlert {
         labels,
         annotations,
-        // A clock that was set back may make the start lie ahead, which Alertmanager refuses, too.
+        // After a clock was set back, the onset may lie in the future, which Alertmanager rejects too.
         starts_at: incident.onset.min(now).to_string(),
         ends_at: end.to_string(),
-        generator_url: speaker.external_url.as_deref().map(|url| page_of(url, peer)),
+        generator_url: source.external_url.as_deref().map(|url| peer_page(url, peer)),
     }
 }
 
-/// The page of a peer on the status page that is found at this URL.
-fn page_of(url: &str, peer: &Region) -> Cow<'static, str> {
+/// The page of a peer, below the URL of the status page.
+fn peer_page(url: &str, peer: &Region) -> Cow<'static, str> {
     format!("{}/peer/{peer}", url.trim_end_matches('/')).into()
 }
 
-fn heartbeat(speaker: &Speaker, now: UnixMillis) -> Alert<'_> {
+fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
     const NAME: &str = "RegionwatchHeartbeat";
-    let vantage = &speaker.vantage;
-    Alert {
+    let vantage = &source.vantage;
+    PostableAlert {
         labels: BTreeMap::from([
             ("alertname", NAME.into()),
             ("severity", "none".into()),
@@ -155,9 +155,9 @@ fn heartbeat(speaker: &Speaker, now: UnixMillis) -> Alert<'_> {
             ("runbook_url", format!("{RUNBOOKS}{NAME}.md").into()),
             ("summary", "This vantage is alive.".into()),
         ]),
-        starts_at: speaker.since.min(now).to_string(),
-        ends_at: later(now).to_string(),
-        generator_url: speaker.external_url.as_deref().map(Cow::Borrowed),
+        starts_at: source.since.min(now).to_string(),
+        ends_at: expiry(now).to_string(),
+        generator_url: source.external_url.as_deref().map(Cow::Borrowed),
     }
 }
 
@@ -165,7 +165,7 @@ fn candidates(all: &[Candidate]) -> String {
     let ranked: Vec<_> = all
         .iter()
         .take(MAX_CANDIDATES)
-        .map(|candidate| Ranked {
+        .map(|candidate| CandidateEntry {
             region: candidate.region.as_str().into(),
             rank: candidate.rank,
             score_seconds: candidate.score.map(|score| score.as_secs_f64()),
@@ -174,9 +174,9 @@ fn candidates(all: &[Candidate]) -> String {
     serde_json::to_string(&ranked).unwrap_or_default()
 }
 
-/// The beginning of a text, at most so many bytes of it.
-pub(super) fn truncated(text: &str, most: usize) -> &str {
-    let mut end = most.min(text.len());
+/// The text cut to at most `max` bytes.
+pub(super) fn truncated(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -194,8 +194,8 @@ pub(super) mod tests {
         Region::new(name).unwrap()
     }
 
-    pub(crate) fn speaker() -> Speaker {
-        Speaker { vantage: region("eu-west-1"), external_url: None, since: UnixMillis(1_795_230_000_000) }
+    pub(crate) fn source() -> AlertSource {
+        AlertSource { vantage: region("eu-west-1"), external_url: None, since: UnixMillis(1_795_230_000_000) }
     }
 
     pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
@@ -218,13 +218,13 @@ pub(super) mod tests {
         }
     }
 
-    fn told(incidents: &[Incident], now: u64) -> Vec<Value> {
-        serde_json::from_slice(&body(&speaker(), incidents, UnixMillis(now))).unwrap()
+    fn posted(incidents: &[Incident], now: u64) -> Vec<Value> {
+        serde_json::from_slice(&body(&source(), incidents, UnixMillis(now))).unwrap()
     }
 
     #[test]
     fn labels_are_identity_and_annotations_are_the_rest() {
-        let alerts = told(&[incident("us-east-1", Stage::Execute)], 1_795_230_246_000);
+        let alerts = posted(&[incident("us-east-1", Stage::Execute)], 1_795_230_246_000);
         assert_eq!(
             alerts[0],
             json!({
@@ -252,18 +252,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_heartbeat_is_always_there_and_keeps_its_start() {
-        let [heartbeat] = told(&[], 1_795_230_246_000).try_into().unwrap();
+    fn every_push_has_a_heartbeat_with_the_same_start() {
+        let [heartbeat] = posted(&[], 1_795_230_246_000).try_into().unwrap();
         assert_eq!(
             heartbeat["labels"],
             json!({"alertname": "RegionwatchHeartbeat", "vantage_region": "eu-west-1", "severity": "none", "source": "push"})
         );
         assert_eq!(heartbeat["startsAt"], "2026-11-21T03:00:00.000Z");
-        assert_eq!(told(&[incident("us-east-1", Stage::Prepare)], 0).len(), 2);
+        assert_eq!(posted(&[incident("us-east-1", Stage::Prepare)], 0).len(), 2);
     }
 
     #[test]
-    fn the_labels_do_not_change_while_everything_else_does() {
+    fn labels_stay_the_same_when_everything_else_changes() {
         let first = incident("us-east-1", Stage::Prepare);
         let second = Incident {
             confirmed: false,
@@ -274,7 +274,7 @@ pub(super) mod tests {
             resolved: Some(UnixMillis(9)),
             ..first.clone()
         };
-        let (first, second) = (&told(&[first], 5)[0], &told(&[second], 6)[0]);
+        let (first, second) = (&posted(&[first], 5)[0], &posted(&[second], 6)[0]);
         assert_eq!(first["labels"], second["labels"]);
         assert_eq!(second["annotations"].get("failover_target"), None);
         assert_eq!(second["annotations"]["candidates"], "[]");
@@ -283,27 +283,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_over_ends_when_it_ended_and_never_before_it_began() {
+    fn a_resolved_alert_ends_when_resolved_and_never_before_its_start() {
         let over =
             |resolved| Incident { resolved: Some(UnixMillis(resolved)), ..incident("us-east-1", Stage::Prepare) };
-        assert_eq!(told(&[over(1_795_230_300_000)], 0)[0]["endsAt"], "2026-11-21T03:05:00.000Z");
-        assert_eq!(told(&[over(5)], 0)[0]["endsAt"], "2026-11-21T03:04:05.123Z");
+        assert_eq!(posted(&[over(1_795_230_300_000)], 0)[0]["endsAt"], "2026-11-21T03:05:00.000Z");
+        assert_eq!(posted(&[over(5)], 0)[0]["endsAt"], "2026-11-21T03:04:05.123Z");
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_alert_that_starts_in_the_future() {
+    fn no_alert_starts_in_the_future_after_a_clock_was_set_back() {
         let before_all = 1_795_229_000_000;
-        for alert in told(&[incident("us-east-1", Stage::Prepare)], before_all) {
+        for alert in posted(&[incident("us-east-1", Stage::Prepare)], before_all) {
             assert_eq!(alert["startsAt"], UnixMillis(before_all).to_string(), "{alert}");
         }
     }
 
     #[test]
-    fn an_alert_names_a_bounded_number_of_candidates() {
+    fn an_alert_lists_a_bounded_number_of_candidates() {
         let mut long = incident("us-east-1", Stage::Prepare);
         long.candidates = vec![long.candidates[0].clone(); 1000];
         let ranked: Vec<Value> =
-            serde_json::from_str(told(&[long], 0)[0]["annotations"]["candidates"].as_str().unwrap()).unwrap();
+            serde_json::from_str(posted(&[long], 0)[0]["annotations"]["candidates"].as_str().unwrap()).unwrap();
         assert_eq!(ranked.len(), MAX_CANDIDATES);
     }
 }

@@ -1,14 +1,15 @@
-//! Tells every configured Alertmanager, at once and again and again, what is the case: one worker and one kept
-//! connection each, so that none waits for another.
+//! Pushes all incidents to every configured Alertmanager, with a pusher and a kept connection for each, so that none
+//! waits for another.
 //!
-//! What is told is a state and not a stream: the whole set of incidents, of which a worker always takes the newest.
-//! So memory is bounded, nothing is lost while an Alertmanager is away, and there is no order to keep. These are
-//! the duties of Prometheus towards Alertmanager: tell again every 10 s, let an alert live for 5 minutes.
+//! A push carries the current set of incidents, not a stream of changes, and a pusher always takes the newest set.
+//! So memory is bounded, nothing is lost while an Alertmanager is away, and there is no order to keep. Alertmanager
+//! expects of its clients what Prometheus does: send every alert again every 10 s, and let it expire after 5 minutes.
 
 mod delivery;
 mod message;
 mod pusher;
 mod restore;
+mod transport;
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use self::restore::Restored;
+use self::{message::AlertSource, pusher::Pusher};
 use crate::{
     config::HttpUrl,
     metrics::Metrics,
@@ -24,45 +27,33 @@ use crate::{
     probe::{HttpClient, Names, TlsContext, TlsError},
     wire::Stamp,
 };
-use message::Speaker;
-use pusher::Worker;
 
-/// Incidents that may wait to be adopted; the workers that found them wait meanwhile.
-const ADOPTED: usize = 64;
+/// Restored incidents that may wait to be received; the queries wait meanwhile.
+const RESTORED: usize = 64;
 
-/// Who tells, and whom.
+/// The vantage and its Alertmanagers.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
     /// This vantage.
     pub vantage: &'a Region,
     /// The base URLs of the Alertmanagers.
     pub alertmanagers: &'a [HttpUrl],
-    /// Where people find this sidecar; the alerts' `generatorURL`.
+    /// The URL of this sidecar's status page; the alerts' `generatorURL`.
     pub external_url: Option<&'a HttpUrl>,
 }
 
-/// An incident that an Alertmanager still holds from before a restart.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Adopted {
-    /// The Alertmanager that told.
-    pub alertmanager: Arc<str>,
-    /// The incident as it was last told. Of the votes, only `down`, `voters` and whether the quorum was reached
-    /// are known.
-    pub incident: Incident,
-}
-
-/// Tells the Alertmanagers; ends its work when dropped, and leaves what it told to expire.
+/// Pushes to the Alertmanagers until dropped. Its alerts then expire.
 #[derive(Debug)]
 pub struct Notifier {
     incidents: watch::Sender<Arc<[Incident]>>,
-    adopted: mpsc::Receiver<Adopted>,
-    /// Ends with the notifier.
+    restored: mpsc::Receiver<Restored>,
+    /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
 
 impl Notifier {
-    /// Starts a worker for each Alertmanager, which tells it at once that this vantage is alive, and asks it what
-    /// was told before a restart.
+    /// Starts a pusher for each Alertmanager, which sends the heartbeat at once, and a query for the incidents that
+    /// it holds from before a restart.
     ///
     /// # Errors
     /// A URL whose host TLS cannot verify.
@@ -71,30 +62,30 @@ impl Notifier {
     /// Outside a tokio runtime.
     pub fn spawn(setup: Setup<'_>, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Self, TlsError> {
         let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|url| url.to_string().into()).collect();
-        let speaker = Arc::new(Speaker {
+        let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
             external_url: setup.external_url.map(ToString::to_string),
             since: UnixMillis(Stamp::now().unix_nanos() / 1_000_000),
         });
         let clients = setup.alertmanagers.iter().map(|url| {
-            // Two, so that a question under way delays no alert.
+            // Two, so that a query under way delays no alert.
             Ok((HttpClient::new(names, url, tls)?, HttpClient::new(names, url, tls)?))
         });
         let clients = clients.collect::<Result<Vec<_>, TlsError>>()?;
         let all_series = metrics.pushes(urls.iter().map(|url| &**url));
         let (incidents, _) = watch::channel(Arc::from([]));
-        let (adopts, adopted) = mpsc::channel(ADOPTED);
+        let (restored_tx, restored) = mpsc::channel(RESTORED);
         let mut tasks = JoinSet::new();
-        for ((url, series), (pushes, asks)) in urls.into_iter().zip(all_series).zip(clients) {
-            tasks.spawn(pusher::ask(asks, Arc::clone(&url), adopts.clone()));
-            let worker = Worker { transport: pushes, url, series, speaker: Arc::clone(&speaker) };
-            tasks.spawn(worker.run(incidents.subscribe()));
+        for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
+            tasks.spawn(restore::query(queries, Arc::clone(&url), restored_tx.clone()));
+            let pusher = Pusher { transport, url, series, source: Arc::clone(&source) };
+            tasks.spawn(pusher.run(incidents.subscribe()));
         }
-        Ok(Self { incidents, adopted, _tasks: tasks })
+        Ok(Self { incidents, restored, _tasks: tasks })
     }
 
-    /// Replaces the set of incidents that is told. What differs from before is told at once; what is missing is
-    /// not told again and expires after 5 minutes: an incident that is over must stay in the set with its time of
+    /// Replaces the set of incidents and pushes it at once where it differs. An incident that is missing is not sent
+    /// again and expires after 5 minutes: one that is over must stay in the set with its time of
     /// [`resolved`](Incident::resolved) for that long. Never waits.
     pub fn publish(&self, incidents: Vec<Incident>) {
         self.incidents.send_if_modified(|current| {
@@ -106,10 +97,10 @@ impl Notifier {
         });
     }
 
-    /// The incidents from before a restart, each as often as there are Alertmanagers that hold it. Ends when every
-    /// Alertmanager has answered once; one that was away may answer late, when the same incident has been
-    /// published anew: what is published counts.
-    pub const fn adopted(&mut self) -> &mut mpsc::Receiver<Adopted> {
-        &mut self.adopted
+    /// The incidents from before a restart, once for each Alertmanager that holds them. Ends when every Alertmanager
+    /// has answered once. One that was away may answer late, after the same incident was published again: what is
+    /// published counts.
+    pub const fn restored(&mut self) -> &mut mpsc::Receiver<Restored> {
+        &mut self.restored
     }
 }

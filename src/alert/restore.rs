@@ -1,46 +1,101 @@
-//! What Alertmanager still knows of incidents from before a restart, whoever told it.
+//! Restores incidents after a restart, from the alerts that Alertmanager still holds from any vantage.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::Method;
 use serde::Deserialize;
+use tokio::{sync::mpsc, time::sleep};
+use tracing::warn;
 
-use super::message::{MAX_CANDIDATES, MAX_EVIDENCE, Ranked, SOURCE, alertname, truncated};
-use crate::model::{Candidate, Cause, Incident, Region, Stage, Tally, UnixMillis};
+use super::{
+    delivery::{backoff, excerpt, is_retryable, result_of},
+    message::{CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated},
+    transport::Transport,
+};
+use crate::{
+    metrics::PushResult,
+    model::{Candidate, Cause, Failure, Incident, Region, Stage, Tally, UnixMillis},
+};
+
+/// The delay before the next query after an answer that a retry does not improve.
+const RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer that are read.
-pub(super) const MAX_BODY: usize = 1 << 20;
+const MAX_BODY: usize = 1 << 20;
 
-/// The most incidents that are taken over: two stages of five hundred regions.
+/// The most incidents that are restored: two stages of five hundred regions.
 const MAX_INCIDENTS: usize = 1_000;
 
-/// The longest incident's name that is believed.
+/// The longest incident id that is accepted, in bytes.
 const MAX_ID: usize = 128;
 
-/// The firing alerts.
-pub(super) fn path() -> String {
-    format!("/api/v2/alerts?active=true&filter=source%3D%22{SOURCE}%22&filter=failover%3D%22true%22")
+/// An incident that an Alertmanager still holds from before a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restored {
+    /// The URL of the Alertmanager.
+    pub alertmanager: Arc<str>,
+    /// The incident as it was last pushed. Of the votes, only `down`, `voters` and whether the quorum was reached
+    /// are known.
+    pub incident: Incident,
 }
 
-/// `gettableAlert` of Alertmanager's API, version 2, as far as it matters.
+/// Queries one Alertmanager for firing incidents until it has answered once, and sends them to `restored`.
+pub(super) async fn query(transport: impl Transport, url: Arc<str>, restored: mpsc::Sender<Restored>) {
+    let path = format!("/api/v2/alerts?active=true&filter=source%3D%22{SOURCE}%22&filter=failover%3D%22true%22");
+    let mut failures = 0;
+    let mut logged = false;
+    loop {
+        let answer = transport.request(Method::GET, &path, Bytes::new(), MAX_BODY).await;
+        let result = result_of(&answer);
+        let reason = match answer {
+            Ok(answer) if result == PushResult::Ok => match read(&answer.body) {
+                Ok(incidents) => {
+                    for incident in incidents {
+                        // The receiver is gone only when the notifier is being dropped.
+                        let _ = restored.send(Restored { alertmanager: Arc::clone(&url), incident }).await;
+                    }
+                    return;
+                }
+                Err(error) => Some(format!("invalid answer {}: {error}", excerpt(&answer.body))),
+            },
+            Ok(answer) if !is_retryable(result) => Some(format!("status {}: {}", answer.status, excerpt(&answer.body))),
+            Err(Failure::Protocol) => Some("the answer is not HTTP, or larger than 1 MiB".to_owned()),
+            // The pusher logs what is wrong.
+            Ok(_) | Err(_) => None,
+        };
+        let Some(reason) = reason else {
+            failures += 1;
+            sleep(backoff(failures)).await;
+            continue;
+        };
+        if !std::mem::replace(&mut logged, true) {
+            warn!("cannot restore incidents from Alertmanager {url}: {reason}");
+        }
+        sleep(RETRY_LATER).await;
+    }
+}
+
+/// `gettableAlert` of Alertmanager's API, version 2: the fields that are used.
 #[derive(Debug, Deserialize)]
-struct Alert {
+struct GettableAlert {
     labels: HashMap<String, String>,
     annotations: HashMap<String, String>,
     #[serde(rename = "startsAt")]
     starts_at: String,
 }
 
-/// The incidents that were told; what is not such an alert is passed over.
+/// The incidents in an answer; alerts that are not ours are skipped.
 ///
 /// # Errors
-/// What is wrong with the answer as a whole.
-pub(super) fn read(answer: &[u8]) -> Result<Vec<Incident>, String> {
+/// Why the answer as a whole is invalid.
+fn read(answer: &[u8]) -> Result<Vec<Incident>, String> {
     let alerts: Vec<serde_json::Value> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
     let readable = alerts.into_iter().filter_map(|alert| incident(&serde_json::from_value(alert).ok()?));
     Ok(readable.take(MAX_INCIDENTS).collect())
 }
 
-fn incident(alert: &Alert) -> Option<Incident> {
+fn incident(alert: &GettableAlert) -> Option<Incident> {
     let label = |name: &str| alert.labels.get(name).map(String::as_str);
     let annotation = |name: &str| alert.annotations.get(name).map(String::as_str);
     let stage = Stage::parse(label("stage")?)?;
@@ -74,8 +129,8 @@ fn votes(text: &str) -> Option<(u32, u32)> {
 }
 
 fn candidates(text: &str) -> Vec<Candidate> {
-    let ranked: Vec<Ranked<'_>> = serde_json::from_str(text).unwrap_or_default();
-    let candidate = |Ranked { region, rank, score_seconds }: Ranked<'_>| {
+    let ranked: Vec<CandidateEntry<'_>> = serde_json::from_str(text).unwrap_or_default();
+    let candidate = |CandidateEntry { region, rank, score_seconds }: CandidateEntry<'_>| {
         let score = score_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Some(Candidate { region: Region::new(&Cow::into_owned(region)).ok()?, rank, score })
     };
@@ -90,13 +145,13 @@ mod tests {
     use super::{
         super::message::{
             body,
-            tests::{incident, speaker},
+            tests::{incident, source},
         },
         *,
     };
 
-    fn told(incidents: &[Incident]) -> Vec<Value> {
-        serde_json::from_slice(&body(&speaker(), incidents, UnixMillis(1_795_230_246_000))).unwrap()
+    fn posted(incidents: &[Incident]) -> Vec<Value> {
+        serde_json::from_slice(&body(&source(), incidents, UnixMillis(1_795_230_246_000))).unwrap()
     }
 
     fn read_back(alerts: &[Value]) -> Vec<Incident> {
@@ -104,19 +159,19 @@ mod tests {
     }
 
     #[test]
-    fn an_incident_is_taken_over_as_it_was_told() {
-        let told_before = [incident("us-east-1", Stage::Prepare), incident("us-east-1", Stage::Execute)];
-        let mut known = read_back(&told(&told_before));
+    fn an_incident_is_restored_as_it_was_pushed() {
+        let before = [incident("us-east-1", Stage::Prepare), incident("us-east-1", Stage::Execute)];
+        let mut known = read_back(&posted(&before));
         for incident in &mut known {
-            // The one thing that is not told.
+            // The only field that is not pushed.
             incident.tally.needed = 2;
         }
-        assert_eq!(known, told_before);
+        assert_eq!(known, before);
     }
 
     #[test]
-    fn what_the_rules_or_a_drill_told_is_not_taken_over() {
-        let alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
+    fn alerts_of_rules_and_drills_are_not_restored() {
+        let alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
         let with = |name: &str, value: &str| {
             let mut alert = alert.clone();
             alert["labels"][name] = json!(value);
@@ -136,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_absurd_is_passed_over_or_replaced() {
-        let alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
+    fn an_invalid_alert_is_skipped_and_an_invalid_annotation_replaced() {
+        let alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
         let with = |name: &str, value: &str| {
             let mut alert = alert.clone();
             alert["annotations"][name] = json!(value);
@@ -157,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_taken_over_than_there_can_be() {
-        let alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
+    fn the_number_of_restored_incidents_is_bounded() {
+        let alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
         assert_eq!(read_back(&vec![alert; 2_000]).len(), MAX_INCIDENTS);
     }
 
@@ -166,7 +221,7 @@ mod tests {
         #[test]
         fn no_answer_panics(answer: Vec<u8>, name in "[a-z_]{1,12}", value in "\\PC{0,40}") {
             let _ = read(&answer);
-            let mut alert = told(&[incident("us-east-1", Stage::Execute)]).remove(0);
+            let mut alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
             alert["annotations"][&*name] = json!(value);
             alert["startsAt"] = json!(value);
             let mut text = serde_json::to_vec(&[alert]).unwrap();

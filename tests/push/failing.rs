@@ -36,7 +36,7 @@ fn floods(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn an_alertmanager_that_fails_in_whatever_way_delays_no_other() {
+async fn no_failure_of_an_alertmanager_delays_the_others() {
     if !have_alertmanager() {
         return;
     }
@@ -89,7 +89,7 @@ async fn an_alertmanager_that_fails_in_whatever_way_delays_no_other() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_alertmanager_closes_between_pushes_is_no_failure() {
+async fn a_connection_closed_between_pushes_is_no_failure() {
     let addr = serve(|mut stream| {
         read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -107,7 +107,7 @@ async fn a_kept_connection_that_alertmanager_closes_between_pushes_is_no_failure
 }
 
 #[tokio::test]
-async fn what_is_published_while_an_alertmanager_hangs_is_not_lost() {
+async fn incidents_published_while_an_alertmanager_hangs_are_not_lost() {
     if !have_alertmanager() {
         return;
     }
@@ -131,7 +131,7 @@ async fn what_is_published_while_an_alertmanager_hangs_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_alertmanager_without_the_tls_of_its_url_is_counted_as_that() {
+async fn an_alertmanager_without_tls_counts_as_tls_failure() {
     let plain = HttpUrl { https: true, ..url(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) };
     let hello = HttpUrl { https: true, ..url(serve(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n")))) };
     let telling = telling_urls(&[plain.clone(), hello.clone()], &Names::new(None));
@@ -143,7 +143,7 @@ async fn an_alertmanager_without_the_tls_of_its_url_is_counted_as_that() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_counted_as_that_and_delays_nobody() {
+async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_nobody() {
     let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };
     let telling = telling_urls(&[nowhere.clone(), url(works)], &Names::new(None));

@@ -68,7 +68,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
 
     assert_eq!(shape(&webhook), shape(&documented()), "docs/webhook.md shows another webhook");
 
-    // What may change changes, and is told again; nobody is paged again.
+    // What may change changes, and is pushed again; nobody is paged again.
     let fingerprint = alert["fingerprint"].clone();
     for evidence in ["once", "twice"] {
         telling.notifier.publish(vec![Incident { evidence: evidence.into(), candidates: Vec::new(), ..down.clone() }]);
@@ -89,7 +89,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
 }
 
 #[tokio::test]
-async fn from_the_push_to_the_webhook_it_takes_milliseconds() {
+async fn push_to_webhook_takes_milliseconds() {
     if !have_alertmanager() {
         return;
     }
@@ -113,7 +113,7 @@ async fn from_the_push_to_the_webhook_it_takes_milliseconds() {
 }
 
 #[tokio::test]
-async fn an_alertmanager_that_is_down_at_the_start_is_told_soon_after_it_is_up() {
+async fn an_alertmanager_that_starts_late_receives_the_alerts_soon_after() {
     if !have_alertmanager() {
         return;
     }
@@ -125,7 +125,7 @@ async fn an_alertmanager_that_is_down_at_the_start_is_told_soon_after_it_is_up()
     alertmanager.start().await;
     let up = Instant::now();
     let (received, _) = sink.nth(1).await;
-    eprintln!("told {:?} after it was up", received - up);
+    eprintln!("received {:?} after it was up", received - up);
     assert!(received - up < Duration::from_secs(3), "{:?}", received - up);
     assert_eq!(sink.statuses(), ["firing"]);
 }

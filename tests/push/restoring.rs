@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Alertmanager, Sink, have_alertmanager, incident, resolved, telling};
 
 #[tokio::test]
-async fn a_notifier_that_restarts_takes_its_incidents_over_and_pages_nobody_again() {
+async fn a_notifier_that_restarts_restores_its_incidents_and_pages_nobody_again() {
     if !have_alertmanager() {
         return;
     }
@@ -25,17 +25,17 @@ async fn a_notifier_that_restarts_takes_its_incidents_over_and_pages_nobody_agai
     drop(before);
 
     let mut after = telling(&[alertmanager.addr, away.addr]);
-    let adopted = timeout(Duration::from_secs(5), after.notifier.adopted().recv()).await.unwrap().unwrap();
-    assert_eq!(adopted.alertmanager.as_ref(), format!("http://{}/", alertmanager.addr));
-    // How many votes were needed is not told.
-    let told = Incident { tally: Tally { needed: 0, ..down.tally }, ..down.clone() };
-    assert_eq!(adopted.incident, told);
-    after.notifier.publish(vec![adopted.incident]);
+    let restored = timeout(Duration::from_secs(5), after.notifier.restored().recv()).await.unwrap().unwrap();
+    assert_eq!(restored.alertmanager.as_ref(), format!("http://{}/", alertmanager.addr));
+    // The number of votes needed is not pushed.
+    let pushed = Incident { tally: Tally { needed: 0, ..down.tally }, ..down.clone() };
+    assert_eq!(restored.incident, pushed);
+    after.notifier.publish(vec![restored.incident]);
     // An Alertmanager that was away is asked when it comes back, and knows nothing: then all have been asked.
-    assert!(timeout(Duration::from_millis(1500), after.notifier.adopted().recv()).await.is_err());
+    assert!(timeout(Duration::from_millis(1500), after.notifier.restored().recv()).await.is_err());
     away.start().await;
-    let last = timeout(Duration::from_secs(5), after.notifier.adopted().recv()).await.unwrap();
-    assert_eq!(last.map(|adopted| adopted.incident.id).filter(|id| *id != down.id), None);
+    let last = timeout(Duration::from_secs(5), after.notifier.restored().recv()).await.unwrap();
+    assert_eq!(last.map(|restored| restored.incident.id).filter(|id| *id != down.id), None);
 
     sink.nth(4).await;
     after.pushed(alertmanager.addr, "ok", 3).await;

@@ -1,0 +1,186 @@
+//! The pusher and the query for restored incidents, against planned answers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
+
+use super::{
+    super::{
+        message::tests::{incident, region, source},
+        restore,
+        transport::REQUEST_TIMEOUT,
+    },
+    *,
+};
+use crate::{
+    metrics::Metrics,
+    model::{Failure, Stage},
+    probe::HttpAnswer,
+};
+
+/// The planned answers, and the bodies received with their milliseconds.
+type State = (VecDeque<Plan>, Vec<(u64, Bytes)>);
+
+/// An Alertmanager that follows a plan, and then accepts everything after 1 ms.
+#[derive(Clone)]
+struct Planned {
+    start: Instant,
+    state: Arc<Mutex<State>>,
+    disconnects: Arc<Notify>,
+}
+
+#[derive(Clone, Copy)]
+enum Plan {
+    Answers(u16),
+    Fails(Failure),
+    Hangs,
+}
+
+impl Planned {
+    fn new(plan: impl IntoIterator<Item = Plan>) -> Self {
+        Self {
+            start: Instant::now(),
+            state: Arc::new(Mutex::new((plan.into_iter().collect(), Vec::new()))),
+            disconnects: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// When it received requests, in milliseconds.
+    fn times(&self) -> Vec<u64> {
+        self.state().1.iter().map(|(at, _)| *at).collect()
+    }
+
+    /// The alerts of the last push.
+    fn last(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.state().1.last().unwrap().1).unwrap()
+    }
+}
+
+impl Transport for Planned {
+    async fn request(&self, _: Method, _: &str, body: Bytes, _: usize) -> Result<HttpAnswer, Failure> {
+        let at = self.start.elapsed().as_millis() as u64;
+        self.state().1.push((at, body));
+        let plan = self.state().0.pop_front().unwrap_or(Plan::Answers(200));
+        let answer = |status| HttpAnswer { status: StatusCode::from_u16(status).unwrap(), body: b"[]".to_vec() };
+        match plan {
+            Plan::Hangs => {
+                sleep(REQUEST_TIMEOUT).await;
+                Err(Failure::Timeout)
+            }
+            Plan::Fails(failure) => Err(failure),
+            Plan::Answers(status) => {
+                sleep(Duration::from_millis(1)).await;
+                Ok(answer(status))
+            }
+        }
+    }
+
+    async fn disconnected(&self) {
+        self.disconnects.notified().await;
+    }
+}
+
+struct Running {
+    incidents: watch::Sender<Arc<[Incident]>>,
+    series: Arc<PushSeries>,
+    transport: Planned,
+}
+
+fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
+    let series = Metrics::new(&region("here"), &[0.1]).unwrap().pushes(["http://am/"]).remove(0);
+    let transport = Planned::new(plan);
+    let incidents = watch::Sender::new(Arc::from([]));
+    let pusher = Pusher {
+        transport: transport.clone(),
+        url: "http://am/".into(),
+        series: Arc::clone(&series),
+        source: Arc::new(source()),
+    };
+    tokio::spawn(pusher.run(incidents.subscribe()));
+    Running { incidents, series, transport }
+}
+
+async fn until(millis: u64, running: &Running) {
+    sleep_until(running.transport.start + Duration::from_millis(millis)).await;
+}
+
+fn publish(running: &Running, peers: &[&str]) {
+    running.incidents.send_replace(peers.iter().map(|peer| incident(peer, Stage::Prepare)).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_pushed_at_once_and_everything_every_ten_seconds() {
+    let running = start([]);
+    until(13_250, &running).await;
+    publish(&running, &["us-east-1"]);
+    until(34_000, &running).await;
+    assert_eq!(running.transport.times(), [0, 10_000, 13_250, 23_250, 33_250]);
+    assert_eq!(running.transport.last().len(), 2);
+    assert_eq!(running.series.total(PushResult::Ok), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_push_is_retried_quickly_and_then_every_second() {
+    let running = start([Plan::Fails(Failure::Refused); 6]);
+    until(9_000, &running).await;
+    assert_eq!(running.transport.times(), [0, 100, 300, 700, 1_700, 2_700, 3_700]);
+    let totals = [PushResult::Refused, PushResult::Ok].map(|result| running.series.total(result));
+    assert_eq!(totals, [6, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_push_is_retried_only_with_the_next_change_or_resend() {
+    let running = start([Plan::Answers(400), Plan::Answers(302), Plan::Answers(503)]);
+    until(4_000, &running).await;
+    publish(&running, &["us-east-1"]);
+    until(14_050, &running).await;
+    assert_eq!(running.transport.times(), [0, 4_000, 14_000]);
+    until(15_000, &running).await;
+    assert_eq!(running.transport.times().last(), Some(&14_101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alertmanager_that_disconnects_gets_all_alerts_at_once_but_is_not_flooded() {
+    let running = start([]);
+    for millis in (2_000..20_000).step_by(100) {
+        until(millis, &running).await;
+        running.transport.disconnects.notify_one();
+    }
+    assert_eq!(running.transport.times(), [0, 2_000, 12_000, 12_001]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_last_of_many_changes_during_a_push_is_pushed() {
+    let running = start([Plan::Answers(200), Plan::Hangs]);
+    until(5_000, &running).await;
+    for peers in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
+        publish(&running, peers);
+        until(5_100, &running).await;
+    }
+    until(6_500, &running).await;
+    assert_eq!(running.transport.times(), [0, 5_000, 6_000]);
+    assert_eq!(running.transport.last().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alertmanager_is_queried_until_it_has_answered_once() {
+    let down = Plan::Fails(Failure::Refused);
+    let transport = Planned::new([down, down, down, down, down, Plan::Answers(404), Plan::Hangs]);
+    let (sender, mut restored) = mpsc::channel(1);
+    restore::query(transport.clone(), "http://am/".into(), sender).await;
+    assert_eq!(restored.recv().await, None);
+    assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
+}
