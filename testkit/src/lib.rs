@@ -13,6 +13,7 @@ pub mod programs;
 pub mod rig;
 pub mod simulation;
 pub mod sink;
+pub mod source;
 pub mod space;
 pub mod web;
 
