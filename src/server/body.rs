@@ -16,7 +16,7 @@ use flate2::{Compression, write::GzEncoder};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{api::Histories, progress::InFlight};
+use super::{api::Histories, conn_state::InFlight};
 use crate::metrics::Page;
 
 /// What a chunk should at least have before it is worth a write of its own; compressed chunks are collected up

@@ -1,28 +1,25 @@
-//! Who is connected, how far each one is, and who has to go.
+//! Connection table, limits and eviction.
 //!
-//! A connection only notes what happens to it; the accept loop looks at all of them now and then and cuts the
-//! overdue ones. So every limit on time is decided in one place, by `Progress::is_overdue`, and an idle
-//! connection costs no timer.
+//! A connection only notes its progress. The accept loop owns the table and evicts connections that exceed a limit.
+//! So every limit on time is checked in one place, by `Progress::is_overdue`, and an idle connection costs no timer.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
+    task::{AbortHandle, Id, JoinSet},
     time::Instant,
 };
 
-use super::{
-    Limits,
-    progress::{ConnState, locked},
-};
+use super::{conn_state::ConnState, limits::Limits};
 
-/// What the server is bearing now; for tests and for whoever watches the watcher.
+/// Counts of connections.
 #[derive(Debug, Default)]
 pub struct ServerStats {
     connections: AtomicUsize,
@@ -31,7 +28,7 @@ pub struct ServerStats {
 }
 
 impl ServerStats {
-    /// Connections whose task is alive.
+    /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -41,132 +38,106 @@ impl ServerStats {
         self.accept_errors.load(Ordering::Relaxed)
     }
 
-    /// Connections that the server closed for a limit since the start.
+    /// Connections that the server closed because of a limit since the start.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 }
 
-/// Every open connection, at most [`Limits::connections`] of them.
+/// The open connections, at most [`Limits::max_connections`].
 #[derive(Debug)]
 pub(super) struct Connections {
-    states: Mutex<HashMap<u64, Arc<ConnState>>>,
-    next: AtomicU64,
+    /// Those that are evicted but have not ended yet, too.
+    tasks: JoinSet<()>,
+    open: HashMap<Id, (AbortHandle, Arc<ConnState>)>,
     limits: Limits,
     stats: Arc<ServerStats>,
     room: Arc<Notify>,
-    stopping: watch::Sender<bool>,
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>) -> Arc<Self> {
-        Arc::new(Self {
-            states: Mutex::default(),
-            next: AtomicU64::new(0),
-            limits,
-            stats,
-            room: Arc::default(),
-            stopping: watch::Sender::new(false),
-        })
+    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>) -> Self {
+        Self { tasks: JoinSet::new(), open: HashMap::new(), limits, stats, room: Arc::default() }
     }
 
-    fn states(&self) -> MutexGuard<'_, HashMap<u64, Arc<ConnState>>> {
-        locked(&self.states)
-    }
-
-    /// Takes a connection in; it counts until the guard is dropped or it is cut.
-    pub(super) fn admit(self: &Arc<Self>) -> ConnGuard {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Serves a connection in a task of its own.
+    pub(super) fn spawn<F>(&mut self, serve: impl FnOnce(Arc<ConnState>) -> F) -> Id
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let state = Arc::new(ConnState::new(Arc::clone(&self.room)));
-        self.states().insert(id, Arc::clone(&state));
-        self.stats.connections.fetch_add(1, Ordering::Relaxed);
-        ConnGuard { id, state, connections: Arc::clone(self) }
+        let task = self.tasks.spawn(serve(Arc::clone(&state)));
+        let id = task.id();
+        self.open.insert(id, (task, state));
+        self.count();
+        id
     }
 
-    /// Counts a failed accept.
-    pub(super) fn accept_failed(&self) {
-        self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether one more connection may be taken in; closes the one that waits longest where that is needed.
-    pub(super) fn evict_if_full(&self) -> bool {
-        self.states().len() < self.limits.max_connections || self.evict_oldest_idle()
-    }
-
-    /// Returns when [`Self::evict_if_full`] is worth another try.
-    pub(super) async fn room(&self) {
-        self.room.notified().await;
-    }
-
-    /// Closes the connection that has been waiting for a request longest; `false` where all are being answered.
-    pub(super) fn evict_oldest_idle(&self) -> bool {
-        let mut states = self.states();
-        let longest = states
-            .iter()
-            .map(|(id, state)| (*id, state.progress()))
-            .filter(|(_, progress)| progress.is_waiting())
-            .min_by_key(|(_, progress)| progress.since())
-            .map(|(id, _)| id);
-        longest.is_some_and(|id| self.cut(&mut states, id))
-    }
-
-    /// Closes every connection that is over one of its limits.
-    pub(super) fn sweep(&self, now: Instant) {
-        let mut states = self.states();
-        let overdue: Vec<u64> = states
-            .iter()
-            .filter(|(_, state)| state.progress().is_overdue(now, &self.limits))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in overdue {
-            self.cut(&mut states, id);
+    /// Returns when a connection has ended or, if the table is full, has become idle.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            Some(ended) = self.tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                self.open.remove(&id);
+                self.count();
+            }
+            () = self.room.notified(), if self.is_full() => {}
+            else => std::future::pending().await,
         }
     }
 
-    fn cut(&self, states: &mut HashMap<u64, Arc<ConnState>>, id: u64) -> bool {
-        let Some(state) = states.remove(&id) else { return false };
-        tracing::debug!(connection = id, progress = ?state.progress(), "connection cut");
-        state.cut();
+    fn count(&self) {
+        self.stats.connections.store(self.tasks.len(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.limits.max_connections
+    }
+
+    /// Counts a failed accept.
+    pub(super) fn on_accept_error(&self) {
+        self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether one more connection may be accepted; if the table is full, evicts one that waits for a request.
+    pub(super) fn evict_if_full(&mut self) -> bool {
+        !self.is_full() || self.evict_oldest_idle()
+    }
+
+    /// Closes the connection that has waited longest for a request; `false` if requests are in flight on all of them.
+    pub(super) fn evict_oldest_idle(&mut self) -> bool {
+        let waiting = self.open.iter().map(|(id, (_, state))| (*id, state.progress()));
+        let waiting = waiting.filter(|(_, progress)| progress.is_waiting());
+        let oldest = waiting.min_by_key(|(_, progress)| progress.since()).map(|(id, _)| id);
+        oldest.is_some_and(|id| self.evict(id))
+    }
+
+    /// Closes every connection that exceeds a limit on time.
+    pub(super) fn evict_overdue(&mut self, now: Instant) {
+        let overdue = self.open.iter().filter(|(_, (_, state))| state.progress().is_overdue(now, &self.limits));
+        let overdue: Vec<_> = overdue.map(|(id, _)| *id).collect();
+        for id in overdue {
+            self.evict(id);
+        }
+    }
+
+    fn evict(&mut self, id: Id) -> bool {
+        let Some((task, state)) = self.open.remove(&id) else { return false };
+        tracing::debug!(connection = %id, progress = ?state.progress(), "connection evicted");
+        task.abort();
         self.stats.evicted.fetch_add(1, Ordering::Relaxed);
-        self.room.notify_one();
         true
     }
 
-    /// Whether no connection's task is alive.
-    pub(super) fn is_empty(&self) -> bool {
-        self.stats.connections() == 0
-    }
-
-    /// Tells every connection to end after the answer it is giving.
-    pub(super) fn stop(&self) {
-        self.stopping.send_replace(true);
-    }
-}
-
-/// One connection's place among the others.
-#[derive(Debug)]
-pub(super) struct ConnGuard {
-    id: u64,
-    state: Arc<ConnState>,
-    connections: Arc<Connections>,
-}
-
-impl ConnGuard {
-    pub(super) fn state(&self) -> &Arc<ConnState> {
-        &self.state
-    }
-
-    /// Turns true when the server ends.
-    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
-        self.connections.stopping.subscribe()
-    }
-}
-
-impl Drop for ConnGuard {
-    fn drop(&mut self) {
-        self.connections.states().remove(&self.id);
-        self.connections.stats.connections.fetch_sub(1, Ordering::Relaxed);
-        self.connections.room.notify_one();
+    /// Closes every connection that waits for a request, at shutdown.
+    pub(super) fn close_waiting(&self) {
+        for (task, _) in self.open.values().filter(|(_, state)| state.progress().is_waiting()) {
+            task.abort();
+        }
     }
 }
 
@@ -180,64 +151,71 @@ mod tests {
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
-    fn connections(cap: usize) -> Arc<Connections> {
-        Connections::new(Limits { max_connections: cap, ..Limits::default() }, Arc::default())
+    fn connections(max_connections: usize) -> Connections {
+        Connections::new(Limits { max_connections, ..Limits::default() }, Arc::default())
+    }
+
+    fn open(all: &mut Connections) -> (Id, Arc<ConnState>) {
+        let id = all.spawn(|_| std::future::pending());
+        (id, Arc::clone(&all.open[&id].1))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_the_cap_the_longest_waiting_goes_and_never_one_that_is_answered() {
-        let all = connections(2);
-        let busy = all.admit();
-        let in_flight = busy.state().request();
+    async fn when_full_the_oldest_waiting_connection_is_evicted_and_never_one_in_flight() {
+        let mut all = connections(2);
+        let (_, busy) = open(&mut all);
+        let in_flight = busy.on_request();
         pass(1).await;
-        let waiting = all.admit();
+        let (waiting, _) = open(&mut all);
         assert!(all.evict_if_full());
-        waiting.state().is_cut().await;
-        drop(waiting);
-        let other = all.admit();
-        let second = other.state().request();
+        assert!(!all.open.contains_key(&waiting));
+        all.changed().await;
+        assert_eq!((all.tasks.len(), all.stats.connections()), (1, 1), "its task has ended");
+        let (_, other) = open(&mut all);
+        let second = other.on_request();
         assert!(!all.evict_if_full(), "both are being answered");
         drop(in_flight);
         assert!(!all.evict_if_full(), "the last bytes are still to be written");
-        busy.state().flushed();
+        busy.on_flush();
+        all.changed().await;
         assert!(all.evict_if_full());
-        busy.state().is_cut().await;
+        assert!(all.open.values().all(|(_, state)| Arc::ptr_eq(state, &other)));
         drop(second);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trickle_does_not_extend_the_time_for_a_head() {
-        let all = connections(2);
-        let guard = all.admit();
+    async fn trickling_bytes_do_not_extend_the_head_timeout() {
+        let mut all = connections(2);
+        let (_, state) = open(&mut all);
         for _ in 0..10 {
             pass(1).await;
-            guard.state().read();
-            all.sweep(Instant::now());
+            state.on_read();
+            all.evict_overdue(Instant::now());
         }
-        assert_eq!(all.states().len(), 1, "10 s are allowed");
+        assert_eq!(all.open.len(), 1, "10 s are allowed");
         pass(1).await;
-        all.sweep(Instant::now());
-        assert_eq!(all.states().len(), 0);
+        all.evict_overdue(Instant::now());
+        assert_eq!(all.open.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_cut_for_standing_still_and_for_lasting_too_long() {
-        let all = connections(2);
-        let still = all.admit();
-        let _answering = still.state().request();
-        let moving = all.admit();
-        let _moving_answering = moving.state().request();
+    async fn a_response_is_evicted_if_it_stalls_or_exceeds_its_timeout() {
+        let mut all = connections(2);
+        let (_, stalled) = open(&mut all);
+        let _stalled_in_flight = stalled.on_request();
+        let (_, moving) = open(&mut all);
+        let _moving_in_flight = moving.on_request();
         for _ in 0..31 {
             pass(1).await;
-            moving.state().wrote();
-            all.sweep(Instant::now());
+            moving.on_write();
+            all.evict_overdue(Instant::now());
         }
-        assert_eq!(all.states().len(), 1, "only the one that moves is left");
+        assert_eq!(all.open.len(), 1, "only the one that moves is left");
         for _ in 0..90 {
             pass(1).await;
-            moving.state().wrote();
-            all.sweep(Instant::now());
+            moving.on_write();
+            all.evict_overdue(Instant::now());
         }
-        assert_eq!(all.states().len(), 0);
+        assert_eq!(all.open.len(), 0);
     }
 }

@@ -16,12 +16,13 @@ use tokio::{
 };
 
 use super::{
-    EncodedVotes, Limits, PathFilter, Query, ServerState,
-    api::Histories,
+    api::{Histories, PathFilter},
     body::{Body, Buffers, Source, Stream},
     encoding::wants_gzip,
+    limits::Limits,
     page::{self, About, Asset},
     query,
+    state::{EncodedVotes, Query, ServerState},
 };
 use crate::{
     metrics::Collect,

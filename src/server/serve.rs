@@ -1,0 +1,182 @@
+//! The server's thread and its accept loop.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, thread};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::TokioIo,
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    conn_state::{ConnState, WatchedStream},
+    connections::{Connections, ServerStats},
+    limits::Limits,
+    routes::Routes,
+    state::ServerState,
+};
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    stats: Arc<ServerStats>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Counts of its connections.
+    pub fn stats(&self) -> &Arc<ServerStats> {
+        &self.stats
+    }
+
+    /// Whether the server has ended, by its stop signal or a panic.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Blocks the thread until the server has ended after its stop signal.
+    ///
+    /// # Errors
+    /// The panic of the server's thread; a release build aborts instead.
+    pub fn join(self) -> thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+/// Serves on a thread of its own until `stop` is ready; responses in flight then get [`Limits::shutdown_grace`].
+///
+/// # Errors
+/// The runtime or the thread could not be created, or the listener is not usable.
+pub fn spawn(
+    listener: std::net::TcpListener,
+    state: ServerState,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<Server> {
+    listener.set_nonblocking(true)?;
+    let socket = socket2::SockRef::from(&listener);
+    // Accepted connections inherit the size of the listener's buffer.
+    socket.set_send_buffer_size(limits.send_buffer)?;
+    // Listening again changes the length of the queue, which std sets to 128.
+    socket.listen(limits.backlog)?;
+    // Sockets are polled after every few tasks: a task may write a chunk of a page, which takes some 100 µs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(7).build()?;
+    let listener = {
+        let _context = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let stats = Arc::<ServerStats>::default();
+    let shared = Arc::clone(&stats);
+    let thread = thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(move || runtime.block_on(serve(listener, state, limits, shared, stop)))?;
+    Ok(Server { stats, thread })
+}
+
+async fn serve(
+    listener: TcpListener,
+    state: ServerState,
+    limits: Limits,
+    stats: Arc<ServerStats>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let routes = Arc::new(Routes::new(state, limits));
+    let http = http(&limits);
+    let graceful = GracefulShutdown::new();
+    let mut connections = Connections::new(limits, stats);
+    let mut sweep = interval(limits.sweep_interval());
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stop = pin!(stop);
+    let mut accepted = None;
+    let mut retry_at = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            _ = sweep.tick(), if !connections.is_empty() => connections.evict_overdue(Instant::now()),
+            () = connections.changed() => {}
+            stream = accept(&listener, retry_at), if accepted.is_none() => match stream {
+                Ok(stream) => (accepted, retry_at) = (Some(stream), None),
+                Err(error) => retry_at = on_accept_error(&error, retry_at, &mut connections, &limits),
+            },
+        }
+        if let Some(stream) = accepted.take_if(|_| connections.evict_if_full()) {
+            connections.spawn(|state| converse(stream, state, Arc::clone(&routes), http.clone(), graceful.watcher()));
+        }
+        // The new connection is polled, and its socket read, before the next one may evict it.
+        tokio::task::yield_now().await;
+    }
+    drop((listener, accepted));
+    connections.close_waiting();
+    if timeout(limits.shutdown_grace, graceful.shutdown()).await.is_err() {
+        tracing::debug!("responses in flight aborted at shutdown");
+    }
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None) // evict_overdue tells an idle connection from a slow head, hyper does not
+        .half_close(true) // a client may close its half before it reads the response
+        .max_headers(limits.max_headers)
+        .max_header_size(limits.max_head_bytes)
+        .max_buf_size(limits.max_head_bytes.max(64 << 10));
+    http
+}
+
+/// The next connection, not before `retry_at`.
+async fn accept(listener: &TcpListener, retry_at: Option<Instant>) -> io::Result<TcpStream> {
+    if let Some(at) = retry_at {
+        sleep_until(at).await;
+    }
+    Ok(listener.accept().await?.0)
+}
+
+/// When to accept again. The server never gives up: a sidecar that does not listen is worse than none. Repeated errors
+/// are logged once.
+fn on_accept_error(
+    error: &io::Error,
+    retry_at: Option<Instant>,
+    connections: &mut Connections,
+    limits: &Limits,
+) -> Option<Instant> {
+    connections.on_accept_error();
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return retry_at;
+    }
+    if retry_at.is_none() {
+        tracing::warn!(%error, "cannot accept connections");
+    }
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+        // A connection without a request gives its descriptor to a new one.
+        connections.evict_oldest_idle();
+    }
+    Some(Instant::now() + limits.accept_pause)
+}
+
+/// Serves one connection until it ends.
+async fn converse(
+    stream: TcpStream,
+    state: Arc<ConnState>,
+    routes: Arc<Routes>,
+    http: http1::Builder,
+    shutdown: Watcher,
+) {
+    // The last chunk of a page must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    let service = service_fn(|request| {
+        let in_flight = state.on_request();
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, Infallible>(routes.answer(&request).await.map(|body| body.with(in_flight))) }
+    });
+    let stream = WatchedStream::new(stream, Arc::clone(&state));
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = shutdown.watch(connection).await {
+        tracing::debug!(%error, "connection ended early");
+    }
+}

@@ -1,0 +1,52 @@
+//! What the server is given: shared state, and the queries that only the engine can answer.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::api::PathFilter;
+use crate::{metrics::Metrics, model::Region, quorum::Keys, status::Overview, window::PathHistory};
+
+/// What is served.
+pub struct ServerState {
+    /// The metrics behind `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Where queries for the engine go.
+    pub queries: mpsc::Sender<Query>,
+    /// Whether `POST /-/reload` is served.
+    pub lifecycle: bool,
+    /// What `/-/ready` reports.
+    pub ready: Arc<AtomicBool>,
+    /// The vantage region, for the status page.
+    pub region: Region,
+    /// The version of this program, for the status page.
+    pub version: &'static str,
+}
+
+/// A question that only the engine can answer. Its receiver is dropped when the server does not wait any longer.
+#[derive(Debug)]
+pub enum Query {
+    /// Reload the configuration; the error has one mistake per line.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// The vote message of this vantage; the sender is dropped if there is none.
+    Votes(oneshot::Sender<EncodedVotes>),
+    /// Everything that the status page shows.
+    Overview(oneshot::Sender<Overview>),
+    /// The recent probes of some paths.
+    Probes {
+        /// Which paths, and how many at most.
+        filter: PathFilter,
+        /// Takes the paths, in the same order for every request.
+        reply: oneshot::Sender<Vec<PathHistory>>,
+    },
+}
+
+/// The vote message of this vantage as it is served.
+#[derive(Debug, Clone)]
+pub struct EncodedVotes {
+    /// The encoded message.
+    pub body: Bytes,
+    /// Signs it for a client that sends a nonce.
+    pub keys: Option<Keys>,
+}
