@@ -4,7 +4,7 @@ use std::vec;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::query;
+use super::params;
 use crate::{
     model::{Kind, Path, PhaseTimes, Region, TargetName, Utc},
     probe,
@@ -46,7 +46,7 @@ impl PathFilter {
     /// The first mistake, in a sentence for whoever typed the URL.
     pub(super) fn parse(query: Option<&str>) -> Result<Self, String> {
         let (mut peer, mut target, mut kind, mut limit) = (None, None, None, None);
-        for (name, value) in query::parameters(query) {
+        for (name, value) in params::parameters(query) {
             match &*name {
                 "peer" => once(&mut peer, "peer", named("peer", &value, Region::new)?)?,
                 "target" => once(&mut target, "target", named("target", &value, TargetName::new)?)?,
@@ -55,7 +55,7 @@ impl PathFilter {
                     let mut parts = value.split('/');
                     let (Some(a), Some(b), Some(c), None) = (parts.next(), parts.next(), parts.next(), parts.next())
                     else {
-                        return Err(format!("path={} is not of the form PEER/TARGET/PROBE", query::quoted(&value)));
+                        return Err(format!("path={} is not of the form PEER/TARGET/PROBE", params::quoted(&value)));
                     };
                     once(&mut peer, "peer", named("peer", a, Region::new)?)?;
                     once(&mut target, "target", named("target", b, TargetName::new)?)?;
@@ -63,7 +63,7 @@ impl PathFilter {
                 }
                 "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
                 other => {
-                    let other = query::quoted(other);
+                    let other = params::quoted(other);
                     return Err(format!("unknown parameter {other}; known are peer, target, probe, path, limit"));
                 }
             }
@@ -80,13 +80,13 @@ fn once<T>(state: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 }
 
 fn named<T, E: std::fmt::Display>(name: &str, value: &str, new: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
-    new(value).map_err(|error| format!("{name}={} {error}", query::quoted(value)))
+    new(value).map_err(|error| format!("{name}={} {error}", params::quoted(value)))
 }
 
 fn kind_of(value: &str) -> Result<Kind, String> {
     probe::kind_named(value).ok_or_else(|| {
         let known = probe::KINDS.map(Kind::as_str).join(", ");
-        format!("probe={} is unknown; known are {known}", query::quoted(value))
+        format!("probe={} is unknown; known are {known}", params::quoted(value))
     })
 }
 
@@ -95,7 +95,7 @@ fn limit_of(value: &str) -> Result<usize, String> {
         .parse()
         .ok()
         .filter(|limit| (1..=PathFilter::MAX_LIMIT).contains(limit))
-        .ok_or_else(|| format!("limit={} is not a number from 1 to {}", query::quoted(value), PathFilter::MAX_LIMIT))
+        .ok_or_else(|| format!("limit={} is not a number from 1 to {}", params::quoted(value), PathFilter::MAX_LIMIT))
 }
 
 /// The JSON page, written piece by piece; a path is let go when it has been written.

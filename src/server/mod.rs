@@ -24,7 +24,7 @@ mod health;
 mod html;
 mod limits;
 mod page;
-mod query;
+mod params;
 mod routes;
 mod serve;
 mod state;

@@ -21,7 +21,7 @@ use super::{
     encoding::wants_gzip,
     limits::Limits,
     page::{self, About, Asset},
-    query,
+    params,
     state::{EncodedVotes, Query, ServerState},
 };
 use crate::{
@@ -289,9 +289,9 @@ impl Routes {
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Body> {
         let mut collect = None;
-        for (_, value) in query::parameters(request.uri().query()).filter(|(name, _)| name == "collect") {
+        for (_, value) in params::parameters(request.uri().query()).filter(|(name, _)| name == "collect") {
             let Some(parsed) = Collect::parse(&value) else {
-                let value = query::quoted(&value);
+                let value = params::quoted(&value);
                 return mistake(format!("collect={value} is unknown; allowed are all and state"));
             };
             if collect.replace(parsed).is_some() {
@@ -324,7 +324,7 @@ impl Routes {
             (Some(value), None) => match Nonce::parse(value.as_bytes()) {
                 Some(nonce) => Some(nonce),
                 None => {
-                    let value = query::quoted(&String::from_utf8_lossy(value.as_bytes()));
+                    let value = params::quoted(&String::from_utf8_lossy(value.as_bytes()));
                     return mistake(format!(
                         "{NONCE_HEADER}: {value} is not 32 lower-case hexadecimal digits; write those of a random \
                          number, or leave the header out and get no signature"
