@@ -23,7 +23,7 @@ use regionwatch::{
     },
     quorum::{View, Views},
     recorder::{Recorder, Scope, Tracking},
-    schedule::{Event, Patience},
+    schedule::{Event, OverdueAfter},
     server::{self, Limits, Query, ServerState},
     vantage::Now,
 };
@@ -89,7 +89,7 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
             path,
             probe,
             unchanged: false,
-            patience: Patience::default(),
+            overdue_after: OverdueAfter::default(),
         })
         .collect();
     let count = u32::try_from(paths.len())?;

@@ -39,7 +39,7 @@ use crate::{
     model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
     probe::{self, Mailbox, Names, TlsContext, TlsError},
     recorder::{Anchor, Recorder, Scope, Tracking},
-    schedule::{Alarm, Change, Event, Launcher, Patience, Schedule, SlotPhase},
+    schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     server::{self, Limits, Query, ServerState},
     vantage::{News, Now},
     verdict::{Lane, Transition},
@@ -53,7 +53,7 @@ const EVENTS: usize = 4096;
 const REPLIES: usize = 64;
 
 /// How long an anchor's answer is waited for: less than a peer that falls silent takes to be suspected.
-const ANCHOR_PATIENCE: Duration = Duration::from_millis(300);
+const ANCHOR_OVERDUE_AFTER: Duration = Duration::from_millis(300);
 
 /// Events that are recorded at once.
 const BATCH: usize = 256;
@@ -101,7 +101,7 @@ fn hint(error: &io::Error) -> &'static str {
 struct Running {
     id: PathId,
     probe: ProbeConfig,
-    patience: Patience,
+    overdue_after: OverdueAfter,
 }
 
 /// What of a new configuration has been built and waits to be put in force.
@@ -126,7 +126,7 @@ struct App {
     /// The phases of the targets, by which a target keeps its slots over a reload, and the last one given out.
     phases: HashMap<(Region, TargetName), SlotPhase>,
     last_phase: SlotPhase,
-    changes: mpsc::UnboundedSender<Change>,
+    changes: mpsc::UnboundedSender<Command>,
     events: mpsc::Sender<Event>,
     replies: mpsc::Sender<Reply>,
     notifier: Notifier,
@@ -195,7 +195,7 @@ async fn watch(
 
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (changes, changed) = mpsc::unbounded_channel();
-    let mut schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events.clone()));
+    let mut schedule = tokio::spawn(Schedule::default().run(SlotTimer::new(), changed, events.clone()));
     let (replies, mut replied) = mpsc::channel(REPLIES);
     let mut app = App::new(config, metrics, changes, events, replies)?;
     let built = app.build(&Arc::clone(&app.config))?;
@@ -276,7 +276,7 @@ impl App {
     fn new(
         config: Config,
         metrics: Arc<Metrics>,
-        changes: mpsc::UnboundedSender<Change>,
+        changes: mpsc::UnboundedSender<Command>,
         events: mpsc::Sender<Event>,
         replies: mpsc::Sender<Reply>,
     ) -> Result<Self, RunError> {
@@ -314,7 +314,7 @@ impl App {
     /// Does what follows from what has been heard and seen.
     fn follow(&mut self, now: Now) {
         for path in self.recorder.take_orders() {
-            let _ = self.changes.send(Change::Probe(path));
+            let _ = self.changes.send(Command::Probe(path));
         }
         let news = self.recorder.take_news(now);
         // Nothing before this: it is what all of this is for.
@@ -390,7 +390,7 @@ impl App {
     }
 
     /// Probes the anchors of a configuration like a peer's TCP port.
-    fn anchors(&mut self, config: &Config, starts: &mut Vec<Change>) -> Vec<Anchor> {
+    fn anchors(&mut self, config: &Config, starts: &mut Vec<Command>) -> Vec<Anchor> {
         let mut before = std::mem::take(&mut self.anchors);
         let mut anchors = Vec::with_capacity(config.anchors.len());
         for anchor in &config.anchors {
@@ -400,9 +400,9 @@ impl App {
                 let path = PathId(self.next_id);
                 let (cadence, launcher) = anchor_prober(anchor, &self.names, self.events.clone());
                 self.last_phase = self.last_phase.next();
-                let (phase, patience) = (self.last_phase, Patience::default());
-                patience.set(ANCHOR_PATIENCE);
-                starts.push(Change::Start { path, cadence, phase, patience, launcher });
+                let (phase, overdue_after) = (self.last_phase, OverdueAfter::default());
+                overdue_after.set(ANCHOR_OVERDUE_AFTER);
+                starts.push(Command::Start { path, cadence, phase, overdue_after, launcher });
                 path
             });
             self.anchors.push((anchor.clone(), path));
@@ -411,7 +411,7 @@ impl App {
             let lane = Lane { path, target, kind, interval, critical: false };
             anchors.push(Anchor { lane, name: anchor.to_string() });
         }
-        starts.extend(before.into_iter().map(|(_, path)| Change::Stop(path)));
+        starts.extend(before.into_iter().map(|(_, path)| Command::Stop(path)));
         anchors
     }
 
@@ -424,28 +424,28 @@ impl App {
         self.phases.retain(|target, _| targets.contains(target));
         let anchors = self.anchors(&config, &mut starts);
         for Built { path, id, probe, unchanged, launcher } in built {
-            let patience = before.remove(&path).map(|running| running.patience).unwrap_or_default();
+            let overdue_after = before.remove(&path).map(|running| running.overdue_after).unwrap_or_default();
             if let Some(launcher) = launcher {
                 let phase = *self.phases.entry(target_of(&path)).or_insert_with(|| {
                     self.last_phase = self.last_phase.next();
                     self.last_phase
                 });
-                let patience = patience.clone();
-                starts.push(Change::Start { path: id, cadence: probe.cadence, phase, patience, launcher });
+                let overdue_after = overdue_after.clone();
+                starts.push(Command::Start { path: id, cadence: probe.cadence, phase, overdue_after, launcher });
             }
-            trackings.push((id, path.clone(), unchanged, patience.clone()));
-            self.running.insert(path, Running { id, probe, patience });
+            trackings.push((id, path.clone(), unchanged, overdue_after.clone()));
+            self.running.insert(path, Running { id, probe, overdue_after });
         }
         let running = &self.running;
-        let paths = trackings.into_iter().filter_map(|(id, path, unchanged, patience)| {
+        let paths = trackings.into_iter().filter_map(|(id, path, unchanged, overdue_after)| {
             let probe = &running.get(&path)?.probe;
-            Some(Tracking { id, path, probe, unchanged, patience })
+            Some(Tracking { id, path, probe, unchanged, overdue_after })
         });
         let scope = Scope { paths: paths.collect(), anchors, config: &config, votes: self.votes.listen(&config) };
         let now = now();
         self.recorder.track(scope, now);
         self.follow(now);
-        let stops = before.into_values().map(|running| Change::Stop(running.id));
+        let stops = before.into_values().map(|running| Command::Stop(running.id));
         for change in stops.chain(starts) {
             // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
             // the process.

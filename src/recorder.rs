@@ -17,7 +17,7 @@ use crate::{
     model::{Candidate, Kind, Outcome, Path, PathId, Region},
     quorum::Views,
     ranking::{Standing, Table, preferred},
-    schedule::{Event, Patience},
+    schedule::{Event, OverdueAfter},
     vantage::{News, Now, Policy, Vantage, Watched},
     verdict::Lane,
     window::{History, PathHistory, Summary, Trace, Window},
@@ -39,7 +39,7 @@ pub struct Tracking<'a> {
     /// Whether it is measured as before, so that its window still holds.
     pub unchanged: bool,
     /// How long its probes are waited for; set here, by what is usual for it.
-    pub patience: Patience,
+    pub overdue_after: OverdueAfter,
 }
 
 /// An endpoint outside all regions.
@@ -71,7 +71,7 @@ struct Tracked {
     trace: Trace,
     history: History,
     series: Arc<PathSeries>,
-    patience: Patience,
+    overdue_after: OverdueAfter,
     /// Whether it was ever answered, since it is measured as it is now.
     answered: bool,
 }
@@ -136,19 +136,23 @@ impl Recorder {
         let remembered = (REMEMBERED / paths.len().max(1)).clamp(4, REMEMBERED_EACH);
         let mut order = Vec::with_capacity(paths.len());
         let mut watched: Vec<Watched> = Vec::new();
-        for Tracking { id, path, probe, unchanged, patience } in paths {
+        for Tracking { id, path, probe, unchanged, overdue_after } in paths {
             let window = || Window::new(span, probe.cadence.interval(), now.instant);
             let tracked = match before.remove(&id) {
-                Some(tracked) if unchanged => Tracked { patience, ..tracked },
-                Some(tracked) if tracked.series.fits(probe) => {
-                    Tracked { window: window(), trace: Trace::new(now.instant), patience, answered: false, ..tracked }
-                }
+                Some(tracked) if unchanged => Tracked { overdue_after, ..tracked },
+                Some(tracked) if tracked.series.fits(probe) => Tracked {
+                    window: window(),
+                    trace: Trace::new(now.instant),
+                    overdue_after,
+                    answered: false,
+                    ..tracked
+                },
                 // What can come of it is different now, so its series are, too.
                 Some(tracked) => Tracked {
                     window: window(),
                     trace: Trace::new(now.instant),
                     series: self.metrics.path(&path, probe),
-                    patience,
+                    overdue_after,
                     answered: false,
                     ..tracked
                 },
@@ -158,7 +162,7 @@ impl Recorder {
                     history: History::new(remembered),
                     series: self.metrics.path(&path, probe),
                     path: path.clone(),
-                    patience,
+                    overdue_after,
                     answered: false,
                 },
             };

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::slots::{Alarm, SlotPhase};
+pub use self::slots::{SlotPhase, SlotTimer};
 use crate::{
     model::{Cadence, Failure, PathId, Phase, Sample},
     probe::{Attempt, Fault, Probe},
@@ -45,7 +45,7 @@ pub enum Event {
         /// The phase in which it failed, where it did and that is known.
         failed_in: Option<Phase>,
     },
-    /// A probe has waited longer than its path's [`Patience`], and goes on waiting until its deadline.
+    /// A probe has waited longer than its path's [`OverdueAfter`], and goes on waiting until its deadline.
     Overdue {
         /// Its path.
         path: PathId,
@@ -72,7 +72,7 @@ pub enum Event {
 }
 
 /// What to do differently from now on.
-pub enum Change {
+pub enum Command {
     /// Probe a path, or probe it in another way.
     Start {
         /// The path.
@@ -82,7 +82,7 @@ pub enum Change {
         /// When its slots are; paths of one phase whose intervals are multiples of each other share slots.
         phase: SlotPhase,
         /// How long its probes wait until they are told to be overdue.
-        patience: Patience,
+        overdue_after: OverdueAfter,
         /// How a probe is launched; see [`launcher`].
         launcher: Launcher,
     },
@@ -95,19 +95,19 @@ pub enum Change {
 /// How long a probe of a path waits for its answer until that is told by [`Event::Overdue`]. May be changed while
 /// probes are under way, and holds for those that begin afterwards.
 #[derive(Debug, Clone)]
-pub struct Patience(Arc<AtomicU32>);
+pub struct OverdueAfter(Arc<AtomicU32>);
 
-impl Default for Patience {
+impl Default for OverdueAfter {
     /// As long as the deadline: nothing is ever overdue.
     fn default() -> Self {
         Self(Arc::new(AtomicU32::new(u32::MAX)))
     }
 }
 
-impl Patience {
-    /// Waits this long, in whole milliseconds, the resolution of timers.
-    pub fn set(&self, patience: Duration) {
-        self.0.store(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
+impl OverdueAfter {
+    /// DeadlineWait this long, in whole milliseconds, the resolution of timers.
+    pub fn set(&self, overdue_after: Duration) {
+        self.0.store(u32::try_from(overdue_after.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// How long is waited.
@@ -125,9 +125,9 @@ pub struct Launch {
     path: PathId,
     slot: Instant,
     timeout: Duration,
-    patience: Duration,
+    overdue_after: Duration,
     in_flight: InFlight,
-    stalls: Arc<Stalls>,
+    stalls: Arc<SchedulingDelay>,
 }
 
 /// A place among the probes of a path that are under way; given back when dropped.
@@ -142,9 +142,9 @@ impl Drop for InFlight {
 
 /// How long, in all, this process could not run when it should have, as seen by the schedule's own lateness.
 #[derive(Debug, Default)]
-struct Stalls(AtomicU64);
+struct SchedulingDelay(AtomicU64);
 
-impl Stalls {
+impl SchedulingDelay {
     /// Less than this is the resolution of timers (1 ms) and ordinary scheduling.
     const NOISE: Duration = Duration::from_millis(5);
 
@@ -166,16 +166,16 @@ pub fn launcher<P: Probe>(probe: Arc<P>, events: mpsc::Sender<Event>) -> Launche
     })
 }
 
-/// Waits for an attempt, for as long as this process could run.
-struct Waits<'a> {
+/// DeadlineWait for an attempt, for as long as this process could run.
+struct DeadlineWait<'a> {
     sent_at: Instant,
-    stalls: &'a Stalls,
+    stalls: &'a SchedulingDelay,
     stalled_before: Duration,
     /// When the last wait was over.
     end: Instant,
 }
 
-impl Waits<'_> {
+impl DeadlineWait<'_> {
     /// What came of the attempt, or `None` where nothing had by `limit` after it was sent.
     async fn wait<T>(&mut self, mut running: Pin<&mut impl Future<Output = T>>, limit: Duration) -> Option<T> {
         self.end = self.sent_at + limit;
@@ -201,7 +201,7 @@ impl Waits<'_> {
 }
 
 async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<Event>) {
-    let Launch { path, slot, timeout, patience, in_flight, stalls } = launch;
+    let Launch { path, slot, timeout, overdue_after, in_flight, stalls } = launch;
     let sent_at = Instant::now();
     let sent_at_unix = Stamp::now().unix_nanos();
     let stalled_before = stalls.total();
@@ -209,10 +209,10 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
     let attempt = Attempt::new(deadline);
     let mut running = pin!(probe.probe(&attempt));
 
-    let mut waits = Waits { sent_at, stalls: &stalls, stalled_before, end: sent_at };
+    let mut waits = DeadlineWait { sent_at, stalls: &stalls, stalled_before, end: sent_at };
     let mut result = None;
-    if patience < timeout {
-        result = waits.wait(running.as_mut(), patience).await;
+    if overdue_after < timeout {
+        result = waits.wait(running.as_mut(), overdue_after).await;
         if result.is_none() {
             let _ = events.send(Event::Overdue { path, sent_at }).await;
         }
@@ -254,7 +254,7 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
 struct Entry {
     cadence: Cadence,
     launcher: Launcher,
-    patience: Patience,
+    overdue_after: OverdueAfter,
     in_flight: Arc<AtomicU32>,
     /// Those under way that were asked for, which take no place from the slots.
     asked: Arc<AtomicU32>,
@@ -266,7 +266,7 @@ impl Entry {
     const MAX_ASKED: u32 = 8;
 
     /// Launches a probe for a slot, unless too many are under way; says whether it did.
-    fn launch(&self, path: PathId, slot: Instant, stalls: &Arc<Stalls>) -> bool {
+    fn launch(&self, path: PathId, slot: Instant, stalls: &Arc<SchedulingDelay>) -> bool {
         self.launch_within(self.cadence.in_flight(), &self.in_flight, path, slot, stalls)
     }
 
@@ -276,7 +276,7 @@ impl Entry {
         in_flight: &Arc<AtomicU32>,
         path: PathId,
         slot: Instant,
-        stalls: &Arc<Stalls>,
+        stalls: &Arc<SchedulingDelay>,
     ) -> bool {
         if in_flight.load(Ordering::Relaxed) >= most {
             return false;
@@ -286,7 +286,7 @@ impl Entry {
             path,
             slot,
             timeout: self.cadence.timeout(),
-            patience: self.patience.get(),
+            overdue_after: self.overdue_after.get(),
             in_flight: InFlight(Arc::clone(in_flight)),
             stalls: Arc::clone(stalls),
         });
@@ -298,7 +298,7 @@ impl Entry {
 pub struct Schedule {
     entries: HashMap<PathId, Entry>,
     due: BinaryHeap<Reverse<(Instant, PathId)>>,
-    stalls: Arc<Stalls>,
+    stalls: Arc<SchedulingDelay>,
     /// From when on slots are counted.
     origin: Instant,
 }
@@ -311,22 +311,22 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Runs until `changes` is closed.
+    /// Runs until `commands` is closed.
     pub async fn run(
         mut self,
-        alarm: Alarm,
-        mut changes: mpsc::UnboundedReceiver<Change>,
+        timer: SlotTimer,
+        mut commands: mpsc::UnboundedReceiver<Command>,
         events: mpsc::Sender<Event>,
     ) {
         loop {
             let next = self.due.peek().map(|Reverse((at, _))| *at);
             tokio::select! {
                 biased;
-                change = changes.recv() => match change {
-                    Some(change) => self.apply(change, Instant::now()),
+                command = commands.recv() => match command {
+                    Some(command) => self.apply(command, Instant::now()),
                     None => return,
                 },
-                () = alarm.ring_at(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                () = timer.sleep_until_slot(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     for missed in self.launch_due(Instant::now()) {
                         let _ = events.send(missed).await;
                     }
@@ -335,22 +335,22 @@ impl Schedule {
         }
     }
 
-    fn apply(&mut self, change: Change, now: Instant) {
-        match change {
-            Change::Start { path, cadence, phase, patience, launcher } => {
+    fn apply(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Start { path, cadence, phase, overdue_after, launcher } => {
                 let next = phase.first_slot(self.origin, cadence.interval(), now);
                 let entry =
-                    Entry { cadence, launcher, patience, in_flight: Arc::default(), asked: Arc::default(), next };
+                    Entry { cadence, launcher, overdue_after, in_flight: Arc::default(), asked: Arc::default(), next };
                 self.entries.insert(path, entry);
                 self.due.push(Reverse((next, path)));
             }
             // Where too many are under way already, they will tell as much.
-            Change::Probe(path) => {
+            Command::Probe(path) => {
                 if let Some(entry) = self.entries.get(&path) {
                     entry.launch_within(Entry::MAX_ASKED, &entry.asked, path, now, &self.stalls);
                 }
             }
-            Change::Stop(path) => {
+            Command::Stop(path) => {
                 self.entries.remove(&path);
             }
         }

@@ -42,9 +42,9 @@ impl Recorder {
         for group in &mut self.peers[n].groups {
             let summary = merged(&mut self.paths, &group.members, None, now);
             if let Some(latency) = summary.and_then(|summary| summary.latency) {
-                let patience = patience(latency.p99, health);
+                let usual = overdue_after(latency.p99, health);
                 for tracked in group.members.iter().filter_map(|id| self.paths.get(id)) {
-                    tracked.patience.set(patience);
+                    tracked.overdue_after.set(usual);
                 }
             }
             group.series.publish(summary);
@@ -102,7 +102,7 @@ fn merged(
 
 /// How long an answer is waited for before the probe counts as silent: twice what almost all take, and 50 ms; at most
 /// a second, in which TCP would send a SYN again (RFC 6298 2). Whoever is late itself waits longer.
-fn patience(p99: Duration, health: u8) -> Duration {
+fn overdue_after(p99: Duration, health: u8) -> Duration {
     let usual = 2 * p99 + Duration::from_millis(50);
     usual.clamp(Duration::from_millis(200), Duration::from_secs(1)) * (1 + u32::from(health))
 }

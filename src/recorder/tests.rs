@@ -77,7 +77,7 @@ impl Fixture {
             path: path(target),
             probe: &self.probe,
             unchanged,
-            patience: Patience::default(),
+            overdue_after: OverdueAfter::default(),
         };
         let paths = targets.iter().map(tracking).collect();
         let scope = Scope { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };

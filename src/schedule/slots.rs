@@ -47,14 +47,14 @@ impl SlotPhase {
 
 /// What wakes the schedule when a slot is due.
 #[derive(Debug)]
-pub enum Alarm {
+pub enum SlotTimer {
     /// A timer of the kernel's, for real time.
     Kernel(Timer),
     /// The runtime's timers, where there is no other, and for tests in paused time.
     Runtime,
 }
 
-impl Alarm {
+impl SlotTimer {
     /// The kernel's where the system has it.
     ///
     /// # Panics
@@ -63,7 +63,7 @@ impl Alarm {
         Timer::new().map_or(Self::Runtime, Self::Kernel)
     }
 
-    pub(super) async fn ring_at(&self, at: Instant) {
+    pub(super) async fn sleep_until_slot(&self, at: Instant) {
         match self {
             Self::Kernel(timer) => {
                 if timer.after(at.saturating_duration_since(Instant::now())).await.is_err() {
@@ -75,7 +75,7 @@ impl Alarm {
     }
 }
 
-impl Default for Alarm {
+impl Default for SlotTimer {
     fn default() -> Self {
         Self::new()
     }

@@ -26,13 +26,18 @@ const PHASE: SlotPhase = SlotPhase::START;
 
 async fn observe(interval: u32, timeout: u32, script: &[Option<Duration>], duration: Duration) -> Vec<Event> {
     let (events, mut received) = mpsc::channel(1000);
-    let (changes, receiver) = mpsc::unbounded_channel();
+    let (commands, receiver) = mpsc::unbounded_channel();
     let probe = Arc::new(Scripted(Mutex::new(script.iter().copied().collect())));
     let launcher = launcher(probe, events.clone());
     let cadence = Cadence::new(MS * interval, MS * timeout).unwrap();
-    tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
-    let _ =
-        changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher });
+    tokio::spawn(Schedule::default().run(SlotTimer::Runtime, receiver, events));
+    let _ = commands.send(Command::Start {
+        path: PathId(1),
+        cadence,
+        phase: PHASE,
+        overdue_after: OverdueAfter::default(),
+        launcher,
+    });
     tokio::time::sleep(duration).await;
     let mut seen = Vec::new();
     while let Ok(event) = received.try_recv() {
@@ -91,14 +96,14 @@ async fn an_answer_after_the_deadline_is_a_failure_and_late() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_takes_longer_than_usual_is_told_at_once_and_still_waited_for() {
     let (events, mut received) = mpsc::channel(100);
-    let (changes, receiver) = mpsc::unbounded_channel();
+    let (commands, receiver) = mpsc::unbounded_channel();
     let probe = Arc::new(Scripted(Mutex::new([Some(MS * 300), Some(MS * 150), None].into())));
     let launcher = launcher(probe, events.clone());
-    let patience = Patience::default();
-    patience.set(MS * 200);
-    tokio::spawn(Schedule::default().run(Alarm::Runtime, receiver, events));
+    let overdue_after = OverdueAfter::default();
+    overdue_after.set(MS * 200);
+    tokio::spawn(Schedule::default().run(SlotTimer::Runtime, receiver, events));
     let cadence = Cadence::new(MS * 1000, MS * 1000).unwrap();
-    let _ = changes.send(Change::Start { path: PathId(1), cadence, phase: PHASE, patience, launcher });
+    let _ = commands.send(Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after, launcher });
     let mut seen = Vec::new();
     for _ in 0..5 {
         seen.push((received.recv().await.unwrap(), Instant::now()));
@@ -122,11 +127,12 @@ async fn a_probe_that_is_asked_for_starts_at_once_and_moves_no_slot() {
         count.fetch_add(1, Ordering::Relaxed);
     });
     let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
-    let start = Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher };
+    let start =
+        Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after: OverdueAfter::default(), launcher };
     schedule.apply(start, now);
     let next = schedule.entries[&PathId(1)].next;
-    schedule.apply(Change::Probe(PathId(1)), now);
-    schedule.apply(Change::Probe(PathId(2)), now);
+    schedule.apply(Command::Probe(PathId(1)), now);
+    schedule.apply(Command::Probe(PathId(2)), now);
     assert_eq!((launched.load(Ordering::Relaxed), schedule.entries[&PathId(1)].next), (1, next));
 }
 
@@ -140,8 +146,10 @@ async fn slots_that_pass_while_nothing_runs_are_counted() {
         count.fetch_add(1, Ordering::Relaxed);
     });
     let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
-    schedule
-        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
+    schedule.apply(
+        Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after: OverdueAfter::default(), launcher },
+        now,
+    );
     let first = schedule.entries[&PathId(1)].next;
     let events = schedule.launch_due(first + MS * 250);
     assert_eq!(events, [Event::SlotsMissed { path: PathId(1), count: 2 }]);
@@ -157,8 +165,10 @@ async fn no_more_probes_are_in_flight_than_fit_into_the_timeout() {
     let keeper = Arc::clone(&kept);
     let launcher: Launcher = Box::new(move |launch| keeper.lock().unwrap().push(launch));
     let cadence = Cadence::new(MS * 100, MS * 250).unwrap();
-    schedule
-        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
+    schedule.apply(
+        Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after: OverdueAfter::default(), launcher },
+        now,
+    );
     let mut missed = 0;
     for n in 0..6 {
         missed += schedule.launch_due(now + MS * 100 * (n + 1)).len();
@@ -174,8 +184,10 @@ async fn a_stopped_path_is_probed_no_more() {
     let now = Instant::now();
     let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
     let launcher: Launcher = Box::new(|_| panic!("launched"));
-    schedule
-        .apply(Change::Start { path: PathId(1), cadence, phase: PHASE, patience: Patience::default(), launcher }, now);
-    schedule.apply(Change::Stop(PathId(1)), now);
+    schedule.apply(
+        Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after: OverdueAfter::default(), launcher },
+        now,
+    );
+    schedule.apply(Command::Stop(PathId(1)), now);
     assert!(schedule.launch_due(now + MS * 500).is_empty());
 }

@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Kind, Outcome, PathId, Sample},
     probe::{Names, TlsContext},
-    schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
+    schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -24,7 +24,7 @@ pub(crate) struct Measurement {
     kinds: Vec<Kind>,
     end: Instant,
     events: mpsc::Receiver<Event>,
-    _changes: mpsc::UnboundedSender<Change>,
+    _changes: mpsc::UnboundedSender<Command>,
     /// Answers after the deadline, of all paths.
     pub(crate) late: u32,
     /// Answers that came more than once, of all paths.
@@ -46,18 +46,18 @@ impl Measurement {
         let (names, tls) = (Names::from_system(), TlsContext::default());
         let (sender, events) = mpsc::channel(4096);
         let (changes, changed) = mpsc::unbounded_channel();
-        tokio::spawn(Schedule::default().run(Alarm::new(), changed, sender.clone()));
+        tokio::spawn(Schedule::default().run(SlotTimer::new(), changed, sender.clone()));
         let mut kinds = Vec::new();
         for (_, probe) in loaded.config.paths() {
             let launcher = app::prober(probe, &names, &tls, sender.clone(), None).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
             changes
-                .send(Change::Start {
+                .send(Command::Start {
                     path,
                     cadence: probe.cadence,
                     phase: SlotPhase::random(),
-                    patience: Patience::default(),
+                    overdue_after: OverdueAfter::default(),
                     launcher,
                 })
                 .unwrap();

@@ -7,7 +7,7 @@ use regionwatch::{
     config::Config,
     model::{Failure, Outcome, PathId, Phase, Region, Reply, Timings},
     probe::{Mailbox, Names, TlsContext},
-    schedule::{Alarm, Change, Event, Patience, Schedule, SlotPhase},
+    schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     wire::TimestampKeeper,
 };
 use tokio::{
@@ -73,13 +73,13 @@ impl Probing {
         let names = self.names.unwrap_or_else(Names::from_system);
         let launcher = prober(probe, &names, &TlsContext::default(), events.clone(), self.mailbox).unwrap();
         let (changes, changed) = mpsc::unbounded_channel();
-        let schedule = tokio::spawn(Schedule::default().run(Alarm::new(), changed, events));
+        let schedule = tokio::spawn(Schedule::default().run(SlotTimer::new(), changed, events));
         let cadence = probe.cadence;
-        let _ = changes.send(Change::Start {
+        let _ = changes.send(Command::Start {
             path: PathId(1),
             cadence,
             phase: SlotPhase::random(),
-            patience: Patience::default(),
+            overdue_after: OverdueAfter::default(),
             launcher,
         });
         let mut seen = Vec::new();
