@@ -98,9 +98,9 @@ pub(crate) fn all_troubles(args: &Args) {
     let weather = Weather { loss: args.loss, ..Weather::ROUGH.times(args.trouble) };
     let history = History::new(args, &weather, usize::from(args.regions), args.months * 30 * DAY);
     let years = history.region_years();
-    let deaths = history.truth.deaths().count();
-    println!("### Alarms in {years:.1} region-years of {} regions, with {deaths} deaths\n", args.regions);
-    header(&["", "alarm", "dead", "cut off", "false", "false a region-year", "missed deaths"]);
+    let outages = history.truth.deaths().count();
+    println!("### Alarms in {years:.1} region-years of {} regions, with {outages} outages\n", args.regions);
+    header(&["", "alarm", "down", "cut off", "false", "false per region-year", "missed outages"]);
     let print = |name: &str, alarm: &str, worth: Worth, missed: String| {
         let names = [name, alarm].map(str::to_owned);
         row(names.into_iter().chain(counts(worth)).chain([rate(worth.wrong, years), missed]));
@@ -125,7 +125,7 @@ pub(crate) fn one_by_one(args: &Args) {
     let histories: Vec<_> =
         kinds.iter().map(|(name, weather)| (*name, History::new(args, weather, regions, length))).collect();
     let years = regions as f64 * length as f64 / (YEAR * DAY as f64);
-    println!("### False alarms a region-year, each trouble by itself for {years:.1} region-years\n");
+    println!("### False alarms per region-year, each trouble by itself for {years:.1} region-years\n");
     let names: Vec<_> = [""].into_iter().chain(histories.iter().map(|(name, _)| *name)).collect();
     header(&names);
     let print = |name: String, wrong: Vec<u64>| {
@@ -147,15 +147,15 @@ pub(crate) fn one_by_one(args: &Args) {
 const SIZES: [(usize, Time, f64); 2] = [(3, 12 * 30 * DAY, 1.0), (10, 10 * DAY, 2.0)];
 
 pub(crate) fn by_regions(args: &Args) {
-    println!("### Alarms by number of regions: of the dead / the cut off / false\n");
+    println!("### Alarms by number of regions: down / cut off / false\n");
     header(&[
         "regions",
         "trouble",
         "region-years",
-        "deaths",
+        "outages",
         "prepare",
         "execute",
-        "missed deaths",
+        "missed outages",
         "single vantage: prepare",
         "execute",
     ]);

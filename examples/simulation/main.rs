@@ -14,41 +14,41 @@ mod ways;
 
 use clap::{Parser, ValueEnum};
 
-/// Simulates deciding.
+/// Simulates the decisions of all vantages in virtual time.
 #[derive(Debug, Parser)]
 struct Args {
-    /// What is simulated; everything if not given.
+    /// The part to simulate; everything by default.
     #[arg(long, value_enum)]
     part: Option<Part>,
-    /// Regions, each with a vantage, where not several sizes are compared.
+    /// Regions, each with a vantage; ignored where several sizes are compared.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=50))]
     regions: u8,
-    /// Virtual time, in months of 30 days, where not several sizes are compared; for each
-    /// trouble by itself a third of it.
+    /// Virtual time, in months of 30 days; a third of it for each trouble by itself. Ignored where several sizes are
+    /// compared.
     #[arg(long, default_value_t = 25)]
     months: u64,
     /// The same seed gives the same output.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The share of probes that is lost by chance.
+    /// Fraction of probes lost at random, 0 to 1.
     #[arg(long, default_value_t = 0.02)]
     loss: f64,
-    /// How many times as much trouble as usual.
+    /// Multiplier of the rates of trouble.
     #[arg(long, default_value_t = 1.0)]
     trouble: f64,
-    /// Deaths for each line of the times of detection; where there are 25 regions or more, an eighth of them.
+    /// Outages for each row of the detection times; with 25 regions or more, an eighth of them.
     #[arg(long, default_value_t = 200)]
-    deaths: u64,
-    /// Also tells of each alarm that is false, and how much was simulated.
+    outages: u64,
+    /// Also print each false alarm, and how much was simulated.
     #[arg(long)]
     verbose: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The time from a death until the first alarm.
+    /// The time from an outage to the first alarm.
     Detection,
-    /// The extra probes where nothing happens but loss by chance.
+    /// The extra probes without any trouble except random loss.
     Cost,
     /// The alarms in all troubles at once.
     Alarms,
@@ -60,10 +60,10 @@ enum Part {
 
 fn main() {
     let args = Args::parse();
-    let Args { months, seed, loss, trouble, deaths, regions, .. } = args;
+    let Args { months, seed, loss, trouble, outages, regions, .. } = args;
     println!(
-        "regionwatch {}, `--regions {regions} --months {months} --seed {seed} --loss {loss} --trouble {trouble} --deaths \
-         {deaths}`\n",
+        "regionwatch {}, `--regions {regions} --months {months} --seed {seed} --loss {loss} --trouble {trouble} --outages \
+         {outages}`\n",
         env!("CARGO_PKG_VERSION")
     );
     for (part, print) in [

@@ -19,10 +19,10 @@ pub(crate) struct Way {
 }
 
 pub(crate) const USUAL: Way = Way { name: "regionwatch", burst: false, ask: true, quorum: true };
-pub(crate) const BURST: Way = Way { name: "regionwatch, edge burst", burst: true, ..USUAL };
-pub(crate) const UNASKED: Way = Way { name: "regionwatch, nobody asked at once", ask: false, ..USUAL };
+pub(crate) const BURST: Way = Way { name: "regionwatch, confirm burst", burst: true, ..USUAL };
+pub(crate) const UNASKED: Way = Way { name: "regionwatch, votes not requested at once", ask: false, ..USUAL };
 pub(crate) const BURST_UNASKED: Way =
-    Way { name: "regionwatch, edge burst, nobody asked at once", burst: true, ..UNASKED };
+    Way { name: "regionwatch, confirm burst, votes not requested at once", burst: true, ..UNASKED };
 /// As with `allow_single_vantage`, and without other vantages.
 pub(crate) const ALONE: Way = Way { name: "regionwatch, single vantage", quorum: false, ..USUAL };
 

@@ -84,10 +84,10 @@ impl Weather {
     pub fn one_by_one(&self) -> [(&'static str, Self); 9] {
         let calm = Self::CALM;
         [
-            ("loss by chance", Self { loss: self.loss, ..calm }),
+            ("random loss", Self { loss: self.loss, ..calm }),
             ("blips of one direction", Self { blips: self.blips, ..calm }),
             ("blips of a region", Self { region_blips: self.region_blips, ..calm }),
-            ("deaths", Self { deaths: self.deaths, ..calm }),
+            ("outages", Self { deaths: self.deaths, ..calm }),
             ("partitions", Self { partitions: self.partitions, ..calm }),
             ("one-way cuts", Self { one_way_cuts: self.one_way_cuts, ..calm }),
             ("blind observers", Self { blind_observers: self.blind_observers, ..calm }),

@@ -4,7 +4,7 @@
 use super::{super::timeline::SECOND, ONCE, Rival, Rule, Watch};
 
 pub(super) const DEFAULT: Rival = Rival {
-    name: "k8gb, a question each 30 s",
+    name: "k8gb, a query every 30 s",
     watch: Watch { interval: 30 * SECOND, timeout: 2 * SECOND, tries: ONCE, protocols: 1, evaluated_each: 1 },
     rule: || Box::new(Answered(true)),
 };
