@@ -78,14 +78,14 @@ fn what_grafana_would_not_load_unchanged_is_found() {
         ("a hole", faulty(|json| panel(json, LOSS)["gridPos"]["y"] = 100.into())),
         ("its id", faulty(|json| panel(json, DOWN)["id"] = 1.into())),
         ("the title", faulty(|json| panel(json, DOWN)["title"] = LOSS.into())),
-        ("refId", faulty(|json| panel(json, "If this region dies, go to")["targets"][1]["refId"] = "A".into())),
+        ("refId", faulty(|json| panel(json, "If this region fails, go to")["targets"][1]["refId"] = "A".into())),
         ("instant, or range", faulty(|json| panel(json, DOWN)["targets"][0]["range"] = true.into())),
         ("what to do", faulty(|json| panel(json, DOWN)["description"] = "Regions.".into())),
         ("an annotation", faulty(|json| json["annotations"]["list"][1]["target"]["expr"] = "up".into())),
         (
             "columns of words",
             faulty(|json| {
-                let table = panel(json, "If this region dies, go to");
+                let table = panel(json, "If this region fails, go to");
                 table["fieldConfig"]["defaults"]["unit"] = "dateTimeAsIso".into();
             }),
         ),
@@ -130,7 +130,7 @@ fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
     if !granted(&[Tool("promtool")]) {
         return;
     }
-    const GO_TO: &str = "If this region dies, go to";
+    const GO_TO: &str = "If this region fails, go to";
     const UNSCRAPABLE: &str = "Sidecars that cannot be scraped";
     let sidecar = |title, from, to| in_query_of("regionwatch-sidecar", title, from, to);
     let failover = |title, from, to| in_query_of("regionwatch-failover", title, from, to);
@@ -188,7 +188,7 @@ pub(crate) fn are_found_by_a_live_prometheus(outage: &Outage) {
         (
             "is sorted by",
             faulty(|json| {
-                panel(json, "If this region dies, go to")["options"]["sortBy"][0]["displayName"] = "Zone".into()
+                panel(json, "If this region fails, go to")["options"]["sortBy"][0]["displayName"] = "Zone".into()
             }),
         ),
         (

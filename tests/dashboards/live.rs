@@ -214,7 +214,7 @@ const SIGHTS: &[Sight] = &[
     ("regionwatch-overview", "State of each pair", |all| {
         of_victim(all).filter(|series| last(series) == 5.0).count() == 3
     }),
-    ("regionwatch-overview", "If this region dies, go to", |all| {
+    ("regionwatch-overview", "If this region fails, go to", |all| {
         // The dead region's last word is not lost.
         of_victim(all).count() == 0 && all.iter().any(|series| series.label("vantage_region") == VICTIM)
     }),

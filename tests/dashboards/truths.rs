@@ -48,8 +48,8 @@ pub(crate) fn complaints(dashboards: &[Dashboard], history: &History) -> String 
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-const GO_TO: Place = ("overview", "If this region dies, go to", "A");
-const GO_TO_SCORE: Place = ("overview", "If this region dies, go to", "B");
+const GO_TO: Place = ("overview", "If this region fails, go to", "A");
+const GO_TO_SCORE: Place = ("overview", "If this region fails, go to", "B");
 const RANK: Place = ("failover", "Candidates", "A");
 const SCORE: Place = ("failover", "Candidates", "B");
 const ELIGIBLE: Place = ("failover", "Candidates", "C");
