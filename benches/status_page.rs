@@ -16,16 +16,18 @@ use std::{
 
 use regionwatch::{
     config::Config,
+    decision::{
+        Now,
+        votes::{View, Views},
+    },
+    engine::{Recorder, Scope, Tracking},
     metrics::Metrics,
     model::{
         Candidate, Failure, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis,
         Vote,
     },
-    quorum::{View, Views},
-    recorder::{Recorder, Scope, Tracking},
     schedule::{Event, OverdueAfter},
     server::{self, Limits, Query, ServerState},
-    vantage::Now,
 };
 use tokio::{
     sync::{mpsc, oneshot},

@@ -35,14 +35,13 @@ pub use self::{
 use crate::{
     alert::{Notifier, Restored, Setup},
     config::{self, Config, Loaded, ProbeConfig},
+    decision::{Lane, News, Now, Transition},
+    engine::{Anchor, Recorder, Scope, Tracking},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
     probe::{self, Mailbox, Names, TlsContext, TlsError},
-    recorder::{Anchor, Recorder, Scope, Tracking},
     schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     server::{self, Limits, Query, ServerState},
-    vantage::{News, Now},
-    verdict::{Lane, Transition},
     wire::{Stamp, TimestampKeeper, tune_allocator},
 };
 

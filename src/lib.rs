@@ -25,13 +25,10 @@
 //! | 2 | [`window`] | the samples of one path over a trailing time, and what they say |
 //! | 3 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
 //! | 3 | [`schedule`] | the open loop: slots, deadlines, what was missed |
-//! | 3 | [`verdict`] | the state machine of one peer as seen from here; pure |
-//! | 3 | [`quorum`] | votes as bytes, authenticated; their count; whether we are isolated |
-//! | 3 | [`ranking`] | score, eligibility with reasons, rank with hysteresis; pure |
-//! | 4 | [`vantage`] | all verdicts of this vantage, its votes and its incidents; pure |
+//! | 3 | [`decision`] | pure: evidence, verdict, quality, votes, isolation, incidents, ranking |
 //! | 4 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`status`] | what the status page tells, as plain data |
-//! | 5 | [`recorder`] | sole owner of windows, vantage and ranking; a sample in, metrics and news out |
+//! | 5 | [`engine`] | sole owner of windows and decision; a sample in, metrics and news out |
 //! | 5 | [`alert`] | the push to every Alertmanager |
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 6 | [`app`] | wiring, reload, shutdown |
@@ -41,18 +38,15 @@ pub mod alert;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod decision;
+pub mod engine;
 pub mod geography;
 pub mod metrics;
 pub mod model;
 pub mod probe;
-pub mod quorum;
-pub mod ranking;
-pub mod recorder;
 pub mod schedule;
 pub mod server;
 pub mod status;
-pub mod vantage;
-pub mod verdict;
 pub mod window;
 pub mod wire;
 pub mod yaml;

@@ -6,9 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     config::Config,
+    decision::{CutOff, ranking::Row, votes::Said},
     model::{Failure, Incident, Kind, Path, PeerState, Region, Tally, UnixMillis, Vote},
-    quorum::{CutOff, Said},
-    ranking::Row,
     window::{Record, Summary, Trace},
 };
 

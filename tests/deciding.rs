@@ -6,14 +6,15 @@ use std::{collections::VecDeque, time::Duration};
 
 use proptest::prelude::*;
 use regionwatch::{
+    decision::{
+        Lane, News, Now, Policy, Reading, Transition, Vantage, Watched,
+        votes::{View, Views},
+    },
     model::{
         Cause, Failure, Incident, PathId, PeerState, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis, Vote,
     },
     probe,
-    quorum::{View, Views},
-    vantage::{News, Now, Policy, Vantage, Watched},
-    verdict::{Lane, Reading, Transition},
 };
 use tokio::time::Instant;
 

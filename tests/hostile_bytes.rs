@@ -7,8 +7,8 @@ use std::{path::Path, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use regionwatch::{
     config::Config,
+    decision::votes::Bulletin,
     probe::hostile::{fuzz_answer, fuzz_expiry, fuzz_reply, fuzz_response},
-    quorum::Bulletin,
 };
 
 const ROUNDS: usize = 4_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regionwatch::vantage::Policy;
+use regionwatch::decision::Policy;
 use testkit::simulation::{
     timeline::{SECOND, Time},
     world::Setup,

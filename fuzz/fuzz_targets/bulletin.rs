@@ -1,6 +1,6 @@
 #![no_main]
 
-use regionwatch::quorum::Bulletin;
+use regionwatch::decision::votes::Bulletin;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(bulletin) = Bulletin::decode(bytes) {

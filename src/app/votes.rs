@@ -11,13 +11,13 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Config, Secret},
+    decision::ranking::Row,
+    decision::votes::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
+    decision::{Now, Standing},
+    engine::Recorder,
     metrics::{Metrics, VoteSeries},
     model::{Candidate, Region, Reply},
-    quorum::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
-    ranking::Row,
-    recorder::Recorder,
     server::EncodedVotes,
-    vantage::{Now, Standing},
 };
 
 /// What is heard from the peers' sidecars, and told to them.

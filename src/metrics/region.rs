@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::page::Line;
 use crate::{
+    decision::Transition,
     model::{Ineligible, PeerState, Region, Stage, Tally, UnixMillis, Vote},
-    verdict::Transition,
 };
 
 /// How a region stands as a failover target.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{model::Region, quorum::Refusal};
+use crate::{decision::votes::Refusal, model::Region};
 
 /// The counters of one peer's bulletins.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::PathFilter;
-use crate::{metrics::Metrics, model::Region, quorum::Keys, status::Overview, window::PathHistory};
+use crate::{decision::votes::Keys, metrics::Metrics, model::Region, status::Overview, window::PathHistory};
 
 /// What is served.
 pub struct ServerState {

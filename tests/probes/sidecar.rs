@@ -10,9 +10,9 @@ use std::{
 
 use regionwatch::{
     config::DEFAULT_BUCKETS,
+    decision::votes::{Bulletin, Keys, Refusal, open},
     metrics::Metrics,
     model::{Failure, Nonce, Region, Reply},
-    quorum::{Bulletin, Keys, Refusal, open},
     server::{self, EncodedVotes, Limits, Query, ServerState},
 };
 use tokio::sync::{mpsc, oneshot};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regionwatch::quorum::Bulletin;
+use regionwatch::decision::votes::Bulletin;
 use testkit::process::{eventually, free, get, sidecar, value, write};
 
 #[test]

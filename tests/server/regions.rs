@@ -3,8 +3,8 @@
 use std::{thread, time::Duration};
 
 use regionwatch::{
+    decision::votes::{Bulletin, Keys},
     model::Nonce,
-    quorum::{Bulletin, Keys},
     server::Limits,
 };
 

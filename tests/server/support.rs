@@ -14,13 +14,13 @@ use std::{
 
 use regionwatch::{
     config::{Config, DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
+    decision::votes::{Bulletin, Keys},
     metrics::{Collect, Exposed, Metrics},
     model::{
         AddressFamily, Cadence, Failure, Host, Path, PeerState, Phase, Region, StampSource, Tally, TargetName, Timings,
         UnixMillis, Vote,
     },
     probe,
-    quorum::{Bulletin, Keys},
     server::{self, EncodedVotes, Limits, Query, Server, ServerState, ServerStats},
     status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},

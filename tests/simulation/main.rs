@@ -7,7 +7,7 @@ mod rivals;
 
 use std::time::Duration;
 
-use regionwatch::{vantage::Policy, verdict::Transition};
+use regionwatch::decision::{Policy, Transition};
 use testkit::simulation::{
     figures::{self, Worth},
     journal::{Journal, Said},

@@ -9,9 +9,9 @@ use super::{
     words::{self, Clock, Count, Latency, Percent, since},
 };
 use crate::{
+    decision::ranking::{Row, preferred},
     geography::light_round_trip,
     model::{Cause, Incident, Ineligible, Kind, Region, Stage, Vote},
-    ranking::{Row, preferred},
     status::{KindView, Overview, PathView, PeerView},
     window::{Summary, Trace},
 };

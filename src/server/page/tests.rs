@@ -6,13 +6,12 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::Config,
+    decision::{CutOff, ranking::Row, votes::Said},
     model::{
         Candidate, Cause, Failure, Incident, Ineligible, PeerState, Phase, Stage, StampSource, Tally, TargetName,
         Timings, UnixMillis, Vote,
     },
     probe,
-    quorum::{CutOff, Said},
-    ranking::Row,
     status::{KindView, PathView, PeerView},
     window::{Latency, Summary, Trace},
 };

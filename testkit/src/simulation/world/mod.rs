@@ -12,14 +12,12 @@ use std::{
 };
 
 use regionwatch::{
+    decision::{Lane, Now, Policy, Reading, Vantage, Watched, votes::Views},
     model::{
         Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis,
     },
     probe,
-    quorum::Views,
-    vantage::{Now, Policy, Vantage, Watched},
-    verdict::{Lane, Reading},
 };
 use tokio::time::Instant;
 

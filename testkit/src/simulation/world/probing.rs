@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use regionwatch::quorum::{View, Views};
+use regionwatch::decision::votes::{View, Views};
 
 use super::{
     super::timeline::{SECOND, Span, Time, Trouble},

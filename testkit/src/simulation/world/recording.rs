@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use regionwatch::{
+    decision::{News, Transition, Vantage},
     model::{PathId, PeerState, Region},
-    vantage::{News, Vantage},
-    verdict::Transition,
 };
 
 use super::{

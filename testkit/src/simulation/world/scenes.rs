@@ -1,6 +1,6 @@
 //! What begins and ends, and the calm time that is skipped.
 
-use regionwatch::{model::PeerState, vantage::Vantage};
+use regionwatch::{decision::Vantage, model::PeerState};
 
 use super::{
     super::timeline::{SECOND, Time, Trouble},

@@ -4,12 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Now, incidents::Open};
-use crate::{
-    model::{PeerState, Region, Tally, UnixMillis, Vote},
-    quorum::Ballots,
-    verdict::{Evidence, Verdict},
-};
+use super::{Evidence, Now, Verdict, incidents::Open, votes::Ballots};
+use crate::model::{PeerState, Region, Tally, UnixMillis, Vote};
 
 #[derive(Debug)]
 pub(super) struct Desk {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Group, Peer, Recorder};
 use crate::{
     config::Config,
+    decision::Now,
     status::{KindView, Overview, PathView, PeerView},
-    vantage::Now,
 };
 
 impl Recorder {

@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use super::Recorder;
 use crate::{
     config::Config,
+    decision::{
+        Episode, Now,
+        ranking::{Published, Ranking, Standing, Table},
+    },
     model::{Candidate, Cause, Incident, PeerState, Region, Stage},
-    ranking::{Published, Ranking, Standing, Table},
-    vantage::{Episode, Now},
 };
 
 #[derive(Debug)]

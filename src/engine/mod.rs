@@ -12,14 +12,15 @@ use tokio::time::Instant;
 use self::targets::Targets;
 use crate::{
     config::{Config, Failover, ProbeConfig},
+    decision::{
+        Lane, News, Now, Policy, Vantage, Watched,
+        ranking::{Standing, Table, preferred},
+        votes::Views,
+    },
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
     model::{Candidate, Kind, Outcome, Path, PathId, Region},
-    quorum::Views,
-    ranking::{Standing, Table, preferred},
     schedule::{Event, OverdueAfter},
-    vantage::{News, Now, Policy, Vantage, Watched},
-    verdict::Lane,
     window::{History, PathHistory, Summary, Trace, Window},
 };
 

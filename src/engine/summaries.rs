@@ -6,9 +6,8 @@ use tokio::time::Instant;
 
 use super::{Group, Recorder, Tracked};
 use crate::{
+    decision::{Now, Reading},
     model::{Kind, PathId},
-    vantage::Now,
-    verdict::Reading,
     window::{Summary, Window},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Ranking, Traits, order::Claim};
+use super::{Ranking, Traits, hysteresis::Claim};
 use crate::model::{Candidate, Region};
 
 /// How old a published ranking may be: a day, in which distances stay what they are.

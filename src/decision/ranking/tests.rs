@@ -1,8 +1,8 @@
-use super::{gates::MIN_SAMPLES, order::HOLD, *};
+use super::{filters::MIN_SAMPLES, hysteresis::HOLD, *};
 use crate::window::Latency;
 
+mod failover_target;
 mod properties;
-mod succession;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,11 +1,6 @@
 //! What one vantage knows and concludes: samples and votes go in, verdicts, orders for more probes and incidents come
 //! out. Synchronous, without clock, lock or metrics, so that years of it can be simulated.
 
-mod desk;
-mod health;
-mod incidents;
-mod orders;
-
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -14,17 +9,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::{
-    desk::{Desk, oldest, open},
-    health::Health,
+use super::{
+    CutOff, Evidence, Isolation, Lane, Reading, Transition,
+    extra_probes::{BURST, FRESH},
     incidents::{Closed, Hold, Open},
-    orders::{BURST, FRESH},
+    local_health::Health,
+    peer::{Desk, oldest, open},
+    votes::{Ballots, Said, Views},
 };
-use crate::{
-    model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote},
-    quorum::{Ballots, CutOff, Isolation, Said, Views},
-    verdict::{Evidence, Lane, Reading, Transition},
-};
+use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote};
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -146,19 +139,19 @@ enum Place {
 /// One vantage.
 #[derive(Debug)]
 pub struct Vantage {
-    policy: Policy,
-    desks: Vec<Desk>,
-    anchors: Vec<(PathId, Evidence)>,
+    pub(super) policy: Policy,
+    pub(super) desks: Vec<Desk>,
+    pub(super) anchors: Vec<(PathId, Evidence)>,
     places: HashMap<PathId, Place>,
-    ballots: Ballots,
+    pub(super) ballots: Ballots,
     /// The paths on which vantages are asked for their votes.
-    asks: BTreeMap<Region, PathId>,
-    next_ask: Option<Instant>,
-    closed: Vec<(Region, Closed)>,
-    isolation: Isolation,
-    health: Health,
-    orders: Vec<PathId>,
-    news: Vec<News>,
+    pub(super) asks: BTreeMap<Region, PathId>,
+    pub(super) next_ask: Option<Instant>,
+    pub(super) closed: Vec<(Region, Closed)>,
+    pub(super) isolation: Isolation,
+    pub(super) health: Health,
+    pub(super) orders: Vec<PathId>,
+    pub(super) news: Vec<News>,
 }
 
 impl Vantage {

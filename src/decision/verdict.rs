@@ -11,17 +11,11 @@
 //! `evidence` is what was seen, `quality` how well the peer answers, this file what follows from both and from the
 //! other vantages' votes.
 
-mod evidence;
-mod quality;
-
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::{
-    evidence::{Evidence, Failing, Lane},
-    quality::{Quality, Reading},
-};
+use super::{Evidence, Failing, Quality};
 use crate::model::{Cause, PeerState, Tally};
 
 /// How long a suspicion waits for other vantages that say nothing. With each confirmation it waits less, in the form

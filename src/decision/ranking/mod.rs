@@ -7,21 +7,21 @@
 //! a region dies: the ranking that it published last ──────┴─▶ succession ─▶ candidates
 //! ```
 
-mod gates;
-mod order;
+mod failover_target;
+mod filters;
+mod hysteresis;
 mod score;
-mod succession;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub use self::{failover_target::Published, score::preferred};
 use self::{
-    gates::{Gates, Judged},
-    order::{Claim, Order},
+    filters::{Gates, Judged},
+    hysteresis::{Claim, Order},
     score::score,
 };
-pub use self::{score::preferred, succession::Published};
 use crate::{
     config::{Config, Failover, Peer},
     geography::Location,
@@ -214,7 +214,7 @@ impl Ranking {
         let own = (*replaced != self.own).then(|| gates.own(&self.own, &self.own_traits));
         let peers = self.peers.iter().filter(|(region, _)| *region != replaced);
         let peers = peers.map(|(region, traits)| gates.peer(region, traits, self.standings.get(region)));
-        gates::with_last_resort(own.into_iter().chain(peers).collect())
+        filters::with_last_resort(own.into_iter().chain(peers).collect())
     }
 
     fn score(&self, region: &Region) -> Option<Duration> {

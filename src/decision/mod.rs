@@ -1,0 +1,21 @@
+//! From samples and votes to verdicts, incidents and failover targets. Pure: no clock, no I/O, no configuration, no metrics.
+
+mod evidence;
+mod extra_probes;
+mod incidents;
+mod isolation;
+mod local_health;
+mod peer;
+mod quality;
+pub mod ranking;
+mod vantage;
+mod verdict;
+pub mod votes;
+
+pub use self::{
+    evidence::{Evidence, Failing, Lane},
+    isolation::{CutOff, Isolation},
+    quality::{Quality, Reading},
+    vantage::{Episode, News, Now, Policy, Standing, Vantage, Watched},
+    verdict::{Transition, Verdict},
+};

@@ -1,0 +1,14 @@
+//! Votes of the vantages: as bytes that only a vantage can make, who may vote, what they say, and whether we are the
+//! ones who are cut off.
+
+mod message;
+mod signature;
+mod table;
+mod verify;
+
+pub use self::{
+    message::{Bulletin, Invalid, PeerReport, Placing},
+    signature::{Keys, WeakKey},
+    table::{Ballots, Said, View, Views},
+    verify::{Reception, Refusal, Sequence, open},
+};
