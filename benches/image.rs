@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::Parser;
-use regionwatch::wire::Stamp;
+use regionwatch::net::Stamp;
 use testkit::{
     engine::{self, Container, HARDENED, Network, layers, read, tried},
     rig::stats::quantile,

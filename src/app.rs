@@ -39,10 +39,10 @@ use crate::{
     engine::{Anchor, Recorder, Scope, Tracking},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
-    probe::{self, Mailbox, Names, TlsContext, TlsError},
+    net::{Names, Stamp, TimestampKeeper, TlsContext, TlsError, tune_allocator},
+    probe::{self, Mailbox},
     schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     server::{self, Limits, Query, ServerState},
-    wire::{Stamp, TimestampKeeper, tune_allocator},
 };
 
 /// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.

@@ -6,7 +6,7 @@
 //!
 //!  schedule ─slot─▶ probe ──Sample──▶ recorder ─▶ window ─▶ ranking ─────────┐
 //!                    │                   │                    candidates     ▼
-//!                  wire                  ├──────▶ vantage: verdict, quorum ─────▶ notify ─▶ Alertmanager ─▶ webhook
+//!                  net                   ├──────▶ vantage: verdict, quorum ─────▶ notify ─▶ Alertmanager ─▶ webhook
 //!           (kernel timestamps)          │           ▲ votes: read from the peers' sidecars by the HTTP probe
 //!                                        └──▶ metrics ─▶ server ─▶ Prometheus ─▶ alerts/ ─▶ Alertmanager ─▶ webhook
 //! ```
@@ -20,8 +20,8 @@
 //! | 0 | [`model`] | regions, paths, samples, outcomes: the nouns, valid by construction |
 //! | 0 | [`geography`] | where regions are, how far apart, how soon light is back |
 //! | 1 | [`yaml`] | tree with positions, typed reader that collects every error, units, secrets, writer; knows no key |
+//! | 1 | [`net`] | sockets whose answers carry kernel timestamps; resolver, TLS and HTTP client over them |
 //! | 2 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
-//! | 2 | [`wire`] | sockets whose answers carry kernel timestamps |
 //! | 2 | [`window`] | the samples of one path over a trailing time, and what they say |
 //! | 3 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
 //! | 3 | [`schedule`] | the open loop: slots, deadlines, what was missed |
@@ -43,10 +43,10 @@ pub mod engine;
 pub mod geography;
 pub mod metrics;
 pub mod model;
+pub mod net;
 pub mod probe;
 pub mod schedule;
 pub mod server;
 pub mod status;
 pub mod window;
-pub mod wire;
 pub mod yaml;

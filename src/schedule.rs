@@ -25,8 +25,8 @@ use tokio::{
 pub use self::slots::{SlotPhase, SlotTimer};
 use crate::{
     model::{Cadence, Failure, PathId, Phase, Sample},
-    probe::{Attempt, Fault, Probe},
-    wire::Stamp,
+    net::{Attempt, Stamp},
+    probe::{Fault, Probe},
 };
 
 /// What the schedule and its probes tell the recorder.

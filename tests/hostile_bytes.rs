@@ -8,7 +8,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use regionwatch::{
     config::Config,
     decision::votes::Bulletin,
-    probe::hostile::{fuzz_answer, fuzz_expiry, fuzz_reply, fuzz_response},
+    net::hostile::{fuzz_expiry, fuzz_response},
+    probe::hostile::{fuzz_answer, fuzz_reply},
 };
 
 const ROUNDS: usize = 4_000;

@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use regionwatch::{model::UnixMillis, wire::Stamp};
+use regionwatch::{model::UnixMillis, net::Stamp};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 

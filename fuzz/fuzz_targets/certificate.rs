@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| regionwatch::probe::hostile::fuzz_expiry(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| regionwatch::net::hostile::fuzz_expiry(bytes));

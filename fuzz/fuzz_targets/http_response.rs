@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regionwatch::probe::hostile::fuzz_response;
+use regionwatch::net::hostile::fuzz_response;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

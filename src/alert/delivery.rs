@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::{
     metrics::PushResult,
     model::{Failure, Incident, Stage},
-    probe::HttpAnswer,
+    net::HttpAnswer,
 };
 
 /// The delays before the first retries.

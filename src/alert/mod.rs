@@ -24,8 +24,7 @@ use crate::{
     config::HttpUrl,
     metrics::Metrics,
     model::{Incident, Region, UnixMillis},
-    probe::{HttpClient, Names, TlsContext, TlsError},
-    wire::Stamp,
+    net::{HttpClient, Names, Stamp, TlsContext, TlsError},
 };
 
 /// Restored incidents that may wait to be received; the queries wait meanwhile.

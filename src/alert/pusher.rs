@@ -16,7 +16,7 @@ use super::{
 use crate::{
     metrics::{PushResult, PushSeries},
     model::{Incident, UnixMillis},
-    wire::Stamp,
+    net::Stamp,
 };
 
 /// How often all alerts are sent again when nothing has changed.

@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::{
     model::Failure,
-    probe::{HttpAnswer, HttpClient},
+    net::{HttpAnswer, HttpClient},
 };
 
 /// How long one request may take.

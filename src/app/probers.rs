@@ -8,9 +8,9 @@ use tracing::warn;
 use crate::{
     config::{self, Config, DnsTransport, ProbeConfig, ProbeSpec},
     model::{AddressFamily, Cadence},
-    probe::{self, DnsProbe, HttpProbe, IcmpProbe, Mailbox, Names, TcpProbe, TlsContext, TlsError},
+    net::{Names, TlsContext, TlsError, raise_descriptor_limit},
+    probe::{self, DnsProbe, HttpProbe, IcmpProbe, Mailbox, TcpProbe},
     schedule::{Event, Launcher, launcher},
-    wire::raise_descriptor_limit,
 };
 
 /// Makes room for the probes under way, and says so where there is none.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::check::table;
-use crate::wire::{
+use crate::net::{
     Datagram, Notice, PingSocketKind, SocketOptions, Taken, TimestampKeeper, open_ping_socket, raise_descriptor_limit,
 };
 

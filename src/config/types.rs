@@ -1,9 +1,13 @@
 //! What a configuration says once it has been read: every value is in range, every name is checked.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{failover::Failover, votes::VoteKeys};
-pub use crate::{geography::Location, model::HttpUrl};
+pub use crate::{
+    geography::Location,
+    model::HttpUrl,
+    net::{HttpVersion, TlsSpec},
+};
 use crate::{
     model::{AddressFamily, Cadence, Host, Kind, Path, Region, TargetName},
     probe,
@@ -301,31 +305,6 @@ pub struct HttpSpec {
     pub keep_alive: bool,
     /// The target is the regionwatch of the peer region.
     pub sidecar: bool,
-}
-
-/// Which HTTP versions a probe offers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// HTTP/2 and 1.1 by ALPN; 1.1 without TLS.
-    #[default]
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only; with prior knowledge where there is no TLS.
-    Http2,
-}
-
-/// How a TLS handshake is made and judged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsSpec {
-    /// The name that is sent and verified, where it is not the target's.
-    pub server_name: Option<Arc<str>>,
-    /// PEM file of the authorities to trust, instead of the public ones.
-    pub ca_file: Option<PathBuf>,
-    /// PEM files of our certificate chain and key, for mutual TLS.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Do not verify the peer's certificate.
-    pub insecure_skip_verify: bool,
 }
 
 /// A regular expression with its source, so that it can be compared and printed.

@@ -6,7 +6,7 @@ use prometheus::{
     proto::{Counter, MetricFamily},
 };
 
-use crate::wire::process_cpu_time;
+use crate::net::process_cpu_time;
 
 /// The crate's collector, which knows the CPU time in whole seconds only: a quiet sidecar needs minutes for one.
 pub(super) struct Process(ProcessCollector);

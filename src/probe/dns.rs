@@ -10,15 +10,16 @@ use http::{HeaderValue, Method, Request, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Attempt, Fault, Lookup, Probe, TlsContext, TlsError,
+    Fault, Probe,
     answer::{Judgement, Question},
-    exchange::Client,
-    tls::{self, Connector},
 };
 use crate::{
-    config::{DnsSpec, DnsTransport, HttpVersion},
+    config::{DnsSpec, DnsTransport},
     model::{Failure, Host, Phase, PhaseTimes, StampSource, Timings},
-    wire::{self, ClockWatch, Datagram, Marks, Notice, SocketOptions, Stamp, Taken},
+    net::{
+        self, Attempt, Client, ClockWatch, Connector, Datagram, HttpVersion, Lookup, Marks, Notice, SocketOptions,
+        Stamp, Taken, TlsContext, TlsError,
+    },
 };
 
 /// The largest message that is read over HTTPS; the other transports cannot carry more anyway.
@@ -83,11 +84,11 @@ impl DnsProbe {
         attempt.enter(Phase::Request);
         let id: u16 = rand::random();
         let question = self.question.encode(id);
-        let socket = Datagram::udp(server, self.options).map_err(|error| wire::local_failure(&error))?;
+        let socket = Datagram::udp(server, self.options).map_err(|error| net::local_failure(&error))?;
         let before = Stamp::now();
-        socket.send(&question).map_err(|error| wire::local_failure(&error))?;
+        socket.send(&question).map_err(|error| net::local_failure(&error))?;
         let mut buffer = [0; 1536];
-        let mut departed = departure(&socket, &mut buffer).map_err(|error| wire::failure(&error))?;
+        let mut departed = departure(&socket, &mut buffer).map_err(|error| net::failure(&error))?;
         let (arrival, truncated) = socket
             .until(|| {
                 loop {
@@ -109,7 +110,7 @@ impl DnsProbe {
                 }
             })
             .await
-            .map_err(|error| wire::failure(&error))?;
+            .map_err(|error| net::failure(&error))?;
         let (at, received) = match arrival? {
             Some(at) => (at, StampSource::Kernel),
             None => (Stamp::now(), StampSource::Userland),
@@ -130,7 +131,7 @@ impl DnsProbe {
         attempt: &Attempt,
     ) -> Result<Measured, Failure> {
         attempt.enter(Phase::Connect);
-        let (stream, connected) = wire::connect(server, self.options).await?;
+        let (stream, connected) = net::connect(server, self.options).await?;
         let marks = stream.stamp();
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Connect, connected.duration);
@@ -141,7 +142,7 @@ impl DnsProbe {
             Some(connector) => {
                 attempt.enter(Phase::Tls);
                 let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
-                certificate_expiry = tls::expiry(&stream);
+                certificate_expiry = net::expiry(&stream);
                 self.ask_over(stream, &marks, attempt).await?
             }
         };
@@ -160,11 +161,11 @@ impl DnsProbe {
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
         marks: &Marks,
         attempt: &Attempt,
-    ) -> Result<wire::Span, Failure> {
+    ) -> Result<net::Span, Failure> {
         let failure = |error: io::Error| match error.kind() {
             // Closed between or in messages, without a reset.
             io::ErrorKind::UnexpectedEof => Failure::Protocol,
-            _ => tls::failure(&error),
+            _ => net::tls_failure(&error),
         };
         attempt.enter(Phase::Request);
         let id: u16 = rand::random();

@@ -11,14 +11,11 @@ use http::{
 use http_body_util::Full;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{
-    Attempt, Fault, Lookup, Probe, TlsContext, TlsError,
-    exchange::{AGENT, Client, Exchange, absolute},
-};
+use super::{Fault, Probe};
 use crate::{
     config::HttpSpec,
     model::{Failure, NONCE_HEADER, Nonce, PhaseTimes, Region, Reply, SIGNATURE_HEADER, StampSource, Timings},
-    wire::{ClockWatch, SocketOptions},
+    net::{AGENT, Attempt, Client, ClockWatch, Exchange, Lookup, SocketOptions, TlsContext, TlsError, absolute},
 };
 
 /// Requests one URL.

@@ -21,11 +21,13 @@ use tracing::{debug, warn};
 
 pub use self::packet::fuzz_reply;
 use self::packet::{HEADER, TOKEN, decode, encode};
-use super::{Attempt, Fault, Lookup, Probe};
+use super::{Fault, Probe};
 use crate::{
     config::IcmpSpec,
     model::{Failure, Phase, PhaseTimes, StampSource, Timings},
-    wire::{ClockWatch, Datagram, Notice, PingSocketKind, SocketOptions, Stamp, Taken, open_ping_socket},
+    net::{
+        Attempt, ClockWatch, Datagram, Lookup, Notice, PingSocketKind, SocketOptions, Stamp, Taken, open_ping_socket,
+    },
 };
 
 /// After so many losses in a row a new socket is opened: connection tracking on the way may have an entry from
@@ -257,7 +259,7 @@ impl EchoSocket {
             // An ICMP error to an earlier request is told at the next call, a packet that was too large for a router
             // with the very error of one that is too large for our interface: hear it, then try again.
             self.take_notices(&mut state, None);
-            self.io.send(&state.request).map_err(|error| crate::wire::local_failure(&error))?;
+            self.io.send(&state.request).map_err(|error| crate::net::local_failure(&error))?;
         }
         state.packets = state.packets.wrapping_add(1);
         state.pending.push(Pending { counter, packet, before, departed: None, outcome: None, waker: None });

@@ -1,36 +1,28 @@
 //! One file a kind of probe: cold `new`, hot `probe`. Each file is the only one that names its library.
 
 mod answer;
-mod client;
 mod dns;
-mod exchange;
 mod http;
 mod icmp;
 mod kinds;
-mod names;
 mod tcp;
-mod tls;
 
-pub use client::{HttpAnswer, HttpClient};
 pub use dns::DnsProbe;
 pub use http::{HttpProbe, Mailbox};
 pub use icmp::IcmpProbe;
 pub use kinds::{DNS, HTTP, ICMP, KINDS, SIDECAR, TCP, kind_named};
-pub use names::{Lookup, Names, Resolvers};
 pub use tcp::TcpProbe;
-pub use tls::{TlsContext, TlsError};
 
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{answer::fuzz_answer, exchange::fuzz_response, icmp::fuzz_reply, tls::fuzz_expiry};
+    pub use super::{answer::fuzz_answer, icmp::fuzz_reply};
 }
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-
-use tokio::time::Instant;
-
-use crate::model::{Failure, Phase, Timings};
+use crate::{
+    model::{Failure, Timings},
+    net::Attempt,
+};
 
 /// Something that can be measured again and again.
 pub trait Probe: Send + Sync + 'static {
@@ -54,106 +46,5 @@ pub enum Fault {
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
-    }
-}
-
-/// One attempt of a probe: what it must be told, and what it saw besides its outcome.
-#[derive(Debug)]
-pub struct Attempt {
-    deadline: Instant,
-    suspicion: AtomicU8,
-    phase: AtomicU8,
-    late: AtomicU32,
-    duplicates: AtomicU32,
-}
-
-impl Attempt {
-    /// An attempt that ends at the deadline.
-    pub const fn new(deadline: Instant) -> Self {
-        Self {
-            deadline,
-            suspicion: AtomicU8::new(u8::MAX),
-            phase: AtomicU8::new(u8::MAX),
-            late: AtomicU32::new(0),
-            duplicates: AtomicU32::new(0),
-        }
-    }
-
-    /// When the attempt ends.
-    pub const fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Notes what the attempt has failed of if nothing better comes before its deadline; without it, that is a
-    /// timeout.
-    pub fn suspect(&self, failure: Failure) {
-        self.suspicion.store(failure as u8, Ordering::Relaxed);
-    }
-
-    /// Takes a suspicion back.
-    pub fn trust(&self) {
-        self.suspicion.store(u8::MAX, Ordering::Relaxed);
-    }
-
-    /// What the attempt has failed of when its deadline is over.
-    pub fn failure_at_deadline(&self) -> Failure {
-        let noted = self.suspicion.load(Ordering::Relaxed);
-        Failure::ALL.into_iter().find(|failure| *failure as u8 == noted).unwrap_or(Failure::Timeout)
-    }
-
-    /// Notes that this phase begins.
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    /// The phase that began last, in which a failed attempt has failed.
-    pub fn reached(&self) -> Option<Phase> {
-        let noted = self.phase.load(Ordering::Relaxed);
-        Phase::ALL.into_iter().find(|phase| *phase as u8 == noted)
-    }
-
-    /// Notes answers to earlier attempts that came after their deadlines.
-    pub fn note_late(&self, count: u32) {
-        self.late.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Answers to earlier attempts that came after their deadlines.
-    pub fn late(&self) -> u32 {
-        self.late.load(Ordering::Relaxed)
-    }
-
-    /// Notes answers that came more than once.
-    pub fn note_duplicates(&self, count: u32) {
-        self.duplicates.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Answers that came more than once.
-    pub fn duplicates(&self) -> u32 {
-        self.duplicates.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_deadline_without_a_suspicion_is_a_timeout() {
-        let attempt = Attempt::new(Instant::now());
-        assert_eq!(attempt.failure_at_deadline(), Failure::Timeout);
-        for failure in Failure::ALL {
-            attempt.suspect(failure);
-            assert_eq!(attempt.failure_at_deadline(), failure);
-        }
-    }
-
-    #[tokio::test]
-    async fn an_attempt_fails_in_the_phase_that_began_last() {
-        let attempt = Attempt::new(Instant::now());
-        assert_eq!(attempt.reached(), None);
-        for phase in Phase::ALL {
-            attempt.enter(phase);
-            assert_eq!(attempt.reached(), Some(phase));
-        }
     }
 }

@@ -4,14 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{
-    Attempt, Fault, Lookup, Probe, TlsContext, TlsError,
-    tls::{self, Connector},
-};
+use super::{Fault, Probe};
 use crate::{
     config::TcpSpec,
     model::{Failure, Host, Phase, PhaseTimes, Timings},
-    wire::{self, ClockWatch, SocketOptions},
+    net::{self, Attempt, ClockWatch, Connector, Lookup, SocketOptions, TlsContext, TlsError},
 };
 
 /// How much of what the peer says is looked at.
@@ -58,13 +55,13 @@ impl TcpProbe {
             attempt.enter(Phase::Processing);
         }
         if let Some(send) = &self.spec.send {
-            stream.write_all(send).await.map_err(|error| tls::failure(&error))?;
+            stream.write_all(send).await.map_err(|error| net::tls_failure(&error))?;
         }
         let Some(expect) = &self.spec.expect else { return Ok(()) };
         let mut heard = Vec::with_capacity(1024);
         while heard.len() < EXPECT_LIMIT {
             let mut part = (&mut stream).take((EXPECT_LIMIT - heard.len()) as u64);
-            let count = part.read_buf(&mut heard).await.map_err(|error| tls::failure(&error))?;
+            let count = part.read_buf(&mut heard).await.map_err(|error| net::tls_failure(&error))?;
             if expect.is_match(&String::from_utf8_lossy(&heard)) {
                 return Ok(());
             }
@@ -85,7 +82,7 @@ impl Probe for TcpProbe {
         let address = self.lookup.address(attempt).await?;
         let watch = ClockWatch::start();
         attempt.enter(Phase::Connect);
-        let (stream, connected) = wire::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
+        let (stream, connected) = net::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Connect, connected.duration);
         let mut source = connected.source;
@@ -96,7 +93,7 @@ impl Probe for TcpProbe {
                 let marks = stream.stamp();
                 attempt.enter(Phase::Tls);
                 let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
-                certificate_expiry = tls::expiry(&stream);
+                certificate_expiry = net::expiry(&stream);
                 self.converse(stream, attempt).await?;
             }
         }

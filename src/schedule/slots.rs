@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::wire::Timer;
+use crate::net::Timer;
 
 /// At which times a path's slots are: this long, modulo its interval, after the times that are multiples of its
 /// interval.

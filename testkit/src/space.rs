@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use regionwatch::wire::{PingSocketKind, SocketOptions, open_ping_socket};
+use regionwatch::net::{PingSocketKind, SocketOptions, open_ping_socket};
 
 use crate::privileges::{Need, granted};
 

@@ -6,9 +6,8 @@ use regionwatch::{
     app,
     config::Config,
     model::{Kind, Outcome, PathId, Sample},
-    probe::{Names, TlsContext},
+    net::{Names, TimestampKeeper, TlsContext},
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
-    wire::TimestampKeeper,
 };
 use tokio::{
     sync::mpsc,

@@ -13,7 +13,7 @@ use hickory_resolver::{
 };
 use regionwatch::{
     model::{Failure, Phase, StampSource},
-    probe::Names,
+    net::Names,
 };
 
 use tokio::time::Instant;

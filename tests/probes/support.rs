@@ -6,9 +6,9 @@ use regionwatch::{
     app::prober,
     config::Config,
     model::{Failure, Outcome, PathId, Phase, Region, Reply, Timings},
-    probe::{Mailbox, Names, TlsContext},
+    net::{Names, TimestampKeeper, TlsContext},
+    probe::Mailbox,
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
-    wire::TimestampKeeper,
 };
 use tokio::{
     sync::mpsc,

@@ -10,7 +10,7 @@ use std::{
 use regionwatch::{
     config::HttpUrl,
     model::{Host, Stage},
-    probe::Names,
+    net::Names,
 };
 use tokio::time::{Instant, sleep};
 

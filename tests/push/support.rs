@@ -15,8 +15,7 @@ use regionwatch::{
     config::HttpUrl,
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
-    probe::{Names, TlsContext},
-    wire::Stamp,
+    net::{Names, Stamp, TlsContext},
 };
 use serde_json::Value;
 use testkit::privileges::{Need, granted};

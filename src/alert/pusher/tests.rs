@@ -24,7 +24,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     model::{Failure, Stage},
-    probe::HttpAnswer,
+    net::HttpAnswer,
 };
 
 /// The planned answers, and the bodies received with their milliseconds.

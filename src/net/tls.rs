@@ -21,11 +21,24 @@ use tokio_rustls::{
 };
 use x509_cert::der::{Decode, Reader, SliceReader};
 
-use crate::{
-    config::TlsSpec,
-    model::{Failure, Host, Phase, PhaseTimes, StampSource},
-    wire::{self, Marks, Stream},
+use super::{
+    errors,
+    stream::{Marks, Stream},
 };
+use crate::model::{Failure, Host, Phase, PhaseTimes, StampSource};
+
+/// How a TLS handshake is made and judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// The name that is sent and verified, where it is not the target's.
+    pub server_name: Option<Arc<str>>,
+    /// PEM file of the authorities to trust, instead of the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of our certificate chain and key, for mutual TLS.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Do not verify the peer's certificate.
+    pub insecure_skip_verify: bool,
+}
 
 /// A TLS setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +165,7 @@ impl Connector {
     ///
     /// # Errors
     /// The failure as it is counted.
-    pub(super) async fn handshake(
+    pub(crate) async fn handshake(
         &self,
         stream: Stream,
         marks: &Marks,
@@ -170,17 +183,17 @@ impl Connector {
 }
 
 /// What an error on a TLS connection is counted as.
-pub(super) fn failure(error: &io::Error) -> Failure {
+pub(crate) fn failure(error: &io::Error) -> Failure {
     match error.get_ref() {
         Some(inner) if inner.is::<rustls::Error>() => Failure::Tls,
         // The peer hung up in the middle of the handshake, without an alert.
         _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::Tls,
-        _ => wire::failure(error),
+        _ => errors::failure(error),
     }
 }
 
 /// When the first certificate of the peer's chain expires, in seconds since 1970.
-pub(super) fn expiry(stream: &TlsStream<Stream>) -> Option<i64> {
+pub(crate) fn expiry(stream: &TlsStream<Stream>) -> Option<i64> {
     let chain = stream.get_ref().1.peer_certificates()?;
     chain.iter().filter_map(|certificate| not_after(certificate)).min()
 }

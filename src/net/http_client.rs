@@ -27,14 +27,13 @@ use tokio::{
 use tokio_rustls::rustls;
 
 use super::{
-    Attempt, TlsContext, TlsError,
-    tls::{self, Connector},
+    attempt::Attempt,
+    errors,
+    options::SocketOptions,
+    stream::{Marks, Span, connect},
+    tls::{self, Connector, TlsContext, TlsError, TlsSpec},
 };
-use crate::{
-    config::{HttpUrl, HttpVersion, TlsSpec},
-    model::{Failure, Host, Phase, PhaseTimes, StampSource},
-    wire::{self, Marks, SocketOptions, Span},
-};
+use crate::model::{Failure, Host, HttpUrl, Phase, PhaseTimes, StampSource};
 
 /// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
 /// several times over.
@@ -42,10 +41,10 @@ const MAX_HEADERS: usize = 128;
 const MAX_HEAD: usize = 64 << 10;
 
 /// How we call ourselves.
-pub(super) const AGENT: &str = concat!("regionwatch/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("regionwatch/", env!("CARGO_PKG_VERSION"));
 
 /// A URL as requests have it.
-pub(super) fn absolute(url: &HttpUrl) -> Result<Uri, TlsError> {
+pub(crate) fn absolute(url: &HttpUrl) -> Result<Uri, TlsError> {
     let host = match &url.host {
         Host::Addr(IpAddr::V6(address)) => format!("[{address}]"),
         host => host.to_string(),
@@ -60,9 +59,21 @@ pub(super) fn absolute(url: &HttpUrl) -> Result<Uri, TlsError> {
         .map_err(|_| TlsError::ServerName(url.host.to_string()))
 }
 
+/// Which HTTP versions a probe offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/2 and 1.1 by ALPN; 1.1 without TLS.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; with prior knowledge where there is no TLS.
+    Http2,
+}
+
 /// Makes requests to one origin.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     tls: Option<Connector>,
     version: HttpVersion,
     options: SocketOptions,
@@ -72,15 +83,15 @@ pub(super) struct Client {
 
 /// A response and how long its phases took.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) response: Parts,
+pub(crate) struct Exchange {
+    pub(crate) response: Parts,
     /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
     /// end.
-    pub(super) body: Option<Vec<u8>>,
-    pub(super) phases: PhaseTimes,
-    pub(super) source: StampSource,
-    pub(super) syn_retransmits: u32,
-    pub(super) certificate_expiry: Option<i64>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) phases: PhaseTimes,
+    pub(crate) source: StampSource,
+    pub(crate) syn_retransmits: u32,
+    pub(crate) certificate_expiry: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -113,12 +124,12 @@ impl Drop for Driver {
 
 impl Client {
     /// A client for a plain origin.
-    pub(super) fn plain(version: HttpVersion, options: SocketOptions) -> Self {
+    pub(crate) fn plain(version: HttpVersion, options: SocketOptions) -> Self {
         Self { tls: None, version, options, kept: None }
     }
 
     /// A client for an origin with TLS.
-    pub(super) fn https(
+    pub(crate) fn https(
         context: &TlsContext,
         spec: &TlsSpec,
         host: &Host,
@@ -134,7 +145,7 @@ impl Client {
     }
 
     /// Keeps the connection for the next request.
-    pub(super) fn keeping_alive(self) -> Self {
+    pub(crate) fn keeping_alive(self) -> Self {
         Self { kept: Some(Mutex::default()), ..self }
     }
 
@@ -144,7 +155,7 @@ impl Client {
     /// A server may close a kept connection at any time, and a request that is under way then gets no answer: that
     /// says nothing about the server, so the request is sent again on a fresh connection (RFC 9112 9.3.1). It must
     /// be one that may arrive twice.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         server: SocketAddr,
         request: Request<Full<Bytes>>,
@@ -206,7 +217,7 @@ impl Client {
     }
 
     /// Returns when the kept connection is closed; never where there is none.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         poll_fn(|cx| {
             let Some(kept) = &self.kept else { return Poll::Pending };
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +248,7 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Connection, Failure> {
         attempt.enter(Phase::Connect);
-        let (stream, connected) = wire::connect(server, self.options).await?;
+        let (stream, connected) = connect(server, self.options).await?;
         phases.add(Phase::Connect, connected.duration);
         *source = source.and(connected.source);
         *syn_retransmits = connected.syn_retransmits;
@@ -347,7 +358,7 @@ fn failure(error: &hyper::Error) -> Failure {
             return match io.get_ref() {
                 Some(inner) if inner.is::<rustls::Error>() => Failure::Tls,
                 _ if io.kind() == io::ErrorKind::UnexpectedEof => Failure::Protocol,
-                _ => wire::failure(io),
+                _ => errors::failure(io),
             };
         }
         cause = inner.source();

@@ -1,4 +1,5 @@
 //! A timer of the kernel's.
+#![allow(unsafe_code)]
 
 use std::{
     io,

@@ -1,4 +1,5 @@
 //! Ping sockets: unprivileged where `net.ipv4.ping_group_range` allows it, raw where capabilities do.
+#![allow(unsafe_code)]
 
 use std::{
     io,
@@ -10,8 +11,8 @@ use socket2::{Socket, Type};
 use surge_ping::{AsyncSocket, Config, ICMP};
 
 use super::{
-    Datagram, SocketOptions,
-    options::{enable_hop_limit, filter_echo_replies},
+    datagram::Datagram,
+    options::{SocketOptions, enable_hop_limit, filter_echo_replies},
 };
 
 /// Which of the two kinds of ping socket the system gave.

@@ -1,11 +1,12 @@
 //! One `recvmsg`, and what its control messages say.
+#![allow(unsafe_code)]
 
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use super::Stamp;
+use super::clock::Stamp;
 
 /// What one `recvmsg` brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 //! A connected datagram socket (UDP or ping) with time stamps and an error queue.
+#![allow(unsafe_code)]
 
 use std::{
     io,
@@ -10,9 +11,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Message, SocketOptions, Stamp,
-    message::receive,
-    options::{enable_errors, enable_timestamps},
+    clock::Stamp,
+    message::{Message, receive},
+    options::{SocketOptions, enable_errors, enable_timestamps},
 };
 
 /// What stood in a socket's error queue.

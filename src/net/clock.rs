@@ -1,4 +1,5 @@
 //! The wall clock, in which kernel stamps are told, and the watch for its steps.
+#![allow(unsafe_code)]
 
 use std::{
     io,

@@ -1,37 +1,4 @@
-//! Sockets whose answers carry the kernel's time stamps.
-//!
-//! A process learns late that a packet has come: it must be woken, scheduled, and not be throttled by a CPU
-//! quota. The kernel knows when the packet passed. So the sockets here ask for `SO_TIMESTAMPING`
-//! (Documentation/networking/timestamping.rst): `TX_SCHED` stamps when a packet is handed to the queue of the
-//! device, `RX_SOFTWARE` when it comes in. A TCP connection's round trip is read from `TCP_INFO`.
-//!
-//! # What is used of surge-ping, and what is not
-//! surge-ping 0.9.1 is used for what is sound in it: `AsyncSocket` makes and configures ping sockets
-//! (unprivileged first, raw as a fallback), and its packet types decode what comes back. Not used are its
-//! clock, its receive task and its `Pinger`: it reads the clock after `send_to` has returned and again in a
-//! task that has to be scheduled first, it returns an ICMP error as `Ok(rtt)` on raw sockets, it never sees
-//! one on datagram sockets, and a burst of 1,000 pings through its one socket loses most replies.
-//!
-//! # Unsafe
-//! The only module with `unsafe`: calls like `recvmsg`, `setsockopt` and `timerfd_settime`, which std does not have. The
-//! control messages are parsed by safe code.
-#![allow(unsafe_code)]
-
-mod clock;
-mod datagram;
-mod message;
-mod options;
-mod ping;
-mod stream;
-mod timer;
-
-pub use clock::{ClockWatch, Stamp, process_cpu_time};
-pub use datagram::{Datagram, Notice, Taken};
-pub use message::Message;
-pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
-pub use ping::{PingSocketKind, open_ping_socket};
-pub use stream::{Connected, Marks, Span, Stream, connect};
-pub use timer::Timer;
+//! What errors of sockets are counted as.
 
 use std::io;
 

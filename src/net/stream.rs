@@ -18,9 +18,10 @@ use tokio::{
 };
 
 use super::{
-    SocketOptions, Stamp,
+    clock::Stamp,
+    errors::{failure, local_failure},
     message::receive,
-    options::{enable_timestamps, tcp_info},
+    options::{SocketOptions, enable_timestamps, tcp_info},
 };
 use crate::model::{Failure, StampSource};
 
@@ -41,11 +42,11 @@ pub struct Connected {
 /// # Errors
 /// The failure as it is counted.
 pub async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream, Connected), Failure> {
-    let (socket, started) = begin(peer, options).map_err(|error| super::local_failure(&error))?;
+    let (socket, started) = begin(peer, options).map_err(|error| local_failure(&error))?;
     let io = TcpStream::from_std(socket.into()).map_err(|_| Failure::Local)?;
-    io.writable().await.map_err(|error| super::failure(&error))?;
+    io.writable().await.map_err(|error| failure(&error))?;
     if let Some(error) = io.take_error().map_err(|_| Failure::Local)? {
-        return Err(super::failure(&error));
+        return Err(failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
     Ok((Stream { io, marks: Arc::default() }, connected))
@@ -259,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_wakes_late_still_measures_the_network() {
-        let _keeper = super::super::TimestampKeeper::hold();
+        let _keeper = super::super::options::TimestampKeeper::hold();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {

@@ -1,4 +1,5 @@
 //! Socket options that std and socket2 do not offer.
+#![allow(unsafe_code)]
 
 use std::{
     io,

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::Attempt;
+use super::attempt::Attempt;
 use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
@@ -75,7 +75,7 @@ impl Lookup {
     ///
     /// # Errors
     /// `resolve` where the name has no address of the family.
-    pub(super) async fn address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
+    pub async fn address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
         match &self.source {
             Source::Literal(address) => Some(*address),
             Source::Name(entry) => {
@@ -106,7 +106,7 @@ impl Lookup {
     }
 
     /// Adds the phase `resolve` where the name was looked up since this was last called.
-    pub(super) fn report(&self, phases: &mut PhaseTimes) {
+    pub fn report(&self, phases: &mut PhaseTimes) {
         let Source::Name(entry) = &self.source else { return };
         let entry = entry.borrow();
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,14 +12,13 @@ use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Attempt, Lookup, Names, TlsContext, TlsError,
-    exchange::{AGENT, Client, absolute},
+    attempt::Attempt,
+    http_client::{AGENT, Client, HttpVersion, absolute},
+    options::SocketOptions,
+    resolver::{Lookup, Names},
+    tls::{TlsContext, TlsError, TlsSpec},
 };
-use crate::{
-    config::{HttpUrl, HttpVersion, TlsSpec},
-    model::{AddressFamily, Failure},
-    wire::SocketOptions,
-};
+use crate::model::{AddressFamily, Failure, HttpUrl};
 
 /// A client of one origin that keeps its connection (HTTP/1.1, with TLS where the URL says https). Follows no
 /// redirect and obeys no proxy.

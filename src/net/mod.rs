@@ -1,0 +1,52 @@
+//! What probes and alert pushes share: sockets with kernel timestamps; a resolver, TLS and an HTTP client over them.
+//!
+//! User-space timestamps include scheduling delay and CPU throttling. So the sockets here ask for `SO_TIMESTAMPING`
+//! (Documentation/networking/timestamping.rst): `TX_SCHED` stamps when a packet is handed to the queue of the
+//! device, `RX_SOFTWARE` when it comes in. A TCP connection's round trip is read from `TCP_INFO`.
+//!
+//! # What is used of surge-ping, and what is not
+//! surge-ping 0.9.1 is used for what is sound in it: `AsyncSocket` makes and configures ping sockets
+//! (unprivileged first, raw as a fallback), and its packet types decode what comes back. Not used are its
+//! clock, its receive task and its `Pinger`: it reads the clock after `send_to` has returned and again in a
+//! task that has to be scheduled first, it returns an ICMP error as `Ok(rtt)` on raw sockets, it never sees
+//! one on datagram sockets, and a burst of 1,000 pings through its one socket loses most replies.
+//!
+//! # Unsafe
+//! The only module with `unsafe`: calls like `recvmsg`, `setsockopt` and `timerfd_settime`, which std does not have. The
+//! files that need it allow it. Control messages are parsed by safe code.
+
+mod api_client;
+mod attempt;
+mod clock;
+mod datagram;
+mod errors;
+mod http_client;
+mod message;
+mod options;
+mod ping;
+mod resolver;
+mod stream;
+mod timer;
+mod tls;
+
+pub use api_client::{HttpAnswer, HttpClient};
+pub use attempt::Attempt;
+pub use clock::{ClockWatch, Stamp, process_cpu_time};
+pub use datagram::{Datagram, Notice, Taken};
+pub use errors::{failure, local_failure};
+pub use http_client::HttpVersion;
+pub(crate) use http_client::{AGENT, Client, Exchange, absolute};
+pub use message::Message;
+pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
+pub use ping::{PingSocketKind, open_ping_socket};
+pub use resolver::{Lookup, Names, Resolvers};
+pub use stream::{Connected, Marks, Span, Stream, connect};
+pub use timer::Timer;
+pub(crate) use tls::{Connector, expiry, failure as tls_failure};
+pub use tls::{TlsContext, TlsError, TlsSpec};
+
+#[doc(hidden)]
+pub mod hostile {
+    //! The parsers that see a peer's bytes, for the fuzz targets.
+    pub use super::{http_client::fuzz_response, tls::fuzz_expiry};
+}
