@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::Parser;
-use regionwatch::net::Stamp;
+use regionwatch::net::Timestamp;
 use testkit::{
     engine::{self, Container, HARDENED, Network, layers, read, tried},
     rig::stats::quantile,
@@ -112,7 +112,7 @@ impl Variant {
             assert!(began.elapsed() < Duration::from_secs(30), "{}: it said {}", self.name, container.said());
             sleep(Duration::from_millis(1));
         }
-        let (took, at) = (began.elapsed(), Stamp::now().unix_nanos() as f64 / 1e9);
+        let (took, at) = (began.elapsed(), Timestamp::now().unix_nanos() as f64 / 1e9);
         assert!(starting.wait().unwrap().success());
         self.starts.push((took.as_secs_f64(), at - seconds(&container.inspect("{{.State.StartedAt}}"))));
     }

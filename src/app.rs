@@ -38,9 +38,9 @@ use crate::{
     decision::{Lane, News, Now, Transition},
     engine::{Anchor, Recorder, Scope, Tracking},
     metrics::Metrics,
-    model::{Incident, Path, PathId, PeerState, Region, Reply, Tally, TargetName, UnixMillis},
-    net::{Names, Stamp, TimestampKeeper, TlsContext, TlsError, tune_allocator},
-    probe::{self, Mailbox},
+    model::{Incident, Path, PathId, PeerState, Region, Tally, TargetName, UnixMillis, VoteResponse},
+    net::{Resolver, Timestamp, TimestampingGuard, TlsContext, TlsError, tune_allocator},
+    probe::{self, ResponseSender},
     schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     server::{self, Limits, Query, ServerState},
 };
@@ -117,7 +117,7 @@ struct App {
     metrics: Arc<Metrics>,
     recorder: Recorder,
     votes: Votes,
-    names: Names,
+    resolver: Resolver,
     tls: TlsContext,
     running: HashMap<Path, Running>,
     anchors: Vec<(config::Anchor, PathId)>,
@@ -127,7 +127,7 @@ struct App {
     last_phase: SlotPhase,
     changes: mpsc::UnboundedSender<Command>,
     events: mpsc::Sender<Event>,
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<VoteResponse>,
     notifier: Notifier,
 }
 
@@ -169,7 +169,7 @@ async fn watch(
 ) -> Result<(), RunError> {
     let mut end = pin!(ended(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, stop));
     let mut hangup = signal(SignalKind::hangup())?;
-    let keeper = TimestampKeeper::hold();
+    let keeper = TimestampingGuard::hold();
     if !keeper.available() {
         warn!("this system has no time stamps for sockets: latencies are read from this process's own clock");
     }
@@ -260,7 +260,7 @@ async fn watch(
 
 /// This moment on both clocks.
 fn now() -> Now {
-    Now { instant: Instant::now(), unix: UnixMillis(Stamp::now().unix_nanos() / 1_000_000) }
+    Now { instant: Instant::now(), unix: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000) }
 }
 
 async fn ended(mut terminate: Signal, mut interrupt: Signal, stop: impl Future<Output = ()>) -> &'static str {
@@ -277,16 +277,16 @@ impl App {
         metrics: Arc<Metrics>,
         changes: mpsc::UnboundedSender<Command>,
         events: mpsc::Sender<Event>,
-        replies: mpsc::Sender<Reply>,
+        replies: mpsc::Sender<VoteResponse>,
     ) -> Result<Self, RunError> {
-        let (names, tls) = (Names::from_system(), TlsContext::default());
-        let notifier = notifier(&config, &names, &tls, &metrics)?;
+        let (resolver, tls) = (Resolver::from_system(), TlsContext::default());
+        let notifier = notifier(&config, &resolver, &tls, &metrics)?;
         Ok(Self {
             recorder: Recorder::new(Arc::clone(&metrics), &config, Instant::now()),
             votes: Votes::new(Arc::clone(&metrics)),
             config: Arc::new(config),
             metrics,
-            names,
+            resolver,
             tls,
             running: HashMap::new(),
             anchors: Vec::new(),
@@ -301,7 +301,7 @@ impl App {
     }
 
     /// Takes what a peer's sidecar has answered.
-    fn hear(&mut self, reply: &Reply) {
+    fn hear(&mut self, reply: &VoteResponse) {
         if let Some(bulletin) = self.votes.hear(reply) {
             let now = now();
             let (views, candidates) = (votes::views(&bulletin, reply.requested_at), votes::candidates(&bulletin));
@@ -355,7 +355,7 @@ impl App {
         let built = self.build(&config).map_err(|error| error.to_string())?;
         if (&config.alertmanagers, &config.external_url) != (&self.config.alertmanagers, &self.config.external_url) {
             self.notifier =
-                notifier(&config, &self.names, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
+                notifier(&config, &self.resolver, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
             self.notifier.publish(self.recorder.incidents(now()));
         }
         Ok((config, built))
@@ -377,8 +377,8 @@ impl App {
             // A certificate may have been renewed behind the same name.
             let launcher = (!same || reads_files(probe))
                 .then(|| {
-                    let mailbox = Mailbox { peer: path.peer.clone(), replies: self.replies.clone() };
-                    prober(probe, &self.names, &self.tls, self.events.clone(), Some(mailbox))
+                    let responses = ResponseSender { peer: path.peer.clone(), response_tx: self.replies.clone() };
+                    prober(probe, &self.resolver, &self.tls, self.events.clone(), Some(responses))
                 })
                 .transpose()
                 .map_err(|source| RunError::Probe { path: path.clone(), source })?;
@@ -397,7 +397,7 @@ impl App {
             let path = kept.unwrap_or_else(|| {
                 self.next_id += 1;
                 let path = PathId(self.next_id);
-                let (cadence, launcher) = anchor_prober(anchor, &self.names, self.events.clone());
+                let (cadence, launcher) = anchor_prober(anchor, &self.resolver, self.events.clone());
                 self.last_phase = self.last_phase.next();
                 let (phase, overdue_after) = (self.last_phase, OverdueAfter::default());
                 overdue_after.set(ANCHOR_OVERDUE_AFTER);
@@ -415,7 +415,7 @@ impl App {
     }
 
     fn put_in_force(&mut self, config: Arc<Config>, built: Vec<Built>) {
-        self.names.used_by(config.paths().map(|(path, probe)| (&probe.host, path.peer)));
+        self.resolver.used_by(config.paths().map(|(path, probe)| (&probe.host, path.peer)));
         let mut before = std::mem::take(&mut self.running);
         let mut trackings = Vec::with_capacity(built.len());
         let mut starts = Vec::new();
@@ -450,18 +450,18 @@ impl App {
             // the process.
             let _ = self.changes.send(change);
         }
-        self.metrics.config_loaded(Duration::from_nanos(Stamp::now().unix_nanos()));
+        self.metrics.config_loaded(Duration::from_nanos(Timestamp::now().unix_nanos()));
         self.config = config;
     }
 }
 
-fn notifier(config: &Config, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
+fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
     let setup = Setup {
         vantage: &config.region,
         alertmanagers: &config.alertmanagers,
         external_url: config.external_url.as_ref(),
     };
-    Notifier::spawn(setup, names, tls, metrics).map_err(RunError::Notifier)
+    Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)
 }
 
 fn tell(news: &News) {

@@ -25,8 +25,8 @@ use tokio::{
 pub use self::slots::{SlotPhase, SlotTimer};
 use crate::{
     model::{Cadence, Failure, PathId, Phase, Sample},
-    net::{Attempt, Stamp},
-    probe::{Fault, Probe},
+    net::{Attempt, Timestamp},
+    probe::{Probe, ProbeError},
 };
 
 /// What the schedule and its probes tell the recorder.
@@ -203,7 +203,7 @@ impl DeadlineWait<'_> {
 async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<Event>) {
     let Launch { path, slot, timeout, overdue_after, in_flight, stalls } = launch;
     let sent_at = Instant::now();
-    let sent_at_unix = Stamp::now().unix_nanos();
+    let sent_at_unix = Timestamp::now().unix_nanos();
     let stalled_before = stalls.total();
     let deadline = sent_at + timeout;
     let attempt = Attempt::new(deadline);
@@ -226,12 +226,12 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         // What counts is the time on the network, not the time until we got to run.
         Some(Ok(timings)) if timings.total <= timeout => (Ok(timings), 0),
         Some(Ok(_)) => (Err(Failure::Timeout), 1),
-        Some(Err(Fault::Failure(failure))) => (Err(failure), 0),
-        Some(Err(Fault::ClockStep)) => {
+        Some(Err(ProbeError::Failed(failure))) => (Err(failure), 0),
+        Some(Err(ProbeError::ClockStep)) => {
             let _ = events.send(Event::ClockStepped { path }).await;
             return;
         }
-        None => (Err(attempt.failure_at_deadline()), 0),
+        None => (Err(attempt.timeout_reason()), 0),
     };
     let event = Event::Sampled {
         sample: Sample { path, sent_at, sent_at_unix, outcome },

@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use regionwatch::{model::UnixMillis, net::Stamp};
+use regionwatch::{model::UnixMillis, net::Timestamp};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
@@ -51,7 +51,7 @@ pub(crate) struct Receiver {
 type Reply = (StatusCode, String);
 
 fn now() -> UnixMillis {
-    UnixMillis(Stamp::now().unix_nanos() / 1_000_000)
+    UnixMillis(Timestamp::now().unix_nanos() / 1_000_000)
 }
 
 impl Receiver {

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::{
     metrics::PushResult,
     model::{Failure, Incident, Stage},
-    net::HttpAnswer,
+    net::ApiResponse,
 };
 
 /// The delays before the first retries.
@@ -20,7 +20,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// The most bytes of an answer that are logged.
 const MAX_LOGGED: usize = 300;
 
-pub(super) fn result_of(answer: &Result<HttpAnswer, Failure>) -> PushResult {
+pub(super) fn result_of(answer: &Result<ApiResponse, Failure>) -> PushResult {
     match answer {
         Ok(answer) => PushResult::of_status(answer.status.as_u16()),
         Err(failure) => (*failure).into(),
@@ -69,10 +69,10 @@ impl ResultLog {
 }
 
 /// Logs the result of a push that [`ResultLog::should_log`] has picked.
-pub(super) fn log_result(url: &str, answer: &Result<HttpAnswer, Failure>) {
+pub(super) fn log_result(url: &str, answer: &Result<ApiResponse, Failure>) {
     match answer {
-        Ok(HttpAnswer { status, .. }) if status.is_success() => info!("Alertmanager {url} accepts alerts again"),
-        Ok(HttpAnswer { status, body }) => {
+        Ok(ApiResponse { status, .. }) if status.is_success() => info!("Alertmanager {url} accepts alerts again"),
+        Ok(ApiResponse { status, body }) => {
             warn!("Alertmanager {url} rejects alerts with status {status}: {}", excerpt(body));
         }
         Err(failure) => warn!("cannot push alerts to Alertmanager {url}: {failure}"),

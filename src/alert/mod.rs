@@ -24,7 +24,7 @@ use crate::{
     config::HttpUrl,
     metrics::Metrics,
     model::{Incident, Region, UnixMillis},
-    net::{HttpClient, Names, Stamp, TlsContext, TlsError},
+    net::{ApiClient, Resolver, Timestamp, TlsContext, TlsError},
 };
 
 /// Restored incidents that may wait to be received; the queries wait meanwhile.
@@ -59,16 +59,16 @@ impl Notifier {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn spawn(setup: Setup<'_>, names: &Names, tls: &TlsContext, metrics: &Metrics) -> Result<Self, TlsError> {
+    pub fn spawn(setup: Setup<'_>, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Self, TlsError> {
         let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|url| url.to_string().into()).collect();
         let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
             external_url: setup.external_url.map(ToString::to_string),
-            since: UnixMillis(Stamp::now().unix_nanos() / 1_000_000),
+            since: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000),
         });
         let clients = setup.alertmanagers.iter().map(|url| {
             // Two, so that a query under way delays no alert.
-            Ok((HttpClient::new(names, url, tls)?, HttpClient::new(names, url, tls)?))
+            Ok((ApiClient::new(resolver, url, tls)?, ApiClient::new(resolver, url, tls)?))
         });
         let clients = clients.collect::<Result<Vec<_>, TlsError>>()?;
         let all_series = metrics.pushes(urls.iter().map(|url| &**url));

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     metrics::{PushResult, PushSeries},
     model::{Incident, UnixMillis},
-    net::Stamp,
+    net::Timestamp,
 };
 
 /// How often all alerts are sent again when nothing has changed.
@@ -66,7 +66,7 @@ impl<T: Transport> Pusher<T> {
     }
 
     async fn push(&self, incidents: &[Incident], results: &mut ResultLog) -> PushResult {
-        let now = UnixMillis(Stamp::now().unix_nanos() / 1_000_000);
+        let now = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
         let body = message::body(&self.source, incidents, now);
         let started = Instant::now();
         let answer = self.transport.request(Method::POST, "/api/v2/alerts", body.into(), MAX_ANSWER).await;

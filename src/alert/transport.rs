@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::{
     model::Failure,
-    net::{HttpAnswer, HttpClient},
+    net::{ApiClient, ApiResponse},
 };
 
 /// How long one request may take.
@@ -22,14 +22,14 @@ pub(super) trait Transport: Send + Sync + 'static {
         path: &str,
         body: Bytes,
         max_body: usize,
-    ) -> impl Future<Output = Result<HttpAnswer, Failure>> + Send;
+    ) -> impl Future<Output = Result<ApiResponse, Failure>> + Send;
 
     /// Returns when the Alertmanager closes the connection between requests.
     fn disconnected(&self) -> impl Future<Output = ()> + Send;
 }
 
-impl Transport for HttpClient {
-    async fn request(&self, method: Method, path: &str, body: Bytes, max_body: usize) -> Result<HttpAnswer, Failure> {
+impl Transport for ApiClient {
+    async fn request(&self, method: Method, path: &str, body: Bytes, max_body: usize) -> Result<ApiResponse, Failure> {
         Self::request(self, method, path, body, REQUEST_TIMEOUT, max_body).await
     }
 

@@ -8,8 +8,8 @@ use tracing::warn;
 use crate::{
     config::{self, Config, DnsTransport, ProbeConfig, ProbeSpec},
     model::{AddressFamily, Cadence},
-    net::{Names, TlsContext, TlsError, raise_descriptor_limit},
-    probe::{self, DnsProbe, HttpProbe, IcmpProbe, Mailbox, TcpProbe},
+    net::{Resolver, TlsContext, TlsError, raise_descriptor_limit},
+    probe::{self, DnsProbe, HttpProbe, IcmpProbe, ResponseSender, TcpProbe},
     schedule::{Event, Launcher, launcher},
 };
 
@@ -37,7 +37,7 @@ pub fn descriptors(config: &Config) -> u64 {
     SERVER + config.paths().map(|(_, probe)| each(probe)).sum::<u64>()
 }
 
-/// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar probe is answered goes to the mailbox.
+/// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar answers goes to `responses`.
 ///
 /// # Errors
 /// TLS settings that cannot be used.
@@ -46,12 +46,12 @@ pub fn descriptors(config: &Config) -> u64 {
 /// Outside a tokio runtime.
 pub fn prober(
     probe: &ProbeConfig,
-    names: &Names,
+    resolver: &Resolver,
     tls: &TlsContext,
     events: mpsc::Sender<Event>,
-    mailbox: Option<Mailbox>,
+    responses: Option<ResponseSender>,
 ) -> Result<Launcher, TlsError> {
-    let lookup = names.lookup(&probe.host, probe.family);
+    let lookup = resolver.lookup(&probe.host, probe.family);
     Ok(match &probe.spec {
         ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
         ProbeSpec::Dns(spec) => {
@@ -63,7 +63,7 @@ pub fn prober(
             launcher(Arc::new(made), events)
         }
         ProbeSpec::Http(spec) => {
-            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?.telling(mailbox);
+            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?.with_response_sender(responses);
             launcher(Arc::new(made), events)
         }
     })
@@ -72,10 +72,10 @@ pub fn prober(
 /// An anchor is probed as often as TCP ports of peers are, and waited for as long as distant ones need.
 pub(super) fn anchor_prober(
     anchor: &config::Anchor,
-    names: &Names,
+    resolver: &Resolver,
     events: mpsc::Sender<Event>,
 ) -> (Cadence, Launcher) {
-    let lookup = names.lookup(&anchor.host, AddressFamily::Any);
+    let lookup = resolver.lookup(&anchor.host, AddressFamily::Any);
     (probe::TCP.default_cadence(), launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
 }
 

@@ -16,7 +16,7 @@ use crate::{
     decision::{Now, Standing},
     engine::Recorder,
     metrics::{Metrics, VoteSeries},
-    model::{Candidate, Region, Reply},
+    model::{Candidate, Region, VoteResponse},
     server::EncodedVotes,
 };
 
@@ -66,7 +66,7 @@ impl Votes {
     }
 
     /// Takes a reply; `None` where it does not count, or is that of a peer that is not listened to any more.
-    pub(super) fn hear(&mut self, reply: &Reply) -> Option<Bulletin> {
+    pub(super) fn hear(&mut self, reply: &VoteResponse) -> Option<Bulletin> {
         let voice = self.voices.get_mut(&reply.peer)?;
         let result = open(reply, self.keys.as_ref()).and_then(|bulletin| {
             voice.sequence.admit(&bulletin)?;
@@ -192,10 +192,10 @@ mod tests {
         Config::load(Some((&file, &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
     }
 
-    fn reply(peer: &str, keys: &Keys, seq: u64) -> Reply {
+    fn reply(peer: &str, keys: &Keys, seq: u64) -> VoteResponse {
         let body = Bulletin::new(region(peer), (1, seq), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
         let nonce = Nonce(7);
-        Reply {
+        VoteResponse {
             peer: region(peer),
             nonce,
             signature: Some(keys.sign(nonce, &body).into()),

@@ -10,7 +10,8 @@ use std::{
 
 use super::check::table;
 use crate::net::{
-    Datagram, Notice, PingSocketKind, SocketOptions, Taken, TimestampKeeper, open_ping_socket, raise_descriptor_limit,
+    Datagram, ErrorQueueEvent, PingSocketKind, ReadMore, SocketOptions, TimestampingGuard, open_ping_socket,
+    raise_descriptor_limit,
 };
 
 /// One line of the table.
@@ -53,7 +54,7 @@ pub(super) fn run() -> ExitCode {
 }
 
 async fn examine() -> Vec<Finding> {
-    let keeper = TimestampKeeper::hold();
+    let keeper = TimestampingGuard::hold();
     vec![
         ping("icmp over IPv4", IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ping("icmp over IPv6", IpAddr::V6(Ipv6Addr::LOCALHOST)),
@@ -88,10 +89,10 @@ fn ping(what: &'static str, address: IpAddr) -> Finding {
     }
 }
 
-/// Sends a datagram to ourselves and looks for both stamps.
-async fn timestamps(keeper: &TimestampKeeper) -> Finding {
+/// Sends a datagram to ourselves and looks for both timestamps.
+async fn timestamps(keeper: &TimestampingGuard) -> Finding {
     const WHAT: &str = "kernel timestamps";
-    const FIX: &str = "run on a Linux kernel rather than a user-space one (gVisor); without stamps, latencies \
+    const FIX: &str = "run on a Linux kernel rather than a user-space one (gVisor); without timestamps, latencies \
                        contain this process's own scheduling delays";
     let missing = |state: &str| Finding { what: WHAT, fine: false, state: state.to_owned(), fix: FIX };
     if !keeper.available() {
@@ -103,13 +104,13 @@ async fn timestamps(keeper: &TimestampKeeper) -> Finding {
         let socket = Datagram::udp(peer.local_addr().ok()?, SocketOptions::default()).ok()?;
         socket.send(b"departure").ok()?;
         let mut buffer = [0; 64];
-        let sent = matches!(socket.try_notice(&mut buffer), Ok(Notice::Sent { .. }));
+        let sent = matches!(socket.try_error_queue(&mut buffer), Ok(ErrorQueueEvent::Sent { .. }));
         let (_, from) = peer.recv_from(&mut buffer).ok()?;
         // The kernel switches stamping on with a delay.
         tokio::time::sleep(Duration::from_millis(20)).await;
         peer.send_to(b"arrival", from).ok()?;
-        let message = socket.until(|| socket.try_receive(&mut buffer).map(Taken::Last)).await.ok()?;
-        Some((sent, message.stamp.is_some()))
+        let message = socket.until(|| socket.try_receive(&mut buffer).map(ReadMore::Last)).await.ok()?;
+        Some((sent, message.timestamp.is_some()))
     };
     match tokio::time::timeout(Duration::from_secs(1), exchange).await {
         Ok(Some((true, true))) => {
@@ -155,7 +156,7 @@ fn cpu_quota() -> Finding {
     let quota = cgroup2_quota().or_else(cgroup1_quota);
     let state = quota.map_or_else(
         || "no quota".to_owned(),
-        |cores| format!("{:.0} % of a core; kernel stamps keep latencies right under it", cores * 100.0),
+        |cores| format!("{:.0} % of a core; kernel timestamps keep latencies right under it", cores * 100.0),
     );
     Finding {
         what: "CPU quota",

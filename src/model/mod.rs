@@ -6,9 +6,9 @@
 mod decision;
 mod kind;
 mod labels;
-mod reply;
 mod rfc3339;
 mod url;
+mod vote_response;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -18,9 +18,9 @@ pub(crate) use self::labels::labels;
 pub use self::{
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, UnixMillis, Vote},
     kind::{Facts, Kind, Layer},
-    reply::{NONCE_HEADER, Nonce, Reply, SIGNATURE_HEADER},
     rfc3339::Utc,
     url::HttpUrl,
+    vote_response::{NONCE_HEADER, Nonce, SIGNATURE_HEADER, VoteResponse},
 };
 
 /// Why a name was refused; see [`Region::new`].

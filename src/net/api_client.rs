@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::Attempt,
-    http_client::{AGENT, Client, HttpVersion, absolute},
+    http_client::{AGENT, HttpClient, HttpVersion, absolute},
     options::SocketOptions,
-    resolver::{Lookup, Names},
+    resolver::{ResolvedHost, Resolver},
     tls::{TlsContext, TlsError, TlsSpec},
 };
 use crate::model::{AddressFamily, Failure, HttpUrl};
@@ -23,23 +23,23 @@ use crate::model::{AddressFamily, Failure, HttpUrl};
 /// A client of one origin that keeps its connection (HTTP/1.1, with TLS where the URL says https). Follows no
 /// redirect and obeys no proxy.
 #[derive(Debug)]
-pub struct HttpClient {
-    lookup: Lookup,
-    client: Client,
+pub struct ApiClient {
+    resolved: ResolvedHost,
+    client: HttpClient,
     base: Uri,
     port: u16,
 }
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpAnswer {
+pub struct ApiResponse {
     /// The status.
     pub status: StatusCode,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
-impl HttpClient {
+impl ApiClient {
     /// A client of what lies below the URL; nothing is sent yet. The name of its host is looked up from now on.
     ///
     /// # Errors
@@ -47,15 +47,15 @@ impl HttpClient {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn new(names: &Names, url: &HttpUrl, tls: &TlsContext) -> Result<Self, TlsError> {
+    pub fn new(resolver: &Resolver, url: &HttpUrl, tls: &TlsContext) -> Result<Self, TlsError> {
         let options = SocketOptions::default();
         let client = if url.https {
-            Client::https(tls, &TlsSpec::default(), &url.host, HttpVersion::Http1, options)?
+            HttpClient::https(tls, &TlsSpec::default(), &url.host, HttpVersion::Http1, options)?
         } else {
-            Client::plain(HttpVersion::Http1, options)
+            HttpClient::plain(HttpVersion::Http1, options)
         };
         Ok(Self {
-            lookup: names.lookup(&url.host, AddressFamily::Any),
+            resolved: resolver.lookup(&url.host, AddressFamily::Any),
             client: client.keeping_alive(),
             base: absolute(url)?,
             port: url.port,
@@ -76,17 +76,17 @@ impl HttpClient {
         body: Bytes,
         limit: Duration,
         most: usize,
-    ) -> Result<HttpAnswer, Failure> {
+    ) -> Result<ApiResponse, Failure> {
         let deadline = Instant::now() + limit;
         let attempt = Attempt::new(deadline);
-        let exchange = async {
+        let answer = async {
             let request = self.compose(method, path, body)?;
-            let server = (self.lookup.address(&attempt).await?, self.port).into();
-            self.client.exchange(server, request, most, true, &attempt).await
+            let server = (self.resolved.address(&attempt).await?, self.port).into();
+            self.client.send(server, request, most, true, &attempt).await
         };
-        let exchange = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.failure_at_deadline()))?;
-        let body = exchange.body.ok_or(Failure::Protocol)?;
-        Ok(HttpAnswer { status: exchange.response.status, body })
+        let answer = timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
+        let body = answer.body.ok_or(Failure::Protocol)?;
+        Ok(ApiResponse { status: answer.head.status, body })
     }
 
     /// Returns when the server closes the connection that is kept between requests; never where none is kept. A
@@ -122,11 +122,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_is_asked_for_below_the_urls_own() {
-        let names = Names::new(None);
+        let resolver = Resolver::new(None);
         let asks = |path: &str| {
             let host = Host::Addr("2001:db8::1".parse().unwrap());
             let url = HttpUrl { https: false, host, port: 9093, path: Arc::from(path) };
-            let client = HttpClient::new(&names, &url, &TlsContext::default()).unwrap();
+            let client = ApiClient::new(&resolver, &url, &TlsContext::default()).unwrap();
             client.compose(Method::GET, "/api/v2/alerts?a=b", Bytes::new()).unwrap().uri().to_string()
         };
         assert_eq!(asks("/"), "http://[2001:db8::1]:9093/api/v2/alerts?a=b");
@@ -137,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_a_resolver_fails_with_resolve() {
         let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 443, path: Arc::from("/") };
-        let client = HttpClient::new(&Names::new(None), &url, &TlsContext::default()).unwrap();
+        let client = ApiClient::new(&Resolver::new(None), &url, &TlsContext::default()).unwrap();
         let answer = client.request(Method::GET, "/", Bytes::new(), Duration::from_secs(1), 1).await;
         assert_eq!(answer, Err(Failure::Resolve));
     }

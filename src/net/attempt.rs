@@ -10,7 +10,7 @@ use crate::model::{Failure, Phase};
 #[derive(Debug)]
 pub struct Attempt {
     deadline: Instant,
-    suspicion: AtomicU8,
+    timeout_reason: AtomicU8,
     phase: AtomicU8,
     late: AtomicU32,
     duplicates: AtomicU32,
@@ -21,7 +21,7 @@ impl Attempt {
     pub const fn new(deadline: Instant) -> Self {
         Self {
             deadline,
-            suspicion: AtomicU8::new(u8::MAX),
+            timeout_reason: AtomicU8::new(u8::MAX),
             phase: AtomicU8::new(u8::MAX),
             late: AtomicU32::new(0),
             duplicates: AtomicU32::new(0),
@@ -35,18 +35,18 @@ impl Attempt {
 
     /// Notes what the attempt has failed of if nothing better comes before its deadline; without it, that is a
     /// timeout.
-    pub fn suspect(&self, failure: Failure) {
-        self.suspicion.store(failure as u8, Ordering::Relaxed);
+    pub fn set_timeout_reason(&self, failure: Failure) {
+        self.timeout_reason.store(failure as u8, Ordering::Relaxed);
     }
 
-    /// Takes a suspicion back.
-    pub fn trust(&self) {
-        self.suspicion.store(u8::MAX, Ordering::Relaxed);
+    /// Takes a timeout_reason back.
+    pub fn clear_timeout_reason(&self) {
+        self.timeout_reason.store(u8::MAX, Ordering::Relaxed);
     }
 
     /// What the attempt has failed of when its deadline is over.
-    pub fn failure_at_deadline(&self) -> Failure {
-        let noted = self.suspicion.load(Ordering::Relaxed);
+    pub fn timeout_reason(&self) -> Failure {
+        let noted = self.timeout_reason.load(Ordering::Relaxed);
         Failure::ALL.into_iter().find(|failure| *failure as u8 == noted).unwrap_or(Failure::Timeout)
     }
 
@@ -89,10 +89,10 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_without_a_suspicion_is_a_timeout() {
         let attempt = Attempt::new(Instant::now());
-        assert_eq!(attempt.failure_at_deadline(), Failure::Timeout);
+        assert_eq!(attempt.timeout_reason(), Failure::Timeout);
         for failure in Failure::ALL {
-            attempt.suspect(failure);
-            assert_eq!(attempt.failure_at_deadline(), failure);
+            attempt.set_timeout_reason(failure);
+            assert_eq!(attempt.timeout_reason(), failure);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The wall clock, in which kernel stamps are told, and the watch for its steps.
+//! The wall clock, in which kernel timestamps are told, and the watch for its steps.
 #![allow(unsafe_code)]
 
 use std::{
@@ -9,11 +9,11 @@ use std::{
 #[allow(clippy::disallowed_types, reason = "paused test time has nothing to do with the kernel's clocks")]
 type Monotonic = std::time::Instant;
 
-/// A point in time on `CLOCK_REALTIME`, in nanoseconds since 1970, as kernel stamps are.
+/// A point in time on `CLOCK_REALTIME`, in nanoseconds since 1970, as kernel timestamps are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp(u64);
+pub struct Timestamp(u64);
 
-impl Stamp {
+impl Timestamp {
     /// The wall clock now.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now() -> Self {
@@ -21,7 +21,7 @@ impl Stamp {
         Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// A stamp from a kernel `timespec`; `None` for the zero that stands for "no stamp".
+    /// A timestamp from a kernel `timespec`; `None` for the zero that stands for "no timestamp".
     pub(super) fn from_timespec(seconds: i64, nanoseconds: i64) -> Option<Self> {
         let seconds = u64::try_from(seconds).ok()?;
         let nanoseconds = u64::try_from(nanoseconds).ok()?;
@@ -34,7 +34,7 @@ impl Stamp {
         self.0
     }
 
-    /// The time since an earlier stamp; zero where it is not earlier.
+    /// The time since an earlier timestamp; zero where it is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -54,12 +54,12 @@ pub fn process_cpu_time() -> io::Result<Duration> {
     Ok(whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-/// Notices when the wall clock is set while a probe is under way: the difference of two stamps is then no
+/// Notices when the wall clock is set while a probe is under way: the difference of two timestamps is then no
 /// duration, and the sample must be dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockWatch {
     started: Monotonic,
-    wall: Stamp,
+    wall: Timestamp,
 }
 
 impl ClockWatch {
@@ -75,7 +75,7 @@ impl ClockWatch {
     }
 
     /// When the watch began, on the wall clock.
-    pub const fn wall(&self) -> Stamp {
+    pub const fn wall(&self) -> Timestamp {
         self.wall
     }
 
@@ -90,11 +90,11 @@ impl ClockWatch {
 }
 
 /// Both clocks, read within 20 µs of each other where three attempts manage it.
-fn read_both() -> (Monotonic, Stamp) {
-    let mut best: Option<(Duration, Monotonic, Stamp)> = None;
+fn read_both() -> (Monotonic, Timestamp) {
+    let mut best: Option<(Duration, Monotonic, Timestamp)> = None;
     for _ in 0..3 {
         let before = Monotonic::now();
-        let wall = Stamp::now();
+        let wall = Timestamp::now();
         let gap = before.elapsed();
         if best.is_none_or(|(smallest, ..)| gap < smallest) {
             best = Some((gap, before, wall));
@@ -103,7 +103,7 @@ fn read_both() -> (Monotonic, Stamp) {
             break;
         }
     }
-    best.map_or_else(|| (Monotonic::now(), Stamp::now()), |(_, monotonic, wall)| (monotonic, wall))
+    best.map_or_else(|| (Monotonic::now(), Timestamp::now()), |(_, monotonic, wall)| (monotonic, wall))
 }
 
 #[cfg(test)]
@@ -120,22 +120,22 @@ mod tests {
     #[test]
     fn a_clock_set_forth_or_back_has_stepped() {
         let mut watch = ClockWatch::start();
-        watch.wall = Stamp(watch.wall.0 - 1_000_000);
+        watch.wall = Timestamp(watch.wall.0 - 1_000_000);
         assert!(watch.stepped());
-        watch.wall = Stamp(watch.wall.0 + 2_000_000);
+        watch.wall = Timestamp(watch.wall.0 + 2_000_000);
         assert!(watch.stepped());
     }
 
     #[test]
     fn the_zero_timespec_is_no_stamp() {
-        assert_eq!(Stamp::from_timespec(0, 0), None);
-        assert_eq!(Stamp::from_timespec(-1, 0), None);
-        assert_eq!(Stamp::from_timespec(1, 5), Some(Stamp(1_000_000_005)));
+        assert_eq!(Timestamp::from_timespec(0, 0), None);
+        assert_eq!(Timestamp::from_timespec(-1, 0), None);
+        assert_eq!(Timestamp::from_timespec(1, 5), Some(Timestamp(1_000_000_005)));
     }
 
     #[test]
     fn a_difference_is_never_negative() {
-        assert_eq!(Stamp(5).since(Stamp(7)), Duration::ZERO);
-        assert_eq!(Stamp(7).since(Stamp(5)), Duration::from_nanos(2));
+        assert_eq!(Timestamp(5).since(Timestamp(7)), Duration::ZERO);
+        assert_eq!(Timestamp(7).since(Timestamp(5)), Duration::from_nanos(2));
     }
 }

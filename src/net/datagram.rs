@@ -1,4 +1,4 @@
-//! A connected datagram socket (UDP or ping) with time stamps and an error queue.
+//! A connected datagram socket (UDP or ping) with timestamps and an error queue.
 #![allow(unsafe_code)]
 
 use std::{
@@ -11,20 +11,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    clock::Stamp,
+    clock::Timestamp,
     message::{Message, receive},
     options::{SocketOptions, enable_errors, enable_timestamps},
 };
 
 /// What stood in a socket's error queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub enum ErrorQueueEvent {
     /// The kernel handed a packet to the device. Packets count from 0 for each socket.
     Sent {
         /// Which packet of this socket.
         id: u32,
         /// When.
-        at: Stamp,
+        at: Timestamp,
     },
     /// A router or the peer's host answered with an ICMP error; as many bytes of the packet that it quotes are
     /// in the buffer as `quoted` says, without the IP header.
@@ -45,7 +45,7 @@ pub enum Notice {
 
 /// What was awaited on a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken<T> {
+pub enum ReadMore<T> {
     /// Nothing else is awaited there.
     Last(T),
     /// Others wait for what may be there as well.
@@ -79,7 +79,7 @@ impl Datagram {
         options.apply(socket.as_fd(), peer.is_ipv4())?;
         enable_errors(socket.as_fd(), peer.is_ipv4())?;
         socket.connect(&peer.into())?;
-        // Where there are no stamps the caller falls back to its own clock.
+        // Where there are no timestamps the caller falls back to its own clock.
         let _ = enable_timestamps(socket.as_fd());
         // SAFETY: the socket owns its descriptor, always returns the same one, and is never taken out of the
         // AsyncFd or given a mutable reference that could replace it.
@@ -111,7 +111,7 @@ impl Datagram {
     ///
     /// # Errors
     /// `WouldBlock` where it is empty.
-    pub fn try_notice(&self, buffer: &mut [u8]) -> io::Result<Notice> {
+    pub fn try_error_queue(&self, buffer: &mut [u8]) -> io::Result<ErrorQueueEvent> {
         // SO_EE_ORIGIN_* and SCM_TSTAMP_SCHED (linux/errqueue.h).
         const LOCAL: u8 = 1;
         const ICMP: u8 = 2;
@@ -119,34 +119,34 @@ impl Datagram {
         const TIMESTAMPING: u8 = 4;
         const SCHED: u32 = 1;
         let message = receive(self.fd(), buffer, libc::MSG_ERRQUEUE)?;
-        Ok(match (message.error, message.stamp) {
+        Ok(match (message.error, message.timestamp) {
             (Some(error), Some(at)) if error.origin == TIMESTAMPING && error.info == SCHED => {
-                Notice::Sent { id: error.data, at }
+                ErrorQueueEvent::Sent { id: error.data, at }
             }
             (Some(error), _) if error.origin == ICMP || error.origin == ICMP6 => {
-                Notice::Icmp { errno: error.errno, quoted: message.len }
+                ErrorQueueEvent::Icmp { errno: error.errno, quoted: message.len }
             }
-            (Some(error), _) if error.origin == LOCAL => Notice::Local { errno: error.errno },
-            _ => Notice::Other,
+            (Some(error), _) if error.origin == LOCAL => ErrorQueueEvent::Local { errno: error.errno },
+            _ => ErrorQueueEvent::Other,
         })
     }
 
     /// Calls `take` whenever something may have arrived, until it returns something else than `WouldBlock`.
     /// It must have emptied the socket and its error queue before it returns that. What still lies there when it
-    /// says [`Taken::Last`] is seen when something else arrives.
+    /// says [`ReadMore::Last`] is seen when something else arrives.
     ///
     /// # Errors
     /// What `take` says.
-    pub async fn until<T>(&self, mut take: impl FnMut() -> io::Result<Taken<T>>) -> io::Result<T> {
+    pub async fn until<T>(&self, mut take: impl FnMut() -> io::Result<ReadMore<T>>) -> io::Result<T> {
         loop {
             let mut guard = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
             match take() {
-                Ok(Taken::Last(value)) => {
+                Ok(ReadMore::Last(value)) => {
                     // Spares the next wait a look at an empty socket. What has come since is not forgotten.
                     guard.clear_ready();
                     return Ok(value);
                 }
-                Ok(Taken::More(value)) => return Ok(value),
+                Ok(ReadMore::More(value)) => return Ok(value),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) => return Err(error),
             }

@@ -1,5 +1,5 @@
 //! One HTTP request and its response over a connection whose phases are measured. hyper's low-level client
-//! runs on our stamped stream; nothing is pooled or redirected behind our back, and nothing is retried but a request
+//! runs on our timestamped stream; nothing is pooled or redirected behind our back, and nothing is retried but a request
 //! that met the server's closing of a kept connection.
 
 use std::{
@@ -30,7 +30,7 @@ use super::{
     attempt::Attempt,
     errors,
     options::SocketOptions,
-    stream::{Marks, Span, connect},
+    stream::{Elapsed, StreamTimestamps, connect},
     tls::{self, Connector, TlsContext, TlsError, TlsSpec},
 };
 use crate::model::{Failure, Host, HttpUrl, Phase, PhaseTimes, StampSource};
@@ -73,7 +73,7 @@ pub enum HttpVersion {
 
 /// Makes requests to one origin.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct HttpClient {
     tls: Option<Connector>,
     version: HttpVersion,
     options: SocketOptions,
@@ -83,8 +83,8 @@ pub(crate) struct Client {
 
 /// A response and how long its phases took.
 #[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) response: Parts,
+pub(crate) struct TimedResponse {
+    pub(crate) head: Parts,
     /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
     /// end.
     pub(crate) body: Option<Vec<u8>>,
@@ -99,10 +99,10 @@ struct Connection {
     /// `None` only in the fuzz target.
     server: Option<SocketAddr>,
     sender: Sender,
-    marks: Arc<Marks>,
+    timestamps: Arc<StreamTimestamps>,
     driver: Driver,
     certificate_expiry: Option<i64>,
-    /// Whether head and body come in segments of their own stamps: HTTP/1.1 without TLS.
+    /// Whether head and body come in segments of their own timestamps: HTTP/1.1 without TLS.
     plain: bool,
 }
 
@@ -122,7 +122,7 @@ impl Drop for Driver {
     }
 }
 
-impl Client {
+impl HttpClient {
     /// A client for a plain origin.
     pub(crate) fn plain(version: HttpVersion, options: SocketOptions) -> Self {
         Self { tls: None, version, options, kept: None }
@@ -155,14 +155,14 @@ impl Client {
     /// A server may close a kept connection at any time, and a request that is under way then gets no answer: that
     /// says nothing about the server, so the request is sent again on a fresh connection (RFC 9112 9.3.1). It must
     /// be one that may arrive twice.
-    pub(crate) async fn exchange(
+    pub(crate) async fn send(
         &self,
         server: SocketAddr,
         request: Request<Full<Bytes>>,
         limit: usize,
         keep_body: bool,
         attempt: &Attempt,
-    ) -> Result<Exchange, Failure> {
+    ) -> Result<TimedResponse, Failure> {
         let mut phases = PhaseTimes::default();
         let mut source = StampSource::Kernel;
         let mut syn_retransmits = 0;
@@ -184,26 +184,26 @@ impl Client {
                 (fresh, response)
             }
         };
-        let marks = Arc::clone(&connection.marks);
+        let timestamps = Arc::clone(&connection.timestamps);
         let sent_to_head = if connection.plain {
-            marks.last_sent_to_first_received()
+            timestamps.last_sent_to_first_received()
         } else if matches!(connection.sender, Sender::Http2(_)) {
             // The request leaves first; acknowledgements of the peer's settings may follow it.
-            marks.first_sent_to_last_received()
+            timestamps.first_sent_to_last_received()
         } else {
             // What came before the head, such as session tickets, is not the first byte of an answer.
-            marks.last_sent_to_last_received()
+            timestamps.last_sent_to_last_received()
         };
-        let head_arrived = marks.last_received();
+        let head_arrived = timestamps.last_received();
         attempt.enter(Phase::Transfer);
-        let (response, incoming) = response.into_parts();
+        let (head, incoming) = response.into_parts();
         let body = read_body(incoming, limit, keep_body).await?;
-        let Span { duration, source: stamped } = sent_to_head.ok_or(Failure::Local)?;
+        let Elapsed { duration, source: timestamped } = sent_to_head.ok_or(Failure::Local)?;
         phases.add(Phase::Processing, duration);
         let transfer = if connection.plain {
-            marks.first_to_last_received().map(|span| span.duration)
+            timestamps.first_to_last_received().map(|elapsed| elapsed.duration)
         } else {
-            marks.last_received().zip(head_arrived).map(|(last, head)| last.since(head))
+            timestamps.last_received().zip(head_arrived).map(|(last, head)| last.since(head))
         };
         phases.add(Phase::Transfer, transfer.unwrap_or_default());
         let certificate_expiry = connection.certificate_expiry;
@@ -213,7 +213,7 @@ impl Client {
         {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         }
-        Ok(Exchange { response, body, phases, source: source.and(stamped), syn_retransmits, certificate_expiry })
+        Ok(TimedResponse { head, body, phases, source: source.and(timestamped), syn_retransmits, certificate_expiry })
     }
 
     /// Returns when the kept connection is closed; never where there is none.
@@ -252,20 +252,20 @@ impl Client {
         phases.add(Phase::Connect, connected.duration);
         *source = source.and(connected.source);
         *syn_retransmits = connected.syn_retransmits;
-        let marks = stream.stamp();
+        let timestamps = stream.enable_timestamps();
         let Some(connector) = &self.tls else {
             let http2 = self.version == HttpVersion::Http2;
-            let connection = start(stream, http2, marks, None, !http2).await?;
+            let connection = start(stream, http2, timestamps, None, !http2).await?;
             return Ok(Connection { server: Some(server), ..connection });
         };
         attempt.enter(Phase::Tls);
-        let stream = connector.handshake(stream, &marks, phases, source).await?;
+        let stream = connector.handshake(stream, &timestamps, phases, source).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.version == HttpVersion::Http2 && !http2 {
             return Err(Failure::Protocol);
         }
         let certificate_expiry = tls::expiry(&stream);
-        let connection = start(stream, http2, marks, certificate_expiry, false).await?;
+        let connection = start(stream, http2, timestamps, certificate_expiry, false).await?;
         Ok(Connection { server: Some(server), ..connection })
     }
 }
@@ -273,7 +273,7 @@ impl Client {
 async fn start(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
-    marks: Arc<Marks>,
+    timestamps: Arc<StreamTimestamps>,
     certificate_expiry: Option<i64>,
     plain: bool,
 ) -> Result<Connection, Failure> {
@@ -294,12 +294,12 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Connection { server: None, sender, marks, driver: Driver(driver), certificate_expiry, plain })
+    Ok(Connection { server: None, sender, timestamps, driver: Driver(driver), certificate_expiry, plain })
 }
 
 impl Connection {
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        self.marks.begin();
+        self.timestamps.begin();
         let result = match &mut self.sender {
             Sender::Http1(sender) => {
                 to_origin_form(&mut request)?;
@@ -316,7 +316,7 @@ impl Connection {
     /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
     /// closing is itself told in bytes, so there it is assumed.
     fn may_have_been_closed(&self) -> bool {
-        !self.plain || self.marks.last_received().is_none()
+        !self.plain || self.timestamps.last_received().is_none()
     }
 }
 

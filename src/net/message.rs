@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use super::clock::Stamp;
+use super::clock::Timestamp;
 
 /// What one `recvmsg` brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Message {
     /// Bytes written into the buffer.
     pub len: usize,
     /// When the kernel received the packet (or, from the error queue, sent it).
-    pub stamp: Option<Stamp>,
+    pub timestamp: Option<Timestamp>,
     /// The hop limit (TTL) that the packet arrived with, where the socket asks for it.
     pub hop_limit: Option<u8>,
     /// From the error queue: what it is about.
@@ -30,7 +30,7 @@ pub(super) struct ExtendedError {
     pub(super) data: u32,
 }
 
-/// Room for a time stamp (64 bytes), an extended error with its address (64) and a hop limit (24).
+/// Room for a timestamp (64 bytes), an extended error with its address (64) and a hop limit (24).
 const CONTROL_LEN: usize = 256;
 
 /// The control buffer, aligned as `struct cmsghdr` must be.
@@ -78,11 +78,11 @@ fn parse_control(mut bytes: &[u8]) -> Message {
         let Ok(len) = usize::try_from(len) else { break };
         let Some(data) = bytes.get(HEADER..len) else { break };
         match (level, kind) {
-            // struct scm_timestamping: three timespecs, of which the first is the software stamp.
+            // struct scm_timestamping: three timespecs, of which the first is the software timestamp.
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
-                message.stamp = long_at(data, 0)
+                message.timestamp = long_at(data, 0)
                     .zip(long_at(data, 8))
-                    .and_then(|(seconds, nanoseconds)| Stamp::from_timespec(seconds, nanoseconds));
+                    .and_then(|(seconds, nanoseconds)| Timestamp::from_timespec(seconds, nanoseconds));
             }
             (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                 message.hop_limit = int_at(data, 0).and_then(|hops| u8::try_from(hops).ok());
@@ -124,11 +124,11 @@ mod tests {
     #[test]
     fn every_control_message_is_read_whatever_their_order() {
         let mut bytes = control(libc::IPPROTO_IP, libc::IP_TTL, &57_i32.to_ne_bytes());
-        let stamp: Vec<u8> = [3_i64, 7, 0, 0, 0, 0].iter().flat_map(|v| v.to_ne_bytes()).collect();
-        bytes.extend(control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &stamp));
+        let timestamp: Vec<u8> = [3_i64, 7, 0, 0, 0, 0].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        bytes.extend(control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &timestamp));
         let message = parse_control(&bytes);
         assert_eq!(message.hop_limit, Some(57));
-        assert_eq!(message.stamp.map(Stamp::unix_nanos), Some(3_000_000_007));
+        assert_eq!(message.timestamp.map(Timestamp::unix_nanos), Some(3_000_000_007));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What probes and alert pushes share: sockets with kernel timestamps; a resolver, TLS and an HTTP client over them.
 //!
 //! User-space timestamps include scheduling delay and CPU throttling. So the sockets here ask for `SO_TIMESTAMPING`
-//! (Documentation/networking/timestamping.rst): `TX_SCHED` stamps when a packet is handed to the queue of the
+//! (Documentation/networking/timestamping.rst): `TX_SCHED` timestamps when a packet is handed to the queue of the
 //! device, `RX_SOFTWARE` when it comes in. A TCP connection's round trip is read from `TCP_INFO`.
 //!
 //! # What is used of surge-ping, and what is not
@@ -29,18 +29,18 @@ mod stream;
 mod timer;
 mod tls;
 
-pub use api_client::{HttpAnswer, HttpClient};
+pub use api_client::{ApiClient, ApiResponse};
 pub use attempt::Attempt;
-pub use clock::{ClockWatch, Stamp, process_cpu_time};
-pub use datagram::{Datagram, Notice, Taken};
+pub use clock::{ClockWatch, Timestamp, process_cpu_time};
+pub use datagram::{Datagram, ErrorQueueEvent, ReadMore};
 pub use errors::{failure, local_failure};
 pub use http_client::HttpVersion;
-pub(crate) use http_client::{AGENT, Client, Exchange, absolute};
+pub(crate) use http_client::{AGENT, HttpClient, TimedResponse, absolute};
 pub use message::Message;
-pub use options::{SocketOptions, TimestampKeeper, raise_descriptor_limit, tune_allocator};
+pub use options::{SocketOptions, TimestampingGuard, raise_descriptor_limit, tune_allocator};
 pub use ping::{PingSocketKind, open_ping_socket};
-pub use resolver::{Lookup, Names, Resolvers};
-pub use stream::{Connected, Marks, Span, Stream, connect};
+pub use resolver::{ResolvedHost, Resolver, TokioResolvers};
+pub use stream::{Connected, Elapsed, Stream, StreamTimestamps, connect};
 pub use timer::Timer;
 pub(crate) use tls::{Connector, expiry, failure as tls_failure};
 pub use tls::{TlsContext, TlsError, TlsSpec};

@@ -8,8 +8,8 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// `SOF_TIMESTAMPING_*` (linux/net_tstamp.h): stamp on sending when the packet goes to the device's queue, on
-/// receipt in software; number what was sent; return stamps without the packet.
+/// `SOF_TIMESTAMPING_*` (linux/net_tstamp.h): timestamp on sending when the packet goes to the device's queue, on
+/// receipt in software; number what was sent; return timestamps without the packet.
 const TIMESTAMPING: u32 = libc::SOF_TIMESTAMPING_TX_SCHED
     | libc::SOF_TIMESTAMPING_RX_SOFTWARE
     | libc::SOF_TIMESTAMPING_SOFTWARE
@@ -55,10 +55,10 @@ impl SocketOptions {
     }
 }
 
-/// Asks for kernel stamps on all that the socket sends and receives.
+/// Asks for kernel timestamps on all that the socket sends and receives.
 ///
 /// # Errors
-/// What `setsockopt` says, where the kernel or sandbox has no stamps.
+/// What `setsockopt` says, where the kernel or sandbox has no timestamps.
 pub(super) fn enable_timestamps(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPING)
 }
@@ -160,14 +160,14 @@ pub fn tune_allocator() {
 
 /// Keeps the kernel's time stamping switched on for the life of the process.
 ///
-/// The kernel stamps arriving packets only while some socket wants stamps, and switches with a delay: without
+/// The kernel timestamps arriving packets only while some socket wants timestamps, and switches with a delay: without
 /// this, the first packet of a fresh socket would have none.
 #[derive(Debug)]
-pub struct TimestampKeeper {
+pub struct TimestampingGuard {
     _socket: Option<Socket>,
 }
 
-impl TimestampKeeper {
+impl TimestampingGuard {
     /// Switches stamping on; where the system has none, probes fall back to the userland clock.
     pub fn hold() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
@@ -175,7 +175,7 @@ impl TimestampKeeper {
         Self { _socket: socket.ok() }
     }
 
-    /// Whether the kernel offers stamps.
+    /// Whether the kernel offers timestamps.
     pub const fn available(&self) -> bool {
         self._socket.is_some()
     }

@@ -1,4 +1,4 @@
-//! Names become addresses in the background, never inside a measured phase.
+//! Resolver become addresses in the background, never inside a measured phase.
 //!
 //! A name that its servers say does not exist fails its own target with `resolve`. A resolver that does not
 //! answer is no reason to call a peer dead: then the last addresses stay in use.
@@ -57,7 +57,7 @@ struct Entry {
 
 /// The addresses of a target, as they are now.
 #[derive(Debug)]
-pub struct Lookup {
+pub struct ResolvedHost {
     source: Source,
     family: AddressFamily,
     /// The number of the last lookup whose duration was reported.
@@ -70,7 +70,7 @@ enum Source {
     Name(watch::Receiver<Entry>),
 }
 
-impl Lookup {
+impl ResolvedHost {
     /// The address to probe now. Waits only for the very first lookup of the name.
     ///
     /// # Errors
@@ -84,9 +84,9 @@ impl Lookup {
                 }
                 let mut entry = entry.clone();
                 attempt.enter(Phase::Resolve);
-                attempt.suspect(Failure::Resolve);
+                attempt.set_timeout_reason(Failure::Resolve);
                 let known = entry.wait_for(|entry| entry.answer != Answer::Pending).await;
-                attempt.trust();
+                attempt.clear_timeout_reason();
                 return known.ok().and_then(|entry| self.choose(&entry.answer)).unwrap_or(Err(Failure::Resolve));
             }
         }
@@ -118,12 +118,12 @@ impl Lookup {
 }
 
 /// A resolver for IPv4 and one for IPv6.
-pub type Resolvers = [TokioResolver; 2];
+pub type TokioResolvers = [TokioResolver; 2];
 
-/// Looks names up in the background for as long as a [`Lookup`] of them exists.
+/// Looks names up in the background for as long as a [`ResolvedHost`] of them exists.
 #[derive(Debug)]
-pub struct Names {
-    resolvers: Option<Resolvers>,
+pub struct Resolver {
+    resolvers: Option<TokioResolvers>,
     permits: Arc<Semaphore>,
     known: Mutex<HashMap<Arc<str>, Weak<watch::Sender<Entry>>>>,
     users: Arc<Mutex<Users>>,
@@ -132,7 +132,7 @@ pub struct Names {
 /// Which peers have a name, for people.
 type Users = HashMap<Arc<str>, BTreeSet<Region>>;
 
-impl Names {
+impl Resolver {
     /// Reads the system's resolver configuration (`/etc/resolv.conf`, `/etc/hosts`). Without one, names fail
     /// and literal addresses work.
     pub fn from_system() -> Self {
@@ -158,7 +158,7 @@ impl Names {
     }
 
     /// Looks names up with these resolvers.
-    pub fn new(resolvers: Option<Resolvers>) -> Self {
+    pub fn new(resolvers: Option<TokioResolvers>) -> Self {
         Self {
             resolvers,
             permits: Arc::new(Semaphore::new(CONCURRENT)),
@@ -182,12 +182,12 @@ impl Names {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn lookup(&self, host: &Host, family: AddressFamily) -> Lookup {
+    pub fn lookup(&self, host: &Host, family: AddressFamily) -> ResolvedHost {
         let source = match host {
             Host::Addr(address) => Source::Literal(*address),
             Host::Name(name) => Source::Name(self.watch(name)),
         };
-        Lookup { source, family, reported: Mutex::new(0) }
+        ResolvedHost { source, family, reported: Mutex::new(0) }
     }
 
     fn watch(&self, name: &Arc<str>) -> watch::Receiver<Entry> {
@@ -210,7 +210,7 @@ impl Names {
 /// Looks a name up again and again until nobody wants it any more.
 async fn refresh(
     name: Arc<str>,
-    resolvers: Option<Resolvers>,
+    resolvers: Option<TokioResolvers>,
     permits: Arc<Semaphore>,
     users: Arc<Mutex<Users>>,
     entry: Arc<watch::Sender<Entry>>,
@@ -287,7 +287,7 @@ fn without_address(name: &str, answered: bool, peers: Option<&BTreeSet<Region>>)
 }
 
 /// Looks both families up, each by itself: a resolver that answers for one of them has said nothing of the other.
-async fn resolve(name: &str, resolvers: Option<&Resolvers>) -> ([Part; 2], Duration, Instant) {
+async fn resolve(name: &str, resolvers: Option<&TokioResolvers>) -> ([Part; 2], Duration, Instant) {
     let started = Instant::now();
     let Some(resolvers) = resolvers else { return ([None, None], Duration::ZERO, started + CEILING) };
     // The final dot spares the search list: a name is taken as it is written, unless it is a single word, which
@@ -334,8 +334,8 @@ mod tests {
         Attempt::new(Instant::now())
     }
 
-    fn lookup(entry: &watch::Sender<Entry>, family: AddressFamily) -> Lookup {
-        Lookup { source: Source::Name(entry.subscribe()), family, reported: Mutex::new(0) }
+    fn lookup(entry: &watch::Sender<Entry>, family: AddressFamily) -> ResolvedHost {
+        ResolvedHost { source: Source::Name(entry.subscribe()), family, reported: Mutex::new(0) }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    clock::Stamp,
+    clock::Timestamp,
     errors::{failure, local_failure},
     message::receive,
     options::{SocketOptions, enable_timestamps, tcp_info},
@@ -49,7 +49,7 @@ pub async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream
         return Err(failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
-    Ok((Stream { io, marks: Arc::default() }, connected))
+    Ok((Stream { io, timestamps: Arc::default() }, connected))
 }
 
 fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instant)> {
@@ -80,7 +80,7 @@ fn handshake(socket: BorrowedFd<'_>, started: Instant) -> Connected {
 /// A point in time with the clock it was read from.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    at: Stamp,
+    at: Timestamp,
     source: StampSource,
 }
 
@@ -90,25 +90,25 @@ struct State {
     last_sent: Option<Mark>,
     first_received: Option<Mark>,
     last_received: Option<Mark>,
-    /// The number of the last byte whose departure was stamped: a byte that is sent again is stamped again, and
+    /// The number of the last byte whose departure was timestamped: a byte that is sent again is timestamped again, and
     /// only the first time counts.
-    stamped: Option<u32>,
+    timestamped: Option<u32>,
 }
 
 /// When bytes of a [`Stream`] left and arrived; shared with whoever owns the stream.
 #[derive(Debug, Default)]
-pub struct Marks(Mutex<State>);
+pub struct StreamTimestamps(Mutex<State>);
 
-/// A duration between two marks.
+/// A duration between two timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct Elapsed {
     /// How long.
     pub duration: Duration,
     /// The clock behind it.
     pub source: StampSource,
 }
 
-impl Marks {
+impl StreamTimestamps {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,53 +116,53 @@ impl Marks {
     /// Forgets what was sent and received so far: a new phase begins.
     pub fn begin(&self) {
         let mut state = self.state();
-        *state = State { stamped: state.stamped, ..State::default() };
+        *state = State { timestamped: state.timestamped, ..State::default() };
     }
 
     /// From the departure of the first byte of this phase to the arrival of the last one so far; `None` where
     /// nothing was sent or nothing came.
-    pub fn first_sent_to_last_received(&self) -> Option<Span> {
+    pub fn first_sent_to_last_received(&self) -> Option<Elapsed> {
         let state = self.state();
-        span(state.first_sent, state.last_received)
+        elapsed(state.first_sent, state.last_received)
     }
 
     /// From the departure of the last byte of this phase to the arrival of the last one so far.
-    pub fn last_sent_to_last_received(&self) -> Option<Span> {
+    pub fn last_sent_to_last_received(&self) -> Option<Elapsed> {
         let state = self.state();
-        span(state.last_sent, state.last_received)
+        elapsed(state.last_sent, state.last_received)
     }
 
     /// From the departure of the last byte of this phase to the arrival of the first.
-    pub fn last_sent_to_first_received(&self) -> Option<Span> {
+    pub fn last_sent_to_first_received(&self) -> Option<Elapsed> {
         let state = self.state();
-        span(state.last_sent, state.first_received)
+        elapsed(state.last_sent, state.first_received)
     }
 
     /// From the arrival of the first byte of this phase to that of the last so far.
-    pub fn first_to_last_received(&self) -> Option<Span> {
+    pub fn first_to_last_received(&self) -> Option<Elapsed> {
         let state = self.state();
-        span(state.first_received, state.last_received)
+        elapsed(state.first_received, state.last_received)
     }
 
     /// When the last byte arrived so far.
-    pub fn last_received(&self) -> Option<Stamp> {
+    pub fn last_received(&self) -> Option<Timestamp> {
         self.state().last_received.map(|mark| mark.at)
     }
 
-    fn received(&self, stamp: Option<Stamp>) {
-        let mark = mark(stamp);
+    fn received(&self, timestamp: Option<Timestamp>) {
+        let mark = mark(timestamp);
         let mut state = self.state();
         state.first_received.get_or_insert(mark);
         state.last_received = Some(mark);
     }
 
-    /// Notes a write: what the kernel stamped, else when it was made.
-    fn sent(&self, before: Stamp, stamps: impl Iterator<Item = (u32, Stamp)>) {
+    /// Notes a write: what the kernel timestamped, else when it was made.
+    fn sent(&self, before: Timestamp, timestamps: impl Iterator<Item = (u32, Timestamp)>) {
         let mut state = self.state();
         let mut mark = Mark { at: before, source: StampSource::Userland };
-        for (id, at) in stamps {
-            if state.stamped != Some(id) {
-                state.stamped = Some(id);
+        for (id, at) in timestamps {
+            if state.timestamped != Some(id) {
+                state.timestamped = Some(id);
                 mark = Mark { at, source: StampSource::Kernel };
             }
         }
@@ -171,45 +171,45 @@ impl Marks {
     }
 }
 
-fn mark(stamp: Option<Stamp>) -> Mark {
-    match stamp {
+fn mark(timestamp: Option<Timestamp>) -> Mark {
+    match timestamp {
         Some(at) => Mark { at, source: StampSource::Kernel },
-        None => Mark { at: Stamp::now(), source: StampSource::Userland },
+        None => Mark { at: Timestamp::now(), source: StampSource::Userland },
     }
 }
 
-fn span(from: Option<Mark>, to: Option<Mark>) -> Option<Span> {
+fn elapsed(from: Option<Mark>, to: Option<Mark>) -> Option<Elapsed> {
     let (from, to) = from.zip(to)?;
-    Some(Span { duration: to.at.since(from.at), source: from.source.and(to.source) })
+    Some(Elapsed { duration: to.at.since(from.at), source: from.source.and(to.source) })
 }
 
-/// A TCP connection whose reads and writes leave [`Marks`]; tokio's IO traits, so that rustls and hyper run on
+/// A TCP connection whose reads and writes leave [`StreamTimestamps`]; tokio's IO traits, so that rustls and hyper run on
 /// it.
 #[derive(Debug)]
 pub struct Stream {
     io: TcpStream,
-    marks: Arc<Marks>,
+    timestamps: Arc<StreamTimestamps>,
 }
 
 impl Stream {
-    /// Asks the kernel for stamps from here on. The marks stay readable when the stream is given away.
-    pub fn stamp(&self) -> Arc<Marks> {
-        // Where there are no stamps, the marks are of the userland clock.
+    /// Asks the kernel for timestamps from here on. The timestamps stay readable when the stream is given away.
+    pub fn enable_timestamps(&self) -> Arc<StreamTimestamps> {
+        // Where there are no timestamps, the timestamps are of the userland clock.
         let _ = enable_timestamps(self.io.as_fd());
         // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
         let _ = self.io.set_nodelay(true);
-        Arc::clone(&self.marks)
+        Arc::clone(&self.timestamps)
     }
 
-    /// The departure stamps that are in the error queue now. The kernel puts them there while `send` runs, so
+    /// The departure timestamps that are in the error queue now. The kernel puts them there while `send` runs, so
     /// reading them here spares the runtime a wake-up.
-    fn departures(&self) -> impl Iterator<Item = (u32, Stamp)> {
+    fn departures(&self) -> impl Iterator<Item = (u32, Timestamp)> {
         // SCM_TSTAMP_SCHED (linux/errqueue.h).
         const SCHED: u32 = 1;
         std::iter::from_fn(|| receive(self.io.as_fd(), &mut [], libc::MSG_ERRQUEUE).ok())
-            .filter_map(|message| message.error.zip(message.stamp))
+            .filter_map(|message| message.error.zip(message.timestamp))
             .filter(|(error, _)| error.info == SCHED)
-            .map(|(error, stamp)| (error.data, stamp))
+            .map(|(error, timestamp)| (error.data, timestamp))
     }
 }
 
@@ -221,7 +221,7 @@ impl AsyncRead for Stream {
             match self.io.try_io(Interest::READABLE, || receive(self.io.as_fd(), unfilled, 0)) {
                 Ok(message) => {
                     if message.len > 0 {
-                        self.marks.received(message.stamp);
+                        self.timestamps.received(message.timestamp);
                     }
                     buf.advance(message.len);
                     return Poll::Ready(Ok(()));
@@ -235,9 +235,9 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let before = Stamp::now();
+        let before = Timestamp::now();
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.marks.sent(before, self.departures());
+        self.timestamps.sent(before, self.departures());
         Poll::Ready(Ok(written))
     }
 
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_wakes_late_still_measures_the_network() {
-        let _keeper = super::super::options::TimestampKeeper::hold();
+        let _keeper = super::super::options::TimestampingGuard::hold();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -272,14 +272,14 @@ mod tests {
         });
         let (mut stream, connected) = connect(addr, SocketOptions::default()).await.unwrap();
         assert_eq!((connected.source, connected.syn_retransmits), (StampSource::Kernel, 0));
-        let marks = stream.stamp();
+        let timestamps = stream.enable_timestamps();
         stream.write_all(b"ping").await.unwrap();
         std::thread::sleep(Duration::from_millis(500));
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await.unwrap();
-        let span = marks.last_sent_to_first_received().unwrap();
-        assert_eq!(span.source, StampSource::Kernel);
-        assert!((29..400).contains(&span.duration.as_millis()), "{span:?}");
+        let elapsed = timestamps.last_sent_to_first_received().unwrap();
+        assert_eq!(elapsed.source, StampSource::Kernel);
+        assert!((29..400).contains(&elapsed.duration.as_millis()), "{elapsed:?}");
         server.join().unwrap();
     }
 

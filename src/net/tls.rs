@@ -23,7 +23,7 @@ use x509_cert::der::{Decode, Reader, SliceReader};
 
 use super::{
     errors,
-    stream::{Marks, Stream},
+    stream::{Stream, StreamTimestamps},
 };
 use crate::model::{Failure, Host, Phase, PhaseTimes, StampSource};
 
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Shakes hands on a stream with these marks and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
+    /// Shakes hands on a stream with these timestamps and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
     /// last, both by the kernel's clock. What we compute between them is in it; what we compute after, such as
     /// verifying the certificate in TLS 1.3, is not.
     ///
@@ -168,15 +168,15 @@ impl Connector {
     pub(crate) async fn handshake(
         &self,
         stream: Stream,
-        marks: &Marks,
+        timestamps: &StreamTimestamps,
         phases: &mut PhaseTimes,
         source: &mut StampSource,
     ) -> Result<TlsStream<Stream>, Failure> {
-        marks.begin();
+        timestamps.begin();
         let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
-        if let Some(span) = marks.first_sent_to_last_received() {
-            phases.add(Phase::Tls, span.duration);
-            *source = source.and(span.source);
+        if let Some(elapsed) = timestamps.first_sent_to_last_received() {
+            phases.add(Phase::Tls, elapsed.duration);
+            *source = source.and(elapsed.source);
         }
         Ok(stream)
     }

@@ -27,7 +27,7 @@ pub(super) enum Judgement {
     /// It answers our question, but not all of it fitted.
     Truncated,
     /// It is not an answer to our question: wrong identifier, wrong question, or no answer at all.
-    Foreign,
+    Unrelated,
 }
 
 impl Question {
@@ -55,13 +55,13 @@ impl Question {
     pub(super) fn judge(&self, bytes: &[u8], id: u16, spec: &DnsSpec) -> Judgement {
         let ours = bytes.get(..2) == Some(&id.to_be_bytes());
         let Ok(message) = Message::from_vec(bytes) else {
-            return if ours { Judgement::Answer(Err(Failure::Protocol)) } else { Judgement::Foreign };
+            return if ours { Judgement::Answer(Err(Failure::Protocol)) } else { Judgement::Unrelated };
         };
         let answers_us = ours
             && message.metadata.message_type == MessageType::Response
             && matches!(&message.queries[..], [query] if self.is(query));
         if !answers_us {
-            return Judgement::Foreign;
+            return Judgement::Unrelated;
         }
         if message.metadata.truncation {
             // The rcode is not what did not fit.
@@ -152,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_identifier_or_question_is_foreign() {
-        assert_eq!(judge(&answer("app.example.com.", 8, |_| {}), &spec(&[])), Judgement::Foreign);
-        assert_eq!(judge(&answer("evil.example.com.", 7, |_| {}), &spec(&[])), Judgement::Foreign);
+    fn a_wrong_identifier_or_question_is_unrelated() {
+        assert_eq!(judge(&answer("app.example.com.", 8, |_| {}), &spec(&[])), Judgement::Unrelated);
+        assert_eq!(judge(&answer("evil.example.com.", 7, |_| {}), &spec(&[])), Judgement::Unrelated);
         let query = |m: &mut Message| m.metadata.message_type = MessageType::Query;
-        assert_eq!(judge(&answer("app.example.com.", 7, query), &spec(&[])), Judgement::Foreign);
+        assert_eq!(judge(&answer("app.example.com.", 7, query), &spec(&[])), Judgement::Unrelated);
     }
 
     #[test]

@@ -10,15 +10,15 @@ use http::{HeaderValue, Method, Request, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Fault, Probe,
+    Probe, ProbeError,
     answer::{Judgement, Question},
 };
 use crate::{
     config::{DnsSpec, DnsTransport},
     model::{Failure, Host, Phase, PhaseTimes, StampSource, Timings},
     net::{
-        self, Attempt, Client, ClockWatch, Connector, Datagram, HttpVersion, Lookup, Marks, Notice, SocketOptions,
-        Stamp, Taken, TlsContext, TlsError,
+        self, Attempt, ClockWatch, Connector, Datagram, ErrorQueueEvent, HttpClient, HttpVersion, ReadMore,
+        ResolvedHost, SocketOptions, StreamTimestamps, Timestamp, TlsContext, TlsError,
     },
 };
 
@@ -28,19 +28,19 @@ const MESSAGE_LIMIT: usize = 65_535;
 /// Asks one server.
 #[derive(Debug)]
 pub struct DnsProbe {
-    lookup: Lookup,
+    resolved: ResolvedHost,
     spec: DnsSpec,
     question: Question,
     options: SocketOptions,
-    carrier: Carrier,
+    transport: Transport,
 }
 
 #[derive(Debug)]
-enum Carrier {
+enum Transport {
     Udp,
     Tcp,
     Tls(Connector),
-    Https { client: Box<Client>, uri: http::Uri },
+    Https { client: Box<HttpClient>, uri: http::Uri },
 }
 
 impl DnsProbe {
@@ -49,20 +49,20 @@ impl DnsProbe {
     /// # Errors
     /// TLS settings that cannot be used; a question that is not a name.
     pub fn new(
-        lookup: Lookup,
+        resolved: ResolvedHost,
         host: &Host,
         spec: DnsSpec,
         tos: Option<u8>,
         tls: &TlsContext,
     ) -> Result<Self, TlsError> {
         let options = SocketOptions { tos, ..SocketOptions::default() };
-        let carrier = match &spec.transport {
-            DnsTransport::Udp => Carrier::Udp,
-            DnsTransport::Tcp => Carrier::Tcp,
+        let transport = match &spec.transport {
+            DnsTransport::Udp => Transport::Udp,
+            DnsTransport::Tcp => Transport::Tcp,
             // RFC 7858 registers the protocol name "dot".
-            DnsTransport::Tls(settings) => Carrier::Tls(tls.connector(settings, host, &[b"dot"])?),
+            DnsTransport::Tls(settings) => Transport::Tls(tls.connector(settings, host, &[b"dot"])?),
             DnsTransport::Https { tls: settings, path } => {
-                let client = Client::https(tls, settings, host, HttpVersion::Auto, options)?;
+                let client = HttpClient::https(tls, settings, host, HttpVersion::Auto, options)?;
                 let authority = match host {
                     Host::Addr(std::net::IpAddr::V6(address)) => format!("[{address}]:{}", spec.port),
                     host => format!("{host}:{}", spec.port),
@@ -73,11 +73,11 @@ impl DnsProbe {
                     .path_and_query(&**path)
                     .build()
                     .map_err(|_| TlsError::ServerName(host.to_string()))?;
-                Carrier::Https { client: Box::new(client), uri }
+                Transport::Https { client: Box::new(client), uri }
             }
         };
         let question = Question::new(&spec).ok_or_else(|| TlsError::ServerName(spec.query.to_string()))?;
-        Ok(Self { lookup, spec, question, options, carrier })
+        Ok(Self { resolved, spec, question, options, transport })
     }
 
     async fn ask_udp(&self, server: SocketAddr, attempt: &Attempt) -> Result<(Measured, bool), Failure> {
@@ -85,7 +85,7 @@ impl DnsProbe {
         let id: u16 = rand::random();
         let question = self.question.encode(id);
         let socket = Datagram::udp(server, self.options).map_err(|error| net::local_failure(&error))?;
-        let before = Stamp::now();
+        let before = Timestamp::now();
         socket.send(&question).map_err(|error| net::local_failure(&error))?;
         let mut buffer = [0; 1536];
         let mut departed = departure(&socket, &mut buffer).map_err(|error| net::failure(&error))?;
@@ -101,11 +101,11 @@ impl DnsProbe {
                     };
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, &self.spec) {
                         Judgement::Answer(verdict) => {
-                            return Ok(Taken::Last((verdict.map(|()| message.stamp), false)));
+                            return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), false)));
                         }
-                        Judgement::Truncated => return Ok(Taken::Last((Ok(message.stamp), true))),
+                        Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), true))),
                         // Anybody can send a datagram; the answer may still come.
-                        Judgement::Foreign => attempt.suspect(Failure::Protocol),
+                        Judgement::Unrelated => attempt.set_timeout_reason(Failure::Protocol),
                     }
                 }
             })
@@ -113,7 +113,7 @@ impl DnsProbe {
             .map_err(|error| net::failure(&error))?;
         let (at, received) = match arrival? {
             Some(at) => (at, StampSource::Kernel),
-            None => (Stamp::now(), StampSource::Userland),
+            None => (Timestamp::now(), StampSource::Userland),
         };
         let (from, sent) = match departed {
             Some(at) => (at, StampSource::Kernel),
@@ -132,24 +132,24 @@ impl DnsProbe {
     ) -> Result<Measured, Failure> {
         attempt.enter(Phase::Connect);
         let (stream, connected) = net::connect(server, self.options).await?;
-        let marks = stream.stamp();
+        let timestamps = stream.enable_timestamps();
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Connect, connected.duration);
         let mut source = connected.source;
         let mut certificate_expiry = None;
-        let span = match connector {
-            None => self.ask_over(stream, &marks, attempt).await?,
+        let elapsed = match connector {
+            None => self.ask_over(stream, &timestamps, attempt).await?,
             Some(connector) => {
                 attempt.enter(Phase::Tls);
-                let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
+                let stream = connector.handshake(stream, &timestamps, &mut phases, &mut source).await?;
                 certificate_expiry = net::expiry(&stream);
-                self.ask_over(stream, &marks, attempt).await?
+                self.ask_over(stream, &timestamps, attempt).await?
             }
         };
-        phases.add(Phase::Request, span.duration);
+        phases.add(Phase::Request, elapsed.duration);
         Ok(Measured {
             phases,
-            source: source.and(span.source),
+            source: source.and(elapsed.source),
             certificate_expiry,
             retransmits: connected.syn_retransmits,
         })
@@ -159,9 +159,9 @@ impl DnsProbe {
     async fn ask_over(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
-        marks: &Marks,
+        timestamps: &StreamTimestamps,
         attempt: &Attempt,
-    ) -> Result<net::Span, Failure> {
+    ) -> Result<net::Elapsed, Failure> {
         let failure = |error: io::Error| match error.kind() {
             // Closed between or in messages, without a reset.
             io::ErrorKind::UnexpectedEof => Failure::Protocol,
@@ -173,7 +173,7 @@ impl DnsProbe {
         question.extend(self.question.encode(id));
         let len = (question.len() - 2) as u16;
         question[..2].copy_from_slice(&len.to_be_bytes());
-        marks.begin();
+        timestamps.begin();
         stream.write_all(&question).await.map_err(failure)?;
         stream.flush().await.map_err(failure)?;
         loop {
@@ -184,19 +184,19 @@ impl DnsProbe {
                 Judgement::Answer(verdict) => verdict?,
                 // There is no room on a connection to run out of.
                 Judgement::Truncated => return Err(Failure::Protocol),
-                Judgement::Foreign => {
-                    attempt.suspect(Failure::Protocol);
+                Judgement::Unrelated => {
+                    attempt.set_timeout_reason(Failure::Protocol);
                     continue;
                 }
             }
-            return marks.last_sent_to_last_received().ok_or(Failure::Local);
+            return timestamps.last_sent_to_last_received().ok_or(Failure::Local);
         }
     }
 
     async fn ask_https(
         &self,
         server: SocketAddr,
-        client: &Client,
+        client: &HttpClient,
         uri: &http::Uri,
         attempt: &Attempt,
     ) -> Result<Measured, Failure> {
@@ -208,17 +208,17 @@ impl DnsProbe {
             .header(header::ACCEPT, HeaderValue::from_static("application/dns-message"))
             .body(self.question.encode(0).into())
             .map_err(|_| Failure::Local)?;
-        let exchange = client.exchange(server, request, MESSAGE_LIMIT, true, attempt).await?;
-        let body = exchange.body.as_ref().ok_or(Failure::Protocol)?;
-        if exchange.response.status != http::StatusCode::OK {
+        let answer = client.send(server, request, MESSAGE_LIMIT, true, attempt).await?;
+        let body = answer.body.as_ref().ok_or(Failure::Protocol)?;
+        if answer.head.status != http::StatusCode::OK {
             return Err(Failure::Status);
         }
         match self.question.judge(body, 0, &self.spec) {
             Judgement::Answer(verdict) => verdict?,
-            Judgement::Truncated | Judgement::Foreign => return Err(Failure::Protocol),
+            Judgement::Truncated | Judgement::Unrelated => return Err(Failure::Protocol),
         }
         let mut phases = PhaseTimes::default();
-        for (phase, duration) in exchange.phases.iter() {
+        for (phase, duration) in answer.phases.iter() {
             let phase = match phase {
                 Phase::Processing | Phase::Transfer => Phase::Request,
                 other => other,
@@ -227,9 +227,9 @@ impl DnsProbe {
         }
         Ok(Measured {
             phases,
-            source: exchange.source,
-            certificate_expiry: exchange.certificate_expiry,
-            retransmits: exchange.syn_retransmits,
+            source: answer.source,
+            certificate_expiry: answer.certificate_expiry,
+            retransmits: answer.syn_retransmits,
         })
     }
 }
@@ -241,18 +241,18 @@ struct Measured {
     retransmits: u32,
 }
 
-/// Reads the error queue up to the stamp of when the question left, which comes once.
+/// Reads the error queue up to the timestamp of when the question left, which comes once.
 ///
 /// # Errors
 /// What an ICMP error means for a connected socket. It can be there as soon as the question has left.
-fn departure(socket: &Datagram, buffer: &mut [u8]) -> io::Result<Option<Stamp>> {
+fn departure(socket: &Datagram, buffer: &mut [u8]) -> io::Result<Option<Timestamp>> {
     loop {
-        match socket.try_notice(buffer) {
-            Ok(Notice::Sent { at, .. }) => return Ok(Some(at)),
-            Ok(Notice::Icmp { errno, .. } | Notice::Local { errno }) => {
+        match socket.try_error_queue(buffer) {
+            Ok(ErrorQueueEvent::Sent { at, .. }) => return Ok(Some(at)),
+            Ok(ErrorQueueEvent::Icmp { errno, .. } | ErrorQueueEvent::Local { errno }) => {
                 return Err(io::Error::from_raw_os_error(errno));
             }
-            Ok(Notice::Other) => {}
+            Ok(ErrorQueueEvent::Other) => {}
             Err(_) => return Ok(None),
         }
     }
@@ -261,11 +261,11 @@ fn departure(socket: &Datagram, buffer: &mut [u8]) -> io::Result<Option<Stamp>> 
 impl Probe for DnsProbe {
     const LINGERS: bool = true;
 
-    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.port);
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.port);
         let watch = ClockWatch::start();
-        let mut measured = match &self.carrier {
-            Carrier::Udp => match self.ask_udp(server, attempt).await? {
+        let mut measured = match &self.transport {
+            Transport::Udp => match self.ask_udp(server, attempt).await? {
                 (first, true) if self.spec.retry_over_tcp => {
                     let mut second = self.ask_stream(server, None, attempt).await?;
                     first.phases.iter().for_each(|(phase, duration)| second.phases.add(phase, duration));
@@ -275,15 +275,15 @@ impl Probe for DnsProbe {
                 (_, true) if !self.spec.answers.is_empty() => return Err(Failure::Mismatch.into()),
                 (measured, _) => measured,
             },
-            Carrier::Tcp => self.ask_stream(server, None, attempt).await?,
-            Carrier::Tls(connector) => self.ask_stream(server, Some(connector), attempt).await?,
-            Carrier::Https { client, uri } => self.ask_https(server, client, uri, attempt).await?,
+            Transport::Tcp => self.ask_stream(server, None, attempt).await?,
+            Transport::Tls(connector) => self.ask_stream(server, Some(connector), attempt).await?,
+            Transport::Https { client, uri } => self.ask_https(server, client, uri, attempt).await?,
         };
         if watch.stepped() {
-            return Err(Fault::ClockStep);
+            return Err(ProbeError::ClockStep);
         }
         let total = measured.phases.total();
-        self.lookup.report(&mut measured.phases);
+        self.resolved.report(&mut measured.phases);
         Ok(Timings {
             total,
             syn_retransmits: measured.retransmits,

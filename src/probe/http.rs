@@ -11,32 +11,35 @@ use http::{
 use http_body_util::Full;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Fault, Probe};
+use super::{Probe, ProbeError};
 use crate::{
     config::HttpSpec,
-    model::{Failure, NONCE_HEADER, Nonce, PhaseTimes, Region, Reply, SIGNATURE_HEADER, StampSource, Timings},
-    net::{AGENT, Attempt, Client, ClockWatch, Exchange, Lookup, SocketOptions, TlsContext, TlsError, absolute},
+    model::{Failure, NONCE_HEADER, Nonce, PhaseTimes, Region, SIGNATURE_HEADER, StampSource, Timings, VoteResponse},
+    net::{
+        AGENT, Attempt, ClockWatch, HttpClient, ResolvedHost, SocketOptions, TimedResponse, TlsContext, TlsError,
+        absolute,
+    },
 };
 
 /// Requests one URL.
 #[derive(Debug)]
 pub struct HttpProbe {
-    lookup: Lookup,
+    resolved: ResolvedHost,
     spec: HttpSpec,
-    client: Client,
+    client: HttpClient,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-    mailbox: Option<Mailbox>,
+    responses: Option<ResponseSender>,
 }
 
-/// Where what a peer's sidecar answers is taken to.
+/// Where the responses of a peer's sidecar go.
 #[derive(Debug, Clone)]
-pub struct Mailbox {
+pub struct ResponseSender {
     /// The region of the sidecar.
     pub peer: Region,
-    /// Whoever deals with replies. One that finds no room is dropped: the next is on its way.
-    pub replies: mpsc::Sender<Reply>,
+    /// A response that finds the channel full is dropped: the next one is on its way.
+    pub response_tx: mpsc::Sender<VoteResponse>,
 }
 
 /// What the peer was asked with.
@@ -51,13 +54,13 @@ impl HttpProbe {
     ///
     /// # Errors
     /// TLS settings that cannot be used.
-    pub fn new(lookup: Lookup, spec: HttpSpec, tos: Option<u8>, tls: &TlsContext) -> Result<Self, TlsError> {
+    pub fn new(resolved: ResolvedHost, spec: HttpSpec, tos: Option<u8>, tls: &TlsContext) -> Result<Self, TlsError> {
         let options = SocketOptions { tos, ..SocketOptions::default() };
         let url = &spec.url;
         let client = if url.https {
-            Client::https(tls, &spec.tls, &url.host, spec.version, options)?
+            HttpClient::https(tls, &spec.tls, &url.host, spec.version, options)?
         } else {
-            Client::plain(spec.version, options)
+            HttpClient::plain(spec.version, options)
         };
         let client = if spec.keep_alive { client.keeping_alive() } else { client };
         let uri = absolute(url)?;
@@ -69,13 +72,13 @@ impl HttpProbe {
         }
         headers.extend(spec.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body));
-        Ok(Self { lookup, spec, client, uri, headers, body, mailbox: None })
+        Ok(Self { resolved, spec, client, uri, headers, body, responses: None })
     }
 
     /// Hands over what the peer's sidecar answers with status 200, where it is one.
     #[must_use]
-    pub fn telling(self, mailbox: Option<Mailbox>) -> Self {
-        Self { mailbox: mailbox.filter(|_| self.spec.sidecar), ..self }
+    pub fn with_response_sender(self, responses: Option<ResponseSender>) -> Self {
+        Self { responses: responses.filter(|_| self.spec.sidecar), ..self }
     }
 
     fn request(&self, uri: Uri, nonce: Nonce) -> Request<Full<Bytes>> {
@@ -83,7 +86,7 @@ impl HttpProbe {
         *request.method_mut() = self.spec.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
-        if self.mailbox.is_some()
+        if self.responses.is_some()
             && let Ok(value) = HeaderValue::try_from(nonce.to_string())
         {
             request.headers_mut().insert(NONCE_HEADER, value);
@@ -92,9 +95,9 @@ impl HttpProbe {
     }
 
     /// Follows redirects as far as allowed, adding up the phases.
-    async fn fetch(&self, server: SocketAddr, attempt: &Attempt) -> Result<(Exchange, Question), Failure> {
-        let keep_body = self.spec.expect_body.is_some() || self.mailbox.is_some();
-        let cap = if self.spec.sidecar { Reply::MAX_BODY } else { usize::MAX };
+    async fn fetch(&self, server: SocketAddr, attempt: &Attempt) -> Result<(TimedResponse, Question), Failure> {
+        let keep_body = self.spec.expect_body.is_some() || self.responses.is_some();
+        let cap = if self.spec.sidecar { VoteResponse::MAX_BODY } else { usize::MAX };
         let limit = self.spec.body_limit.min(cap);
         let mut uri = self.uri.clone();
         let mut phases = PhaseTimes::default();
@@ -104,13 +107,13 @@ impl HttpProbe {
             let nonce = Nonce(rand::random());
             let request = self.request(uri.clone(), nonce);
             let question = Question { nonce, at: Instant::now() };
-            let exchange = self.client.exchange(server, request, limit, keep_body, attempt).await?;
-            exchange.phases.iter().for_each(|(phase, duration)| phases.add(phase, duration));
-            source = source.and(exchange.source);
-            syn_retransmits += exchange.syn_retransmits;
-            match self.redirection(&exchange, &uri) {
+            let answer = self.client.send(server, request, limit, keep_body, attempt).await?;
+            answer.phases.iter().for_each(|(phase, duration)| phases.add(phase, duration));
+            source = source.and(answer.source);
+            syn_retransmits += answer.syn_retransmits;
+            match self.redirection(&answer, &uri) {
                 Some(next) => uri = next,
-                None => return Ok((Exchange { phases, source, syn_retransmits, ..exchange }, question)),
+                None => return Ok((TimedResponse { phases, source, syn_retransmits, ..answer }, question)),
             }
         }
         // The last allowed redirect led to yet another one.
@@ -119,23 +122,23 @@ impl HttpProbe {
 
     /// Where the response sends us: only elsewhere on the same origin, because a peer must not be able to point
     /// our probes at third parties. A redirect that is expected, not allowed or leads away is judged as it is.
-    fn redirection(&self, exchange: &Exchange, current: &Uri) -> Option<Uri> {
-        let status = exchange.response.status;
+    fn redirection(&self, answer: &TimedResponse, current: &Uri) -> Option<Uri> {
+        let status = answer.head.status;
         let follows = self.spec.redirects > 0
             && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-            && exchange.body.is_some()
+            && answer.body.is_some()
             && !self.spec.status.contains(&status.as_u16())
             && matches!(self.spec.method, Method::GET | Method::HEAD);
         if !follows {
             return None;
         }
-        let location = exchange.response.headers.get(LOCATION)?.to_str().ok()?;
+        let location = answer.head.headers.get(LOCATION)?.to_str().ok()?;
         same_origin(location, current)
     }
 
-    fn judge(&self, exchange: &Exchange) -> Result<(), Failure> {
-        let body = exchange.body.as_ref().ok_or(Failure::Protocol)?;
-        let status = exchange.response.status;
+    fn judge(&self, answer: &TimedResponse) -> Result<(), Failure> {
+        let body = answer.body.as_ref().ok_or(Failure::Protocol)?;
+        let status = answer.head.status;
         let expected =
             if self.spec.status.is_empty() { status.is_success() } else { self.spec.status.contains(&status.as_u16()) };
         if !expected {
@@ -147,7 +150,7 @@ impl HttpProbe {
             });
         }
         for (name, pattern) in &self.spec.expect_headers {
-            let mut values = exchange.response.headers.get_all(name).iter();
+            let mut values = answer.head.headers.get_all(name).iter();
             if !values.any(|value| pattern.is_match(&String::from_utf8_lossy(value.as_bytes()))) {
                 return Err(Failure::Mismatch);
             }
@@ -158,20 +161,21 @@ impl HttpProbe {
         }
     }
 
-    /// Takes an answer to the mailbox. One that is too large is told too, because somebody should know.
-    fn tell(&self, exchange: &mut Exchange, question: Question) {
-        let Some(Mailbox { peer, replies }) = &self.mailbox else { return };
-        if exchange.response.status != StatusCode::OK {
+    /// Sends on the response of a sidecar. One that is too large is sent without its body, so that it is counted.
+    fn forward(&self, answer: &mut TimedResponse, question: Question) {
+        let Some(ResponseSender { peer, response_tx }) = &self.responses else { return };
+        if answer.head.status != StatusCode::OK {
             return;
         }
         let tls = &self.spec.tls;
-        let signature = exchange.response.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
+        let signature = answer.head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
         // The receiver is gone only when the process is about to be.
-        let _ = replies.try_send(Reply {
+        let _ = response_tx.try_send(VoteResponse {
             peer: peer.clone(),
             nonce: question.nonce,
-            body: exchange.body.take().map(Bytes::from),
-            signature: signature.map(|text| Bytes::copy_from_slice(&text[..text.len().min(Reply::MAX_SIGNATURE)])),
+            body: answer.body.take().map(Bytes::from),
+            signature: signature
+                .map(|text| Bytes::copy_from_slice(&text[..text.len().min(VoteResponse::MAX_SIGNATURE)])),
             trusted_transport: self.spec.url.https && tls.identity.is_some() && !tls.insecure_skip_verify,
             requested_at: question.at,
         });
@@ -197,26 +201,26 @@ fn same_origin(location: &str, current: &Uri) -> Option<Uri> {
 impl Probe for HttpProbe {
     const LINGERS: bool = false;
 
-    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let server = SocketAddr::new(self.lookup.address(attempt).await?, self.spec.url.port);
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
-        let (mut exchange, question) = self.fetch(server, attempt).await?;
+        let (mut answer, question) = self.fetch(server, attempt).await?;
         let stepped = watch.stepped();
-        let judged = self.judge(&exchange);
+        let judged = self.judge(&answer);
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
-            self.tell(&mut exchange, question);
+            self.forward(&mut answer, question);
         }
         judged?;
         if stepped {
-            return Err(Fault::ClockStep);
+            return Err(ProbeError::ClockStep);
         }
-        let total = exchange.phases.total();
-        self.lookup.report(&mut exchange.phases);
+        let total = answer.phases.total();
+        self.resolved.report(&mut answer.phases);
         Ok(Timings {
             total,
-            syn_retransmits: exchange.syn_retransmits,
-            certificate_expiry: exchange.certificate_expiry,
-            ..Timings::new(exchange.phases, exchange.source)
+            syn_retransmits: answer.syn_retransmits,
+            certificate_expiry: answer.certificate_expiry,
+            ..Timings::new(answer.phases, answer.source)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! ICMP echo (RFC 792, RFC 4443), timed from the kernel's departure stamp to its arrival stamp.
+//! ICMP echo (RFC 792, RFC 4443), timed from the kernel's departure timestamp to its arrival timestamp.
 //!
 //! Each path has a ping socket of its own: the kernel then delivers only this path's replies and errors, and a
 //! fresh socket means a fresh identifier. Several requests may be under way on it. Whoever of their waiters is
@@ -21,12 +21,13 @@ use tracing::{debug, warn};
 
 pub use self::packet::fuzz_reply;
 use self::packet::{HEADER, TOKEN, decode, encode};
-use super::{Fault, Probe};
+use super::{Probe, ProbeError};
 use crate::{
     config::IcmpSpec,
     model::{Failure, Phase, PhaseTimes, StampSource, Timings},
     net::{
-        Attempt, ClockWatch, Datagram, Lookup, Notice, PingSocketKind, SocketOptions, Stamp, Taken, open_ping_socket,
+        Attempt, ClockWatch, Datagram, ErrorQueueEvent, PingSocketKind, ReadMore, ResolvedHost, SocketOptions,
+        Timestamp, open_ping_socket,
     },
 };
 
@@ -44,7 +45,7 @@ const REMEMBERED: usize = 64;
 /// Pings one target.
 #[derive(Debug)]
 pub struct IcmpProbe {
-    lookup: Lookup,
+    resolved: ResolvedHost,
     spec: IcmpSpec,
     options: SocketOptions,
     sockets: Mutex<Sockets>,
@@ -60,9 +61,9 @@ struct Sockets {
 
 impl IcmpProbe {
     /// A probe of the target; opens nothing yet.
-    pub fn new(lookup: Lookup, spec: IcmpSpec, tos: Option<u8>) -> Self {
+    pub fn new(resolved: ResolvedHost, spec: IcmpSpec, tos: Option<u8>) -> Self {
         let options = SocketOptions { tos, ttl: spec.ttl, dont_fragment: Some(spec.dont_fragment) };
-        Self { lookup, spec, options, sockets: Mutex::default() }
+        Self { resolved, spec, options, sockets: Mutex::default() }
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {
@@ -118,8 +119,8 @@ impl Probe for IcmpProbe {
     // Late answers are found by later attempts on the same socket.
     const LINGERS: bool = false;
 
-    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let address = self.lookup.address(attempt).await?;
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let address = self.resolved.address(attempt).await?;
         attempt.enter(Phase::Rtt);
         let socket = self.socket(address)?;
         let previous = self.sockets().previous.clone();
@@ -143,12 +144,12 @@ impl Probe for IcmpProbe {
         loss.averted();
         let reply = reply?;
         if watch.stepped() {
-            return Err(Fault::ClockStep);
+            return Err(ProbeError::ClockStep);
         }
         let mut phases = PhaseTimes::default();
         phases.add(Phase::Rtt, reply.rtt);
         let total = phases.total();
-        self.lookup.report(&mut phases);
+        self.resolved.report(&mut phases);
         Ok(Timings { total, hop_limit: reply.hop_limit, ..Timings::new(phases, reply.source) })
     }
 }
@@ -183,17 +184,17 @@ struct Reply {
 #[derive(Debug)]
 struct Pending {
     counter: u64,
-    /// The kernel's number of the packet, by which its departure stamp is known.
+    /// The kernel's number of the packet, by which its departure timestamp is known.
     packet: u32,
-    before: Stamp,
-    departed: Option<Stamp>,
+    before: Timestamp,
+    departed: Option<Timestamp>,
     outcome: Option<Result<Arrival, Failure>>,
     waker: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    at: Stamp,
+    at: Timestamp,
     source: StampSource,
     hop_limit: Option<u8>,
 }
@@ -254,16 +255,16 @@ impl EchoSocket {
         state.counter += 1;
         let packet = state.packets;
         encode(&mut state.request, self.identifier, counter, self.secret, self.raw_v4());
-        let before = Stamp::now();
+        let before = Timestamp::now();
         if self.io.send(&state.request).is_err() {
             // An ICMP error to an earlier request is told at the next call, a packet that was too large for a router
             // with the very error of one that is too large for our interface: hear it, then try again.
-            self.take_notices(&mut state, None);
+            self.read_error_queue(&mut state, None);
             self.io.send(&state.request).map_err(|error| crate::net::local_failure(&error))?;
         }
         state.packets = state.packets.wrapping_add(1);
         state.pending.push(Pending { counter, packet, before, departed: None, outcome: None, waker: None });
-        self.take_notices(&mut state, Some(packet));
+        self.read_error_queue(&mut state, Some(packet));
         Ok(Request { socket: self, counter })
     }
 
@@ -282,7 +283,7 @@ impl EchoSocket {
                     if self.kind == PingSocketKind::Raw && reply.identifier != self.identifier {
                         continue;
                     }
-                    state.file_reply(reply.counter, message.stamp, message.hop_limit);
+                    state.file_reply(reply.counter, message.timestamp, message.hop_limit);
                     if wanted == Some(reply.counter) {
                         break;
                     }
@@ -290,7 +291,7 @@ impl EchoSocket {
                 Err(error) => {
                     // Where the error queue has an ICMP error, it is told here, too; there it says of which request.
                     let empty = error.kind() == io::ErrorKind::WouldBlock;
-                    if !self.take_notices(state, None) || empty {
+                    if !self.read_error_queue(state, None) || empty {
                         break;
                     }
                 }
@@ -308,14 +309,14 @@ impl EchoSocket {
 
     /// Files what stands in the error queue: up to the departure of the packet `wanted`, or all. Says whether there
     /// was anything.
-    fn take_notices(&self, state: &mut State, wanted: Option<u32>) -> bool {
+    fn read_error_queue(&self, state: &mut State, wanted: Option<u32>) -> bool {
         // Room for the header of a request that is quoted, whatever lies on top of it.
         let mut buffer = [0; 128];
         let mut any = false;
-        while let Ok(notice) = self.io.try_notice(&mut buffer) {
+        while let Ok(notice) = self.io.try_error_queue(&mut buffer) {
             any = true;
             match notice {
-                Notice::Sent { id, at } => {
+                ErrorQueueEvent::Sent { id, at } => {
                     state.file_departure(id, at);
                     if wanted == Some(id) {
                         break;
@@ -323,8 +324,8 @@ impl EchoSocket {
                 }
                 // How the kernel tells a datagram socket of a redirect or a source quench (ping_err in
                 // net/ipv4/ping.c): the request travels on.
-                Notice::Icmp { errno: libc::EREMOTEIO, .. } => {}
-                Notice::Icmp { quoted, .. } => {
+                ErrorQueueEvent::Icmp { errno: libc::EREMOTEIO, .. } => {}
+                ErrorQueueEvent::Icmp { quoted, .. } => {
                     let quoted = &buffer[..quoted.min(buffer.len())];
                     // A raw socket hears the errors of all that are connected to the peer.
                     let ours = quoted.get(4..6) == Some(self.identifier.to_be_bytes().as_slice());
@@ -332,7 +333,7 @@ impl EchoSocket {
                         state.file_error(quoted);
                     }
                 }
-                Notice::Local { .. } | Notice::Other => {}
+                ErrorQueueEvent::Local { .. } | ErrorQueueEvent::Other => {}
             }
         }
         any
@@ -347,16 +348,16 @@ impl EchoSocket {
 }
 
 impl State {
-    fn file_departure(&mut self, packet: u32, at: Stamp) {
+    fn file_departure(&mut self, packet: u32, at: Timestamp) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.packet == packet) {
             pending.departed.get_or_insert(at);
         }
     }
 
-    fn file_reply(&mut self, counter: u64, stamp: Option<Stamp>, hop_limit: Option<u8>) {
-        let arrival = match stamp {
+    fn file_reply(&mut self, counter: u64, timestamp: Option<Timestamp>, hop_limit: Option<u8>) {
+        let arrival = match timestamp {
             Some(at) => Arrival { at, source: StampSource::Kernel, hop_limit },
-            None => Arrival { at: Stamp::now(), source: StampSource::Userland, hop_limit },
+            None => Arrival { at: Timestamp::now(), source: StampSource::Userland, hop_limit },
         };
         match self.pending.iter_mut().find(|pending| pending.counter == counter) {
             Some(pending) if pending.outcome.is_none() => {
@@ -407,7 +408,7 @@ impl Request<'_> {
             let mut state = self.socket.state();
             self.socket.take(&mut state, Some(self.counter));
             let answer = self.taken(&mut state).ok_or(io::ErrorKind::WouldBlock)?;
-            Ok(if state.pending.len() > 1 { Taken::More(answer) } else { Taken::Last(answer) })
+            Ok(if state.pending.len() > 1 { ReadMore::More(answer) } else { ReadMore::Last(answer) })
         }));
         std::future::poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(result) = reading.as_mut().poll(cx) {
@@ -431,8 +432,8 @@ impl Request<'_> {
         let place = state.pending.iter().position(|pending| pending.counter == self.counter)?;
         let outcome = state.pending[place].outcome?;
         if state.pending[place].departed.is_none() {
-            // A packet that had to wait for its neighbour's address left, and was stamped, after `send`.
-            self.socket.take_notices(state, None);
+            // A packet that had to wait for its neighbour's address left, and was timestamped, after `send`.
+            self.socket.read_error_queue(state, None);
         }
         let pending = &state.pending[place];
         Some(outcome.map(|arrival| {

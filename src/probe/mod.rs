@@ -8,7 +8,7 @@ mod kinds;
 mod tcp;
 
 pub use dns::DnsProbe;
-pub use http::{HttpProbe, Mailbox};
+pub use http::{HttpProbe, ResponseSender};
 pub use icmp::IcmpProbe;
 pub use kinds::{DNS, HTTP, ICMP, KINDS, SIDECAR, TCP, kind_named};
 pub use tcp::TcpProbe;
@@ -31,20 +31,20 @@ pub trait Probe: Send + Sync + 'static {
 
     /// Measures one time. The caller ends it at the deadline by dropping it; it must hold nothing that outlives
     /// that.
-    fn probe(&self, attempt: &Attempt) -> impl Future<Output = Result<Timings, Fault>> + Send;
+    fn probe(&self, attempt: &Attempt) -> impl Future<Output = Result<Timings, ProbeError>> + Send;
 }
 
 /// Why a probe has no timings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ProbeError {
     /// It failed.
-    Failure(Failure),
+    Failed(Failure),
     /// The wall clock was set while it was under way: what was measured is worth nothing and says nothing.
     ClockStep,
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for ProbeError {
     fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+        Self::Failed(failure)
     }
 }

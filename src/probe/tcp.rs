@@ -4,11 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Fault, Probe};
+use super::{Probe, ProbeError};
 use crate::{
     config::TcpSpec,
     model::{Failure, Host, Phase, PhaseTimes, Timings},
-    net::{self, Attempt, ClockWatch, Connector, Lookup, SocketOptions, TlsContext, TlsError},
+    net::{self, Attempt, ClockWatch, Connector, ResolvedHost, SocketOptions, TlsContext, TlsError},
 };
 
 /// How much of what the peer says is looked at.
@@ -17,7 +17,7 @@ const EXPECT_LIMIT: usize = 64 << 10;
 /// Connects to one target.
 #[derive(Debug)]
 pub struct TcpProbe {
-    lookup: Lookup,
+    resolved: ResolvedHost,
     spec: TcpSpec,
     options: SocketOptions,
     tls: Option<Connector>,
@@ -29,20 +29,20 @@ impl TcpProbe {
     /// # Errors
     /// TLS settings that cannot be used.
     pub fn new(
-        lookup: Lookup,
+        resolved: ResolvedHost,
         host: &Host,
         spec: TcpSpec,
         tos: Option<u8>,
         tls: &TlsContext,
     ) -> Result<Self, TlsError> {
         let connector = spec.tls.as_ref().map(|spec| tls.connector(spec, host, &[])).transpose()?;
-        Ok(Self { lookup, spec, options: SocketOptions { tos, ..SocketOptions::default() }, tls: connector })
+        Ok(Self { resolved, spec, options: SocketOptions { tos, ..SocketOptions::default() }, tls: connector })
     }
 
     /// A probe that only connects.
-    pub fn plain(lookup: Lookup, port: u16) -> Self {
+    pub fn plain(resolved: ResolvedHost, port: u16) -> Self {
         let spec = TcpSpec { port, tls: None, send: None, expect: None };
-        Self { lookup, spec, options: SocketOptions::default(), tls: None }
+        Self { resolved, spec, options: SocketOptions::default(), tls: None }
     }
 
     /// Says and hears what is configured; the time for it is not measured.
@@ -69,7 +69,7 @@ impl TcpProbe {
                 break;
             }
             // It speaks, but has not said the right thing.
-            attempt.suspect(Failure::Mismatch);
+            attempt.set_timeout_reason(Failure::Mismatch);
         }
         Err(Failure::Mismatch)
     }
@@ -78,8 +78,8 @@ impl TcpProbe {
 impl Probe for TcpProbe {
     const LINGERS: bool = true;
 
-    async fn probe(&self, attempt: &Attempt) -> Result<Timings, Fault> {
-        let address = self.lookup.address(attempt).await?;
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let address = self.resolved.address(attempt).await?;
         let watch = ClockWatch::start();
         attempt.enter(Phase::Connect);
         let (stream, connected) = net::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
@@ -90,19 +90,19 @@ impl Probe for TcpProbe {
         match &self.tls {
             None => self.converse(stream, attempt).await?,
             Some(connector) => {
-                let marks = stream.stamp();
+                let timestamps = stream.enable_timestamps();
                 attempt.enter(Phase::Tls);
-                let stream = connector.handshake(stream, &marks, &mut phases, &mut source).await?;
+                let stream = connector.handshake(stream, &timestamps, &mut phases, &mut source).await?;
                 certificate_expiry = net::expiry(&stream);
                 self.converse(stream, attempt).await?;
             }
         }
         // The round trip of a plain connection is the kernel's and knows no wall clock.
         if phases.total() != connected.duration && watch.stepped() {
-            return Err(Fault::ClockStep);
+            return Err(ProbeError::ClockStep);
         }
         let total: Duration = phases.total();
-        self.lookup.report(&mut phases);
+        self.resolved.report(&mut phases);
         Ok(Timings {
             total,
             syn_retransmits: connected.syn_retransmits,

@@ -9,7 +9,7 @@ struct Scripted(Mutex<VecDeque<Option<Duration>>>);
 impl Probe for Scripted {
     const LINGERS: bool = true;
 
-    async fn probe(&self, _: &Attempt) -> Result<Timings, Fault> {
+    async fn probe(&self, _: &Attempt) -> Result<Timings, ProbeError> {
         let delay = self.0.lock().unwrap().pop_front().flatten();
         match delay {
             Some(delay) => {

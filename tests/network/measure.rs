@@ -6,7 +6,7 @@ use regionwatch::{
     app,
     config::Config,
     model::{Kind, Outcome, PathId, Sample},
-    net::{Names, TimestampKeeper, TlsContext},
+    net::{Resolver, TimestampingGuard, TlsContext},
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
 };
 use tokio::{
@@ -34,21 +34,21 @@ impl Measurement {
     /// Starts probes of a target, each written as in the configuration file.
     pub(crate) async fn start(target: &str, probes: &[&str]) -> Self {
         // The product holds the time stamps of the kernel switched on for its life.
-        static KEEPER: OnceLock<TimestampKeeper> = OnceLock::new();
-        KEEPER.get_or_init(TimestampKeeper::hold);
+        static KEEPER: OnceLock<TimestampingGuard> = OnceLock::new();
+        KEEPER.get_or_init(TimestampingGuard::hold);
 
         let probes: String = probes.iter().map(|probe| format!("          - {{{probe}}}\n")).collect();
         let text = format!(
             "region: here\npeers:\n  - region: there\n    targets:\n      - host: \"{target}\"\n        probes:\n{probes}"
         );
         let loaded = Config::load(Some((Path::new("test.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
-        let (names, tls) = (Names::from_system(), TlsContext::default());
+        let (resolver, tls) = (Resolver::from_system(), TlsContext::default());
         let (sender, events) = mpsc::channel(4096);
         let (changes, changed) = mpsc::unbounded_channel();
         tokio::spawn(Schedule::default().run(SlotTimer::new(), changed, sender.clone()));
         let mut kinds = Vec::new();
         for (_, probe) in loaded.config.paths() {
-            let launcher = app::prober(probe, &names, &tls, sender.clone(), None).unwrap();
+            let launcher = app::prober(probe, &resolver, &tls, sender.clone(), None).unwrap();
             let path = PathId(kinds.len() as u32);
             kinds.push(probe.kind());
             changes

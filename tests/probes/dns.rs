@@ -13,7 +13,7 @@ use hickory_resolver::{
 };
 use regionwatch::{
     model::{Failure, Phase, StampSource},
-    net::Names,
+    net::Resolver,
 };
 
 use tokio::time::Instant;
@@ -156,7 +156,7 @@ async fn an_answer_after_the_deadline_is_a_timeout_and_late() {
     assert!(seen.last().unwrap().late >= 1, "{seen:?}");
 }
 
-fn names_of(server: SocketAddr) -> Names {
+fn resolver_at(server: SocketAddr) -> Resolver {
     let mut connection = ConnectionConfig::udp();
     connection.port = server.port();
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
@@ -167,7 +167,7 @@ fn names_of(server: SocketAddr) -> Names {
         builder.options_mut().ip_strategy = strategy;
         builder.build().unwrap()
     };
-    Names::new(Some([resolver(LookupIpStrategy::Ipv4Only), resolver(LookupIpStrategy::Ipv6Only)]))
+    Resolver::new(Some([resolver(LookupIpStrategy::Ipv4Only), resolver(LookupIpStrategy::Ipv6Only)]))
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_name_is_resolved_outside_the_measured_phases_and_the_lookup_is_report
     let _knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\n", resolver);
     let web = servers::tcp(drop);
     let probe = format!("kind: tcp, port: {}", web.port());
-    let timings = probing("web.example.com", probe).names(names_of(resolver)).succeeds().await;
+    let timings = probing("web.example.com", probe).resolver(resolver_at(resolver)).succeeds().await;
     assert_eq!(phases(&timings), ["resolve", "connect"]);
     assert_eq!(timings.total, phase(&timings, Phase::Connect));
 }
@@ -189,7 +189,7 @@ async fn a_name_that_stops_resolving_fails_its_own_target_alone() {
     let knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\nother 1 A 127.0.0.1\n", resolver);
     let web = servers::tcp(drop);
     let probe = format!("kind: tcp, port: {}", web.port());
-    let watch = |name: &str| probing(name, probe.clone()).names(names_of(resolver)).run(90);
+    let watch = |name: &str| probing(name, probe.clone()).resolver(resolver_at(resolver)).run(90);
     let removal = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         servers::write_zone(folder.path(), "other 1 A 127.0.0.1\n");
@@ -208,7 +208,7 @@ async fn a_resolver_that_dies_fails_nothing() {
     let knot = servers::knot(folder.path(), "web 1 A 127.0.0.1\n", resolver);
     let web = servers::tcp(drop);
     let probe = format!("kind: tcp, port: {}", web.port());
-    let watch = probing("web.example.com", probe).names(names_of(resolver)).run(80);
+    let watch = probing("web.example.com", probe).resolver(resolver_at(resolver)).run(80);
     let death = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         drop(knot);

@@ -12,7 +12,7 @@ use regionwatch::{
     config::DEFAULT_BUCKETS,
     decision::votes::{Bulletin, Keys, Refusal, open},
     metrics::Metrics,
-    model::{Failure, Nonce, Region, Reply},
+    model::{Failure, Nonce, Region, VoteResponse},
     server::{self, EncodedVotes, Limits, Query, ServerState},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -22,10 +22,10 @@ use crate::{
     support::{Certificate, Probing, phases, probing},
 };
 
-fn sidecar(addr: SocketAddr, more: &str) -> (Probing, mpsc::Receiver<Reply>) {
+fn sidecar(addr: SocketAddr, more: &str) -> (Probing, mpsc::Receiver<VoteResponse>) {
     let (sender, replies) = mpsc::channel(16);
     let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/x'{more}");
-    (probing("127.0.0.1", probe).telling(sender), replies)
+    (probing("127.0.0.1", probe).with_response_sender(sender), replies)
 }
 
 fn bulletin() -> Vec<u8> {
@@ -124,11 +124,11 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
     });
     let (sender, mut replies) = mpsc::channel(16);
     let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/api/v1/regions', keep_alive: true");
-    for seen in probing("127.0.0.1", probe).telling(sender).run(3).await {
+    for seen in probing("127.0.0.1", probe).with_response_sender(sender).run(3).await {
         seen.outcome.unwrap();
         let reply = replies.recv().await.unwrap();
         assert!(open(&reply, Some(&keys)).is_ok());
-        let recorded = Reply { nonce: Nonce(reply.nonce.0 ^ 1), ..reply };
+        let recorded = VoteResponse { nonce: Nonce(reply.nonce.0 ^ 1), ..reply };
         assert_eq!(open(&recorded, Some(&keys)), Err(Refusal::Forged));
     }
     let _ = stop.send(());
@@ -138,10 +138,10 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
 #[tokio::test]
 async fn a_body_over_the_cap_breaks_the_protocol_and_is_told() {
     let spaces = |count| answering("200 OK", "", vec![b' '; count]).0;
-    let (probing, mut replies) = sidecar(spaces(Reply::MAX_BODY), "");
+    let (probing, mut replies) = sidecar(spaces(VoteResponse::MAX_BODY), "");
     probing.succeeds().await;
-    assert_eq!(replies.recv().await.unwrap().body.map(|body| body.len()), Some(Reply::MAX_BODY));
-    for (addr, more) in [(spaces(Reply::MAX_BODY + 1), ""), (spaces(2000), ", body_limit: 1KiB")] {
+    assert_eq!(replies.recv().await.unwrap().body.map(|body| body.len()), Some(VoteResponse::MAX_BODY));
+    for (addr, more) in [(spaces(VoteResponse::MAX_BODY + 1), ""), (spaces(2000), ", body_limit: 1KiB")] {
         let (probing, mut replies) = sidecar(addr, more);
         assert_eq!(probing.fails().await, Failure::Protocol);
         let reply = replies.recv().await.unwrap();
@@ -201,10 +201,10 @@ async fn a_long_signature_is_cut_and_a_full_mailbox_fails_no_probe() {
     });
     let (sender, mut replies) = mpsc::channel(1);
     let probe = format!("kind: http, sidecar: true, url: 'http://{addr}/x'");
-    for seen in probing("127.0.0.1", probe).telling(sender).run(3).await {
+    for seen in probing("127.0.0.1", probe).with_response_sender(sender).run(3).await {
         seen.outcome.unwrap();
     }
-    assert_eq!(replies.recv().await.unwrap().signature.map(|text| text.len()), Some(Reply::MAX_SIGNATURE));
+    assert_eq!(replies.recv().await.unwrap().signature.map(|text| text.len()), Some(VoteResponse::MAX_SIGNATURE));
     assert!(replies.recv().await.is_none(), "there was room for one");
 }
 
@@ -212,7 +212,7 @@ async fn a_long_signature_is_cut_and_a_full_mailbox_fails_no_probe() {
 async fn what_is_no_sidecar_is_sent_no_nonce() {
     let (addr, heads) = answering("200 OK", "", bulletin());
     let (sender, mut replies) = mpsc::channel(1);
-    probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x'")).telling(sender).succeeds().await;
+    probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x'")).with_response_sender(sender).succeeds().await;
     assert!(!heads.lock().unwrap()[0].contains("regionwatch-nonce"));
     assert!(replies.recv().await.is_none());
 }
@@ -237,7 +237,7 @@ async fn only_mutual_tls_that_was_verified_vouches_for_the_peer() {
         let (sender, mut replies) = mpsc::channel(1);
         let probe = format!("kind: http, sidecar: true, url: 'https://{secure}/', tls: {{{tls}}}");
         let patient = probing("127.0.0.1", probe).timeout(Duration::from_secs(3));
-        patient.telling(sender).succeeds().await;
+        patient.with_response_sender(sender).succeeds().await;
         assert_eq!(replies.recv().await.unwrap().trusted_transport, vouches, "{tls}");
     }
 }

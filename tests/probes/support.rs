@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use regionwatch::{
     app::prober,
     config::Config,
-    model::{Failure, Outcome, PathId, Phase, Region, Reply, Timings},
-    net::{Names, TimestampKeeper, TlsContext},
-    probe::Mailbox,
+    model::{Failure, Outcome, PathId, Phase, Region, Timings, VoteResponse},
+    net::{Resolver, TimestampingGuard, TlsContext},
+    probe::ResponseSender,
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
 };
 use tokio::{
@@ -34,22 +34,22 @@ pub(crate) struct Probing {
     host: String,
     probe: String,
     timeout: Duration,
-    names: Option<Names>,
-    mailbox: Option<Mailbox>,
+    resolver: Option<Resolver>,
+    responses: Option<ResponseSender>,
 }
 
 pub(crate) fn probing(host: &str, probe: impl Into<String>) -> Probing {
-    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, names: None, mailbox: None }
+    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, resolver: None, responses: None }
 }
 
 impl Probing {
-    pub(crate) fn names(self, names: Names) -> Self {
-        Self { names: Some(names), ..self }
+    pub(crate) fn resolver(self, resolver: Resolver) -> Self {
+        Self { resolver: Some(resolver), ..self }
     }
 
     /// Takes what is answered to this sender.
-    pub(crate) fn telling(self, replies: mpsc::Sender<Reply>) -> Self {
-        Self { mailbox: Some(Mailbox { peer: Region::new("there").unwrap(), replies }), ..self }
+    pub(crate) fn with_response_sender(self, response_tx: mpsc::Sender<VoteResponse>) -> Self {
+        Self { responses: Some(ResponseSender { peer: Region::new("there").unwrap(), response_tx }), ..self }
     }
 
     pub(crate) fn timeout(self, timeout: Duration) -> Self {
@@ -58,7 +58,7 @@ impl Probing {
 
     /// Probes until `wanted` probes have ended.
     pub(crate) async fn run(self, wanted: usize) -> Vec<Seen> {
-        let _keeper = TimestampKeeper::hold();
+        let _keeper = TimestampingGuard::hold();
         let text = format!(
             "region: here\npeers: [{{region: there, targets: [{{name: t, host: \"{}\", probes: [{{{}, interval: 100ms, timeout: {}ms}}]}}]}}]",
             self.host,
@@ -70,8 +70,8 @@ impl Probing {
             .config;
         let (_, probe) = config.paths().next().unwrap();
         let (events, mut happened) = mpsc::channel(100);
-        let names = self.names.unwrap_or_else(Names::from_system);
-        let launcher = prober(probe, &names, &TlsContext::default(), events.clone(), self.mailbox).unwrap();
+        let resolver = self.resolver.unwrap_or_else(Resolver::from_system);
+        let launcher = prober(probe, &resolver, &TlsContext::default(), events.clone(), self.responses).unwrap();
         let (changes, changed) = mpsc::unbounded_channel();
         let schedule = tokio::spawn(Schedule::default().run(SlotTimer::new(), changed, events));
         let cadence = probe.cadence;

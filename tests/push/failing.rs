@@ -10,7 +10,7 @@ use std::{
 use regionwatch::{
     config::HttpUrl,
     model::{Host, Stage},
-    net::Names,
+    net::Resolver,
 };
 use tokio::time::{Instant, sleep};
 
@@ -134,7 +134,7 @@ async fn incidents_published_while_an_alertmanager_hangs_are_not_lost() {
 async fn an_alertmanager_without_tls_counts_as_tls_failure() {
     let plain = HttpUrl { https: true, ..url(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) };
     let hello = HttpUrl { https: true, ..url(serve(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n")))) };
-    let telling = telling_urls(&[plain.clone(), hello.clone()], &Names::new(None));
+    let telling = telling_urls(&[plain.clone(), hello.clone()], &Resolver::new(None));
     sleep(Duration::from_millis(1500)).await;
     assert!(telling.pushes_to(&hello, "tls") > 0);
     // It waits for what it takes for a request.
@@ -146,7 +146,7 @@ async fn an_alertmanager_without_tls_counts_as_tls_failure() {
 async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_nobody() {
     let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };
-    let telling = telling_urls(&[nowhere.clone(), url(works)], &Names::new(None));
+    let telling = telling_urls(&[nowhere.clone(), url(works)], &Resolver::new(None));
     telling.pushed(works, "ok", 1).await;
     telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare)]);
     telling.pushed(works, "ok", 2).await;

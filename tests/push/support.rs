@@ -15,7 +15,7 @@ use regionwatch::{
     config::HttpUrl,
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
-    net::{Names, Stamp, TlsContext},
+    net::{Resolver, Timestamp, TlsContext},
 };
 use serde_json::Value;
 use testkit::privileges::{Need, granted};
@@ -33,7 +33,7 @@ pub(crate) fn free() -> SocketAddr {
 }
 
 pub(crate) fn now() -> UnixMillis {
-    UnixMillis(Stamp::now().unix_nanos() / 1_000_000)
+    UnixMillis(Timestamp::now().unix_nanos() / 1_000_000)
 }
 
 pub(crate) fn region(name: &str) -> Region {
@@ -246,15 +246,15 @@ pub(crate) fn url(addr: SocketAddr) -> HttpUrl {
 /// The vantage `eu-west-1`, telling these.
 pub(crate) fn telling(alertmanagers: &[SocketAddr]) -> Telling {
     let urls: Vec<_> = alertmanagers.iter().copied().map(url).collect();
-    telling_urls(&urls, &Names::new(None))
+    telling_urls(&urls, &Resolver::new(None))
 }
 
-pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], names: &Names) -> Telling {
+pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], resolver: &Resolver) -> Telling {
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]).unwrap());
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
     let setup = Setup { vantage: &vantage, alertmanagers, external_url: Some(&external_url) };
-    let notifier = Notifier::spawn(setup, names, &TlsContext::default(), &metrics).unwrap();
+    let notifier = Notifier::spawn(setup, resolver, &TlsContext::default(), &metrics).unwrap();
     Telling { notifier, metrics }
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     model::{Failure, Stage},
-    net::HttpAnswer,
+    net::ApiResponse,
 };
 
 /// The planned answers, and the bodies received with their milliseconds.
@@ -70,11 +70,11 @@ impl Planned {
 }
 
 impl Transport for Planned {
-    async fn request(&self, _: Method, _: &str, body: Bytes, _: usize) -> Result<HttpAnswer, Failure> {
+    async fn request(&self, _: Method, _: &str, body: Bytes, _: usize) -> Result<ApiResponse, Failure> {
         let at = self.start.elapsed().as_millis() as u64;
         self.state().1.push((at, body));
         let plan = self.state().0.pop_front().unwrap_or(Plan::Answers(200));
-        let answer = |status| HttpAnswer { status: StatusCode::from_u16(status).unwrap(), body: b"[]".to_vec() };
+        let answer = |status| ApiResponse { status: StatusCode::from_u16(status).unwrap(), body: b"[]".to_vec() };
         match plan {
             Plan::Hangs => {
                 sleep(REQUEST_TIMEOUT).await;

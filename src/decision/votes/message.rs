@@ -4,7 +4,7 @@ mod json;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::model::{Ineligible, NameError, PeerState, Region, Reply, UnixMillis, Vote};
+use crate::model::{Ineligible, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse};
 
 /// What a vantage publishes at `GET /api/v1/regions`: its votes, and its ranking.
 ///
@@ -93,7 +93,7 @@ pub enum Invalid {
 
 impl Bulletin {
     /// The most bytes of a bulletin.
-    pub const MAX_BYTES: usize = Reply::MAX_BODY;
+    pub const MAX_BYTES: usize = VoteResponse::MAX_BODY;
     /// The most peers, and the most places of the ranking.
     pub const MAX_PEERS: usize = 1024;
     /// The longest incident id, in characters.

@@ -1,12 +1,12 @@
 //! Whether what a peer answered counts: it is the peer's, it is new, and it makes sense.
 
 use super::{Bulletin, Keys};
-use crate::model::{Reply, labels};
+use crate::model::{VoteResponse, labels};
 
 labels! {
     /// Why what a peer answered does not count, in the order of the checks.
     pub enum Refusal {
-        /// It is larger than [`Reply::MAX_BODY`].
+        /// It is larger than [`VoteResponse::MAX_BODY`].
         Oversized = "oversized",
         /// It is a bulletin that cannot be verified: it has no signature, or there is no key here, and the connection does
         /// not vouch for the peer either.
@@ -50,7 +50,7 @@ impl Refusal {
 ///
 /// # Errors
 /// Why it does not count.
-pub fn open(reply: &Reply, keys: Option<&Keys>) -> Result<Bulletin, Refusal> {
+pub fn open(reply: &VoteResponse, keys: Option<&Keys>) -> Result<Bulletin, Refusal> {
     let body = reply.body.as_ref().filter(|body| body.len() <= Bulletin::MAX_BYTES).ok_or(Refusal::Oversized)?;
     match (keys, &reply.signature) {
         (Some(keys), Some(signature)) if keys.verify(reply.nonce, body, signature) => {}
@@ -63,7 +63,7 @@ pub fn open(reply: &Reply, keys: Option<&Keys>) -> Result<Bulletin, Refusal> {
     if *bulletin.vantage() == reply.peer { Ok(bulletin) } else { Err(Refusal::Foreign) }
 }
 
-fn decode(reply: &Reply, body: &[u8]) -> Result<Bulletin, Refusal> {
+fn decode(reply: &VoteResponse, body: &[u8]) -> Result<Bulletin, Refusal> {
     Bulletin::decode(body).map_err(|invalid| {
         tracing::debug!(peer = %reply.peer, "the bulletin {invalid}");
         Refusal::Malformed
@@ -138,9 +138,9 @@ mod tests {
         Bulletin::new(Region::new(vantage).unwrap(), (boot, seq), false, Vec::new(), Vec::new()).unwrap()
     }
 
-    fn reply(signed_by: Option<&Keys>) -> Reply {
+    fn reply(signed_by: Option<&Keys>) -> VoteResponse {
         let body = bulletin("there", 1, 1).encode().unwrap();
-        Reply {
+        VoteResponse {
             peer: Region::new("there").unwrap(),
             nonce: NONCE,
             signature: signed_by.map(|keys| Bytes::from(keys.sign(NONCE, &body))),
@@ -165,12 +165,12 @@ mod tests {
         let keys = keys(&[OLD]);
         let signed = reply(Some(&keys));
         let unsigned = reply(None);
-        let over_tls = |reply: &Reply| Reply { trusted_transport: true, ..reply.clone() };
+        let over_tls = |reply: &VoteResponse| VoteResponse { trusted_transport: true, ..reply.clone() };
         assert!(open(&signed, Some(&keys)).is_ok());
         assert_eq!(open(&unsigned, Some(&keys)), Err(Refusal::Unsigned));
         assert_eq!(open(&signed, None), Err(Refusal::Unsigned), "nothing to verify it by");
         assert!(open(&over_tls(&unsigned), Some(&keys)).is_ok() && open(&over_tls(&unsigned), None).is_ok());
-        let forged = Reply { signature: Some(Bytes::from_static(b"v1=")), ..over_tls(&unsigned) };
+        let forged = VoteResponse { signature: Some(Bytes::from_static(b"v1=")), ..over_tls(&unsigned) };
         assert_eq!(open(&forged, Some(&keys)), Err(Refusal::Forged), "a wrong signature is worse than none");
     }
 
@@ -178,9 +178,9 @@ mod tests {
     fn an_answer_to_another_question_is_refused() {
         let keys = keys(&[OLD]);
         let good = reply(Some(&keys));
-        let recorded = Reply { nonce: Nonce(NONCE.0 + 1), ..good.clone() };
+        let recorded = VoteResponse { nonce: Nonce(NONCE.0 + 1), ..good.clone() };
         assert_eq!(open(&recorded, Some(&keys)), Err(Refusal::Forged));
-        let relayed = Reply { peer: Region::new("elsewhere").unwrap(), ..good };
+        let relayed = VoteResponse { peer: Region::new("elsewhere").unwrap(), ..good };
         assert_eq!(open(&relayed, Some(&keys)), Err(Refusal::Foreign));
     }
 
@@ -189,12 +189,12 @@ mod tests {
         let keys = keys(&[OLD]);
         let with = |body: Option<Bytes>| {
             let signature = body.as_ref().map(|body| keys.sign(NONCE, body).into());
-            open(&Reply { body, signature, ..reply(None) }, Some(&keys))
+            open(&VoteResponse { body, signature, ..reply(None) }, Some(&keys))
         };
         assert_eq!(with(Some(Bytes::from_static(b"{}"))), Err(Refusal::Malformed));
-        assert_eq!(with(Some(Bytes::from(vec![b' '; Reply::MAX_BODY + 1]))), Err(Refusal::Oversized));
+        assert_eq!(with(Some(Bytes::from(vec![b' '; VoteResponse::MAX_BODY + 1]))), Err(Refusal::Oversized));
         assert_eq!(with(None), Err(Refusal::Oversized));
-        let page = Reply { body: Some(Bytes::from_static(b"<html>")), ..reply(None) };
+        let page = VoteResponse { body: Some(Bytes::from_static(b"<html>")), ..reply(None) };
         for keys in [Some(&keys), None] {
             assert_eq!(open(&page, keys), Err(Refusal::Malformed), "no key is missing where there is no bulletin");
         }
@@ -256,11 +256,11 @@ mod tests {
                 bytes[place] ^= 1 << bit;
                 Some(Bytes::from(bytes))
             };
-            let body = Reply { body: flipped(&good.body), ..good.clone() };
+            let body = VoteResponse { body: flipped(&good.body), ..good.clone() };
             prop_assert_eq!(open(&body, Some(&keys)), Err(Refusal::Forged));
-            let signature = Reply { signature: flipped(&good.signature), ..good.clone() };
+            let signature = VoteResponse { signature: flipped(&good.signature), ..good.clone() };
             prop_assert_eq!(open(&signature, Some(&keys)), Err(Refusal::Forged));
-            let nonce = Reply { nonce: Nonce(NONCE.0 ^ 1 << place.index(128)), ..good };
+            let nonce = VoteResponse { nonce: Nonce(NONCE.0 ^ 1 << place.index(128)), ..good };
             prop_assert_eq!(open(&nonce, Some(&keys)), Err(Refusal::Forged));
         }
     }

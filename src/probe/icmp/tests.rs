@@ -16,7 +16,7 @@ fn state() -> State {
 }
 
 fn pending(counter: u64) -> Pending {
-    Pending { counter, packet: counter as u32, before: Stamp::now(), departed: None, outcome: None, waker: None }
+    Pending { counter, packet: counter as u32, before: Timestamp::now(), departed: None, outcome: None, waker: None }
 }
 
 #[test]

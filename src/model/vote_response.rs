@@ -34,7 +34,7 @@ impl fmt::Display for Nonce {
 
 /// An answer with status 200 to a sidecar probe. Every byte of it is the peer's, and nothing is verified yet.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct VoteResponse {
     /// The region that was asked.
     pub peer: Region,
     /// The nonce that this one request carried.
@@ -51,7 +51,7 @@ pub struct Reply {
     pub requested_at: Instant,
 }
 
-impl Reply {
+impl VoteResponse {
     /// The largest body that is read from a sidecar, in bytes: a thousand peers fit in.
     pub const MAX_BODY: usize = 256 << 10;
 
