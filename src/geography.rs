@@ -30,7 +30,8 @@ impl Location {
     pub fn of_region(region: &str) -> Option<Self> {
         let name = region.to_ascii_lowercase();
         let name = ["aws-", "gcp-", "azure-"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
-        clouds::find(name).or_else(|| clouds::find(without_zone(name)?))
+        let place = clouds::find(name).or_else(|| clouds::find(without_zone(name)?));
+        place.map(|(latitude, longitude)| Self { latitude, longitude })
     }
 
     /// The great-circle distance in metres, by the haversine formula on a sphere: up to 0.6 % off the ellipsoid.

@@ -16,8 +16,8 @@ use std::{
 use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::{
-    config::{Config, Peer, ProbeConfig},
-    model::{Kind, Path, Region, StampSource},
+    config::{Config, Peer},
+    model::{Kind, Path, Region, Shape, StampSource},
     probe,
     window::Summary,
 };
@@ -33,7 +33,7 @@ mod votes;
 pub use families::*;
 pub use page::{Collect, Page};
 pub use path::PathSeries;
-use path::{ABSENT, Bound, Shape, add, bounds, zeros};
+use path::{ABSENT, Bound, add, bounds, zeros};
 use process::Process;
 pub use push::{PushResult, PushSeries};
 pub use region::{AnchorSeries, Candidacy, RegionSeries};
@@ -44,7 +44,7 @@ const START_DELAY_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 
 
 /// About how many series a configuration makes on `/metrics`.
 pub fn series_count(config: &Config) -> usize {
-    let paths: usize = config.paths().map(|(_, probe)| Shape::of(probe).series(config.buckets.len())).sum();
+    let paths: usize = config.paths().map(|(_, probe)| path::series(probe.shape(), config.buckets.len())).sum();
     let kinds = |peer: &Peer| probe::KINDS.iter().filter(|kind| has_kind(peer, **kind)).count();
     let votes = |peer: &Peer| if has_kind(peer, probe::SIDECAR) { VoteSeries::RESULTS.len() } else { 0 };
     let peers: usize = config.peers.iter().map(|peer| 5 * kinds(peer) + votes(peer) + RegionSeries::series()).sum();
@@ -183,8 +183,8 @@ impl Metrics {
     }
 
     /// New series for a path; shown once they are [exposed](Self::expose).
-    pub fn path(&self, path: &Path, probe: &ProbeConfig) -> Arc<PathSeries> {
-        Arc::new(PathSeries::new(&self.vantage, path, Shape::of(probe), Arc::clone(&self.bounds)))
+    pub fn path(&self, path: &Path, shape: Shape) -> Arc<PathSeries> {
+        Arc::new(PathSeries::new(&self.vantage, path, shape, Arc::clone(&self.bounds)))
     }
 
     /// New series for a peer and a kind of probe; shown once they are [exposed](Self::expose).

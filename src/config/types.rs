@@ -9,7 +9,7 @@ pub use crate::{
     net::{HttpVersion, TlsSpec},
 };
 use crate::{
-    model::{AddressFamily, Cadence, Host, Kind, Path, Region, TargetName},
+    model::{AddressFamily, Cadence, Failure, Host, Kind, Path, Phase, Region, Shape, TargetName},
     probe,
 };
 
@@ -184,6 +184,46 @@ impl ProbeConfig {
             ProbeSpec::Tcp(_) => probe::TCP,
             ProbeSpec::Http(spec) if spec.sidecar => probe::SIDECAR,
             ProbeSpec::Http(_) => probe::HTTP,
+        }
+    }
+
+    /// The series that it has on `/metrics`.
+    pub fn shape(&self) -> Shape {
+        use Failure::{Auth, Mismatch, Protocol, Refused, Status, Tls};
+        let mut shape = match &self.spec {
+            ProbeSpec::Icmp(_) => Shape { duplicates: true, ..Shape::new([Phase::Rtt], []) },
+            ProbeSpec::Dns(spec) => {
+                let mut shape = Shape::new([Phase::Request], [Refused, Protocol, Status]);
+                if spec.transport != DnsTransport::Udp || spec.retry_over_tcp {
+                    shape = shape.with(Phase::Connect, Refused);
+                }
+                if matches!(spec.transport, DnsTransport::Tls(_) | DnsTransport::Https { .. }) {
+                    shape = shape.with(Phase::Tls, Tls);
+                }
+                shape
+            }
+            ProbeSpec::Tcp(spec) => {
+                let shape = Shape::new([Phase::Connect], [Refused]);
+                if spec.tls.is_some() { shape.with(Phase::Tls, Tls) } else { shape }
+            }
+            ProbeSpec::Http(spec) => {
+                let phases = [Phase::Connect, Phase::Processing, Phase::Transfer];
+                let shape = Shape { late: false, ..Shape::new(phases, [Refused, Protocol, Status, Auth]) };
+                if spec.url.https { shape.with(Phase::Tls, Tls) } else { shape }
+            }
+        };
+        let expects = match &self.spec {
+            ProbeSpec::Icmp(_) => false,
+            ProbeSpec::Dns(spec) => !spec.answers.is_empty(),
+            ProbeSpec::Tcp(spec) => spec.expect.is_some(),
+            ProbeSpec::Http(spec) => spec.expect_body.is_some() || !spec.expect_headers.is_empty(),
+        };
+        if expects {
+            shape.results = shape.results.with([Mismatch]);
+        }
+        match self.host {
+            Host::Name(_) => shape.with(Phase::Resolve, Failure::Resolve),
+            Host::Addr(_) => shape,
         }
     }
 }

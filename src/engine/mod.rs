@@ -141,7 +141,7 @@ impl Recorder {
             let window = || Window::new(span, probe.cadence.interval(), now.instant);
             let tracked = match before.remove(&id) {
                 Some(tracked) if unchanged => Tracked { overdue_after, ..tracked },
-                Some(tracked) if tracked.series.fits(probe) => Tracked {
+                Some(tracked) if tracked.series.fits(probe.shape()) => Tracked {
                     window: window(),
                     trace: Trace::new(now.instant),
                     overdue_after,
@@ -152,7 +152,7 @@ impl Recorder {
                 Some(tracked) => Tracked {
                     window: window(),
                     trace: Trace::new(now.instant),
-                    series: self.metrics.path(&path, probe),
+                    series: self.metrics.path(&path, probe.shape()),
                     overdue_after,
                     answered: false,
                     ..tracked
@@ -161,7 +161,7 @@ impl Recorder {
                     window: window(),
                     trace: Trace::new(now.instant),
                     history: History::new(remembered),
-                    series: self.metrics.path(&path, probe),
+                    series: self.metrics.path(&path, probe.shape()),
                     path: path.clone(),
                     overdue_after,
                     answered: false,

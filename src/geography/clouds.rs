@@ -2,13 +2,11 @@
 //!
 //! Providers do not publish exact sites, and a region's zones are tens of kilometres apart.
 
-use super::Location;
-
-/// The place of a region by its name in lower case.
-pub(super) fn find(name: &str) -> Option<Location> {
+/// Latitude and longitude of a region by its name in lower case.
+pub(super) fn find(name: &str) -> Option<(f64, f64)> {
     let (latitude, longitude, _) =
         PLACES.iter().find(|(_, _, regions)| regions.split_ascii_whitespace().any(|region| region == name))?;
-    Some(Location { latitude: *latitude, longitude: *longitude })
+    Some((*latitude, *longitude))
 }
 
 /// Latitude, longitude and the regions there: AWS, then Google Cloud, then Azure.

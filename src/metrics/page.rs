@@ -162,7 +162,7 @@ fn writer(family: &Family) -> Option<Writer> {
             }
         }),
         super::TCP_SYN_RETRANSMITS => Path(|line, path| {
-            if path.shape.retransmits {
+            if path.shape.retransmits() {
                 line.integer("", &path.labels, NONE, path.retransmits.load(Ordering::Relaxed));
             }
         }),
@@ -237,10 +237,12 @@ fn last_success(line: &mut Line<'_>, path: &PathSeries) {
 
 fn probes(line: &mut Line<'_>, path: &PathSeries) {
     let names = std::iter::once("ok").chain(Failure::ALL.iter().map(|failure| failure.as_str()));
-    for (n, (counter, result)) in path.results.iter().zip(names).enumerate() {
+    // Every path can succeed.
+    let possible = std::iter::once(true).chain(Failure::ALL.map(|failure| path.shape.results.contains(failure)));
+    for ((counter, result), possible) in path.results.iter().zip(names).zip(possible) {
         let count = counter.load(Ordering::Relaxed);
         // A result that should not be possible is shown all the same once it has happened.
-        if count > 0 || path.shape.results & (1 << n) != 0 {
+        if count > 0 || possible {
             line.integer("", &path.labels, ("result", result), count);
         }
     }
@@ -261,7 +263,7 @@ fn duration(line: &mut Line<'_>, path: &PathSeries) {
 fn phases(line: &mut Line<'_>, path: &PathSeries) {
     for phase in Phase::ALL {
         let count = path.phase_counts[phase as usize].load(Ordering::Relaxed);
-        if count > 0 || path.shape.phases & (1 << phase as u16) != 0 {
+        if count > 0 || path.shape.phases.contains(phase) {
             let label = ("phase", phase.as_str());
             let nanos = path.phase_nanos[phase as usize].load(Ordering::Relaxed);
             line.float("_sum", &path.labels, label, seconds(nanos));
@@ -280,9 +282,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{IcmpSpec, ProbeConfig, ProbeSpec},
         metrics::Metrics,
-        model::{AddressFamily, Cadence, Host, Path, Region, StampSource, TargetName, Timings},
+        model::{Path, Region, Shape, StampSource, TargetName, Timings},
         probe,
         window::{Latency, Summary},
     };
@@ -291,15 +292,8 @@ mod tests {
         Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.001, 0.01]).unwrap())
     }
 
-    fn probe() -> ProbeConfig {
-        ProbeConfig {
-            cadence: Cadence::new(Duration::from_secs(1), Duration::from_secs(1)).unwrap(),
-            host: Host::Addr("127.0.0.1".parse().unwrap()),
-            family: AddressFamily::Any,
-            tos: None,
-            critical: false,
-            spec: ProbeSpec::Icmp(IcmpSpec::default()),
-        }
+    fn ping() -> Shape {
+        Shape { duplicates: true, ..Shape::new([Phase::Rtt], []) }
     }
 
     fn path(peer: &str, target: &str) -> Path {
@@ -320,7 +314,7 @@ mod tests {
     #[test]
     fn a_failure_is_never_a_number() {
         let metrics = metrics();
-        let series = metrics.path(&path("there", "a"), &probe());
+        let series = metrics.path(&path("there", "a"), ping());
         metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         series.failed(Failure::Timeout);
         let page = text(&metrics, Collect::All);
@@ -334,7 +328,7 @@ mod tests {
     #[test]
     fn buckets_are_cumulative_and_agree_with_the_count() {
         let metrics = metrics();
-        let series = metrics.path(&path("there", "a"), &probe());
+        let series = metrics.path(&path("there", "a"), ping());
         metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         for micros in [1000, 1001, 50_000] {
             series.succeeded(&timings(micros), 1_700_000_000_123_456_789);
@@ -353,8 +347,8 @@ mod tests {
     #[test]
     fn label_sets_that_join_to_the_same_text_stay_apart() {
         let metrics = metrics();
-        let first = metrics.path(&path("eu-1", "2"), &probe());
-        let second = metrics.path(&path("eu-12", "x"), &probe());
+        let first = metrics.path(&path("eu-1", "2"), ping());
+        let second = metrics.path(&path("eu-12", "x"), ping());
         metrics.expose(Exposed::of_paths([Arc::clone(&first), second]));
         first.failed(Failure::Timeout);
         let page = text(&metrics, Collect::All);
@@ -364,7 +358,7 @@ mod tests {
     #[test]
     fn every_counter_stands_there_from_the_start() {
         let metrics = metrics();
-        metrics.expose(Exposed::of_paths([metrics.path(&path("there", "a"), &probe())]));
+        metrics.expose(Exposed::of_paths([metrics.path(&path("there", "a"), ping())]));
         let page = text(&metrics, Collect::All);
         for result in ["ok", "timeout", "unreachable", "local"] {
             assert!(page.contains(&format!("result=\"{result}\"}} 0\n")), "{result}");
@@ -375,7 +369,7 @@ mod tests {
     #[test]
     fn a_page_in_pieces_is_the_same_as_in_one() {
         let metrics = metrics();
-        let paths: Vec<_> = (0..500).map(|n| metrics.path(&path("there", &format!("t{n}")), &probe())).collect();
+        let paths: Vec<_> = (0..500).map(|n| metrics.path(&path("there", &format!("t{n}")), ping())).collect();
         metrics.expose(Exposed::of_paths(paths));
         let mut page = metrics.page(Collect::All);
         let mut pieces = 0;
@@ -401,7 +395,7 @@ mod tests {
     #[test]
     fn each_family_has_one_headline_however_the_pages_are_cut() {
         let metrics = metrics();
-        let path = |n: usize| metrics.path(&path("there", &"t".repeat(n)), &probe());
+        let path = |n: usize| metrics.path(&path("there", &"t".repeat(n)), ping());
         for (paths, length) in (20..32).flat_map(|paths| (1..=60).map(move |length| (paths, length))) {
             metrics.expose(Exposed::of_paths(std::iter::repeat_n(path(length), paths)));
             let page = text(&metrics, Collect::All);
@@ -435,7 +429,7 @@ mod tests {
     #[test]
     fn the_state_page_is_small() {
         let metrics = metrics();
-        let series = metrics.path(&path("there", "a"), &probe());
+        let series = metrics.path(&path("there", "a"), ping());
         metrics.expose(Exposed::of_paths([Arc::clone(&series)]));
         series.failed(Failure::Timeout);
         let page = text(&metrics, Collect::State);

@@ -8,90 +8,15 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    config::{DnsTransport, ProbeConfig, ProbeSpec},
-    model::{Failure, Host, Kind, Path, Phase, Region, Timings},
-    probe,
-};
+use crate::model::{Failure, Kind, Path, Phase, Region, Shape, Timings};
 
-/// The results and phases that a path can have: those stand on the page from the start, at zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) results: u16,
-    pub(super) phases: u16,
-    pub(super) late: bool,
-    pub(super) duplicates: bool,
-    pub(super) retransmits: bool,
-}
-
-impl Shape {
-    pub(super) fn of(probe: &ProbeConfig) -> Self {
-        use Failure::{Auth, Local, Mismatch, Protocol, Refused, Resolve, Status, Timeout, Tls, Unreachable};
-        let mut results = vec![Timeout, Unreachable, Local];
-        let mut phases = Vec::new();
-        match &probe.spec {
-            ProbeSpec::Icmp(_) => phases.push(Phase::Rtt),
-            ProbeSpec::Dns(spec) => {
-                results.extend([Refused, Protocol, Status]);
-                phases.push(Phase::Request);
-                if !spec.answers.is_empty() {
-                    results.push(Mismatch);
-                }
-                if spec.transport != DnsTransport::Udp || spec.retry_over_tcp {
-                    phases.push(Phase::Connect);
-                }
-                if matches!(spec.transport, DnsTransport::Tls(_) | DnsTransport::Https { .. }) {
-                    results.push(Tls);
-                    phases.push(Phase::Tls);
-                }
-            }
-            ProbeSpec::Tcp(spec) => {
-                results.push(Refused);
-                phases.push(Phase::Connect);
-                if spec.tls.is_some() {
-                    results.push(Tls);
-                    phases.push(Phase::Tls);
-                }
-                if spec.expect.is_some() {
-                    results.push(Mismatch);
-                }
-            }
-            ProbeSpec::Http(spec) => {
-                results.extend([Refused, Protocol, Status, Auth]);
-                phases.extend([Phase::Connect, Phase::Processing, Phase::Transfer]);
-                if spec.url.https {
-                    results.push(Tls);
-                    phases.push(Phase::Tls);
-                }
-                if spec.expect_body.is_some() || !spec.expect_headers.is_empty() {
-                    results.push(Mismatch);
-                }
-            }
-        }
-        if matches!(probe.host, Host::Name(_)) {
-            results.push(Resolve);
-            phases.push(Phase::Resolve);
-        }
-        let kind = probe.kind();
-        Self {
-            // Bit 0 is the result ok.
-            results: results.iter().fold(1, |set, result| set | 2 << *result as u16),
-            phases: phases.iter().fold(0, |set, phase| set | 1 << *phase as u16),
-            late: kind != probe::HTTP && kind != probe::SIDECAR,
-            duplicates: kind == probe::ICMP,
-            retransmits: phases.contains(&Phase::Connect),
-        }
-    }
-
-    /// How many series a path of this shape makes, once it has succeeded one time.
-    pub(super) fn series(self, buckets: usize) -> usize {
-        let histogram = buckets + 3;
-        let gauges = 2 + usize::from(self.duplicates) + usize::from(self.phases & 1 << Phase::Tls as u16 != 0);
-        let counters = 1 + usize::from(self.late) + usize::from(self.duplicates) + usize::from(self.retransmits);
-        let results = self.results.count_ones() as usize;
-        let phases = 2 * self.phases.count_ones() as usize;
-        histogram + gauges + counters + results + phases
-    }
+/// How many series a path of this shape has, once it has succeeded one time.
+pub(super) fn series(shape: Shape, buckets: usize) -> usize {
+    let histogram = buckets + 3;
+    let gauges = 2 + usize::from(shape.duplicates) + usize::from(shape.phases.contains(Phase::Tls));
+    let counters = 1 + [shape.late, shape.duplicates, shape.retransmits()].map(usize::from).iter().sum::<usize>();
+    // One result more is `ok`.
+    histogram + gauges + counters + 1 + shape.results.len() + 2 * shape.phases.len()
 }
 
 /// No value yet, in a gauge that is absent until it has one.
@@ -171,9 +96,9 @@ impl PathSeries {
         }
     }
 
-    /// Whether a probe that is configured so has exactly these series.
-    pub fn fits(&self, probe: &ProbeConfig) -> bool {
-        self.shape == Shape::of(probe)
+    /// Whether a path of this shape has exactly these series.
+    pub fn fits(&self, shape: Shape) -> bool {
+        self.shape == shape
     }
 
     /// A probe that began at `sent_at` (nanoseconds since 1970) succeeded.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Region, labels};
+use super::{Region, UnixMillis, labels};
 
 labels! {
     /// What one vantage thinks of a peer region.
@@ -77,10 +77,6 @@ labels! {
         Quorum = "quorum",
     }
 }
-
-/// Milliseconds since 1970 on the wall clock; for people and for Alertmanager, never for measuring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UnixMillis(pub u64);
 
 /// A region that can take over, as the ranking that is used says.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Cadence;
+use super::{Cadence, labels};
 
 /// What deciding, ranking, metrics and pages ask about a kind of probe.
 #[derive(Debug)]
@@ -35,25 +35,15 @@ pub struct Facts {
     pub timeout: Duration,
 }
 
-/// The network layer that an answer vouches for; the `layer` label of `probe_success`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layer {
-    /// The network: a host answers.
-    L3,
-    /// The transport: a port is open.
-    L4,
-    /// The application: a server answers.
-    L7,
-}
-
-impl Layer {
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::L3 => "l3",
-            Self::L4 => "l4",
-            Self::L7 => "l7",
-        }
+labels! {
+    /// The network layer that an answer vouches for; the `layer` label of `probe_success`.
+    pub enum Layer {
+        /// The network: a host answers.
+        L3 = "l3",
+        /// The transport: a port is open.
+        L4 = "l4",
+        /// The application: a server answers.
+        L7 = "l7",
     }
 }
 

@@ -1,6 +1,6 @@
-//! URLs of HTTP, and hosts as they stand in them.
+//! URLs of HTTP.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use super::Host;
 
@@ -32,23 +32,5 @@ impl fmt::Display for HttpUrl {
             write!(f, ":{}", self.port)?;
         }
         f.write_str(&self.path)
-    }
-}
-
-impl Host {
-    /// The host as it is written before a port: an IPv6 address in brackets (RFC 3986 3.2.2).
-    pub fn bracketed(&self) -> impl fmt::Display + '_ {
-        Bracketed(self)
-    }
-}
-
-struct Bracketed<'a>(&'a Host);
-
-impl fmt::Display for Bracketed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Host::Addr(IpAddr::V6(addr)) => write!(f, "[{addr}]"),
-            host => host.fmt(f),
-        }
     }
 }

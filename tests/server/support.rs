@@ -13,12 +13,11 @@ use std::{
 };
 
 use regionwatch::{
-    config::{Config, DEFAULT_BUCKETS, IcmpSpec, ProbeConfig, ProbeSpec},
+    config::{Config, DEFAULT_BUCKETS},
     decision::votes::{Bulletin, Keys},
     metrics::{Collect, Exposed, Metrics},
     model::{
-        AddressFamily, Cadence, Failure, Host, Path, PeerState, Phase, Region, StampSource, Tally, TargetName, Timings,
-        UnixMillis, Vote,
+        Failure, Path, PeerState, Phase, Region, Shape, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
     server::{self, EncodedVotes, Limits, Query, Server, ServerState, ServerStats},
@@ -55,18 +54,8 @@ fn metrics_of(bytes: usize) -> Arc<Metrics> {
     let region = Region::new("eu-west-1").unwrap();
     let metrics = Arc::new(Metrics::new(&region, &DEFAULT_BUCKETS).unwrap());
     let path = Path { peer: region, target: TargetName::new("edge-a").unwrap(), kind: probe::ICMP };
-    let second = Duration::from_secs(1);
-    let series = metrics.path(
-        &path,
-        &ProbeConfig {
-            cadence: Cadence::new(second, second).unwrap(),
-            host: Host::Addr("127.0.0.1".parse().unwrap()),
-            family: AddressFamily::Any,
-            tos: None,
-            critical: false,
-            spec: ProbeSpec::Icmp(IcmpSpec::default()),
-        },
-    );
+    let shape = Shape { duplicates: true, ..Shape::new([Phase::Rtt], []) };
+    let series = metrics.path(&path, shape);
     let size = |paths| {
         metrics
             .expose(Exposed { paths: std::iter::repeat_n(Arc::clone(&series), paths).collect(), ..Exposed::default() });

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::UnixMillis;
+/// Milliseconds since 1970 on the wall clock; for people and for Alertmanager, never for measuring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
 
 /// Nanoseconds since 1970, written as UTC with microseconds: `2026-11-21T03:04:05.123456Z` (RFC 3339).
 #[derive(Debug, Clone, Copy)]
