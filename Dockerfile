@@ -15,9 +15,10 @@ RUN docker/compile prepare "$TARGETARCH"
 
 # The dependencies, in a layer of their own that only a change of a Cargo.toml or Cargo.lock makes anew. The targets that
 # need files from outside the context (tests, benches, examples) are not part of the image's package. Of the testkit
-# cargo wants the manifest alone.
+# cargo wants the manifests alone.
 COPY Cargo.toml Cargo.lock ./
 COPY testkit/Cargo.toml testkit/
+COPY testkit/macros/Cargo.toml testkit/macros/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     sed -i '/^\[\[\(test\|bench\|example\)\]\]$/,/^$/d' Cargo.toml \
     && mkdir src && echo '//! Stands for the program.' > src/lib.rs && cp src/lib.rs src/main.rs \

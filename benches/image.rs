@@ -20,7 +20,8 @@ use std::{
 use clap::Parser;
 use regionwatch::net::Timestamp;
 use testkit::{
-    engine::{self, Container, HARDENED, Network, layers, read, tried},
+    engine::{Container, HARDENED, Network, engine, layers, read, tried},
+    needs::check,
     rig::stats::quantile,
     root,
 };
@@ -184,7 +185,8 @@ fn main() -> ExitCode {
         println!("image: runs by `cargo bench --bench image` (or with --bench) only");
         return ExitCode::SUCCESS;
     }
-    if !engine::is_there() {
+    if let Err(missing) = check(&[engine()]) {
+        eprintln!("the benchmark {missing}");
         return ExitCode::FAILURE;
     }
     let mut dockerfiles = vec![(SHIPPED.to_owned(), "Dockerfile".to_owned())];

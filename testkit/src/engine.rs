@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    privileges::{Need, granted},
+    needs::{Need, require},
     root,
 };
 
@@ -27,7 +27,7 @@ pub const HARDENED: [&str; 11] = [
     "--cap-drop",
     "ALL",
     "--security-opt",
-    "no-new-privileges",
+    "no-new-needs",
     "--memory",
     "32m",
     "--cpus",
@@ -39,10 +39,15 @@ pub const HARDENED: [&str; 11] = [
 /// The port that the image listens on.
 pub const PORT: u16 = 9877;
 
-/// Whether there is an engine.
-pub fn is_there() -> bool {
-    let answers = || run(&["version", "--format", "{{.Server.Version}}"], None).is_ok_and(|out| out.status.success());
-    granted(&[Need::Other("a container engine that docker reaches", answers())])
+/// An engine.
+pub fn engine() -> Need {
+    let answers = run(&["version", "--format", "{{.Server.Version}}"], None).is_ok_and(|out| out.status.success());
+    Need::Other("a container engine that docker reaches", answers)
+}
+
+/// See [`require`].
+pub fn need_engine() {
+    require(&[engine()]);
 }
 
 fn run(args: &[&str], input: Option<&str>) -> std::io::Result<Output> {

@@ -11,19 +11,19 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    privileges::{
+    needs::{
         Need::{Other, Tool},
-        granted, installed, program,
+        installed, program, require,
     },
     root,
 };
 
 pub const EXAMPLE: &str = "deploy/kubernetes/overlays/example";
 
-/// Whether the tools are there. Where they are not, the test should return.
-pub fn ready() -> bool {
+/// What is used below.
+pub fn need_tools() {
     let there = installed().join("requirements.txt").exists();
-    granted(&[Tool("node"), Other("kustomize and the schemas of Kubernetes, which tests/run installs", there)])
+    require(&[Tool("node"), Other("kustomize and the schemas of Kubernetes, which tests/run installs", there)]);
 }
 
 /// What a program prints when it is fed `input`; the error is all it says when it fails.

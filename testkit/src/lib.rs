@@ -5,9 +5,10 @@
 #![allow(missing_docs, reason = "for the tests of this project alone, where most names say what they are")]
 
 pub mod engine;
+pub mod harness;
 pub mod kubernetes;
+pub mod needs;
 pub mod peers;
-pub mod privileges;
 pub mod process;
 pub mod programs;
 pub mod rig;
@@ -16,6 +17,9 @@ pub mod sink;
 pub mod source;
 pub mod space;
 pub mod web;
+
+pub use inventory;
+pub use testkit_macros::test;
 
 use std::{env, path::Path, sync::LazyLock};
 

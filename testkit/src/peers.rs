@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::process::{Running, eventually, free, write};
+use crate::{
+    needs::{Need::Tool, require},
+    process::{Running, eventually, free, write},
+};
 
 /// A web server, with and without TLS, and a DNS server.
 pub struct Peers {
@@ -16,7 +19,9 @@ pub struct Peers {
     _running: [Running; 2],
 }
 
+/// Starts them; see [`require`].
 pub fn start(folder: &Path) -> Peers {
+    require(&[Tool("nginx"), Tool("knotd")]);
     let (web, secure, dns) = (free(), free(), free());
     let place = folder.display();
     let key = rcgen::generate_simple_self_signed(["peer.example".to_owned()]).unwrap();

@@ -13,7 +13,7 @@ use std::{
 
 use regionwatch::net::{PingSocketKind, SocketOptions, open_ping_socket};
 
-use crate::privileges::{Need, granted};
+use crate::needs::{Need, require};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -192,16 +192,16 @@ pub fn with_targets(targets: [&'static str; 2]) -> impl Iterator<Item = (Ping, &
     Ping::ALL.into_iter().flat_map(move |ping| targets.map(|target| (ping, target)))
 }
 
-/// Whether namespaces can be made and filled here; see [`granted`].
-pub fn possible() -> bool {
-    granted(&[
+/// What it takes to make namespaces and to fill them; see [`require`].
+pub fn need_namespaces() {
+    require(&[
         Need::Root,
         Need::NetworkNamespaces,
         Need::Tool("ip"),
         Need::Tool("iptables"),
         Need::Tool("ip6tables"),
         Need::Tool("unshare"),
-    ])
+    ]);
 }
 
 /// Two hosts and the link between them.

@@ -1,6 +1,9 @@
 //! The rules, the Alertmanager configuration and the runbooks that are shipped, against the real programs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod files;
 mod names;
 mod programs;
@@ -9,6 +12,8 @@ mod promql;
 mod webhooks;
 
 use std::{collections::BTreeSet, fs, path::Path};
+
+suite!(Processors);
 
 /// Alerts that sidecars push, besides those of the rules.
 const PUSHED: [&str; 3] = ["RegionwatchHeartbeat", "RegionwatchPeerDown", "RegionwatchPeerFailover"];

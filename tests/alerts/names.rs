@@ -14,7 +14,7 @@ use regionwatch::{
 use serde_json::Value;
 use testkit::{
     binary,
-    privileges::{Need::Tool, granted},
+    needs::{Need::Tool, require},
     process::{Running, eventually, free, get, request, write},
 };
 
@@ -119,9 +119,7 @@ fn texts(rule: &Value) -> Vec<&str> {
 
 #[test]
 fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar_exposes() {
-    if !granted(&[Tool("prometheus")]) {
-        return;
-    }
+    require(&[Tool("prometheus")]);
     let folder = tempfile::tempdir().unwrap();
     let (sidecar, listen) = (free(), free());
     let _demo = Running::start(binary(), &["demo", "--listen", &sidecar.to_string()], &[]);

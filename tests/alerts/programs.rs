@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use testkit::privileges::{Need::Tool, granted};
+use testkit::needs::{Need::Tool, require};
 
 use crate::path;
 
@@ -15,39 +15,33 @@ fn passes(program: &str, args: &[&str]) -> String {
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
-    if granted(&[Tool("promtool")]) {
-        let said = passes("promtool", &["check", "rules", "--lint=all", &path("alerts/regionwatch.rules.yml")]);
-        assert!(said.contains("SUCCESS") && !said.contains("duplicate"), "{said}");
-    }
+    require(&[Tool("promtool")]);
+    let said = passes("promtool", &["check", "rules", "--lint=all", &path("alerts/regionwatch.rules.yml")]);
+    assert!(said.contains("SUCCESS") && !said.contains("duplicate"), "{said}");
 }
 
 #[test]
 fn the_failover_rules_do_what_their_tests_say() {
-    if granted(&[Tool("promtool")]) {
-        passes("promtool", &["test", "rules", &path("alerts/regionwatch.failover.test.yml")]);
-    }
+    require(&[Tool("promtool")]);
+    passes("promtool", &["test", "rules", &path("alerts/regionwatch.failover.test.yml")]);
 }
 
 #[test]
 fn the_other_rules_do_what_their_tests_say() {
-    if granted(&[Tool("promtool")]) {
-        passes("promtool", &["test", "rules", &path("alerts/regionwatch.test.yml")]);
-    }
+    require(&[Tool("promtool")]);
+    passes("promtool", &["test", "rules", &path("alerts/regionwatch.test.yml")]);
 }
 
 #[test]
 fn amtool_finds_nothing_wrong_with_the_configuration_of_alertmanager() {
-    if granted(&[Tool("amtool")]) {
-        let said = passes("amtool", &["check-config", &path("alerts/alertmanager.yml")]);
-        assert!(said.contains("SUCCESS"), "{said}");
-    }
+    require(&[Tool("amtool")]);
+    let said = passes("amtool", &["check-config", &path("alerts/alertmanager.yml")]);
+    assert!(said.contains("SUCCESS"), "{said}");
 }
 
 #[test]
 fn alerts_go_where_they_belong() {
-    if !granted(&[Tool("amtool")]) {
-        return;
-    }
+    require(&[Tool("amtool")]);
     let config = format!("--config.file={}", path("alerts/alertmanager.yml"));
     let down = ["peer_region=us-east-1", "vantage_region=eu-west-1", "failover=true", "severity=critical"];
     let cases: [(&str, &[&str]); 14] = [

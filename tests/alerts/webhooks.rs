@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use testkit::{
-    privileges::{Need::Tool, granted},
+    needs::{Need::Tool, require},
     process::{Running, eventually, free, request, write},
 };
 use tokio::time::Instant;
@@ -140,9 +140,7 @@ fn ended(mut alert: Value) -> Value {
 
 #[test]
 fn failover_alerts_reach_the_switch_at_once_and_nothing_else_does() {
-    if !granted(&[Tool("prometheus-alertmanager")]) {
-        return;
-    }
+    require(&[Tool("prometheus-alertmanager")]);
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start();
     let config = write(folder.path(), "alertmanager.yml", &edited(folder.path(), sink.addr));

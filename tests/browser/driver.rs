@@ -15,9 +15,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testkit::privileges::{
+use testkit::needs::{
     Need::{Other, Tool},
-    granted, installed, program,
+    installed, program, require,
 };
 
 /// No order takes longer.
@@ -36,15 +36,15 @@ fn modules() -> PathBuf {
     installed().join("node_modules")
 }
 
-/// Whether there is a browser here, and what drives it.
-pub(crate) fn browser_granted() -> bool {
+/// A browser, and what drives it.
+pub(crate) fn need_browser() {
     let package = |name| modules().join(name).is_dir();
-    granted(&[
+    require(&[
         Tool("node"),
         Tool("chromium"),
         Other("the npm package playwright-core (tests/run installs it)", package("playwright-core")),
         Other("the npm package axe-core (tests/run installs it)", package("axe-core")),
-    ])
+    ]);
 }
 
 #[allow(clippy::zombie_processes, reason = "it ends after us")]

@@ -8,12 +8,12 @@ use std::{
 
 use serde_json::json;
 use testkit::{
-    privileges::{Need::Ping, granted},
+    needs::{Need::Ping, require},
     process::{free, sidecar, write},
     web::web,
 };
 
-use crate::{driver::browser_granted, page::Page};
+use crate::{driver::need_browser, page::Page};
 
 const PEERS: u8 = 50;
 const UPDATES: usize = 15;
@@ -62,9 +62,8 @@ fn configuration(listen: SocketAddr) -> String {
 
 #[test]
 fn two_hundred_paths_load_within_a_second_and_stay_small() {
-    if !browser_granted() || !granted(&[Ping]) {
-        return;
-    }
+    need_browser();
+    require(&[Ping]);
     let (folder, listen) = (tempfile::tempdir().unwrap(), free());
     let config = write(folder.path(), "fifty.yaml", &configuration(listen));
     let _sidecar = sidecar(&["run", "--config", &config], &[], listen);

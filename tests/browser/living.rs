@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::process::{eventually, get, value};
 
 use crate::{
-    driver::browser_granted,
+    driver::need_browser,
     page::Page,
     world::{self, Demo, VICTIM},
 };
@@ -24,9 +24,7 @@ fn logged(demo: &Demo, what: &str) -> Option<f64> {
 
 #[test]
 fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_where_he_is() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     // Its region dies meanwhile, for the tests that come after.
     world::shared();
     let demo = Demo::start();
@@ -72,9 +70,7 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
 
 #[test]
 fn an_open_page_says_that_its_sidecar_has_ended_and_goes_on_when_it_is_back() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     let mut demo = Demo::start();
     let page = Page::open(&demo.url("/"));
     let wait = |text: &str| page.order("until", json!({"selector": "[role=status]", "text": text}));

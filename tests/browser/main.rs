@@ -1,6 +1,9 @@
 //! The status page as a browser shows it: Debian's Chromium, without a window, looks at real sidecars.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod driver;
 mod fifty;
 mod living;
@@ -8,3 +11,5 @@ mod page;
 mod reading;
 mod trouble;
 mod world;
+
+suite!(Processors);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    driver::browser_granted,
+    driver::need_browser,
     page::Page,
     world::{self, VICTIM},
 };
@@ -23,30 +23,25 @@ fn on_every_page(options: &Value, find: impl Fn(&Page) -> Vec<String>) {
 
 #[test]
 fn no_rule_of_axe_is_broken_in_light_and_dark_on_a_phone_and_on_a_desk() {
-    if browser_granted() {
-        on_every_page(&json!({}), |page| texts(&page.order("audit", json!({}))));
-    }
+    need_browser();
+    on_every_page(&json!({}), |page| texts(&page.order("audit", json!({}))));
 }
 
 #[test]
 fn nothing_is_cut_off_or_covered_at_any_width() {
-    if browser_granted() {
-        on_every_page(&json!({}), |page| texts(&page.order("layout", json!({}))));
-    }
+    need_browser();
+    on_every_page(&json!({}), |page| texts(&page.order("layout", json!({}))));
 }
 
 #[test]
 fn nothing_moves_for_those_who_do_not_want_it() {
-    if browser_granted() {
-        on_every_page(&json!({"reducedMotion": "reduce"}), |page| texts(&page.order("moving", json!({}))));
-    }
+    need_browser();
+    on_every_page(&json!({"reducedMotion": "reduce"}), |page| texts(&page.order("moving", json!({}))));
 }
 
 #[test]
 fn every_link_is_reached_and_seen_by_keyboard_and_the_first_skips_to_the_content() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     on_every_page(&json!({}), |page| {
         let told = page.order("walk", json!({}));
         let stops = told["stops"].as_array().unwrap();
@@ -62,9 +57,7 @@ fn every_link_is_reached_and_seen_by_keyboard_and_the_first_skips_to_the_content
 
 #[test]
 fn the_state_of_a_region_is_a_word_and_not_a_colour_alone() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     let told = Page::open(&world::outage().url("/")).order("rows", json!({}));
     let peers = told["peers"].as_array().unwrap();
     assert_eq!(peers.len(), 3);
@@ -86,9 +79,7 @@ fn the_state_of_a_region_is_a_word_and_not_a_colour_alone() {
 
 #[test]
 fn pages_name_their_language_tables_columns_and_pictures() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     on_every_page(&json!({}), |page| {
         let told = page.order("rows", json!({}));
         let mut found = Vec::new();
@@ -112,9 +103,7 @@ fn shape(told: &Value) -> Value {
 
 #[test]
 fn without_a_script_the_page_shows_the_same_and_loads_itself_again() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     let url = world::outage().url("/");
     let plain = Page::with(&url, 200, &json!({"javaScriptEnabled": false}));
     let told = plain.order("rows", json!({}));

@@ -5,13 +5,11 @@ use std::{thread, time::Duration};
 use serde_json::json;
 use testkit::process::eventually;
 
-use crate::{driver::browser_granted, page::Page, world};
+use crate::{driver::need_browser, page::Page, world};
 
 #[test]
 fn every_page_loads_and_lives_without_errors_violations_or_requests_elsewhere() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     let demo = world::outage();
     let opened: Vec<_> = world::pages(demo).into_iter().map(|(path, page)| (path, page(&json!({})))).collect();
     // For some updates.
@@ -24,9 +22,7 @@ fn every_page_loads_and_lives_without_errors_violations_or_requests_elsewhere() 
 
 #[test]
 fn what_must_not_happen_would_be_found() {
-    if !browser_granted() {
-        return;
-    }
+    need_browser();
     let page = Page::open(&world::outage().url("/"));
     page.order("misbehave", json!({}));
     for kind in ["console: ", "script: ", "elsewhere: ", "policy: ", "status 404"] {

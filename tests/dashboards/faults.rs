@@ -1,7 +1,7 @@
 //! Each check finds the fault that it is there for.
 
 use serde_json::{Value, json};
-use testkit::privileges::{Need::Tool, granted};
+use testkit::needs::{Need::Tool, require};
 
 use crate::{
     dashboard::{Dashboard, shipped},
@@ -117,19 +117,16 @@ fn what_grafana_would_not_load_unchanged_is_found() {
 
 #[test]
 fn promtool_names_the_query_that_is_not_promql() {
-    if granted(&[Tool("promtool")]) {
-        let mut dashboards = shipped();
-        dashboards[1] = in_query(DOWN, "))", ")");
-        let said = promtool::complaints(&dashboards);
-        assert!(said.contains("unclosed left parenthesis"), "{said}");
-    }
+    require(&[Tool("promtool")]);
+    let mut dashboards = shipped();
+    dashboards[1] = in_query(DOWN, "))", ")");
+    let said = promtool::complaints(&dashboards);
+    assert!(said.contains("unclosed left parenthesis"), "{said}");
 }
 
 #[test]
 fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
-    if !granted(&[Tool("promtool")]) {
-        return;
-    }
+    require(&[Tool("promtool")]);
     const GO_TO: &str = "If this region fails, go to";
     const UNSCRAPABLE: &str = "Sidecars that cannot be scraped";
     let sidecar = |title, from, to| in_query_of("regionwatch-sidecar", title, from, to);

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use testkit::{
-    privileges::{Need::Tool, granted},
+    needs::{Need::Tool, require},
     process::free,
 };
 
@@ -81,15 +81,13 @@ fn verify_with(place: &'static str, status: u16, body: String) -> String {
     said
 }
 
-fn ready() -> bool {
-    granted(&[Tool("bash"), Tool("curl"), Tool("jq")])
+fn need_tools() {
+    require(&[Tool("bash"), Tool("curl"), Tool("jq")]);
 }
 
 #[test]
 fn a_grafana_that_has_everything_passes_with_and_without_a_slash_and_by_its_password() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let addr = serve(|path, credentials| {
         // user:pass word
         if credentials == "dXNlcjpwYXNzIHdvcmQ=" { sound(path) } else { (401, r#"{"message":"Unauthorized"}"#.into()) }
@@ -104,9 +102,7 @@ fn a_grafana_that_has_everything_passes_with_and_without_a_slash_and_by_its_pass
 
 #[test]
 fn each_fault_of_a_grafana_is_told_in_one_line() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let overview = |fault: fn(&mut Value)| {
         let mut answer: Value = serde_json::from_str(&sound(OVERVIEW).1).unwrap();
         fault(&mut answer["dashboard"]);
@@ -136,9 +132,7 @@ fn each_fault_of_a_grafana_is_told_in_one_line() {
 
 #[test]
 fn a_grafana_is_given_time_to_read_its_folder() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let asked = AtomicU32::new(0);
     let addr = serve(move |path, _| {
         let late = path == OVERVIEW && asked.fetch_add(1, Ordering::Relaxed) == 0;
@@ -150,9 +144,7 @@ fn a_grafana_is_given_time_to_read_its_folder() {
 
 #[test]
 fn a_wrong_argument_is_told_with_what_to_type_instead() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     for (wait, args, what) in [
         ("0", &[][..], "expected the address of Grafana"),
         ("0", &["127.0.0.1:3000"], "http://127.0.0.1:3000"),

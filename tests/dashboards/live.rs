@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use serde_json::Value;
-use testkit::privileges::{
+use testkit::needs::{
     Need::{Ping, Tool},
-    granted,
+    require,
 };
 use tokio::time::Instant;
 
@@ -268,9 +268,7 @@ fn complaints_of(outage: &Outage, dashboard: &Dashboard, choices: &[Choice]) -> 
 
 #[test]
 fn every_query_of_every_panel_returns_data_and_shows_the_outage() {
-    if !granted(&[Ping, Tool("prometheus"), Tool("prometheus-alertmanager"), Tool("nginx"), Tool("knotd")]) {
-        return;
-    }
+    require(&[Ping, Tool("prometheus"), Tool("prometheus-alertmanager"), Tool("nginx"), Tool("knotd")]);
     let dashboards = shipped();
     for (file, title, _) in SIGHTS {
         dashboards.iter().find(|dashboard| dashboard.file == *file).unwrap().panel(title);

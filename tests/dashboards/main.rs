@@ -2,6 +2,9 @@
 //! has seen an outage. How they look is not tested: Grafana is not here.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod dashboard;
 mod faults;
 mod in_grafana;
@@ -16,6 +19,8 @@ mod truths;
 mod units;
 
 use std::{fs, path::Path};
+
+suite!(Processors);
 
 fn path(file: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file).display().to_string()

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::privileges::{Need::Tool, granted};
+use testkit::needs::{Need::Tool, require};
 
 use crate::dashboard::{Dashboard, filled_in, shipped};
 
@@ -228,10 +228,9 @@ pub(crate) fn silence() -> History {
 
 #[test]
 fn a_panel_shows_what_is_so_whatever_else_prometheus_has_seen() {
-    if granted(&[Tool("promtool")]) {
-        for history in [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence()] {
-            let said = complaints(&shipped(), &history);
-            assert!(said.is_empty(), "{}: {said}", history.name);
-        }
+    require(&[Tool("promtool")]);
+    for history in [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence()] {
+        let said = complaints(&shipped(), &history);
+        assert!(said.is_empty(), "{}: {said}", history.name);
     }
 }

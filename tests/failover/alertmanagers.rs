@@ -9,7 +9,8 @@ use crate::{region::Plan, report, world::World};
 const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
 
-pub(crate) fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing() {
+#[test]
+fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing() {
     let mut world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -23,7 +24,8 @@ pub(crate) fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing()
     world.nothing_but(&TOLD, 12 * SECOND);
 }
 
-pub(crate) fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
+#[test]
+fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
     let mut world = World::new(&Plan::default());
     world.alertmanagers[0].end();
     world.blackhole('c');
@@ -37,7 +39,8 @@ pub(crate) fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
     world.nothing_but(&TOLD, 8 * SECOND);
 }
 
-pub(crate) fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout() {
+#[test]
+fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout() {
     let world = World::new(&Plan { alertmanagers: 2, ..Plan::default() });
     // The first of them would have told; the other gives it a second.
     world.alertmanagers[0].signal("STOP");

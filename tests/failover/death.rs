@@ -14,7 +14,8 @@ const PREPARED: [(char, &str); 1] = [('c', "prepare firing")];
 const EXECUTED: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
 const NAMES: [&str; 2] = ["RegionwatchPeerDown", "RegionwatchPeerFailover"];
 
-pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute() {
+#[test]
+fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute() {
     let world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -44,7 +45,8 @@ pub(crate) fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_exec
     assert_eq!(paged.iter().map(|call| call.label("alertname")).collect::<Vec<_>>(), NAMES);
 }
 
-pub(crate) fn a_dead_service_is_a_dead_region_where_it_is_critical() {
+#[test]
+fn a_dead_service_is_a_dead_region_where_it_is_critical() {
     let mut world = World::new(&Plan { serves: Serves::Everything, ..Plan::default() });
     let died = Instant::now();
     world.region_mut('c').service = None;
@@ -55,7 +57,8 @@ pub(crate) fn a_dead_service_is_a_dead_region_where_it_is_critical() {
     world.nothing_but(&EXECUTED, 6 * SECOND);
 }
 
-pub(crate) fn a_region_that_refuses_everything_is_dead_where_its_service_is_critical() {
+#[test]
+fn a_region_that_refuses_everything_is_dead_where_its_service_is_critical() {
     let world = World::new(&Plan { serves: Serves::Everything, execute_after: "60s", ..Plan::default() });
     let died = world.refuse('c');
     let call = world.webhook('c', "prepare firing", died, 20 * SECOND);
@@ -63,7 +66,8 @@ pub(crate) fn a_region_that_refuses_everything_is_dead_where_its_service_is_crit
     world.nothing_but(&PREPARED, 6 * SECOND);
 }
 
-pub(crate) fn a_region_that_still_says_no_is_not_dead_where_nothing_is_critical() {
+#[test]
+fn a_region_that_still_says_no_is_not_dead_where_nothing_is_critical() {
     let mut world = World::new(&Plan { serves: Serves::Something, ..Plan::default() });
     world.region_mut('c').kill();
     world.region_mut('c').service = None;

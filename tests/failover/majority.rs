@@ -2,11 +2,14 @@
 
 use std::{thread, time::Duration};
 
+use testkit::space::at_once;
+
 use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn of_a_network_in_two_parts_only_the_majority_speaks() {
+#[test]
+fn of_a_network_in_two_parts_only_the_majority_speaks() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let parted = world.part("abc", "de");
     let told = ['d', 'e'].map(|region| {
@@ -24,7 +27,8 @@ pub(crate) fn of_a_network_in_two_parts_only_the_majority_speaks() {
 }
 
 /// Each half sees the world outside, and not the other half.
-pub(crate) fn of_a_network_in_two_halves_none_executes() {
+#[test]
+fn of_a_network_in_two_halves_none_executes() {
     let world = World::new(&Plan { regions: 4, anchors: true, ..Plan::default() });
     let parted = world.part("ab", "cd");
     let told = ['a', 'b', 'c', 'd'].map(|region| {
@@ -36,7 +40,8 @@ pub(crate) fn of_a_network_in_two_halves_none_executes() {
 }
 
 /// Three of five see a region dead, and one reaches it: the network is broken, and no region is.
-pub(crate) fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
+#[test]
+fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     world.part("ab", "cd");
     thread::sleep(14 * SECOND);
@@ -44,7 +49,8 @@ pub(crate) fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
     assert!(story.iter().all(|(region, kind)| region != "e" && kind == "prepare firing"), "{story:?}");
 }
 
-pub(crate) fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
+#[test]
+fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let mut told = Vec::new();
     for region in ['c', 'e'] {
@@ -59,14 +65,9 @@ pub(crate) fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to
     world.nothing_but(&told, 6 * SECOND);
 }
 
-pub(crate) fn two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed() {
-    thread::scope(|scope| {
-        let name = thread::current().name().unwrap_or_default().to_owned();
-        for allow_single_vantage in [false, true] {
-            let thread = thread::Builder::new().name(name.clone());
-            thread.spawn_scoped(scope, move || two_regions(allow_single_vantage)).unwrap();
-        }
-    });
+#[test]
+fn two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed() {
+    at_once([false, true], two_regions);
 }
 
 fn two_regions(allow_single_vantage: bool) {
@@ -86,7 +87,8 @@ fn two_regions(allow_single_vantage: bool) {
     world.nothing_but(&told, 8 * SECOND);
 }
 
-pub(crate) fn of_two_regions_none_speaks_that_sees_nothing_of_the_world() {
+#[test]
+fn of_two_regions_none_speaks_that_sees_nothing_of_the_world() {
     let world = World::new(&Plan { regions: 2, anchors: true, allow_single_vantage: true, ..Plan::default() });
     world.lose_anchors();
     world.part("a", "b");

@@ -8,7 +8,8 @@ use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn an_outage_that_comes_again_is_the_same_incident() {
+#[test]
+fn an_outage_that_comes_again_is_the_same_incident() {
     let world = World::new(&Plan { execute_after: "8s", ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -28,7 +29,8 @@ pub(crate) fn an_outage_that_comes_again_is_the_same_incident() {
     world.is_one_incident('c', &[&prepare]);
 }
 
-pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
+#[test]
+fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
     let mut world = World::new(&Plan { regions: 5, ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -43,7 +45,8 @@ pub(crate) fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeat
 }
 
 /// Of two vantages that are left, each is needed for the quorum; the one that restarts has never heard the region itself.
-pub(crate) fn the_last_vantage_but_one_may_restart_during_an_incident() {
+#[test]
+fn the_last_vantage_but_one_may_restart_during_an_incident() {
     let mut world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -54,7 +57,9 @@ pub(crate) fn the_last_vantage_but_one_may_restart_during_an_incident() {
     assert_eq!(world.region('a').state_of('c').as_deref(), Some("down"));
 }
 
-pub(crate) fn an_incident_ends_when_the_region_has_been_well_for_six_minutes() {
+#[test]
+#[ignore = "takes minutes, because what it waits for does"]
+fn an_incident_ends_when_the_region_has_been_well_for_six_minutes() {
     let world = World::new(&Plan::default());
     let died = world.blackhole('c');
     world.webhook('c', "prepare firing", died, 4 * SECOND);

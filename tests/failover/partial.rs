@@ -6,7 +6,8 @@ use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn a_region_that_only_one_vantage_cannot_reach_is_not_failed_over() {
+#[test]
+fn a_region_that_only_one_vantage_cannot_reach_is_not_failed_over() {
     let world = World::new(&Plan::default());
     world.cut('c', 'a');
     world.comes_to_see('a', 'c', "degraded");
@@ -16,7 +17,8 @@ pub(crate) fn a_region_that_only_one_vantage_cannot_reach_is_not_failed_over() {
     assert_eq!(world.region('b').state_of('c').as_deref(), Some("healthy"));
 }
 
-pub(crate) fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
+#[test]
+fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
     let world = World::new(&Plan::default());
     let died = world.mute('c');
     world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -25,7 +27,8 @@ pub(crate) fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
     world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 6 * SECOND);
 }
 
-pub(crate) fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss() {
+#[test]
+fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss() {
     let world = World::new(&Plan::default());
     // It still reaches Alertmanager, so that its silence is its own decision.
     let died = world.part("a", "bc");
@@ -43,7 +46,8 @@ pub(crate) fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_
     }
 }
 
-pub(crate) fn losses_are_not_a_death() {
+#[test]
+fn losses_are_not_a_death() {
     let world = World::new(&Plan::default());
     let link = world.region('c').link();
     for way in ["-i", "-o"] {

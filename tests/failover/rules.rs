@@ -16,7 +16,8 @@ fn each_stage_was_told_once_or_once_a_vantage(world: &World) {
     assert_eq!(prepared + executed, story.len(), "{story:?}");
 }
 
-pub(crate) fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
+#[test]
+fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
     // A Prometheus that starts knows its Alertmanagers after 5 s. What fires before is lost to them, and sent again only
     // after its --rules.alert.resend-delay, which is a minute: so the hold must be longer.
     let mut world = World::new(&Plan { pushes: false, rules: true, execute_after: "8s", ..Plan::default() });
@@ -37,7 +38,8 @@ pub(crate) fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_
     each_stage_was_told_once_or_once_a_vantage(&world);
 }
 
-pub(crate) fn push_and_rules_together_call_once() {
+#[test]
+fn push_and_rules_together_call_once() {
     let world = World::new(&Plan { rules: true, ..Plan::default() });
     let died = world.blackhole('c');
     for kind in ["prepare firing", "execute firing"] {

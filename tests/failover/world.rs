@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, fs, net::TcpListener, thread, time::Duration};
 
 use tempfile::TempDir;
 use testkit::{
+    needs::{Need, require},
     sink::{Call, Sink},
-    space::Host,
+    space::{Host, need_namespaces},
 };
 use tokio::time::Instant;
 
@@ -46,6 +47,8 @@ pub(crate) struct World {
 impl World {
     /// Brings a world up, and waits until every region knows that the others are well.
     pub(crate) fn new(plan: &Plan) -> Self {
+        need_namespaces();
+        require(&[Need::Tool("setpriv"), Need::Tool("prometheus"), Need::Tool("prometheus-alertmanager")]);
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("votes.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
         let (hub, control) = (Host::new(), Host::new());

@@ -6,10 +6,10 @@ use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock, tim
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{
-    engine::{build, docker, image, is_there, read, tried},
-    privileges::{
+    engine::{build, docker, image, need_engine, read, tried},
+    needs::{
         Need::{Other, Tool},
-        granted, program as program_at,
+        program as program_at, require,
     },
     process::{eventually, request},
     root,
@@ -144,9 +144,8 @@ fn json(text: &str) -> Value {
 #[test]
 fn what_is_brought_up_shows_a_killed_region_everywhere() {
     let compose = Other("docker compose, or docker-compose", COMPOSE.is_some());
-    if !is_there() || !granted(&[compose, Tool("prometheus"), Tool("prometheus-alertmanager")]) {
-        return;
-    }
+    need_engine();
+    require(&[compose, Tool("prometheus"), Tool("prometheus-alertmanager")]);
     let project = Project::up();
     let (prometheus, alertmanager) = (project.address("prometheus", 9090), project.address("alertmanager", 9093));
     let (receiver, vantage) = (project.address("webhook-receiver", 9099), project.address("eu-west-1", 9877));

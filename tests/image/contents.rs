@@ -4,8 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use testkit::{
-    engine::{build, docker, image, is_there, layers, read, unpacked},
-    privileges::{Need::Tool, granted, program},
+    engine::{build, docker, image, layers, need_engine, read, unpacked},
+    needs::{Need::Tool, program, require},
     root,
 };
 
@@ -28,9 +28,7 @@ fn segments(elf: &[u8]) -> Vec<u32> {
 
 #[test]
 fn the_image_is_one_static_binary_and_nothing_else() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let folder = tempfile::tempdir().unwrap();
     let layers = layers(image(), folder.path());
     let [layer] = &layers[..] else { panic!("more than one layer: {layers:?}") };
@@ -68,9 +66,7 @@ fn a_layer_is_measured_as_it_is_however_the_engine_saves_it() {
 
 #[test]
 fn the_image_says_who_runs_it_and_how_it_is_checked() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let all: Value = serde_json::from_str(&docker(&["inspect", "--format", "{{json .Config}}", image()])).unwrap();
     for (key, value) in [
         ("User", json!("65532:65532")),
@@ -94,9 +90,7 @@ fn the_image_says_who_runs_it_and_how_it_is_checked() {
 
 #[test]
 fn the_build_is_sent_the_sources_and_nothing_else() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let (folder, tag) = (tempfile::tempdir().unwrap(), "regionwatch:test-context");
     build(tag, "FROM scratch\nCOPY . /\n", root(), &[]);
     let layers = layers(tag, folder.path());
@@ -105,8 +99,18 @@ fn the_build_is_sent_the_sources_and_nothing_else() {
     let foreign: Vec<_> = listing
         .lines()
         .filter(|name| {
-            !["Cargo.toml", "Cargo.lock", "docker/", "docker/compile", "examples/", "testkit/", "testkit/Cargo.toml"]
-                .contains(name)
+            ![
+                "Cargo.toml",
+                "Cargo.lock",
+                "docker/",
+                "docker/compile",
+                "examples/",
+                "testkit/",
+                "testkit/Cargo.toml",
+                "testkit/macros/",
+                "testkit/macros/Cargo.toml",
+            ]
+            .contains(name)
         })
         .filter(|name| !name.starts_with("src/") && !name.starts_with("examples/webhook_receiver/"))
         .collect();
@@ -115,9 +119,7 @@ fn the_build_is_sent_the_sources_and_nothing_else() {
 
 #[test]
 fn hadolint_finds_nothing_in_the_dockerfile_and_a_seeded_fault() {
-    if !granted(&[Tool("hadolint")]) {
-        return;
-    }
+    require(&[Tool("hadolint")]);
     let check = |path: &Path| Command::new(program("hadolint").unwrap()).arg(path).output().unwrap();
     let output = check(&root().join("Dockerfile"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod compose;
 mod contents;
 mod page;
 mod regions;
 mod running;
+
+suite!(Waiting(4));

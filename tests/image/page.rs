@@ -8,7 +8,7 @@ use std::{
 };
 
 use testkit::{
-    engine::{Container, Files, Network, is_there},
+    engine::{Container, Files, Network, need_engine},
     process::{eventually, get, request},
     web::web,
 };
@@ -45,9 +45,7 @@ fn served_for(pid: &str) -> Duration {
 
 #[test]
 fn a_page_of_fifty_peers_and_two_hundred_paths_takes_less_than_ten_milliseconds_of_a_core() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let listener = TcpListener::bind((network.address(1), 0)).unwrap();
     let files = Files::new();

@@ -8,8 +8,8 @@ use std::{
 
 use tempfile::TempDir;
 use testkit::{
-    engine::{Container, Files, Network, PORT, is_there},
-    privileges::{Need::Tool, granted},
+    engine::{Container, Files, Network, PORT, need_engine},
+    needs::{Need::Tool, require},
     process::{Running, eventually, free, request},
     sink::{Sink, alertmanager_configuration},
 };
@@ -142,9 +142,8 @@ impl World {
 
 #[test]
 fn a_paused_region_is_down_for_the_others_and_the_webhook_is_called() {
-    if !is_there() || !granted(&[Tool("prometheus-alertmanager")]) {
-        return;
-    }
+    need_engine();
+    require(&[Tool("prometheus-alertmanager")]);
     let world = World::new();
     let died = Instant::now();
     world.regions[2].does("pause");
@@ -158,9 +157,8 @@ fn a_paused_region_is_down_for_the_others_and_the_webhook_is_called() {
 
 #[test]
 fn a_region_that_is_cut_off_is_down_for_the_others_and_accuses_nobody() {
-    if !is_there() || !granted(&[Tool("prometheus-alertmanager")]) {
-        return;
-    }
+    need_engine();
+    require(&[Tool("prometheus-alertmanager")]);
     let world = World::new();
     let died = Instant::now();
     world.network.disconnect(&world.regions[2]);

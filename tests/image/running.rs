@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, process::Command, thread::sleep, time::Duration};
 
 use testkit::{
-    engine::{Container, Files, HARDENED, Network, PORT, binary, docker, image, is_there, tried},
-    privileges::{Need::Tool, granted},
+    engine::{Container, Files, HARDENED, Network, PORT, binary, docker, image, need_engine, tried},
+    needs::{Need::Tool, require},
     process::{Running, eventually, free, get, request},
     programs::knot,
 };
@@ -41,9 +41,8 @@ fn successes(page: &str, kind: &str) -> f64 {
 
 #[test]
 fn all_four_protocols_are_measured_without_a_privilege_a_writable_file_or_much_of_anything() {
-    if !is_there() || !granted(&[Tool("knotd")]) {
-        return;
-    }
+    need_engine();
+    require(&[Tool("knotd")]);
     let network = Network::new();
     let peer = alone(&network, 3, &[]);
     let folder = tempfile::tempdir().unwrap();
@@ -81,9 +80,7 @@ fn all_four_protocols_are_measured_without_a_privilege_a_writable_file_or_much_o
 
 #[test]
 fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let peer = alone(&network, 3, &[]);
     let denied = ["--sysctl", "net.ipv4.ping_group_range=1 0"];
@@ -104,9 +101,7 @@ fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
 
 #[test]
 fn the_engine_sees_whether_it_is_healthy() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let quick = ["--health-interval=500ms", "--health-timeout=3s", "--health-start-period=0s", "--health-retries=2"];
     let container = alone(&network, 2, &[&quick[..], &["--env", "REGIONWATCH_LISTEN=0.0.0.0:9999"]].concat());
@@ -122,9 +117,7 @@ fn the_engine_sees_whether_it_is_healthy() {
 
 #[test]
 fn sigterm_ends_it_with_success_within_a_second() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let container = alone(&network, 2, &[]);
     eventually("it serves", 10 * SECOND, || request(container.addr, "GET", "/-/ready"));
@@ -146,9 +139,7 @@ fn sigterm_ends_it_with_success_within_a_second() {
 /// What is ours of the 300 ms from `docker start` to the first page; the rest is the engine's (docs/image.md).
 #[test]
 fn the_first_page_is_served_a_moment_after_the_process_has_begun() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let folder = tempfile::tempdir().unwrap();
     let program = binary(folder.path());
     let start = || {
@@ -177,9 +168,7 @@ fn the_first_page_is_served_a_moment_after_the_process_has_begun() {
 
 #[test]
 fn a_mistake_is_told_with_an_exit_status_of_its_own() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let container = Container::start(&network, 2, &HARDENED, &["run"]);
     docker(&["wait", &container.name]);
@@ -205,9 +194,7 @@ fn many(network: &Network, peer: SocketAddr, count: u8) -> [String; 6] {
 
 #[test]
 fn ten_peers_fit_in_eight_mebibytes_and_a_hundred_paths_run_for_a_minute_below_the_limit() {
-    if !is_there() {
-        return;
-    }
+    need_engine();
     let network = Network::new();
     let peer = alone(&network, 3, &[]);
     let start = |host, count| {

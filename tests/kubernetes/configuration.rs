@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use serde_json::Value;
 use testkit::{
     binary,
-    kubernetes::{example, ready, run},
+    kubernetes::{example, need_tools, run},
     root,
 };
 
@@ -39,12 +39,11 @@ fn effective(workload: &str) -> Result<String, String> {
 
 #[test]
 fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
-    if ready() {
-        let config = effective("regionwatch").unwrap();
-        assert!(config.contains("votes.key") && config.contains(":9093"), "{config}");
-        let peers = config.matches("- region: ").count();
-        assert!(peers >= 2 && config.matches("sidecar: true").count() == peers, "{config}");
-    }
+    need_tools();
+    let config = effective("regionwatch").unwrap();
+    assert!(config.contains("votes.key") && config.contains(":9093"), "{config}");
+    let peers = config.matches("- region: ").count();
+    assert!(peers >= 2 && config.matches("sidecar: true").count() == peers, "{config}");
 }
 
 /// Whether the NetworkPolicy lets the vantage out to a port of a host. Names are let out by rules without addresses only.
@@ -59,9 +58,7 @@ fn lets_out(policy: &Value, host: &str, port: u64) -> bool {
 
 #[test]
 fn the_vantage_may_reach_its_anchors_and_every_alertmanager() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let config = effective("regionwatch").unwrap();
     let lists = regex_lite::Regex::new(r"(?m)^(?:anchors|alertmanagers): \[(.*)\]$").unwrap();
     let entries: Vec<_> =
@@ -85,11 +82,10 @@ fn the_vantage_may_reach_its_anchors_and_every_alertmanager() {
 
 #[test]
 fn the_program_accepts_the_configuration_of_the_sidecars_and_they_only_measure() {
-    if ready() {
-        let config = effective("shop").unwrap();
-        for word in ["votes", "9093", "sidecar: true"] {
-            assert!(!config.contains(word), "{word}: {config}");
-        }
+    need_tools();
+    let config = effective("shop").unwrap();
+    for word in ["votes", "9093", "sidecar: true"] {
+        assert!(!config.contains(word), "{word}: {config}");
     }
 }
 
@@ -106,9 +102,7 @@ fn pattern_of_what_is_dropped() -> String {
 /// The families of docs/metrics.md, which another test compares with the code.
 #[test]
 fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_decide() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let dropped = regex_lite::Regex::new(&format!("^(?:{})$", pattern_of_what_is_dropped())).unwrap();
     let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
     let families = page.lines().filter_map(|line| line.strip_prefix("| `regionwatch_")?.split('`').next());
@@ -124,8 +118,7 @@ fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_
 
 #[test]
 fn no_manifest_carries_a_key() {
-    if ready() {
-        let kinds: Vec<Value> = example().iter().map(|one| one["kind"].clone()).collect();
-        assert!(!kinds.contains(&"Secret".into()), "{kinds:?}");
-    }
+    need_tools();
+    let kinds: Vec<Value> = example().iter().map(|one| one["kind"].clone()).collect();
+    assert!(!kinds.contains(&"Secret".into()), "{kinds:?}");
 }

@@ -3,6 +3,9 @@
 //! `tests/run` installs the tools, in the versions that `package.json` and `requirements.txt` beside this file name.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod configuration;
 mod dashboards;
 mod pod;
@@ -10,3 +13,5 @@ mod problems;
 mod references;
 mod schemas;
 mod variants;
+
+suite!(Processors);

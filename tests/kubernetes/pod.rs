@@ -5,10 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 use serde_json::Value;
 use testkit::{
     binary,
-    kubernetes::{example, ready, run},
-    privileges::{
+    kubernetes::{example, need_tools, run},
+    needs::{
         Need::{NetworkNamespaces, Root, Tool},
-        granted,
+        require,
     },
 };
 
@@ -80,9 +80,8 @@ const MAY_PING: &str = "icmp over IPv4     unprivileged";
 #[test]
 fn the_rights_of_the_pods_are_enough_to_be_ready_and_to_ping() {
     let tools = ["setpriv", "sysctl", "ip", "unshare"].map(Tool);
-    if !ready() || !granted(&[&[Root, NetworkNamespaces][..], &tools].concat()) {
-        return;
-    }
+    need_tools();
+    require(&[&[Root, NetworkNamespaces][..], &tools].concat());
     for workload in ["regionwatch", "shop"] {
         let (paths, said) = said_in(workload, None);
         assert!(!paths.is_empty());

@@ -1,7 +1,7 @@
 //! The example has no problem, and faults are found.
 
 use serde_json::{Value, json};
-use testkit::kubernetes::{example, ready};
+use testkit::kubernetes::{example, need_tools};
 
 use crate::problems::problems;
 
@@ -10,9 +10,8 @@ pub(crate) const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
 
 #[test]
 fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
-    if ready() {
-        assert_eq!(problems(&example(), &BY_HAND), Vec::<String>::new());
-    }
+    need_tools();
+    assert_eq!(problems(&example(), &BY_HAND), Vec::<String>::new());
 }
 
 /// Of which kind and name, where in it, which field, its new value, and what is told of it.
@@ -20,9 +19,7 @@ type Fault = ((&'static str, &'static str), &'static str, &'static str, Value, &
 
 #[test]
 fn a_seeded_fault_is_found() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     const VANTAGE: (&str, &str) = ("Deployment", "regionwatch");
     const SHOP: (&str, &str) = ("Deployment", "shop");
     const OWN: &str = "/spec/template/spec/containers/0";

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 use testkit::{
-    kubernetes::{EXAMPLE, build, copy, example, is_operators, mistakes, ready, resources, run},
+    kubernetes::{EXAMPLE, build, copy, example, is_operators, mistakes, need_tools, resources, run},
     root,
 };
 
@@ -13,19 +13,16 @@ const SUPPORTED: [&str; 2] = ["1.29", "1.37"];
 
 #[test]
 fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
-    if ready() {
-        for version in SUPPORTED {
-            mistakes(&example(), version).unwrap_or_else(|said| panic!("{version}: {said}"));
-        }
-        assert_eq!(example().iter().filter(|resource| is_operators(resource)).count(), 3);
+    need_tools();
+    for version in SUPPORTED {
+        mistakes(&example(), version).unwrap_or_else(|said| panic!("{version}: {said}"));
     }
+    assert_eq!(example().iter().filter(|resource| is_operators(resource)).count(), 3);
 }
 
 #[test]
 fn the_account_that_deploys_is_valid_and_bound_in_whichever_namespace_it_is_made() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let copy = copy();
     let folder = copy.path().join("deploy/kubernetes/deployer");
     let file = folder.join("kustomization.yaml");
@@ -47,17 +44,14 @@ fn the_account_that_deploys_is_valid_and_bound_in_whichever_namespace_it_is_made
 /// Without this the next test would say nothing: the schemas know a native sidecar from 1.28 on.
 #[test]
 fn the_schemas_are_those_of_their_version() {
-    if ready() {
-        let said = mistakes(&example(), "1.27").unwrap_err();
-        assert!(said.contains("restartPolicy"), "{said}");
-    }
+    need_tools();
+    let said = mistakes(&example(), "1.27").unwrap_err();
+    assert!(said.contains("restartPolicy"), "{said}");
 }
 
 #[test]
 fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let pod = "/spec/template/spec";
     let faults: [(&str, &str, &str, Value); 10] = [
         ("Deployment", pod, "initContainer", json!([])),
@@ -86,9 +80,7 @@ fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
 /// What people have at hand. Which one that is, no test decides; so its absence is told, and is no error.
 #[test]
 fn kubectl_makes_the_same_of_it_as_the_pinned_kustomize() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let overlay = root().join(EXAMPLE);
     let asked = Command::new("kubectl").args(["version", "--client"]).output();
     let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use testkit::kubernetes::{build, mistakes, overlay, ready, resources};
+use testkit::kubernetes::{build, mistakes, need_tools, overlay, resources};
 
 const KUSTOMIZATION: &str = "
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -41,9 +41,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[test]
 fn the_sidecar_goes_into_every_kind_of_workload_and_before_what_is_there() {
-    if !ready() {
-        return;
-    }
+    need_tools();
     let (_copy, overlay) = overlay(KUSTOMIZATION);
     for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
         let workloads = workload(kind, true) + &workload(kind, false);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use regionwatch::model::{Failure, StampSource};
-use testkit::space::{Pair, Ping, at_once, possible, with_targets};
+use testkit::space::{Pair, Ping, at_once, need_namespaces, with_targets};
 use tokio::time::Instant;
 
 use crate::{
@@ -26,9 +26,7 @@ fn cases() -> impl Iterator<Item = (Ping, &'static str, &'static str)> {
 
 #[test]
 fn connection_tracking_that_outlives_an_outage_is_left_behind() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
         let outage = Arc::new(AtomicBool::new(false));
@@ -74,9 +72,7 @@ fn connection_tracking_that_outlives_an_outage_is_left_behind() {
 
 #[test]
 fn an_answer_that_comes_twice_is_one_sample_and_one_duplicate() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
         let _responder = Responder::start(&there, target, client, |_| vec![Answer::NOW, Answer::NOW]);
@@ -93,9 +89,7 @@ fn an_answer_that_comes_twice_is_one_sample_and_one_duplicate() {
 
 #[test]
 fn answers_after_the_deadline_are_timeouts_and_late_even_when_all_are() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
         let delay = Duration::from_millis(300);
@@ -126,9 +120,7 @@ fn answers_after_the_deadline_are_timeouts_and_late_even_when_all_are() {
 
 #[test]
 fn each_of_many_answers_in_flight_finds_its_request() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
         let delay = Duration::from_millis(300);
@@ -149,9 +141,7 @@ fn each_of_many_answers_in_flight_finds_its_request() {
 
 #[test]
 fn a_router_that_knows_a_better_way_has_refused_nothing() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(Ping::ALL, |ping| {
         let Pair { here, there } = Pair::new(ping);
         // Redirect (RFC 792), and the source quench that RFC 6633 took out of use.
@@ -169,9 +159,7 @@ fn a_router_that_knows_a_better_way_has_refused_nothing() {
 
 #[test]
 fn an_error_is_only_the_probes_whose_request_it_quotes() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(Ping::ALL, |ping| {
         let Pair { here, there } = Pair::new(ping);
         let _responder = Responder::start(&there, Pair::THERE[0], "10.0.1.1", |request| match request.bytes.len() {

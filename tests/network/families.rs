@@ -5,8 +5,8 @@ use regionwatch::{
     probe,
 };
 use testkit::{
-    privileges::granted,
-    space::{Host, at_once, possible, with_targets},
+    needs::require,
+    space::{Host, at_once, need_namespaces, with_targets},
 };
 
 use crate::{
@@ -16,9 +16,8 @@ use crate::{
 
 #[test]
 fn every_kind_measures_over_ipv6_as_over_ipv4() {
-    if !possible() || !granted(&PROGRAMS) {
-        return;
-    }
+    need_namespaces();
+    require(&PROGRAMS);
     at_once(with_targets(["127.0.0.1", "::1"]), |(ping, target)| {
         let host = Host::new();
         ping.allow_on(&host);

@@ -1,15 +1,13 @@
 //! What is lost has no latency.
 
 use regionwatch::model::Failure;
-use testkit::space::{Pair, at_once, possible, with_targets};
+use testkit::space::{Pair, at_once, need_namespaces, with_targets};
 
 use crate::measure::Measurement;
 
 #[test]
 fn a_lost_ping_is_a_timeout_and_has_no_latency() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(with_targets(Pair::THERE), |(ping, target)| {
         let Pair { here, there } = Pair::new(ping);
         here.block_on(move || async move {

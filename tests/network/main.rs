@@ -4,6 +4,9 @@
 //! probes are built and driven as the product does it, from YAML to events ([`measure::Measurement`]).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+extern crate testkit;
+
 mod echo;
 mod families;
 mod loss;
@@ -14,3 +17,5 @@ mod routes;
 mod servers;
 mod starvation;
 mod tcp;
+
+suite!(Processors);

@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf, process::Command};
 use regionwatch::{model::Kind, probe};
 use tempfile::TempDir;
 use testkit::{
-    privileges::granted,
-    space::{Host, possible},
+    needs::require,
+    space::{Host, need_namespaces},
 };
 
 use crate::servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write};
@@ -79,17 +79,16 @@ fn as_nobody(ping_group_range: &'static str) -> (String, String, String, Option<
     (page, log, String::from_utf8(doctor.stdout).unwrap(), doctor.status.code())
 }
 
-fn possible_as_nobody() -> bool {
-    possible() && granted(&PROGRAMS)
+fn need_another_user() {
+    need_namespaces();
+    require(&PROGRAMS);
 }
 
 const OTHERS: [Kind; 3] = [probe::DNS, probe::TCP, probe::HTTP];
 
 #[test]
 fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix() {
-    if !possible_as_nobody() {
-        return;
-    }
+    need_another_user();
     let (page, log, doctor, status) = as_nobody("1 0");
     assert!(probes(&page, probe::ICMP, "local") >= 5.0, "{page}");
     for result in ["ok", "timeout", "unreachable"] {
@@ -108,9 +107,7 @@ fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix
 
 #[test]
 fn any_user_may_ping_where_the_group_range_says_so() {
-    if !possible_as_nobody() {
-        return;
-    }
+    need_another_user();
     let (page, log, doctor, _) = as_nobody("0 2147483647");
     for kind in [probe::ICMP].iter().chain(&OTHERS) {
         assert!(probes(&page, *kind, "ok") >= 5.0, "{kind} {page}");

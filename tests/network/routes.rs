@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regionwatch::{model::Failure, probe};
-use testkit::space::{Host, Routed, at_once, possible, with_targets};
+use testkit::space::{Host, Routed, at_once, need_namespaces, with_targets};
 
 use crate::measure::Measurement;
 
@@ -44,9 +44,7 @@ async fn fail_promptly(target: &str, probes: &[&str], count: usize, expected: Fa
 
 #[test]
 fn what_a_routers_filter_rejects_is_unreachable_again_and_again() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     const REASONS: [[&str; 3]; 2] = [
         ["icmp-net-unreachable", "icmp-host-unreachable", "icmp-admin-prohibited"],
         ["icmp6-no-route", "icmp6-addr-unreachable", "icmp6-adm-prohibited"],
@@ -66,9 +64,7 @@ fn what_a_routers_filter_rejects_is_unreachable_again_and_again() {
 
 #[test]
 fn what_a_routers_routes_refuse_is_unreachable() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     let cases = with_targets(Routed::THERE).flat_map(|case| ["unreachable", "prohibit"].map(|route| (case, route)));
     at_once(cases, |((ping, target), route)| {
         let Routed { here, router, there: _there } = Routed::new(ping);
@@ -81,9 +77,7 @@ fn what_a_routers_routes_refuse_is_unreachable() {
 
 #[test]
 fn a_ping_whose_hops_run_out_is_unreachable() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router: _router, there: _there } = Routed::new(ping);
         here.block_on(move || async move {
@@ -98,9 +92,7 @@ fn a_ping_whose_hops_run_out_is_unreachable() {
 
 #[test]
 fn a_route_that_swallows_everything_is_a_timeout() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     let probes = ALL_KINDS.map(|probe| probe.replace("timeout: 5s", "timeout: 300ms"));
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router, there: _there } = Routed::new(ping);
@@ -115,9 +107,7 @@ fn a_route_that_swallows_everything_is_a_timeout() {
 
 #[test]
 fn no_route_from_here_is_our_own_fault_and_counts_for_no_peer() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     assert!(Failure::Local.is_local());
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         for route in ["", "unreachable", "prohibit", "blackhole", "throw"] {
@@ -136,9 +126,7 @@ fn no_route_from_here_is_our_own_fault_and_counts_for_no_peer() {
 
 #[test]
 fn what_is_too_large_for_a_router_is_unreachable_each_time_or_goes_in_fragments() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router, there } = Routed::new(ping);
         router.ip("link set net2 mtu 1300");
@@ -171,9 +159,7 @@ fn what_is_too_large_for_a_router_is_unreachable_each_time_or_goes_in_fragments(
 
 #[test]
 fn what_is_too_large_for_our_own_interface_is_our_own_fault() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router: _router, there: _there } = Routed::new(ping);
         here.block_on(move || async move {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testkit::{privileges::Need, space::Host};
+use testkit::{needs::Need, space::Host};
 use tokio::time::Instant;
 
 /// A folder that anybody may read.

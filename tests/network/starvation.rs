@@ -3,8 +3,8 @@
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use testkit::{
-    privileges::{Need, granted},
-    space::{Host, Ping, at_once, possible},
+    needs::{Need, require},
+    space::{Host, Ping, at_once, need_namespaces},
 };
 use tokio::time::Instant;
 
@@ -68,13 +68,10 @@ const TIME: Duration = Duration::from_secs(15);
 /// the process is held back in every period.
 #[test]
 fn a_starved_process_loses_no_probe_and_measures_the_network() {
-    let allowed = possible() && granted(&PROGRAMS) && {
-        let works = Quota::new(10_000).is_ok();
-        granted(&[Need::Other("a CPU cgroup, of version 1 or 2, that can be written", works)])
-    };
-    if !allowed {
-        return;
-    }
+    need_namespaces();
+    require(&PROGRAMS);
+    let works = Quota::new(10_000).is_ok();
+    require(&[Need::Other("a CPU cgroup, of version 1 or 2, that can be written", works)]);
     at_once([5_000, 1_000], |micros| {
         let host = Host::new();
         Ping::Datagram.allow_on(&host);

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use regionwatch::model::{Failure, StampSource};
-use testkit::space::{Host, Pair, Ping, at_once, possible};
+use testkit::space::{Host, Pair, Ping, at_once, need_namespaces};
 
 use crate::measure::Measurement;
 
@@ -17,9 +17,7 @@ fn pair_that_loses_one() -> (Host, Host, TcpListener) {
 
 #[test]
 fn a_lost_syn_costs_what_it_costs_and_is_counted() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(Pair::THERE, |target| {
         let (here, _there, _listener) = pair_that_loses_one();
         here.block_on(move || async move {
@@ -39,9 +37,7 @@ fn a_lost_syn_costs_what_it_costs_and_is_counted() {
 
 #[test]
 fn a_syn_that_is_answered_after_the_deadline_is_a_timeout_and_late() {
-    if !possible() {
-        return;
-    }
+    need_namespaces();
     at_once(Pair::THERE, |target| {
         let (here, _there, _listener) = pair_that_loses_one();
         here.block_on(move || async move {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use testkit::{
-    privileges::{Need::Ping, granted},
+    needs::{Need::Ping, check, require},
     process::{eventually, free, get, output, sidecar, value, write},
 };
 
 /// Whether this process, and so the binary, may open ping sockets; in CI it must.
 pub(crate) fn may_ping() -> bool {
-    granted(&[Ping])
+    check(&[Ping]).is_ok()
 }
 
 #[test]
@@ -74,9 +74,8 @@ fn the_number_of_series_that_check_tells_is_that_of_the_page() {
     let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
     let series = || get(listen, "/metrics").lines().filter(|line| !line.starts_with('#')).count();
     let close = |series: usize| series.abs_diff(told) * 50 <= told;
-    if may_ping() {
-        eventually(&format!("about {told} series"), Duration::from_secs(15), || close(series()).then_some(()));
-    }
+    require(&[Ping]);
+    eventually(&format!("about {told} series"), Duration::from_secs(15), || close(series()).then_some(()));
 }
 
 #[test]

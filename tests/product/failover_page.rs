@@ -5,11 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 use serde_json::Value;
 use testkit::{
     binary,
-    privileges::{Need::Tool, granted},
+    needs::{
+        Need::{self, Tool},
+        require,
+    },
     process::{Running, eventually, free, request, write},
 };
-
-use crate::commands::may_ping;
 
 /// A command of the page as a shell reads it: joined lines, without the prompt.
 fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
@@ -50,9 +51,7 @@ fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {
 
 #[test]
 fn the_page_leads_from_nothing_to_a_webhook_call() {
-    if !granted(&[Tool("prometheus-alertmanager")]) || !may_ping() {
-        return;
-    }
+    require(&[Tool("prometheus-alertmanager"), Need::Ping]);
     let page = std::fs::read_to_string(format!("{}/docs/failover.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (receiver_at, alertmanager_at, demo_at) = (free(), free(), free());
@@ -107,9 +106,7 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_prometheus_of_the_page() {
-    if !granted(&[Tool("promtool")]) {
-        return;
-    }
+    require(&[Tool("promtool")]);
     let root = env!("CARGO_MANIFEST_DIR");
     let page = std::fs::read_to_string(format!("{root}/docs/failover.md")).unwrap();
     let text = page.split("```yaml\n").find(|block| block.starts_with("global:")).unwrap().split("```").next().unwrap();

@@ -1,8 +1,13 @@
 //! The real binary, as an operator runs it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod commands;
 mod failover_page;
 mod prometheus;
 mod reload;
 mod votes;
+
+suite!(Processors);

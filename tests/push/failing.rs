@@ -15,7 +15,7 @@ use regionwatch::{
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Alertmanager, Sink, free, have_alertmanager, incident, read_request, resolved, serve, telling, telling_urls, url,
+    Alertmanager, Sink, free, incident, need_alertmanager, read_request, resolved, serve, telling, telling_urls, url,
 };
 
 fn answers(answer: &'static [u8]) -> SocketAddr {
@@ -35,11 +35,9 @@ fn floods(mut stream: TcpStream) {
     }
 }
 
-#[tokio::test]
+#[test]
 async fn no_failure_of_an_alertmanager_delays_the_others() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let works = Alertmanager::started(&sink).await;
     let hangs = serve(|mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
@@ -88,7 +86,7 @@ async fn no_failure_of_an_alertmanager_delays_the_others() {
     assert_eq!(all, 0);
 }
 
-#[tokio::test]
+#[test]
 async fn a_connection_closed_between_pushes_is_no_failure() {
     let addr = serve(|mut stream| {
         read_request(&mut stream);
@@ -106,11 +104,9 @@ async fn a_connection_closed_between_pushes_is_no_failure() {
     }
 }
 
-#[tokio::test]
+#[test]
 async fn incidents_published_while_an_alertmanager_hangs_are_not_lost() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let alertmanager = Alertmanager::started(&sink).await;
     let telling = telling(&[alertmanager.addr]);
@@ -130,7 +126,7 @@ async fn incidents_published_while_an_alertmanager_hangs_are_not_lost() {
     assert_eq!(statuses, ["firing", "firing", "resolved"]);
 }
 
-#[tokio::test]
+#[test]
 async fn an_alertmanager_without_tls_counts_as_tls_failure() {
     let plain = HttpUrl { https: true, ..url(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) };
     let hello = HttpUrl { https: true, ..url(serve(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n")))) };
@@ -142,7 +138,7 @@ async fn an_alertmanager_without_tls_counts_as_tls_failure() {
     assert_eq!(telling.pushes_to(&plain, "ok") + telling.pushes_to(&hello, "ok"), 0);
 }
 
-#[tokio::test]
+#[test]
 async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_nobody() {
     let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 mod failing;
 mod push;
 mod restoring;
 mod support;
+
+suite!(Processors);

@@ -6,7 +6,7 @@ use regionwatch::model::{Incident, Stage};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Alertmanager, Sink, free, have_alertmanager, incident, resolved, telling};
+use crate::support::{Alertmanager, Sink, free, incident, need_alertmanager, resolved, telling};
 
 /// The webhook that docs/webhook.md shows.
 fn documented() -> Value {
@@ -28,11 +28,9 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-#[tokio::test]
+#[test]
 async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let alertmanager = Alertmanager::started(&sink).await;
     let telling = telling(&[alertmanager.addr]);
@@ -88,11 +86,9 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
     assert_eq!(sink.statuses(), ["firing", "resolved"]);
 }
 
-#[tokio::test]
+#[test]
 async fn push_to_webhook_takes_milliseconds() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let alertmanager = Alertmanager::started(&sink).await;
     let telling = telling(&[alertmanager.addr]);
@@ -112,11 +108,9 @@ async fn push_to_webhook_takes_milliseconds() {
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
-#[tokio::test]
+#[test]
 async fn an_alertmanager_that_starts_late_receives_the_alerts_soon_after() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let mut alertmanager = Alertmanager::new(&sink);
     let telling = telling(&[alertmanager.addr, free()]);
@@ -130,11 +124,9 @@ async fn an_alertmanager_that_starts_late_receives_the_alerts_soon_after() {
     assert_eq!(sink.statuses(), ["firing"]);
 }
 
-#[tokio::test]
+#[test]
 async fn an_alertmanager_that_restarts_loses_nothing_and_resolves_nothing() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let mut alertmanager = Alertmanager::started(&sink).await;
     let telling = telling(&[alertmanager.addr]);

@@ -5,13 +5,11 @@ use std::time::Duration;
 use regionwatch::model::{Incident, Stage, Tally};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Alertmanager, Sink, have_alertmanager, incident, resolved, telling};
+use crate::support::{Alertmanager, Sink, incident, need_alertmanager, resolved, telling};
 
-#[tokio::test]
+#[test]
 async fn a_notifier_that_restarts_restores_its_incidents_and_pages_nobody_again() {
-    if !have_alertmanager() {
-        return;
-    }
+    need_alertmanager();
     let sink = Sink::start();
     let mut away = Alertmanager::new(&sink);
     let alertmanager = Alertmanager::started(&sink).await;

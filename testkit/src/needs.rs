@@ -1,9 +1,9 @@
-//! What a test needs of the machine it runs on: a skip that can be seen, or a failure where skipping is not allowed.
-//!
+//! What a test needs of the machine it runs on. Where that is missing the test is ignored, or fails where all must run.
 
 use std::{
     env, fmt,
     os::unix::fs::MetadataExt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -72,24 +72,43 @@ pub fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Whether all that a test needs is here. Where it is not, the test should return: the reason stands on stderr.
+/// What a machine lacks for a test: with it as the panic, a test of [`harness`](crate::harness) counts as ignored.
+#[derive(Debug)]
+pub struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs {}", self.0)
+    }
+}
+
+/// Whether all that a test needs is here.
+///
+/// # Errors
+/// What is missing.
 ///
 /// # Panics
-/// Where something is missing and `CI` or `REGIONWATCH_REQUIRE_ALL` is set: a machine that is there to run all
-/// tests must not pass by skipping them.
-pub fn granted(needs: &[Need]) -> bool {
+/// Where something is missing and `CI` or `REGIONWATCH_REQUIRE_ALL` is set: a machine that is there to run all tests must
+/// not pass by ignoring them.
+pub fn check(needs: &[Need]) -> Result<(), Missing> {
     let missing: Vec<_> = needs.iter().filter(|need| !need.met()).map(ToString::to_string).collect();
     if missing.is_empty() {
-        return true;
+        return Ok(());
     }
-    let missing = missing.join(", ");
-    let strict = ["CI", "REGIONWATCH_REQUIRE_ALL"].iter().find(|name| env::var_os(name).is_some());
-    if let Some(name) = strict {
-        panic!("this test needs {missing}, and {name} is set, so it must not be skipped");
+    let missing = Missing(missing.join(", "));
+    if let Some(name) = ["CI", "REGIONWATCH_REQUIRE_ALL"].iter().find(|name| env::var_os(name).is_some()) {
+        panic!("this test {missing}, and {name} is set, so it must not be ignored");
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Past the capture of a test's output, which would hide the notice of a test that passes.
-    let notice = format!("SKIPPED {test}: needs {missing}\n");
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
-    false
+    Err(missing)
+}
+
+/// Ends a test here, as ignored, where something that it needs is missing.
+///
+/// # Panics
+/// As [`check`] does.
+pub fn require(needs: &[Need]) {
+    if let Err(missing) = check(needs) {
+        // Not by `panic!`, which would print a message and a backtrace.
+        resume_unwind(Box::new(missing));
+    }
 }

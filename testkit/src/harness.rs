@@ -1,0 +1,104 @@
+//! The harness of suites whose tests need what not every machine has. It takes the options of Rust's own and prints the
+//! same lines, and a test that lacks something is ignored, with the reason. Such a suite has `harness = false` in
+//! Cargo.toml, [`suite!`](crate::suite) in its `main.rs`, and the usual `#[test]` everywhere.
+
+use std::{
+    any::Any,
+    fs,
+    os::unix::process::parent_id,
+    process::ExitCode,
+    thread::{self, available_parallelism},
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::needs::Missing;
+
+/// A test of the suite.
+pub struct Test {
+    /// The path of its module, from the crate on.
+    pub module: &'static str,
+    /// What it is called.
+    pub name: &'static str,
+    /// Why it is run only where that is asked for.
+    pub ignored: Option<&'static str>,
+    /// Runs it.
+    pub run: fn(),
+}
+
+inventory::collect!(Test);
+
+/// How many tests of a suite run at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtOnce {
+    /// As many as there are processors.
+    Processors,
+    /// So many, because they wait more than they work.
+    Waiting(usize),
+}
+
+/// Runs what the command line asks for, of all tests of the program.
+///
+/// A filter that matches nothing is an error, unless cargo gives it to all suites.
+pub fn main(at_once: AtOnce) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if let AtOnce::Waiting(count) = at_once {
+        arguments.test_threads.get_or_insert(count);
+    } else if let Ok(count) = available_parallelism() {
+        // With one thread libtest-mimic would print a line only when its test has ended.
+        arguments.test_threads.get_or_insert(count.get());
+    }
+    let mut trials: Vec<_> = inventory::iter::<Test>.into_iter().map(trial).collect();
+    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    let is_match = |trial: &Trial| !arguments.is_filtered_out(trial);
+    let matches = trials.iter().any(is_match);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !matches && !is_one_of_many() {
+        eprintln!("no test matches");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+fn trial(test: &Test) -> Trial {
+    let name = test.module.split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::")) + test.name;
+    let (run, thread) = (test.run, thread::Builder::new().name(name.clone()));
+    let runner = move || match thread.spawn(run).map_err(|error| Failed::from(error.to_string()))?.join() {
+        Ok(()) => Ok(Completion::Completed),
+        Err(panic) => match panic.downcast::<Missing>() {
+            Ok(missing) => Ok(Completion::ignored_with(missing)),
+            Err(panic) => Err(message(&*panic).into()),
+        },
+    };
+    Trial::ignorable_test(name, runner).with_ignored_flag(test.ignored.is_some())
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
+
+/// Whether cargo runs this suite as one of many: then a filter is for all of them together.
+fn is_one_of_many() -> bool {
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", parent_id())).unwrap_or_default();
+    let words: Vec<_> = line.split('\0').collect();
+    let is_cargo = words.iter().any(|word| ["test", "t"].contains(word));
+    let named = words.iter().filter(|word| **word == "--test" || word.starts_with("--test=")).count();
+    is_cargo && named != 1
+}
+
+/// Runs an asynchronous test, as `#[tokio::test]` does.
+pub fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(test);
+}
+
+/// The `main` of a suite: `testkit::suite!(Processors)` or `testkit::suite!(Waiting(8))`, see [`AtOnce`].
+#[macro_export]
+macro_rules! suite {
+    ($variant:ident $(($count:literal))?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::harness::main($crate::harness::AtOnce::$variant $(($count))?)
+        }
+    };
+}
