@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use self::{
     probers::{anchor_prober, check_descriptors, reads_files},
-    reloading::{Reloading, refuse_fixed},
+    reloading::{Reloading, check_restart_only},
     votes::Votes,
 };
 pub use self::{
@@ -349,7 +349,7 @@ impl App {
 
     /// Builds what is new in a configuration, and refuses what cannot change while running.
     fn accept(&mut self, loaded: Loaded) -> Result<(Config, Vec<Built>), String> {
-        refuse_fixed(&self.config, &loaded)?;
+        check_restart_only(&self.config, &loaded)?;
         let Loaded { config, warnings, .. } = loaded;
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let built = self.build(&config).map_err(|error| error.to_string())?;

@@ -202,6 +202,23 @@ fn unknown_variables_warn_and_service_links_do_not() {
     assert_eq!(loaded.config.region.as_str(), "eu-west-1");
 }
 
+/// A setting that was renamed keeps its old names, which warn.
+#[test]
+fn old_names_still_work_and_name_the_new_ones() {
+    let load = |file: &str, environment: &str| {
+        let file = with_peers(&format!("region: eu-west-1\n{file}"));
+        let loaded = Config::load(Some((Path::new("x.yaml"), &file)), variables(environment)).unwrap();
+        (loaded.config.failover.confirm_burst, loaded.warnings)
+    };
+    assert_eq!(load("", ""), (true, vec![]));
+    let warning = "x.yaml:2:24: failover.edge_burst: is now called confirm_burst; rename it".to_owned();
+    assert_eq!(load("failover: {edge_burst: false}\n", ""), (false, vec![warning.clone()]));
+    let other = "REGIONWATCH_EDGE_BURST: is now called REGIONWATCH_CONFIRM_BURST; rename it".to_owned();
+    assert_eq!(load("", "REGIONWATCH_EDGE_BURST=false"), (false, vec![other.clone()]));
+    assert_eq!(load("failover: {edge_burst: true}\n", "REGIONWATCH_EDGE_BURST=false"), (false, vec![warning, other]));
+    assert_eq!(load("failover: {confirm_burst: true}\n", "REGIONWATCH_CONFIRM_BURST=false"), (false, vec![]));
+}
+
 /// envy panics on these when it is left to read the environment.
 #[cfg(unix)]
 #[test]

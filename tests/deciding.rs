@@ -89,8 +89,8 @@ struct Scene {
     refuses: Option<usize>,
 }
 
-fn policy(edge_burst: bool) -> Policy {
-    Policy { edge_burst, execute_after: HOLD, allow_single_vantage: false }
+fn policy(confirm_burst: bool) -> Policy {
+    Policy { confirm_burst, execute_after: HOLD, allow_single_vantage: false }
 }
 
 fn watched(peers: usize) -> Vec<Watched> {
@@ -115,10 +115,10 @@ fn watched(peers: usize) -> Vec<Watched> {
 }
 
 impl Scene {
-    fn new(peers: usize, edge_burst: bool) -> Self {
+    fn new(peers: usize, confirm_burst: bool) -> Self {
         let start = Instant::now() + 1000 * SECOND;
-        let mut vantage = Vantage::new(policy(edge_burst), start);
-        vantage.watch(policy(edge_burst), watched(peers), Vec::new(), start);
+        let mut vantage = Vantage::new(policy(confirm_burst), start);
+        vantage.watch(policy(confirm_burst), watched(peers), Vec::new(), start);
         Self {
             vantage,
             regions: (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect(),
@@ -139,8 +139,8 @@ impl Scene {
     }
 
     /// One that knows all of its peers to be well.
-    fn well(peers: usize, edge_burst: bool) -> Self {
-        let mut scene = Self::new(peers, edge_burst);
+    fn well(peers: usize, confirm_burst: bool) -> Self {
+        let mut scene = Self::new(peers, confirm_burst);
         scene.live(&Part { slots: 12, up: vec![true; peers], says: vec![Says::Up; peers], cannot_send: false });
         assert!((0..peers).all(|peer| scene.state(peer) == PeerState::Healthy));
         scene

@@ -4,45 +4,44 @@
 use std::{fs, path::Path};
 
 use regionwatch::{
-    config::{Config, Loaded},
+    config::{Config, Loaded, SETTINGS, settings_table},
     metrics::families_table,
 };
-
-const METRICS: &str = "docs/metrics.md";
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// `BLESS=1 cargo test --test readme` rewrites the table.
+/// Compares what is between two marks of a page with what the code generates; `BLESS=1 cargo test --test readme`
+/// rewrites it.
+fn compare(file: &str, begin: &str, end: &str, expected: &str) {
+    let page = read(file);
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (table, after) = rest.split_once(end).unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        fs::write(path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(table, expected, "rewrite {file} with BLESS=1");
+    }
+}
+
 #[test]
 fn the_table_of_metrics_is_that_of_the_code() {
-    let page = read(METRICS);
-    let (before, rest) = page.split_once("tests/readme.rs -->\n").unwrap();
-    let (table, after) = rest.split_once("<!-- end of metrics -->").unwrap();
-    let expected = families_table();
-    if std::env::var_os("BLESS").is_some() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(METRICS);
-        let text = format!("{before}tests/readme.rs -->\n{expected}<!-- end of metrics -->{after}");
-        fs::write(path, text).unwrap();
-    } else {
-        assert_eq!(table, expected, "rewrite it with BLESS=1");
-    }
+    compare("docs/metrics.md", "tests/readme.rs -->\n", "<!-- end of metrics -->", &families_table());
+}
+
+#[test]
+fn the_table_of_settings_is_that_of_the_code() {
+    compare("docs/configuration.md", "<!-- settings: begin -->\n", "<!-- settings: end -->", &settings_table());
 }
 
 #[test]
 fn every_variable_is_documented() {
     let page = read("docs/configuration.md");
-    let (_, rest) = page.split_once("<!-- settings: begin -->\n").unwrap();
-    let (table, _) = rest.split_once("<!-- settings: end -->").unwrap();
-    let source = read("src/config/env.rs");
-    let names: Vec<_> = source
-        .lines()
-        .filter_map(|line| line.trim().split_once(": \"REGIONWATCH_")?.1.split_once('"'))
-        .map(|(name, _)| format!("`REGIONWATCH_{name}`"))
-        .collect();
+    let names: Vec<_> = SETTINGS.iter().map(|setting| format!("`{}`", setting.variable)).collect();
     assert!(names.len() > 20, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !table.contains(*name)).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !page.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -31,7 +31,7 @@ impl Way {
         Setup {
             rtt,
             policy: Policy {
-                edge_burst: self.burst,
+                confirm_burst: self.burst,
                 execute_after: Duration::from_micros(HOLD),
                 allow_single_vantage: !self.quorum,
             },

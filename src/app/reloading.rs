@@ -55,11 +55,11 @@ impl Reloading {
     }
 }
 
-/// Refuses what cannot change while running: one line each, with its place and both values.
-pub(super) fn refuse_fixed(running: &Config, loaded: &Loaded) -> Result<(), String> {
-    let pairs = running.fixed().into_iter().zip(loaded.config.fixed());
+/// Rejects changes of settings that need a restart: one line each, with its place and both values.
+pub(super) fn check_restart_only(running: &Config, loaded: &Loaded) -> Result<(), String> {
+    let pairs = running.restart_only().zip(loaded.config.restart_only());
     let changed = pairs.filter(|((_, is), (_, asked))| is != asked).map(|((key, is), (_, asked))| {
-        let place = loaded.places.get(key).map_or("configuration", String::as_str);
+        let place = loaded.locations.get(key).map_or("configuration", String::as_str);
         format!("{place}: {key}: is {is} and cannot become {asked} while running; restart instead")
     });
     let changed: Vec<_> = changed.collect();
@@ -79,7 +79,7 @@ mod tests {
             Config::load(Some((Path::new("c.yaml"), &format!("{text}{peers}"))), []).unwrap()
         };
         let running = load("region: a\nlisten: 127.0.0.1:1\nenable_lifecycle: true\nwindow: 1m\n").config;
-        let refused = |text: &str| refuse_fixed(&running, &load(text)).err().unwrap_or_default();
+        let refused = |text: &str| check_restart_only(&running, &load(text)).err().unwrap_or_default();
         assert_eq!(refused("region: a\nlisten: 127.0.0.1:1\nenable_lifecycle: true\n"), "");
         assert_eq!(
             refused("zone: eu\nregion: c\nlisten: 127.0.0.1:2\nlog: {level: warn}\nbuckets: [0.5]\n"),
@@ -88,8 +88,7 @@ mod tests {
              c.yaml:5:10: buckets: is [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, \
              0.5, 1.0] and cannot become [0.5] while running; restart instead\n\
              c.yaml: enable_lifecycle: is true and cannot become false while running; restart instead\n\
-             c.yaml:4:6: log: is {level: info, format: text} and cannot become {level: warn, format: text} while running; \
-             restart instead"
+             c.yaml:4:14: log.level: is info and cannot become warn while running; restart instead"
         );
     }
 }

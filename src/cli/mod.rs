@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod doctor;
+mod flags;
 
 use std::{
     ffi::OsString,
@@ -17,6 +18,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tracing::{Level, warn};
 
+use self::flags::ConfigArgs;
 use crate::{
     app,
     config::{Config, DEFAULT_LISTEN, Loaded, Log, LogFormat, LogLevel},
@@ -40,7 +42,7 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Measure, and serve /metrics.
-    Run(RunArgs),
+    Run(ConfigArgs),
     /// Check a configuration and show what it would measure; binds no port. Exit status 64 if it is wrong.
     Check(CheckArgs),
     /// Measure three simulated peer regions on this machine; needs no file and no privilege.
@@ -48,27 +50,7 @@ enum Action {
     /// Show what this environment allows (ping sockets, time stamps, IPv6, ...) and how to allow the rest.
     Doctor,
     /// Ask a running regionwatch whether it is healthy; for HEALTHCHECK. Exit status 1 if it is not.
-    Healthcheck(HealthArgs),
-}
-
-#[derive(Debug, Args)]
-struct ConfigArgs {
-    /// YAML file with the peers [env: REGIONWATCH_CONFIG]. Without one, REGIONWATCH_REGION and
-    /// REGIONWATCH_PEERS say what to measure.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Address to serve on [env: REGIONWATCH_LISTEN] [default: 0.0.0.0:9877].
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// Serve POST /-/reload [env: REGIONWATCH_ENABLE_LIFECYCLE]. SIGHUP always reloads.
-    #[arg(long)]
-    enable_lifecycle: bool,
+    Healthcheck(ConfigArgs),
 }
 
 #[derive(Debug, Args)]
@@ -78,12 +60,6 @@ struct CheckArgs {
     /// Print the effective configuration, with every default, as YAML.
     #[arg(long)]
     print: bool,
-}
-
-#[derive(Debug, Args)]
-struct HealthArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
 }
 
 /// Runs the command that the arguments name.
@@ -96,8 +72,8 @@ pub fn main() -> ExitCode {
         }
     };
     match command.action {
-        Action::Run(args) => run(args),
-        Action::Check(args) => match Source::new(&args.config, &[]).load() {
+        Action::Run(args) => run(&args),
+        Action::Check(args) => match Source::new(&args.config).load() {
             Ok(loaded) => check::print(&loaded, args.print),
             Err(mistakes) => usage(&mistakes),
         },
@@ -121,20 +97,13 @@ struct Source {
 }
 
 impl Source {
-    fn new(args: &ConfigArgs, flags: &[(&str, bool)]) -> Self {
-        let mut environment: Vec<_> = std::env::vars_os().collect();
-        let mut set = |name: &str, value: &str| {
-            environment.retain(|(known, _)| known != name);
-            environment.push((name.into(), value.into()));
-        };
-        if let Some(listen) = &args.listen {
-            set("REGIONWATCH_LISTEN", listen);
-        }
-        for (name, _) in flags.iter().filter(|(_, given)| *given) {
-            set(name, "true");
-        }
+    fn new(args: &ConfigArgs) -> Self {
+        let given = &args.settings.0;
+        let beaten = |name: &OsString| given.iter().any(|(variable, _)| name == variable);
+        let environment = std::env::vars_os().filter(|(name, _)| !beaten(name));
+        let flags = given.iter().map(|(variable, value)| (OsString::from(variable), value.clone()));
         let named = || std::env::var_os("REGIONWATCH_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
-        Self { file: args.config.clone().or_else(named), environment }
+        Self { file: args.config.clone().or_else(named), environment: environment.chain(flags).collect() }
     }
 
     /// The configuration, or everything that is wrong with it, one mistake a line.
@@ -164,13 +133,13 @@ fn read_file(path: &Path) -> Result<String, String> {
     })
 }
 
-fn run(args: RunArgs) -> ExitCode {
-    let source = Source::new(&args.config, &[("REGIONWATCH_ENABLE_LIFECYCLE", args.enable_lifecycle)]);
+fn run(args: &ConfigArgs) -> ExitCode {
+    let source = Source::new(args);
     let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(mistakes) => return usage(&mistakes),
     };
-    log_to_stderr(loaded.config.log);
+    log_to_stderr(&loaded.config.log);
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = app::bind(loaded.config.listen);
     finish(listener.and_then(|listener| {
@@ -188,7 +157,7 @@ fn finish(result: Result<(), app::RunError>) -> ExitCode {
     }
 }
 
-fn log_to_stderr(log: Log) {
+fn log_to_stderr(log: &Log) {
     let level = match log.level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
@@ -203,9 +172,9 @@ fn log_to_stderr(log: Log) {
     }
 }
 
-fn healthcheck(args: &HealthArgs) -> ExitCode {
+fn healthcheck(args: &ConfigArgs) -> ExitCode {
     let timeout = Duration::from_secs(2);
-    let result = health_address(&args.config)
+    let result = health_address(args)
         .and_then(|address| server::probe_health(address, timeout).map_err(|reason| format!("{address}: {reason}")));
     match result {
         Ok(()) => {
@@ -222,7 +191,7 @@ fn healthcheck(args: &HealthArgs) -> ExitCode {
 /// Where the server should be, from what it was started with. Only the address is of interest: a mistake
 /// elsewhere in a file that was changed since does not make a running server unhealthy.
 fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
-    let source = Source::new(args, &[]);
+    let source = Source::new(args);
     match source.load() {
         Ok(loaded) => Ok(loaded.config.listen),
         Err(_) => {

@@ -21,6 +21,11 @@ use crate::{
     yaml::{ReadContext, addresses},
 };
 
+/// The variable that lists the peers.
+pub(super) const PEERS: &str = "REGIONWATCH_PEERS";
+/// The variable that lists the name servers of its regions.
+pub(super) const DNS_SERVERS: &str = "REGIONWATCH_DNS_SERVERS";
+
 const PEERS_HINT: &str = "write REGION=URL, such as us-east-1=https://us.example.com/healthz";
 const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, such as us-east-1=ns.us.example.com";
 

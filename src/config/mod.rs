@@ -15,52 +15,58 @@
 //! hold `${NAME}` of a variable; no secret is displayed, debugged or printed.
 
 mod addresses;
+mod defaults;
 mod dns;
 mod env;
 mod env_peers;
-mod failover;
 mod http;
+mod layers;
 mod pattern;
 mod peers;
 mod print;
 mod probes;
+mod reference;
 mod settings;
 mod tls;
 mod types;
+mod values;
 mod votes;
 mod warnings;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-use self::env::Variables;
-pub use self::{failover::Failover, types::*, votes::VoteKeys};
+use self::{env::Variables, layers::Layers};
+pub use self::{
+    reference::settings_table,
+    settings::{Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, Failover, Flag, Log, SETTINGS, Setting},
+    types::*,
+    votes::VoteKeys,
+};
 pub use crate::yaml::{ConfigErrors, Secret};
 use crate::yaml::{Diagnostics, Fields, Item, Place, ReadContext, secrets::Secrets, tree};
 
-const REGION_HINT: &str = "write the region that this sidecar runs in, such as eu-west-1";
 const PEERS_HINT: &str =
     "write at least one, such as {region: us-east-1, targets: [{host: us.example.com, probes: [{kind: icmp}]}]}";
 
-/// A configuration, and what is worth a warning about it.
+/// A configuration with its warnings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// One sentence each, for the log.
     pub warnings: Vec<String>,
-    /// Where each key of the file's first level stands, as `FILE:LINE:COLUMN`, or `FILE` for one that is not there; nothing
-    /// without a file.
-    pub places: BTreeMap<&'static str, String>,
+    /// Where each setting is in the file, as `FILE:LINE:COLUMN`, or `FILE` if it is not there; empty without a file.
+    pub locations: BTreeMap<&'static str, String>,
 }
 
 impl Config {
     /// Makes a configuration of a file (its path and its text) and of environment variables, which beat it.
     ///
-    /// The process's environment, the clock and the network are not looked at. Files that the configuration
-    /// names for passwords, tokens, certificates and keys are.
+    /// It reads the files that the configuration names for passwords, tokens, certificates and keys, but neither the
+    /// process's environment nor the clock nor the network.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All errors of the configuration.
     pub fn load(
         file: Option<(&Path, &str)>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -69,55 +75,53 @@ impl Config {
         let diagnostics = Diagnostics::default();
         let path = file.map_or_else(|| Path::new(""), |(path, _)| path);
         let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
-        let variables = Variables::pick(&environment, &diagnostics);
+        let variables = Variables::pick(&environment, &reference::variables(), &diagnostics);
         let node = file.map(|(_, text)| tree::read(text, &diagnostics));
-        let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&settings::KEYS));
+        let keys: Vec<_> = layers::top_keys().chain([defaults::KEY, peers::KEY]).collect();
+        let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
+
+        let mut layers = Layers::new(&secrets, &variables, &diagnostics);
+        if let Some(root) = &root {
+            layers.read_file(root);
+        }
+        layers.read_variables();
         require(&variables, file.is_some(), root.as_ref(), &diagnostics);
+        let Layers { mut config, given, .. } = layers;
+        let defaults = defaults::read(root.as_ref(), &variables, &diagnostics);
+        let own = given.contains("region").then(|| config.region.clone());
+        let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own };
+        let in_file = root.as_ref().and_then(|root| root.get(peers::KEY)).map(|item| peers::read(&item, &context));
+        let listed = variables.get(env_peers::PEERS);
+        let listed = listed.map(|list| env_peers::read(list, variables.get(env_peers::DNS_SERVERS), &context));
 
-        let below = root.as_ref().map(|root| settings::read(root, &secrets)).unwrap_or_default();
-        let settings = variables.settings(&diagnostics, &secrets).or(below);
-        let defaults = settings.cadences(&diagnostics);
-        let reading =
-            ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own: settings.region.clone() };
-        let in_file = root.as_ref().and_then(|root| root.get("peers")).map(|item| peers::read(&item, &reading));
-        let listed = variables
-            .peer_list(&diagnostics)
-            .map(|list| env_peers::read(list, variables.dns_server_list(&diagnostics), &reading));
-
-        let mut warnings = env::warnings(&environment, &secrets);
+        let mut warnings = diagnostics.warnings(&path.display().to_string());
+        warnings.extend(env::unknown(&environment, &reference::variables(), &secrets));
         if let (Some(_), Some(in_file)) = (&listed, &in_file) {
             warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
         }
-        let places = root.as_ref().map(|root| places(root, path)).unwrap_or_default();
-        let config = settings.into_config(listed.or(in_file).unwrap_or_default());
-        match (diagnostics.into_errors(&path.display().to_string()), config) {
-            (Some(mistakes), _) => Err(mistakes),
-            (None, Some(config)) => {
+        let location = |root: &Fields<'_>| {
+            SETTINGS.iter().map(|setting| (setting.key, layers::location(root, setting, path))).collect()
+        };
+        let locations = root.as_ref().map(location).unwrap_or_default();
+        config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
+        config.peers = listed.or(in_file).unwrap_or_default();
+        match diagnostics.into_errors(&path.display().to_string()) {
+            Some(errors) => Err(errors),
+            None => {
                 warnings.extend(warnings::of(&config));
-                Ok(Loaded { config, warnings, places })
+                Ok(Loaded { config, warnings, locations })
             }
-            (None, None) => unreachable!("a region that is missing was noted"),
         }
     }
 }
 
-fn places(root: &Fields<'_>, path: &Path) -> BTreeMap<&'static str, String> {
-    let place = |key| match root.get(key).map(|item| item.place()) {
-        Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
-        _ => path.display().to_string(),
-    };
-    settings::KEYS.into_iter().map(|key| (key, place(key))).collect()
-}
-
-/// Diagnostics a region or peers that nobody gave. Of a file that is no YAML nothing is known, so nothing is said.
-fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, diagnostics: &Diagnostics) {
-    let lists_peers = variables.peer_list(diagnostics).is_some();
+/// Reports peers that are missing, and a region that is missing where there is no file. Nothing is known of a file that
+/// is no YAML, so nothing is reported.
+fn require(variables: &Variables<'_>, has_file: bool, root: Option<&Fields<'_>>, diagnostics: &Diagnostics) {
+    let lists_peers = variables.get(env_peers::PEERS).is_some();
     if let Some(root) = root {
-        if !variables.names_region() && root.get("region").is_none() {
-            root.missing("region", REGION_HINT);
-        }
-        match root.get("peers") {
-            None if !lists_peers => root.missing("peers", PEERS_HINT),
+        match root.get(peers::KEY) {
+            None if !lists_peers => root.missing(peers::KEY, PEERS_HINT),
             Some(item) if item.list_is_empty() => item.wrong(format!("has no peer; {PEERS_HINT}")),
             _ => {}
         }
@@ -125,11 +129,17 @@ fn require(variables: &Variables, has_file: bool, root: Option<&Fields<'_>>, dia
         let text = "names no peers; either write a file and give it with --config regionwatch.yaml, or set \
                     REGIONWATCH_REGION=eu-west-1 and REGIONWATCH_PEERS=us-east-1=https://us.example.com/healthz";
         diagnostics.add(Place::Whole, "", text);
-    } else if !has_file && !variables.names_region() {
-        diagnostics.add(Place::Variable("REGIONWATCH_REGION"), "", format!("is not set; {REGION_HINT}"));
+    } else if !has_file {
+        for setting in SETTINGS {
+            if let (Some(hint), ("", _)) = (setting.more.required, setting.section_and_name())
+                && variables.get(setting.variable).is_none()
+            {
+                let place = Place::Variable(setting.variable.to_owned());
+                diagnostics.add(place, "", format!("is not set; {hint}"));
+            }
+        }
     }
-    if !lists_peers && variables.dns_server_list(diagnostics).is_some() {
-        let text = "has no effect without REGIONWATCH_PEERS; set that too, or write dns probes into the file";
-        diagnostics.add(Place::Variable("REGIONWATCH_DNS_SERVERS"), "", text);
+    if let (false, Some(servers)) = (lists_peers, variables.get(env_peers::DNS_SERVERS)) {
+        servers.wrong("has no effect without REGIONWATCH_PEERS; set that too, or write dns probes into the file");
     }
 }

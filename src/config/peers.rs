@@ -1,20 +1,20 @@
 //! `peers` and their `targets`.
 
-use std::{collections::HashMap, net::IpAddr, ops::RangeInclusive};
+use std::{collections::HashMap, net::IpAddr};
 
 use super::{
-    addresses::{failure_domain, zone},
     probes,
     types::{Location, Peer, ProbeConfig, Target},
+    values::{self, ValueType},
 };
 use crate::{
     model::{AddressFamily, Host, Kind, Region, TargetName},
     probe,
-    yaml::{Fields, Item, ReadContext, addresses, units},
+    yaml::{Fields, Item, ReadContext, addresses},
 };
 
-/// What `priority` may be.
-pub(super) const PRIORITY: RangeInclusive<u32> = 0..=1_000_000;
+/// The key in the file's top level.
+pub(super) const KEY: &str = "peers";
 
 const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
 const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
@@ -30,12 +30,13 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
         let region = fields
             .required("region", "write the peer's region, such as us-east-1")
             .and_then(|item| region(&item, reading, &mut seen));
-        let zone = fields.read("zone", |item| item.read(zone));
-        let failure_domain = fields.read("failure_domain", |item| item.read(failure_domain));
-        let location = fields.read("location", location);
-        let priority = fields.read("priority", |item| item.whole(PRIORITY)).unwrap_or(0);
-        let capacity = fields.read("capacity", |item| item.plain(units::ratio));
-        let maintenance = fields.read("maintenance", Item::flag).unwrap_or(false);
+        let secrets = reading.secrets;
+        let zone = fields.read("zone", |item| values::ZONE.read(item, secrets));
+        let failure_domain = fields.read("failure_domain", |item| values::FAILURE_DOMAIN.read(item, secrets));
+        let location = fields.read("location", |item| values::Coordinates.read(item, secrets));
+        let priority = fields.read("priority", |item| values::PRIORITY.read(item, secrets)).unwrap_or(0);
+        let capacity = fields.read("capacity", |item| values::RATIO.read(item, secrets));
+        let maintenance = fields.read("maintenance", |item| values::FLAG.read(item, secrets)).unwrap_or(false);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
         let (region, targets) = (region?, targets?);
         let location = location.or_else(|| Location::of_region(region.as_str()));
@@ -55,21 +56,6 @@ fn region(item: &Item<'_>, reading: &ReadContext<'_>, seen: &mut HashMap<Region,
         seen.insert(region.clone(), item.key().to_owned());
     }
     Some(region)
-}
-
-/// Reads `{latitude, longitude}`.
-pub(super) fn location(item: &Item<'_>) -> Option<Location> {
-    let fields = item.fields(&["latitude", "longitude"])?;
-    let degrees = |key: &str, most: f64| {
-        let item = fields.required(key, "write latitude and longitude in degrees such as 53.35 and -6.26")?;
-        let degrees = item.decimal()?;
-        if degrees.abs() > most {
-            item.wrong_value(&format!("is out of range; write -{most} to {most}"));
-        }
-        Some(degrees)
-    };
-    let (latitude, longitude) = (degrees("latitude", 90.0), degrees("longitude", 180.0));
-    Some(Location { latitude: latitude?, longitude: longitude? })
 }
 
 fn targets(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<Vec<Target>> {

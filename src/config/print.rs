@@ -3,16 +3,15 @@
 use http::HeaderValue;
 
 use super::{
+    peers,
     probes::KINDS,
-    settings::{FORMATS, LEVELS},
-    types::{
-        Config, DnsSpec, DnsTransport, HttpSpec, HttpVersion, Location, Log, Peer, ProbeConfig, ProbeSpec, Target,
-        TlsSpec,
-    },
+    settings::Config,
+    types::{DnsSpec, DnsTransport, HttpSpec, HttpVersion, Peer, ProbeConfig, ProbeSpec, Target, TlsSpec},
+    values::{Coordinates, ValueType},
 };
 use crate::yaml::{
     secrets::MASK,
-    units::{distance_text, duration_text, size_text},
+    units::{duration_text, size_text},
     writer::{Writer, quote},
 };
 
@@ -20,77 +19,25 @@ impl Config {
     /// The effective whole as YAML: every default written out, secrets as `<secret>`, never what a file holds.
     pub fn to_yaml(&self) -> String {
         let mut page = Writer::default();
-        page.text("region", &self.region);
-        page.text("listen", self.listen);
-        page.option("external_url", self.external_url.as_ref());
-        page.option("zone", self.zone.as_ref());
-        page.option("failure_domain", self.failure_domain.as_ref());
-        location(&mut page, self.location);
-        page.raw("priority", self.priority);
-        if let Some(capacity) = self.capacity {
-            page.raw("capacity", capacity);
-        }
-        page.raw("maintenance", self.maintenance);
-        page.list("alertmanagers", &self.alertmanagers);
-        page.list("anchors", &self.anchors);
-        page.mapping("failover", |page| {
-            page.list("allowed_zones", &self.failover.allowed_zones);
-            page.raw("min_distance", distance_text(self.failover.min_distance_meters));
-            page.raw("rpo", duration_text(self.failover.rpo));
-            page.raw("execute_after", duration_text(self.failover.execute_after));
-            page.raw("allow_single_vantage", self.failover.allow_single_vantage);
-            page.raw("min_capacity", self.failover.min_capacity);
-            page.raw("edge_burst", self.failover.edge_burst);
-        });
-        if let Some(votes) = &self.votes {
-            page.mapping("votes", |page| page.text("key_file", votes.file.display()));
-        }
-        page.raw("window", duration_text(self.window));
-        page.raw("buckets", format_args!("{:?}", self.buckets));
-        page.raw("enable_lifecycle", self.enable_lifecycle);
-        page.mapping("log", |page| {
-            page.raw("level", word(&LEVELS, &self.log.level));
-            page.raw("format", word(&FORMATS, &self.log.format));
-        });
-        page.items("peers", &self.peers, peer);
+        self.print_settings(&mut page);
+        page.items(peers::KEY, &self.peers, peer);
         page.finish()
     }
-
-    /// The keys that cannot change while the process runs, with their values as they are written in the file.
-    pub fn fixed(&self) -> [(&'static str, String); 5] {
-        let Log { level, format } = &self.log;
-        [
-            ("region", self.region.to_string()),
-            ("listen", self.listen.to_string()),
-            ("buckets", format!("{:?}", self.buckets)),
-            ("enable_lifecycle", self.enable_lifecycle.to_string()),
-            ("log", format!("{{level: {}, format: {}}}", word(&LEVELS, level), word(&FORMATS, format))),
-        ]
-    }
-}
-
-/// The word for a value.
-fn word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
-    choices.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
 }
 
 fn peer(page: &mut Writer, peer: &Peer) {
     page.text("region", &peer.region);
     page.option("zone", peer.zone.as_ref());
     page.option("failure_domain", peer.failure_domain.as_ref());
-    location(page, peer.location);
+    if let Some(location) = &peer.location {
+        page.raw("location", Coordinates.print(location));
+    }
     page.raw("priority", peer.priority);
     if let Some(capacity) = peer.capacity {
         page.raw("capacity", capacity);
     }
     page.raw("maintenance", peer.maintenance);
     page.items("targets", &peer.targets, target);
-}
-
-fn location(page: &mut Writer, location: Option<Location>) {
-    if let Some(Location { latitude, longitude }) = location {
-        page.raw("location", format_args!("{{latitude: {latitude}, longitude: {longitude}}}"));
-    }
 }
 
 fn target(page: &mut Writer, target: &Target) {

@@ -1,278 +1,278 @@
-//! Everything but the peers: one layer of settings from the file, one from the environment.
+//! The table of settings. Reading, environment variables, flags, `check --print`, the list of what needs a restart
+//! and the table in docs/configuration.md follow from it.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    addresses,
-    failover::Failover,
-    peers::{self, PRIORITY},
-    probes::{KINDS, given, paired},
-    types::{
-        Anchor, Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, DEFAULT_WINDOW, HttpUrl, Location, Log, LogFormat, LogLevel,
-        MAX_BUCKETS, Peer,
-    },
-    votes::{self, VoteKeys},
+    env::Variable,
+    types::{Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
+    values::{self, ValueType},
+    votes::VoteKeys,
 };
 use crate::{
-    model::{Cadence, Region},
-    probe,
-    yaml::{Diagnostics, Fields, Item, Parsed, Spanned, addresses::region, secrets::Secrets, units},
+    model::{HttpUrl, Path, Region},
+    yaml::{Item, secrets::Secrets},
 };
 
-/// What [`Config::window`] may be: shorter has no quantiles, longer is Prometheus' work.
-pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
-/// What `rpo` and `execute_after` may be.
-pub(super) const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
-
-pub(super) const LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
-];
-pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-
-/// The keys of the file.
-pub(super) const KEYS: [&str; 19] = [
-    "region",
-    "listen",
-    "external_url",
-    "zone",
-    "failure_domain",
-    "location",
-    "priority",
-    "capacity",
-    "maintenance",
-    "alertmanagers",
-    "anchors",
-    "failover",
-    "votes",
-    "window",
-    "buckets",
-    "enable_lifecycle",
-    "log",
-    "defaults",
-    "peers",
-];
-
-const FAILOVER_KEYS: [&str; 7] =
-    ["allowed_zones", "min_distance", "rpo", "execute_after", "allow_single_vantage", "min_capacity", "edge_burst"];
-
-/// Interval and timeout of a kind, where one layer gives them.
-#[derive(Clone, Default)]
-pub(super) struct Timing {
-    pub(super) interval: Option<Spanned<Duration>>,
-    pub(super) timeout: Option<Spanned<Duration>>,
+/// One row of the table.
+pub struct Setting {
+    /// The key in the file; a dot separates a section from a key inside it.
+    pub key: &'static str,
+    /// The environment variable.
+    pub variable: &'static str,
+    help: &'static str,
+    pub(super) more: More,
+    /// These set the field and return `true`, or report an error.
+    pub(super) read: fn(&Item<'_>, &Secrets<'_>, &mut Config) -> bool,
+    pub(super) parse: fn(&Variable<'_>, &Secrets<'_>, &mut Config) -> bool,
+    pub(super) print: fn(&Config) -> Option<String>,
 }
 
-/// What one layer says.
-#[derive(Default)]
-pub(super) struct Settings {
-    pub(super) region: Option<Region>,
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) external_url: Option<HttpUrl>,
-    pub(super) zone: Option<Arc<str>>,
-    pub(super) failure_domain: Option<Arc<str>>,
-    pub(super) location: Option<Location>,
-    pub(super) priority: Option<u32>,
-    pub(super) capacity: Option<f64>,
-    pub(super) maintenance: Option<bool>,
-    pub(super) alertmanagers: Option<Vec<HttpUrl>>,
-    pub(super) anchors: Option<Vec<Anchor>>,
-    pub(super) allowed_zones: Option<Vec<Arc<str>>>,
-    pub(super) min_distance: Option<f64>,
-    pub(super) rpo: Option<Duration>,
-    pub(super) execute_after: Option<Duration>,
-    pub(super) allow_single_vantage: Option<bool>,
-    pub(super) min_capacity: Option<f64>,
-    pub(super) edge_burst: Option<bool>,
-    pub(super) votes: Option<VoteKeys>,
-    pub(super) window: Option<Duration>,
-    pub(super) buckets: Option<Vec<f64>>,
-    pub(super) enable_lifecycle: Option<bool>,
-    pub(super) log_level: Option<LogLevel>,
-    pub(super) log_format: Option<LogFormat>,
-    pub(super) timings: [Timing; KINDS.len()],
+/// What only some settings have.
+pub(super) struct More {
+    /// What to write, if the key must be there.
+    pub(super) required: Option<&'static str>,
+    /// A running process cannot change it.
+    pub(super) restart: bool,
+    /// The flag of the command line, which beats the variable.
+    pub(super) flag: Option<Flag>,
+    /// The key and the variable of an earlier version, which still work.
+    pub(super) was: Option<(&'static str, &'static str)>,
+    /// A secret may have been written in the place of the section, so its text is never shown.
+    pub(super) secret_section: bool,
+    /// What the documentation says of the default, if it is not the value.
+    pub(super) default: Option<&'static str>,
 }
 
-impl Settings {
-    /// This layer where it says something, else the other.
-    pub(super) fn or(self, other: Self) -> Self {
-        let mut below = other.timings.into_iter();
-        Self {
-            region: self.region.or(other.region),
-            listen: self.listen.or(other.listen),
-            external_url: self.external_url.or(other.external_url),
-            zone: self.zone.or(other.zone),
-            failure_domain: self.failure_domain.or(other.failure_domain),
-            location: self.location.or(other.location),
-            priority: self.priority.or(other.priority),
-            capacity: self.capacity.or(other.capacity),
-            maintenance: self.maintenance.or(other.maintenance),
-            alertmanagers: self.alertmanagers.or(other.alertmanagers),
-            anchors: self.anchors.or(other.anchors),
-            allowed_zones: self.allowed_zones.or(other.allowed_zones),
-            min_distance: self.min_distance.or(other.min_distance),
-            rpo: self.rpo.or(other.rpo),
-            execute_after: self.execute_after.or(other.execute_after),
-            allow_single_vantage: self.allow_single_vantage.or(other.allow_single_vantage),
-            min_capacity: self.min_capacity.or(other.min_capacity),
-            edge_burst: self.edge_burst.or(other.edge_burst),
-            votes: self.votes.or(other.votes),
-            window: self.window.or(other.window),
-            buckets: self.buckets.or(other.buckets),
-            enable_lifecycle: self.enable_lifecycle.or(other.enable_lifecycle),
-            log_level: self.log_level.or(other.log_level),
-            log_format: self.log_format.or(other.log_format),
-            timings: self.timings.map(|above| {
-                let below = below.next().unwrap_or_default();
-                Timing { interval: above.interval.or(below.interval), timeout: above.timeout.or(below.timeout) }
-            }),
+/// A flag of the command line.
+#[derive(Debug, Clone, Copy)]
+pub enum Flag {
+    /// `--NAME`, which stands for `true`.
+    Switch(&'static str),
+    /// `--NAME VALUE`, with the name that `--help` gives the value.
+    Value(&'static str, &'static str),
+}
+
+impl Setting {
+    /// What it means: a sentence without its full stop, with names in backquotes.
+    pub fn help(&self) -> &'static str {
+        self.help.trim_start()
+    }
+
+    /// The section of the file that its key is in, and its name there; the section is empty at the top.
+    pub(super) fn section_and_name(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or(("", self.key))
+    }
+
+    /// Its flag of the command line.
+    pub fn flag(&self) -> Option<Flag> {
+        self.more.flag
+    }
+
+    /// Its default as YAML, or in words; nothing if it has none.
+    pub fn default(&self) -> Option<String> {
+        match self.more.default {
+            Some(words) => Some(words.to_owned()),
+            None => (self.print)(&Config::defaults()),
+        }
+    }
+}
+
+const NONE: More = More { required: None, restart: false, flag: None, was: None, secret_section: false, default: None };
+
+/// What a setting holds: always a value, or perhaps none.
+trait Slot<T> {
+    fn value(&self) -> Option<&T>;
+}
+
+impl<T> Slot<T> for T {
+    fn value(&self) -> Option<&T> {
+        Some(self)
+    }
+}
+
+impl<T> Slot<T> for Option<T> {
+    fn value(&self) -> Option<&T> {
+        self.as_ref()
+    }
+}
+
+/// Puts a value that was read into its field.
+fn set<T, S: From<T>>(slot: &mut S, value: Option<T>) -> bool {
+    let given = value.is_some();
+    if let Some(value) = value {
+        *slot = value.into();
+    }
+    given
+}
+
+/// Declares structs whose fields are settings, and [`SETTINGS`] with a row for each:
+///
+/// ```text
+/// /// Help.
+/// field: Type = how it is read and printed, default; "key", "VARIABLE" { what only some settings have };
+/// ```
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        pub struct $group:ident($config:ident => $place:expr) {
+            $(
+                $(#[doc = $help:literal])+
+                $field:ident: $type:ty = $values:expr, $default:expr;
+                $key:literal, $variable:literal $({ $($name:ident: $value:expr),+ })?;
+            )+
+            $(with {
+                $($(#[doc = $part_help:literal])+ $part:ident: $part_type:ty = $part_default:expr;)+
+            })?
+        }
+    )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $group {
+                $($(#[doc = $help])+ pub $field: $type,)+
+                $($($(#[doc = $part_help])+ pub $part: $part_type,)+)?
+            }
+
+            impl $group {
+                /// Every setting's default.
+                pub(super) fn defaults() -> Self {
+                    Self { $($field: $default,)+ $($($part: $part_default,)+)? }
+                }
+            }
+        )+
+
+        /// Every setting, in the order in which they are printed.
+        pub const SETTINGS: &[Setting] = &[$($(
+            Setting {
+                key: $key,
+                variable: $variable,
+                help: concat!($($help),+),
+                more: More { $($($name: $value,)+)? ..NONE },
+                read: |item, secrets, $config| set(&mut $place.$field, $values.read(item, secrets)),
+                parse: |variable, secrets, $config| set(&mut $place.$field, $values.parse(variable, secrets)),
+                print: |$config| $place.$field.value().map(|value| $values.print(value)),
+            },
+        )+)+];
+    };
+}
+
+settings! {
+    /// The whole effective configuration.
+    pub struct Config(config => config) {
+        /// Name of the region that this instance runs in
+        region: Region = values::REGION, Region::new("none").expect("a constant name");
+            "region", "REGIONWATCH_REGION" {
+                required: Some("write the region that this instance runs in, such as eu-west-1"),
+                default: Some("required"), restart: true };
+        /// Address to serve on
+        listen: SocketAddr = values::LISTEN, DEFAULT_LISTEN;
+            "listen", "REGIONWATCH_LISTEN" { flag: Some(Flag::Value("listen", "ADDRESS")), restart: true };
+        /// URL at which users reach this instance's pages; pushed alerts link to it
+        external_url: Option<HttpUrl> = values::BASE_URL, None; "external_url", "REGIONWATCH_EXTERNAL_URL";
+        /// Residency zone of this region
+        zone: Option<Arc<str>> = values::ZONE, None; "zone", "REGIONWATCH_ZONE";
+        /// Name of what this region shares its failures with; a region is no failover target for another one in the
+        /// same domain
+        failure_domain: Option<Arc<str>> = values::FAILURE_DOMAIN, None;
+            "failure_domain", "REGIONWATCH_FAILURE_DOMAIN";
+        /// `{latitude, longitude}`, or `53.35,-6.26`
+        location: Option<Location> = values::Coordinates, None;
+            "location", "REGIONWATCH_LOCATION" { default: Some("location of the cloud region of this name") };
+        /// Rank of this region as a failover target before the score; lower is better
+        priority: u32 = values::PRIORITY, 0; "priority", "REGIONWATCH_PRIORITY";
+        /// Spare capacity, as a fraction of what a failover would require, 0 to 1
+        capacity: Option<f64> = values::RATIO, None; "capacity", "REGIONWATCH_CAPACITY";
+        /// This region must not be a failover target
+        maintenance: bool = values::FLAG, false; "maintenance", "REGIONWATCH_MAINTENANCE";
+        /// File with the key that all vantages share; two lines during a key rotation: the first signs, both verify
+        votes: Option<VoteKeys> = values::KeyFile, None;
+            "votes.key_file", "REGIONWATCH_VOTES_KEY_FILE" {
+                required: Some("write the path of a file with a key"), secret_section: true };
+        /// Base URLs of the Alertmanagers to push to
+        alertmanagers: Vec<HttpUrl> = values::ALERTMANAGERS, Vec::new();
+            "alertmanagers", "REGIONWATCH_ALERTMANAGERS";
+        /// `tcp://HOST:PORT` outside all regions; used to detect that this instance itself is cut off
+        anchors: Vec<Anchor> = values::ANCHORS, Vec::new(); "anchors", "REGIONWATCH_ANCHORS";
+        /// Time range of quantiles, loss and jitter; `10s` to `1h`
+        window: Duration = values::WINDOW, Duration::from_secs(300); "window", "REGIONWATCH_WINDOW";
+        /// Upper bounds of the latency histogram in seconds, ascending; at most 16
+        buckets: Vec<f64> = values::Buckets, DEFAULT_BUCKETS.to_vec();
+            "buckets", "REGIONWATCH_BUCKETS" { restart: true };
+        /// Serve `POST /-/reload`; SIGHUP always reloads
+        enable_lifecycle: bool = values::FLAG, false;
+            "enable_lifecycle", "REGIONWATCH_ENABLE_LIFECYCLE" {
+                flag: Some(Flag::Switch("enable-lifecycle")), restart: true };
+        with {
+            /// What makes a region eligible as a failover target, and when a failover starts.
+            failover: Failover = Failover::defaults();
+            /// What is logged.
+            log: Log = Log::defaults();
+            /// The peer regions, in the order of the file; names are unique.
+            peers: Vec<Peer> = Vec::new();
         }
     }
 
-    /// The cadence of each kind of probe, by its name, where a probe says nothing.
-    pub(super) fn cadences(&self, diagnostics: &Diagnostics) -> BTreeMap<&'static str, Cadence> {
-        let usual = [probe::ICMP, probe::DNS, probe::TCP, probe::HTTP];
-        let kinds = KINDS.iter().zip(usual).zip(&self.timings);
-        kinds
-            .map(|(((name, ..), kind), timing)| {
-                let usual = kind.default_cadence();
-                let cadence = paired(timing.interval.as_ref(), timing.timeout.as_ref(), usual, diagnostics);
-                (*name, cadence.unwrap_or(usual))
-            })
-            .collect()
+    /// What makes a region eligible as a failover target, and when a failover starts.
+    pub struct Failover(config => config.failover) {
+        /// How long a region must be down before the stage `execute`
+        execute_after: Duration = values::HOLD, Duration::from_secs(30);
+            "failover.execute_after", "REGIONWATCH_EXECUTE_AFTER";
+        /// Allow the stage `execute` without a quorum; for two regions
+        allow_single_vantage: bool = values::FLAG, false;
+            "failover.allow_single_vantage", "REGIONWATCH_ALLOW_SINGLE_VANTAGE";
+        /// Send three more probes, 50 ms apart, when a region falls silent
+        confirm_burst: bool = values::FLAG, true;
+            "failover.confirm_burst", "REGIONWATCH_CONFIRM_BURST" {
+                was: Some(("edge_burst", "REGIONWATCH_EDGE_BURST")) };
+        /// Residency zones that a failover target may be in; empty allows all
+        allowed_zones: Vec<Arc<str>> = values::ZONES, Vec::new();
+            "failover.allowed_zones", "REGIONWATCH_ALLOWED_ZONES";
+        /// Minimum distance of a failover target, in meters; 0 allows any
+        min_distance_meters: f64 = values::DISTANCE, 0.0; "failover.min_distance", "REGIONWATCH_MIN_DISTANCE";
+        /// Minimum capacity of a failover target, 0 to 1; 0 allows any
+        min_capacity: f64 = values::RATIO, 0.0; "failover.min_capacity", "REGIONWATCH_MIN_CAPACITY";
+        /// Replication lag that is tolerated; without effect until databases are measured
+        rpo: Duration = values::HOLD, Duration::from_secs(5); "failover.rpo", "REGIONWATCH_RPO";
     }
 
-    /// The whole configuration; `None` without a region.
-    pub(super) fn into_config(self, peers: Vec<Peer>) -> Option<Config> {
-        let failover = Failover::default();
-        let region = self.region?;
-        Some(Config {
-            location: self.location.or_else(|| Location::of_region(region.as_str())),
-            region,
-            listen: self.listen.unwrap_or(DEFAULT_LISTEN),
-            external_url: self.external_url,
-            zone: self.zone,
-            failure_domain: self.failure_domain,
-            priority: self.priority.unwrap_or(0),
-            capacity: self.capacity,
-            maintenance: self.maintenance.unwrap_or(false),
-            alertmanagers: self.alertmanagers.unwrap_or_default(),
-            anchors: self.anchors.unwrap_or_default(),
-            failover: Failover {
-                allowed_zones: self.allowed_zones.unwrap_or(failover.allowed_zones),
-                min_distance_meters: self.min_distance.unwrap_or(failover.min_distance_meters),
-                rpo: self.rpo.unwrap_or(failover.rpo),
-                execute_after: self.execute_after.unwrap_or(failover.execute_after),
-                allow_single_vantage: self.allow_single_vantage.unwrap_or(failover.allow_single_vantage),
-                min_capacity: self.min_capacity.unwrap_or(failover.min_capacity),
-                edge_burst: self.edge_burst.unwrap_or(failover.edge_burst),
-            },
-            votes: self.votes,
-            window: self.window.unwrap_or(DEFAULT_WINDOW),
-            buckets: self.buckets.unwrap_or_else(|| DEFAULT_BUCKETS.to_vec()),
-            enable_lifecycle: self.enable_lifecycle.unwrap_or(false),
-            log: Log { level: self.log_level.unwrap_or_default(), format: self.log_format.unwrap_or_default() },
-            peers,
+    /// What is logged, and how.
+    pub struct Log(config => config.log) {
+        /// Least severe level that is logged: `error`, `warn`, `info`, `debug` or `trace`
+        level: LogLevel = values::LEVEL, LogLevel::Info; "log.level", "REGIONWATCH_LOG_LEVEL" { restart: true };
+        /// Form of a line: `text`, or one JSON object with `json`
+        format: LogFormat = values::FORMAT, LogFormat::Text; "log.format", "REGIONWATCH_LOG_FORMAT" { restart: true };
+    }
+}
+
+impl Config {
+    /// Every path, with how it is probed.
+    pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
+        self.peers.iter().flat_map(|peer| {
+            peer.targets.iter().flat_map(move |target| {
+                target.probes.iter().map(move |probe| {
+                    let (peer, target) = (peer.region.clone(), target.name.clone());
+                    (Path { peer, target, kind: probe.kind() }, probe)
+                })
+            })
         })
     }
 }
 
-/// Reads the file's settings.
-pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets<'_>) -> Settings {
-    let mut settings = Settings {
-        region: fields.read("region", |item| item.read(region)),
-        listen: fields.read("listen", |item| item.read(addresses::listen)),
-        external_url: fields.read("external_url", |item| item.read(addresses::external_url)),
-        zone: fields.read("zone", |item| item.read(addresses::zone)),
-        failure_domain: fields.read("failure_domain", |item| item.read(addresses::failure_domain)),
-        location: fields.read("location", peers::location),
-        priority: fields.read("priority", |item| item.whole(PRIORITY)),
-        capacity: fields.read("capacity", |item| item.plain(units::ratio)),
-        maintenance: fields.read("maintenance", Item::flag),
-        alertmanagers: fields.read("alertmanagers", |item| distinct(item, addresses::alertmanager)),
-        anchors: fields.read("anchors", |item| distinct(item, addresses::anchor)),
-        window: fields.read("window", |item| item.read(units::duration_in(WINDOW))),
-        buckets: fields.read("buckets", |item| {
-            let numbers = item.each(|item| item.plain(bucket))?;
-            if numbers.len() == item.list()?.len() {
-                buckets(&numbers).map_err(|reason| item.wrong(reason)).ok()?;
-            }
-            Some(numbers)
-        }),
-        enable_lifecycle: fields.read("enable_lifecycle", Item::flag),
-        votes: fields.read("votes", |item| votes::read(item, secrets)),
-        ..Settings::default()
-    };
-    if let Some(log) = fields.read("log", |item| item.fields(&["level", "format"])) {
-        settings.log_level = log.read("level", |item| item.choice(&LEVELS));
-        settings.log_format = log.read("format", |item| item.choice(&FORMATS));
-    }
-    if let Some(failover) = fields.read("failover", |item| item.fields(&FAILOVER_KEYS)) {
-        settings.allowed_zones = failover.read("allowed_zones", |item| distinct(item, addresses::zone));
-        settings.min_distance = failover.read("min_distance", |item| item.read(units::distance));
-        settings.rpo = failover.read("rpo", |item| item.read(units::duration_in(HOLD)));
-        settings.execute_after = failover.read("execute_after", |item| item.read(units::duration_in(HOLD)));
-        settings.allow_single_vantage = failover.read("allow_single_vantage", Item::flag);
-        settings.min_capacity = failover.read("min_capacity", |item| item.plain(units::ratio));
-        settings.edge_burst = failover.read("edge_burst", Item::flag);
-    }
-    if let Some(defaults) = fields.read("defaults", |item| item.fields(&["icmp", "dns", "tcp", "http"])) {
-        settings.timings = KINDS.map(|(name, ..)| {
-            defaults
-                .read(name, |item| {
-                    let fields = item.fields(&["interval", "timeout"])?;
-                    Some(Timing { interval: fields.read("interval", given), timeout: fields.read("timeout", given) })
-                })
-                .unwrap_or_default()
-        });
-    }
-    settings
-}
-
-/// The most Alertmanagers, anchors or zones.
-const MAX_DISTINCT: usize = 64;
-
-/// A short list in which nothing is there twice.
-fn distinct<T: PartialEq>(item: &Item<'_>, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
-    let items = item.list()?;
-    if items.len() > MAX_DISTINCT {
-        item.wrong(format!("has {} entries; write at most {MAX_DISTINCT}", items.len()));
-        return None;
-    }
-    let mut list = Vec::new();
-    for item in items {
-        let Some(value) = item.read(&parse) else { continue };
-        if list.contains(&value) {
-            item.wrong_value("is there twice; delete one");
-        }
-        list.push(value);
-    }
-    Some(list)
-}
-
-/// The upper bound of a bucket, in seconds.
-pub(super) fn bucket(text: &str) -> Parsed<f64> {
-    const HINT: &str = "write seconds without a unit, such as 0.25";
-    match units::decimal(text) {
-        Ok(bound) if bound <= 0.0 => Err(format!("is not above 0; {HINT}")),
-        Err(_) if units::duration(text).is_ok() => Err(format!("is not a number; {HINT}")),
-        other => other,
+impl Default for Failover {
+    fn default() -> Self {
+        Self::defaults()
     }
 }
 
-/// Upper bounds of the histogram's buckets.
-pub(super) fn buckets(numbers: &[f64]) -> Parsed<()> {
-    const HINT: &str = "write seconds in ascending order such as [0.005, 0.05, 0.5]";
-    let most = MAX_BUCKETS;
-    match numbers {
-        [] => Err(format!("has no bucket; {HINT}")),
-        _ if numbers.len() > most => Err(format!("has {} buckets; write at most {most}", numbers.len())),
-        _ => match numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
-            Some(pair) => Err(format!("has {} after {}; {HINT}", pair[1], pair[0])),
-            None => Ok(()),
-        },
-    }
-}
+/// The address that `/metrics` is served on by default.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9877);
+
+/// Default upper bounds of the latency histogram, in seconds: dense from 1 to 300 ms, which is the range between
+/// regions, and 0.5 ms for zones of one region. At most [`MAX_BUCKETS`](super::MAX_BUCKETS).
+pub const DEFAULT_BUCKETS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];

@@ -1,29 +1,16 @@
 //! What a configuration says once it has been read: every value is in range, every name is checked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{failover::Failover, votes::VoteKeys};
 pub use crate::{
     geography::Location,
     model::HttpUrl,
     net::{HttpVersion, TlsSpec},
 };
 use crate::{
-    model::{AddressFamily, Cadence, Failure, Host, Kind, Path, Phase, Region, Shape, TargetName},
+    model::{AddressFamily, Cadence, Failure, Host, Kind, Phase, Region, Shape, TargetName, labels},
     probe,
 };
-
-/// The address that `/metrics` is served on when none is given.
-pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9877);
-
-/// How far back latency quantiles, loss and jitter look when nothing is said: five minutes is what the ranking
-/// needs to be calm, and what the score's p95 needs to have samples.
-pub const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
-
-/// Upper bounds of the latency histogram, in seconds: dense from 1 to 300 ms, where pairs of regions live,
-/// and 0.5 ms for zones of one region. At most [`MAX_BUCKETS`].
-pub const DEFAULT_BUCKETS: [f64; 15] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
 
 /// The most buckets a configuration may ask for; each one is a series for each path.
 pub const MAX_BUCKETS: usize = 16;
@@ -31,90 +18,30 @@ pub const MAX_BUCKETS: usize = 16;
 /// The largest body read from a peer when nothing is said: 1 MiB.
 pub const DEFAULT_BODY_LIMIT: usize = 1 << 20;
 
-/// The whole effective configuration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// The vantage region: where this sidecar runs.
-    pub region: Region,
-    /// Where the HTTP server listens.
-    pub listen: SocketAddr,
-    /// By which URL people reach this sidecar's pages; alerts link to it.
-    pub external_url: Option<HttpUrl>,
-    /// Residency zone of this region.
-    pub zone: Option<Arc<str>>,
-    /// What this region shares its fate with; a region of the same domain does not replace it.
-    pub failure_domain: Option<Arc<str>>,
-    /// Where this region is; where nothing is said, what [`Location::of_region`] knows.
-    pub location: Option<Location>,
-    /// Tier of preference of this region as a failover target, as the peers say it of it too; lower is better.
-    pub priority: u32,
-    /// The share of what a failover would need that is free here, 0 to 1; `None` where nobody said.
-    pub capacity: Option<f64>,
-    /// Somebody works on this region: it is no failover target.
-    pub maintenance: bool,
-    /// Base URLs of the Alertmanagers to push to.
-    pub alertmanagers: Vec<HttpUrl>,
-    /// Endpoints outside all regions, for the isolation guard.
-    pub anchors: Vec<Anchor>,
-    /// What makes a peer eligible as a failover target, and when a failover is called for.
-    pub failover: Failover,
-    /// What votes are signed and verified with.
-    pub votes: Option<VoteKeys>,
-    /// How far back latency quantiles, loss and jitter look; 10 s to 1 h.
-    pub window: Duration,
-    /// Upper bounds of the latency histogram, seconds, ascending, 1 to [`MAX_BUCKETS`] of them.
-    pub buckets: Vec<f64>,
-    /// Whether `POST /-/reload` is served.
-    pub enable_lifecycle: bool,
-    /// What is logged.
-    pub log: Log,
-    /// The peer regions, in the order of the file; names are unique.
-    pub peers: Vec<Peer>,
-}
-
-impl Config {
-    /// Every path, with how it is probed.
-    pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
-        self.peers.iter().flat_map(|peer| {
-            peer.targets.iter().flat_map(move |target| {
-                target.probes.iter().map(move |probe| {
-                    let (peer, target) = (peer.region.clone(), target.name.clone());
-                    (Path { peer, target, kind: probe.kind() }, probe)
-                })
-            })
-        })
+labels! {
+    /// How severe a log line must be to be written.
+    pub enum LogLevel {
+        /// Errors only.
+        Error = "error",
+        /// And warnings.
+        Warn = "warn",
+        /// And what happens.
+        Info = "info",
+        /// And why.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// The least severe level that is written.
-    pub level: LogLevel,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// How severe a log line must be to be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
+labels! {
+    /// The form of a log line.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object.
+        Json = "json",
+    }
 }
 
 /// An endpoint outside all regions; being unable to reach it hints at our own isolation.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::yaml::{Item, Parsed, Secret, secrets::Secrets};
+use crate::yaml::{Parsed, Secret, secrets::Secrets};
 
 /// What votes are signed and verified with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,15 +13,8 @@ pub struct VoteKeys {
     pub keys: Vec<Secret>,
 }
 
-/// Reads `votes`. Whatever was written in the place of the mapping may be the key itself, so it is not shown.
-pub(super) fn read(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
-    let fields = item.clone().secret().fields(&["key_file"])?;
-    fields.required("key_file", "write the path of a file with a key")?;
-    fields.shown("key_file")?.read(|text| keys(text, secrets))
-}
-
 /// The keys that a file holds.
-pub(super) fn keys(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
+pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
     let (file, bytes) = secrets.bytes(text, &format!("make it with {}", new_key(&secrets.path(text)?)))?;
     let keys = list(&bytes, &file)?;
     Ok(VoteKeys { file, keys })

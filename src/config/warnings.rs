@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::types::{Config, Peer, ProbeConfig, ProbeSpec};
+use super::{
+    settings::Config,
+    types::{Peer, ProbeConfig, ProbeSpec},
+};
 use crate::model::Path;
 
 /// Where a sidecar tells its votes.

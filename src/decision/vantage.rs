@@ -42,7 +42,7 @@ impl Now {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Whether a peer that falls quiet is probed three times more, 50 ms apart.
-    pub edge_burst: bool,
+    pub confirm_burst: bool,
     /// How long a peer must be down, with a quorum, until the second stage of its incident.
     pub execute_after: Duration,
     /// Whether the second stage may be reached without a quorum.
@@ -191,10 +191,10 @@ impl Vantage {
             }
             let desk = match before.remove(&region) {
                 Some(mut desk) => {
-                    desk.verdict.evidence.watch(lanes, policy.edge_burst);
+                    desk.verdict.evidence.watch(lanes, policy.confirm_burst);
                     desk
                 }
-                None => Desk::new(region, Evidence::new(lanes, policy.edge_burst), now),
+                None => Desk::new(region, Evidence::new(lanes, policy.confirm_burst), now),
             };
             self.desks.push(desk);
         }
@@ -374,7 +374,7 @@ impl Vantage {
     fn consider(&mut self, n: usize, now: Now) {
         let desk = &mut self.desks[n];
         let quiet = desk.verdict.evidence.is_quiet();
-        if quiet && !desk.was_quiet && self.policy.edge_burst && desk.verdict.state() != PeerState::Down {
+        if quiet && !desk.was_quiet && self.policy.confirm_burst && desk.verdict.state() != PeerState::Down {
             desk.burst = Some((BURST, now.instant));
             self.send_burst(n, now.instant);
         }

@@ -108,8 +108,8 @@ pub struct Recorder {
 
 /// What may be decided under a configuration.
 const fn policy(config: &Config) -> Policy {
-    let Failover { edge_burst, execute_after, allow_single_vantage, .. } = config.failover;
-    Policy { edge_burst, execute_after, allow_single_vantage }
+    let Failover { confirm_burst, execute_after, allow_single_vantage, .. } = config.failover;
+    Policy { confirm_burst, execute_after, allow_single_vantage }
 }
 
 impl Recorder {

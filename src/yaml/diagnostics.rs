@@ -13,7 +13,7 @@ pub(crate) enum Place {
     /// In the file; line and column count from 1.
     File { line: usize, column: usize },
     /// In an environment variable.
-    Variable(&'static str),
+    Variable(String),
 }
 
 /// One mistake.
@@ -76,6 +76,7 @@ impl ConfigError {
 #[derive(Default)]
 pub(crate) struct Diagnostics {
     list: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<ConfigError>>,
     /// How many there were beyond [`Diagnostics::MAX`].
     more: Cell<usize>,
 }
@@ -92,6 +93,16 @@ impl Diagnostics {
         } else {
             self.more.set(self.more.get() + 1);
         }
+    }
+
+    /// Adds a warning, in the same form.
+    pub(crate) fn warn(&self, place: Place, key: &str, text: impl Into<String>) {
+        self.warnings.borrow_mut().push(ConfigError { place, key: key.to_owned(), text: text.into() });
+    }
+
+    /// The warnings so far, one line each.
+    pub(crate) fn warnings(&self, file: &str) -> Vec<String> {
+        self.warnings.borrow().iter().map(|warning| warning.line(file)).collect()
     }
 
     /// Everything noted, or nothing where all is well.

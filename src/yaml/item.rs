@@ -74,6 +74,11 @@ impl<'a> Item<'a> {
         matches!(self.node.value, Value::Mapping(_))
     }
 
+    /// The entries of a mapping, with any keys; nothing, and no error, if this is something else.
+    pub(crate) fn if_mapping(&self) -> Option<Fields<'a>> {
+        self.is_mapping().then(|| self.any_fields()).flatten()
+    }
+
     /// What the function reads from the text.
     pub(crate) fn read<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         parse(self.text()?).map_err(|reason| self.wrong_value(&reason)).ok()
@@ -189,14 +194,18 @@ impl<'a> Item<'a> {
     }
 
     /// The entries of a mapping that has no other keys than these.
-    pub(crate) fn fields(&self, keys: &'static [&'static str]) -> Option<Fields<'a>> {
+    pub(crate) fn fields(&self, keys: &[&'static str]) -> Option<Fields<'a>> {
+        Some(self.fields_of(keys)?.only(|_| format!("write {}", one_of(keys)), keys))
+    }
+
+    /// The entries of a mapping that should have these keys, which are checked later.
+    pub(crate) fn fields_of(&self, keys: &[&str]) -> Option<Fields<'a>> {
         let form = if keys.len() > 5 || self.key.is_empty() {
             "lines of key: value".to_owned()
         } else {
             format!("{{{}: ...}}", keys.join(": ..., "))
         };
-        let fields = Fields { item: self.clone(), entries: self.mapping(&form)?, misspelt: Vec::new() };
-        Some(fields.only(|_| format!("write {}", one_of(keys)), keys))
+        Some(Fields { item: self.clone(), entries: self.mapping(&form)?, misspelt: Vec::new() })
     }
 
     /// The entries of a mapping, whose keys are checked later.

@@ -217,7 +217,7 @@ fn config() -> impl Strategy<Value = Config> {
     let hold = || millis(0..=86_400_000);
     let choices = (any::<[bool; 2]>(), 0.0..=1.0);
     let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold(), choices).prop_map(
-        |(zones, min_distance_meters, rpo, execute_after, ([allow_single_vantage, edge_burst], min_capacity))| {
+        |(zones, min_distance_meters, rpo, execute_after, ([allow_single_vantage, confirm_burst], min_capacity))| {
             Failover {
                 allowed_zones: zones.into_iter().collect(),
                 min_distance_meters,
@@ -225,7 +225,7 @@ fn config() -> impl Strategy<Value = Config> {
                 execute_after,
                 allow_single_vantage,
                 min_capacity,
-                edge_burst,
+                confirm_burst,
             }
         },
     );

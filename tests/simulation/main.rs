@@ -21,12 +21,13 @@ use testkit::simulation::{
 const HOLD: Time = 30 * SECOND;
 
 fn setup(regions: usize, loss: f64) -> Setup {
-    let policy = Policy { edge_burst: false, execute_after: Duration::from_micros(HOLD), allow_single_vantage: false };
+    let policy =
+        Policy { confirm_burst: false, execute_after: Duration::from_micros(HOLD), allow_single_vantage: false };
     Setup { rtt: places::even(regions, 0.1), policy, quorum: true, ask: true, loss, skip: true, seed: 1 }
 }
 
 fn burst(mut setup: Setup) -> Setup {
-    setup.policy.edge_burst = true;
+    setup.policy.confirm_burst = true;
     setup
 }
 

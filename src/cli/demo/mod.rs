@@ -103,7 +103,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 }
 
 fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
-    log_to_stderr(config.log);
+    log_to_stderr(&config.log);
     let listener = match app::bind(config.listen) {
         Ok(listener) => listener,
         Err(error) => return finish(Err(error)),
@@ -132,7 +132,7 @@ fn run_sidecar(
     config: Config,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), app::RunError> {
-    let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new(), places: BTreeMap::new() };
+    let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new(), locations: BTreeMap::new() };
     app::run(listener, config, Box::new(move || Ok(again.clone())), stop)
 }
 

@@ -1,0 +1,148 @@
+//! The layers of settings: the file, then environment variables, over the defaults.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{
+    env::Variables,
+    settings::{Config, SETTINGS, Setting},
+};
+use crate::yaml::{Diagnostics, Fields, Item, Place, diagnostics::one_of, secrets::Secrets, writer::Writer};
+
+/// The settings of one section of the file after another; those of the top level may come in several parts.
+fn sections() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
+    let sections = SETTINGS.chunk_by(|a, b| a.section_and_name().0 == b.section_and_name().0);
+    sections.map(|settings| (settings[0].section_and_name().0, settings))
+}
+
+/// The keys of the file's top level: sections, and settings outside of them.
+pub(super) fn top_keys() -> impl Iterator<Item = &'static str> {
+    sections().flat_map(|(section, settings)| match section {
+        "" => settings.iter().map(|setting| setting.key).collect(),
+        section => vec![section],
+    })
+}
+
+/// What the layers say together.
+pub(super) struct Layers<'a> {
+    /// The defaults, but for what a layer says. Without a region where none was given.
+    pub(super) config: Config,
+    /// The keys whose value a layer gives.
+    pub(super) given: BTreeSet<&'static str>,
+    secrets: &'a Secrets<'a>,
+    variables: &'a Variables<'a>,
+    diagnostics: &'a Diagnostics,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(secrets: &'a Secrets<'a>, variables: &'a Variables<'a>, diagnostics: &'a Diagnostics) -> Self {
+        Self { config: Config::defaults(), given: BTreeSet::new(), secrets, variables, diagnostics }
+    }
+
+    /// Reads the settings of the file.
+    pub(super) fn read_file(&mut self, root: &Fields<'_>) {
+        for (section, settings) in sections() {
+            if section.is_empty() {
+                self.read_section(root, settings);
+            } else if let Some(fields) = root.read(section, |item| section_fields(item, settings)) {
+                self.read_section(&fields, settings);
+            }
+        }
+    }
+
+    fn read_section(&mut self, fields: &Fields<'_>, settings: &[Setting]) {
+        for setting in settings {
+            let (_, name) = setting.section_and_name();
+            let old = setting.more.was.and_then(|(old, _)| fields.get(old));
+            let item = match (fields.shown(name), old) {
+                (Some(item), Some(old)) => {
+                    old.wrong(format!("is the old name of {name}, which is there too; delete it"));
+                    Some(item)
+                }
+                (None, Some(old)) => {
+                    self.diagnostics.warn(old.place(), old.key(), format!("is now called {name}; rename it"));
+                    Some(old)
+                }
+                (item, None) => item,
+            };
+            match (item, setting.more.required) {
+                (Some(item), _) => {
+                    let given = (setting.read)(&item, self.secrets, &mut self.config);
+                    self.note(setting, given);
+                }
+                (None, Some(hint)) if self.variables.get(setting.variable).is_none() => fields.missing(name, hint),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Reads the environment variables, which beat the file.
+    pub(super) fn read_variables(&mut self) {
+        for setting in SETTINGS {
+            let variable = self.variables.get(setting.variable);
+            let old = setting.more.was.and_then(|(_, old)| self.variables.get(old));
+            match (variable, old) {
+                (Some(_), Some(old)) => {
+                    old.wrong(&format!("is the old name of {}, which is set too; unset it", setting.variable))
+                }
+                (None, Some(old)) => old.warn(&format!("is now called {}; rename it", setting.variable)),
+                _ => {}
+            }
+            if let Some(variable) = variable.or(old) {
+                let given = (setting.parse)(&variable, self.secrets, &mut self.config);
+                self.note(setting, given);
+            }
+        }
+    }
+
+    fn note(&mut self, setting: &Setting, given: bool) {
+        if given {
+            self.given.insert(setting.key);
+        }
+    }
+}
+
+fn section_fields<'a>(item: &Item<'a>, settings: &[Setting]) -> Option<Fields<'a>> {
+    let item = item.clone();
+    let item = if settings.iter().any(|setting| setting.more.secret_section) { item.secret() } else { item };
+    let names: Vec<_> = settings.iter().map(|setting| setting.section_and_name().1).collect();
+    let old = settings.iter().filter_map(|setting| Some(setting.more.was?.0));
+    let known: Vec<_> = names.iter().copied().chain(old).collect();
+    Some(item.fields_of(&names)?.only(|_| format!("write {}", one_of(&names)), &known))
+}
+
+/// Where each setting stands in the file, as `FILE:LINE:COLUMN`, or `FILE` for one that is not there.
+pub(super) fn location(root: &Fields<'_>, setting: &Setting, path: &Path) -> String {
+    let (section, name) = setting.section_and_name();
+    let item = match section {
+        "" => root.get(name),
+        section => root.get(section).and_then(|item| item.if_mapping()?.get(name)),
+    };
+    match item.map(|item| item.place()) {
+        Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
+        _ => path.display().to_string(),
+    }
+}
+
+impl Config {
+    /// Prints every setting that has a value.
+    pub(super) fn print_settings(&self, writer: &mut Writer) {
+        for (section, settings) in sections() {
+            let values: Vec<_> = settings
+                .iter()
+                .filter_map(|setting| Some((setting.section_and_name().1, (setting.print)(self)?)))
+                .collect();
+            let print = |writer: &mut Writer| values.iter().for_each(|(name, value)| writer.raw(name, value));
+            match section {
+                "" => print(writer),
+                _ if values.is_empty() => {}
+                section => writer.mapping(section, print),
+            }
+        }
+    }
+
+    /// The settings that cannot change while the process runs, with their values as they are printed.
+    pub fn restart_only(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let settings = SETTINGS.iter().filter(|setting| setting.more.restart);
+        settings.map(|setting| (setting.key, (setting.print)(self).unwrap_or_default()))
+    }
+}

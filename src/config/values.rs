@@ -1,0 +1,229 @@
+//! Types of settings: how a value is read from the file and from a variable, and how it is printed.
+
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{
+    addresses,
+    env::Variable,
+    types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
+    votes::{self, VoteKeys},
+};
+use crate::{
+    model::{HttpUrl, Region},
+    yaml::{Item, Parsed, addresses::region, secrets::Secrets, units, writer::quote},
+};
+
+/// How the values of a setting are read and printed. A reading method that returns `None` has reported why.
+pub(super) trait ValueType<T> {
+    /// Reads the value of a key of the file.
+    fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<T>;
+
+    /// Reads the value of an environment variable.
+    fn parse(&self, variable: &Variable<'_>, secrets: &Secrets<'_>) -> Option<T>;
+
+    /// The value as YAML on one line, which [`ValueType::read`] reads as the same value.
+    fn print(&self, value: &T) -> String;
+}
+
+/// One word or number, written alike in the file and in a variable.
+pub(super) struct Scalar<T: 'static> {
+    parse: fn(&str) -> Parsed<T>,
+    print: fn(&T) -> String,
+    /// Whether quotes around it are an error.
+    plain: bool,
+}
+
+impl<T> ValueType<T> for Scalar<T> {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<T> {
+        if self.plain { item.plain(self.parse) } else { item.read(self.parse) }
+    }
+
+    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<T> {
+        variable.read(self.parse)
+    }
+
+    fn print(&self, value: &T) -> String {
+        (self.print)(value)
+    }
+}
+
+/// A text.
+const fn text<T: Display>(parse: fn(&str) -> Parsed<T>) -> Scalar<T> {
+    Scalar { parse, print: |value| quote(&value.to_string()), plain: false }
+}
+
+/// A number or a flag.
+const fn plain<T: Display>(parse: fn(&str) -> Parsed<T>) -> Scalar<T> {
+    Scalar { parse, print: |value| value.to_string(), plain: true }
+}
+
+/// A number with a unit.
+const fn unit<T>(parse: fn(&str) -> Parsed<T>, print: fn(&T) -> String) -> Scalar<T> {
+    Scalar { parse, print, plain: false }
+}
+
+const fn duration(parse: fn(&str) -> Parsed<Duration>) -> Scalar<Duration> {
+    unit(parse, |duration| units::duration_text(*duration))
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const PRIORITIES: RangeInclusive<u32> = 0..=1_000_000;
+
+pub(super) const REGION: Scalar<Region> = text(region);
+pub(super) const ZONE: Scalar<Arc<str>> = text(addresses::zone);
+pub(super) const FAILURE_DOMAIN: Scalar<Arc<str>> = text(addresses::failure_domain);
+pub(super) const PRIORITY: Scalar<u32> = plain(|text| units::whole(PRIORITIES)(text));
+pub(super) const RATIO: Scalar<f64> = plain(units::ratio);
+pub(super) const FLAG: Scalar<bool> = plain(units::flag);
+pub(super) const LISTEN: Scalar<SocketAddr> = text(addresses::listen);
+pub(super) const BASE_URL: Scalar<HttpUrl> = text(addresses::external_url);
+pub(super) const DISTANCE: Scalar<f64> = unit(units::distance, |meters| units::distance_text(*meters));
+/// How long something is held or tolerated.
+pub(super) const HOLD: Scalar<Duration> = duration(|text| units::duration_in(Duration::ZERO..=DAY)(text));
+/// A shorter window has no quantiles; a longer one is Prometheus' work.
+pub(super) const WINDOW: Scalar<Duration> = duration(|text| units::duration_in(10 * SECOND..=3600 * SECOND)(text));
+pub(super) const LEVEL: Scalar<LogLevel> =
+    text(|text| units::choice(text, &LogLevel::ALL.map(|level| (level.as_str(), level))));
+pub(super) const FORMAT: Scalar<LogFormat> =
+    text(|text| units::choice(text, &LogFormat::ALL.map(|format| (format.as_str(), format))));
+
+pub(super) const ALERTMANAGERS: Distinct<HttpUrl> = Distinct(addresses::alertmanager);
+pub(super) const ANCHORS: Distinct<Anchor> = Distinct(addresses::anchor);
+pub(super) const ZONES: Distinct<Arc<str>> = Distinct(addresses::zone);
+
+/// A short list without duplicates; in a variable with commas between.
+pub(super) struct Distinct<T: 'static>(fn(&str) -> Parsed<T>);
+
+/// The most entries of a [`Distinct`] list of the file.
+const MAX_DISTINCT: usize = 64;
+
+impl<T: PartialEq> Distinct<T> {
+    /// Adds to the list what each entry reads as; `wrong` reports an error of an entry.
+    fn collect<E>(entries: impl IntoIterator<Item = E>, read: impl Fn(&E) -> Option<T>, wrong: impl Fn(&E)) -> Vec<T> {
+        let mut list = Vec::new();
+        for entry in entries {
+            let Some(value) = read(&entry) else { continue };
+            if list.contains(&value) {
+                wrong(&entry);
+            }
+            list.push(value);
+        }
+        list
+    }
+}
+
+const TWICE: &str = "is there twice; delete one";
+
+impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {
+        let items = item.list()?;
+        if items.len() > MAX_DISTINCT {
+            item.wrong(format!("has {} entries; write at most {MAX_DISTINCT}", items.len()));
+            return None;
+        }
+        Some(Self::collect(items, |item| item.read(self.0), |item| item.wrong_value(TWICE)))
+    }
+
+    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {
+        Some(Self::collect(variable.entries(), |entry| entry.read(self.0), |entry| entry.wrong(TWICE)))
+    }
+
+    fn print(&self, values: &Vec<T>) -> String {
+        let values: Vec<_> = values.iter().map(|value| quote(&value.to_string())).collect();
+        format!("[{}]", values.join(", "))
+    }
+}
+
+/// Upper bounds of a histogram's buckets, in seconds.
+pub(super) struct Buckets;
+
+impl Buckets {
+    fn bound(text: &str) -> Parsed<f64> {
+        const HINT: &str = "write seconds without a unit, such as 0.25";
+        match units::decimal(text) {
+            Ok(bound) if bound <= 0.0 => Err(format!("is not above 0; {HINT}")),
+            Err(_) if units::duration(text).is_ok() => Err(format!("is not a number; {HINT}")),
+            other => other,
+        }
+    }
+
+    fn check(bounds: &[f64]) -> Parsed<()> {
+        const HINT: &str = "write seconds in ascending order such as [0.005, 0.05, 0.5]";
+        match bounds {
+            [] => Err(format!("has no bucket; {HINT}")),
+            _ if bounds.len() > MAX_BUCKETS => {
+                Err(format!("has {} buckets; write at most {MAX_BUCKETS}", bounds.len()))
+            }
+            _ => match bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
+                Some(pair) => Err(format!("has {} after {}; {HINT}", pair[1], pair[0])),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl ValueType<Vec<f64>> for Buckets {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<f64>> {
+        let bounds = item.each(|item| item.plain(Self::bound))?;
+        if bounds.len() == item.list()?.len() {
+            Self::check(&bounds).map_err(|reason| item.wrong(reason)).ok()?;
+        }
+        Some(bounds)
+    }
+
+    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Vec<f64>> {
+        let bounds: Vec<_> = variable.entries().map(|entry| entry.read(Self::bound)).collect();
+        let bounds = bounds.into_iter().collect::<Option<Vec<_>>>()?;
+        variable.read(|_| Self::check(&bounds))?;
+        Some(bounds)
+    }
+
+    fn print(&self, bounds: &Vec<f64>) -> String {
+        format!("{bounds:?}")
+    }
+}
+
+/// Latitude and longitude, in degrees: a mapping in the file, `53.35,-6.26` in a variable.
+pub(super) struct Coordinates;
+
+impl ValueType<Location> for Coordinates {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Location> {
+        let fields = item.fields(&["latitude", "longitude"])?;
+        let degrees = |key: &str, most: f64| {
+            let item = fields.required(key, "write latitude and longitude in degrees such as 53.35 and -6.26")?;
+            let degrees = item.decimal()?;
+            if degrees.abs() > most {
+                item.wrong_value(&format!("is out of range; write -{most} to {most}"));
+            }
+            Some(degrees)
+        };
+        let (latitude, longitude) = (degrees("latitude", 90.0), degrees("longitude", 180.0));
+        Some(Location { latitude: latitude?, longitude: longitude? })
+    }
+
+    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Location> {
+        variable.read(addresses::location)
+    }
+
+    fn print(&self, Location { latitude, longitude }: &Location) -> String {
+        format!("{{latitude: {latitude}, longitude: {longitude}}}")
+    }
+}
+
+/// The path of a file with the keys of votes.
+pub(super) struct KeyFile;
+
+impl ValueType<VoteKeys> for KeyFile {
+    fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
+        item.read(|text| votes::read(text, secrets))
+    }
+
+    fn parse(&self, variable: &Variable<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
+        variable.read(|text| votes::read(text, secrets))
+    }
+
+    fn print(&self, keys: &VoteKeys) -> String {
+        quote(&keys.file.display().to_string())
+    }
+}
