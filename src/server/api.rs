@@ -1,20 +1,20 @@
 //! `/api/v1/probes`: recent probes as JSON.
 
-use std::vec;
+use std::{fmt::Display, iter};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::params;
+use super::params::{parameters, quoted};
 use crate::{
     model::{Kind, Path, PhaseTimes, Region, TargetName, Utc},
     probe,
     window::{PathHistory, Record},
 };
 
-/// Bytes after which a chunk of the page is full.
-const CHUNK: usize = 64 << 10;
+/// The length after which a chunk of JSON is full.
+const CHUNK: usize = 24 << 10;
 
-/// Which paths are asked for.
+/// Which paths are selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathFilter {
     /// Only this peer.
@@ -28,43 +28,39 @@ pub struct PathFilter {
 }
 
 impl PathFilter {
-    /// How many paths are told when nothing is said, so that a page stays bounded.
+    /// The limit if the request sets none, so that a page stays bounded.
     pub const DEFAULT_LIMIT: usize = 100;
-    /// The most paths that may be asked for.
+    /// The largest limit.
     pub const MAX_LIMIT: usize = 10_000;
 
-    /// Whether the path is asked for; the limit is not looked at.
+    /// Whether the path is selected, apart from the limit.
     pub fn matches(&self, path: &Path) -> bool {
         self.peer.as_ref().is_none_or(|peer| *peer == path.peer)
             && self.target.as_ref().is_none_or(|target| *target == path.target)
             && self.kind.is_none_or(|kind| kind == path.kind)
     }
 
-    /// Reads a query.
+    /// Reads the parameters of a URL.
     ///
     /// # Errors
-    /// The first mistake, in a sentence for whoever typed the URL.
+    /// The first mistake, as a message for the client.
     pub(super) fn parse(query: Option<&str>) -> Result<Self, String> {
         let (mut peer, mut target, mut kind, mut limit) = (None, None, None, None);
-        for (name, value) in params::parameters(query) {
+        for (name, value) in parameters(query) {
             match &*name {
-                "peer" => once(&mut peer, "peer", named("peer", &value, Region::new)?)?,
-                "target" => once(&mut target, "target", named("target", &value, TargetName::new)?)?,
-                "probe" => once(&mut kind, "probe", kind_of(&value)?)?,
+                "peer" => once(&mut peer, "peer", parse("peer", &value, Region::new)?)?,
+                "target" => once(&mut target, "target", parse("target", &value, TargetName::new)?)?,
+                "probe" => once(&mut kind, "probe", parse("probe", &value, parse_kind)?)?,
                 "path" => {
-                    let mut parts = value.split('/');
-                    let (Some(a), Some(b), Some(c), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-                    else {
-                        return Err(format!("path={} is not of the form PEER/TARGET/PROBE", params::quoted(&value)));
-                    };
-                    once(&mut peer, "peer", named("peer", a, Region::new)?)?;
-                    once(&mut target, "target", named("target", b, TargetName::new)?)?;
-                    once(&mut kind, "probe", kind_of(c)?)?;
+                    let path = parse_path(&value)?;
+                    once(&mut peer, "peer", path.peer)?;
+                    once(&mut target, "target", path.target)?;
+                    once(&mut kind, "probe", path.kind)?;
                 }
-                "limit" => once(&mut limit, "limit", limit_of(&value)?)?,
+                "limit" => once(&mut limit, "limit", parse("limit", &value, parse_limit)?)?,
                 other => {
-                    let other = params::quoted(other);
-                    return Err(format!("unknown parameter {other}; known are peer, target, probe, path, limit"));
+                    let known = "use peer, target, probe, path or limit";
+                    return Err(format!("unknown parameter {}; {known}", quoted(other)));
                 }
             }
         }
@@ -72,82 +68,75 @@ impl PathFilter {
     }
 }
 
-fn once<T>(state: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
-    match state.replace(value) {
+/// Reads `PEER/TARGET/PROBE`.
+///
+/// # Errors
+/// A message for the client.
+pub(super) fn parse_path(text: &str) -> Result<Path, String> {
+    let [peer, target, kind] = text.split('/').collect::<Vec<_>>()[..] else {
+        return Err(format!("path={} does not have the form PEER/TARGET/PROBE", quoted(text)));
+    };
+    Ok(Path {
+        peer: parse("peer", peer, Region::new)?,
+        target: parse("target", target, TargetName::new)?,
+        kind: parse("probe", kind, parse_kind)?,
+    })
+}
+
+fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
+    match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(format!("{name} is given twice")),
     }
 }
 
-fn named<T, E: std::fmt::Display>(name: &str, value: &str, new: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
-    new(value).map_err(|error| format!("{name}={} {error}", params::quoted(value)))
+fn parse<T, E: Display>(name: &str, value: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
+    parse(value).map_err(|error| format!("{name}={} {error}", quoted(value)))
 }
 
-fn kind_of(value: &str) -> Result<Kind, String> {
-    probe::kind_named(value).ok_or_else(|| {
-        let known = probe::KINDS.map(Kind::as_str).join(", ");
-        format!("probe={} is unknown; known are {known}", params::quoted(value))
-    })
+fn parse_kind(value: &str) -> Result<Kind, String> {
+    probe::kind_named(value)
+        .ok_or_else(|| format!("is not a kind of probe; use one of {}", probe::KINDS.map(Kind::as_str).join(", ")))
 }
 
-fn limit_of(value: &str) -> Result<usize, String> {
-    value
-        .parse()
-        .ok()
-        .filter(|limit| (1..=PathFilter::MAX_LIMIT).contains(limit))
-        .ok_or_else(|| format!("limit={} is not a number from 1 to {}", params::quoted(value), PathFilter::MAX_LIMIT))
+fn parse_limit(value: &str) -> Result<usize, String> {
+    let limit = value.parse().ok().filter(|limit| (1..=PathFilter::MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| format!("is not a number from 1 to {}", PathFilter::MAX_LIMIT))
 }
 
-/// The JSON page, written piece by piece; a path is let go when it has been written.
-pub(super) struct Histories {
-    paths: vec::IntoIter<PathHistory>,
-    samples: Option<vec::IntoIter<Record>>,
-    /// What stands before the next element.
-    separator: &'static [u8],
+/// A part of the JSON text.
+enum Part {
+    Text(&'static str),
+    Path(Path),
+    Sample(Record),
 }
 
-impl Histories {
+/// The JSON text, written piece by piece; the samples of a path are freed when they have been written.
+pub(super) struct ProbesJson(Box<dyn Iterator<Item = Part> + Send>);
+
+impl ProbesJson {
     pub(super) fn new(paths: Vec<PathHistory>) -> Self {
-        Self { paths: paths.into_iter(), samples: None, separator: b"{\"probes\":[" }
+        let comma = |n: usize| (n > 0).then_some(Part::Text(","));
+        let paths = paths.into_iter().enumerate().flat_map(move |(n, PathHistory { path, samples })| {
+            let samples = samples.into_iter().enumerate();
+            let samples = samples.flat_map(move |(n, record)| comma(n).into_iter().chain([Part::Sample(record)]));
+            comma(n).into_iter().chain([Part::Path(path)]).chain(samples).chain([Part::Text("]}")])
+        });
+        Self(Box::new(iter::once(Part::Text("{\"probes\":[")).chain(paths).chain([Part::Text("]}\n")])))
     }
 
-    /// Appends about 64 KiB of JSON and says whether more follows.
+    /// Appends about 24 KiB of JSON and returns whether more follows.
     pub(super) fn next(&mut self, out: &mut Vec<u8>) -> bool {
         while out.len() < CHUNK {
-            match &mut self.samples {
-                Some(samples) => match samples.next() {
-                    Some(record) => {
-                        out.extend_from_slice(self.separator);
-                        json(out, &Sample(record));
-                        self.separator = b",";
-                    }
-                    None => {
-                        out.extend_from_slice(b"]}");
-                        self.samples = None;
-                        self.separator = b",";
-                    }
-                },
-                None => match self.paths.next() {
-                    Some(PathHistory { path, samples }) => {
-                        out.extend_from_slice(self.separator);
-                        out.extend_from_slice(b"{\"peer_region\":");
-                        json(out, path.peer.as_str());
-                        out.extend_from_slice(b",\"target\":");
-                        json(out, path.target.as_str());
-                        out.extend_from_slice(b",\"probe\":");
-                        json(out, path.kind.as_str());
-                        out.extend_from_slice(b",\"samples\":[");
-                        self.samples = Some(samples.into_iter());
-                        self.separator = b"";
-                    }
-                    None => {
-                        if self.separator != b"," {
-                            out.extend_from_slice(self.separator);
-                        }
-                        out.extend_from_slice(b"]}\n");
-                        return false;
-                    }
-                },
+            match self.0.next() {
+                Some(Part::Text(text)) => out.extend_from_slice(text.as_bytes()),
+                Some(Part::Path(path)) => {
+                    json(out, &PathLabels::of(&path));
+                    out.pop(); // the object stays open for the samples
+                    out.extend_from_slice(b",\"samples\":[");
+                }
+                Some(Part::Sample(record)) => json(out, &Sample(record)),
+                None => return false,
             }
         }
         true
@@ -158,7 +147,20 @@ fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a Vec takes every write, and every key is a string");
 }
 
-/// One probe, or several running that failed alike. A failure has no duration at all: it is never a number.
+#[derive(Serialize)]
+struct PathLabels<'a> {
+    peer_region: &'a str,
+    target: &'a str,
+    probe: &'a str,
+}
+
+impl<'a> PathLabels<'a> {
+    fn of(Path { peer, target, kind }: &'a Path) -> Self {
+        Self { peer_region: peer.as_str(), target: target.as_str(), probe: kind.as_str() }
+    }
+}
+
+/// One probe, or consecutive ones with the same failure. A failure has no duration: it is never a number.
 struct Sample(Record);
 
 impl Serialize for Sample {
@@ -213,7 +215,7 @@ mod tests {
     }
 
     fn page(paths: Vec<PathHistory>) -> (String, usize) {
-        let (mut histories, mut all, mut longest) = (Histories::new(paths), Vec::new(), 0);
+        let (mut histories, mut all, mut longest) = (ProbesJson::new(paths), Vec::new(), 0);
         loop {
             let mut out = Vec::new();
             let more = histories.next(&mut out);

@@ -1,59 +1,92 @@
-//! The bodies of answers: short texts, and long ones that are written while they are sent.
+//! Response bodies.
 //!
-//! A long body exists one chunk at a time: the next chunk is made when the client has taken the last one, and
-//! the runtime gets a turn in between. Chunks live in buffers that are used again.
+//! A long body exists one chunk at a time: the next chunk is written when the client has taken the last one, and the
+//! runtime gets a turn in between. So a scrape holds some 64 KiB, however long the page is.
 
 use std::{
-    io::{self, Write as _},
-    mem,
+    io, mem,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compress, Compression, FlushCompress, Status};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{api::Histories, conn_state::InFlight};
+use super::{api::ProbesJson, conn_state::InFlight};
 use crate::metrics::Page;
 
-/// What a chunk should at least have before it is worth a write of its own; compressed chunks are collected up
-/// to it.
-const WORTH_SENDING: usize = 16 << 10;
+/// Compressed output is collected up to this length, so that a write is worth its system call.
+const MIN_WRITE: usize = 16 << 10;
 
-/// How much of a text that is already there is sent at once.
-const PIECE: usize = 64 << 10;
+/// The room of a new chunk: a piece of the metrics page is a little more than 24 KiB.
+const CHUNK: usize = 32 << 10;
 
-/// Buffers kept for use again, and the largest one worth keeping: together at most 4 MiB.
-const SPARE_BUFFERS: usize = 16;
-const LARGEST_SPARE: usize = 256 << 10;
+/// 2^13 bytes. Lines of metrics repeat those just before: with 32 KiB the page is 1 % smaller, and the encoder takes
+/// 100 KiB more.
+const WINDOW_BITS: u8 = 13;
 
-/// The body of an answer.
-pub(super) struct Body {
-    content: Content,
-    /// Tells the connection when the answer is complete or given up.
-    _answering: Option<InFlight>,
+/// What a body is made from.
+pub(super) enum Content {
+    /// Text that exists already.
+    Text(Bytes),
+    /// The metrics, written while they are sent.
+    Metrics(Page),
+    /// Probe histories, written while they are sent.
+    Probes(ProbesJson),
 }
 
-enum Content {
-    Text(Bytes),
-    Stream(Box<Stream>),
+impl Content {
+    /// The next chunk, and whether more follows.
+    fn next(&mut self) -> (Bytes, bool) {
+        if let Self::Text(text) = self {
+            return (text.split_to(text.len().min(2 * CHUNK)), !text.is_empty());
+        }
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let more = match self {
+            Self::Text(_) => false,
+            Self::Metrics(page) => page.next(&mut chunk),
+            Self::Probes(probes) => probes.next(&mut chunk),
+        };
+        (chunk.into(), more)
+    }
+}
+
+/// The body of a response.
+pub(super) struct Body {
+    content: Content,
+    gzip: Option<Gzip>,
+    ended: bool,
+    /// Whether the runtime gets a turn before the next chunk.
+    yielding: bool,
+    /// Counts the body against a limit while it is sent.
+    _permit: Option<OwnedSemaphorePermit>,
+    /// Notes in the state of the connection that the response is complete or aborted.
+    _in_flight: Option<InFlight>,
 }
 
 impl Body {
-    pub(super) fn text(text: impl Into<Bytes>) -> Self {
-        Self { content: Content::Text(text.into()), _answering: None }
+    pub(super) fn new(content: Content) -> Self {
+        let ended = matches!(&content, Content::Text(text) if text.is_empty());
+        Self { content, gzip: None, ended, yielding: false, _permit: None, _in_flight: None }
     }
 
-    pub(super) fn stream(stream: Stream) -> Self {
-        Self { content: Content::Stream(Box::new(stream)), _answering: None }
+    /// The same body, compressed; `permit` allows an encoder.
+    pub(super) fn gzip(self, permit: OwnedSemaphorePermit) -> Self {
+        // Level 1: the text is so regular that higher levels cost time and save little.
+        let encoder = Compress::new_gzip(Compression::fast(), WINDOW_BITS);
+        Self { gzip: Some(Gzip { encoder, out: Vec::new(), _permit: permit }), ..self }
     }
 
-    /// The same body, which ends what is given when it ends.
+    /// The same body, which holds a permit while it is sent.
+    pub(super) fn with_permit(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..self }
+    }
+
+    /// The same body, which drops `in_flight` at its end.
     pub(super) fn with(self, in_flight: InFlight) -> Self {
-        Self { _answering: Some(in_flight), ..self }
+        Self { _in_flight: Some(in_flight), ..self }
     }
 }
 
@@ -62,166 +95,57 @@ impl hyper::body::Body for Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let chunk = match &mut self.content {
-            Content::Text(text) if text.is_empty() => None,
-            Content::Text(text) => Some(Ok(mem::take(text))),
-            Content::Stream(stream) => std::task::ready!(stream.poll_chunk(cx)),
-        };
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if !mem::take(&mut self.yielding) {
+            let (chunk, more) = self.content.next();
+            self.ended = !more;
+            let chunk = match &mut self.gzip {
+                None => chunk,
+                Some(gzip) => gzip.compress(&chunk, !more)?,
+            };
+            self.yielding = !chunk.is_empty();
+            if !chunk.is_empty() || self.ended {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Text(text) if text.is_empty())
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Content::Stream(_) => SizeHint::default(),
+            Content::Text(text) if self.gzip.is_none() => SizeHint::with_exact(text.len() as u64),
+            _ => SizeHint::default(),
         }
     }
-}
-
-/// What a long body is made from.
-pub(super) enum Source {
-    Page(Page),
-    Histories(Histories),
-    /// What is already there.
-    Text(Bytes),
-}
-
-impl Source {
-    /// Appends about 64 KiB and says whether more follows.
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        match self {
-            Self::Page(page) => page.next(out),
-            Self::Histories(histories) => histories.next(out),
-            Self::Text(text) => {
-                out.extend_from_slice(&text.split_to(text.len().min(PIECE)));
-                !text.is_empty()
-            }
-        }
-    }
-}
-
-/// A long body in the making.
-pub(super) struct Stream {
-    source: Source,
-    gzip: Option<Gzip>,
-    buffers: Arc<Buffers>,
-    /// Whether the runtime is owed a turn before the next chunk is made.
-    rest: bool,
-    ended: bool,
-    /// Counts the body against a limit for as long as it lives.
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 struct Gzip {
-    encoder: GzEncoder<Vec<u8>>,
-    plain: Vec<u8>,
+    encoder: Compress,
+    out: Vec<u8>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Stream {
-    pub(super) fn new(source: Source, buffers: &Arc<Buffers>, permit: Option<OwnedSemaphorePermit>) -> Self {
-        Self { source, gzip: None, buffers: Arc::clone(buffers), rest: false, ended: false, _permit: permit }
-    }
-
-    /// The same body in gzip. Level 1: the text is so regular that higher levels cost time and save little.
-    pub(super) fn gzip(mut self, permit: OwnedSemaphorePermit) -> Self {
-        let encoder = GzEncoder::new(self.buffers.take(), Compression::fast());
-        self.gzip = Some(Gzip { encoder, plain: self.buffers.take(), _permit: permit });
-        self
-    }
-
-    fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if mem::take(&mut self.rest) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let chunk = match self.chunk() {
-            Ok(chunk) => chunk,
-            Err(error) => return Poll::Ready(Some(Err(error))),
-        };
-        match chunk {
-            Some(chunk) => {
-                self.rest = true;
-                Poll::Ready(Some(Ok(self.buffers.bytes(chunk))))
-            }
-            None if self.ended => Poll::Ready(None),
-            None => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+impl Gzip {
+    /// Compresses a chunk; returns the output so far if there is enough of it to be sent.
+    fn compress(&mut self, mut chunk: &[u8], last: bool) -> io::Result<Bytes> {
+        let flush = if last { FlushCompress::Finish } else { FlushCompress::None };
+        loop {
+            self.out.reserve(MIN_WRITE);
+            let before = self.encoder.total_in();
+            let status = self.encoder.compress_vec(chunk, &mut self.out, flush).map_err(io::Error::other)?;
+            chunk = &chunk[(self.encoder.total_in() - before) as usize..];
+            if status == Status::StreamEnd || (!last && chunk.is_empty()) {
+                break;
             }
         }
-    }
-
-    /// Does one chunk's work; `None` where there is nothing worth sending yet.
-    fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(gzip) = &mut self.gzip else {
-            let mut chunk = self.buffers.take();
-            self.ended = !self.source.next(&mut chunk);
-            return Ok((!chunk.is_empty()).then_some(chunk));
-        };
-        gzip.plain.clear();
-        self.ended = !self.source.next(&mut gzip.plain);
-        gzip.encoder.write_all(&gzip.plain)?;
-        if self.ended {
-            gzip.encoder.try_finish()?;
-        }
-        let ready = gzip.encoder.get_ref().len();
-        Ok((ready >= WORTH_SENDING || self.ended).then(|| mem::replace(gzip.encoder.get_mut(), self.buffers.take())))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(gzip) = &mut self.gzip {
-            self.buffers.put(mem::take(&mut gzip.plain));
-            self.buffers.put(mem::take(gzip.encoder.get_mut()));
-        }
-    }
-}
-
-/// Buffers that wait to be used again.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-impl Buffers {
-    fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn put(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BUFFERS && (1..=LARGEST_SPARE).contains(&buffer.capacity()) {
-            spare.push(buffer);
-        }
-    }
-
-    /// The buffer as bytes that come back here when they have been sent.
-    fn bytes(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { buffer, home: Arc::clone(self) })
-    }
-}
-
-struct Lent {
-    buffer: Vec<u8>,
-    home: Arc<Buffers>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.home.put(mem::take(&mut self.buffer));
+        let send = last || self.out.len() >= MIN_WRITE;
+        Ok(if send { mem::take(&mut self.out).into() } else { Bytes::new() })
     }
 }

@@ -76,6 +76,8 @@ impl Connections {
     /// Returns when a connection has ended or, if the table is full, has become idle.
     pub(super) async fn changed(&mut self) {
         tokio::select! {
+            // An ended connection leaves the table before another one is evicted.
+            biased;
             Some(ended) = self.tasks.join_next_with_id() => {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                 self.open.remove(&id);

@@ -47,7 +47,7 @@ fn the_state_page_is_a_page_of_its_own_and_a_typo_is_told() {
         assert_eq!(answer.status, 400, "{query}");
     }
     let told = server.get("/metrics?collect=stats");
-    assert_eq!(told.text(), "collect=\"stats\" is unknown; allowed are all and state\n");
+    assert_eq!(told.text(), "collect=\"stats\" is unknown; use all or state\n");
     assert_eq!(server.get("/metrics?other=1").status, 200, "other parameters are the scraper's business");
 }
 

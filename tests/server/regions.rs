@@ -62,8 +62,8 @@ fn a_malformed_nonce_is_told_in_one_sentence() {
     }
     assert_eq!(
         ask(&server, "abc").text(),
-        "regionwatch-nonce: \"abc\" is not 32 lower-case hexadecimal digits; write those of a random number, or leave \
-         the header out and get no signature\n"
+        "regionwatch-nonce: \"abc\" is not 32 lower-case hexadecimal digits; send 32 random ones, or omit the header to \
+         get an unsigned response\n"
     );
     let twice = ask(&server, &format!("{NONCE}\r\nRegionwatch-Nonce: {NONCE}"));
     assert_eq!((twice.status, twice.text()), (400, "regionwatch-nonce is given twice\n"));

@@ -18,8 +18,8 @@ pub(super) use self::assets::{Asset, POLICY};
 use self::{headline::Headline, words::Span};
 use super::html::{Html, put};
 use crate::{
-    model::{Path, Region},
-    status::Overview,
+    model::Region,
+    status::{Overview, PathView},
     window::Record,
 };
 
@@ -55,12 +55,11 @@ pub(super) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
     Some(page(about, overview, Place::Elsewhere, &headline, region, |page| peer::write(page, about, overview, peer)))
 }
 
-/// `/path/PEER/TARGET/PROBE`, with its last probes; `None` where there is no such path.
-pub(super) fn path(about: About<'_>, overview: &Overview, path: &Path, records: &[Record]) -> Option<Bytes> {
-    let view = overview.path(path)?;
+/// `/path/PEER/TARGET/PROBE`, with its last probes.
+pub(super) fn path(about: About<'_>, overview: &Overview, view: &PathView, records: &[Record]) -> Bytes {
     let headline = Headline::of(overview);
-    let title = path.to_string();
-    Some(page(about, overview, Place::Elsewhere, &headline, &title, |page| path::write(page, overview, view, records)))
+    let title = view.path.to_string();
+    page(about, overview, Place::Elsewhere, &headline, &title, |page| path::write(page, overview, view, records))
 }
 
 /// `/config`
@@ -72,7 +71,7 @@ pub(super) fn configuration(about: About<'_>, overview: &Overview) -> Bytes {
 }
 
 /// What stands where nothing is: what sort of thing was asked for, by which name, and what there is instead.
-pub(super) fn missing(about: About<'_>, what: &str, asked: &str, overview: Option<&Overview>) -> Bytes {
+pub(super) fn not_found(about: About<'_>, what: &str, asked: &str, overview: Option<&Overview>) -> Bytes {
     let mut page = Html::default();
     head(&mut page, about, "not found", &Headline::none(), false);
     missing::write(&mut page, what, asked, overview);

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     decision::{CutOff, ranking::Row, votes::Said},
     model::{
-        Candidate, Cause, Failure, Incident, Ineligible, PeerState, Phase, Stage, StampSource, Tally, TargetName,
+        Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Stage, StampSource, Tally, TargetName,
         Timings, UnixMillis, Vote,
     },
     probe,
@@ -275,7 +275,7 @@ fn who_votes_and_who_does_not_is_told_where_no_quorum_can_be_reached() {
 #[test]
 fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
     let peer = view("a", PeerState::Healthy);
-    let path = peer.paths[0].path.clone();
+    let view = peer.paths[0].clone();
     let mut phases = crate::model::PhaseTimes::default();
     for (phase, ms) in [(Phase::Connect, 20), (Phase::Tls, 40), (Phase::Processing, 20)] {
         phases.add(phase, Duration::from_millis(ms));
@@ -287,7 +287,7 @@ fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
         Record::one(3_000_000, Err(Failure::Status), Some(Phase::Processing)),
         Record { times: 1_640, last_sent_at: 503_000_000_000, ..Record::one(4_000_000, Err(Failure::Local), None) },
     ];
-    let page = text(super::path(about(&region("here")), &seen(vec![peer]), &path, &records).unwrap());
+    let page = text(path(about(&region("here")), &seen(vec![peer]), &view, &records));
     for part in [
         "<rect class=\"ph-tls\" x=\"50\" width=\"100\" height=\"8\"/>",
         "tls 40.0 ms</span>",
@@ -308,8 +308,8 @@ fn one_lost_probe_is_to_be_watched_and_three_running_are_an_outage() {
     let level = |last: Record| {
         let mut peer = view("a", PeerState::Healthy);
         peer.paths[0].last = Some(last);
-        let path = peer.paths[0].path.clone();
-        let page = text(super::path(about(&region("here")), &seen(vec![peer]), &path, &[last]).unwrap());
+        let view = peer.paths[0].clone();
+        let page = text(path(about(&region("here")), &seen(vec![peer]), &view, &[last]));
         let level = page.split("class=\"banner l-").nth(1).unwrap().split('"').next().unwrap().to_owned();
         let sentence = page.split("class=\"sentence\">").nth(1).unwrap().split("</p>").next().unwrap().to_owned();
         (level, sentence)

@@ -1,0 +1,129 @@
+//! Queries to the engine, and its answers while they are fresh.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::{Instant, timeout},
+};
+
+use super::{
+    api::PathFilter,
+    limits::Limits,
+    response::Rejection,
+    state::{EncodedVotes, Query},
+};
+use crate::{model::Path, status::Overview, window::PathHistory};
+
+/// Paths whose last probes are kept for the next reader; some 15 KiB each.
+const CACHED_HISTORIES: usize = 32;
+
+/// What the status page shows, and the page itself once it has been requested.
+#[derive(Clone)]
+pub(super) struct Snapshot {
+    pub(super) overview: Arc<Overview>,
+    pub(super) page: Arc<OnceLock<Bytes>>,
+}
+
+/// Queries the engine, at most as often as answers expire.
+pub(super) struct EngineClient {
+    queries: mpsc::Sender<Query>,
+    limits: Limits,
+    votes: Cache<EncodedVotes>,
+    snapshot: Cache<Snapshot>,
+    history_cache: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
+}
+
+impl EngineClient {
+    pub(super) fn new(queries: mpsc::Sender<Query>, limits: Limits) -> Self {
+        let history_cache = Mutex::default();
+        Self { queries, limits, votes: Cache::default(), snapshot: Cache::default(), history_cache }
+    }
+
+    /// The vote message of this vantage.
+    pub(super) async fn votes(&self) -> Result<EncodedVotes, Rejection> {
+        self.in_time(self.votes.get(self.limits.votes_max_age, self.query(Query::Votes))).await
+    }
+
+    /// What the status page shows.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Rejection> {
+        let copy = async {
+            let overview = Arc::new(self.query(Query::Overview).await?);
+            Ok(Snapshot { overview, page: Arc::default() })
+        };
+        self.in_time(self.snapshot.get(self.limits.overview_max_age, copy)).await
+    }
+
+    /// The last probes of a path, shared like the snapshot.
+    pub(super) async fn history(&self, path: &Path) -> Result<Arc<PathHistory>, Rejection> {
+        self.in_time(async {
+            let mut cache = self.history_cache.lock().await;
+            cache.retain(|(at, _)| at.elapsed() < self.limits.overview_max_age);
+            if let Some((_, history)) = cache.iter().find(|(_, history)| history.path == *path) {
+                return Ok(Arc::clone(history));
+            }
+            let at = Instant::now();
+            let (peer, target) = (Some(path.peer.clone()), Some(path.target.clone()));
+            let found = self.probes(PathFilter { peer, target, kind: Some(path.kind), limit: 1 }).await?;
+            let found = found.into_iter().find(|history| history.path == *path);
+            let history = Arc::new(found.unwrap_or_else(|| PathHistory { path: path.clone(), samples: Vec::new() }));
+            let surplus = (cache.len() + 1).saturating_sub(CACHED_HISTORIES);
+            cache.drain(..surplus);
+            cache.push((at, Arc::clone(&history)));
+            Ok(history)
+        })
+        .await
+    }
+
+    /// The recent probes of the selected paths.
+    pub(super) async fn probes(&self, filter: PathFilter) -> Result<Vec<PathHistory>, Rejection> {
+        let limit = filter.limit;
+        let mut histories = self.query(|reply| Query::Probes { filter, reply }).await?;
+        histories.truncate(limit);
+        Ok(histories)
+    }
+
+    /// Reloads the configuration; the inner error has one mistake per line.
+    pub(super) async fn reload(&self) -> Result<Result<(), String>, Rejection> {
+        self.query(Query::Reload).await
+    }
+
+    async fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Rejection> {
+        let (reply, answer) = oneshot::channel();
+        self.in_time(async {
+            self.queries.send(query(reply)).await.map_err(|_| Rejection::TIMED_OUT)?;
+            answer.await.map_err(|_| Rejection::TIMED_OUT)
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+        timeout(self.limits.query_timeout, answer).await.unwrap_or(Err(Rejection::TIMED_OUT))
+    }
+}
+
+/// The last answer to a query. One request at a time asks for a new one; those that wait meanwhile get the same.
+struct Cache<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Cache<T> {
+    async fn get(&self, max_age: Duration, query: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+        let mut last = self.0.lock().await;
+        if let Some((_, answer)) = last.as_ref().filter(|(at, _)| at.elapsed() < max_age) {
+            return Ok(answer.clone());
+        }
+        let at = Instant::now();
+        let answer = query.await?;
+        *last = Some((at, answer.clone()));
+        Ok(answer)
+    }
+}
