@@ -85,8 +85,8 @@ fn sentences_of_every_document_are_short() {
         .into_iter()
         .filter_map(|file| {
             let lengths = sentences(&fs::read_to_string(root().join(&file)).unwrap());
+            let longest = lengths.iter().max()?; // a page may be a table alone
             let average = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;
-            let longest = lengths.iter().max().unwrap();
             (average > MOST_WORDS).then(|| format!("{file}: {average:.1} words a sentence, the longest has {longest}"))
         })
         .collect();
