@@ -72,8 +72,9 @@ impl Headline {
             return Self {
                 level: Level::Isolated,
                 sentence: format!("This vantage is isolated: {why}."),
-                detail: "It accuses nobody and does not vote. Look at another vantage for the state of the regions."
-                    .to_owned(),
+                detail:
+                    "It reports no peer as down and does not vote. See another vantage for the state of the regions."
+                        .to_owned(),
                 mark: "isolated".to_owned(),
             };
         }
@@ -89,7 +90,7 @@ impl Headline {
         let all = overview.peers.len();
         let Some(worst) = others.iter().min_by_key(|peer| super::words::urgency(peer.state)) else {
             let sentence = match &overview.peers[..] {
-                [] => "No peer is watched.".to_owned(),
+                [] => "No peers are configured.".to_owned(),
                 [peer] => format!("The only peer, {}, is healthy.", peer.region),
                 _ => format!("All {all} peers are healthy."),
             };
@@ -100,10 +101,10 @@ impl Headline {
         let have = if of_state.len() == 1 { "has" } else { "have" };
         let sentence = match worst.state {
             PeerState::Suspect => format!("{names} {} silent: the other vantages are being asked.", verb),
-            PeerState::Recovering => format!("{names} {verb} recovering and must prove to be well."),
+            PeerState::Recovering => format!("{names} {verb} recovering (stability check)."),
             PeerState::Degraded => format!("{names} {verb} degraded."),
             _ if of_state.iter().all(|peer| is_unanswered(peer)) => format!("{names} {have} never answered."),
-            _ => format!("Nothing is known of {names} yet."),
+            _ => format!("The state of {names} is not known yet."),
         };
         let rest = all - others.len();
         let mut rest =
@@ -165,10 +166,10 @@ fn detail(overview: &Overview) -> String {
     let mut text = String::new();
     let silent = overview.anchors.iter().filter(|answers| **answers == Some(false)).count();
     if silent > 0 {
-        let _ = write!(text, "{silent} of {} not in_flight. ", Count(overview.anchors.len() as u64, "anchor"));
+        let _ = write!(text, "{silent} of {} not answering. ", Count(overview.anchors.len() as u64, "anchor"));
     }
     if overview.health_score > 0 {
-        text.push_str("This vantage starts its probes late, and therefore waits longer before it accuses. ");
+        text.push_str("This vantage starts its probes late, so it waits longer before it suspects a region. ");
     }
     text.truncate(text.trim_end().len());
     text

@@ -142,7 +142,7 @@ fn foot(page: &mut Html, about: About<'_>, overview: Option<&Overview>) {
     put!(page; "<footer><span>regionwatch " (about.version) "</span><span>vantage " (about.region) "</span>\
         <span id=\"uptime\">up " (Span(about.uptime)) "</span>");
     if let Some(overview) = overview {
-        put!(page; "<span id=\"made\">page of <time datetime=\"" (overview.at) "\">" (words::Clock(overview.at)) " UTC</time></span>");
+        put!(page; "<span id=\"made\">as of <time datetime=\"" (overview.at) "\">" (words::Clock(overview.at)) " UTC</time></span>");
     }
     put!(page; "</footer>\n</body>\n</html>\n");
 }

@@ -26,7 +26,7 @@ pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, head
     put!(page; "</div>\n<div class=\"stack\">\n");
     ranking(page, about, overview);
     votes(page, overview);
-    put!(page; "</div>\n</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar: shortest to longest, line: mean, from the top: lost</small></h2>\n\
+    put!(page; "</div>\n</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar = min\u{2013}max, line = mean, bar from top = failed</small></h2>\n\
         <div class=\"peers\">\n");
     for peer in by_urgency(overview) {
         put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
@@ -64,7 +64,7 @@ fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
         <th scope=\"col\" class=\"n x\">Since</th><th scope=\"col\" class=\"x\">Last 5 minutes</th>\
         <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n x\">p95</th>\
         <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
-        <th scope=\"col\" class=\"n x\"><abbr title=\"The round trip that light needs in a straight fibre, and the distance\">Light</abbr></th>");
+        <th scope=\"col\" class=\"n x\"><abbr title=\"Round-trip time of light in a straight fiber, and the distance\">Min RTT</abbr></th>");
     for kind in &kinds {
         put!(page; "<th scope=\"col\" class=\"n k x\">" (kind.title()) "</th>");
     }
@@ -188,7 +188,7 @@ fn quorum_note(page: &mut Html, overview: &Overview) {
     if !overview.config.paths().any(|(path, _)| path.kind.carries_votes()) {
         put!(page; "<p class=\"note\">No votes are exchanged: no verdict is confirmed by other vantages.</p>\n");
     } else if !few.is_empty() {
-        put!(page; "<p class=\"note\">Too few vantages vote to confirm the death of ");
+        put!(page; "<p class=\"note\">Too few vantages vote to confirm an outage of ");
         for (n, peer) in few.iter().enumerate() {
             put!(page; (if n == 0 { "" } else { ", " }) (peer.region));
         }
@@ -203,7 +203,7 @@ fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
     }
     put!(page; "<div class=\"scroll\" id=\"ranking\" tabindex=\"0\" role=\"region\" aria-label=\"Failover targets\">\
         <table><thead><tr><th scope=\"col\" class=\"n\">Rank</th><th scope=\"col\">Region</th>\
-        <th scope=\"col\" class=\"n\"><abbr title=\"What taking over would cost, in time a request; lower is better\">Score</abbr></th>\
+        <th scope=\"col\" class=\"n\"><abbr title=\"Estimated cost of a failover, in time per request; lower is better\">Score</abbr></th>\
         <th scope=\"col\">Eligible</th></tr></thead><tbody>\n");
     for row in &overview.ranking {
         put!(page; "<tr id=\"candidate-" (row.region) "\" data-candidate=\"" (row.region) "\" data-eligible=\"" (row.eligible())
@@ -274,7 +274,7 @@ pub(super) fn vote(page: &mut Html, vote: Vote) {
 fn incidents(page: &mut Html, overview: &Overview) {
     put!(page; "<section class=\"card\" id=\"incidents\" aria-labelledby=\"h-incidents\"><h2 id=\"h-incidents\">Incidents</h2>\n");
     if overview.incidents.is_empty() {
-        put!(page; "<p class=\"note\">None is open.</p>");
+        put!(page; "<p class=\"note\">No active incidents.</p>");
     }
     for incident in &overview.incidents {
         // Whoever has come to the second stage has come through the first.
@@ -291,7 +291,7 @@ pub(super) fn incident(page: &mut Html, overview: &Overview, incident: &Incident
     put!(page; "<div class=\"incident\" data-incident=\"" (incident.peer) "\" data-stage=\"" (incident.stage) "\"><h3><a href=\"/peer/"
         (incident.peer) "\">" (incident.peer) "</a> <span class=\"tag\">" (words::stage(incident.stage)) "</span> ");
     match incident.resolved {
-        Some(at) => put!(page; "<span class=\"tag calm\">over since " (Clock(at)) "</span>"),
+        Some(at) => put!(page; "<span class=\"tag calm\">resolved at " (Clock(at)) "</span>"),
         None if incident.confirmed => put!(page; "<span class=\"tag\">confirmed</span>"),
         None => put!(page; "<span class=\"tag calm\">not confirmed</span>"),
     }
@@ -299,7 +299,7 @@ pub(super) fn incident(page: &mut Html, overview: &Overview, incident: &Incident
     words::time(page, incident.onset);
     put!(page; " (" (since(incident.onset, incident.resolved.unwrap_or(overview.at))) ")</dd><dt>Cause</dt><dd>" (words::cause(incident.cause))
         "</dd><dt>Votes</dt><dd>" (incident.tally.down) " of " (incident.tally.voters) " down, " (incident.tally.needed)
-        " needed</dd><dt>Go to</dt><dd>");
+        " needed</dd><dt>Fail over to</dt><dd>");
     if incident.candidates.is_empty() {
         put!(page; "<b class=\"bad\">no region can take over</b>");
     }
@@ -339,17 +339,17 @@ fn vantage(page: &mut Html, overview: &Overview) {
             None => put!(page; "never answered yet"),
         }
     }
-    put!(page; "</dd><dt>Fitness</dt><dd>");
+    put!(page; "</dd><dt>Scheduling</dt><dd>");
     match overview.health_score {
-        0 => put!(page; "starts its probes in time"),
+        0 => put!(page; "on time"),
         score => put!(page; "<b class=\"bad\">late</b>: score " (score) " of 7, waits " (score + 1) " times as long"),
     }
     let paths: usize = overview.peers.iter().map(|peer| peer.paths.len()).sum();
     put!(page; "</dd><dt>Measures</dt><dd>" (Count(paths as u64, "path")) " to " (Count(overview.peers.len() as u64, "peer"))
-        "</dd><dt>Tells</dt><dd>");
+        "</dd><dt>Alertmanagers</dt><dd>");
     match overview.config.alertmanagers.len() as u64 {
-        0 => put!(page; "no Alertmanager"),
-        count => put!(page; (Count(count, "Alertmanager"))),
+        0 => put!(page; "none"),
+        count => put!(page; (count)),
     }
     put!(page; "</dd></dl></section>\n");
 }
@@ -382,7 +382,7 @@ fn path(page: &mut Html, overview: &Overview, view: &PathView) {
     put!(page; ">");
     match whole.loss() {
         Some(loss) if whole.lost > 0 => put!(page; "<span class=\"bad\">" (Percent(loss)) " lost</span>"),
-        Some(_) => put!(page; "<span class=\"dim\">0 % lost</span>"),
+        Some(_) => put!(page; "<span class=\"dim\">0% lost</span>"),
         None => words::none(page),
     }
     put!(page; "</span></li>\n");

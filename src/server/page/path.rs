@@ -47,7 +47,7 @@ pub(super) fn write(page: &mut Html, overview: &Overview, view: &PathView, recor
     put!(page; "</p></div><p class=\"asof\">");
     words::time(page, overview.at);
     put!(page; " UTC</p></section>\n<section class=\"card tall\" aria-labelledby=\"h-chart\"><h2 id=\"h-chart\">Last 5 minutes <small>"
-        "bars: shortest to longest in 5 s; line: mean; from the top: lost</small></h2><div class=\"chart\">");
+        "bar = min\u{2013}max of 5 s, line = mean, bar from top = failed</small></h2><div class=\"chart\">");
     chart::draw(page, &minutes, 96);
     put!(page; "<p class=\"axis\"><span>");
     words::latency(page, whole.latency.map(|[_, _, most]| most));
@@ -90,11 +90,11 @@ fn probes(page: &mut Html, records: &[Record]) {
     }
     let longest = records.iter().filter_map(|record| record.outcome.ok()).map(|timings| timings.total).max();
     put!(page; "<div class=\"scroll card\" id=\"probes\" tabindex=\"0\" role=\"region\" aria-label=\"Last probes\">\
-        <table class=\"probes\" data-probes><caption>Last probes <small>failures are kept longer than successes, equal ones as one</small></caption>\
+        <table class=\"probes\" data-probes><caption>Last probes <small>repeated failures are grouped</small></caption>\
         <thead><tr><th scope=\"col\">Sent (UTC)</th><th scope=\"col\">Result</th><th scope=\"col\" class=\"n\">Latency</th>\
         <th scope=\"col\">Phases</th><th scope=\"col\">In numbers</th><th scope=\"col\">Clock</th></tr></thead><tbody>\n");
     if records.is_empty() {
-        put!(page; "<tr><td colspan=\"6\">No probe has ended yet.</td></tr>\n");
+        put!(page; "<tr><td colspan=\"6\">No probe has completed yet.</td></tr>\n");
     }
     for record in records.iter().rev() {
         probe(page, record, longest.unwrap_or_default(), &usual);

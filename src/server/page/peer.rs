@@ -31,7 +31,7 @@ const fn level(state: PeerState) -> Level {
 }
 
 fn facts(page: &mut Html, overview: &Overview, peer: &PeerView) {
-    put!(page; "<section class=\"card\" aria-labelledby=\"h-facts\"><h2 id=\"h-facts\">Standing</h2>\n<dl><dt>State</dt><dd>");
+    put!(page; "<section class=\"card\" aria-labelledby=\"h-facts\"><h2 id=\"h-facts\">Status</h2>\n<dl><dt>State</dt><dd>");
     words::state(page, peer.state);
     put!(page; "</dd><dt>Since</dt><dd>");
     words::time(page, peer.since);
@@ -53,7 +53,7 @@ fn facts(page: &mut Html, overview: &Overview, peer: &PeerView) {
         words::latency(page, row.score);
         put!(page; "</dd>");
     }
-    put!(page; "<dt>Light</dt><dd>");
+    put!(page; "<dt>Min RTT</dt><dd>");
     parts::light(page, overview, &peer.region);
     put!(page; "</dd>");
     if let Some(known) = overview.config.peers.iter().find(|known| known.region == peer.region) {
@@ -79,7 +79,7 @@ fn votes(page: &mut Html, about: About<'_>, peer: &PeerView) {
         put!(page; "not reached");
     }
     put!(page; ".</p><div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
-        <table><thead><tr><th scope=\"col\">Vantage</th><th scope=\"col\">Vote</th><th scope=\"col\">Asked</th></tr></thead><tbody>\n\
+        <table><thead><tr><th scope=\"col\">Vantage</th><th scope=\"col\">Vote</th><th scope=\"col\">Last seen</th></tr></thead><tbody>\n\
         <tr><th scope=\"row\">" (about.region) " (this one)</th><td>");
     parts::vote(page, peer.vote);
     put!(page; "</td><td>now</td></tr>\n");
@@ -93,8 +93,8 @@ fn votes(page: &mut Html, about: About<'_>, peer: &PeerView) {
         put!(page; "</td><td>");
         match said.age {
             Some(_) if said.fresh => put!(page; "just now"),
-            Some(age) => put!(page; (words::Span(age)) " ago, does not count"),
-            None => put!(page; "never heard"),
+            Some(age) => put!(page; (words::Span(age)) " ago, expired"),
+            None => put!(page; "never"),
         }
         put!(page; "</td></tr>\n");
     }
@@ -105,7 +105,7 @@ fn incidents(page: &mut Html, overview: &Overview, peer: &PeerView) {
     put!(page; "<section class=\"card\" aria-labelledby=\"h-incidents\"><h2 id=\"h-incidents\">Incident</h2>\n");
     match overview.incidents.iter().filter(|it| it.peer == peer.region).max_by_key(|it| it.stage) {
         Some(incident) => parts::incident(page, overview, incident),
-        None => put!(page; "<p class=\"note\">None is open.</p>"),
+        None => put!(page; "<p class=\"note\">No active incident.</p>"),
     }
     put!(page; "</section>\n");
 }

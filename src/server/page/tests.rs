@@ -143,8 +143,8 @@ fn each_state_has_its_sentence() {
     assert_eq!(of(&[Healthy]), "The only peer, a, is healthy.");
     assert_eq!(of(&[Healthy, Degraded, Suspect]), "c is silent: the other vantages are being asked.");
     assert_eq!(of(&[Degraded, Healthy, Degraded]), "a and c are degraded.");
-    assert_eq!(of(&[Recovering, Healthy]), "a is recovering and must prove to be well.");
-    assert_eq!(of(&[Unknown; 5]), "Nothing is known of a, b and 3 more yet.");
+    assert_eq!(of(&[Recovering, Healthy]), "a is recovering (stability check).");
+    assert_eq!(of(&[Unknown; 5]), "The state of a, b and 3 more is not known yet.");
     let mut mute = view("a", Unknown);
     mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
     assert_eq!(sentence(&seen(vec![mute])), "a has never answered.");
@@ -158,7 +158,7 @@ fn no_data_is_never_zero() {
     let page = front(&seen(vec![view("a", PeerState::Unknown)]));
     assert!(page.contains("data-peer=\"a\" data-state=\"unknown\""));
     assert!(page.contains("no data") && page.contains("no probe yet"));
-    assert!(!page.contains(">0 \u{b5}s") && !page.contains("0 %"), "{page}");
+    assert!(!page.contains(">0 \u{b5}s") && !page.contains("0%"), "{page}");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     peer.paths[0].failed = peer.paths[0].last;
     let page = front(&Overview { peers: vec![peer], ..overview });
     assert!(page.contains("title=\"last failure: timeout at 00:00:00 UTC\""));
-    assert!(page.contains("100 % lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
-    assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100 %)"), "{page}");
+    assert!(page.contains("100% lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
+    assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100%)"), "{page}");
     assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M238 0v24\""), "{page}");
 }
 
@@ -201,11 +201,11 @@ fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() 
     let (icmp, tcp, http) = (probe::ICMP, probe::TCP, probe::HTTP);
 
     let row = shown(vec![kind(icmp, true, fine), kind(tcp, true, lost)], Cause::Silence, config);
-    assert!(row.contains("by TCP") && row.contains("100 %") && !row.contains("17 \u{b5}s"), "{row}");
+    assert!(row.contains("by TCP") && row.contains("100%") && !row.contains("17 \u{b5}s"), "{row}");
     let row = shown(vec![kind(icmp, true, fine), kind(tcp, false, lost)], Cause::Silence, config);
     assert!(row.contains("by ICMP") && row.contains("17 \u{b5}s"), "{row}");
     let row = shown(vec![kind(tcp, true, fine), kind(http, true, lost)], Cause::Service, config);
-    assert!(row.contains("by HTTP") && row.contains("100 %"), "{row}");
+    assert!(row.contains("by HTTP") && row.contains("100%"), "{row}");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn votes_that_do_not_count_are_told_apart() {
         said("e", Some(Vote::Down), Some(0), true, true),
     ];
     let page = text(super::peer(about(&region("here")), &seen(vec![peer]), "a").unwrap());
-    for part in ["just now", "1 min 30 s ago, does not count", "never heard", "<td>isolated</td>"] {
+    for part in ["just now", "1 min 30 s ago, expired", "<td>never</td>", "<td>isolated</td>"] {
         assert!(page.contains(part), "{part} in {page}");
     }
 }
@@ -264,7 +264,7 @@ fn who_votes_and_who_does_not_is_told_where_no_quorum_can_be_reached() {
     assert!(front_of("{kind: icmp}", few).contains("No votes are exchanged"));
     let page = front_of(votes, few);
     assert!(
-        page.contains("Too few vantages vote to confirm the death of a.") && page.contains("not possible"),
+        page.contains("Too few vantages vote to confirm an outage of a.") && page.contains("not possible"),
         "{page}"
     );
     assert!(page.contains("2 needed, 1 voting"), "{page}");

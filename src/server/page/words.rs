@@ -36,11 +36,11 @@ impl Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.0 * 100.0;
         match percent {
-            p if p <= 0.0 => f.write_str("0 %"),
-            p if p < 0.1 => f.write_str("<0.1 %"),
-            p if p < 99.95 => write!(f, "{p:.1} %"),
-            p if p < 100.0 => f.write_str(">99.9 %"),
-            _ => f.write_str("100 %"),
+            p if p <= 0.0 => f.write_str("0%"),
+            p if p < 0.1 => f.write_str("<0.1%"),
+            p if p < 99.95 => write!(f, "{p:.1}%"),
+            p if p < 100.0 => f.write_str(">99.9%"),
+            _ => f.write_str("100%"),
         }
     }
 }
@@ -111,7 +111,7 @@ pub(super) const fn reason(reason: Ineligible) -> &'static str {
         Ineligible::Maintenance => "under maintenance",
         Ineligible::Rpo => "data lag too far behind",
         Ineligible::InsufficientData => "too few samples yet",
-        Ineligible::Quorum => "other vantages hold it down",
+        Ineligible::Quorum => "other regions report it down",
     }
 }
 
@@ -209,14 +209,9 @@ mod tests {
 
     #[test]
     fn a_share_is_rounded_neither_to_nothing_nor_to_all() {
-        for (share, text) in [
-            (0.0, "0 %"),
-            (0.000_1, "<0.1 %"),
-            (0.001, "0.1 %"),
-            (0.123_4, "12.3 %"),
-            (0.999_9, ">99.9 %"),
-            (1.0, "100 %"),
-        ] {
+        for (share, text) in
+            [(0.0, "0%"), (0.000_1, "<0.1%"), (0.001, "0.1%"), (0.123_4, "12.3%"), (0.999_9, ">99.9%"), (1.0, "100%")]
+        {
             assert_eq!(Percent(share).to_string(), text);
         }
     }
