@@ -123,7 +123,7 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
             recorder.tick(now(at));
         }
     }
-    let down = recorder.vantage().standings().filter(|standing| standing.state == PeerState::Down).count();
+    let down = recorder.vantage().peers().filter(|standing| standing.state == PeerState::Down).count();
     if down != DEAD {
         return Err(format!("{down} peers are down, not {DEAD}").into());
     }

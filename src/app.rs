@@ -35,7 +35,7 @@ pub use self::{
 use crate::{
     alert::{Notifier, Restored, Setup},
     config::{self, Config, Loaded, ProbeConfig},
-    decision::{Lane, News, Now, Transition},
+    decision::{Now, PathInfo, StateChange, Transition},
     engine::{Anchor, Recorder, Scope, Tracking},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Tally, TargetName, UnixMillis, VoteResponse},
@@ -312,12 +312,12 @@ impl App {
 
     /// Does what follows from what has been heard and seen.
     fn follow(&mut self, now: Now) {
-        for path in self.recorder.take_orders() {
+        for path in self.recorder.take_extra_probes() {
             let _ = self.changes.send(Command::Probe(path));
         }
-        let news = self.recorder.take_news(now);
+        let news = self.recorder.take_changes(now);
         // Nothing before this: it is what all of this is for.
-        if news.contains(&News::Incidents) {
+        if news.contains(&StateChange::Incidents) {
             self.notifier.publish(self.recorder.incidents(now));
         }
         news.iter().for_each(tell);
@@ -407,7 +407,7 @@ impl App {
             self.anchors.push((anchor.clone(), path));
             let target = TargetName::new("anchor").expect("the name is valid");
             let (kind, interval) = (probe::TCP, probe::TCP.default_cadence().interval());
-            let lane = Lane { path, target, kind, interval, critical: false };
+            let lane = PathInfo { path, target, kind, interval, critical: false };
             anchors.push(Anchor { lane, name: anchor.to_string() });
         }
         starts.extend(before.into_iter().map(|(_, path)| Command::Stop(path)));
@@ -464,9 +464,9 @@ fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Me
     Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)
 }
 
-fn tell(news: &News) {
+fn tell(news: &StateChange) {
     match news {
-        News::State { peer, transition: Transition { from, to }, tally } => {
+        StateChange::State { peer, transition: Transition { from, to }, tally } => {
             let Tally { down, up, voters, needed, .. } = tally;
             match to {
                 PeerState::Down => {
@@ -476,9 +476,9 @@ fn tell(news: &News) {
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }
         }
-        News::Isolated(Some(why)) => warn!(%why, "this vantage seems to be cut off itself: it accuses nobody"),
-        News::Isolated(None) => info!("this vantage is not cut off any more"),
-        News::Incidents => {}
+        StateChange::Isolated(Some(why)) => warn!(%why, "this vantage seems to be cut off itself: it accuses nobody"),
+        StateChange::Isolated(None) => info!("this vantage is not cut off any more"),
+        StateChange::Incidents => {}
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    decision::{CutOff, ranking::Row, votes::Said},
+    decision::{IsolationReason, ranking::Row, votes::Said},
     model::{Failure, Incident, Kind, Path, PeerState, Region, Tally, UnixMillis, Vote},
     window::{Record, Summary, Trace},
 };
@@ -21,7 +21,7 @@ pub struct Overview {
     /// The configuration in force, by which everything was measured.
     pub config: Arc<Config>,
     /// Why this vantage is isolated, where it is.
-    pub cut_off: Option<CutOff>,
+    pub isolation_reason: Option<IsolationReason>,
     /// 0 where this vantage starts its probes in time, up to 7.
     pub health_score: u8,
     /// Whether each anchor answers, in the order of the configuration; `None` where it never did.

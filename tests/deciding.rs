@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::prelude::*;
 use regionwatch::{
     decision::{
-        Lane, News, Now, Policy, Reading, Transition, Vantage, Watched,
+        Now, PathInfo, PeerSetup, Policy, QualitySample, StateChange, Transition, Vantage,
         votes::{View, Views},
     },
     model::{
@@ -93,9 +93,9 @@ fn policy(confirm_burst: bool) -> Policy {
     Policy { confirm_burst, execute_after: HOLD, allow_single_vantage: false }
 }
 
-fn watched(peers: usize) -> Vec<Watched> {
+fn watched(peers: usize) -> Vec<PeerSetup> {
     let target = TargetName::new("edge").unwrap();
-    let lane = |peer: usize, n: u32, kind, interval| Lane {
+    let info = |peer: usize, n: u32, kind, interval| PathInfo {
         path: PathId(peer as u32 * 3 + n),
         target: target.clone(),
         kind,
@@ -103,12 +103,12 @@ fn watched(peers: usize) -> Vec<Watched> {
         critical: false,
     };
     (0..peers)
-        .map(|peer| Watched {
+        .map(|peer| PeerSetup {
             region: Region::new(&format!("p{peer}")).unwrap(),
-            lanes: vec![
-                lane(peer, ICMP, probe::ICMP, SLOT),
-                lane(peer, TCP, probe::TCP, SLOT),
-                lane(peer, SIDECAR, probe::SIDECAR, SECOND),
+            paths: vec![
+                info(peer, ICMP, probe::ICMP, SLOT),
+                info(peer, TCP, probe::TCP, SLOT),
+                info(peer, SIDECAR, probe::SIDECAR, SECOND),
             ],
         })
         .collect()
@@ -118,7 +118,7 @@ impl Scene {
     fn new(peers: usize, confirm_burst: bool) -> Self {
         let start = Instant::now() + 1000 * SECOND;
         let mut vantage = Vantage::new(policy(confirm_burst), start);
-        vantage.watch(policy(confirm_burst), watched(peers), Vec::new(), start);
+        vantage.reconfigure(policy(confirm_burst), watched(peers), Vec::new(), start);
         Self {
             vantage,
             regions: (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect(),
@@ -168,7 +168,7 @@ impl Scene {
     }
 
     fn state(&self, peer: usize) -> PeerState {
-        self.vantage.standings().nth(peer).unwrap().state
+        self.vantage.peers().nth(peer).unwrap().state
     }
 
     fn live(&mut self, part: &Part) {
@@ -196,13 +196,13 @@ impl Scene {
             for peer in 0..self.regions.len() {
                 let minute = &self.minutes[peer];
                 let lost = minute.iter().filter(|up| !**up).count();
-                let reading = Reading { loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
-                self.vantage.read(&self.regions[peer].clone(), Some(reading), self.clock());
+                let reading = QualitySample { loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
+                self.vantage.on_quality(&self.regions[peer].clone(), Some(reading), self.clock());
                 self.check();
             }
         }
         if self.slot.is_multiple_of(4) {
-            self.vantage.tick(self.clock());
+            self.vantage.on_tick(self.clock());
             self.check();
         }
         self.slot += 1;
@@ -213,15 +213,15 @@ impl Scene {
             self.now = self.now.max(at);
             if overdue == Some(at) {
                 let (_, path, sent_at) = self.waited.remove(0);
-                self.vantage.overdue(PathId(path), sent_at, self.clock());
+                self.vantage.on_overdue(PathId(path), sent_at, self.clock());
             } else {
-                self.vantage.wake(self.clock());
+                self.vantage.on_timer(self.clock());
                 assert!(self.vantage.wake_at().is_none_or(|next| next > self.now), "it wants to be woken at once");
             }
             self.check();
-            let orders = self.vantage.take_orders();
-            self.ordered += orders.len();
-            for PathId(path) in orders {
+            let extra_probes = self.vantage.take_extra_probes();
+            self.ordered += extra_probes.len();
+            for PathId(path) in extra_probes {
                 self.probe(path as usize / 3, path % 3, part);
             }
         }
@@ -239,12 +239,12 @@ impl Scene {
                 return;
             }
         };
-        self.vantage.started(Duration::ZERO);
-        self.vantage.ended(PathId(path), self.now, &outcome, 0, self.clock());
+        self.vantage.on_start(Duration::ZERO);
+        self.vantage.on_result(PathId(path), self.now, &outcome, 0, self.clock());
         self.check();
         if kind == SIDECAR && outcome.is_ok() && part.says[peer] != Says::Nothing {
             let views = self.views(part.says[peer]);
-            self.vantage.hear(&self.regions[peer].clone(), self.now, views, self.clock());
+            self.vantage.on_votes(&self.regions[peer].clone(), self.now, views, self.clock());
             self.check();
         }
     }
@@ -264,8 +264,8 @@ impl Scene {
     fn check(&mut self) {
         let isolated = self.vantage.is_isolated();
         let now = self.now;
-        for news in self.vantage.take_news() {
-            let News::State { peer, transition, tally } = news else { continue };
+        for news in self.vantage.take_changes() {
+            let StateChange::State { peer, transition, tally } = news else { continue };
             let Transition { from, to } = transition;
             assert!(Transition::ALL.contains(&(from, to)), "{from} to {to}");
             assert!(!(tally.reached && tally.contradicted));
@@ -281,7 +281,7 @@ impl Scene {
             self.moves.push((now, n, transition));
         }
         self.was_isolated = isolated;
-        for (n, standing) in self.vantage.standings().enumerate() {
+        for (n, standing) in self.vantage.peers().enumerate() {
             assert!(!isolated || standing.vote == Vote::Abstain);
             let Tally { reached, up, .. } = standing.tally;
             let agreed = standing.state == PeerState::Down && reached && up == 0 && !isolated;
@@ -291,7 +291,7 @@ impl Scene {
                 Some((_, last)) if now - last > GAP => None,
                 gap => gap,
             };
-            let executed = standing.incident.is_some_and(|episode| episode.executed);
+            let executed = standing.incident.is_some_and(|incident| incident.executed);
             match (&mut self.open[n], standing.incident) {
                 (place @ None, Some(_)) => {
                     *place = Some(Opened { peer: n, at: now, executed });
@@ -402,7 +402,7 @@ proptest! {
     ) {
         let mut scene = Scene::new(4, false);
         let stage = if executed { Stage::Execute } else { Stage::Prepare };
-        scene.vantage.adopt(&scene.told(stage));
+        scene.vantage.restore(&scene.told(stage));
         scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed });
         let part = Part { slots, up: vec![false, true, true, true], says, cannot_send: false };
         scene.live(&part);
@@ -463,8 +463,8 @@ fn an_ordinary_outage_goes_through_all_stages() {
 fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() {
     let mut scene = Scene::well(2, false);
     let mut peers = watched(2);
-    peers.iter_mut().for_each(|peer| peer.lanes[TCP as usize].critical = true);
-    scene.vantage.watch(policy(false), peers, Vec::new(), scene.now);
+    peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+    scene.vantage.reconfigure(policy(false), peers, Vec::new(), scene.now);
     let well = Part { slots: 12, up: vec![true; 2], says: vec![Says::Down; 2], cannot_send: false };
     scene.live(&well);
     let dead = Part { slots: 4 * 8, up: vec![false, true], ..well };
@@ -474,7 +474,7 @@ fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() 
     scene.live(&dead);
     assert!(!scene.vantage.is_isolated());
     assert_eq!(scene.state(1), PeerState::Suspect, "who votes on the other is dead, so that none confirms it");
-    assert_eq!(scene.vantage.standings().nth(1).map(|standing| standing.vote), Some(Vote::Down));
+    assert_eq!(scene.vantage.peers().nth(1).map(|standing| standing.vote), Some(Vote::Down));
     scene.live(&Part { slots: 4 * 8, up: vec![false; 2], ..dead });
     assert!(scene.vantage.is_isolated(), "now nobody answers");
 }
@@ -482,7 +482,7 @@ fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() 
 #[test]
 fn a_restart_during_the_hold_delays_the_second_stage_and_no_more() {
     let mut scene = Scene::new(4, false);
-    scene.vantage.adopt(&scene.told(Stage::Prepare));
+    scene.vantage.restore(&scene.told(Stage::Prepare));
     let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
     assert_eq!(scene.state(0), PeerState::Down);
@@ -495,13 +495,13 @@ fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_a
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
-    let name = |scene: &Scene| scene.vantage.standings().next().unwrap().incident.map(|i| (i.onset, i.id.to_string()));
+    let name = |scene: &Scene| scene.vantage.peers().next().unwrap().incident.map(|i| (i.onset, i.id.to_string()));
     let own = name(&scene).expect("it is open");
     let hear = |scene: &mut Scene, onset: u64, id: &str| {
         let mut views = scene.views(Says::Down);
         let view = views.peers.get_mut(&scene.regions[0]).unwrap();
         view.incident = Some((UnixMillis(onset), id.into()));
-        scene.vantage.hear(&scene.regions[1].clone(), scene.now, views, scene.clock());
+        scene.vantage.on_votes(&scene.regions[1].clone(), scene.now, views, scene.clock());
         scene.check();
     };
     hear(&mut scene, own.0.0 + 1, "younger");
@@ -518,11 +518,11 @@ fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_a
 fn an_incident_is_proposed_under_one_name_however_the_clocks_are_rounded() {
     let mut scene = Scene::well(4, false);
     scene.live(&Part { slots: 4, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
-    let proposal = |scene: &Scene| scene.vantage.standings().next().unwrap().proposal.cloned();
+    let proposal = |scene: &Scene| scene.vantage.peers().next().unwrap().incident_id_candidate.cloned();
     let first = proposal(&scene).expect("it is failing");
     for late in [1, 2] {
         let clock = scene.clock();
-        scene.vantage.tick(Now { unix: UnixMillis(clock.unix.0 + late), ..clock });
+        scene.vantage.on_tick(Now { unix: UnixMillis(clock.unix.0 + late), ..clock });
         assert_eq!(proposal(&scene), Some(first.clone()));
     }
 }
@@ -566,7 +566,7 @@ fn what_was_down_before_an_isolation_is_not_voted_up_after_it() {
     assert!(scene.vantage.is_isolated());
     scene.live(&Part { slots: 1, ..dead });
     assert!(!scene.vantage.is_isolated());
-    assert_eq!(scene.vantage.standings().next().map(|standing| standing.vote), Some(Vote::Down));
+    assert_eq!(scene.vantage.peers().next().map(|standing| standing.vote), Some(Vote::Down));
 }
 
 #[test]
@@ -583,9 +583,9 @@ fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
-    assert_eq!(scene.vantage.episodes().count(), 1);
-    scene.vantage.watch(policy(false), watched(4).split_off(1), Vec::new(), scene.now);
-    assert_eq!((scene.vantage.take_news(), scene.vantage.episodes().count()), (vec![News::Incidents], 0));
+    assert_eq!(scene.vantage.incidents().count(), 1);
+    scene.vantage.reconfigure(policy(false), watched(4).split_off(1), Vec::new(), scene.now);
+    assert_eq!((scene.vantage.take_changes(), scene.vantage.incidents().count()), (vec![StateChange::Incidents], 0));
 }
 
 #[test]
@@ -594,19 +594,19 @@ fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
     let well = Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false };
     scene.live(&Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], ..well.clone() });
     scene.live(&well);
-    let told = |scene: &Scene| scene.vantage.episodes().map(|(_, told)| told.resolved).collect::<Vec<_>>();
+    let told = |scene: &Scene| scene.vantage.incidents().map(|(_, told)| told.resolved).collect::<Vec<_>>();
     let [Some(resolved)] = told(&scene)[..] else { panic!("{:?}", told(&scene)) };
     let since = Duration::from_millis(scene.clock().unix.0 - resolved.0);
     let left = Duration::from_secs(300).checked_sub(since).expect("it is told for five minutes");
     scene.live(&Part { slots: (left.as_secs() as u32 - 2) * 4, ..well.clone() });
     assert_eq!(told(&scene), [Some(resolved)]);
-    scene.vantage.take_news();
+    scene.vantage.take_changes();
     for _ in 0..4 {
         scene.now += SECOND;
-        scene.vantage.tick(scene.clock());
+        scene.vantage.on_tick(scene.clock());
     }
     assert_eq!(told(&scene), []);
-    assert!(scene.vantage.take_news().contains(&News::Incidents), "it must be published anew without it");
+    assert!(scene.vantage.take_changes().contains(&StateChange::Incidents), "it must be published anew without it");
 }
 
 #[test]

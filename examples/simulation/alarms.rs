@@ -87,7 +87,7 @@ fn tell(way: &Way, journal: &Journal, truth: &Truth) {
     let Journal { probes, extra, watched, isolated, restless, moves, .. } = journal;
     let (alike, executed) = figures::named_alike(&journal.executed);
     eprintln!(
-        "{}: {alike} of {executed} orders with one name, {} s probe by probe, {probes} probes, {extra} extra, isolated \
+        "{}: {alike} of {executed} extra_probes with one name, {} s probe by probe, {probes} probes, {extra} extra, isolated \
          {isolated} times, restless {restless}, {moves:?}",
         way.name,
         watched / SECOND

@@ -21,8 +21,8 @@ pub(crate) fn rate(count: u64, years: f64) -> String {
     if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.2}") }
 }
 
-pub(crate) fn counts(Worth { dead, cut_off, wrong }: Worth) -> [String; 3] {
-    [dead, cut_off, wrong].map(|count| count.to_string())
+pub(crate) fn counts(Worth { dead, isolation_reason, wrong }: Worth) -> [String; 3] {
+    [dead, isolation_reason, wrong].map(|count| count.to_string())
 }
 
 /// The shortest, the median, the 99th percentile and the longest of these times, in seconds.

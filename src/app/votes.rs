@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Secret},
     decision::ranking::Row,
     decision::votes::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
-    decision::{Now, Standing},
+    decision::{Now, PeerStatus},
     engine::Recorder,
     metrics::{Metrics, VoteSeries},
     model::{Candidate, Region, VoteResponse},
@@ -90,7 +90,7 @@ impl Votes {
     pub(super) fn publish(&mut self, region: &Region, recorder: &Recorder, now: Now) -> Option<EncodedVotes> {
         self.seq += 1;
         let vantage = recorder.vantage();
-        let reports = vantage.standings().map(|standing| report(&standing, now)).collect();
+        let reports = vantage.peers().map(|standing| report(&standing, now)).collect();
         let placings = recorder.ranking().rows().iter().map(placing).collect();
         let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, placings);
         match bulletin.and_then(|bulletin| bulletin.encode()) {
@@ -109,13 +109,13 @@ impl Votes {
     }
 }
 
-fn report(standing: &Standing<'_>, now: Now) -> PeerReport {
+fn report(standing: &PeerStatus<'_>, now: Now) -> PeerReport {
     let age = |at: Instant| {
         let millis = now.instant.saturating_duration_since(at).as_millis();
         u64::try_from(millis).unwrap_or(u64::MAX).min(Bulletin::MAX_AGE_MS)
     };
-    let known = standing.incident.map(|episode| (episode.onset, Arc::clone(episode.id)));
-    let (onset, incident) = known.or_else(|| standing.proposal.cloned()).unzip();
+    let known = standing.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
+    let (onset, incident) = known.or_else(|| standing.incident_id_candidate.cloned()).unzip();
     PeerReport {
         region: standing.region.clone(),
         state: standing.state,

@@ -26,7 +26,7 @@ const REMEMBERED: usize = 16;
 
 /// A path, as far as a verdict is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lane {
+pub struct PathInfo {
     /// Its number.
     pub path: PathId,
     /// Which of the peer's targets it leads to.
@@ -39,7 +39,7 @@ pub struct Lane {
     pub critical: bool,
 }
 
-impl Lane {
+impl PathInfo {
     /// Whether it decides on silence.
     const fn is_fast(&self) -> bool {
         self.kind.is_fast()
@@ -47,8 +47,8 @@ impl Lane {
 }
 
 #[derive(Debug)]
-struct Line {
-    lane: Lane,
+struct PathEvidence {
+    info: PathInfo,
     /// It has been answered since this process began. What never was is filtered, or misconfigured, and cannot fall
     /// silent.
     answered: bool,
@@ -78,7 +78,7 @@ pub struct Failing {
 /// What was seen of one peer on all of its paths.
 #[derive(Debug)]
 pub struct Evidence {
-    lines: Vec<Line>,
+    paths: Vec<PathEvidence>,
     silent_probes: usize,
     /// When the newest probe was sent that had a sign of life as its answer.
     alive: Option<Instant>,
@@ -91,83 +91,83 @@ pub struct Evidence {
 
 impl Evidence {
     /// Nothing seen yet. `burst` says whether extra probes are sent once one is overdue.
-    pub fn new(lanes: impl IntoIterator<Item = Lane>, burst: bool) -> Self {
+    pub fn new(paths: impl IntoIterator<Item = PathInfo>, burst: bool) -> Self {
         let silent_probes = if burst { SILENT_PROBES_WITH_BURST } else { SILENT_PROBES };
-        let lines = lanes.into_iter().map(Line::new).collect();
-        Self { lines, silent_probes, alive: None, good: None, any_silent: false, assumed: false }
+        let paths = paths.into_iter().map(PathEvidence::new).collect();
+        Self { paths, silent_probes, alive: None, good: None, any_silent: false, assumed: false }
     }
 
     /// Sees these paths from now on, and no others. What stays keeps what was seen of it.
-    pub fn watch(&mut self, lanes: impl IntoIterator<Item = Lane>, burst: bool) {
-        let mut before = std::mem::take(&mut self.lines);
+    pub fn reconfigure(&mut self, paths: impl IntoIterator<Item = PathInfo>, burst: bool) {
+        let mut before = std::mem::take(&mut self.paths);
         let Self { alive, good, any_silent, assumed, .. } = *self;
-        *self = Self { alive, good, any_silent, assumed, ..Self::new(lanes, burst) };
-        for line in &mut self.lines {
-            if let Some(place) = before.iter().position(|old| old.lane == line.lane) {
-                *line = before.swap_remove(place);
+        *self = Self { alive, good, any_silent, assumed, ..Self::new(paths, burst) };
+        for path in &mut self.paths {
+            if let Some(place) = before.iter().position(|old| old.info == path.info) {
+                *path = before.swap_remove(place);
             }
         }
     }
 
     /// The process before this one saw the peer die so: it had heard of it, and so its silence says something although this
     /// process has not. Ends with the first sign of life, after which only what was seen counts.
-    pub fn assume(&mut self, cause: Cause) {
+    pub fn assume_was_up(&mut self, cause: Cause) {
         match cause {
             Cause::Silence => self.assumed = self.alive.is_none(),
-            Cause::Service => self.lines.iter_mut().for_each(|line| line.answered |= line.lane.critical),
+            Cause::Service => self.paths.iter_mut().for_each(|path| path.answered |= path.info.critical),
         }
     }
 
     /// Whether it is taken for heard although it was not.
-    pub const fn is_assumed(&self) -> bool {
+    pub const fn is_assumed_up(&self) -> bool {
         self.assumed
     }
 
     /// The paths on which silence says something.
-    fn known(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.answered || self.assumed)
+    fn known(&self) -> impl Iterator<Item = &PathEvidence> {
+        self.paths.iter().filter(|path| path.answered || self.assumed)
     }
 
     /// The paths.
-    pub fn lanes(&self) -> impl Iterator<Item = &Lane> {
-        self.lines.iter().map(|line| &line.lane)
+    pub fn paths(&self) -> impl Iterator<Item = &PathInfo> {
+        self.paths.iter().map(|path| &path.info)
     }
 
     /// A probe came to its end. Says whether it was news for a verdict.
-    pub fn ended(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome) -> bool {
+    pub fn on_result(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome) -> bool {
         let Some(n) = self.place(path) else { return false };
-        let has_critical = self.lines.iter().any(|line| line.lane.critical);
-        let line = &mut self.lines[n];
-        line.tried = line.tried.saturating_add(1);
+        let has_critical = self.paths.iter().any(|path| path.info.critical);
+        let path = &mut self.paths[n];
+        path.tried = path.tried.saturating_add(1);
         let failure = match outcome {
             Ok(_) => {
-                let news = !line.answered || line.failures > 0 || self.any_silent;
-                line.answered = true;
-                line.failures = 0;
-                line.failing_since = None;
-                line.failed_again = None;
-                line.dead_since = None;
-                line.successes = line.successes.saturating_add(1);
-                if line.lane.critical || !has_critical {
+                let news = !path.answered || path.failures > 0 || self.any_silent;
+                path.answered = true;
+                path.failures = 0;
+                path.failing_since = None;
+                path.failed_again = None;
+                path.dead_since = None;
+                path.successes = path.successes.saturating_add(1);
+                if path.info.critical || !has_critical {
                     self.good = self.good.max(Some(sent_at));
                 }
-                self.lives(sent_at);
+                self.on_alive(sent_at);
                 return news;
             }
             // Our own fault.
             Err(Failure::Local) => return false,
             Err(failure) => *failure,
         };
-        line.successes = 0;
-        line.failures = line.failures.saturating_add(1);
-        line.failing_since.get_or_insert(sent_at);
-        match line.failures {
-            2 => line.failed_again = Some(sent_at),
-            SERVICE_FAILURES => line.dead_since = Some(sent_at),
+        path.successes = 0;
+        path.failures = path.failures.saturating_add(1);
+        path.failing_since.get_or_insert(sent_at);
+        match path.failures {
+            2 => path.failed_again = Some(sent_at),
+            SERVICE_FAILURES => path.dead_since = Some(sent_at),
             _ => {}
         }
         match failure {
-            Failure::Timeout | Failure::Unreachable => self.is_silent(n, sent_at),
+            Failure::Timeout | Failure::Unreachable => self.on_silent_probe(n, sent_at),
             // The name has no address: nothing was sent, so nothing can be told from silence.
             Failure::Resolve | Failure::Local => {}
             // Somebody there said no, which the dead do not.
@@ -180,47 +180,47 @@ impl Evidence {
                 if !has_critical {
                     self.good = self.good.max(Some(sent_at));
                 }
-                self.lives(sent_at);
+                self.on_alive(sent_at);
             }
         }
         true
     }
 
     /// A probe has waited longer than usual. Says whether that was news.
-    pub fn overdue(&mut self, path: PathId, sent_at: Instant) -> bool {
+    pub fn on_overdue(&mut self, path: PathId, sent_at: Instant) -> bool {
         let Some(n) = self.place(path) else { return false };
-        self.is_silent(n, sent_at);
+        self.on_silent_probe(n, sent_at);
         true
     }
 
     /// An answer came after its deadline, nobody knows to which probe: whatever was silent has spoken.
-    pub fn spoke(&mut self, now: Instant) {
-        self.lives(now);
+    pub fn on_late_reply(&mut self, now: Instant) {
+        self.on_alive(now);
     }
 
     fn place(&self, path: PathId) -> Option<usize> {
-        self.lines.iter().position(|line| line.lane.path == path)
+        self.paths.iter().position(|known| known.info.path == path)
     }
 
-    fn is_silent(&mut self, n: usize, sent_at: Instant) {
-        let line = &mut self.lines[n];
-        let known = self.alive >= Some(sent_at) || line.silent.back() >= Some(&sent_at);
-        if !known && line.silent.len() < REMEMBERED {
-            line.silent.push_back(sent_at);
+    fn on_silent_probe(&mut self, n: usize, sent_at: Instant) {
+        let path = &mut self.paths[n];
+        let known = self.alive >= Some(sent_at) || path.silent.back() >= Some(&sent_at);
+        if !known && path.silent.len() < REMEMBERED {
+            path.silent.push_back(sent_at);
             self.any_silent = true;
         }
     }
 
     /// Something that was sent then was answered: what was sent before is not silence.
-    fn lives(&mut self, sent_at: Instant) {
+    fn on_alive(&mut self, sent_at: Instant) {
         self.alive = self.alive.max(Some(sent_at));
         self.assumed = false;
         if std::mem::take(&mut self.any_silent) {
-            for line in &mut self.lines {
-                while line.silent.front().is_some_and(|silent| *silent <= sent_at) {
-                    line.silent.pop_front();
+            for path in &mut self.paths {
+                while path.silent.front().is_some_and(|silent| *silent <= sent_at) {
+                    path.silent.pop_front();
                 }
-                self.any_silent |= !line.silent.is_empty();
+                self.any_silent |= !path.silent.is_empty();
             }
         }
     }
@@ -235,34 +235,34 @@ impl Evidence {
             return None;
         }
         let alive = || self.known();
-        let any_fast = alive().any(|line| line.lane.is_fast());
-        let fastest = alive().map(|line| line.lane.interval).min()?;
-        let kinds: BTreeSet<_> = alive().map(|line| line.lane.kind).collect();
+        let any_fast = alive().any(|path| path.info.is_fast());
+        let fastest = alive().map(|path| path.info.interval).min()?;
+        let kinds: BTreeSet<_> = alive().map(|path| path.info.kind).collect();
         // A kind that is alone must agree with itself for twice as long.
         let most = if kinds.len() == 1 { 2 * self.silent_probes } else { self.silent_probes };
-        let needed = |line: &Line| probes_within(most, fastest, line.lane.interval);
-        let is_silent = |line: &&Line| line.silent.len() >= needed(line);
+        let needed = |path: &PathEvidence| probes_within(most, fastest, path.info.interval);
+        let is_enough = |path: &&PathEvidence| path.silent.len() >= needed(path);
 
-        let required = || alive().filter(|line| line.lane.is_fast() || !any_fast);
-        if !required().all(|line| is_silent(&line)) {
+        let required = || alive().filter(|path| path.info.is_fast() || !any_fast);
+        if !required().all(|path| is_enough(&path)) {
             return None;
         }
-        let agreeing: BTreeSet<_> = alive().filter(is_silent).map(|line| line.lane.kind).collect();
+        let agreeing: BTreeSet<_> = alive().filter(is_enough).map(|path| path.info.kind).collect();
         if agreeing.len() < kinds.len().min(2) {
             return None;
         }
-        let onset = alive().filter_map(|line| line.silent.front()).min()?;
-        let decisive = required().filter_map(|line| line.silent.get(needed(line) - 1)).max()?;
+        let onset = alive().filter_map(|path| path.silent.front()).min()?;
+        let decisive = required().filter_map(|path| path.silent.get(needed(path) - 1)).max()?;
         Some(Failing { cause: Cause::Silence, onset: *onset, decisive: *decisive })
     }
 
     fn dead_service(&self) -> Option<Failing> {
-        let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);
-        let onset = critical().filter_map(|line| line.failing_since).min()?;
-        let decisive = critical().map(|line| line.dead_since).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        let critical = || self.paths.iter().filter(|path| path.info.critical && path.answered);
+        let onset = critical().filter_map(|path| path.failing_since).min()?;
+        let decisive = critical().map(|path| path.dead_since).collect::<Option<Vec<_>>>()?.into_iter().max()?;
         // A network that dies takes its services with it, and these may be the first to fail five times. Its last
         // answer may be younger than the first failure: a ping overtakes a slow page.
-        let again = critical().filter_map(|line| line.failed_again).max()?;
+        let again = critical().filter_map(|path| path.failed_again).max()?;
         if self.alive >= Some(again) {
             return Some(Failing { cause: Cause::Service, onset, decisive });
         }
@@ -271,51 +271,55 @@ impl Evidence {
     }
 
     /// Whether nothing came back most recently: not enough to call the peer dead, enough to wonder about ourselves.
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_silent(&self) -> bool {
         let alive = || self.known();
-        let fast = || alive().filter(|line| line.lane.is_fast());
+        let fast = || alive().filter(|path| path.info.is_fast());
         match fast().next() {
-            Some(_) => fast().all(|line| !line.silent.is_empty()),
-            None => alive().next().is_some() && alive().all(|line| !line.silent.is_empty()),
+            Some(_) => fast().all(|path| !path.silent.is_empty()),
+            None => alive().next().is_some() && alive().all(|path| !path.silent.is_empty()),
         }
     }
 
     /// Whether a path has been failing for long, one that never was answered included, unless it is a ping: those
     /// are filtered in many places.
     pub fn is_partly_dead(&self) -> bool {
-        self.lines
+        self.paths
             .iter()
-            .any(|line| (line.answered || !line.lane.kind.is_often_filtered()) && line.failures >= SERVICE_FAILURES)
+            .any(|path| (path.answered || !path.info.kind.is_often_filtered()) && path.failures >= SERVICE_FAILURES)
     }
 
     /// Whether enough was seen to have a first opinion: five probes, and each target has answered one.
     pub fn is_enough(&self) -> bool {
-        let targets: BTreeSet<_> = self.lines.iter().map(|line| &line.lane.target).collect();
+        let targets: BTreeSet<_> = self.paths.iter().map(|path| &path.info.target).collect();
         let answering: BTreeSet<_> =
-            self.lines.iter().filter(|line| line.answered).map(|line| &line.lane.target).collect();
-        let tried: u32 = self.lines.iter().map(|line| line.tried).fold(0, u32::saturating_add);
-        tried >= 5 && !targets.is_empty() && answering == targets && self.lines.iter().all(|line| line.tried > 0)
+            self.paths.iter().filter(|path| path.answered).map(|path| &path.info.target).collect();
+        let tried: u32 = self.paths.iter().map(|path| path.tried).fold(0, u32::saturating_add);
+        tried >= 5 && !targets.is_empty() && answering == targets && self.paths.iter().all(|path| path.tried > 0)
     }
 
     /// Whether the peer answers again: three times running, on two kinds where there are two.
-    pub fn is_back(&self) -> bool {
+    pub fn has_recovered(&self) -> bool {
         let kinds = |at_least: u32| -> BTreeSet<Kind> {
-            self.lines.iter().filter(|l| l.answered && l.successes >= at_least).map(|l| l.lane.kind).collect()
+            self.paths
+                .iter()
+                .filter(|path| path.answered && path.successes >= at_least)
+                .map(|path| path.info.kind)
+                .collect()
         };
-        let critical = || self.lines.iter().filter(|line| line.lane.critical && line.answered);
-        let served = critical().next().is_none() || critical().any(|line| line.successes >= 3);
-        let all: BTreeSet<_> = self.lines.iter().filter(|line| line.answered).map(|line| line.lane.kind).collect();
+        let critical = || self.paths.iter().filter(|path| path.info.critical && path.answered);
+        let served = critical().next().is_none() || critical().any(|path| path.successes >= 3);
+        let all: BTreeSet<_> = self.paths.iter().filter(|path| path.answered).map(|path| path.info.kind).collect();
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
     }
 
     /// Forgets who was silent or failed, so that nothing counts until it is silent or fails anew.
-    pub fn forgive(&mut self) {
-        for line in &mut self.lines {
-            line.silent.clear();
-            line.failures = 0;
-            line.failing_since = None;
-            line.failed_again = None;
-            line.dead_since = None;
+    pub fn reset_failures(&mut self) {
+        for path in &mut self.paths {
+            path.silent.clear();
+            path.failures = 0;
+            path.failing_since = None;
+            path.failed_again = None;
+            path.dead_since = None;
         }
         self.any_silent = false;
     }
@@ -331,10 +335,10 @@ impl Evidence {
     }
 }
 
-impl Line {
-    const fn new(lane: Lane) -> Self {
+impl PathEvidence {
+    const fn new(info: PathInfo) -> Self {
         Self {
-            lane,
+            info,
             answered: false,
             silent: VecDeque::new(),
             failures: 0,

@@ -8,21 +8,21 @@ use crate::model::{Cause, PeerState, Tally, UnixMillis};
 
 /// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
 /// and end first: as long as this one fires, they are inhibited.
-const WELL: Duration = Duration::from_secs(360);
+const RESOLVE_AFTER: Duration = Duration::from_secs(360);
 
 /// How long the end of an incident is told, for an Alertmanager that is away just then.
-const TELL_END: Duration = Duration::from_secs(300);
+const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
 
 /// How long the quorum may be away during the hold: a vote or two may be lost. After that it begins anew.
-const GAP: Duration = Duration::from_secs(5);
+const QUORUM_GRACE: Duration = Duration::from_secs(5);
 
 /// The most time that counts towards the hold between two looks, of which there is one a second: nobody knows what was
 /// while this process did not run.
-const STEP: Duration = Duration::from_secs(2);
+const MAX_TICK: Duration = Duration::from_secs(2);
 
 /// An incident that is open.
 #[derive(Debug, Clone)]
-pub(super) struct Open {
+pub(super) struct OpenIncident {
     pub(super) id: Arc<str>,
     pub(super) onset: UnixMillis,
     pub(super) cause: Cause,
@@ -44,20 +44,20 @@ pub(super) struct Open {
 
 /// An incident that is over.
 #[derive(Debug, Clone)]
-pub(super) struct Closed {
-    pub(super) open: Open,
+pub(super) struct ResolvedIncident {
+    pub(super) open: OpenIncident,
     /// When it ended.
     pub(super) at: UnixMillis,
     until: Instant,
 }
 
-impl Closed {
-    pub(super) fn new(open: Open, at: UnixMillis, now: Instant) -> Self {
-        Self { open, at, until: now + TELL_END }
+impl ResolvedIncident {
+    pub(super) fn new(open: OpenIncident, at: UnixMillis, now: Instant) -> Self {
+        Self { open, at, until: now + RESOLVED_RETENTION }
     }
 
     /// Whether its end has been told for long enough.
-    pub(super) fn is_told(&self, now: Instant) -> bool {
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.until <= now
     }
 }
@@ -69,7 +69,7 @@ pub(super) struct Hold {
     pub(super) allow_single_vantage: bool,
 }
 
-impl Open {
+impl OpenIncident {
     pub(super) const fn new(id: Arc<str>, onset: UnixMillis, cause: Cause) -> Self {
         Self {
             id,
@@ -122,12 +122,12 @@ impl Open {
         let (at, held) = self.looked.replace((now, holds)).unwrap_or((now, false));
         let passed = now.saturating_duration_since(at);
         if held {
-            self.held += passed.min(STEP);
+            self.held += passed.min(MAX_TICK);
             self.away = Duration::ZERO;
         } else {
             self.away += passed;
         }
-        if self.away > GAP {
+        if self.away > QUORUM_GRACE {
             self.held = Duration::ZERO;
         }
     }
@@ -145,6 +145,6 @@ impl Open {
 
     /// Whether it is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.well_since.is_some_and(|since| now.saturating_duration_since(since) >= WELL)
+        self.well_since.is_some_and(|since| now.saturating_duration_since(since) >= RESOLVE_AFTER)
     }
 }

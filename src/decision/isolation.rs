@@ -11,7 +11,7 @@ const LOCAL_RESULTS: u32 = 8;
 
 /// By what a vantage sees that it is cut off itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutOff {
+pub enum IsolationReason {
     /// More than half of what it had to send could not be sent.
     CannotSend,
     /// More than half of its peers fell silent, and no anchor answers.
@@ -20,7 +20,7 @@ pub enum CutOff {
     NobodyLeft,
 }
 
-impl fmt::Display for CutOff {
+impl fmt::Display for IsolationReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CannotSend => "more than half of its own probes cannot be sent",
@@ -33,7 +33,7 @@ impl fmt::Display for CutOff {
 /// The guard against our own isolation.
 #[derive(Debug)]
 pub struct Isolation {
-    why: Option<CutOff>,
+    why: Option<IsolationReason>,
     /// Results of the span before and of the span now: all, and those that were our own fault.
     spans: [(u32, u32); 2],
     span_began: Instant,
@@ -46,13 +46,13 @@ impl Isolation {
     }
 
     /// A probe came to its end; `local` where that was our own fault.
-    pub const fn ended(&mut self, local: bool) {
+    pub const fn on_result(&mut self, local: bool) {
         self.spans[1].0 = self.spans[1].0.saturating_add(1);
         self.spans[1].1 = self.spans[1].1.saturating_add(local as u32);
     }
 
     /// Why this vantage is isolated, where it is.
-    pub const fn why(&self) -> Option<CutOff> {
+    pub const fn why(&self) -> Option<IsolationReason> {
         self.why
     }
 
@@ -61,26 +61,32 @@ impl Isolation {
         self.why.is_some()
     }
 
-    /// Looks again, and says why this vantage is isolated, where it is. `quiet` of `peers` that were not down before are silent now; `anchors` says whether one of the
+    /// Looks again, and says why this vantage is isolated, where it is. `silent` of `peers` that were not down before are silent now; `anchors` says whether one of the
     /// endpoints outside all regions answers, `None` where there are none. Of a single peer more is asked than of several, which
-    /// are not quiet together by chance: that it has been silent for long enough to be suspected.
+    /// are not silent together by chance: that it has been silent for long enough to be suspected.
     ///
     /// More than half of the peers dying in one moment is less likely than that we were cut off, unless the outside
     /// world can still be reached. Two anchors and not one are asked for where there is a single peer, because one
     /// may die as well.
-    pub fn judge(&mut self, quiet: usize, peers: usize, anchors: Option<bool>, now: Instant) -> Option<CutOff> {
+    pub fn update(
+        &mut self,
+        silent: usize,
+        peers: usize,
+        anchors: Option<bool>,
+        now: Instant,
+    ) -> Option<IsolationReason> {
         if now.saturating_duration_since(self.span_began) >= LOCAL_SPAN {
             self.spans = [self.spans[1], (0, 0)];
             self.span_began = now;
         }
         let (results, local) = (self.spans[0].0 + self.spans[1].0, self.spans[0].1 + self.spans[1].1);
         self.why = if results >= LOCAL_RESULTS && 2 * local > results {
-            Some(CutOff::CannotSend)
-        } else if 2 * quiet > peers && anchors != Some(true) {
-            Some(CutOff::PeersSilent)
+            Some(IsolationReason::CannotSend)
+        } else if 2 * silent > peers && anchors != Some(true) {
+            Some(IsolationReason::PeersSilent)
         } else if peers == 0 && anchors == Some(false) {
             // The anchors are all that is left to tell.
-            Some(CutOff::NobodyLeft)
+            Some(IsolationReason::NobodyLeft)
         } else {
             None
         };
@@ -96,20 +102,20 @@ mod tests {
     fn more_than_half_of_the_peers_silent_is_our_own_fault_unless_an_anchor_answers() {
         let now = Instant::now();
         let mut isolation = Isolation::new(now);
-        for (quiet, peers, anchors, why) in [
+        for (silent, peers, anchors, why) in [
             (0, 0, None, None),
             (0, 0, Some(true), None),
-            (0, 0, Some(false), Some(CutOff::NobodyLeft)),
-            (1, 1, None, Some(CutOff::PeersSilent)),
+            (0, 0, Some(false), Some(IsolationReason::NobodyLeft)),
+            (1, 1, None, Some(IsolationReason::PeersSilent)),
             (1, 1, Some(true), None),
-            (1, 1, Some(false), Some(CutOff::PeersSilent)),
+            (1, 1, Some(false), Some(IsolationReason::PeersSilent)),
             (1, 2, None, None),
-            (2, 2, None, Some(CutOff::PeersSilent)),
-            (2, 3, None, Some(CutOff::PeersSilent)),
+            (2, 2, None, Some(IsolationReason::PeersSilent)),
+            (2, 3, None, Some(IsolationReason::PeersSilent)),
             (2, 4, None, None),
             (3, 4, Some(true), None),
         ] {
-            assert_eq!(isolation.judge(quiet, peers, anchors, now), why, "{quiet} of {peers}, {anchors:?}");
+            assert_eq!(isolation.update(silent, peers, anchors, now), why, "{silent} of {peers}, {anchors:?}");
         }
     }
 
@@ -118,13 +124,13 @@ mod tests {
         let mut now = Instant::now();
         let mut isolation = Isolation::new(now);
         for n in 0..20 {
-            isolation.ended(n % 3 > 0);
+            isolation.on_result(n % 3 > 0);
         }
-        assert_eq!(isolation.judge(0, 3, None, now), Some(CutOff::CannotSend));
+        assert_eq!(isolation.update(0, 3, None, now), Some(IsolationReason::CannotSend));
         for _ in 0..3 {
             now += LOCAL_SPAN;
-            (0..10).for_each(|_| isolation.ended(false));
-            isolation.judge(0, 3, None, now);
+            (0..10).for_each(|_| isolation.on_result(false));
+            isolation.update(0, 3, None, now);
         }
         assert!(!isolation.is_isolated());
     }

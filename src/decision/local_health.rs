@@ -8,13 +8,13 @@ const LATE: Duration = Duration::from_millis(125);
 
 /// How fit this vantage is to judge.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(super) struct LocalHealth {
     score: u8,
     started: u32,
     late: u32,
 }
 
-impl Health {
+impl LocalHealth {
     /// The worst score; 0 is the best.
     pub(super) const WORST: u8 = 7;
 
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn late_starts_cost_a_point_a_second_and_good_seconds_give_it_back() {
-        let mut health = Health::default();
+        let mut health = LocalHealth::default();
         for score in [1, 2, 3, 4, 5, 6, 7, 7] {
             (0..98).for_each(|_| health.started(Duration::ZERO));
             (0..2).for_each(|_| health.started(LATE * 2));

@@ -13,9 +13,9 @@ mod verdict;
 pub mod votes;
 
 pub use self::{
-    evidence::{Evidence, Failing, Lane},
-    isolation::{CutOff, Isolation},
-    quality::{Quality, Reading},
-    vantage::{Episode, News, Now, Policy, Standing, Vantage, Watched},
+    evidence::{Evidence, Failing, PathInfo},
+    isolation::{Isolation, IsolationReason},
+    quality::{Quality, QualitySample},
+    vantage::{IncidentView, Now, PeerSetup, PeerStatus, Policy, StateChange, Vantage},
     verdict::{Transition, Verdict},
 };

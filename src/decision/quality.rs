@@ -14,12 +14,12 @@ const CLEAN: f64 = 0.01;
 const BASELINE_STEP: Duration = Duration::from_secs(300);
 const BASELINE_STEPS: usize = 288;
 
-/// Slow readings running that count as slow: one reading may be an accident.
+/// Slow readings running that count as slow: one sample may be an accident.
 const SLOW_READINGS: u32 = 3;
 
 /// What the samples of the last minute say.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reading {
+pub struct QualitySample {
     /// The share of failed probes, 0 to 1.
     pub loss: f64,
     /// How many they are.
@@ -34,16 +34,16 @@ pub struct Quality {
     baseline: VecDeque<Duration>,
     next_step: Option<Instant>,
     slow: u32,
-    last: Option<Reading>,
-    read_at: Option<Instant>,
+    last: Option<QualitySample>,
+    sampled_at: Option<Instant>,
 }
 
 impl Quality {
-    /// Takes a reading.
-    pub fn read(&mut self, reading: Option<Reading>, now: Instant) {
-        self.last = reading;
-        self.read_at = Some(now);
-        let p95 = reading.and_then(|reading| reading.p95);
+    /// Takes a sample.
+    pub fn on_sample(&mut self, sample: Option<QualitySample>, now: Instant) {
+        self.last = sample;
+        self.sampled_at = Some(now);
+        let p95 = sample.and_then(|sample| sample.p95);
         let Some(p95) = p95 else {
             self.slow = 0;
             return;
@@ -72,9 +72,9 @@ impl Quality {
         self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY && last.lost >= LOST)
     }
 
-    /// When the last reading was made: it covers the minute before.
-    pub const fn read_at(&self) -> Option<Instant> {
-        self.read_at
+    /// When the last sample was made: it covers the minute before.
+    pub const fn sampled_at(&self) -> Option<Instant> {
+        self.sampled_at
     }
 
     /// Whether hardly anything is lost.
@@ -98,8 +98,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn reading(loss: f64, p95: u32) -> Option<Reading> {
-        Some(Reading { loss, lost: 10, p95: Some(MS * p95) })
+    fn sample(loss: f64, p95: u32) -> Option<QualitySample> {
+        Some(QualitySample { loss, lost: 10, p95: Some(MS * p95) })
     }
 
     #[test]
@@ -107,15 +107,15 @@ mod tests {
         let mut quality = Quality::default();
         let now = Instant::now();
         for _ in 0..10 {
-            quality.read(reading(0.0, 100), now);
+            quality.on_sample(sample(0.0, 100), now);
         }
         for (n, bad) in [(0, false), (1, false), (2, true)] {
-            quality.read(reading(0.0, 151), now);
+            quality.on_sample(sample(0.0, 151), now);
             assert_eq!(quality.is_bad(), bad, "{n}");
         }
-        quality.read(reading(0.0, 130), now);
+        quality.on_sample(sample(0.0, 130), now);
         assert!(!quality.is_bad() && !quality.is_good(), "leaving needs more than not entering");
-        quality.read(reading(0.0, 110), now);
+        quality.on_sample(sample(0.0, 110), now);
         assert!(quality.is_good());
     }
 
@@ -124,12 +124,12 @@ mod tests {
         let mut quality = Quality::default();
         let now = Instant::now();
         for (loss, bad, clean) in [(0.021, true, false), (0.015, false, false), (0.009, false, true)] {
-            quality.read(reading(loss, 10), now);
+            quality.on_sample(sample(loss, 10), now);
             assert_eq!((quality.is_bad(), quality.is_clean()), (bad, clean), "{loss}");
         }
-        quality.read(Some(Reading { loss: 0.1, lost: 2, p95: None }), now);
+        quality.on_sample(Some(QualitySample { loss: 0.1, lost: 2, p95: None }), now);
         assert!(!quality.is_bad(), "two probes of a process that has just begun");
-        quality.read(None, now);
+        quality.on_sample(None, now);
         assert!(!quality.is_clean() && !quality.is_bad(), "no data is neither");
     }
 }

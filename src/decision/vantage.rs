@@ -1,4 +1,4 @@
-//! What one vantage knows and concludes: samples and votes go in, verdicts, orders for more probes and incidents come
+//! What one vantage knows and concludes: samples and votes go in, verdicts, extra_probes for more probes and incidents come
 //! out. Synchronous, without clock, lock or metrics, so that years of it can be simulated.
 
 use std::{
@@ -10,11 +10,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    CutOff, Evidence, Isolation, Lane, Reading, Transition,
-    extra_probes::{BURST, FRESH},
-    incidents::{Closed, Hold, Open},
-    local_health::Health,
-    peer::{Desk, oldest, open},
+    Evidence, Isolation, IsolationReason, PathInfo, QualitySample, Transition,
+    extra_probes::{BURST, MAX_VOTE_AGE},
+    incidents::{Hold, OpenIncident, ResolvedIncident},
+    local_health::LocalHealth,
+    peer::{PeerMonitor, oldest, open},
     votes::{Ballots, Said, Views},
 };
 use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote};
@@ -51,16 +51,16 @@ pub struct Policy {
 
 /// A peer to be watched.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub struct PeerSetup {
     /// Its name.
     pub region: Region,
     /// The paths to it.
-    pub lanes: Vec<Lane>,
+    pub paths: Vec<PathInfo>,
 }
 
 /// Something that has changed, for the log and the metrics.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
+pub enum StateChange {
     /// A peer's state.
     State {
         /// The peer.
@@ -71,14 +71,14 @@ pub enum News {
         tally: Tally,
     },
     /// That we are isolated now and why, or that we are not any more.
-    Isolated(Option<CutOff>),
+    Isolated(Option<IsolationReason>),
     /// The incidents, or what is told of them.
     Incidents,
 }
 
 /// What a peer looks like now; a copy for metrics, votes and ranking.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct PeerStatus<'a> {
     /// The peer.
     pub region: &'a Region,
     /// Its state.
@@ -94,14 +94,14 @@ pub struct Standing<'a> {
     /// When the first probe was sent that had no answer, where it is failing.
     pub onset: Option<Instant>,
     /// Its open incident.
-    pub incident: Option<Episode<'a>>,
+    pub incident: Option<IncidentView<'a>>,
     /// What an incident of it would be called now, where it is failing: its onset, and its name.
-    pub proposal: Option<&'a (UnixMillis, Arc<str>)>,
+    pub incident_id_candidate: Option<&'a (UnixMillis, Arc<str>)>,
 }
 
 /// An open incident, as far as this vantage knows of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Episode<'a> {
+pub struct IncidentView<'a> {
     /// The same on every vantage that votes on it.
     pub id: &'a Arc<str>,
     /// When the first probe that was lost was sent.
@@ -118,9 +118,9 @@ pub struct Episode<'a> {
     pub resolved: Option<UnixMillis>,
 }
 
-impl<'a> Episode<'a> {
-    const fn of(open: &'a Open, resolved: Option<UnixMillis>) -> Self {
-        let Open { id, onset, cause, confirmed, executed, tally, .. } = open;
+impl<'a> IncidentView<'a> {
+    const fn of(open: &'a OpenIncident, resolved: Option<UnixMillis>) -> Self {
+        let OpenIncident { id, onset, cause, confirmed, executed, tally, .. } = open;
         Self { id, onset: *onset, cause: *cause, confirmed: *confirmed, executed: *executed, tally: *tally, resolved }
     }
 
@@ -140,18 +140,18 @@ enum Place {
 #[derive(Debug)]
 pub struct Vantage {
     pub(super) policy: Policy,
-    pub(super) desks: Vec<Desk>,
+    pub(super) peers: Vec<PeerMonitor>,
     pub(super) anchors: Vec<(PathId, Evidence)>,
     places: HashMap<PathId, Place>,
     pub(super) ballots: Ballots,
     /// The paths on which vantages are asked for their votes.
-    pub(super) asks: BTreeMap<Region, PathId>,
-    pub(super) next_ask: Option<Instant>,
-    pub(super) closed: Vec<(Region, Closed)>,
+    pub(super) vote_paths: BTreeMap<Region, PathId>,
+    pub(super) next_vote_request: Option<Instant>,
+    pub(super) closed: Vec<(Region, ResolvedIncident)>,
     pub(super) isolation: Isolation,
-    pub(super) health: Health,
-    pub(super) orders: Vec<PathId>,
-    pub(super) news: Vec<News>,
+    pub(super) health: LocalHealth,
+    pub(super) extra_probes: Vec<PathId>,
+    pub(super) changes: Vec<StateChange>,
 }
 
 impl Vantage {
@@ -159,186 +159,186 @@ impl Vantage {
     pub fn new(policy: Policy, now: Instant) -> Self {
         Self {
             policy,
-            desks: Vec::new(),
+            peers: Vec::new(),
             anchors: Vec::new(),
             places: HashMap::new(),
             ballots: Ballots::default(),
-            asks: BTreeMap::new(),
-            next_ask: None,
+            vote_paths: BTreeMap::new(),
+            next_vote_request: None,
             closed: Vec::new(),
             isolation: Isolation::new(now),
-            health: Health::default(),
-            orders: Vec::new(),
-            news: Vec::new(),
+            health: LocalHealth::default(),
+            extra_probes: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
     /// Watches these peers and anchors from now on, and no others. A peer that was watched before keeps its state;
     /// an incident of one that is watched no more is forgotten.
-    pub fn watch(&mut self, policy: Policy, peers: Vec<Watched>, anchors: Vec<Lane>, now: Instant) {
+    pub fn reconfigure(&mut self, policy: Policy, peers: Vec<PeerSetup>, anchors: Vec<PathInfo>, now: Instant) {
         self.policy = policy;
-        let mut before: BTreeMap<Region, Desk> =
-            std::mem::take(&mut self.desks).into_iter().map(|desk| (desk.region.clone(), desk)).collect();
+        let mut before: BTreeMap<Region, PeerMonitor> =
+            std::mem::take(&mut self.peers).into_iter().map(|peer| (peer.region.clone(), peer)).collect();
         self.places.clear();
-        self.asks.clear();
+        self.vote_paths.clear();
         let mut voters = Vec::new();
-        for Watched { region, lanes } in peers {
-            let place = Place::Peer(self.desks.len());
-            self.places.extend(lanes.iter().map(|lane| (lane.path, place)));
-            if let Some(sidecar) = lanes.iter().find(|lane| lane.kind.carries_votes()) {
-                self.asks.insert(region.clone(), sidecar.path);
-                voters.push((region.clone(), (3 * sidecar.interval).min(FRESH)));
+        for PeerSetup { region, paths } in peers {
+            let place = Place::Peer(self.peers.len());
+            self.places.extend(paths.iter().map(|info| (info.path, place)));
+            if let Some(sidecar) = paths.iter().find(|info| info.kind.carries_votes()) {
+                self.vote_paths.insert(region.clone(), sidecar.path);
+                voters.push((region.clone(), (3 * sidecar.interval).min(MAX_VOTE_AGE)));
             }
-            let desk = match before.remove(&region) {
-                Some(mut desk) => {
-                    desk.verdict.evidence.watch(lanes, policy.confirm_burst);
-                    desk
+            let peer = match before.remove(&region) {
+                Some(mut peer) => {
+                    peer.verdict.evidence.reconfigure(paths, policy.confirm_burst);
+                    peer
                 }
-                None => Desk::new(region, Evidence::new(lanes, policy.confirm_burst), now),
+                None => PeerMonitor::new(region, Evidence::new(paths, policy.confirm_burst), now),
             };
-            self.desks.push(desk);
+            self.peers.push(peer);
         }
         self.ballots.admit(voters);
-        if before.values().any(|desk| desk.incident.is_some()) {
+        if before.values().any(|peer| peer.incident.is_some()) {
             // It is not told any more, and expires.
-            self.news.push(News::Incidents);
+            self.changes.push(StateChange::Incidents);
         }
         let mut known = std::mem::take(&mut self.anchors);
-        for lane in anchors {
-            let path = lane.path;
+        for info in anchors {
+            let path = info.path;
             self.places.insert(path, Place::Anchor(self.anchors.len()));
             let known = known.iter().position(|(other, _)| *other == path).map(|n| known.swap_remove(n).1);
-            self.anchors.push((path, known.unwrap_or_else(|| Evidence::new([lane], false))));
+            self.anchors.push((path, known.unwrap_or_else(|| Evidence::new([info], false))));
         }
     }
 
     /// A probe came to its end, and so many answers to earlier ones came late.
-    pub fn ended(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome, late: u32, now: Now) {
+    pub fn on_result(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome, late: u32, now: Now) {
         match self.places.get(&path) {
             Some(&Place::Peer(n)) => {
-                self.isolation.ended(outcome.is_err_and(|failure| failure.is_local()));
-                let desk = &mut self.desks[n];
+                self.isolation.on_result(outcome.is_err_and(|failure| failure.is_local()));
+                let peer = &mut self.peers[n];
                 if late > 0 {
-                    desk.verdict.evidence.spoke(now.instant);
+                    peer.verdict.evidence.on_late_reply(now.instant);
                 }
-                let news = desk.verdict.evidence.ended(path, sent_at, outcome);
-                if news || late > 0 || desk.is_eventful() {
-                    self.consider(n, now);
+                let changes = peer.verdict.evidence.on_result(path, sent_at, outcome);
+                if changes || late > 0 || peer.is_eventful() {
+                    self.update_peer(n, now);
                 }
             }
             Some(&Place::Anchor(n)) => {
-                self.anchors[n].1.ended(path, sent_at, outcome);
-                self.consider_isolation(now);
+                self.anchors[n].1.on_result(path, sent_at, outcome);
+                self.update_isolation(now);
             }
             None => {}
         }
     }
 
     /// A probe has waited for longer than usual.
-    pub fn overdue(&mut self, path: PathId, sent_at: Instant, now: Now) {
+    pub fn on_overdue(&mut self, path: PathId, sent_at: Instant, now: Now) {
         match self.places.get(&path) {
             Some(&Place::Peer(n)) => {
-                self.desks[n].verdict.evidence.overdue(path, sent_at);
-                self.consider(n, now);
+                self.peers[n].verdict.evidence.on_overdue(path, sent_at);
+                self.update_peer(n, now);
             }
             Some(&Place::Anchor(n)) => {
-                self.anchors[n].1.overdue(path, sent_at);
-                self.consider_isolation(now);
+                self.anchors[n].1.on_overdue(path, sent_at);
+                self.update_isolation(now);
             }
             None => {}
         }
     }
 
     /// An answer came after the deadline.
-    pub fn answered_late(&mut self, path: PathId, now: Now) {
+    pub fn on_late_reply(&mut self, path: PathId, now: Now) {
         if let Some(&Place::Peer(n)) = self.places.get(&path) {
-            self.desks[n].verdict.evidence.spoke(now.instant);
-            self.consider(n, now);
+            self.peers[n].verdict.evidence.on_late_reply(now.instant);
+            self.update_peer(n, now);
         }
     }
 
     /// A probe started so much later than it was due.
-    pub fn started(&mut self, delay: Duration) {
+    pub fn on_start(&mut self, delay: Duration) {
         self.health.started(delay);
     }
 
     /// Slots passed without a probe.
-    pub fn missed_slots(&mut self) {
+    pub fn on_missed_slots(&mut self) {
         self.health.missed();
     }
 
     /// How well a peer has answered in the last minute; to be told every 10 s.
-    pub fn read(&mut self, peer: &Region, reading: Option<Reading>, now: Now) {
-        if let Some(n) = self.desks.iter().position(|desk| desk.region == *peer) {
-            self.desks[n].verdict.quality.read(reading, now.instant);
-            self.consider(n, now);
+    pub fn on_quality(&mut self, peer: &Region, sample: Option<QualitySample>, now: Now) {
+        if let Some(n) = self.peers.iter().position(|known| known.region == *peer) {
+            self.peers[n].verdict.quality.on_sample(sample, now.instant);
+            self.update_peer(n, now);
         }
     }
 
     /// A vantage has said something, which it was asked for at `asked_at`.
-    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
+    pub fn on_votes(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
         self.ballots.hear(from, asked_at, views);
-        for n in 0..self.desks.len() {
-            if self.desks[n].heeds_votes() {
-                self.consider(n, now);
+        for n in 0..self.peers.len() {
+            if self.peers[n].depends_on_votes() {
+                self.update_peer(n, now);
             }
         }
     }
 
     /// An incident that the process before this one had told of goes on, until the peer has proved to be well.
-    pub fn adopt(&mut self, told: &Incident) {
-        let Some(desk) = self.desks.iter_mut().find(|desk| desk.region == told.peer) else { return };
-        let open = desk.incident.get_or_insert_with(|| {
-            let mut open = Open::new(Arc::clone(&told.id), told.onset, told.cause);
+    pub fn restore(&mut self, told: &Incident) {
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.region == told.peer) else { return };
+        let open = peer.incident.get_or_insert_with(|| {
+            let mut open = OpenIncident::new(Arc::clone(&told.id), told.onset, told.cause);
             open.tally = told.tally;
             open
         });
         open.confirmed |= told.confirmed || told.stage == Stage::Execute;
         open.executed |= told.stage == Stage::Execute;
-        desk.verdict.evidence.assume(told.cause);
-        self.news.push(News::Incidents);
+        peer.verdict.evidence.assume_was_up(told.cause);
+        self.changes.push(StateChange::Incidents);
     }
 
     /// Looks at everything again; to be called at [`wake_at`](Self::wake_at).
-    pub fn wake(&mut self, now: Now) {
-        for n in 0..self.desks.len() {
+    pub fn on_timer(&mut self, now: Now) {
+        for n in 0..self.peers.len() {
             self.send_burst(n, now.instant);
-            if self.desks[n].is_eventful() {
-                self.consider(n, now);
+            if self.peers[n].is_eventful() {
+                self.update_peer(n, now);
             }
         }
-        if self.next_ask.is_some_and(|at| at <= now.instant) {
-            self.ask(now.instant);
+        if self.next_vote_request.is_some_and(|at| at <= now.instant) {
+            self.request_votes(now.instant);
         }
     }
 
     /// Looks at everything again and judges our own fitness; to be called each second.
-    pub fn tick(&mut self, now: Now) {
+    pub fn on_tick(&mut self, now: Now) {
         self.health.tick();
         let told = self.closed.len();
         // Who has a new incident must not find it resolved by the old one.
         let (ballots, at) = (&self.ballots, now.instant);
         let reopened = |peer: &Region| ballots.views(peer, at).any(|view| view.incident.is_some());
-        self.closed.retain(|(peer, closed)| !closed.is_told(at) && !reopened(peer));
+        self.closed.retain(|(peer, closed)| !closed.is_expired(at) && !reopened(peer));
         if self.closed.len() != told {
-            self.news.push(News::Incidents);
+            self.changes.push(StateChange::Incidents);
         }
-        self.consider_isolation(now);
-        for n in 0..self.desks.len() {
-            self.consider(n, now);
+        self.update_isolation(now);
+        for n in 0..self.peers.len() {
+            self.update_peer(n, now);
         }
-        self.keep_fresh(now.instant);
+        self.refresh_votes(now.instant);
     }
 
-    /// When to [`wake`](Self::wake) it, if ever.
+    /// When to [`on_timer`](Self::on_timer) it, if ever.
     pub fn wake_at(&self) -> Option<Instant> {
         let hold = self.hold();
         let isolated = self.isolation.is_isolated();
-        let desks = self.desks.iter().flat_map(|desk| {
-            let due = desk.incident.as_ref().filter(|_| desk.verdict.state() == PeerState::Down && !isolated);
-            [desk.burst.map(|(_, at)| at), due.and_then(|open| open.due(hold))]
+        let peers = self.peers.iter().flat_map(|peer| {
+            let due = peer.incident.as_ref().filter(|_| peer.verdict.state() == PeerState::Down && !isolated);
+            [peer.burst.map(|(_, at)| at), due.and_then(|open| open.due(hold))]
         });
-        desks.chain([self.next_ask]).flatten().min()
+        peers.chain([self.next_vote_request]).flatten().min()
     }
 
     fn hold(&self) -> Hold {
@@ -346,98 +346,98 @@ impl Vantage {
         Hold { execute_after, allow_single_vantage }
     }
 
-    fn consider_isolation(&mut self, now: Now) {
+    fn update_isolation(&mut self, now: Now) {
         let was = self.isolation.is_isolated();
         let judged =
-            || self.desks.iter().filter(|desk| !matches!(desk.verdict.state(), PeerState::Unknown | PeerState::Down));
+            || self.peers.iter().filter(|peer| !matches!(peer.verdict.state(), PeerState::Unknown | PeerState::Down));
         let peers = judged().count();
         // Who answers, but is of no use, says nothing about us.
         let dead = |evidence: &Evidence| evidence.failing().is_some_and(|failing| failing.cause == Cause::Silence);
-        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_quiet() } else { dead(evidence) };
-        let quiet = judged().filter(|desk| silent(&desk.verdict.evidence)).count();
+        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_silent() } else { dead(evidence) };
+        let quiet = judged().filter(|peer| silent(&peer.verdict.evidence)).count();
         let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
-        let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_quiet()));
-        let why = self.isolation.judge(quiet, peers, outside, now.instant);
+        let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_silent()));
+        let why = self.isolation.update(quiet, peers, outside, now.instant);
         if why.is_some() != was {
-            self.news.push(News::Isolated(why));
+            self.changes.push(StateChange::Isolated(why));
             if was {
                 // What fell silent meanwhile may have been heard by everyone else; not what was down before.
-                let fell_silent = self.desks.iter_mut().filter(|desk| desk.verdict.state() != PeerState::Down);
-                fell_silent.for_each(|desk| desk.verdict.evidence.forgive());
+                let fell_silent = self.peers.iter_mut().filter(|peer| peer.verdict.state() != PeerState::Down);
+                fell_silent.for_each(|peer| peer.verdict.evidence.reset_failures());
             }
-            for n in 0..self.desks.len() {
-                self.conclude(n, now);
+            for n in 0..self.peers.len() {
+                self.evaluate(n, now);
             }
         }
     }
 
-    fn consider(&mut self, n: usize, now: Now) {
-        let desk = &mut self.desks[n];
-        let quiet = desk.verdict.evidence.is_quiet();
-        if quiet && !desk.was_quiet && self.policy.confirm_burst && desk.verdict.state() != PeerState::Down {
-            desk.burst = Some((BURST, now.instant));
+    fn update_peer(&mut self, n: usize, now: Now) {
+        let peer = &mut self.peers[n];
+        let quiet = peer.verdict.evidence.is_silent();
+        if quiet && !peer.was_silent && self.policy.confirm_burst && peer.verdict.state() != PeerState::Down {
+            peer.burst = Some((BURST, now.instant));
             self.send_burst(n, now.instant);
         }
-        let desk = &mut self.desks[n];
-        if std::mem::replace(&mut desk.was_quiet, quiet) || quiet || self.isolation.is_isolated() {
-            self.consider_isolation(now);
+        let peer = &mut self.peers[n];
+        if std::mem::replace(&mut peer.was_silent, quiet) || quiet || self.isolation.is_isolated() {
+            self.update_isolation(now);
         }
-        self.conclude(n, now);
+        self.evaluate(n, now);
     }
 
     /// What follows of what is known now.
-    fn conclude(&mut self, n: usize, now: Now) {
+    fn evaluate(&mut self, n: usize, now: Now) {
         let isolated = self.isolation.is_isolated();
         let hold = self.hold();
-        let desk = &mut self.desks[n];
-        desk.verdict.look();
-        desk.propose(now);
+        let peer = &mut self.peers[n];
+        peer.verdict.refresh();
+        peer.name_incident(now);
         loop {
-            let silence = desk.verdict.failing().map(|failing| (failing.onset, failing.decisive));
-            desk.tally = self.ballots.count(&desk.region, desk.vote(isolated), silence, now.instant);
-            let Some(transition) = desk.verdict.judge(&desk.tally, isolated, now.instant) else { break };
-            let (peer, tally) = (desk.region.clone(), desk.tally);
-            self.news.push(News::State { peer, transition, tally });
+            let silence = peer.verdict.failing().map(|failing| (failing.onset, failing.decisive));
+            peer.tally = self.ballots.count(&peer.region, peer.vote(isolated), silence, now.instant);
+            let Some(transition) = peer.verdict.step(&peer.tally, isolated, now.instant) else { break };
+            let (region, tally) = (peer.region.clone(), peer.tally);
+            self.changes.push(StateChange::State { peer: region, transition, tally });
             match transition.to {
                 PeerState::Suspect => {
-                    self.next_ask = Some(now.instant);
+                    self.next_vote_request = Some(now.instant);
                 }
-                PeerState::Down if desk.incident.is_none() => {
-                    desk.incident = Some(open(desk, &self.ballots, now));
-                    self.closed.retain(|(region, _)| *region != desk.region);
-                    self.news.push(News::Incidents);
+                PeerState::Down if peer.incident.is_none() => {
+                    peer.incident = Some(open(peer, &self.ballots, now));
+                    self.closed.retain(|(region, _)| *region != peer.region);
+                    self.changes.push(StateChange::Incidents);
                 }
                 _ => {}
             }
         }
-        if let Some(incident) = &mut desk.incident {
-            let mut changed = incident.look(desk.verdict.state(), &desk.tally, isolated, hold, now.instant);
-            if desk.verdict.state() == PeerState::Down && !isolated {
-                changed |= incident.rename(oldest(&desk.region, &self.ballots, now));
+        if let Some(incident) = &mut peer.incident {
+            let mut changed = incident.look(peer.verdict.state(), &peer.tally, isolated, hold, now.instant);
+            if peer.verdict.state() == PeerState::Down && !isolated {
+                changed |= incident.rename(oldest(&peer.region, &self.ballots, now));
             }
             if incident.is_over(now.instant) {
-                let held_by_others = self.ballots.views(&desk.region, now.instant).any(|view| view.incident.is_some());
+                let held_by_others = self.ballots.views(&peer.region, now.instant).any(|view| view.incident.is_some());
                 // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
-                if let Some(open) = desk.incident.take().filter(|_| !held_by_others) {
-                    self.closed.push((desk.region.clone(), Closed::new(open, now.unix, now.instant)));
+                if let Some(open) = peer.incident.take().filter(|_| !held_by_others) {
+                    self.closed.push((peer.region.clone(), ResolvedIncident::new(open, now.unix, now.instant)));
                 }
-                self.news.push(News::Incidents);
+                self.changes.push(StateChange::Incidents);
             } else if changed {
-                self.news.push(News::Incidents);
+                self.changes.push(StateChange::Incidents);
             }
         }
-        if self.next_ask.is_some_and(|at| at <= now.instant) {
-            self.ask(now.instant);
+        if self.next_vote_request.is_some_and(|at| at <= now.instant) {
+            self.request_votes(now.instant);
         }
     }
 
     /// What has changed since it was asked last.
-    pub fn take_news(&mut self) -> Vec<News> {
-        std::mem::take(&mut self.news)
+    pub fn take_changes(&mut self) -> Vec<StateChange> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Why this vantage is isolated, where it is.
-    pub const fn cut_off(&self) -> Option<CutOff> {
+    pub const fn isolation_reason(&self) -> Option<IsolationReason> {
         self.isolation.why()
     }
 
@@ -458,30 +458,34 @@ impl Vantage {
 
     /// Whether each anchor answers; `None` where it never did.
     pub fn anchors(&self) -> impl Iterator<Item = (PathId, Option<bool>)> {
-        self.anchors.iter().map(|(path, seen)| (*path, seen.alive_at().map(|_| !seen.is_quiet())))
+        self.anchors.iter().map(|(path, seen)| (*path, seen.alive_at().map(|_| !seen.is_silent())))
     }
 
     /// Every peer as it looks now, in the order in which they are watched.
-    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
         let isolated = self.isolation.is_isolated();
-        self.desks.iter().map(move |desk| Standing {
-            region: &desk.region,
-            state: desk.verdict.state(),
-            since: desk.verdict.since(),
-            tally: desk.tally,
-            vote: desk.vote(isolated),
-            good_at: desk.verdict.evidence.good_at(),
-            onset: desk.verdict.failing().map(|failing| failing.onset),
-            incident: desk.incident.as_ref().map(|open| Episode::of(open, None)),
-            proposal: desk.proposal.as_ref().map(|(_, proposal)| proposal),
+        self.peers.iter().map(move |peer| PeerStatus {
+            region: &peer.region,
+            state: peer.verdict.state(),
+            since: peer.verdict.since(),
+            tally: peer.tally,
+            vote: peer.vote(isolated),
+            good_at: peer.verdict.evidence.good_at(),
+            onset: peer.verdict.failing().map(|failing| failing.onset),
+            incident: peer.incident.as_ref().map(|open| IncidentView::of(open, None)),
+            incident_id_candidate: peer
+                .incident_id_candidate
+                .as_ref()
+                .map(|(_, incident_id_candidate)| incident_id_candidate),
         })
     }
 
     /// What Alertmanager is to be told: the incidents that are open, and those whose end is still being told.
-    pub fn episodes(&self) -> impl Iterator<Item = (&Region, Episode<'_>)> {
+    pub fn incidents(&self) -> impl Iterator<Item = (&Region, IncidentView<'_>)> {
         let open =
-            self.desks.iter().filter_map(|desk| Some((&desk.region, Episode::of(desk.incident.as_ref()?, None))));
-        let closed = self.closed.iter().map(|(region, closed)| (region, Episode::of(&closed.open, Some(closed.at))));
+            self.peers.iter().filter_map(|peer| Some((&peer.region, IncidentView::of(peer.incident.as_ref()?, None))));
+        let closed =
+            self.closed.iter().map(|(region, closed)| (region, IncidentView::of(&closed.open, Some(closed.at))));
         open.chain(closed)
     }
 }

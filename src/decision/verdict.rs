@@ -45,7 +45,7 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// Every transition that [`Verdict::judge`] makes.
+    /// Every transition that [`Verdict::step`] makes.
     pub const ALL: [(PeerState, PeerState); 16] = {
         use PeerState::{Degraded, Down, Healthy, Recovering, Suspect, Unknown};
         [
@@ -129,9 +129,9 @@ impl Verdict {
     }
 
     /// Looks at the evidence again; to be called when it has changed, and before votes are counted.
-    pub fn look(&mut self) -> Option<Failing> {
+    pub fn refresh(&mut self) -> Option<Failing> {
         // Nothing is concluded from silence before there was an answer.
-        let heard = self.state != PeerState::Unknown || self.evidence.is_assumed();
+        let heard = self.state != PeerState::Unknown || self.evidence.is_assumed_up();
         self.failing = self.evidence.failing().filter(|_| heard);
         if let Some(failing) = self.failing {
             self.cause = failing.cause;
@@ -142,7 +142,7 @@ impl Verdict {
     /// Goes from one state to the next where that is due; to be called again until it says `None`.
     ///
     /// An isolated vantage accuses nobody, and gives up its suspicions: they were about itself.
-    pub fn judge(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<Transition> {
+    pub fn step(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<Transition> {
         let to = self.next(tally, isolated, now)?;
         let from = std::mem::replace(&mut self.state, to);
         self.since = now;
@@ -191,14 +191,14 @@ impl Verdict {
                 let since = *self.contradicted_since.get_or_insert(now);
                 (now.saturating_duration_since(since) >= PARTIAL).then_some(Degraded)
             }
-            Down if self.failing.is_none() && self.evidence.is_back() => Some(Recovering),
+            Down if self.failing.is_none() && self.evidence.has_recovered() => Some(Recovering),
             Down => None,
             Recovering if silent => Some(Down),
             Recovering if partial => Some(Degraded),
             Recovering if isolated => None,
             Recovering => {
                 // An older reading covers a part of the outage, and would call every return a lossy one.
-                let held = self.quality.read_at() >= Some(self.since + self.recovery(now));
+                let held = self.quality.sampled_at() >= Some(self.since + self.recovery(now));
                 held.then(|| if self.is_bad() || !self.quality.is_clean() { Degraded } else { Healthy })
             }
         }

@@ -1,4 +1,4 @@
-//! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, orders and incidents out.
+//! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, extra_probes and incidents out.
 //! Synchronous, without clock or lock.
 
 mod overview;
@@ -13,7 +13,7 @@ use self::targets::Targets;
 use crate::{
     config::{Config, Failover, ProbeConfig},
     decision::{
-        Lane, News, Now, Policy, Vantage, Watched,
+        Now, PathInfo, PeerSetup, Policy, StateChange, Vantage,
         ranking::{Standing, Table, preferred},
         votes::Views,
     },
@@ -47,7 +47,7 @@ pub struct Tracking<'a> {
 #[derive(Debug)]
 pub struct Anchor {
     /// How it is probed; its target is of no meaning.
-    pub lane: Lane,
+    pub lane: PathInfo,
     /// Its name as configured.
     pub name: String,
 }
@@ -136,7 +136,7 @@ impl Recorder {
             self.peers.drain(..).map(|peer| (peer.region, peer.series)).collect();
         let remembered = (REMEMBERED / paths.len().max(1)).clamp(4, REMEMBERED_EACH);
         let mut order = Vec::with_capacity(paths.len());
-        let mut watched: Vec<Watched> = Vec::new();
+        let mut watched: Vec<PeerSetup> = Vec::new();
         for Tracking { id, path, probe, unchanged, overdue_after } in paths {
             let window = || Window::new(span, probe.cadence.interval(), now.instant);
             let tracked = match before.remove(&id) {
@@ -172,11 +172,11 @@ impl Recorder {
             if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
                 let region = path.peer.clone();
                 let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));
-                watched.push(Watched { region: region.clone(), lanes: Vec::new() });
+                watched.push(PeerSetup { region: region.clone(), paths: Vec::new() });
                 self.peers.push(Peer { region, groups: Vec::new(), series });
             }
             let (Some(peer), Some(watched)) = (self.peers.last_mut(), watched.last_mut()) else { continue };
-            watched.lanes.push(Lane {
+            watched.paths.push(PathInfo {
                 path: id,
                 target: path.target,
                 kind: path.kind,
@@ -198,7 +198,7 @@ impl Recorder {
             anchor_series.push(Arc::clone(&series));
             self.anchors.insert(lane.path, series);
         }
-        self.vantage.watch(
+        self.vantage.reconfigure(
             policy(config),
             watched,
             anchors.into_iter().map(|anchor| anchor.lane).collect(),
@@ -226,8 +226,8 @@ impl Recorder {
         match event {
             Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
                 self.metrics.started_late_by(start_delay);
-                self.vantage.started(start_delay);
-                self.vantage.ended(sample.path, sample.sent_at, &sample.outcome, late, now);
+                self.vantage.on_start(start_delay);
+                self.vantage.on_result(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
                 tracked.answered |= sample.outcome.is_ok();
                 tracked.window.push(sample.sent_at, &sample.outcome);
@@ -244,16 +244,16 @@ impl Recorder {
                     self.metrics.measured_by(timings.source);
                 }
             }
-            Event::Overdue { path, sent_at } => self.vantage.overdue(path, sent_at, now),
+            Event::Overdue { path, sent_at } => self.vantage.on_overdue(path, sent_at, now),
             Event::Late { path } => {
-                self.vantage.answered_late(path, now);
+                self.vantage.on_late_reply(path, now);
                 if let Some(tracked) = self.paths.get(&path) {
                     tracked.series.came_late(1);
                 }
             }
             Event::ClockStepped { .. } => self.metrics.clock_stepped(),
             Event::SlotsMissed { path, count } => {
-                self.vantage.missed_slots();
+                self.vantage.on_missed_slots();
                 if let Some(tracked) = self.paths.get(&path) {
                     tracked.series.missed_slots(count);
                 }
@@ -264,7 +264,7 @@ impl Recorder {
     /// Takes what a vantage says, which it was asked for at `asked_at`: its votes, and who could replace it.
     pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, candidates: Vec<Candidate>, now: Now) {
         self.targets.hear(from, asked_at, candidates);
-        self.vantage.hear(from, asked_at, views, now);
+        self.vantage.on_votes(from, asked_at, views, now);
     }
 
     /// When to [`wake`](Self::wake) it, if ever.
@@ -274,7 +274,7 @@ impl Recorder {
 
     /// Does what was to be done at this time.
     pub fn wake(&mut self, now: Now) {
-        self.vantage.wake(now);
+        self.vantage.on_timer(now);
     }
 
     /// Judges anew, and brings a share of the peers' gauges up to date; to be called each second.
@@ -282,16 +282,16 @@ impl Recorder {
         self.ticks += 1;
         self.publish_some(now.instant);
         self.read_some(now);
-        self.vantage.tick(now);
+        self.vantage.on_tick(now);
         self.rank(now);
         self.show(now);
     }
 
     /// What has changed since it was asked last.
-    pub fn take_news(&mut self, now: Now) -> Vec<News> {
-        let news = self.vantage.take_news();
+    pub fn take_changes(&mut self, now: Now) -> Vec<StateChange> {
+        let news = self.vantage.take_changes();
         for news in &news {
-            if let News::State { peer, transition, .. } = news
+            if let StateChange::State { peer, transition, .. } = news
                 && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
             {
                 peer.series.changed(*transition);
@@ -305,8 +305,8 @@ impl Recorder {
     }
 
     /// The paths to be probed now, beside their slots.
-    pub fn take_orders(&mut self) -> Vec<PathId> {
-        self.vantage.take_orders()
+    pub fn take_extra_probes(&mut self) -> Vec<PathId> {
+        self.vantage.take_extra_probes()
     }
 
     /// Who could take over from this region.
@@ -324,7 +324,7 @@ impl Recorder {
         let standings: Vec<_> = self
             .peers
             .iter()
-            .zip(self.vantage.standings())
+            .zip(self.vantage.peers())
             .map(|(peer, standing)| Standing {
                 region: peer.region.clone(),
                 state: standing.state,
@@ -354,9 +354,9 @@ impl Recorder {
     }
 
     fn show(&self, now: Now) {
-        for (peer, standing) in self.peers.iter().zip(self.vantage.standings()) {
+        for (peer, standing) in self.peers.iter().zip(self.vantage.peers()) {
             peer.series.stands(standing.state, now.unix_at(standing.since), &standing.tally);
-            peer.series.told(standing.incident.into_iter().flat_map(|episode| episode.stages()));
+            peer.series.told(standing.incident.into_iter().flat_map(|incident| incident.stages()));
         }
         for (path, answers) in self.vantage.anchors() {
             if let Some(series) = self.anchors.get(&path) {

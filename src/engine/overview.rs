@@ -12,7 +12,7 @@ use crate::{
 impl Recorder {
     /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
     pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
-        let peers = self.peers.iter().zip(self.vantage.standings()).map(|(peer, standing)| PeerView {
+        let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, standing)| PeerView {
             region: peer.region.clone(),
             state: standing.state,
             since: now.unix_at(standing.since),
@@ -27,7 +27,7 @@ impl Recorder {
             at: now.unix,
             instant: now.instant,
             config,
-            cut_off: self.vantage.cut_off(),
+            isolation_reason: self.vantage.isolation_reason(),
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Group, Recorder, Tracked};
 use crate::{
-    decision::{Now, Reading},
+    decision::{Now, QualitySample},
     model::{Kind, PathId},
     window::{Summary, Window},
 };
@@ -31,7 +31,7 @@ impl Recorder {
     pub(super) fn read_some(&mut self, now: Now) {
         for n in (self.ticks % READING_STEPS..self.peers.len()).step_by(READING_STEPS) {
             let reading = self.reading(n, now.instant);
-            self.vantage.read(&self.peers[n].region, reading, now);
+            self.vantage.on_quality(&self.peers[n].region, reading, now);
         }
     }
 
@@ -59,7 +59,7 @@ impl Recorder {
     /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
     /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
     /// and says nothing.
-    fn reading(&mut self, n: usize, now: Instant) -> Option<Reading> {
+    fn reading(&mut self, n: usize, now: Instant) -> Option<QualitySample> {
         let mut summaries: Vec<(Kind, Summary)> = Vec::new();
         for group in &self.peers[n].groups {
             let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
@@ -77,7 +77,7 @@ impl Recorder {
         let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
         let by_preference = summaries.iter().min_by_key(|(kind, _)| kind.preference());
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
-        Some(Reading { loss, lost, p95 })
+        Some(QualitySample { loss, lost, p95 })
     }
 }
 

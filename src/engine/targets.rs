@@ -8,7 +8,7 @@ use super::Recorder;
 use crate::{
     config::Config,
     decision::{
-        Episode, Now,
+        IncidentView, Now,
         ranking::{Published, Ranking, Standing, Table},
     },
     model::{Candidate, Cause, Incident, PeerState, Region, Stage},
@@ -81,31 +81,31 @@ impl Recorder {
     pub fn incidents(&self, now: Now) -> Vec<Incident> {
         let published = self.targets.published(now.instant);
         let is_down = |region: &Region| {
-            let mut standings = self.vantage.standings();
+            let mut standings = self.vantage.peers();
             standings.any(|standing| standing.region == region && standing.state == PeerState::Down)
         };
-        let each = |(peer, episode): (&Region, Episode<'_>)| {
-            let evidence = match episode.cause {
-                Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", episode.onset),
+        let each = |(peer, view): (&Region, IncidentView<'_>)| {
+            let evidence = match view.cause {
+                Cause::Silence => format!("Nothing that was sent to {peer} since {} was answered.", view.onset),
                 Cause::Service => {
-                    format!("{peer} answers on the network, and its critical services fail since {}.", episode.onset)
+                    format!("{peer} answers on the network, and its critical services fail since {}.", view.onset)
                 }
             };
             let incident = Incident {
                 peer: peer.clone(),
                 stage: Stage::Prepare,
-                id: Arc::clone(episode.id),
-                onset: episode.onset,
-                cause: episode.cause,
-                confirmed: episode.confirmed,
-                tally: episode.tally,
+                id: Arc::clone(view.id),
+                onset: view.onset,
+                cause: view.cause,
+                confirmed: view.confirmed,
+                tally: view.tally,
                 candidates: self.targets.of(peer, &published, is_down),
                 evidence,
-                resolved: episode.resolved,
+                resolved: view.resolved,
             };
-            episode.stages().map(|stage| Incident { stage, ..incident.clone() }).collect::<Vec<_>>()
+            view.stages().map(|stage| Incident { stage, ..incident.clone() }).collect::<Vec<_>>()
         };
-        self.vantage.episodes().flat_map(each).collect()
+        self.vantage.incidents().flat_map(each).collect()
     }
 
     /// An incident goes on that the process before this one had told of.
@@ -113,6 +113,6 @@ impl Recorder {
         if !incident.candidates.is_empty() {
             self.targets.adopted.insert(incident.peer.clone(), incident.candidates.clone());
         }
-        self.vantage.adopt(incident);
+        self.vantage.restore(incident);
     }
 }

@@ -149,7 +149,7 @@ fn overview() -> Overview {
         at,
         instant: Instant::now(),
         config: Arc::new(config),
-        cut_off: None,
+        isolation_reason: None,
         health_score: 0,
         anchors: Vec::new(),
         peers: vec![peer],

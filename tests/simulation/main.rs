@@ -54,8 +54,8 @@ fn in_a_month_of_rough_weather_nobody_alive_is_given_up_and_nobody_dead_is_misse
         let down: Vec<_> = journal.down.iter().map(|(said, _)| *said).collect();
         let (times, missed) = figures::detection(&journal.confirmed, &down, &truth);
         assert!(times.len() > 5 && missed == 0, "{times:?} {missed}");
-        let (alike, orders) = figures::named_alike(&journal.executed);
-        assert_eq!(alike, orders, "every vantage has one name for the incident when it orders to switch");
+        let (alike, extra_probes) = figures::named_alike(&journal.executed);
+        assert_eq!(alike, extra_probes, "every vantage has one name for the incident when it extra_probes to switch");
         assert_eq!(journal.restless, 0);
         assert!(journal.moves.keys().all(|change| Transition::ALL.contains(change)), "{:?}", journal.moves);
     }
@@ -195,13 +195,13 @@ fn the_truth_is_that_a_region_is_in_touch_where_half_of_the_others_are_reached()
     let truth = Truth::new(&[span(one, 10, 60), span(two, 20, 60), span(Trouble::Dead(1), 40, 50)], 3);
     let worst = |begin, end| truth.worst(1, begin * SECOND, end * SECOND);
     assert_eq!(worst(10, 19), Plight::InTouch);
-    assert_eq!(worst(10, 30), Plight::CutOff);
+    assert_eq!(worst(10, 30), Plight::IsolationReason);
     assert_eq!(worst(30, 45), Plight::Dead);
     let throughout = |begin, end| truth.throughout(1, begin * SECOND, end * SECOND);
     assert_eq!(throughout(10, 45), Plight::InTouch);
-    assert_eq!(throughout(20, 39), Plight::CutOff);
+    assert_eq!(throughout(20, 39), Plight::IsolationReason);
     assert_eq!(throughout(20, 45), Plight::Dead);
     let said = |at| Said { at: at * SECOND, by: 0, of: 1, onset: (at - 1) * SECOND };
     let worth = figures::worth(&[said(15), said(25), said(45), said(200)], figures::page(&truth));
-    assert_eq!(worth, Worth { dead: 1, cut_off: 0, wrong: 1 }, "alarms within a minute are one");
+    assert_eq!(worth, Worth { dead: 1, isolation_reason: 0, wrong: 1 }, "alarms within a minute are one");
 }

@@ -6,15 +6,15 @@ use crate::{
 
 const MS: Duration = Duration::from_millis(1);
 
-fn lane(n: u32, target: &str, kind: Kind, interval: u32, critical: bool) -> Lane {
-    Lane { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
+fn info(n: u32, target: &str, kind: Kind, interval: u32, critical: bool) -> PathInfo {
+    PathInfo { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
 }
 
-fn usual() -> Vec<Lane> {
+fn usual() -> Vec<PathInfo> {
     vec![
-        lane(1, "a", probe::ICMP, 250, false),
-        lane(2, "a", probe::TCP, 250, false),
-        lane(3, "a", probe::HTTP, 1000, false),
+        info(1, "a", probe::ICMP, 250, false),
+        info(2, "a", probe::TCP, 250, false),
+        info(3, "a", probe::HTTP, 1000, false),
     ]
 }
 
@@ -28,10 +28,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(lanes: Vec<Lane>, burst: bool) -> Self {
-        let mut scene = Self { evidence: Evidence::new(lanes.clone(), burst), start: Instant::now() };
-        for lane in lanes {
-            scene.ends(lane.path.0, 0, ok());
+    fn new(paths: Vec<PathInfo>, burst: bool) -> Self {
+        let mut scene = Self { evidence: Evidence::new(paths.clone(), burst), start: Instant::now() };
+        for info in paths {
+            scene.ends(info.path.0, 0, ok());
         }
         scene
     }
@@ -41,12 +41,12 @@ impl Scene {
     }
 
     fn ends(&mut self, path: u32, sent: u32, outcome: Outcome) {
-        self.evidence.ended(PathId(path), self.start + MS * sent, &outcome);
+        self.evidence.on_result(PathId(path), self.start + MS * sent, &outcome);
     }
 
     fn overdue(&mut self, path: u32, sent: &[u32]) {
         for ms in sent {
-            self.evidence.overdue(PathId(path), self.start + MS * *ms);
+            self.evidence.on_overdue(PathId(path), self.start + MS * *ms);
         }
     }
 }
@@ -95,7 +95,7 @@ fn a_probe_that_is_overdue_and_then_times_out_counts_once() {
 
 #[test]
 fn one_kind_alone_must_be_silent_for_twice_as_long() {
-    let mut scene = Scene::new(vec![lane(1, "a", probe::ICMP, 250, false)], false);
+    let mut scene = Scene::new(vec![info(1, "a", probe::ICMP, 250, false)], false);
     scene.overdue(1, &[1, 2, 3, 4, 5]);
     assert_eq!(scene.evidence.failing(), None);
     scene.overdue(1, &[6]);
@@ -105,7 +105,7 @@ fn one_kind_alone_must_be_silent_for_twice_as_long() {
 #[test]
 fn where_pings_are_filtered_tcp_and_a_page_agree() {
     let mut scene = Scene::new(usual()[1..].to_vec(), false);
-    scene.evidence.watch(usual(), false);
+    scene.evidence.reconfigure(usual(), false);
     scene.overdue(1, &[250, 500, 750]);
     scene.overdue(2, &[250, 500, 750]);
     assert_eq!(scene.evidence.failing(), None);
@@ -115,9 +115,9 @@ fn where_pings_are_filtered_tcp_and_a_page_agree() {
 
 #[test]
 fn every_target_must_be_silent() {
-    let mut lanes = usual();
-    lanes.push(lane(4, "b", probe::ICMP, 250, false));
-    let mut scene = Scene::new(lanes, false);
+    let mut paths = usual();
+    paths.push(info(4, "b", probe::ICMP, 250, false));
+    let mut scene = Scene::new(paths, false);
     scene.overdue(1, &[250, 500, 750]);
     scene.overdue(2, &[250, 500, 750]);
     assert_eq!(scene.evidence.failing(), None);
@@ -133,14 +133,14 @@ fn our_own_faults_are_no_silence() {
         scene.ends(2, n, Err(Failure::Local));
     }
     assert_eq!(scene.evidence.failing(), None);
-    assert!(!scene.evidence.is_quiet());
+    assert!(!scene.evidence.is_silent());
 }
 
 #[test]
 fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() {
-    let mut lanes = usual();
-    lanes[2].critical = true;
-    let mut scene = Scene::new(lanes, false);
+    let mut paths = usual();
+    paths[2].critical = true;
+    let mut scene = Scene::new(paths, false);
     for n in 1..=5 {
         assert_eq!(scene.evidence.failing(), None);
         scene.ends(3, n * 1000, Err(Failure::Status));
@@ -155,9 +155,9 @@ fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() 
 
 #[test]
 fn a_region_that_is_cut_off_is_silent_even_where_its_critical_service_is_the_first_to_fail_five_times() {
-    let mut lanes = usual();
-    lanes[2].critical = true;
-    let mut scene = Scene::new(lanes, false);
+    let mut paths = usual();
+    paths[2].critical = true;
+    let mut scene = Scene::new(paths, false);
     scene.ends(1, 900, ok());
     for n in 1..=5 {
         scene.ends(3, n * 1000, Err(Failure::Timeout));
@@ -168,9 +168,9 @@ fn a_region_that_is_cut_off_is_silent_even_where_its_critical_service_is_the_fir
 
 #[test]
 fn a_ping_that_overtook_the_first_page_to_fail_does_not_make_a_cut_a_dead_service() {
-    let mut lanes = usual();
-    lanes[2].critical = true;
-    let mut scene = Scene::new(lanes, false);
+    let mut paths = usual();
+    paths[2].critical = true;
+    let mut scene = Scene::new(paths, false);
     scene.ends(1, 1100, ok());
     for n in 1..=5 {
         scene.ends(3, n * 1000, Err(Failure::Timeout));
@@ -181,9 +181,9 @@ fn a_ping_that_overtook_the_first_page_to_fail_does_not_make_a_cut_a_dead_servic
 
 #[test]
 fn a_service_that_a_firewall_rejects_is_dead_and_the_region_is_not_silent() {
-    let mut lanes = usual();
-    lanes[2].critical = true;
-    let mut scene = Scene::new(lanes, false);
+    let mut paths = usual();
+    paths[2].critical = true;
+    let mut scene = Scene::new(paths, false);
     for n in 1..=5 {
         scene.ends(1, n * 1000 - 250, ok());
         scene.ends(3, n * 1000, Err(Failure::Unreachable));
@@ -196,6 +196,6 @@ fn a_late_answer_ends_a_silence() {
     let mut scene = Scene::new(usual(), false);
     scene.overdue(1, &[250, 500, 750]);
     scene.overdue(2, &[250, 500, 750]);
-    scene.evidence.spoke(scene.at(1300));
+    scene.evidence.on_late_reply(scene.at(1300));
     assert_eq!(scene.evidence.failing(), None);
 }

@@ -68,7 +68,7 @@ impl Headline {
             overview.peers.iter().filter(|peer| wanted.contains(&peer.state)).collect()
         };
         let down = named(&[PeerState::Down]);
-        if let Some(why) = overview.cut_off {
+        if let Some(why) = overview.isolation_reason {
             return Self {
                 level: Level::Isolated,
                 sentence: format!("This vantage is isolated: {why}."),

@@ -318,9 +318,9 @@ pub(super) fn incident(page: &mut Html, overview: &Overview, incident: &Incident
 }
 
 fn vantage(page: &mut Html, overview: &Overview) {
-    put!(page; "<section class=\"card\" id=\"vantage\" data-isolated=\"" (overview.cut_off.is_some())
+    put!(page; "<section class=\"card\" id=\"vantage\" data-isolated=\"" (overview.isolation_reason.is_some())
         "\" aria-labelledby=\"h-vantage\"><h2 id=\"h-vantage\">This vantage</h2>\n<dl><dt>Isolated</dt><dd>");
-    match overview.cut_off {
+    match overview.isolation_reason {
         Some(why) => put!(page; "<b class=\"bad\">yes</b>: " (why)),
         None => put!(page; "no"),
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::Config,
-    decision::{CutOff, ranking::Row, votes::Said},
+    decision::{IsolationReason, ranking::Row, votes::Said},
     model::{
         Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Stage, StampSource, Tally, TargetName,
         Timings, UnixMillis, Vote,
@@ -49,7 +49,7 @@ fn seen(peers: Vec<PeerView>) -> Overview {
         at: NOW,
         instant: Instant::now(),
         config: Arc::new(config),
-        cut_off: None,
+        isolation_reason: None,
         health_score: 0,
         anchors: Vec::new(),
         peers,
@@ -148,7 +148,7 @@ fn each_state_has_its_sentence() {
     let mut mute = view("a", Unknown);
     mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
     assert_eq!(sentence(&seen(vec![mute])), "a has never answered.");
-    let isolated = Overview { cut_off: Some(CutOff::PeersSilent), ..seen(vec![down("a")]) };
+    let isolated = Overview { isolation_reason: Some(IsolationReason::PeersSilent), ..seen(vec![down("a")]) };
     assert!(sentence(&isolated).starts_with("This vantage is isolated: more than half of the peers are silent"));
     assert!(front(&isolated).contains("data-isolated=\"true\""));
 }
@@ -355,7 +355,7 @@ proptest! {
     ) {
         let peers = states.iter().enumerate().map(|(n, state)| view(&format!("r{n}"), *state)).collect();
         let mut overview = seen(peers);
-        overview.cut_off = isolated.then_some(CutOff::CannotSend);
+        overview.isolation_reason = isolated.then_some(IsolationReason::CannotSend);
         overview.incidents = vec![Incident { id: id.into(), evidence, ..incident("r0", stage, &["r1"]) }];
         let own = region("here");
         let mut pages = vec![front(&overview), text(configuration(about(&own), &overview))];

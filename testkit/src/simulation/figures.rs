@@ -15,7 +15,7 @@ const NOTICEABLE: Time = 60 * SECOND;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Worth {
     pub dead: u64,
-    pub cut_off: u64,
+    pub isolation_reason: u64,
     pub wrong: u64,
 }
 
@@ -27,7 +27,7 @@ pub fn worth(alarms: &[Said], plight: impl Fn(&Said) -> Plight) -> Worth {
     for together in alarms.chunk_by(|a, b| a.of == b.of && b.at < a.at + ONE_ALARM) {
         match together.iter().map(|said| plight(said)).max() {
             Some(Plight::Dead) => worth.dead += 1,
-            Some(Plight::CutOff) => worth.cut_off += 1,
+            Some(Plight::IsolationReason) => worth.isolation_reason += 1,
             _ => worth.wrong += 1,
         }
     }

@@ -8,7 +8,7 @@ pub enum Plight {
     /// Alive, and in touch with at least half of the other living regions in both directions.
     InTouch,
     /// Alive, and out of touch with more than half of them.
-    CutOff,
+    IsolationReason,
     Dead,
 }
 
@@ -45,7 +45,7 @@ impl Truth {
         let others: Vec<_> = (0..self.regions).filter(|other| *other != region && !dead(*other)).collect();
         let touched =
             others.iter().filter(|other| !now().any(|span| span.stops(region, **other) || span.stops(**other, region)));
-        if 2 * touched.count() < others.len() { Plight::CutOff } else { Plight::InTouch }
+        if 2 * touched.count() < others.len() { Plight::IsolationReason } else { Plight::InTouch }
     }
 
     /// How a region was, part by part, from `begin` to `end`.

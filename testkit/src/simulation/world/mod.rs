@@ -12,7 +12,7 @@ use std::{
 };
 
 use regionwatch::{
-    decision::{Lane, Now, Policy, Reading, Vantage, Watched, votes::Views},
+    decision::{Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, votes::Views},
     model::{
         Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis,
@@ -259,22 +259,22 @@ impl World {
         let mut vantage = Vantage::new(self.setup.policy, now);
         let target = TargetName::new("edge").expect("a valid name");
         let kinds = if self.setup.quorum { KINDS } else { [probe::ICMP, probe::TCP, probe::HTTP] };
-        let lane = |to: usize, n: usize| Lane {
+        let info = |to: usize, n: usize| PathInfo {
             path: PathId((to * KINDS.len() + n) as u32),
             target: target.clone(),
             kind: kinds[n],
             interval: Duration::from_micros(if n == SIDECAR { 4 * FAST_SLOT } else { FAST_SLOT }),
             critical: false,
         };
-        let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| Watched {
+        let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
             region: self.regions[to].clone(),
-            lanes: (0..KINDS.len()).map(|n| lane(to, n)).collect(),
+            paths: (0..KINDS.len()).map(|n| info(to, n)).collect(),
         });
-        vantage.watch(self.setup.policy, peers.collect(), Vec::new(), now);
+        vantage.reconfigure(self.setup.policy, peers.collect(), Vec::new(), now);
         // What the process before it had told Alertmanager of.
         for (&peer, told) in &self.nodes[node].told {
             let stage = if told.executed { Stage::Execute } else { Stage::Prepare };
-            vantage.adopt(&Incident {
+            vantage.restore(&Incident {
                 peer: self.regions[peer].clone(),
                 stage,
                 id: Arc::clone(&told.id),
@@ -306,7 +306,7 @@ impl World {
         if thaw > self.now {
             let Event::Slot { from, to, n } = event else { return self.push(thaw, node, event) };
             if let Some(vantage) = &mut self.nodes[node].vantage {
-                vantage.missed_slots();
+                vantage.on_missed_slots();
             }
             return self.push(self.now + FAST_SLOT, from, Event::Slot { from, to, n: (n + 1) % 4 });
         }
@@ -321,28 +321,28 @@ impl World {
             Event::Slot { from, to, n } => return self.slot(from, to, n),
             Event::Ended { path, sent, ok: answered } => {
                 let outcome = if answered { ok() } else { Err(Failure::Timeout) };
-                vantage.ended(PathId(path as u32), sent_at(sent), &outcome, 0, now);
+                vantage.on_result(PathId(path as u32), sent_at(sent), &outcome, 0, now);
             }
-            Event::Overdue { path, sent } => vantage.overdue(PathId(path as u32), sent_at(sent), now),
+            Event::Overdue { path, sent } => vantage.on_overdue(PathId(path as u32), sent_at(sent), now),
             Event::Impatient { to, sent, id } if node_.pending.contains_key(&id) => {
-                vantage.overdue(path(to), sent_at(sent), now);
+                vantage.on_overdue(path(to), sent_at(sent), now);
             }
             Event::Deadline { to, sent, id } if node_.pending.remove(&id).is_some() => {
-                vantage.ended(path(to), sent_at(sent), &Err(Failure::Timeout), 0, now);
+                vantage.on_result(path(to), sent_at(sent), &Err(Failure::Timeout), 0, now);
             }
             Event::Answer { to, sent, id, views } => match (node_.pending.remove(&id), views) {
-                (None, _) => vantage.answered_late(path(to), now),
-                (Some(_), None) => vantage.ended(path(to), sent_at(sent), &Err(Failure::Refused), 0, now),
+                (None, _) => vantage.on_late_reply(path(to), now),
+                (Some(_), None) => vantage.on_result(path(to), sent_at(sent), &Err(Failure::Refused), 0, now),
                 (Some(_), Some(views)) => {
-                    vantage.ended(path(to), sent_at(sent), &ok(), 0, now);
+                    vantage.on_result(path(to), sent_at(sent), &ok(), 0, now);
                     if self.setup.quorum {
-                        vantage.hear(&regions[to], sent_at(sent), *views, now);
+                        vantage.on_votes(&regions[to], sent_at(sent), *views, now);
                     }
                 }
             },
             Event::Wake => {
                 node_.wake_at = None;
-                vantage.wake(now);
+                vantage.on_timer(now);
                 if vantage.wake_at().is_some_and(|at| at <= now.instant) {
                     self.journal.restless += 1;
                 }
@@ -352,14 +352,18 @@ impl World {
                 if node_.ticks.is_multiple_of(10) {
                     for (to, region) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
                         let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
-                        vantage.read(
+                        vantage.on_quality(
                             region,
-                            Some(Reading { loss: self.setup.loss, lost: (self.setup.loss * 240.0) as usize, p95 }),
+                            Some(QualitySample {
+                                loss: self.setup.loss,
+                                lost: (self.setup.loss * 240.0) as usize,
+                                p95,
+                            }),
                             now,
                         );
                     }
                 }
-                vantage.tick(now);
+                vantage.on_tick(now);
                 self.push(self.now + SECOND, node, Event::Tick);
             }
             _ => return,

@@ -44,7 +44,7 @@ impl World {
         let usual = self.setup.rtt[from][to];
         let rtt = (usual * (1.0 + JITTER * self.random.unit()) * SECOND as f64) as Time;
         let vantage = self.nodes[from].vantage.as_mut().expect("it runs");
-        vantage.started(Duration::ZERO);
+        vantage.on_start(Duration::ZERO);
         let patience = (2.0 * usual * (1.0 + JITTER) + 0.05).clamp(0.2, 1.0) * f64::from(1 + vantage.health_score());
         let patience = (patience * SECOND as f64) as Time;
         let blind = self.near.iter().any(|span| span.covers(sent) && span.trouble == Trouble::Blind(from));
@@ -96,12 +96,16 @@ impl World {
         let vantage = self.nodes[of].vantage.as_ref()?;
         let now = self.clock();
         let asked_at = self.instant(asked);
-        let peers = vantage.standings().map(|standing| {
+        let peers = vantage.peers().map(|standing| {
             let good_at = standing.good_at.map(|at| asked_at - now.instant.saturating_duration_since(at));
-            let named = standing.incident.map(|episode| (episode.onset, Arc::clone(episode.id)));
+            let named = standing.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
             (
                 standing.region.clone(),
-                View { vote: standing.vote, good_at, incident: named.or_else(|| standing.proposal.cloned()) },
+                View {
+                    vote: standing.vote,
+                    good_at,
+                    incident: named.or_else(|| standing.incident_id_candidate.cloned()),
+                },
             )
         });
         Some(Views { isolated: vantage.is_isolated(), peers: peers.collect() })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use regionwatch::{
-    decision::{News, Transition, Vantage},
+    decision::{StateChange, Transition, Vantage},
     model::{PathId, PeerState, Region},
 };
 
@@ -19,18 +19,18 @@ use super::{
 const MOST_ASKED: usize = 8;
 
 impl World {
-    /// After a vantage was told of something: does what it orders, writes down what it says.
+    /// After a vantage was told of something: does what it extra_probes, writes down what it says.
     pub(super) fn after(&mut self, node: usize) {
         let vantage = self.nodes[node].vantage.as_mut().expect("it runs");
-        let orders = vantage.take_orders();
-        let news = vantage.take_news();
+        let extra_probes = vantage.take_extra_probes();
+        let news = vantage.take_changes();
         let wake_at = vantage.wake_at().map(|at| (at - self.origin).as_micros() as Time);
         if wake_at.is_some() && wake_at != self.nodes[node].wake_at {
             self.nodes[node].wake_at = wake_at;
             let restless = wake_at <= Some(self.now);
             self.push(wake_at.unwrap_or_default() + if restless { 10 * MILLI } else { 0 }, node, Event::Wake);
         }
-        for PathId(path) in orders {
+        for PathId(path) in extra_probes {
             let (to, kind) = (path as usize / KINDS.len(), path as usize % KINDS.len());
             let asked = self.nodes[node].pending.values().filter(|other| **other == to).count();
             if kind != SIDECAR || (self.setup.ask && asked < MOST_ASKED) {
@@ -45,14 +45,14 @@ impl World {
         }
     }
 
-    fn record(&mut self, by: usize, news: Vec<News>) {
+    fn record(&mut self, by: usize, news: Vec<StateChange>) {
         let place = |region: &Region| self.regions.iter().position(|other| other == region).expect("one of ours");
         let (at, vantage) = (self.now, self.nodes[by].vantage.as_ref().expect("it runs"));
         for news in &news {
             match news {
-                News::State { peer, transition: Transition { from, to }, tally } => {
+                StateChange::State { peer, transition: Transition { from, to }, tally } => {
                     *self.journal.moves.entry((*from, *to)).or_default() += 1;
-                    let onset = vantage.standings().find(|standing| standing.region == peer).and_then(|s| s.onset);
+                    let onset = vantage.peers().find(|standing| standing.region == peer).and_then(|s| s.onset);
                     let onset = onset.map_or(at, |onset| (onset - self.origin).as_micros() as Time);
                     let said = Said { at, by, of: place(peer), onset };
                     match to {
@@ -61,36 +61,36 @@ impl World {
                         _ => {}
                     }
                 }
-                News::Isolated(why) => self.journal.isolated += u64::from(why.is_some()),
-                News::Incidents => {}
+                StateChange::Isolated(why) => self.journal.isolated += u64::from(why.is_some()),
+                StateChange::Incidents => {}
             }
         }
-        if !news.contains(&News::Incidents) {
+        if !news.contains(&StateChange::Incidents) {
             return;
         }
         let before = std::mem::take(&mut self.nodes[by].told);
         let mut told = BTreeMap::new();
-        for standing in self.nodes[by].vantage.iter().flat_map(Vantage::standings) {
-            let Some(episode) = standing.incident else { continue };
+        for standing in self.nodes[by].vantage.iter().flat_map(Vantage::peers) {
+            let Some(incident) = standing.incident else { continue };
             let of = place(standing.region);
-            let onset = (episode.onset.0 - EPOCH) * MILLI;
+            let onset = (incident.onset.0 - EPOCH) * MILLI;
             let said = Said { at, by, of, onset };
             let known = before.get(&of);
             if known.is_none() {
                 self.journal.opened.push(said);
             }
-            if episode.confirmed && !known.is_some_and(|known| known.confirmed) {
+            if incident.confirmed && !known.is_some_and(|known| known.confirmed) {
                 self.journal.confirmed.push(said);
             }
-            if episode.executed && !known.is_some_and(|known| known.executed) {
+            if incident.executed && !known.is_some_and(|known| known.executed) {
                 self.journal.executed.push(said);
             }
             let now = Told {
-                id: Arc::clone(episode.id),
-                onset: episode.onset,
-                cause: episode.cause,
-                confirmed: episode.confirmed,
-                executed: episode.executed,
+                id: Arc::clone(incident.id),
+                onset: incident.onset,
+                cause: incident.cause,
+                confirmed: incident.confirmed,
+                executed: incident.executed,
             };
             told.insert(of, now);
         }

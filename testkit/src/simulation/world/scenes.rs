@@ -99,7 +99,7 @@ impl World {
         if self.last_scene + AFTER > self.now || !self.nodes.iter().filter_map(|n| n.vantage.as_ref()).all(awake) {
             return false;
         }
-        let standings = || self.nodes.iter().filter_map(|node| node.vantage.as_ref()).flat_map(Vantage::standings);
+        let standings = || self.nodes.iter().filter_map(|node| node.vantage.as_ref()).flat_map(Vantage::peers);
         let well = |state| matches!(state, PeerState::Healthy | PeerState::Degraded);
         let calm = || standings().all(|s| well(s.state) && s.incident.is_none() && s.onset.is_none());
         let same = || standings().all(|s| !matches!(s.state, PeerState::Suspect | PeerState::Recovering));
