@@ -18,9 +18,9 @@ use regionwatch::{
     config::Config,
     decision::{
         Now,
-        votes::{View, Views},
+        votes::{PeerVote, VoteSet},
     },
-    engine::{Recorder, Scope, Tracking},
+    engine::{Engine, PathSetup, Topology},
     metrics::Metrics,
     model::{
         Candidate, Failure, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis,
@@ -78,15 +78,15 @@ fn configuration() -> Result<Config> {
     Ok(loaded.config)
 }
 
-/// A recorder that has seen five minutes of everything; one probe in 50 failed.
-fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
+/// A engine that has seen five minutes of everything; one probe in 50 failed.
+fn engine(config: &Config, start: Instant) -> Result<Engine> {
     let now = |instant| Now { instant, unix: UnixMillis(1_795_230_245_123) };
     let metrics = Arc::new(Metrics::new(&config.region, &config.buckets)?);
-    let mut recorder = Recorder::new(metrics, config, start);
+    let mut engine = Engine::new(metrics, config, start);
     let paths: Vec<_> = config
         .paths()
         .zip(1..)
-        .map(|((path, probe), id)| Tracking {
+        .map(|((path, probe), id)| PathSetup {
             id: PathId(id),
             path,
             probe,
@@ -96,7 +96,7 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
         .collect();
     let count = u32::try_from(paths.len())?;
     let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
-    recorder.track(Scope { paths, anchors: Vec::new(), config, votes: Vec::new() }, now(start));
+    engine.reconfigure(Topology { paths, anchors: Vec::new(), config, votes: Vec::new() }, now(start));
     let steps = u32::try_from(BEFORE.as_millis() / INTERVAL.as_millis())?;
     for step in 0..steps {
         let at = start + INTERVAL * step;
@@ -115,30 +115,30 @@ fn recorder(config: &Config, start: Instant) -> Result<Recorder> {
                 duplicates: 0,
                 failed_in: failed.then_some(Phase::Connect),
             };
-            recorder.record(event, now(at));
+            engine.record(event, now(at));
         }
         if step % 4 == 0 {
             let dying = step + DEAD_STEPS >= steps;
-            regions.iter().skip(DEAD).for_each(|from| hear(&mut recorder, from, &regions, dying, now(at)));
-            recorder.tick(now(at));
+            regions.iter().skip(DEAD).for_each(|from| hear(&mut engine, from, &regions, dying, now(at)));
+            engine.tick(now(at));
         }
     }
-    let down = recorder.vantage().peers().filter(|standing| standing.state == PeerState::Down).count();
+    let down = engine.vantage().peers().filter(|standing| standing.state == PeerState::Down).count();
     if down != DEAD {
         return Err(format!("{down} peers are down, not {DEAD}").into());
     }
-    Ok(recorder)
+    Ok(engine)
 }
 
 /// A peer votes on all others, and publishes who could replace it.
-fn hear(recorder: &mut Recorder, from: &Region, regions: &[Region], dying: bool, now: Now) {
+fn hear(engine: &mut Engine, from: &Region, regions: &[Region], dying: bool, now: Now) {
     let view = |(n, region): (usize, &Region)| {
         let vote = if dying && n < DEAD { Vote::Down } else { Vote::Up };
-        (region.clone(), View { vote, good_at: Some(now.instant), incident: None })
+        (region.clone(), PeerVote { vote, good_at: Some(now.instant), incident: None })
     };
-    let views = Views { isolated: false, peers: regions.iter().enumerate().map(view).collect() };
+    let views = VoteSet { isolated: false, peers: regions.iter().enumerate().map(view).collect() };
     let candidates = (1..).zip(regions).map(|(rank, region)| Candidate { region: region.clone(), rank, score: None });
-    recorder.hear(from, now.instant, views, candidates.collect(), now);
+    engine.hear(from, now.instant, views, candidates.collect(), now);
 }
 
 /// CPU time of all tasks of this process so far, in ns (`Documentation/scheduler/sched-stats`).
@@ -153,7 +153,7 @@ fn used() -> Result<u64> {
 fn run() -> Result<bool> {
     let config = Arc::new(configuration()?);
     let start = Instant::now();
-    let recorder = recorder(&config, start)?;
+    let engine = engine(&config, start)?;
     let now = move || Now { instant: start + BEFORE, unix: UnixMillis(1_795_230_550_123) };
 
     let (queries, mut queried) = mpsc::channel(16);
@@ -182,13 +182,13 @@ fn run() -> Result<bool> {
                     // By the clock, as CPU time of a thread that runs is not counted so finely; the median is not
                     // disturbed by others.
                     let before = Instant::now();
-                    let overview = recorder.overview(Arc::clone(&config), now());
+                    let overview = engine.overview(Arc::clone(&config), now());
                     let cost = before.elapsed().as_secs_f64() * 1e3;
                     costs.lock().unwrap_or_else(PoisonError::into_inner).push(cost);
                     let _ = reply.send(overview);
                 }
                 Query::Probes { filter, reply } => {
-                    let _ = reply.send(recorder.histories(|path| filter.matches(path), filter.limit));
+                    let _ = reply.send(engine.histories(|path| filter.matches(path), filter.limit));
                 }
                 Query::Votes(_) | Query::Reload(_) => {}
             }

@@ -1,4 +1,4 @@
-//! Wiring, reload, shutdown: builds everything of a configuration, and then owns the recorder and the main loop.
+//! Wiring, reload, shutdown: builds everything of a configuration, and then owns the engine and the main loop.
 
 mod probers;
 mod reloading;
@@ -36,7 +36,7 @@ use crate::{
     alert::{Notifier, Restored, Setup},
     config::{self, Config, Loaded, ProbeConfig},
     decision::{Now, PathInfo, StateChange, Transition},
-    engine::{Anchor, Recorder, Scope, Tracking},
+    engine::{Anchor, Engine, PathSetup, Topology},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Tally, TargetName, UnixMillis, VoteResponse},
     net::{Resolver, Timestamp, TimestampingGuard, TlsContext, TlsError, tune_allocator},
@@ -45,7 +45,7 @@ use crate::{
     server::{self, Limits, Query, ServerState},
 };
 
-/// Events that may wait for the recorder: what a thousand paths can produce in a stall of a second.
+/// Events that may wait for the engine: what a thousand paths can produce in a stall of a second.
 const EVENTS: usize = 4096;
 
 /// Replies of sidecars that may wait to be read; with the largest bodies, 16 MiB.
@@ -115,7 +115,7 @@ struct Built {
 struct App {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    recorder: Recorder,
+    engine: Engine,
     votes: Votes,
     resolver: Resolver,
     tls: TlsContext,
@@ -207,18 +207,18 @@ async fn watch(
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut reloading = Reloading::new(reload);
     loop {
-        let wake_at = app.recorder.wake_at();
+        let wake_at = app.engine.wake_at();
         tokio::select! {
             _ = happened.recv_many(&mut batch, BATCH) => {
                 let now = now();
-                batch.drain(..).for_each(|event| app.recorder.record(event, now));
+                batch.drain(..).for_each(|event| app.engine.record(event, now));
                 app.follow(now);
             }
             Some(reply) = replied.recv() => app.hear(&reply),
             Some(restored) = app.notifier.restored().recv() => app.restore(&restored),
             () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                 let now = now();
-                app.recorder.wake(now);
+                app.engine.wake(now);
                 app.follow(now);
             }
             _ = seconds.tick() => {
@@ -226,19 +226,19 @@ async fn watch(
                     return Err(RunError::Ended("HTTP server"));
                 }
                 let now = now();
-                app.recorder.tick(now);
+                app.engine.tick(now);
                 app.follow(now);
             }
             Some(query) = queried.recv() => match query {
                 Query::Probes { filter, reply } => {
-                    let _ = reply.send(app.recorder.histories(|path| filter.matches(path), filter.limit));
+                    let _ = reply.send(app.engine.histories(|path| filter.matches(path), filter.limit));
                 }
                 Query::Overview(reply) => {
-                    let _ = reply.send(app.recorder.overview(Arc::clone(&app.config), now()));
+                    let _ = reply.send(app.engine.overview(Arc::clone(&app.config), now()));
                 }
                 Query::Votes(reply) => {
-                    if let Some(bulletin) = app.votes.publish(&app.config.region, &app.recorder, now()) {
-                        let _ = reply.send(bulletin);
+                    if let Some(message) = app.votes.publish(&app.config.region, &app.engine, now()) {
+                        let _ = reply.send(message);
                     }
                 }
                 Query::Reload(reply) => {
@@ -282,7 +282,7 @@ impl App {
         let (resolver, tls) = (Resolver::from_system(), TlsContext::default());
         let notifier = notifier(&config, &resolver, &tls, &metrics)?;
         Ok(Self {
-            recorder: Recorder::new(Arc::clone(&metrics), &config, Instant::now()),
+            engine: Engine::new(Arc::clone(&metrics), &config, Instant::now()),
             votes: Votes::new(Arc::clone(&metrics)),
             config: Arc::new(config),
             metrics,
@@ -302,23 +302,23 @@ impl App {
 
     /// Takes what a peer's sidecar has answered.
     fn hear(&mut self, reply: &VoteResponse) {
-        if let Some(bulletin) = self.votes.hear(reply) {
+        if let Some(message) = self.votes.hear(reply) {
             let now = now();
-            let (views, candidates) = (votes::views(&bulletin, reply.requested_at), votes::candidates(&bulletin));
-            self.recorder.hear(&reply.peer, reply.requested_at, views, candidates, now);
+            let (views, candidates) = (votes::views(&message, reply.requested_at), votes::candidates(&message));
+            self.engine.hear(&reply.peer, reply.requested_at, views, candidates, now);
             self.follow(now);
         }
     }
 
     /// Does what follows from what has been heard and seen.
     fn follow(&mut self, now: Now) {
-        for path in self.recorder.take_extra_probes() {
+        for path in self.engine.take_extra_probes() {
             let _ = self.changes.send(Command::Probe(path));
         }
-        let news = self.recorder.take_changes(now);
+        let news = self.engine.take_changes(now);
         // Nothing before this: it is what all of this is for.
         if news.contains(&StateChange::Incidents) {
-            self.notifier.publish(self.recorder.incidents(now));
+            self.notifier.publish(self.engine.incidents(now));
         }
         news.iter().for_each(tell);
     }
@@ -327,7 +327,7 @@ impl App {
     fn restore(&mut self, Restored { alertmanager, incident }: &Restored) {
         let Incident { peer, stage, id, .. } = incident;
         info!(%peer, %stage, %id, %alertmanager, "incident restored from Alertmanager");
-        self.recorder.adopt(incident);
+        self.engine.restore(incident);
         self.follow(now());
     }
 
@@ -356,7 +356,7 @@ impl App {
         if (&config.alertmanagers, &config.external_url) != (&self.config.alertmanagers, &self.config.external_url) {
             self.notifier =
                 notifier(&config, &self.resolver, &self.tls, &self.metrics).map_err(|error| error.to_string())?;
-            self.notifier.publish(self.recorder.incidents(now()));
+            self.notifier.publish(self.engine.incidents(now()));
         }
         Ok((config, built))
     }
@@ -417,7 +417,7 @@ impl App {
     fn put_in_force(&mut self, config: Arc<Config>, built: Vec<Built>) {
         self.resolver.used_by(config.paths().map(|(path, probe)| (&probe.host, path.peer)));
         let mut before = std::mem::take(&mut self.running);
-        let mut trackings = Vec::with_capacity(built.len());
+        let mut setups = Vec::with_capacity(built.len());
         let mut starts = Vec::new();
         let targets: HashSet<_> = built.iter().map(|built| target_of(&built.path)).collect();
         self.phases.retain(|target, _| targets.contains(target));
@@ -432,17 +432,17 @@ impl App {
                 let overdue_after = overdue_after.clone();
                 starts.push(Command::Start { path: id, cadence: probe.cadence, phase, overdue_after, launcher });
             }
-            trackings.push((id, path.clone(), unchanged, overdue_after.clone()));
+            setups.push((id, path.clone(), unchanged, overdue_after.clone()));
             self.running.insert(path, Running { id, probe, overdue_after });
         }
         let running = &self.running;
-        let paths = trackings.into_iter().filter_map(|(id, path, unchanged, overdue_after)| {
+        let paths = setups.into_iter().filter_map(|(id, path, unchanged, overdue_after)| {
             let probe = &running.get(&path)?.probe;
-            Some(Tracking { id, path, probe, unchanged, overdue_after })
+            Some(PathSetup { id, path, probe, unchanged, overdue_after })
         });
-        let scope = Scope { paths: paths.collect(), anchors, config: &config, votes: self.votes.listen(&config) };
+        let topology = Topology { paths: paths.collect(), anchors, config: &config, votes: self.votes.listen(&config) };
         let now = now();
-        self.recorder.track(scope, now);
+        self.engine.reconfigure(topology, now);
         self.follow(now);
         let stops = before.into_values().map(|running| Command::Stop(running.id));
         for change in stops.chain(starts) {

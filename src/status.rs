@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    decision::{IsolationReason, ranking::Row, votes::Said},
+    decision::{IsolationReason, ranking::RankedRegion, votes::VoteStatus},
     model::{Failure, Incident, Kind, Path, PeerState, Region, Tally, UnixMillis, Vote},
     window::{Record, Summary, Trace},
 };
@@ -29,7 +29,7 @@ pub struct Overview {
     /// The peers, in the order of the configuration.
     pub peers: Vec<PeerView>,
     /// The ranking: by rank, then those that cannot take over by name.
-    pub ranking: Vec<Row>,
+    pub ranking: Vec<RankedRegion>,
     /// What Alertmanager is being told, ended ones too as long as their end is told.
     pub incidents: Vec<Incident>,
 }
@@ -60,7 +60,7 @@ pub struct PeerView {
     /// What this vantage votes.
     pub vote: Vote,
     /// What each other vantage has said last.
-    pub said: Vec<Said>,
+    pub said: Vec<VoteStatus>,
     /// When the newest probe was sent that shows it to be of use.
     pub good_at: Option<UnixMillis>,
     /// Its kinds of probes.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use regionwatch::{
     decision::{
         Now, PathInfo, PeerSetup, Policy, QualitySample, StateChange, Transition, Vantage,
-        votes::{View, Views},
+        votes::{PeerVote, VoteSet},
     },
     model::{
         Cause, Failure, Incident, PathId, PeerState, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
@@ -249,15 +249,15 @@ impl Scene {
         }
     }
 
-    fn views(&self, says: Says) -> Views {
+    fn views(&self, says: Says) -> VoteSet {
         let (vote, good_at) = match says {
             Says::Down => (Vote::Down, None),
             Says::Up => (Vote::Up, Some(self.now)),
             _ => (Vote::Up, Some(self.start)),
         };
-        let view = View { vote, good_at, incident: None };
+        let view = PeerVote { vote, good_at, incident: None };
         let peers = self.regions.iter().map(|region| (region.clone(), view.clone())).collect();
-        Views { isolated: says == Says::Isolated, peers }
+        VoteSet { isolated: says == Says::Isolated, peers }
     }
 
     /// What holds after every step.

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use regionwatch::{
     config::Config,
-    decision::votes::Bulletin,
+    decision::votes::VoteMessage,
     net::hostile::{fuzz_expiry, fuzz_response},
     probe::hostile::{fuzz_answer, fuzz_reply},
 };
@@ -115,14 +115,14 @@ fn no_bulletin_does_harm() {
     let empty =
         r#"{"version":1,"vantage":"a","boot_id":"0000000000000000","seq":0,"isolated":true,"peers":[],"ranking":[]}"#;
     let deep = empty.replace("\"seq\"", &format!("\"x\":{}{},\"seq\"", "[".repeat(100), "]".repeat(100)));
-    assert!(Bulletin::decode(full.as_bytes()).is_ok());
+    assert!(VoteMessage::decode(full.as_bytes()).is_ok());
     mutations(&[full.into(), empty.into(), deep.into()], |bytes| {
-        if let Ok(bulletin) = Bulletin::decode(bytes) {
+        if let Ok(bulletin) = VoteMessage::decode(bytes) {
             let encoded = bulletin.encode().unwrap();
-            assert_eq!(Bulletin::decode(&encoded), Ok(bulletin));
+            assert_eq!(VoteMessage::decode(&encoded), Ok(bulletin));
         }
     });
     for deepest in ["[", "{\"x\":"] {
-        let _ = Bulletin::decode(deepest.repeat(Bulletin::MAX_BYTES / deepest.len()).as_bytes());
+        let _ = VoteMessage::decode(deepest.repeat(VoteMessage::MAX_BYTES / deepest.len()).as_bytes());
     }
 }

@@ -1,12 +1,12 @@
 #![no_main]
 
-use regionwatch::decision::votes::Bulletin;
+use regionwatch::decision::votes::VoteMessage;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(bulletin) = Bulletin::decode(bytes) {
+    if let Ok(bulletin) = VoteMessage::decode(bytes) {
         // Numbers are written longer than they may have been read.
         if let Ok(encoded) = bulletin.encode() {
-            assert_eq!(Bulletin::decode(&encoded), Ok(bulletin));
+            assert_eq!(VoteMessage::decode(&encoded), Ok(bulletin));
         }
     }
 });

@@ -11,10 +11,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Config, Secret},
-    decision::ranking::Row,
-    decision::votes::{Bulletin, Keys, PeerReport, Placing, Reception, Sequence, View, Views, open},
+    decision::ranking::RankedRegion,
+    decision::votes::{Keys, PeerVote, PeerVoteEntry, RankEntry, RejectionLog, Sequence, VoteMessage, VoteSet, verify},
     decision::{Now, PeerStatus},
-    engine::Recorder,
+    engine::Engine,
     metrics::{Metrics, VoteSeries},
     model::{Candidate, Region, VoteResponse},
     server::EncodedVotes,
@@ -23,25 +23,32 @@ use crate::{
 /// What is heard from the peers' sidecars, and told to them.
 pub(super) struct Votes {
     /// By it peers know one start of this process from another.
-    boot: u64,
-    seq: u64,
+    incarnation: u64,
+    sequence: u64,
     keys: Option<Keys>,
     metrics: Arc<Metrics>,
-    /// The last bulletin could not be made.
+    /// The last message could not be made.
     cannot_tell: bool,
     /// The peers with a sidecar.
-    voices: HashMap<Region, Voice>,
+    voters: HashMap<Region, VoterState>,
 }
 
-struct Voice {
+struct VoterState {
     sequence: Sequence,
-    reception: Reception,
+    rejections: RejectionLog,
     series: Arc<VoteSeries>,
 }
 
 impl Votes {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { boot: rand::random(), seq: 0, keys: None, metrics, cannot_tell: false, voices: HashMap::new() }
+        Self {
+            incarnation: rand::random(),
+            sequence: 0,
+            keys: None,
+            metrics,
+            cannot_tell: false,
+            voters: HashMap::new(),
+        }
     }
 
     /// Listens to the sidecars of this configuration from now on, and to no others. Returns their series.
@@ -49,51 +56,57 @@ impl Votes {
         let secrets = config.votes.iter().flat_map(|votes| &votes.keys).map(Secret::as_bytes).collect::<Vec<_>>();
         // No key at all is not a weak one; the lengths of the others were checked when they were read.
         self.keys = Keys::new(&secrets).ok();
-        let mut before = std::mem::take(&mut self.voices);
+        let mut before = std::mem::take(&mut self.voters);
         let sidecars = config.paths().filter(|(path, _)| path.kind.carries_votes());
         let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
         let mut order = Vec::with_capacity(peers.len());
         for peer in peers {
-            let voice = before.remove(&peer).unwrap_or_else(|| Voice {
+            let voter = before.remove(&peer).unwrap_or_else(|| VoterState {
                 sequence: Sequence::default(),
-                reception: Reception::default(),
+                rejections: RejectionLog::default(),
                 series: self.metrics.votes(&peer),
             });
-            order.push(Arc::clone(&voice.series));
-            self.voices.insert(peer, voice);
+            order.push(Arc::clone(&voter.series));
+            self.voters.insert(peer, voter);
         }
         order
     }
 
     /// Takes a reply; `None` where it does not count, or is that of a peer that is not listened to any more.
-    pub(super) fn hear(&mut self, reply: &VoteResponse) -> Option<Bulletin> {
-        let voice = self.voices.get_mut(&reply.peer)?;
-        let result = open(reply, self.keys.as_ref()).and_then(|bulletin| {
-            voice.sequence.admit(&bulletin)?;
-            Ok(bulletin)
+    pub(super) fn hear(&mut self, reply: &VoteResponse) -> Option<VoteMessage> {
+        let voter = self.voters.get_mut(&reply.peer)?;
+        let result = verify(reply, self.keys.as_ref()).and_then(|message| {
+            voter.sequence.accept(&message)?;
+            Ok(message)
         });
-        voice.series.received(&result);
+        voter.series.received(&result);
         let peer = &reply.peer;
-        match (result.as_ref().err(), voice.reception.note(result.as_ref().err().copied())) {
-            (Some(refusal), true) => {
-                let remedy = refusal.remedy(self.keys.is_some());
-                warn!(%peer, "the votes of {peer} are not accepted: {}; {remedy}", refusal.as_str());
+        match (result.as_ref().err(), voter.rejections.should_log(result.as_ref().err().copied())) {
+            (Some(reason), true) => {
+                let remedy = reason.remedy(self.keys.is_some());
+                warn!(%peer, "the votes of {peer} are not accepted: {}; {remedy}", reason.as_str());
             }
-            (Some(refusal), false) => debug!(%peer, result = refusal.as_str(), "a bulletin does not count"),
+            (Some(reason), false) => debug!(%peer, result = reason.as_str(), "a message does not count"),
             (None, true) => info!(%peer, "the votes of {peer} are accepted again"),
             (None, false) => {}
         }
         result.ok()
     }
 
-    /// The next bulletin of this vantage.
-    pub(super) fn publish(&mut self, region: &Region, recorder: &Recorder, now: Now) -> Option<EncodedVotes> {
-        self.seq += 1;
-        let vantage = recorder.vantage();
+    /// The next message of this vantage.
+    pub(super) fn publish(&mut self, region: &Region, engine: &Engine, now: Now) -> Option<EncodedVotes> {
+        self.sequence += 1;
+        let vantage = engine.vantage();
         let reports = vantage.peers().map(|standing| report(&standing, now)).collect();
-        let placings = recorder.ranking().rows().iter().map(placing).collect();
-        let bulletin = Bulletin::new(region.clone(), (self.boot, self.seq), vantage.is_isolated(), reports, placings);
-        match bulletin.and_then(|bulletin| bulletin.encode()) {
+        let placings = engine.ranking().regions().iter().map(placing).collect();
+        let message = VoteMessage::new(
+            region.clone(),
+            (self.incarnation, self.sequence),
+            vantage.is_isolated(),
+            reports,
+            placings,
+        );
+        match message.and_then(|message| message.encode()) {
             Ok(body) => {
                 self.cannot_tell = false;
                 Some(EncodedVotes { body, keys: self.keys.clone() })
@@ -101,7 +114,7 @@ impl Votes {
             // Anybody may ask, and as often as they like.
             Err(invalid) => {
                 if !std::mem::replace(&mut self.cannot_tell, true) {
-                    error!("this vantage's bulletin {invalid}");
+                    error!("this vantage's message {invalid}");
                 }
                 None
             }
@@ -109,51 +122,51 @@ impl Votes {
     }
 }
 
-fn report(standing: &PeerStatus<'_>, now: Now) -> PeerReport {
+fn report(standing: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
     let age = |at: Instant| {
         let millis = now.instant.saturating_duration_since(at).as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX).min(Bulletin::MAX_AGE_MS)
+        u64::try_from(millis).unwrap_or(u64::MAX).min(VoteMessage::MAX_AGE_MS)
     };
     let known = standing.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
     let (onset, incident) = known.or_else(|| standing.incident_id_candidate.cloned()).unzip();
-    PeerReport {
+    PeerVoteEntry {
         region: standing.region.clone(),
         state: standing.state,
         since_ms: age(standing.since),
         vote: standing.vote,
         last_answer_age_ms: standing.good_at.map(age),
-        onset: onset.map(|onset| onset.min(Bulletin::MAX_TIME)),
+        onset: onset.map(|onset| onset.min(VoteMessage::MAX_TIME)),
         incident,
     }
 }
 
-fn placing(row: &Row) -> Placing {
-    Placing {
+fn placing(row: &RankedRegion) -> RankEntry {
+    RankEntry {
         region: row.region.clone(),
         rank: row.rank,
-        score: row.score.map(|score| score.min(Bulletin::MAX_SCORE)),
+        score: row.score.map(|score| score.min(VoteMessage::MAX_SCORE)),
         eligible: row.eligible(),
         reasons: row.reasons.clone(),
     }
 }
 
 /// Who could replace the vantage, by its own ranking.
-pub(super) fn candidates(bulletin: &Bulletin) -> Vec<Candidate> {
-    let ranked = bulletin.ranking().iter().filter_map(|placing| Some((placing, placing.rank?)));
+pub(super) fn candidates(message: &VoteMessage) -> Vec<Candidate> {
+    let ranked = message.ranking().iter().filter_map(|placing| Some((placing, placing.rank?)));
     ranked.map(|(placing, rank)| Candidate { region: placing.region.clone(), rank, score: placing.score }).collect()
 }
 
-/// What a bulletin says, by our own clock. What it calls so long ago was so long before it was written, which was after
+/// What a message says, by our own clock. What it calls so long ago was so long before it was written, which was after
 /// it was asked for.
-pub(super) fn views(bulletin: &Bulletin, asked_at: Instant) -> Views {
-    let view = |report: &PeerReport| View {
+pub(super) fn views(message: &VoteMessage, asked_at: Instant) -> VoteSet {
+    let view = |report: &PeerVoteEntry| PeerVote {
         vote: report.vote,
         good_at: report.last_answer_age_ms.and_then(|age| asked_at.checked_sub(Duration::from_millis(age))),
         incident: report.onset.zip(report.incident.clone()),
     };
-    Views {
-        isolated: bulletin.isolated(),
-        peers: bulletin.peers().iter().map(|report| (report.region.clone(), view(report))).collect(),
+    VoteSet {
+        isolated: message.isolated(),
+        peers: message.peers().iter().map(|report| (report.region.clone(), view(report))).collect(),
     }
 }
 
@@ -192,8 +205,9 @@ mod tests {
         Config::load(Some((&file, &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
     }
 
-    fn reply(peer: &str, keys: &Keys, seq: u64) -> VoteResponse {
-        let body = Bulletin::new(region(peer), (1, seq), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
+    fn reply(peer: &str, keys: &Keys, sequence: u64) -> VoteResponse {
+        let body =
+            VoteMessage::new(region(peer), (1, sequence), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
         let nonce = Nonce(7);
         VoteResponse {
             peer: region(peer),
@@ -253,13 +267,13 @@ mod tests {
     #[test]
     fn each_bulletin_follows_the_one_before_and_each_start_is_another() {
         let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
-        let recorder = Recorder::new(Arc::clone(&votes().metrics), &config(&["a"]), now.instant);
-        let bulletin = |votes: &mut Votes| {
-            Bulletin::decode(&votes.publish(&region("here"), &recorder, now).unwrap().body).unwrap()
+        let engine = Engine::new(Arc::clone(&votes().metrics), &config(&["a"]), now.instant);
+        let message = |votes: &mut Votes| {
+            VoteMessage::decode(&votes.publish(&region("here"), &engine, now).unwrap().body).unwrap()
         };
         let (mut one, mut other) = (votes(), votes());
-        let (first, second) = (bulletin(&mut one), bulletin(&mut one));
-        assert_eq!((first.boot(), first.seq() + 1), (second.boot(), second.seq()));
-        assert_ne!(bulletin(&mut other).boot(), first.boot());
+        let (first, second) = (message(&mut one), message(&mut one));
+        assert_eq!((first.incarnation(), first.sequence() + 1), (second.incarnation(), second.sequence()));
+        assert_ne!(message(&mut other).incarnation(), first.incarnation());
     }
 }

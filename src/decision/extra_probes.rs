@@ -35,7 +35,7 @@ impl Vantage {
     /// that are older than what they are about.
     pub(super) fn refresh_votes(&mut self, now: Instant) {
         if self.peers.iter().any(|peer| peer.incident.as_ref().is_some_and(OpenIncident::is_held)) {
-            let stale = |region: &Region| self.ballots.age(region, now).is_some_and(|age| age >= REFRESH_AFTER);
+            let stale = |region: &Region| self.votes.age(region, now).is_some_and(|age| age >= REFRESH_AFTER);
             let asked = self.vote_paths.iter().filter(|(region, _)| stale(region)).map(|(_, path)| *path);
             self.extra_probes.extend(asked);
         }

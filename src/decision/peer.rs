@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Evidence, Now, Verdict, incidents::OpenIncident, votes::Ballots};
+use super::{Evidence, Now, Verdict, incidents::OpenIncident, votes::VoteTable};
 use crate::model::{PeerState, Region, Tally, UnixMillis, Vote};
 
 #[derive(Debug)]
@@ -66,9 +66,9 @@ impl PeerMonitor {
 
 /// A new incident. The vantages that vote down all name_incident a name by what they saw first, and take the oldest one that
 /// they know, so that the receiver sees one incident.
-pub(super) fn open(peer: &PeerMonitor, ballots: &Ballots, now: Now) -> OpenIncident {
+pub(super) fn open(peer: &PeerMonitor, votes: &VoteTable, now: Now) -> OpenIncident {
     let own = peer.incident_id_candidate.as_ref().map(|(_, incident_id_candidate)| incident_id_candidate.clone());
-    let names = oldest(&peer.region, ballots, now).into_iter().chain(own);
+    let names = oldest(&peer.region, votes, now).into_iter().chain(own);
     let (onset, id) = names.min().unwrap_or_else(|| name(&peer.region, now.unix));
     OpenIncident::new(id, onset, peer.verdict.cause())
 }
@@ -78,6 +78,6 @@ fn name(peer: &Region, onset: UnixMillis) -> (UnixMillis, Arc<str>) {
 }
 
 /// The oldest name for an incident of a peer that other vantages know.
-pub(super) fn oldest(peer: &Region, ballots: &Ballots, now: Now) -> Option<(UnixMillis, Arc<str>)> {
-    ballots.views(peer, now.instant).filter_map(|view| view.incident.clone()).min()
+pub(super) fn oldest(peer: &Region, votes: &VoteTable, now: Now) -> Option<(UnixMillis, Arc<str>)> {
+    votes.fresh_votes(peer, now.instant).filter_map(|view| view.incident.clone()).min()
 }

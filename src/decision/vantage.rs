@@ -15,7 +15,7 @@ use super::{
     incidents::{Hold, OpenIncident, ResolvedIncident},
     local_health::LocalHealth,
     peer::{PeerMonitor, oldest, open},
-    votes::{Ballots, Said, Views},
+    votes::{VoteSet, VoteStatus, VoteTable},
 };
 use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote};
 
@@ -143,7 +143,7 @@ pub struct Vantage {
     pub(super) peers: Vec<PeerMonitor>,
     pub(super) anchors: Vec<(PathId, Evidence)>,
     places: HashMap<PathId, Place>,
-    pub(super) ballots: Ballots,
+    pub(super) votes: VoteTable,
     /// The paths on which vantages are asked for their votes.
     pub(super) vote_paths: BTreeMap<Region, PathId>,
     pub(super) next_vote_request: Option<Instant>,
@@ -162,7 +162,7 @@ impl Vantage {
             peers: Vec::new(),
             anchors: Vec::new(),
             places: HashMap::new(),
-            ballots: Ballots::default(),
+            votes: VoteTable::default(),
             vote_paths: BTreeMap::new(),
             next_vote_request: None,
             closed: Vec::new(),
@@ -198,7 +198,7 @@ impl Vantage {
             };
             self.peers.push(peer);
         }
-        self.ballots.admit(voters);
+        self.votes.set_voters(voters);
         if before.values().any(|peer| peer.incident.is_some()) {
             // It is not told any more, and expires.
             self.changes.push(StateChange::Incidents);
@@ -276,8 +276,8 @@ impl Vantage {
     }
 
     /// A vantage has said something, which it was asked for at `asked_at`.
-    pub fn on_votes(&mut self, from: &Region, asked_at: Instant, views: Views, now: Now) {
-        self.ballots.hear(from, asked_at, views);
+    pub fn on_votes(&mut self, from: &Region, asked_at: Instant, views: VoteSet, now: Now) {
+        self.votes.record(from, asked_at, views);
         for n in 0..self.peers.len() {
             if self.peers[n].depends_on_votes() {
                 self.update_peer(n, now);
@@ -317,8 +317,8 @@ impl Vantage {
         self.health.tick();
         let told = self.closed.len();
         // Who has a new incident must not find it resolved by the old one.
-        let (ballots, at) = (&self.ballots, now.instant);
-        let reopened = |peer: &Region| ballots.views(peer, at).any(|view| view.incident.is_some());
+        let (votes, at) = (&self.votes, now.instant);
+        let reopened = |peer: &Region| votes.fresh_votes(peer, at).any(|view| view.incident.is_some());
         self.closed.retain(|(peer, closed)| !closed.is_expired(at) && !reopened(peer));
         if self.closed.len() != told {
             self.changes.push(StateChange::Incidents);
@@ -394,7 +394,7 @@ impl Vantage {
         peer.name_incident(now);
         loop {
             let silence = peer.verdict.failing().map(|failing| (failing.onset, failing.decisive));
-            peer.tally = self.ballots.count(&peer.region, peer.vote(isolated), silence, now.instant);
+            peer.tally = self.votes.count(&peer.region, peer.vote(isolated), silence, now.instant);
             let Some(transition) = peer.verdict.step(&peer.tally, isolated, now.instant) else { break };
             let (region, tally) = (peer.region.clone(), peer.tally);
             self.changes.push(StateChange::State { peer: region, transition, tally });
@@ -403,7 +403,7 @@ impl Vantage {
                     self.next_vote_request = Some(now.instant);
                 }
                 PeerState::Down if peer.incident.is_none() => {
-                    peer.incident = Some(open(peer, &self.ballots, now));
+                    peer.incident = Some(open(peer, &self.votes, now));
                     self.closed.retain(|(region, _)| *region != peer.region);
                     self.changes.push(StateChange::Incidents);
                 }
@@ -413,10 +413,11 @@ impl Vantage {
         if let Some(incident) = &mut peer.incident {
             let mut changed = incident.look(peer.verdict.state(), &peer.tally, isolated, hold, now.instant);
             if peer.verdict.state() == PeerState::Down && !isolated {
-                changed |= incident.rename(oldest(&peer.region, &self.ballots, now));
+                changed |= incident.rename(oldest(&peer.region, &self.votes, now));
             }
             if incident.is_over(now.instant) {
-                let held_by_others = self.ballots.views(&peer.region, now.instant).any(|view| view.incident.is_some());
+                let held_by_others =
+                    self.votes.fresh_votes(&peer.region, now.instant).any(|view| view.incident.is_some());
                 // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
                 if let Some(open) = peer.incident.take().filter(|_| !held_by_others) {
                     self.closed.push((peer.region.clone(), ResolvedIncident::new(open, now.unix, now.instant)));
@@ -442,8 +443,8 @@ impl Vantage {
     }
 
     /// What each vantage that may vote has said last on a peer, by name.
-    pub fn ballots<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = Said> + 'a {
-        self.ballots.said(peer, now)
+    pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
+        self.votes.last_votes(peer, now)
     }
 
     /// Whether this vantage is isolated.

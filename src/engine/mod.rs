@@ -9,13 +9,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use self::targets::Targets;
+use self::targets::FailoverTargets;
 use crate::{
     config::{Config, Failover, ProbeConfig},
     decision::{
         Now, PathInfo, PeerSetup, Policy, StateChange, Vantage,
-        ranking::{Standing, Table, preferred},
-        votes::Views,
+        ranking::{RankInput, Ranking, preferred},
+        votes::VoteSet,
     },
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
@@ -30,7 +30,7 @@ const REMEMBERED_EACH: usize = 50;
 
 /// A path to be recorded.
 #[derive(Debug)]
-pub struct Tracking<'a> {
+pub struct PathSetup<'a> {
     /// Its number.
     pub id: PathId,
     /// What it is.
@@ -54,9 +54,9 @@ pub struct Anchor {
 
 /// Everything that is recorded from now on.
 #[derive(Debug)]
-pub struct Scope<'a> {
+pub struct Topology<'a> {
     /// The paths to the peers; those of a peer stand together.
-    pub paths: Vec<Tracking<'a>>,
+    pub paths: Vec<PathSetup<'a>>,
     /// The anchors.
     pub anchors: Vec<Anchor>,
     /// The configuration that they are from.
@@ -66,7 +66,7 @@ pub struct Scope<'a> {
 }
 
 #[derive(Debug)]
-struct Tracked {
+struct PathState {
     path: Path,
     window: Window,
     trace: Trace,
@@ -79,7 +79,7 @@ struct Tracked {
 
 /// All targets of a peer, for one kind of probe.
 #[derive(Debug)]
-struct Group {
+struct KindGroup {
     kind: Kind,
     members: Vec<PathId>,
     series: Arc<PeerSeries>,
@@ -90,19 +90,19 @@ struct Group {
 #[derive(Debug)]
 struct Peer {
     region: Region,
-    groups: Vec<Group>,
+    groups: Vec<KindGroup>,
     series: Arc<RegionSeries>,
 }
 
 /// Keeps windows, histories, verdicts and series of everything.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct Engine {
     metrics: Arc<Metrics>,
-    paths: HashMap<PathId, Tracked>,
+    paths: HashMap<PathId, PathState>,
     peers: Vec<Peer>,
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
-    targets: Targets,
+    targets: FailoverTargets,
     ticks: usize,
 }
 
@@ -112,8 +112,8 @@ const fn policy(config: &Config) -> Policy {
     Policy { confirm_burst, execute_after, allow_single_vantage }
 }
 
-impl Recorder {
-    /// A recorder without paths.
+impl Engine {
+    /// A engine without paths.
     pub fn new(metrics: Arc<Metrics>, config: &Config, now: Instant) -> Self {
         Self {
             metrics,
@@ -121,15 +121,15 @@ impl Recorder {
             peers: Vec::new(),
             anchors: HashMap::new(),
             vantage: Vantage::new(policy(config), now),
-            targets: Targets::new(config),
+            targets: FailoverTargets::new(config),
             ticks: 0,
         }
     }
 
     /// Records this from now on, and nothing else. A path that was recorded before keeps its counters, and its window
     /// where it is unchanged; a peer keeps its state.
-    pub fn track(&mut self, scope: Scope<'_>, now: Now) {
-        let Scope { paths, anchors, config, votes } = scope;
+    pub fn reconfigure(&mut self, topology: Topology<'_>, now: Now) {
+        let Topology { paths, anchors, config, votes } = topology;
         let span = config.window;
         let mut before = std::mem::take(&mut self.paths);
         let mut known: HashMap<Region, Arc<RegionSeries>> =
@@ -137,27 +137,27 @@ impl Recorder {
         let remembered = (REMEMBERED / paths.len().max(1)).clamp(4, REMEMBERED_EACH);
         let mut order = Vec::with_capacity(paths.len());
         let mut watched: Vec<PeerSetup> = Vec::new();
-        for Tracking { id, path, probe, unchanged, overdue_after } in paths {
+        for PathSetup { id, path, probe, unchanged, overdue_after } in paths {
             let window = || Window::new(span, probe.cadence.interval(), now.instant);
-            let tracked = match before.remove(&id) {
-                Some(tracked) if unchanged => Tracked { overdue_after, ..tracked },
-                Some(tracked) if tracked.series.fits(probe.shape()) => Tracked {
+            let state = match before.remove(&id) {
+                Some(state) if unchanged => PathState { overdue_after, ..state },
+                Some(state) if state.series.fits(probe.shape()) => PathState {
                     window: window(),
                     trace: Trace::new(now.instant),
                     overdue_after,
                     answered: false,
-                    ..tracked
+                    ..state
                 },
                 // What can come of it is different now, so its series are, too.
-                Some(tracked) => Tracked {
+                Some(state) => PathState {
                     window: window(),
                     trace: Trace::new(now.instant),
                     series: self.metrics.path(&path, probe.shape()),
                     overdue_after,
                     answered: false,
-                    ..tracked
+                    ..state
                 },
-                None => Tracked {
+                None => PathState {
                     window: window(),
                     trace: Trace::new(now.instant),
                     history: History::new(remembered),
@@ -167,8 +167,8 @@ impl Recorder {
                     answered: false,
                 },
             };
-            order.push(Arc::clone(&tracked.series));
-            self.paths.insert(id, tracked);
+            order.push(Arc::clone(&state.series));
+            self.paths.insert(id, state);
             if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
                 let region = path.peer.clone();
                 let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));
@@ -187,7 +187,7 @@ impl Recorder {
                 Some(group) => group.members.push(id),
                 None => {
                     let series = self.metrics.peer(&path.peer, path.kind);
-                    peer.groups.push(Group { kind: path.kind, members: vec![id], series, summary: None });
+                    peer.groups.push(KindGroup { kind: path.kind, members: vec![id], series, summary: None });
                 }
             }
         }
@@ -228,17 +228,17 @@ impl Recorder {
                 self.metrics.started_late_by(start_delay);
                 self.vantage.on_start(start_delay);
                 self.vantage.on_result(sample.path, sample.sent_at, &sample.outcome, late, now);
-                let Some(tracked) = self.paths.get_mut(&sample.path) else { return };
-                tracked.answered |= sample.outcome.is_ok();
-                tracked.window.push(sample.sent_at, &sample.outcome);
-                tracked.trace.push(sample.sent_at, &sample.outcome);
-                tracked.history.push(sample.sent_at_unix, sample.outcome, failed_in);
-                count(&tracked.series, &sample.outcome, sample.sent_at_unix);
+                let Some(state) = self.paths.get_mut(&sample.path) else { return };
+                state.answered |= sample.outcome.is_ok();
+                state.window.push(sample.sent_at, &sample.outcome);
+                state.trace.push(sample.sent_at, &sample.outcome);
+                state.history.push(sample.sent_at_unix, sample.outcome, failed_in);
+                count(&state.series, &sample.outcome, sample.sent_at_unix);
                 if late > 0 {
-                    tracked.series.came_late(late);
+                    state.series.came_late(late);
                 }
                 if duplicates > 0 {
-                    tracked.series.came_twice(duplicates);
+                    state.series.came_twice(duplicates);
                 }
                 if let Ok(timings) = sample.outcome {
                     self.metrics.measured_by(timings.source);
@@ -247,22 +247,22 @@ impl Recorder {
             Event::Overdue { path, sent_at } => self.vantage.on_overdue(path, sent_at, now),
             Event::Late { path } => {
                 self.vantage.on_late_reply(path, now);
-                if let Some(tracked) = self.paths.get(&path) {
-                    tracked.series.came_late(1);
+                if let Some(state) = self.paths.get(&path) {
+                    state.series.came_late(1);
                 }
             }
             Event::ClockStepped { .. } => self.metrics.clock_stepped(),
             Event::SlotsMissed { path, count } => {
                 self.vantage.on_missed_slots();
-                if let Some(tracked) = self.paths.get(&path) {
-                    tracked.series.missed_slots(count);
+                if let Some(state) = self.paths.get(&path) {
+                    state.series.missed_slots(count);
                 }
             }
         }
     }
 
     /// Takes what a vantage says, which it was asked for at `asked_at`: its votes, and who could replace it.
-    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: Views, candidates: Vec<Candidate>, now: Now) {
+    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: VoteSet, candidates: Vec<Candidate>, now: Now) {
         self.targets.hear(from, asked_at, candidates);
         self.vantage.on_votes(from, asked_at, views, now);
     }
@@ -310,8 +310,8 @@ impl Recorder {
     }
 
     /// Who could take over from this region.
-    pub fn ranking(&self) -> &Table {
-        self.targets.table()
+    pub fn ranking(&self) -> &Ranking {
+        self.targets.ranking()
     }
 
     /// What this vantage thinks.
@@ -325,7 +325,7 @@ impl Recorder {
             .peers
             .iter()
             .zip(self.vantage.peers())
-            .map(|(peer, standing)| Standing {
+            .map(|(peer, standing)| RankInput {
                 region: peer.region.clone(),
                 state: standing.state,
                 summary: preferred(peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?))))
@@ -334,9 +334,9 @@ impl Recorder {
                 held_down: standing.tally.reached,
             })
             .collect();
-        let table = self.targets.rank(&standings, now.instant);
+        let ranking = self.targets.rank(&standings, now.instant);
         for peer in &self.peers {
-            if let Some(row) = table.row(&peer.region) {
+            if let Some(row) = ranking.of(&peer.region) {
                 let score = row.score.map(|score| score.as_secs_f64());
                 peer.series.ranked(&Candidacy { reasons: row.reasons.clone(), rank: row.rank, score });
             }
@@ -368,10 +368,9 @@ impl Recorder {
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.
     pub fn histories(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathHistory> {
-        let mut found: Vec<_> = self.paths.values().filter(|tracked| matches(&tracked.path)).collect();
+        let mut found: Vec<_> = self.paths.values().filter(|state| matches(&state.path)).collect();
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let history =
-            |tracked: &Tracked| PathHistory { path: tracked.path.clone(), samples: tracked.history.records() };
+        let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
         found.into_iter().take(limit).map(history).collect()
     }
 }

@@ -1,15 +1,15 @@
-//! What the recorder knows, copied for the status page.
+//! What the engine knows, copied for the status page.
 
 use std::sync::Arc;
 
-use super::{Group, Peer, Recorder};
+use super::{Engine, KindGroup, Peer};
 use crate::{
     config::Config,
     decision::Now,
     status::{KindView, Overview, PathView, PeerView},
 };
 
-impl Recorder {
+impl Engine {
     /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
     pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
         let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, standing)| PeerView {
@@ -18,7 +18,7 @@ impl Recorder {
             since: now.unix_at(standing.since),
             tally: standing.tally,
             vote: standing.vote,
-            said: self.vantage.ballots(&peer.region, now.instant).collect(),
+            said: self.vantage.last_votes(&peer.region, now.instant).collect(),
             good_at: standing.good_at.map(|at| now.unix_at(at)),
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),
             paths: self.views(peer),
@@ -31,22 +31,22 @@ impl Recorder {
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
-            ranking: self.ranking().rows().to_vec(),
+            ranking: self.ranking().regions().to_vec(),
             incidents: self.incidents(now),
         }
     }
 
-    fn kind(&self, group: &Group) -> KindView {
+    fn kind(&self, group: &KindGroup) -> KindView {
         KindView { kind: group.kind, summary: group.summary, answered: self.is_answered(group) }
     }
 
     fn views(&self, peer: &Peer) -> Vec<PathView> {
         let members = peer.groups.iter().flat_map(|group| &group.members);
-        let tracked = members.filter_map(|id| self.paths.get(id));
-        let mut views: Vec<_> = tracked
-            .map(|tracked| {
-                let (last, failed) = tracked.history.last();
-                PathView { path: tracked.path.clone(), trace: tracked.trace.clone(), last, failed }
+        let state = members.filter_map(|id| self.paths.get(id));
+        let mut views: Vec<_> = state
+            .map(|state| {
+                let (last, failed) = state.history.last();
+                PathView { path: state.path.clone(), trace: state.trace.clone(), last, failed }
             })
             .collect();
         views.sort_unstable_by(|a, b| a.path.cmp(&b.path));

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Group, Recorder, Tracked};
+use super::{Engine, KindGroup, PathState};
 use crate::{
     decision::{Now, QualitySample},
     model::{Kind, PathId},
@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// In how many steps all peers' gauges are brought up to date: quantiles over five minutes cost time, and need
-/// not be younger than this many [ticks](Recorder::tick).
+/// not be younger than this many [ticks](Engine::tick).
 pub(super) const STEPS: usize = 5;
 
 /// The same for how well each peer has answered in the last minute.
 const READING_STEPS: usize = 10;
 const READING_SPAN: Duration = Duration::from_secs(60);
 
-impl Recorder {
+impl Engine {
     /// Brings a share of the gauges up to date.
     pub(super) fn publish_some(&mut self, now: Instant) {
         for n in (self.ticks % STEPS..self.peers.len()).step_by(STEPS) {
@@ -42,8 +42,8 @@ impl Recorder {
             let summary = merged(&mut self.paths, &group.members, None, now);
             if let Some(latency) = summary.and_then(|summary| summary.latency) {
                 let usual = overdue_after(latency.p99, health);
-                for tracked in group.members.iter().filter_map(|id| self.paths.get(id)) {
-                    tracked.overdue_after.set(usual);
+                for state in group.members.iter().filter_map(|id| self.paths.get(id)) {
+                    state.overdue_after.set(usual);
                 }
             }
             group.series.publish(summary);
@@ -52,8 +52,8 @@ impl Recorder {
     }
 
     /// Whether any of these paths was ever answered.
-    pub(super) fn is_answered(&self, group: &Group) -> bool {
-        group.members.iter().filter_map(|id| self.paths.get(id)).any(|tracked| tracked.answered)
+    pub(super) fn is_answered(&self, group: &KindGroup) -> bool {
+        group.members.iter().filter_map(|id| self.paths.get(id)).any(|state| state.answered)
     }
 
     /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
@@ -83,14 +83,14 @@ impl Recorder {
 
 /// What several paths say together, over the whole span of their windows or the last part of it.
 fn merged(
-    paths: &mut HashMap<PathId, Tracked>,
+    paths: &mut HashMap<PathId, PathState>,
     members: &[PathId],
     span: Option<Duration>,
     now: Instant,
 ) -> Option<Summary> {
     // Taken out of the map for the time of the merge, because it borrows them all.
     let mut taken: Vec<_> = members.iter().filter_map(|id| Some((*id, paths.remove(id)?))).collect();
-    let windows = taken.iter_mut().map(|(_, tracked)| &mut tracked.window);
+    let windows = taken.iter_mut().map(|(_, state)| &mut state.window);
     let summary = match span {
         None => Window::merged(windows, now),
         Some(span) => Window::merged_over(windows, span, now),

@@ -53,7 +53,7 @@ fn at(instant: Instant) -> Now {
 }
 
 struct Fixture {
-    recorder: Recorder,
+    engine: Engine,
     metrics: Arc<Metrics>,
     probe: ProbeConfig,
     now: Instant,
@@ -63,29 +63,29 @@ impl Fixture {
     fn new() -> Self {
         let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]).unwrap());
         let now = Instant::now();
-        let recorder = Recorder::new(Arc::clone(&metrics), &config(), now);
-        Self { recorder, metrics, probe: probe(), now }
+        let engine = Engine::new(Arc::clone(&metrics), &config(), now);
+        Self { engine, metrics, probe: probe(), now }
     }
 
     fn now(&self) -> Now {
         at(self.now)
     }
 
-    fn track(&mut self, targets: &[(u32, &str, bool)]) {
-        let tracking = |&(id, target, unchanged): &(u32, &str, bool)| Tracking {
+    fn reconfigure(&mut self, targets: &[(u32, &str, bool)]) {
+        let setup = |&(id, target, unchanged): &(u32, &str, bool)| PathSetup {
             id: PathId(id),
             path: path(target),
             probe: &self.probe,
             unchanged,
             overdue_after: OverdueAfter::default(),
         };
-        let paths = targets.iter().map(tracking).collect();
-        let scope = Scope { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };
-        self.recorder.track(scope, at(self.now));
+        let paths = targets.iter().map(setup).collect();
+        let topology = Topology { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };
+        self.engine.reconfigure(topology, at(self.now));
     }
 
     fn record(&mut self, event: Event) {
-        self.recorder.record(event, at(self.now));
+        self.engine.record(event, at(self.now));
     }
 
     fn sampled(&mut self, id: u32, outcome: Outcome) {
@@ -103,10 +103,10 @@ impl Fixture {
 #[test]
 fn a_path_that_stays_keeps_its_counters_and_its_window() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false), (2, "b", false)]);
+    fixture.reconfigure(&[(1, "a", false), (2, "b", false)]);
     fixture.sampled(1, ok());
     fixture.sampled(1, Err(Failure::Timeout));
-    fixture.track(&[(1, "a", true), (3, "c", false)]);
+    fixture.reconfigure(&[(1, "a", true), (3, "c", false)]);
     let page = fixture.page();
     assert!(page.contains("target=\"a\",probe=\"icmp\",result=\"ok\"} 1\n"), "{page}");
     assert!(!page.contains("target=\"b\"") && page.contains("target=\"c\""));
@@ -120,9 +120,9 @@ fn a_path_that_stays_keeps_its_counters_and_its_window() {
 #[test]
 fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     fixture.sampled(1, Err(Failure::Timeout));
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     let page = fixture.page();
     assert!(page.contains("result=\"timeout\"} 1\n"));
     assert!(!page.contains("regionwatch_peer_loss_ratio{"));
@@ -131,10 +131,10 @@ fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
 #[test]
 fn a_path_whose_results_can_be_others_now_begins_anew() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     fixture.sampled(1, Err(Failure::Timeout));
     fixture.probe.host = Host::Name("a.example".into());
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     let page = fixture.page();
     assert!(page.contains("result=\"resolve\"} 0\n") && page.contains("result=\"timeout\"} 0\n"), "{page}");
 }
@@ -142,8 +142,8 @@ fn a_path_whose_results_can_be_others_now_begins_anew() {
 #[test]
 fn what_a_path_says_after_it_was_removed_is_dropped() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false)]);
-    fixture.track(&[]);
+    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&[]);
     fixture.sampled(1, ok());
     fixture.record(Event::Late { path: PathId(1) });
     fixture.record(Event::SlotsMissed { path: PathId(1), count: 3 });
@@ -153,15 +153,15 @@ fn what_a_path_says_after_it_was_removed_is_dropped() {
 #[test]
 fn gauges_of_every_peer_are_published_within_the_steps() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     fixture.sampled(1, ok());
     for _ in 0..STEPS {
-        fixture.recorder.tick(fixture.now());
+        fixture.engine.tick(fixture.now());
     }
     assert!(fixture.page().contains("quantile=\"0.5\"} 0.005\n"));
     // Silence ages: what is older than the span says nothing any more.
     for _ in 0..STEPS {
-        fixture.recorder.tick(at(fixture.now + SECOND * 61));
+        fixture.engine.tick(at(fixture.now + SECOND * 61));
     }
     assert!(!fixture.page().contains("quantile=\"0.5\"}"));
 }
@@ -169,19 +169,19 @@ fn gauges_of_every_peer_are_published_within_the_steps() {
 #[test]
 fn histories_are_filtered_ordered_and_limited() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "b", false), (2, "a", false), (3, "c", false)]);
+    fixture.reconfigure(&[(1, "b", false), (2, "a", false), (3, "c", false)]);
     fixture.sampled(2, ok());
-    let histories = fixture.recorder.histories(|path| path.target.as_str() != "c", 10);
+    let histories = fixture.engine.histories(|path| path.target.as_str() != "c", 10);
     let names: Vec<_> = histories.iter().map(|history| history.path.target.to_string()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!((histories[0].samples.len(), histories[1].samples.len()), (1, 0));
-    assert_eq!(fixture.recorder.histories(|_| true, 1).len(), 1);
+    assert_eq!(fixture.engine.histories(|_| true, 1).len(), 1);
 }
 
 #[test]
 fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_others() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "a", false)]);
+    fixture.reconfigure(&[(1, "a", false)]);
     let candidate = Candidate { region: Region::new("elsewhere").unwrap(), rank: 1, score: None };
     let told = Incident {
         peer: Region::new("there").unwrap(),
@@ -195,18 +195,18 @@ fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_o
         evidence: String::new(),
         resolved: None,
     };
-    fixture.recorder.adopt(&told);
-    let [incident] = fixture.recorder.incidents(fixture.now()).try_into().expect("one incident");
+    fixture.engine.restore(&told);
+    let [incident] = fixture.engine.incidents(fixture.now()).try_into().expect("one incident");
     assert_eq!((incident.id, incident.candidates), (told.id, vec![candidate]));
 }
 
 #[test]
 fn the_status_page_gets_a_copy_of_what_was_measured() {
     let mut fixture = Fixture::new();
-    fixture.track(&[(1, "b", false), (2, "a", false)]);
+    fixture.reconfigure(&[(1, "b", false), (2, "a", false)]);
     fixture.sampled(1, ok());
     fixture.sampled(1, Err(Failure::Timeout));
-    let overview = fixture.recorder.overview(Arc::new(config()), fixture.now());
+    let overview = fixture.engine.overview(Arc::new(config()), fixture.now());
     let peer = overview.peer("there").unwrap();
     assert_eq!((peer.state, peer.since), (PeerState::Unknown, fixture.now().unix));
     let names: Vec<_> = peer.paths.iter().map(|view| view.path.target.as_str()).collect();

@@ -22,7 +22,7 @@ pub(super) fn series(shape: Shape, buckets: usize) -> usize {
 /// No value yet, in a gauge that is absent until it has one.
 pub(super) const ABSENT: u64 = u64::MAX;
 
-/// The series of one path. Written by the recorder alone, read by scrapes; nothing waits.
+/// The series of one path. Written by the engine alone, read by scrapes; nothing waits.
 #[derive(Debug)]
 pub struct PathSeries {
     /// `vantage_region="..",peer_region="..",target="..",probe=".."`, rendered once.

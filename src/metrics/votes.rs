@@ -2,23 +2,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{decision::votes::Refusal, model::Region};
+use crate::{decision::votes::RejectReason, model::Region};
 
 /// The counters of one peer's bulletins.
 #[derive(Debug)]
 pub struct VoteSeries {
     labels: Box<str>,
     accepted: AtomicU64,
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicU64; RejectReason::ALL.len()],
 }
 
 impl VoteSeries {
     /// The values of the label `result`.
-    pub(super) const RESULTS: [&str; 1 + Refusal::ALL.len()] = {
-        let mut results = ["accepted"; 1 + Refusal::ALL.len()];
+    pub(super) const RESULTS: [&str; 1 + RejectReason::ALL.len()] = {
+        let mut results = ["accepted"; 1 + RejectReason::ALL.len()];
         let mut n = 0;
-        while n < Refusal::ALL.len() {
-            results[1 + n] = Refusal::ALL[n].as_str();
+        while n < RejectReason::ALL.len() {
+            results[1 + n] = RejectReason::ALL[n].as_str();
             n += 1;
         }
         results
@@ -33,10 +33,10 @@ impl VoteSeries {
     }
 
     /// One bulletin came, and counts or does not.
-    pub fn received<T>(&self, result: &Result<T, Refusal>) {
+    pub fn received<T>(&self, result: &Result<T, RejectReason>) {
         let counter = match result {
             Ok(_) => Some(&self.accepted),
-            Err(refusal) => Refusal::ALL.iter().position(|each| each == refusal).and_then(|n| self.refused.get(n)),
+            Err(refusal) => RejectReason::ALL.iter().position(|each| each == refusal).and_then(|n| self.refused.get(n)),
         };
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +63,7 @@ mod tests {
         let series = VoteSeries::new(&region("here"), &region("there"));
         assert!(series.counts().all(|(_, count)| count == 0));
         series.received(&Ok(()));
-        for refusal in Refusal::ALL {
+        for refusal in RejectReason::ALL {
             series.received::<()>(&Err(refusal));
             let count = series.counts().find(|(result, _)| *result == refusal.as_str());
             assert_eq!(count, Some((refusal.as_str(), 1)));

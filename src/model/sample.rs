@@ -176,7 +176,7 @@ impl fmt::Display for Path {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PathId(pub u32);
 
-/// One measurement, made by the schedule and consumed by the recorder.
+/// One measurement, made by the schedule and consumed by the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// The path that was measured.

@@ -10,7 +10,7 @@ use std::{
 
 use regionwatch::{
     config::DEFAULT_BUCKETS,
-    decision::votes::{Bulletin, Keys, Refusal, open},
+    decision::votes::{Keys, RejectReason, VoteMessage, verify},
     metrics::Metrics,
     model::{Failure, Nonce, Region, VoteResponse},
     server::{self, EncodedVotes, Limits, Query, ServerState},
@@ -30,7 +30,7 @@ fn sidecar(addr: SocketAddr, more: &str) -> (Probing, mpsc::Receiver<VoteRespons
 
 fn bulletin() -> Vec<u8> {
     let there = Region::new("there").unwrap();
-    Bulletin::new(there, (1, 1), false, Vec::new(), Vec::new()).unwrap().encode().unwrap().to_vec()
+    VoteMessage::new(there, (1, 1), false, Vec::new(), Vec::new()).unwrap().encode().unwrap().to_vec()
 }
 
 /// Answers with this status, these header fields and this body, and notes the heads of the requests.
@@ -91,8 +91,11 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
     let (probing, mut replies) = sidecar(addr, "");
     probing.succeeds().await;
     let reply = replies.recv().await.unwrap();
-    assert_eq!(open(&reply, Some(&keys)).map(|bulletin| bulletin.seq()), Ok(1));
-    assert_eq!(open(&reply, Some(&Keys::new(&["another secret, of others"]).unwrap())), Err(Refusal::Forged));
+    assert_eq!(verify(&reply, Some(&keys)).map(|bulletin| bulletin.sequence()), Ok(1));
+    assert_eq!(
+        verify(&reply, Some(&Keys::new(&["another secret, of others"]).unwrap())),
+        Err(RejectReason::BadSignature)
+    );
 }
 
 #[tokio::test]
@@ -127,9 +130,9 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
     for seen in probing("127.0.0.1", probe).with_response_sender(sender).run(3).await {
         seen.outcome.unwrap();
         let reply = replies.recv().await.unwrap();
-        assert!(open(&reply, Some(&keys)).is_ok());
+        assert!(verify(&reply, Some(&keys)).is_ok());
         let recorded = VoteResponse { nonce: Nonce(reply.nonce.0 ^ 1), ..reply };
-        assert_eq!(open(&recorded, Some(&keys)), Err(Refusal::Forged));
+        assert_eq!(verify(&recorded, Some(&keys)), Err(RejectReason::BadSignature));
     }
     let _ = stop.send(());
     server.unwrap().join().unwrap();
@@ -145,7 +148,7 @@ async fn a_body_over_the_cap_breaks_the_protocol_and_is_told() {
         let (probing, mut replies) = sidecar(addr, more);
         assert_eq!(probing.fails().await, Failure::Protocol);
         let reply = replies.recv().await.unwrap();
-        assert_eq!((reply.body.as_ref(), open(&reply, None)), (None, Err(Refusal::Oversized)));
+        assert_eq!((reply.body.as_ref(), verify(&reply, None)), (None, Err(RejectReason::Oversized)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regionwatch::decision::votes::Bulletin;
+use regionwatch::decision::votes::VoteMessage;
 use testkit::process::{eventually, free, get, sidecar, value, write};
 
 #[test]
@@ -37,14 +37,14 @@ fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
     let succeeded = "regionwatch_probe_success{vantage_region=\"here\",peer_region=\"there\"";
     assert_eq!(value(&get(here, "/metrics"), succeeded), Some(1.0), "who has no vote is alive all the same");
 
-    let read = |addr| Bulletin::decode(get(addr, "/api/v1/regions").as_bytes()).unwrap();
+    let read = |addr| VoteMessage::decode(get(addr, "/api/v1/regions").as_bytes()).unwrap();
     let (first, second) = (read(there), {
         std::thread::sleep(Duration::from_millis(50));
         read(there)
     });
-    assert_eq!((first.vantage().as_str(), first.boot()), ("there", second.boot()));
-    assert!(second.seq() > first.seq());
-    assert_ne!(read(here).boot(), first.boot());
+    assert_eq!((first.vantage().as_str(), first.incarnation()), ("there", second.incarnation()));
+    assert!(second.sequence() > first.sequence());
+    assert_ne!(read(here).incarnation(), first.incarnation());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use regionwatch::{
-    decision::votes::{Bulletin, Keys},
+    decision::votes::{Keys, VoteMessage},
     model::Nonce,
     server::Limits,
 };
@@ -33,11 +33,11 @@ fn the_bulletin_is_signed_for_who_asks_with_a_nonce() {
     assert!(!keys("a secret of others here").verify(nonce, &answer.body, signature.as_bytes()));
     assert!(!ours.verify(Nonce(1), &answer.body, signature.as_bytes()));
 
-    let first = Bulletin::decode(&answer.body).unwrap();
-    assert_eq!((first.vantage().as_str(), first.boot()), ("eu-west-1", BOOT));
+    let first = VoteMessage::decode(&answer.body).unwrap();
+    assert_eq!((first.vantage().as_str(), first.incarnation()), ("eu-west-1", BOOT));
     thread::sleep(2 * Limits::default().votes_max_age);
-    let next = Bulletin::decode(&ask(&server, NONCE).body).unwrap();
-    assert!(next.seq() > first.seq());
+    let next = VoteMessage::decode(&ask(&server, NONCE).body).unwrap();
+    assert!(next.sequence() > first.sequence());
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn without_a_nonce_or_a_key_the_bulletin_is_not_signed() {
     let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
     let open = server.get("/api/v1/regions");
     assert_eq!((open.status, open.header("regionwatch-signature")), (200, None));
-    assert!(Bulletin::decode(&open.body).is_ok());
+    assert!(VoteMessage::decode(&open.body).is_ok());
     let server = Setup::default().run();
     let answer = ask(&server, NONCE);
     assert_eq!((answer.status, answer.header("regionwatch-signature")), (200, None));
@@ -87,7 +87,7 @@ fn a_crowd_is_answered_at_once_and_asks_the_probing_thread_little() {
     let server = Setup { limits, ..Setup::default() }.run();
     let asking = || {
         let answer = server.get("/api/v1/regions");
-        (answer.status, Bulletin::decode(&answer.body).map(|bulletin| bulletin.seq()))
+        (answer.status, VoteMessage::decode(&answer.body).map(|bulletin| bulletin.sequence()))
     };
     let answers: Vec<_> = thread::scope(|scope| {
         let all: Vec<_> = (0..64).map(|_| scope.spawn(asking)).collect();

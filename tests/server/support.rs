@@ -14,7 +14,7 @@ use std::{
 
 use regionwatch::{
     config::{Config, DEFAULT_BUCKETS},
-    decision::votes::{Bulletin, Keys},
+    decision::votes::{Keys, VoteMessage},
     metrics::{Collect, Exposed, Metrics},
     model::{
         Failure, Path, PeerState, Phase, Region, Shape, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
@@ -170,7 +170,7 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
             (_, Query::Votes(reply)) => {
                 seq += 1;
                 let vantage = Region::new("eu-west-1").unwrap();
-                let bulletin = Bulletin::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
+                let bulletin = VoteMessage::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
                 drop(reply.send(EncodedVotes { body: bulletin.encode().unwrap(), keys: keys.clone() }));
             }
             (_, Query::Overview(reply)) => {

@@ -18,13 +18,13 @@ pub(super) const MARGIN_SHARE: u32 = 10;
 
 /// What speaks for a region that can take over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(super) struct Contender {
     pub(super) priority: u32,
     pub(super) score: Option<Duration>,
     pub(super) region: Region,
 }
 
-impl Claim {
+impl Contender {
     /// By tier, then score, then name; without a score behind all with one.
     pub(super) fn key(&self) -> (u32, bool, Option<Duration>, &Region) {
         (self.priority, self.score.is_none(), self.score, &self.region)
@@ -43,7 +43,7 @@ impl Claim {
 
 /// The regions that can take over, the leader first.
 #[derive(Debug, Default)]
-pub(super) struct Order {
+pub(super) struct Hysteresis {
     regions: Vec<Region>,
     /// Since when a challenger has been beating the leader without a pause.
     beating: BTreeMap<Region, Instant>,
@@ -52,7 +52,7 @@ pub(super) struct Order {
     sorted: BTreeSet<Region>,
 }
 
-impl Order {
+impl Hysteresis {
     pub(super) fn regions(&self) -> &[Region] {
         &self.regions
     }
@@ -60,25 +60,25 @@ impl Order {
     /// Takes the regions that can take over now. Who is not among them leaves at once. Where the order is frozen
     /// the others stay as they are, and who is new comes last; else they are sorted, and the leader goes on to
     /// lead until another one has been better by the margin for [`HOLD`], or is so when it is sorted for the first time.
-    pub(super) fn update(&mut self, mut claims: Vec<Claim>, frozen: bool, now: Instant) {
-        claims.sort_by(|a, b| a.key().cmp(&b.key()));
+    pub(super) fn update(&mut self, mut contenders: Vec<Contender>, frozen: bool, now: Instant) {
+        contenders.sort_by(|a, b| a.key().cmp(&b.key()));
         let places: BTreeMap<_, _> = self.regions.iter().zip(0..).collect();
-        let place = |claim: &Claim| places.get(&claim.region).copied().unwrap_or(usize::MAX);
+        let place = |contender: &Contender| places.get(&contender.region).copied().unwrap_or(usize::MAX);
         if frozen {
-            claims.sort_by_key(place);
+            contenders.sort_by_key(place);
             self.beating.clear();
-        } else if let Some(at) = claims.iter().position(|claim| place(claim) == 0) {
-            let at = self.leader(&claims, at, now);
-            claims[..=at].rotate_right(1);
+        } else if let Some(at) = contenders.iter().position(|contender| place(contender) == 0) {
+            let at = self.leader(&contenders, at, now);
+            contenders[..=at].rotate_right(1);
         } else {
             self.beating.clear();
         }
         if !frozen {
-            let new = claims.iter().filter(|claim| !self.sorted.contains(&claim.region));
-            let new: Vec<_> = new.map(|claim| claim.region.clone()).collect();
+            let new = contenders.iter().filter(|contender| !self.sorted.contains(&contender.region));
+            let new: Vec<_> = new.map(|contender| contender.region.clone()).collect();
             self.sorted.extend(new);
         }
-        self.regions = claims.into_iter().map(|claim| claim.region).collect();
+        self.regions = contenders.into_iter().map(|contender| contender.region).collect();
     }
 
     /// Forgets regions that are not known any more.
@@ -87,19 +87,19 @@ impl Order {
     }
 
     /// The place of who leads from now on.
-    fn leader(&mut self, claims: &[Claim], leader: usize, now: Instant) -> usize {
-        let challengers = claims[..leader].iter().filter(|claim| claim.beats(&claims[leader]));
-        let challengers: BTreeSet<_> = challengers.map(|claim| &claim.region).collect();
+    fn leader(&mut self, contenders: &[Contender], leader: usize, now: Instant) -> usize {
+        let challengers = contenders[..leader].iter().filter(|contender| contender.beats(&contenders[leader]));
+        let challengers: BTreeSet<_> = challengers.map(|contender| &contender.region).collect();
         self.beating.retain(|region, _| challengers.contains(region));
         for region in challengers {
             self.beating.entry(region.clone()).or_insert(now);
         }
-        let held = |claim: &Claim| {
-            let is_new = !self.sorted.contains(&claim.region);
-            let since = self.beating.get(&claim.region);
+        let held = |contender: &Contender| {
+            let is_new = !self.sorted.contains(&contender.region);
+            let since = self.beating.get(&contender.region);
             since.is_some_and(|since| is_new || now.saturating_duration_since(*since) >= HOLD)
         };
-        match claims[..leader].iter().position(held) {
+        match contenders[..leader].iter().position(held) {
             Some(winner) => {
                 self.beating.clear();
                 winner
@@ -113,21 +113,21 @@ impl Order {
 mod tests {
     use super::*;
 
-    fn claim(name: &str, ms: u64) -> Claim {
-        Claim { priority: 0, score: Some(Duration::from_millis(ms)), region: Region::new(name).unwrap() }
+    fn contender(name: &str, ms: u64) -> Contender {
+        Contender { priority: 0, score: Some(Duration::from_millis(ms)), region: Region::new(name).unwrap() }
     }
 
-    struct Clock(Order, Instant);
+    struct Clock(Hysteresis, Instant);
 
     impl Clock {
         fn new() -> Self {
-            Self(Order::default(), Instant::now())
+            Self(Hysteresis::default(), Instant::now())
         }
 
         /// The order after so many seconds.
-        fn after(&mut self, seconds: u64, claims: &[Claim], frozen: bool) -> String {
+        fn after(&mut self, seconds: u64, contenders: &[Contender], frozen: bool) -> String {
             self.1 += Duration::from_secs(seconds);
-            self.0.update(claims.to_vec(), frozen, self.1);
+            self.0.update(contenders.to_vec(), frozen, self.1);
             self.0.regions().iter().map(Region::as_str).collect::<Vec<_>>().join(" ")
         }
     }
@@ -135,54 +135,57 @@ mod tests {
     #[test]
     fn a_challenger_leads_after_a_minute_of_being_better_by_the_margin() {
         let mut clock = Clock::new();
-        assert_eq!(clock.after(0, &[claim("a", 50), claim("b", 60)], false), "a b");
-        let better = [claim("a", 50), claim("b", 45)];
+        assert_eq!(clock.after(0, &[contender("a", 50), contender("b", 60)], false), "a b");
+        let better = [contender("a", 50), contender("b", 45)];
         assert_eq!(clock.after(1, &better, false), "a b");
         assert_eq!(clock.after(59, &better, false), "a b");
         assert_eq!(clock.after(1, &better, false), "b a");
-        assert_eq!(clock.after(1, &[claim("a", 44), claim("b", 45)], false), "b a");
+        assert_eq!(clock.after(1, &[contender("a", 44), contender("b", 45)], false), "b a");
     }
 
     #[test]
     fn a_little_better_or_for_a_little_time_is_not_enough() {
         let mut clock = Clock::new();
-        clock.after(0, &[claim("a", 100), claim("b", 101)], false);
+        clock.after(0, &[contender("a", 100), contender("b", 101)], false);
         for _ in 0..100 {
-            assert_eq!(clock.after(10, &[claim("a", 100), claim("b", 91)], false), "a b");
+            assert_eq!(clock.after(10, &[contender("a", 100), contender("b", 91)], false), "a b");
         }
-        let better = [claim("a", 100), claim("b", 50)];
+        let better = [contender("a", 100), contender("b", 50)];
         for _ in 0..100 {
             assert_eq!(clock.after(59, &better, false), "a b");
-            assert_eq!(clock.after(1, &[claim("a", 100), claim("b", 99)], false), "a b");
+            assert_eq!(clock.after(1, &[contender("a", 100), contender("b", 99)], false), "a b");
         }
     }
 
     #[test]
     fn a_leader_that_cannot_take_over_any_more_leaves_at_once() {
         let mut clock = Clock::new();
-        clock.after(0, &[claim("a", 10), claim("b", 20), claim("c", 30)], false);
-        assert_eq!(clock.after(1, &[claim("b", 20), claim("c", 15)], false), "c b");
+        clock.after(0, &[contender("a", 10), contender("b", 20), contender("c", 30)], false);
+        assert_eq!(clock.after(1, &[contender("b", 20), contender("c", 15)], false), "c b");
     }
 
     #[test]
     fn a_frozen_order_loses_members_and_changes_in_nothing_else() {
         let mut clock = Clock::new();
-        clock.after(0, &[claim("a", 10), claim("b", 20), claim("c", 30)], false);
-        let turned = [claim("a", 300), claim("b", 200), claim("c", 10)];
+        clock.after(0, &[contender("a", 10), contender("b", 20), contender("c", 30)], false);
+        let turned = [contender("a", 300), contender("b", 200), contender("c", 10)];
         assert_eq!(clock.after(1, &turned, false), "a c b");
         for _ in 0..10 {
             assert_eq!(clock.after(60, &turned, true), "a c b");
         }
         // What happened while it was frozen does not count as time of being better.
         assert_eq!(clock.after(60, &turned, false), "a c b");
-        assert_eq!(clock.after(1, &[claim("b", 200), claim("c", 210)], true), "c b");
-        assert_eq!(clock.after(1, &[claim("d", 1), claim("a", 5), claim("b", 1), claim("c", 10)], true), "c b d a");
+        assert_eq!(clock.after(1, &[contender("b", 200), contender("c", 210)], true), "c b");
+        assert_eq!(
+            clock.after(1, &[contender("d", 1), contender("a", 5), contender("b", 1), contender("c", 10)], true),
+            "c b d a"
+        );
     }
 
     #[test]
     fn a_better_tier_is_better_whatever_the_score() {
         let mut clock = Clock::new();
-        let tier = |name, priority, score| Claim { priority, score, ..claim(name, 0) };
+        let tier = |name, priority, score| Contender { priority, score, ..contender(name, 0) };
         let second = tier("a", 1, Some(Duration::ZERO));
         let first = tier("b", 0, None);
         assert_eq!(clock.after(0, &[tier("a", 0, None), tier("b", 0, None)], false), "a b");
@@ -193,24 +196,24 @@ mod tests {
     #[test]
     fn who_is_known_first_leads_until_a_better_one_is_known_and_who_comes_back_has_to_wait() {
         let mut clock = Clock::new();
-        assert_eq!(clock.after(0, &[claim("far", 250)], false), "far");
-        assert_eq!(clock.after(1, &[claim("far", 250), claim("mid", 70)], false), "mid far");
+        assert_eq!(clock.after(0, &[contender("far", 250)], false), "far");
+        assert_eq!(clock.after(1, &[contender("far", 250), contender("mid", 70)], false), "mid far");
         // Not by the margin.
-        let all = [claim("far", 250), claim("mid", 70), claim("near", 66)];
+        let all = [contender("far", 250), contender("mid", 70), contender("near", 66)];
         assert_eq!(clock.after(1, &all, false), "mid near far");
-        let nearer = [claim("far", 250), claim("mid", 70), claim("near", 24)];
+        let nearer = [contender("far", 250), contender("mid", 70), contender("near", 24)];
         assert_eq!(clock.after(1, &nearer, false), "mid near far");
         assert_eq!(clock.after(60, &nearer, false), "near mid far");
         assert_eq!(clock.after(1, &nearer[..2], false), "mid far");
         assert_eq!(clock.after(1, &nearer, false), "mid near far");
         // While it is frozen, who is new waits, and is still new afterwards.
-        let newest = [claim("far", 250), claim("mid", 70), claim("newest", 1)];
+        let newest = [contender("far", 250), contender("mid", 70), contender("newest", 1)];
         assert_eq!(clock.after(1, &newest, true), "mid far newest");
         assert_eq!(clock.after(1, &newest, false), "newest mid far");
     }
 
     #[test]
     fn equals_are_ordered_by_name() {
-        assert_eq!(Clock::new().after(0, &[claim("c", 1), claim("a", 1), claim("b", 1)], false), "a b c");
+        assert_eq!(Clock::new().after(0, &[contender("c", 1), contender("a", 1), contender("b", 1)], false), "a b c");
     }
 }

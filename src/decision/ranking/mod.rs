@@ -1,8 +1,8 @@
 //! Which region takes over: a score, what keeps a region from it, and a rank that stays calm. No clock, no I/O.
 //!
 //! ```text
-//! Standings ─▶ gates ─ eligible, or every reason why not ─┐
-//!          └─▶ score ─ lower is better                    ├─▶ order ─▶ Table ── published while this region lives
+//! RankInputs ─▶ filters ─ eligible, or every reason why not ─┐
+//!          └─▶ score ─ lower is better                    ├─▶ order ─▶ Ranking ── published while this region lives
 //!                                                         │
 //! a region dies: the ranking that it published last ──────┴─▶ succession ─▶ candidates
 //! ```
@@ -16,10 +16,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-pub use self::{failover_target::Published, score::preferred};
+pub use self::{failover_target::PublishedRanking, score::preferred};
 use self::{
-    filters::{Gates, Judged},
-    hysteresis::{Claim, Order},
+    filters::{Filtered, Filters},
+    hysteresis::{Contender, Hysteresis},
     score::score,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
 
 /// What a configuration says of a region that could take over or be replaced.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Traits {
+pub struct RegionAttributes {
     /// Tier of preference; lower is better.
     pub priority: u32,
     /// Residency zone.
@@ -46,7 +46,7 @@ pub struct Traits {
     pub maintenance: bool,
 }
 
-impl From<&Peer> for Traits {
+impl From<&Peer> for RegionAttributes {
     fn from(peer: &Peer) -> Self {
         Self {
             priority: peer.priority,
@@ -59,7 +59,7 @@ impl From<&Peer> for Traits {
     }
 }
 
-impl Traits {
+impl RegionAttributes {
     /// Those of this vantage's own region.
     fn own(config: &Config) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Traits {
 
 /// What is known of a peer region at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct RankInput {
     /// The region.
     pub region: Region,
     /// What this vantage thinks of it.
@@ -90,7 +90,7 @@ pub struct Standing {
 
 /// A peer region in the ranking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct RankedRegion {
     /// The region.
     pub region: Region,
     /// Everything that keeps it from taking over, in the order of [`Ineligible`]; empty where it can.
@@ -101,7 +101,7 @@ pub struct Row {
     pub rank: Option<u32>,
 }
 
-impl Row {
+impl RankedRegion {
     /// Whether it can take over.
     pub fn eligible(&self) -> bool {
         self.reasons.is_empty()
@@ -110,91 +110,90 @@ impl Row {
 
 /// The ranking of all peer regions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
-    rows: Vec<Row>,
+pub struct Ranking {
+    regions: Vec<RankedRegion>,
 }
 
-impl Table {
+impl Ranking {
     /// All of them: by rank, then those that cannot take over by name.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
+    pub fn regions(&self) -> &[RankedRegion] {
+        &self.regions
     }
 
     /// Those that can take over, the best one first.
     pub fn candidates(&self) -> Vec<Candidate> {
-        let ranked = self.rows.iter().filter_map(|row| Some((row, row.rank?)));
+        let ranked = self.regions.iter().filter_map(|row| Some((row, row.rank?)));
         ranked.map(|(row, rank)| Candidate { region: row.region.clone(), rank, score: row.score }).collect()
     }
 
     /// The row of a region.
-    pub fn row(&self, region: &Region) -> Option<&Row> {
-        self.rows.iter().find(|row| row.region == *region)
+    pub fn of(&self, region: &Region) -> Option<&RankedRegion> {
+        self.regions.iter().find(|row| row.region == *region)
     }
 }
 
 /// The ranking of the peers of one vantage.
 #[derive(Debug)]
-pub struct Ranking {
+pub struct Ranker {
     policy: Failover,
     own: Region,
-    own_traits: Traits,
-    peers: BTreeMap<Region, Traits>,
-    standings: BTreeMap<Region, Standing>,
-    order: Order,
-    table: Table,
+    own_attributes: RegionAttributes,
+    peers: BTreeMap<Region, RegionAttributes>,
+    inputs: BTreeMap<Region, RankInput>,
+    hysteresis: Hysteresis,
+    ranking: Ranking,
 }
 
-impl Ranking {
+impl Ranker {
     /// The ranking for a configuration, in which nobody can take over yet.
     pub fn new(config: &Config) -> Self {
-        let mut ranking = Self {
+        let mut ranker = Self {
             policy: Failover::default(),
             own: config.region.clone(),
-            own_traits: Traits::default(),
+            own_attributes: RegionAttributes::default(),
             peers: BTreeMap::new(),
-            standings: BTreeMap::new(),
-            order: Order::default(),
-            table: Table::default(),
+            inputs: BTreeMap::new(),
+            hysteresis: Hysteresis::default(),
+            ranking: Ranking::default(),
         };
-        ranking.reload(config);
-        ranking
+        ranker.reload(config);
+        ranker
     }
 
     /// Takes another configuration. Who leads goes on to lead at the next [`update`](Self::update), if it can.
     pub fn reload(&mut self, config: &Config) {
         self.policy = config.failover.clone();
         self.own = config.region.clone();
-        self.own_traits = Traits::own(config);
-        self.peers = config.peers.iter().map(|peer| (peer.region.clone(), Traits::from(peer))).collect();
-        self.standings.retain(|region, _| self.peers.contains_key(region));
-        self.order.retain(|region| self.peers.contains_key(region));
+        self.own_attributes = RegionAttributes::own(config);
+        self.peers = config.peers.iter().map(|peer| (peer.region.clone(), RegionAttributes::from(peer))).collect();
+        self.inputs.retain(|region, _| self.peers.contains_key(region));
+        self.hysteresis.retain(|region| self.peers.contains_key(region));
     }
 
-    /// Ranks the peers as candidates to replace this vantage's own region. A peer without a standing is
-    /// unknown; a standing of a region that is no peer does not count.
-    pub fn update(&mut self, standings: &[Standing], now: Instant) -> &Table {
-        let known = standings.iter().filter(|standing| self.peers.contains_key(&standing.region));
-        self.standings = known.map(|standing| (standing.region.clone(), standing.clone())).collect();
+    /// Ranks the peers as candidates to replace this vantage's own region. A peer without a input is
+    /// unknown; a input of a region that is no peer does not count.
+    pub fn update(&mut self, inputs: &[RankInput], now: Instant) -> &Ranking {
+        let known = inputs.iter().filter(|input| self.peers.contains_key(&input.region));
+        self.inputs = known.map(|input| (input.region.clone(), input.clone())).collect();
 
-        let judged = self.judged(&self.own, &self.own_traits);
-        let eligible = judged.iter().filter(|judged| judged.reasons.is_empty());
-        let claims: Vec<_> = eligible.map(|judged| self.claim(judged.region)).collect();
-        let frozen =
-            self.standings.values().any(|standing| matches!(standing.state, PeerState::Suspect | PeerState::Down));
-        let rows: Vec<_> = judged
+        let filtered = self.filtered(&self.own, &self.own_attributes);
+        let eligible = filtered.iter().filter(|filtered| filtered.reasons.is_empty());
+        let contenders: Vec<_> = eligible.map(|filtered| self.contender(filtered.region)).collect();
+        let frozen = self.inputs.values().any(|input| matches!(input.state, PeerState::Suspect | PeerState::Down));
+        let regions: Vec<_> = filtered
             .into_iter()
-            .filter(|judged| *judged.region != self.own)
-            .map(|judged| (judged.region.clone(), judged.reasons, self.score(judged.region)))
+            .filter(|filtered| *filtered.region != self.own)
+            .map(|filtered| (filtered.region.clone(), filtered.reasons, self.score(filtered.region)))
             .collect();
-        self.order.update(claims, frozen, now);
-        let ranks: BTreeMap<_, _> = (1..).zip(self.order.regions()).map(|(rank, region)| (region, rank)).collect();
-        let mut rows: Vec<_> = rows
+        self.hysteresis.update(contenders, frozen, now);
+        let ranks: BTreeMap<_, _> = (1..).zip(self.hysteresis.regions()).map(|(rank, region)| (region, rank)).collect();
+        let mut regions: Vec<_> = regions
             .into_iter()
-            .map(|(region, reasons, score)| Row { rank: ranks.get(&region).copied(), region, reasons, score })
+            .map(|(region, reasons, score)| RankedRegion { rank: ranks.get(&region).copied(), region, reasons, score })
             .collect();
-        rows.sort_by_key(|row| (row.rank.is_none(), row.rank)); // stable: the others stay sorted by name
-        self.table = Table { rows };
-        &self.table
+        regions.sort_by_key(|row| (row.rank.is_none(), row.rank)); // stable: the others stay sorted by name
+        self.ranking = Ranking { regions };
+        &self.ranking
     }
 
     /// The region of this vantage.
@@ -203,31 +202,31 @@ impl Ranking {
     }
 
     /// The ranking of the last update.
-    pub fn table(&self) -> &Table {
-        &self.table
+    pub fn ranking(&self) -> &Ranking {
+        &self.ranking
     }
 
     /// Who can replace the region, and why others cannot, as of the last update. This vantage's own region is
     /// among them unless it is the one.
-    fn judged<'a>(&'a self, replaced: &'a Region, traits: &'a Traits) -> Vec<Judged<'a>> {
-        let gates = Gates { policy: &self.policy, replaced: traits };
-        let own = (*replaced != self.own).then(|| gates.own(&self.own, &self.own_traits));
+    fn filtered<'a>(&'a self, replaced: &'a Region, attributes: &'a RegionAttributes) -> Vec<Filtered<'a>> {
+        let filters = Filters { policy: &self.policy, replaced: attributes };
+        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes));
         let peers = self.peers.iter().filter(|(region, _)| *region != replaced);
-        let peers = peers.map(|(region, traits)| gates.peer(region, traits, self.standings.get(region)));
+        let peers = peers.map(|(region, attributes)| filters.peer(region, attributes, self.inputs.get(region)));
         filters::with_last_resort(own.into_iter().chain(peers).collect())
     }
 
     fn score(&self, region: &Region) -> Option<Duration> {
-        score(self.standings.get(region)?, self.policy.rpo)
+        score(self.inputs.get(region)?, self.policy.rpo)
     }
 
-    fn claim(&self, region: &Region) -> Claim {
-        let priority = self.traits(region).map_or(0, |traits| traits.priority);
-        Claim { priority, score: self.score(region), region: region.clone() }
+    fn contender(&self, region: &Region) -> Contender {
+        let priority = self.attributes(region).map_or(0, |attributes| attributes.priority);
+        Contender { priority, score: self.score(region), region: region.clone() }
     }
 
-    fn traits(&self, region: &Region) -> Option<&Traits> {
-        if *region == self.own { Some(&self.own_traits) } else { self.peers.get(region) }
+    fn attributes(&self, region: &Region) -> Option<&RegionAttributes> {
+        if *region == self.own { Some(&self.own_attributes) } else { self.peers.get(region) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Standing;
+use super::RankInput;
 use crate::{
     model::{Kind, PeerState},
     window::Summary,
@@ -27,8 +27,8 @@ pub fn preferred(summaries: impl IntoIterator<Item = (Kind, Summary)>) -> Option
 ///
 /// `loss / (1 - loss)` is how often a connection is expected to be tried again. `None` where nothing ever
 /// answered: such a region has no latency, rather than an infinite one.
-pub(super) fn score(standing: &Standing, rpo: Duration) -> Option<Duration> {
-    let summary = standing.summary?;
+pub(super) fn score(input: &RankInput, rpo: Duration) -> Option<Duration> {
+    let summary = input.summary?;
     let latency = summary.latency?;
     // Also false for what is no number.
     if !(0.0..1.0).contains(&summary.loss) {
@@ -36,12 +36,12 @@ pub(super) fn score(standing: &Standing, rpo: Duration) -> Option<Duration> {
     }
     let jitter = latency.p95.saturating_sub(latency.p50) / 2;
     let retries = Duration::try_from_secs_f64(RETRY.as_secs_f64() * summary.loss / (1.0 - summary.loss));
-    let stale = standing.lag.map_or(Duration::ZERO, |lag| {
+    let stale = input.lag.map_or(Duration::ZERO, |lag| {
         let share =
             if lag >= rpo { f64::from(u8::from(!lag.is_zero())) } else { lag.as_secs_f64() / rpo.as_secs_f64() };
         STALE.mul_f64(share)
     });
-    let degraded = if standing.state == PeerState::Degraded { DEGRADED } else { Duration::ZERO };
+    let degraded = if input.state == PeerState::Degraded { DEGRADED } else { Duration::ZERO };
     let parts = [jitter, retries.unwrap_or(Duration::MAX), stale, degraded];
     Some(parts.into_iter().fold(latency.p50, Duration::saturating_add))
 }
@@ -53,11 +53,11 @@ mod tests {
     use super::*;
     use crate::{model::Region, probe, window::Latency};
 
-    fn standing(p50: f64, p95: f64, loss: f64, lag: Option<Duration>, state: PeerState) -> Standing {
+    fn input(p50: f64, p95: f64, loss: f64, lag: Option<Duration>, state: PeerState) -> RankInput {
         let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
         let latency = Latency { p50: ms(p50), p95: ms(p95), p99: ms(p95), jitter: None };
         let summary = Some(Summary { count: 100, loss, latency: Some(latency) });
-        Standing { region: Region::new("r").unwrap(), state, summary, lag, held_down: false }
+        RankInput { region: Region::new("r").unwrap(), state, summary, lag, held_down: false }
     }
 
     const RPO: Duration = Duration::from_secs(5);
@@ -73,17 +73,17 @@ mod tests {
             (33.0, 36.0, 0.0, 7000, 134.5),
         ] {
             let lag = Some(Duration::from_millis(lag));
-            let found = score(&standing(p50, p95, loss, lag, PeerState::Healthy), RPO).unwrap();
+            let found = score(&input(p50, p95, loss, lag, PeerState::Healthy), RPO).unwrap();
             assert!((found.as_secs_f64() * 1000.0 - expected).abs() < 0.1, "{found:?}, not {expected} ms");
         }
     }
 
     #[test]
     fn what_never_answered_has_no_score() {
-        let mut silent = standing(1.0, 2.0, 1.0, None, PeerState::Healthy);
+        let mut silent = input(1.0, 2.0, 1.0, None, PeerState::Healthy);
         assert_eq!(score(&silent, RPO), None);
         for loss in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
-            assert_eq!(score(&standing(1.0, 2.0, loss, None, PeerState::Healthy), RPO), None);
+            assert_eq!(score(&input(1.0, 2.0, loss, None, PeerState::Healthy), RPO), None);
         }
         silent.summary = Some(Summary { count: 5, loss: 0.5, latency: None });
         assert_eq!(score(&silent, RPO), None);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_rpo_of_zero_divides_nothing() {
-        let of = |lag| score(&standing(1.0, 1.0, 0.0, Some(lag), PeerState::Healthy), Duration::ZERO).unwrap();
+        let of = |lag| score(&input(1.0, 1.0, 0.0, Some(lag), PeerState::Healthy), Duration::ZERO).unwrap();
         assert_eq!(of(Duration::ZERO).as_millis(), 1);
         assert_eq!(of(Duration::from_nanos(1)).as_millis(), 101);
     }
@@ -120,7 +120,7 @@ mod tests {
             (lag, more_lag, rpo) in (0..9_000_u64, 0..9_000_u64, 0..9_000_u64),
         ) {
             let ms = Duration::from_millis;
-            let of = |p50, p95, loss, lag, state| score(&standing(p50, p95, loss, Some(ms(lag)), state), ms(rpo)).unwrap();
+            let of = |p50, p95, loss, lag, state| score(&input(p50, p95, loss, Some(ms(lag)), state), ms(rpo)).unwrap();
             let base = of(p50, p95, loss, lag, PeerState::Healthy);
             for worse in [
                 of(p50 + more_p50, p95, loss, lag, PeerState::Healthy),
@@ -136,7 +136,7 @@ mod tests {
 
         #[test]
         fn no_input_panics(p50: Duration, p95: Duration, loss: f64, lag: Option<Duration>, rpo: Duration) {
-            let mut any = standing(0.0, 0.0, loss, lag, PeerState::Degraded);
+            let mut any = input(0.0, 0.0, loss, lag, PeerState::Degraded);
             any.summary = Some(Summary { count: 1, loss, latency: Some(Latency { p50, p95, p99: p95, jitter: None }) });
             let _ = score(&any, rpo);
         }

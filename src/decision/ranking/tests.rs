@@ -22,28 +22,28 @@ fn config(keys: &str, peers: &[(&str, &str)]) -> Config {
     Config::load(Some(("x.yaml".as_ref(), &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}")).config
 }
 
-fn standing(name: &str, millis: u64) -> Standing {
+fn input(name: &str, millis: u64) -> RankInput {
     let ms = Duration::from_millis(millis);
     let latency = Some(Latency { p50: ms, p95: ms, p99: ms, jitter: None });
     let summary = Some(Summary { count: 100, loss: 0.0, latency });
-    Standing { region: region(name), state: PeerState::Healthy, summary, lag: None, held_down: false }
+    RankInput { region: region(name), state: PeerState::Healthy, summary, lag: None, held_down: false }
 }
 
 fn names(candidates: &[Candidate]) -> Vec<&str> {
     candidates.iter().map(|candidate| candidate.region.as_str()).collect()
 }
 
-fn reasons(table: &Table, name: &str) -> Vec<Ineligible> {
-    table.row(&region(name)).unwrap().reasons.clone()
+fn reasons(ranking: &Ranking, name: &str) -> Vec<Ineligible> {
+    ranking.of(&region(name)).unwrap().reasons.clone()
 }
 
-fn published(by: &str, hours: u64, candidates: &[(&str, u64)]) -> Published {
+fn published(by: &str, hours: u64, candidates: &[(&str, u64)]) -> PublishedRanking {
     let candidates = (1..).zip(candidates).map(|(rank, (name, ms))| Candidate {
         region: region(name),
         rank,
         score: Some(Duration::from_millis(*ms)),
     });
-    Published { by: region(by), age: Duration::from_secs(hours * 3600), candidates: candidates.collect() }
+    PublishedRanking { by: region(by), age: Duration::from_secs(hours * 3600), candidates: candidates.collect() }
 }
 
 #[test]
@@ -53,15 +53,15 @@ fn every_reason_is_told_and_not_just_the_first() {
     let good = "zone: eu, location: {latitude: 50, longitude: 8}, capacity: 0.5,";
     let bad =
         "zone: us, failure_domain: grid, location: {latitude: 53, longitude: -6}, capacity: 0.4, maintenance: true,";
-    let mut ranking = Ranking::new(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
-    let mut worst = standing("bad", 1);
+    let mut ranker = Ranker::new(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
+    let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
     worst.held_down = true;
     worst.lag = Some(6 * SECOND);
     worst.summary = worst.summary.map(|summary| Summary { count: MIN_SAMPLES - 1, ..summary });
-    let table = ranking.update(&[standing("good", 90), worst], Instant::now());
-    assert_eq!(reasons(table, "good"), []);
-    assert_eq!(reasons(table, "bad"), Ineligible::ALL);
+    let ranking = ranker.update(&[input("good", 90), worst], Instant::now());
+    assert_eq!(reasons(ranking, "good"), []);
+    assert_eq!(reasons(ranking, "bad"), Ineligible::ALL);
     let unknown = [
         Ineligible::State,
         Ineligible::Residency,
@@ -69,18 +69,18 @@ fn every_reason_is_told_and_not_just_the_first() {
         Ineligible::Capacity,
         Ineligible::InsufficientData,
     ];
-    assert_eq!(reasons(table, "bare"), unknown);
-    assert_eq!(names(&table.candidates()), ["good"]);
+    assert_eq!(reasons(ranking, "bare"), unknown);
+    assert_eq!(names(&ranking.candidates()), ["good"]);
 }
 
 #[test]
 fn each_gate_closes_for_its_own_reason() {
     let now = Instant::now();
-    let of = |keys: &str, change: &dyn Fn(&mut Standing)| {
-        let mut ranking = Ranking::new(&config("failure_domain: grid", &[("a", keys)]));
-        let mut a = standing("a", 10);
+    let of = |keys: &str, change: &dyn Fn(&mut RankInput)| {
+        let mut ranker = Ranker::new(&config("failure_domain: grid", &[("a", keys)]));
+        let mut a = input("a", 10);
         change(&mut a);
-        reasons(ranking.update(&[a], now), "a")
+        reasons(ranker.update(&[a], now), "a")
     };
     assert_eq!(of("", &|_| {}), []);
     assert_eq!(of("failure_domain: grid,", &|_| {}), [Ineligible::FailureDomain]);
@@ -97,63 +97,63 @@ fn each_gate_closes_for_its_own_reason() {
 
 #[test]
 fn a_degraded_region_takes_over_only_where_no_healthy_one_can() {
-    let mut ranking = Ranking::new(&config("", &[("slow", ""), ("well", ""), ("gone", "")]));
+    let mut ranker = Ranker::new(&config("", &[("slow", ""), ("well", ""), ("gone", "")]));
     let now = Instant::now();
-    let mut slow = standing("slow", 1);
+    let mut slow = input("slow", 1);
     slow.state = PeerState::Degraded;
-    let table = ranking.update(&[slow.clone(), standing("well", 200)], now);
-    assert_eq!((names(&table.candidates()), reasons(table, "slow")), (vec!["well"], vec![Ineligible::State]));
-    let mut well = standing("well", 200);
+    let ranking = ranker.update(&[slow.clone(), input("well", 200)], now);
+    assert_eq!((names(&ranking.candidates()), reasons(ranking, "slow")), (vec!["well"], vec![Ineligible::State]));
+    let mut well = input("well", 200);
     well.held_down = true;
-    let table = ranking.update(&[slow, well], now);
-    assert_eq!(names(&table.candidates()), ["slow"]);
+    let ranking = ranker.update(&[slow, well], now);
+    assert_eq!(names(&ranking.candidates()), ["slow"]);
     // This region is healthy, so that nobody needs the slow one when another dies.
-    assert_eq!(names(&ranking.targets_for(&region("gone"), &[])), ["own"]);
+    assert_eq!(names(&ranker.failover_targets(&region("gone"), &[])), ["own"]);
 }
 
 #[test]
 fn tiers_come_before_scores() {
-    let mut ranking = Ranking::new(&config("", &[("far", ""), ("near", "priority: 1,"), ("mid", "")]));
-    let standings = [standing("near", 10), standing("far", 90), standing("mid", 50)];
-    let table = ranking.update(&standings, Instant::now());
-    assert_eq!(names(&table.candidates()), ["mid", "far", "near"]);
-    let ranks: Vec<_> = table.rows().iter().map(|row| row.rank).collect();
+    let mut ranker = Ranker::new(&config("", &[("far", ""), ("near", "priority: 1,"), ("mid", "")]));
+    let inputs = [input("near", 10), input("far", 90), input("mid", 50)];
+    let ranking = ranker.update(&inputs, Instant::now());
+    assert_eq!(names(&ranking.candidates()), ["mid", "far", "near"]);
+    let ranks: Vec<_> = ranking.regions().iter().map(|ranked| ranked.rank).collect();
     assert_eq!(ranks, [Some(1), Some(2), Some(3)]);
 }
 
 #[test]
 fn what_never_answered_comes_last_without_a_score() {
-    let mut ranking = Ranking::new(&config("", &[("a", ""), ("b", "")]));
-    let mut silent = standing("a", 1);
+    let mut ranker = Ranker::new(&config("", &[("a", ""), ("b", "")]));
+    let mut silent = input("a", 1);
     silent.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
-    let candidates = ranking.update(&[silent, standing("b", 900)], Instant::now()).candidates();
+    let candidates = ranker.update(&[silent, input("b", 900)], Instant::now()).candidates();
     assert_eq!(names(&candidates), ["b", "a"]);
     assert_eq!(candidates[1].score, None);
 }
 
 #[test]
 fn the_ranking_is_frozen_while_anybody_is_suspect() {
-    let mut ranking = Ranking::new(&config("", &[("a", ""), ("b", ""), ("c", "")]));
+    let mut ranker = Ranker::new(&config("", &[("a", ""), ("b", ""), ("c", "")]));
     let start = Instant::now();
-    ranking.update(&[standing("a", 10), standing("b", 20), standing("c", 30)], start);
-    let mut suspect = standing("a", 10);
+    ranker.update(&[input("a", 10), input("b", 20), input("c", 30)], start);
+    let mut suspect = input("a", 10);
     suspect.state = PeerState::Suspect;
     for seconds in 0..300 {
-        let standings = [suspect.clone(), standing("b", 200), standing("c", 1)];
-        let table = ranking.update(&standings, start + seconds * SECOND);
-        assert_eq!(names(&table.candidates()), ["b", "c"]);
+        let inputs = [suspect.clone(), input("b", 200), input("c", 1)];
+        let ranking = ranker.update(&inputs, start + seconds * SECOND);
+        assert_eq!(names(&ranking.candidates()), ["b", "c"]);
     }
 }
 
 #[test]
 fn a_reload_keeps_who_leads() {
     let peers = [("a", ""), ("b", "")];
-    let mut ranking = Ranking::new(&config("", &peers));
+    let mut ranker = Ranker::new(&config("", &peers));
     let now = Instant::now();
-    ranking.update(&[standing("a", 50), standing("b", 60)], now);
-    ranking.reload(&config("failover: {rpo: 9s}", &peers));
-    let turned = [standing("a", 50), standing("b", 1)];
-    assert_eq!(names(&ranking.update(&turned, now).candidates()), ["a", "b"]);
-    ranking.reload(&config("", &peers[1..]));
-    assert_eq!(names(&ranking.update(&turned, now).candidates()), ["b"]);
+    ranker.update(&[input("a", 50), input("b", 60)], now);
+    ranker.reload(&config("failover: {rpo: 9s}", &peers));
+    let turned = [input("a", 50), input("b", 1)];
+    assert_eq!(names(&ranker.update(&turned, now).candidates()), ["a", "b"]);
+    ranker.reload(&config("", &peers[1..]));
+    assert_eq!(names(&ranker.update(&turned, now).candidates()), ["b"]);
 }

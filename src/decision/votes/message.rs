@@ -1,4 +1,4 @@
-//! The bulletin: what a vantage says about its peers.
+//! The message: what a vantage says about its peers.
 
 mod json;
 
@@ -8,45 +8,45 @@ use crate::model::{Ineligible, NameError, PeerState, Region, UnixMillis, Vote, V
 
 /// What a vantage publishes at `GET /api/v1/regions`: its votes, and its ranking.
 ///
-/// Valid by construction: [`Bulletin::new`] is the only way to one, and decoding goes through it.
+/// Valid by construction: [`VoteMessage::new`] is the only way to one, and decoding goes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bulletin {
+pub struct VoteMessage {
     vantage: Region,
-    boot: u64,
-    seq: u64,
+    incarnation: u64,
+    sequence: u64,
     isolated: bool,
-    peers: Vec<PeerReport>,
-    ranking: Vec<Placing>,
+    peers: Vec<PeerVoteEntry>,
+    ranking: Vec<RankEntry>,
 }
 
 /// What a vantage says about one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerReport {
+pub struct PeerVoteEntry {
     /// The peer.
     pub region: Region,
     /// The state that it is in.
     pub state: PeerState,
-    /// For how long, in milliseconds; at most [`Bulletin::MAX_AGE_MS`].
+    /// For how long, in milliseconds; at most [`VoteMessage::MAX_AGE_MS`].
     pub since_ms: u64,
     /// What the vantage votes.
     pub vote: Vote,
     /// How long ago the newest probe that was answered was sent, in milliseconds; at most
-    /// [`Bulletin::MAX_AGE_MS`].
+    /// [`VoteMessage::MAX_AGE_MS`].
     pub last_answer_age_ms: Option<u64>,
-    /// When the first probe that was lost was sent, where the peer is silent; at most [`Bulletin::MAX_TIME`].
+    /// When the first probe that was lost was sent, where the peer is silent; at most [`VoteMessage::MAX_TIME`].
     pub onset: Option<UnixMillis>,
-    /// The incident that this vantage counts it to: 1 to [`Bulletin::MAX_INCIDENT`] printable ASCII characters.
+    /// The incident that this vantage counts it to: 1 to [`VoteMessage::MAX_INCIDENT`] printable ASCII characters.
     pub incident: Option<Arc<str>>,
 }
 
 /// What a vantage says about one peer as a failover target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placing {
+pub struct RankEntry {
     /// The peer.
     pub region: Region,
-    /// Its place, 1 is the best; at most [`Bulletin::MAX_PEERS`].
+    /// Its place, 1 is the best; at most [`VoteMessage::MAX_PEERS`].
     pub rank: Option<u32>,
-    /// Its score, lower is better; at most [`Bulletin::MAX_SCORE`]. Written in seconds.
+    /// Its score, lower is better; at most [`VoteMessage::MAX_SCORE`]. Written in seconds.
     pub score: Option<Duration>,
     /// Whether it can take over.
     pub eligible: bool,
@@ -54,14 +54,14 @@ pub struct Placing {
     pub reasons: Vec<Ineligible>,
 }
 
-/// Why something is no bulletin.
+/// Why something is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// More bytes than [`Bulletin::MAX_BYTES`].
-    #[error("is larger than {} KiB", Bulletin::MAX_BYTES >> 10)]
+pub enum InvalidMessage {
+    /// More bytes than [`VoteMessage::MAX_BYTES`].
+    #[error("is larger than {} KiB", VoteMessage::MAX_BYTES >> 10)]
     TooLarge,
     /// Not JSON, or a field is missing or of another type. Without the text, which is a stranger's.
-    #[error("is not the JSON of a bulletin (line {line}, column {column})")]
+    #[error("is not the JSON of a message (line {line}, column {column})")]
     Json {
         /// The line, from 1.
         line: usize,
@@ -80,8 +80,8 @@ pub enum Invalid {
     /// A number out of its range.
     #[error("has a {0} out of range")]
     Number(&'static str),
-    /// More entries than [`Bulletin::MAX_PEERS`].
-    #[error("has more than {max} {0}", max = Bulletin::MAX_PEERS)]
+    /// More entries than [`VoteMessage::MAX_PEERS`].
+    #[error("has more than {max} {0}", max = VoteMessage::MAX_PEERS)]
     TooMany(&'static str),
     /// A region or a reason stands in a list more than once.
     #[error("has {0} twice")]
@@ -91,8 +91,8 @@ pub enum Invalid {
     Own,
 }
 
-impl Bulletin {
-    /// The most bytes of a bulletin.
+impl VoteMessage {
+    /// The most bytes of a message.
     pub const MAX_BYTES: usize = VoteResponse::MAX_BODY;
     /// The most peers, and the most places of the ranking.
     pub const MAX_PEERS: usize = 1024;
@@ -105,25 +105,25 @@ impl Bulletin {
     /// The greatest score. Up to here a double tells nanoseconds apart, so that a score survives its way.
     pub const MAX_SCORE: Duration = Duration::from_secs(1_000_000);
     /// The greatest sequence number, the last integer of a double.
-    pub const MAX_SEQ: u64 = (1 << 53) - 1;
+    pub const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 
-    /// What `vantage` says in its `seq`-th bulletin since the start that is called `boot`.
+    /// What `vantage` says in its `sequence`-th message since the start that is called `incarnation`.
     ///
     /// # Errors
     /// The first value that is out of its range, or that stands there twice.
     pub fn new(
         vantage: Region,
-        (boot, seq): (u64, u64),
+        (incarnation, sequence): (u64, u64),
         isolated: bool,
-        peers: Vec<PeerReport>,
-        ranking: Vec<Placing>,
-    ) -> Result<Self, Invalid> {
-        within(seq <= Self::MAX_SEQ, "seq")?;
-        distinct(peers.iter().map(|report| &report.region), &vantage, "peers")?;
-        distinct(ranking.iter().map(|placing| &placing.region), &vantage, "ranking")?;
-        peers.iter().try_for_each(PeerReport::check)?;
-        ranking.iter().try_for_each(Placing::check)?;
-        Ok(Self { vantage, boot, seq, isolated, peers, ranking })
+        peers: Vec<PeerVoteEntry>,
+        ranking: Vec<RankEntry>,
+    ) -> Result<Self, InvalidMessage> {
+        within(sequence <= Self::MAX_SEQUENCE, "seq")?;
+        distinct(peers.iter().map(|entry| &entry.region), &vantage, "peers")?;
+        distinct(ranking.iter().map(|rank_entry| &rank_entry.region), &vantage, "ranking")?;
+        peers.iter().try_for_each(PeerVoteEntry::check)?;
+        ranking.iter().try_for_each(RankEntry::check)?;
+        Ok(Self { vantage, incarnation, sequence, isolated, peers, ranking })
     }
 
     /// Who says it.
@@ -132,13 +132,13 @@ impl Bulletin {
     }
 
     /// A number that the vantage draws when it starts.
-    pub const fn boot(&self) -> u64 {
-        self.boot
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
-    /// How many bulletins it made before this one since then; see [`Sequence`](super::Sequence).
-    pub const fn seq(&self) -> u64 {
-        self.seq
+    /// How many messages it made before this one since then; see [`Sequence`](super::Sequence).
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// Whether the vantage holds itself to be cut off, so that what it says about others means nothing.
@@ -147,54 +147,58 @@ impl Bulletin {
     }
 
     /// What it says about each peer, each once.
-    pub fn peers(&self) -> &[PeerReport] {
+    pub fn peers(&self) -> &[PeerVoteEntry] {
         &self.peers
     }
 
     /// What it says about each failover target, each once.
-    pub fn ranking(&self) -> &[Placing] {
+    pub fn ranking(&self) -> &[RankEntry] {
         &self.ranking
     }
 }
 
-impl PeerReport {
-    fn check(&self) -> Result<(), Invalid> {
-        within(self.since_ms <= Bulletin::MAX_AGE_MS, "since_ms")?;
-        within(self.last_answer_age_ms.is_none_or(|age| age <= Bulletin::MAX_AGE_MS), "last_answer_age_ms")?;
-        within(self.onset.is_none_or(|onset| onset <= Bulletin::MAX_TIME), "onset")?;
+impl PeerVoteEntry {
+    fn check(&self) -> Result<(), InvalidMessage> {
+        within(self.since_ms <= VoteMessage::MAX_AGE_MS, "since_ms")?;
+        within(self.last_answer_age_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "last_answer_age_ms")?;
+        within(self.onset.is_none_or(|onset| onset <= VoteMessage::MAX_TIME), "onset")?;
         let printable = |id: &Arc<str>| {
-            (1..=Bulletin::MAX_INCIDENT).contains(&id.len()) && id.bytes().all(|c| matches!(c, b' '..=b'~'))
+            (1..=VoteMessage::MAX_INCIDENT).contains(&id.len()) && id.bytes().all(|c| matches!(c, b' '..=b'~'))
         };
-        if self.incident.as_ref().is_none_or(printable) { Ok(()) } else { Err(Invalid::Text("incident")) }
+        if self.incident.as_ref().is_none_or(printable) { Ok(()) } else { Err(InvalidMessage::Text("incident")) }
     }
 }
 
-impl Placing {
-    fn check(&self) -> Result<(), Invalid> {
-        within(self.rank.is_none_or(|rank| (1..=Bulletin::MAX_PEERS as u32).contains(&rank)), "rank")?;
-        within(self.score.is_none_or(|score| score <= Bulletin::MAX_SCORE), "score_seconds")?;
+impl RankEntry {
+    fn check(&self) -> Result<(), InvalidMessage> {
+        within(self.rank.is_none_or(|rank| (1..=VoteMessage::MAX_PEERS as u32).contains(&rank)), "rank")?;
+        within(self.score.is_none_or(|score| score <= VoteMessage::MAX_SCORE), "score_seconds")?;
         let mut seen = HashSet::new();
-        if self.reasons.iter().all(|reason| seen.insert(*reason)) { Ok(()) } else { Err(Invalid::Twice("a reason")) }
+        if self.reasons.iter().all(|reason| seen.insert(*reason)) {
+            Ok(())
+        } else {
+            Err(InvalidMessage::Twice("a reason"))
+        }
     }
 }
 
-fn within(fits: bool, field: &'static str) -> Result<(), Invalid> {
-    if fits { Ok(()) } else { Err(Invalid::Number(field)) }
+fn within(fits: bool, field: &'static str) -> Result<(), InvalidMessage> {
+    if fits { Ok(()) } else { Err(InvalidMessage::Number(field)) }
 }
 
 fn distinct<'a>(
     mut regions: impl ExactSizeIterator<Item = &'a Region>,
     own: &Region,
     list: &'static str,
-) -> Result<(), Invalid> {
-    if regions.len() > Bulletin::MAX_PEERS {
-        return Err(Invalid::TooMany(list));
+) -> Result<(), InvalidMessage> {
+    if regions.len() > VoteMessage::MAX_PEERS {
+        return Err(InvalidMessage::TooMany(list));
     }
     let mut seen = HashSet::with_capacity(regions.len());
     regions.try_for_each(|region| match region {
-        region if region == own => Err(Invalid::Own),
+        region if region == own => Err(InvalidMessage::Own),
         region if seen.insert(region) => Ok(()),
-        _ => Err(Invalid::Twice("a region")),
+        _ => Err(InvalidMessage::Twice("a region")),
     })
 }
 
@@ -206,8 +210,8 @@ mod tests {
         Region::new(name).unwrap()
     }
 
-    pub(super) fn report(name: &str) -> PeerReport {
-        PeerReport {
+    pub(super) fn entry(name: &str) -> PeerVoteEntry {
+        PeerVoteEntry {
             region: region(name),
             state: PeerState::Suspect,
             since_ms: 1_250,
@@ -218,23 +222,23 @@ mod tests {
         }
     }
 
-    pub(super) fn placing(name: &str) -> Placing {
+    pub(super) fn rank_entry(name: &str) -> RankEntry {
         let score = Some(Duration::from_millis(33));
-        Placing { region: region(name), rank: Some(1), score, eligible: true, reasons: Vec::new() }
+        RankEntry { region: region(name), rank: Some(1), score, eligible: true, reasons: Vec::new() }
     }
 
-    pub(super) fn bulletin(peers: Vec<PeerReport>, ranking: Vec<Placing>) -> Result<Bulletin, Invalid> {
-        Bulletin::new(region("eu-west-1"), (0xab, 7), false, peers, ranking)
+    pub(super) fn message(peers: Vec<PeerVoteEntry>, ranking: Vec<RankEntry>) -> Result<VoteMessage, InvalidMessage> {
+        VoteMessage::new(region("eu-west-1"), (0xab, 7), false, peers, ranking)
     }
 
     #[test]
     fn a_region_stands_in_each_list_once() {
-        let twice = Err(Invalid::Twice("a region"));
-        assert_eq!(bulletin(vec![report("b"), report("b")], Vec::new()), twice);
-        assert_eq!(bulletin(Vec::new(), vec![placing("b"), placing("b")]), twice);
-        assert_eq!(bulletin(vec![report("eu-west-1")], Vec::new()), Err(Invalid::Own));
-        let many = |count| bulletin((0..count).map(|n| report(&format!("r{n}"))).collect(), Vec::new());
-        assert!(many(Bulletin::MAX_PEERS).is_ok());
-        assert_eq!(many(Bulletin::MAX_PEERS + 1), Err(Invalid::TooMany("peers")));
+        let twice = Err(InvalidMessage::Twice("a region"));
+        assert_eq!(message(vec![entry("b"), entry("b")], Vec::new()), twice);
+        assert_eq!(message(Vec::new(), vec![rank_entry("b"), rank_entry("b")]), twice);
+        assert_eq!(message(vec![entry("eu-west-1")], Vec::new()), Err(InvalidMessage::Own));
+        let many = |count| message((0..count).map(|n| entry(&format!("r{n}"))).collect(), Vec::new());
+        assert!(many(VoteMessage::MAX_PEERS).is_ok());
+        assert_eq!(many(VoteMessage::MAX_PEERS + 1), Err(InvalidMessage::TooMany("peers")));
     }
 }

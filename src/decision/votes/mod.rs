@@ -7,8 +7,8 @@ mod table;
 mod verify;
 
 pub use self::{
-    message::{Bulletin, Invalid, PeerReport, Placing},
+    message::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
     signature::{Keys, WeakKey},
-    table::{Ballots, Said, View, Views},
-    verify::{Reception, Refusal, Sequence, open},
+    table::{PeerVote, VoteSet, VoteStatus, VoteTable},
+    verify::{RejectReason, RejectionLog, Sequence, verify},
 };

@@ -13,7 +13,7 @@ use crate::model::{Region, Tally, UnixMillis, Vote};
 
 /// What one vantage says about one peer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct View {
+pub struct PeerVote {
     /// Its vote.
     pub vote: Vote,
     /// When, by our clock and at the latest that can be proved, it sent a probe that the peer answered.
@@ -24,16 +24,16 @@ pub struct View {
 
 /// What one vantage says.
 #[derive(Debug, Clone, Default)]
-pub struct Views {
+pub struct VoteSet {
     /// It thinks that it is cut off itself.
     pub isolated: bool,
     /// About each peer.
-    pub peers: HashMap<Region, View>,
+    pub peers: HashMap<Region, PeerVote>,
 }
 
 /// What one vantage has said last on one peer; for people.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct VoteStatus {
     /// The vantage.
     pub by: Region,
     /// Its vote; `None` where it says nothing on this peer, or was never heard.
@@ -49,18 +49,18 @@ pub struct Said {
 #[derive(Debug)]
 struct Voter {
     fresh_for: Duration,
-    heard: Option<(Instant, Views)>,
+    heard: Option<(Instant, VoteSet)>,
 }
 
 /// The newest votes of every vantage that may vote.
 #[derive(Debug, Default)]
-pub struct Ballots {
+pub struct VoteTable {
     voters: BTreeMap<Region, Voter>,
 }
 
-impl Ballots {
+impl VoteTable {
     /// These vantages vote from now on, beside ourselves, and no others; what each says is fresh for so long.
-    pub fn admit(&mut self, voters: impl IntoIterator<Item = (Region, Duration)>) {
+    pub fn set_voters(&mut self, voters: impl IntoIterator<Item = (Region, Duration)>) {
         let mut before = std::mem::take(&mut self.voters);
         for (region, fresh_for) in voters {
             let heard = before.remove(&region).and_then(|voter| voter.heard);
@@ -69,7 +69,7 @@ impl Ballots {
     }
 
     /// A vantage has said something, which we asked it for at `at`. Who may not vote is not heard.
-    pub fn hear(&mut self, from: &Region, at: Instant, views: Views) {
+    pub fn record(&mut self, from: &Region, at: Instant, views: VoteSet) {
         if let Some(voter) = self.voters.get_mut(from) {
             voter.heard = Some((at, views));
         }
@@ -82,17 +82,17 @@ impl Ballots {
     }
 
     /// What those who have been heard lately say about a peer; it does not vote on itself.
-    pub fn views<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a View> {
+    pub fn fresh_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a PeerVote> {
         let views = self.fresh(peer, now).map(|(_, views)| views);
         views.filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
     }
 
     /// What each vantage that may vote on a peer has said last, whether it counts or not, by name.
-    pub fn said<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = Said> + 'a {
+    pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
         self.voters.iter().filter(move |(region, _)| *region != peer).map(move |(region, voter)| {
             let age = voter.heard.as_ref().map(|(at, _)| now.saturating_duration_since(*at));
             let views = voter.heard.as_ref().map(|(_, views)| views);
-            Said {
+            VoteStatus {
                 by: region.clone(),
                 vote: views.and_then(|views| Some(views.peers.get(peer)?.vote)),
                 age,
@@ -102,7 +102,7 @@ impl Ballots {
         })
     }
 
-    fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a Views)> {
+    fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a VoteSet)> {
         self.voters.iter().filter(move |(region, _)| *region != peer).filter_map(move |(_, voter)| {
             let (at, views) = voter.heard.as_ref()?;
             (now.saturating_duration_since(*at) <= voter.fresh_for).then_some((*at, views))
@@ -159,15 +159,15 @@ mod tests {
         Region::new(name).unwrap()
     }
 
-    fn ballots(voters: &[&str]) -> Ballots {
-        let mut ballots = Ballots::default();
-        ballots.admit(voters.iter().map(|name| (region(name), 3 * SECOND)));
-        ballots
+    fn table(voters: &[&str]) -> VoteTable {
+        let mut table = VoteTable::default();
+        table.set_voters(voters.iter().map(|name| (region(name), 3 * SECOND)));
+        table
     }
 
-    fn says(vote: Vote, good_at: Option<Instant>) -> Views {
-        let view = View { vote, good_at, incident: None };
-        Views { isolated: false, peers: [(region("dead"), view)].into() }
+    fn says(vote: Vote, good_at: Option<Instant>) -> VoteSet {
+        let view = PeerVote { vote, good_at, incident: None };
+        VoteSet { isolated: false, peers: [(region("dead"), view)].into() }
     }
 
     #[test]
@@ -175,78 +175,78 @@ mod tests {
         let now = Instant::now();
         let names = ["b", "c", "d", "e", "f"];
         for (voters, needed) in [(2, 2), (3, 2), (4, 3), (5, 4), (6, 4)] {
-            let mut ballots = ballots(&names[..voters - 1]);
+            let mut table = table(&names[..voters - 1]);
             for (n, name) in names[..voters - 1].iter().enumerate() {
                 let vote = if n + 1 < needed { Vote::Down } else { Vote::Up };
-                ballots.hear(&region(name), now, says(vote, None));
+                table.record(&region(name), now, says(vote, None));
             }
-            let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+            let tally = table.count(&region("dead"), Vote::Down, None, now);
             assert_eq!((tally.voters, tally.needed, tally.reached), (voters as u32, needed as u32, true), "{voters}");
-            let tally = ballots.count(&region("dead"), Vote::Up, None, now);
+            let tally = table.count(&region("dead"), Vote::Up, None, now);
             assert!(!tally.reached);
         }
     }
 
     #[test]
     fn one_vantage_alone_has_no_quorum() {
-        let tally = ballots(&[]).count(&region("dead"), Vote::Down, None, Instant::now());
+        let tally = table(&[]).count(&region("dead"), Vote::Down, None, Instant::now());
         assert!(!tally.reached && !tally.contradicted);
     }
 
     #[test]
     fn the_dead_do_not_vote_on_themselves() {
         let now = Instant::now();
-        let mut ballots = ballots(&["dead", "b"]);
-        ballots.hear(&region("dead"), now, says(Vote::Up, Some(now)));
-        ballots.hear(&region("b"), now, says(Vote::Down, None));
-        assert!(ballots.count(&region("dead"), Vote::Down, Some((now - SECOND, now - SECOND)), now).reached);
+        let mut table = table(&["dead", "b"]);
+        table.record(&region("dead"), now, says(Vote::Up, Some(now)));
+        table.record(&region("b"), now, says(Vote::Down, None));
+        assert!(table.count(&region("dead"), Vote::Down, Some((now - SECOND, now - SECOND)), now).reached);
     }
 
     #[test]
     fn an_old_vote_an_isolated_voter_and_one_who_does_not_know_do_not_count() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b", "c", "d"]);
-        ballots.hear(&region("b"), now - 4 * SECOND, says(Vote::Down, None));
-        ballots.hear(&region("c"), now, Views { isolated: true, ..says(Vote::Down, None) });
-        ballots.hear(&region("d"), now, Views::default());
-        let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+        let mut table = table(&["b", "c", "d"]);
+        table.record(&region("b"), now - 4 * SECOND, says(Vote::Down, None));
+        table.record(&region("c"), now, VoteSet { isolated: true, ..says(Vote::Down, None) });
+        table.record(&region("d"), now, VoteSet::default());
+        let tally = table.count(&region("dead"), Vote::Down, None, now);
         assert_eq!((tally.voters, tally.abstain, tally.reached), (1, 2, false));
     }
 
     #[test]
     fn the_smaller_part_of_a_network_that_is_cut_in_two_has_no_quorum() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b", "c", "d", "dead"]);
-        ballots.hear(&region("b"), now, says(Vote::Down, None));
-        let tally = ballots.count(&region("dead"), Vote::Down, None, now);
+        let mut table = table(&["b", "c", "d", "dead"]);
+        table.record(&region("b"), now, says(Vote::Down, None));
+        let tally = table.count(&region("dead"), Vote::Down, None, now);
         assert_eq!((tally.down, tally.needed, tally.reached), (2, 2, false));
-        ballots.hear(&region("c"), now, says(Vote::Down, None));
-        assert!(ballots.count(&region("dead"), Vote::Down, None, now).reached);
+        table.record(&region("c"), now, says(Vote::Down, None));
+        assert!(table.count(&region("dead"), Vote::Down, None, now).reached);
     }
 
     #[test]
     fn of_a_network_that_is_cut_in_half_neither_part_has_a_quorum() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b", "c", "dead"]);
+        let mut table = table(&["b", "c", "dead"]);
         let silence = Some((now - SECOND, now));
-        ballots.hear(&region("b"), now, says(Vote::Down, None));
-        assert!(!ballots.count(&region("dead"), Vote::Down, silence, now).reached);
+        table.record(&region("b"), now, says(Vote::Down, None));
+        assert!(!table.count(&region("dead"), Vote::Down, silence, now).reached);
         // Heard before the cut, it has not said anything about it.
-        ballots.hear(&region("c"), now - 2 * SECOND, says(Vote::Up, Some(now - 2 * SECOND)));
-        let tally = ballots.count(&region("dead"), Vote::Down, silence, now);
+        table.record(&region("c"), now - 2 * SECOND, says(Vote::Up, Some(now - 2 * SECOND)));
+        let tally = table.count(&region("dead"), Vote::Down, silence, now);
         assert_eq!((tally.down, tally.needed, tally.reached), (2, 2, false));
-        ballots.hear(&region("c"), now, says(Vote::Down, None));
-        assert!(ballots.count(&region("dead"), Vote::Down, silence, now).reached);
+        table.record(&region("c"), now, says(Vote::Down, None));
+        assert!(table.count(&region("dead"), Vote::Down, silence, now).reached);
     }
 
     #[test]
     fn who_has_reached_the_peer_since_contradicts_and_who_has_not_yet_does_not() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b"]);
+        let mut table = table(&["b"]);
         let decisive = now - SECOND;
         for (good_at, contradicted) in [(now - 2 * SECOND, false), (decisive, false), (now, true)] {
-            ballots.hear(&region("b"), now, says(Vote::Up, Some(good_at)));
-            let tally = ballots.count(&region("dead"), Vote::Down, Some((decisive, decisive)), now);
+            table.record(&region("b"), now, says(Vote::Up, Some(good_at)));
+            let tally = table.count(&region("dead"), Vote::Down, Some((decisive, decisive)), now);
             assert_eq!((tally.contradicted, tally.reached, tally.voters), (contradicted, false, 2));
         }
     }
@@ -254,11 +254,11 @@ mod tests {
     #[test]
     fn who_found_the_peer_silent_before_we_did_does_not_agree_until_asked_again() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b"]);
+        let mut table = table(&["b"]);
         let silence = Some((now - SECOND, now));
         for (asked_at, reached) in [(now - 2 * SECOND, false), (now - SECOND, true), (now, true)] {
-            ballots.hear(&region("b"), asked_at, says(Vote::Down, None));
-            let tally = ballots.count(&region("dead"), Vote::Down, silence, now);
+            table.record(&region("b"), asked_at, says(Vote::Down, None));
+            let tally = table.count(&region("dead"), Vote::Down, silence, now);
             assert_eq!((tally.reached, tally.voters, tally.contradicted), (reached, 2, false));
         }
     }
@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn a_stranger_is_not_heard() {
         let now = Instant::now();
-        let mut ballots = ballots(&["b"]);
-        ballots.hear(&region("stranger"), now, says(Vote::Down, None));
-        assert_eq!(ballots.count(&region("dead"), Vote::Down, None, now).down, 1);
+        let mut table = table(&["b"]);
+        table.record(&region("stranger"), now, says(Vote::Down, None));
+        assert_eq!(table.count(&region("dead"), Vote::Down, None, now).down, 1);
     }
 
     proptest! {
@@ -282,13 +282,13 @@ mod tests {
             let tallies: Vec<_> = orders
                 .iter()
                 .map(|order| {
-                    let mut ballots = ballots(&refs);
+                    let mut table = table(&refs);
                     for &n in order {
                         let (vote, isolated, age) = votes[n];
-                        let views = Views { isolated, ..says(Vote::ALL[vote], None) };
-                        ballots.hear(&region(&names[n]), now - Duration::from_millis(age), views);
+                        let views = VoteSet { isolated, ..says(Vote::ALL[vote], None) };
+                        table.record(&region(&names[n]), now - Duration::from_millis(age), views);
                     }
-                    ballots.count(&region("dead"), Vote::Down, None, now)
+                    table.count(&region("dead"), Vote::Down, None, now)
                 })
                 .collect();
             prop_assert_eq!(tallies[0], tallies[1]);

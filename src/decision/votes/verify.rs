@@ -1,28 +1,28 @@
 //! Whether what a peer answered counts: it is the peer's, it is new, and it makes sense.
 
-use super::{Bulletin, Keys};
+use super::{Keys, VoteMessage};
 use crate::model::{VoteResponse, labels};
 
 labels! {
     /// Why what a peer answered does not count, in the order of the checks.
-    pub enum Refusal {
+    pub enum RejectReason {
         /// It is larger than [`VoteResponse::MAX_BODY`].
         Oversized = "oversized",
-        /// It is a bulletin that cannot be verified: it has no signature, or there is no key here, and the connection does
+        /// It is a message that cannot be verified: it has no signature, or there is no key here, and the connection does
         /// not vouch for the peer either.
         Unsigned = "unsigned",
         /// No key of ours made its signature for this nonce.
-        Forged = "forged",
-        /// It is no bulletin.
+        BadSignature = "forged",
+        /// It is no message.
         Malformed = "malformed",
         /// It is another vantage's than the one that was asked.
-        Foreign = "foreign",
+        WrongSender = "foreign",
         /// It is older than one that the vantage had sent before.
         Replayed = "replayed",
     }
 }
 
-impl Refusal {
+impl RejectReason {
     /// What is behind it most often and what to do, where this vantage `has_key` or has none.
     pub const fn remedy(self, has_key: bool) -> &'static str {
         match self {
@@ -30,12 +30,12 @@ impl Refusal {
                 "its sidecar has no key; write votes: {key_file: votes.key} there, with our key"
             }
             Self::Unsigned => "there is no key here; write votes: {key_file: votes.key} on every vantage, with one key",
-            Self::Forged => "its votes.key differs from ours, compare both; or something between answers for it",
+            Self::BadSignature => "its votes.key differs from ours, compare both; or something between answers for it",
             Self::Malformed => {
                 "what answers is no sidecar, or one of another version; let the url end in /api/v1/regions"
             }
-            Self::Oversized => "what answers is larger than a bulletin; let the url end in /api/v1/regions",
-            Self::Foreign => {
+            Self::Oversized => "what answers is larger than a message; let the url end in /api/v1/regions",
+            Self::WrongSender => {
                 "the sidecar of another region answers; compare the url, and the region that its configuration names"
             }
             Self::Replayed => "old ones come back; let the url lead to the sidecar itself, with no cache between",
@@ -43,57 +43,58 @@ impl Refusal {
     }
 }
 
-/// The bulletin in a reply, where it is that of the peer that was asked, made after it was asked.
+/// The message in a reply, where it is that of the peer that was asked, made after it was asked.
 ///
 /// A signature counts where there are keys, and a wrong one is refused whatever the connection says. A reply
 /// without one counts only where the connection vouches for the peer.
 ///
 /// # Errors
 /// Why it does not count.
-pub fn open(reply: &VoteResponse, keys: Option<&Keys>) -> Result<Bulletin, Refusal> {
-    let body = reply.body.as_ref().filter(|body| body.len() <= Bulletin::MAX_BYTES).ok_or(Refusal::Oversized)?;
+pub fn verify(reply: &VoteResponse, keys: Option<&Keys>) -> Result<VoteMessage, RejectReason> {
+    let body =
+        reply.body.as_ref().filter(|body| body.len() <= VoteMessage::MAX_BYTES).ok_or(RejectReason::Oversized)?;
     match (keys, &reply.signature) {
         (Some(keys), Some(signature)) if keys.verify(reply.nonce, body, signature) => {}
-        (Some(_), Some(_)) => return Err(Refusal::Forged),
+        (Some(_), Some(_)) => return Err(RejectReason::BadSignature),
         _ if reply.trusted_transport => {}
-        // A page that is no bulletin has a wrong URL behind it, not a missing key.
-        _ => return Err(decode(reply, body).err().unwrap_or(Refusal::Unsigned)),
+        // A page that is no message has a wrong URL behind it, not a missing key.
+        _ => return Err(decode(reply, body).err().unwrap_or(RejectReason::Unsigned)),
     }
-    let bulletin = decode(reply, body)?;
-    if *bulletin.vantage() == reply.peer { Ok(bulletin) } else { Err(Refusal::Foreign) }
+    let message = decode(reply, body)?;
+    if *message.vantage() == reply.peer { Ok(message) } else { Err(RejectReason::WrongSender) }
 }
 
-fn decode(reply: &VoteResponse, body: &[u8]) -> Result<Bulletin, Refusal> {
-    Bulletin::decode(body).map_err(|invalid| {
-        tracing::debug!(peer = %reply.peer, "the bulletin {invalid}");
-        Refusal::Malformed
+fn decode(reply: &VoteResponse, body: &[u8]) -> Result<VoteMessage, RejectReason> {
+    VoteMessage::decode(body).map_err(|invalid| {
+        tracing::debug!(peer = %reply.peer, "the message {invalid}");
+        RejectReason::Malformed
     })
 }
 
-/// Whether one peer's bulletins count, as people are told: not each of them, but a lasting change.
+/// Whether one peer's messages count, as people are logged: not each of them, but a lasting change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reception {
-    told: Option<Refusal>,
-    /// Those in a row that were received otherwise than told.
-    otherwise: u8,
+pub struct RejectionLog {
+    logged: Option<RejectReason>,
+    /// Those in a row that were received differing than told.
+    differing: u8,
 }
 
-impl Reception {
+impl RejectionLog {
     /// One that was overtaken by the next is refused now and then, and means nothing.
     const LASTING: u8 = 3;
 
-    /// Takes note of what became of a bulletin, `None` where it counted. Says whether people are to be told of it.
-    pub fn note(&mut self, refusal: Option<Refusal>) -> bool {
-        self.otherwise = if refusal == self.told { 0 } else { self.otherwise + 1 };
-        let changed = self.otherwise >= Self::LASTING;
+    /// Takes note of what became of a message, `None` where it counted. Says whether people are to be told of it.
+    pub fn should_log(&mut self, reason: Option<RejectReason>) -> bool {
+        self.differing = if reason == self.logged { 0 } else { self.differing + 1 };
+        let changed = self.differing >= Self::LASTING;
         if changed {
-            *self = Self { told: refusal, otherwise: 0 };
+            *self = Self { logged: reason, differing: 0 };
         }
         changed
     }
 }
 
-/// How far one peer's bulletins have come.
+/// How far one peer's messages have come.
 ///
 /// Answers can overtake each other, because probes do not wait for one another; what was overtaken must not undo
 /// what is newer.
@@ -103,16 +104,16 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Takes note of a bulletin of the peer.
+    /// Takes note of a message of the peer.
     ///
     /// # Errors
-    /// [`Refusal::Replayed`], for one that is older than one that was admitted since the peer's last start.
-    pub fn admit(&mut self, bulletin: &Bulletin) -> Result<(), Refusal> {
-        let (boot, seq) = (bulletin.boot(), bulletin.seq());
-        if self.last.is_some_and(|(last, newest)| last == boot && seq < newest) {
-            return Err(Refusal::Replayed);
+    /// [`RejectReason::Replayed`], for one that is older than one that was admitted since the peer's last start.
+    pub fn accept(&mut self, message: &VoteMessage) -> Result<(), RejectReason> {
+        let (incarnation, sequence) = (message.incarnation(), message.sequence());
+        if self.last.is_some_and(|(last, newest)| last == incarnation && sequence < newest) {
+            return Err(RejectReason::Replayed);
         }
-        self.last = Some((boot, seq));
+        self.last = Some((incarnation, sequence));
         Ok(())
     }
 }
@@ -134,12 +135,12 @@ mod tests {
         Keys::new(secrets).unwrap()
     }
 
-    fn bulletin(vantage: &str, boot: u64, seq: u64) -> Bulletin {
-        Bulletin::new(Region::new(vantage).unwrap(), (boot, seq), false, Vec::new(), Vec::new()).unwrap()
+    fn message(vantage: &str, incarnation: u64, sequence: u64) -> VoteMessage {
+        VoteMessage::new(Region::new(vantage).unwrap(), (incarnation, sequence), false, Vec::new(), Vec::new()).unwrap()
     }
 
     fn reply(signed_by: Option<&Keys>) -> VoteResponse {
-        let body = bulletin("there", 1, 1).encode().unwrap();
+        let body = message("there", 1, 1).encode().unwrap();
         VoteResponse {
             peer: Region::new("there").unwrap(),
             nonce: NONCE,
@@ -154,10 +155,10 @@ mod tests {
     fn a_key_can_be_replaced_without_an_outage() {
         let stages = [keys(&[OLD]), keys(&[OLD, NEW]), keys(&[NEW, OLD]), keys(&[NEW])];
         for pair in stages.windows(2) {
-            assert!(open(&reply(Some(&pair[0])), Some(&pair[1])).is_ok());
-            assert!(open(&reply(Some(&pair[1])), Some(&pair[0])).is_ok());
+            assert!(verify(&reply(Some(&pair[0])), Some(&pair[1])).is_ok());
+            assert!(verify(&reply(Some(&pair[1])), Some(&pair[0])).is_ok());
         }
-        assert_eq!(open(&reply(Some(&stages[0])), Some(&stages[3])), Err(Refusal::Forged));
+        assert_eq!(verify(&reply(Some(&stages[0])), Some(&stages[3])), Err(RejectReason::BadSignature));
     }
 
     #[test]
@@ -166,12 +167,16 @@ mod tests {
         let signed = reply(Some(&keys));
         let unsigned = reply(None);
         let over_tls = |reply: &VoteResponse| VoteResponse { trusted_transport: true, ..reply.clone() };
-        assert!(open(&signed, Some(&keys)).is_ok());
-        assert_eq!(open(&unsigned, Some(&keys)), Err(Refusal::Unsigned));
-        assert_eq!(open(&signed, None), Err(Refusal::Unsigned), "nothing to verify it by");
-        assert!(open(&over_tls(&unsigned), Some(&keys)).is_ok() && open(&over_tls(&unsigned), None).is_ok());
+        assert!(verify(&signed, Some(&keys)).is_ok());
+        assert_eq!(verify(&unsigned, Some(&keys)), Err(RejectReason::Unsigned));
+        assert_eq!(verify(&signed, None), Err(RejectReason::Unsigned), "nothing to verify it by");
+        assert!(verify(&over_tls(&unsigned), Some(&keys)).is_ok() && verify(&over_tls(&unsigned), None).is_ok());
         let forged = VoteResponse { signature: Some(Bytes::from_static(b"v1=")), ..over_tls(&unsigned) };
-        assert_eq!(open(&forged, Some(&keys)), Err(Refusal::Forged), "a wrong signature is worse than none");
+        assert_eq!(
+            verify(&forged, Some(&keys)),
+            Err(RejectReason::BadSignature),
+            "a wrong signature is worse than none"
+        );
     }
 
     #[test]
@@ -179,9 +184,9 @@ mod tests {
         let keys = keys(&[OLD]);
         let good = reply(Some(&keys));
         let recorded = VoteResponse { nonce: Nonce(NONCE.0 + 1), ..good.clone() };
-        assert_eq!(open(&recorded, Some(&keys)), Err(Refusal::Forged));
+        assert_eq!(verify(&recorded, Some(&keys)), Err(RejectReason::BadSignature));
         let relayed = VoteResponse { peer: Region::new("elsewhere").unwrap(), ..good };
-        assert_eq!(open(&relayed, Some(&keys)), Err(Refusal::Foreign));
+        assert_eq!(verify(&relayed, Some(&keys)), Err(RejectReason::WrongSender));
     }
 
     #[test]
@@ -189,23 +194,27 @@ mod tests {
         let keys = keys(&[OLD]);
         let with = |body: Option<Bytes>| {
             let signature = body.as_ref().map(|body| keys.sign(NONCE, body).into());
-            open(&VoteResponse { body, signature, ..reply(None) }, Some(&keys))
+            verify(&VoteResponse { body, signature, ..reply(None) }, Some(&keys))
         };
-        assert_eq!(with(Some(Bytes::from_static(b"{}"))), Err(Refusal::Malformed));
-        assert_eq!(with(Some(Bytes::from(vec![b' '; VoteResponse::MAX_BODY + 1]))), Err(Refusal::Oversized));
-        assert_eq!(with(None), Err(Refusal::Oversized));
+        assert_eq!(with(Some(Bytes::from_static(b"{}"))), Err(RejectReason::Malformed));
+        assert_eq!(with(Some(Bytes::from(vec![b' '; VoteResponse::MAX_BODY + 1]))), Err(RejectReason::Oversized));
+        assert_eq!(with(None), Err(RejectReason::Oversized));
         let page = VoteResponse { body: Some(Bytes::from_static(b"<html>")), ..reply(None) };
         for keys in [Some(&keys), None] {
-            assert_eq!(open(&page, keys), Err(Refusal::Malformed), "no key is missing where there is no bulletin");
+            assert_eq!(
+                verify(&page, keys),
+                Err(RejectReason::Malformed),
+                "no key is missing where there is no message"
+            );
         }
     }
 
     #[test]
     fn a_lasting_change_is_told_once_and_a_single_refusal_never() {
-        let (forged, foreign) = (Some(Refusal::Forged), Some(Refusal::Foreign));
-        let mut reception = Reception::default();
-        let mut told = |refusals: &[Option<Refusal>]| -> Vec<bool> {
-            refusals.iter().map(|refusal| reception.note(*refusal)).collect()
+        let (forged, foreign) = (Some(RejectReason::BadSignature), Some(RejectReason::WrongSender));
+        let mut log = RejectionLog::default();
+        let mut told = |reasons: &[Option<RejectReason>]| -> Vec<bool> {
+            reasons.iter().map(|reason| log.should_log(*reason)).collect()
         };
         assert_eq!(told(&[None, forged, None, forged, forged, None]), [false; 6]);
         assert_eq!(told(&[forged, foreign, forged, forged, forged]), [false, false, true, false, false]);
@@ -215,9 +224,9 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        for refusal in Refusal::ALL {
+        for reason in RejectReason::ALL {
             for has_key in [true, false] {
-                let remedy = refusal.remedy(has_key);
+                let remedy = reason.remedy(has_key);
                 assert!(["write", "compare", "let"].iter().any(|verb| remedy.contains(verb)), "{remedy}");
             }
         }
@@ -226,20 +235,20 @@ mod tests {
     #[test]
     fn a_bulletin_that_was_overtaken_undoes_nothing_and_a_restart_begins_anew() {
         let mut sequence = Sequence::default();
-        let mut admit = |boot, seq| sequence.admit(&bulletin("there", boot, seq));
-        assert_eq!(admit(1, 5), Ok(()));
-        assert_eq!(admit(1, 5), Ok(()));
-        assert_eq!(admit(1, 7), Ok(()));
-        assert_eq!(admit(1, 6), Err(Refusal::Replayed));
-        assert_eq!(admit(1, 7), Ok(()));
-        assert_eq!(admit(2, 0), Ok(()));
-        assert_eq!(admit(2, 1), Ok(()));
+        let mut accept = |incarnation, n| sequence.accept(&message("there", incarnation, n));
+        assert_eq!(accept(1, 5), Ok(()));
+        assert_eq!(accept(1, 5), Ok(()));
+        assert_eq!(accept(1, 7), Ok(()));
+        assert_eq!(accept(1, 6), Err(RejectReason::Replayed));
+        assert_eq!(accept(1, 7), Ok(()));
+        assert_eq!(accept(2, 0), Ok(()));
+        assert_eq!(accept(2, 1), Ok(()));
     }
 
     #[test]
     fn refusals_are_labels_of_their_own() {
-        let labels: std::collections::HashSet<_> = Refusal::ALL.iter().map(|refusal| refusal.as_str()).collect();
-        assert_eq!(labels.len(), Refusal::ALL.len());
+        let labels: std::collections::HashSet<_> = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(labels.len(), RejectReason::ALL.len());
         assert!(!labels.contains("accepted"));
     }
 
@@ -257,11 +266,11 @@ mod tests {
                 Some(Bytes::from(bytes))
             };
             let body = VoteResponse { body: flipped(&good.body), ..good.clone() };
-            prop_assert_eq!(open(&body, Some(&keys)), Err(Refusal::Forged));
+            prop_assert_eq!(verify(&body, Some(&keys)), Err(RejectReason::BadSignature));
             let signature = VoteResponse { signature: flipped(&good.signature), ..good.clone() };
-            prop_assert_eq!(open(&signature, Some(&keys)), Err(Refusal::Forged));
+            prop_assert_eq!(verify(&signature, Some(&keys)), Err(RejectReason::BadSignature));
             let nonce = VoteResponse { nonce: Nonce(NONCE.0 ^ 1 << place.index(128)), ..good };
-            prop_assert_eq!(open(&nonce, Some(&keys)), Err(Refusal::Forged));
+            prop_assert_eq!(verify(&nonce, Some(&keys)), Err(RejectReason::BadSignature));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     words::{self, Clock, Count, Latency, Percent, since},
 };
 use crate::{
-    decision::ranking::{Row, preferred},
+    decision::ranking::{RankedRegion, preferred},
     geography::light_round_trip,
     model::{Cause, Incident, Ineligible, Kind, Region, Stage, Vote},
     status::{KindView, Overview, PathView, PeerView},
@@ -222,7 +222,7 @@ fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
 }
 
 /// Whether a region can take over, and everything that keeps it from that.
-pub(super) fn eligibility(page: &mut Html, row: &Row) {
+pub(super) fn eligibility(page: &mut Html, row: &RankedRegion) {
     if row.eligible() {
         put!(page; "yes");
         return;

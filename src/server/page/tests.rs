@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::Config,
-    decision::{IsolationReason, ranking::Row, votes::Said},
+    decision::{IsolationReason, ranking::RankedRegion, votes::VoteStatus},
     model::{
         Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Stage, StampSource, Tally, TargetName,
         Timings, UnixMillis, Vote,
@@ -213,7 +213,7 @@ fn the_worst_peer_stands_first_and_has_its_votes_and_reasons() {
     let mut well = view("a", PeerState::Healthy);
     well.kinds[0].summary = Some(Summary { count: 100, loss: 0.0, latency: Some(latency(24_140)) });
     let mut overview = seen(vec![well, down("b")]);
-    let row = |name, reasons, rank| Row { region: region(name), reasons, score: None, rank };
+    let row = |name, reasons, rank| RankedRegion { region: region(name), reasons, score: None, rank };
     overview.ranking = vec![row("a", vec![], Some(1)), row("b", vec![Ineligible::State, Ineligible::Quorum], None)];
     let page = front(&overview);
     assert!(page.find("data-peer=\"b\"").unwrap() < page.find("data-peer=\"a\"").unwrap());
@@ -233,7 +233,7 @@ fn votes_that_do_not_count_are_told_apart() {
     let mut peer = down("a");
     let said = |by: &str, vote, age: Option<u64>, fresh, isolated| {
         let age = age.map(Duration::from_secs);
-        Said { by: region(by), vote, age, fresh, isolated }
+        VoteStatus { by: region(by), vote, age, fresh, isolated }
     };
     peer.said = vec![
         said("b", Some(Vote::Down), Some(0), true, false),

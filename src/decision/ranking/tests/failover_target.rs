@@ -1,20 +1,20 @@
 use super::*;
 
-fn ranking(keys: &str, peers: &[(&str, &str)]) -> Ranking {
-    let mut ranking = Ranking::new(&config(keys, peers));
-    let standings: Vec<_> = (1..).zip(peers).map(|(n, (name, _))| standing(name, 10 * n)).collect();
-    ranking.update(&standings, Instant::now());
-    ranking
+fn ranker(keys: &str, peers: &[(&str, &str)]) -> Ranker {
+    let mut ranker = Ranker::new(&config(keys, peers));
+    let inputs: Vec<_> = (1..).zip(peers).map(|(n, (name, _))| input(name, 10 * n)).collect();
+    ranker.update(&inputs, Instant::now());
+    ranker
 }
 
 const PEERS: [(&str, &str); 4] = [("x", ""), ("a", ""), ("b", ""), ("c", "")];
 
 #[test]
 fn the_dead_regions_own_last_ranking_decides() {
-    let ranking = ranking("", &PEERS);
+    let ranker = ranker("", &PEERS);
     let last = published("x", 23, &[("c", 5), ("own", 6), ("x", 7), ("nobody", 8), ("c", 9), ("a", 10)]);
     let others = published("b", 0, &[("a", 1)]);
-    let targets = ranking.targets_for(&region("x"), &[others, last]);
+    let targets = ranker.failover_targets(&region("x"), &[others, last]);
     assert_eq!(names(&targets), ["c", "own", "a"]);
     let parts: Vec<_> = targets.iter().map(|target| (target.rank, target.score.unwrap().as_millis())).collect();
     assert_eq!(parts, [(1, 5), (2, 6), (3, 10)]);
@@ -22,18 +22,18 @@ fn the_dead_regions_own_last_ranking_decides() {
 
 #[test]
 fn who_is_not_able_now_is_not_named_whatever_was_published() {
-    let mut ranking = ranking("", &PEERS);
-    let mut dead = standing("c", 1);
+    let mut ranker = ranker("", &PEERS);
+    let mut dead = input("c", 1);
     dead.state = PeerState::Down;
-    ranking.update(&[standing("a", 10), standing("b", 20), dead], Instant::now());
+    ranker.update(&[input("a", 10), input("b", 20), dead], Instant::now());
     let last = published("x", 0, &[("c", 1), ("b", 2), ("a", 3)]);
-    assert_eq!(names(&ranking.targets_for(&region("x"), &[last])), ["b", "a"]);
+    assert_eq!(names(&ranker.failover_targets(&region("x"), &[last])), ["b", "a"]);
 }
 
 #[test]
 fn what_is_older_than_a_day_does_not_count() {
-    let ranking = ranking("", &PEERS);
-    let of = |hours| ranking.targets_for(&region("x"), &[published("x", hours, &[("c", 1), ("a", 2)])]);
+    let ranker = ranker("", &PEERS);
+    let of = |hours| ranker.failover_targets(&region("x"), &[published("x", hours, &[("c", 1), ("a", 2)])]);
     assert_eq!(names(&of(24)), ["c", "a"]);
     assert_eq!(names(&of(25)), ["a", "b", "c", "own"]);
 }
@@ -41,7 +41,7 @@ fn what_is_older_than_a_day_does_not_count() {
 /// A region that is cut off publishes last that it sees nobody.
 #[test]
 fn without_last_words_the_survivors_decide() {
-    let ranking = ranking("", &PEERS);
+    let ranker = ranker("", &PEERS);
     let empty = published("x", 0, &[]);
     let old = published("x", 25, &[("c", 1)]);
     // a: (90 + 20) / 2, b: (10 + 30) / 2, c: (20 + 10 + 40) / 3, own: (30 + 50 + 1) / 3.
@@ -53,7 +53,7 @@ fn without_last_words_the_survivors_decide() {
         published("own", 0, &[("a", 1)]),
     ];
     let all: Vec<_> = survivors.into_iter().chain([empty, old]).collect();
-    let targets = ranking.targets_for(&region("x"), &all);
+    let targets = ranker.failover_targets(&region("x"), &all);
     assert_eq!(names(&targets), ["b", "c", "own", "a"]);
     assert_eq!(targets[1].score, Some(Duration::from_millis(70) / 3));
 }
@@ -61,14 +61,14 @@ fn without_last_words_the_survivors_decide() {
 #[test]
 fn without_any_measurement_preference_decides_then_the_name() {
     let peers = [("x", ""), ("c", "priority: 1,"), ("b", "priority: 2,"), ("a", "priority: 2,")];
-    let mut ranking = Ranking::new(&config("priority: 3", &peers));
+    let mut ranker = Ranker::new(&config("priority: 3", &peers));
     let silent = |name| {
-        let mut standing = standing(name, 1);
-        standing.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
-        standing
+        let mut input = input(name, 1);
+        input.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
+        input
     };
-    ranking.update(&[silent("a"), silent("b"), silent("c")], Instant::now());
-    assert_eq!(names(&ranking.targets_for(&region("x"), &[])), ["c", "a", "b", "own"]);
+    ranker.update(&[silent("a"), silent("b"), silent("c")], Instant::now());
+    assert_eq!(names(&ranker.failover_targets(&region("x"), &[])), ["c", "a", "b", "own"]);
 }
 
 /// What is too near to this region may be far enough from the dead one, and the other way round.
@@ -80,15 +80,15 @@ fn gates_are_those_of_the_dead_region() {
         ("near-own", "failure_domain: g1, location: {latitude: 0, longitude: 1},"),
         ("near-x", "failure_domain: g2, location: {latitude: 0, longitude: 91},"),
     ];
-    let ranking = ranking(keys, &peers);
-    assert_eq!(names(&ranking.table().candidates()), ["x", "near-x"]);
-    assert_eq!(names(&ranking.targets_for(&region("x"), &[])), ["near-own", "own"]);
-    assert_eq!(names(&ranking.targets_for(&region("near-x"), &[])), ["near-own", "own"]);
+    let ranker = ranker(keys, &peers);
+    assert_eq!(names(&ranker.ranking().candidates()), ["x", "near-x"]);
+    assert_eq!(names(&ranker.failover_targets(&region("x"), &[])), ["near-own", "own"]);
+    assert_eq!(names(&ranker.failover_targets(&region("near-x"), &[])), ["near-own", "own"]);
 }
 
 #[test]
 fn this_region_stays_out_where_its_configuration_says_so() {
-    let out = |keys: &str| !names(&ranking(keys, &PEERS).targets_for(&region("x"), &[])).contains(&"own");
+    let out = |keys: &str| !names(&ranker(keys, &PEERS).failover_targets(&region("x"), &[])).contains(&"own");
     assert!(!out(""));
     assert!(out("maintenance: true"));
     assert!(out("failover: {allowed_zones: [eu]}\nzone: us"));

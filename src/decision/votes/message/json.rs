@@ -1,35 +1,35 @@
-//! A bulletin as JSON. The bytes come from elsewhere: they are bounded, and what has been decoded is valid.
+//! A message as JSON. The bytes come from elsewhere: they are bounded, and what has been decoded is valid.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Bulletin, Invalid, PeerReport, Placing};
+use super::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage};
 use crate::model::{Ineligible, PeerState, Region, UnixMillis, Vote};
 
 /// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
 pub(super) const VERSION: u64 = 1;
 
-impl Bulletin {
-    /// The bytes: always the same ones for the same bulletin.
+impl VoteMessage {
+    /// The bytes: always the same ones for the same message.
     ///
     /// # Errors
-    /// [`Invalid::TooLarge`], which takes several hundred peers, each with all that can be said about it.
-    pub fn encode(&self) -> Result<Bytes, Invalid> {
+    /// [`InvalidMessage::TooLarge`], which takes several hundred peers, each with all that can be said about it.
+    pub fn encode(&self) -> Result<Bytes, InvalidMessage> {
         let wire = Wire {
             version: VERSION,
             vantage: self.vantage.as_str().into(),
-            boot_id: format!("{:016x}", self.boot).into(),
-            seq: self.seq,
+            boot_id: format!("{:016x}", self.incarnation).into(),
+            seq: self.sequence,
             isolated: self.isolated,
-            peers: self.peers.iter().map(WireReport::of).collect(),
-            ranking: self.ranking.iter().map(WirePlacing::of).collect(),
+            peers: self.peers.iter().map(WireEntry::of).collect(),
+            ranking: self.ranking.iter().map(WireRank::of).collect(),
         };
         let mut bytes = serde_json::to_vec(&wire).expect("a Vec takes every write, and every key is a string");
         bytes.push(b'\n');
         if bytes.len() > Self::MAX_BYTES {
-            return Err(Invalid::TooLarge);
+            return Err(InvalidMessage::TooLarge);
         }
         Ok(bytes.into())
     }
@@ -39,24 +39,24 @@ impl Bulletin {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, InvalidMessage> {
         if bytes.len() > Self::MAX_BYTES {
-            return Err(Invalid::TooLarge);
+            return Err(InvalidMessage::TooLarge);
         }
         let wire: Wire<'_> = serde_json::from_slice(bytes)
-            .map_err(|error| Invalid::Json { line: error.line(), column: error.column() })?;
+            .map_err(|error| InvalidMessage::Json { line: error.line(), column: error.column() })?;
         if wire.version != VERSION {
-            return Err(Invalid::Version(wire.version));
+            return Err(InvalidMessage::Version(wire.version));
         }
-        let peers = wire.peers.into_iter().map(WireReport::read).collect::<Result<_, _>>()?;
-        let ranking = wire.ranking.into_iter().map(WirePlacing::read).collect::<Result<_, _>>()?;
-        Self::new(Region::new(&wire.vantage)?, (boot(&wire.boot_id)?, wire.seq), wire.isolated, peers, ranking)
+        let peers = wire.peers.into_iter().map(WireEntry::read).collect::<Result<_, _>>()?;
+        let ranking = wire.ranking.into_iter().map(WireRank::read).collect::<Result<_, _>>()?;
+        Self::new(Region::new(&wire.vantage)?, (incarnation(&wire.boot_id)?, wire.seq), wire.isolated, peers, ranking)
     }
 }
 
-fn boot(text: &str) -> Result<u64, Invalid> {
+fn incarnation(text: &str) -> Result<u64, InvalidMessage> {
     let well_formed = text.len() == 16 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    well_formed.then(|| u64::from_str_radix(text, 16).ok()).flatten().ok_or(Invalid::Text("boot_id"))
+    well_formed.then(|| u64::from_str_radix(text, 16).ok()).flatten().ok_or(InvalidMessage::Text("boot_id"))
 }
 
 /// The JSON.
@@ -70,13 +70,13 @@ struct Wire<'a> {
     seq: u64,
     isolated: bool,
     #[serde(borrow)]
-    peers: Vec<WireReport<'a>>,
+    peers: Vec<WireEntry<'a>>,
     #[serde(borrow)]
-    ranking: Vec<WirePlacing<'a>>,
+    ranking: Vec<WireRank<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireReport<'a> {
+struct WireEntry<'a> {
     #[serde(borrow)]
     region: Cow<'a, str>,
     state: Label<PeerState>,
@@ -91,7 +91,7 @@ struct WireReport<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WirePlacing<'a> {
+struct WireRank<'a> {
     #[serde(borrow)]
     region: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,25 +103,25 @@ struct WirePlacing<'a> {
     reasons: Vec<Label<Ineligible>>,
 }
 
-impl<'a> WireReport<'a> {
-    fn of(report: &'a PeerReport) -> Self {
+impl<'a> WireEntry<'a> {
+    fn of(entry: &'a PeerVoteEntry) -> Self {
         Self {
-            region: report.region.as_str().into(),
-            state: Label(Some(report.state)),
-            since_ms: report.since_ms,
-            vote: Label(Some(report.vote)),
-            last_answer_age_ms: report.last_answer_age_ms,
-            onset: report.onset.map(|UnixMillis(millis)| millis),
-            incident: report.incident.as_deref().map(Cow::from),
+            region: entry.region.as_str().into(),
+            state: Label(Some(entry.state)),
+            since_ms: entry.since_ms,
+            vote: Label(Some(entry.vote)),
+            last_answer_age_ms: entry.last_answer_age_ms,
+            onset: entry.onset.map(|UnixMillis(millis)| millis),
+            incident: entry.incident.as_deref().map(Cow::from),
         }
     }
 
-    fn read(self) -> Result<PeerReport, Invalid> {
-        Ok(PeerReport {
+    fn read(self) -> Result<PeerVoteEntry, InvalidMessage> {
+        Ok(PeerVoteEntry {
             region: Region::new(&self.region)?,
-            state: self.state.0.ok_or(Invalid::Text("state"))?,
+            state: self.state.0.ok_or(InvalidMessage::Text("state"))?,
             since_ms: self.since_ms,
-            vote: self.vote.0.ok_or(Invalid::Text("vote"))?,
+            vote: self.vote.0.ok_or(InvalidMessage::Text("vote"))?,
             last_answer_age_ms: self.last_answer_age_ms,
             onset: self.onset.map(UnixMillis),
             incident: self.incident.map(Arc::from),
@@ -129,20 +129,20 @@ impl<'a> WireReport<'a> {
     }
 }
 
-impl<'a> WirePlacing<'a> {
-    fn of(placing: &'a Placing) -> Self {
+impl<'a> WireRank<'a> {
+    fn of(rank_entry: &'a RankEntry) -> Self {
         Self {
-            region: placing.region.as_str().into(),
-            rank: placing.rank,
-            score_seconds: placing.score.map(|score| score.as_secs_f64()),
-            eligible: placing.eligible,
-            reasons: placing.reasons.iter().map(|reason| Label(Some(*reason))).collect(),
+            region: rank_entry.region.as_str().into(),
+            rank: rank_entry.rank,
+            score_seconds: rank_entry.score.map(|score| score.as_secs_f64()),
+            eligible: rank_entry.eligible,
+            reasons: rank_entry.reasons.iter().map(|reason| Label(Some(*reason))).collect(),
         }
     }
 
-    fn read(self) -> Result<Placing, Invalid> {
-        let score = |seconds| Duration::try_from_secs_f64(seconds).map_err(|_| Invalid::Number("score_seconds"));
-        Ok(Placing {
+    fn read(self) -> Result<RankEntry, InvalidMessage> {
+        let score = |seconds| Duration::try_from_secs_f64(seconds).map_err(|_| InvalidMessage::Number("score_seconds"));
+        Ok(RankEntry {
             region: Region::new(&self.region)?,
             rank: self.rank,
             score: self.score_seconds.map(score).transpose()?,
@@ -193,7 +193,7 @@ mod tests {
     use proptest::{collection::vec, option, prelude::*, sample::select};
 
     use super::{
-        super::tests::{bulletin, placing, region, report},
+        super::tests::{entry, message, rank_entry, region},
         *,
     };
 
@@ -202,23 +202,23 @@ mod tests {
 
     #[test]
     fn the_format_is_this_one() {
-        let ineligible = Placing {
+        let ineligible = RankEntry {
             rank: None,
             score: None,
             eligible: false,
             reasons: vec![Ineligible::State, Ineligible::Rpo],
-            ..placing("us-east-1")
+            ..rank_entry("us-east-1")
         };
-        let silent = report("us-east-1");
-        let unknown = PeerReport {
+        let silent = entry("us-east-1");
+        let unknown = PeerVoteEntry {
             state: PeerState::Unknown,
             vote: Vote::Abstain,
             last_answer_age_ms: None,
             onset: None,
             incident: None,
-            ..report("b")
+            ..entry("b")
         };
-        let bytes = bulletin(vec![silent, unknown], vec![placing("b"), ineligible]).unwrap().encode().unwrap();
+        let bytes = message(vec![silent, unknown], vec![rank_entry("b"), ineligible]).unwrap().encode().unwrap();
         let expected = concat!(
             r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"#,
             r#""peers":[{"region":"us-east-1","state":"suspect","since_ms":1250,"vote":"down","#,
@@ -236,21 +236,21 @@ mod tests {
         let text = r#"{"new":[{"x":null}],"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,
             "isolated":false,"peers":[{"region":"b","state":"down","since_ms":0,"vote":"down","new":{}}],
             "ranking":[{"region":"b","eligible":false,"reasons":["state","tired","tired"],"rank":null}]}"#;
-        let decoded = Bulletin::decode(text.as_bytes()).unwrap();
+        let decoded = VoteMessage::decode(text.as_bytes()).unwrap();
         assert_eq!(decoded.peers()[0].vote, Vote::Down);
         assert_eq!(decoded.ranking()[0].reasons, [Ineligible::State]);
     }
 
     #[test]
     fn nothing_out_of_range_is_decoded() {
-        assert!(Bulletin::decode(EMPTY.as_bytes()).is_ok());
+        assert!(VoteMessage::decode(EMPTY.as_bytes()).is_ok());
         let peer = |fields: &str| {
             let entry = format!(r#""peers":[{{"region":"b","state":"up","since_ms":1,"vote":"up",{fields}}}]"#);
             ("\"peers\":[]", entry.replace(r#""state":"up""#, r#""state":"healthy""#))
         };
         let place =
             |fields: &str| ("\"ranking\":[]", format!(r#""ranking":[{{"region":"b","eligible":true,{fields}}}]"#));
-        let long = "i".repeat(Bulletin::MAX_INCIDENT + 1);
+        let long = "i".repeat(VoteMessage::MAX_INCIDENT + 1);
         for (from, to) in [
             ("1,", "2,".to_owned()),
             ("\"a\"", "\"\"".to_owned()),
@@ -278,59 +278,55 @@ mod tests {
         ] {
             let text = EMPTY.replacen(from, &to, 1);
             assert_ne!(text, EMPTY);
-            assert!(Bulletin::decode(text.as_bytes()).is_err(), "{text}");
+            assert!(VoteMessage::decode(text.as_bytes()).is_err(), "{text}");
         }
         let (from, to) = peer("\"onset\":253402300799999");
-        assert!(Bulletin::decode(EMPTY.replacen(from, &to, 1).as_bytes()).is_ok());
+        assert!(VoteMessage::decode(EMPTY.replacen(from, &to, 1).as_bytes()).is_ok());
     }
 
     #[test]
     fn a_bulletin_has_a_largest_size_on_both_ways() {
         let mut text = EMPTY.to_owned();
-        text.push_str(&" ".repeat(Bulletin::MAX_BYTES - EMPTY.len()));
-        assert!(Bulletin::decode(text.as_bytes()).is_ok());
+        text.push_str(&" ".repeat(VoteMessage::MAX_BYTES - EMPTY.len()));
+        assert!(VoteMessage::decode(text.as_bytes()).is_ok());
         text.push(' ');
-        assert_eq!(Bulletin::decode(text.as_bytes()), Err(Invalid::TooLarge));
-        let long = |n| PeerReport { incident: Some("i".repeat(128).into()), ..report(&format!("{n:060}")) };
-        let all = bulletin((0..1024).map(long).collect(), Vec::new()).unwrap();
-        assert_eq!(all.encode(), Err(Invalid::TooLarge));
+        assert_eq!(VoteMessage::decode(text.as_bytes()), Err(InvalidMessage::TooLarge));
+        let long = |n| PeerVoteEntry { incident: Some("i".repeat(128).into()), ..entry(&format!("{n:060}")) };
+        let all = message((0..1024).map(long).collect(), Vec::new()).unwrap();
+        assert_eq!(all.encode(), Err(InvalidMessage::TooLarge));
     }
 
-    fn reports() -> impl Strategy<Value = PeerReport> {
-        let age = || prop_oneof![0..100_000_u64, 0..=Bulletin::MAX_AGE_MS];
+    fn entries() -> impl Strategy<Value = PeerVoteEntry> {
+        let age = || prop_oneof![0..100_000_u64, 0..=VoteMessage::MAX_AGE_MS];
         let states = (select(&PeerState::ALL), age(), select(&Vote::ALL), option::of(age()));
         let incident = option::of("[ -~]{1,128}".prop_map(Arc::from));
-        let onset = option::of((0..=Bulletin::MAX_TIME.0).prop_map(UnixMillis));
+        let onset = option::of((0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis));
         (states, onset, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), onset, incident)| {
-            PeerReport { state, since_ms, vote, last_answer_age_ms, onset, incident, ..report("x") }
+            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, ..entry("x") }
         })
     }
 
-    fn placings() -> impl Strategy<Value = Placing> {
+    fn rank_entries() -> impl Strategy<Value = RankEntry> {
         let nanos = prop_oneof![0..2_000_000_000_u64, 0..=1_000_000_000_000_000_u64];
         let score = option::of(nanos.prop_map(Duration::from_nanos));
         let reasons = proptest::sample::subsequence(Ineligible::ALL.to_vec(), 0..=Ineligible::ALL.len());
-        (option::of(1..=1024_u32), score, any::<bool>(), reasons).prop_map(|(rank, score, eligible, reasons)| Placing {
-            region: region("x"),
-            rank,
-            score,
-            eligible,
-            reasons,
+        (option::of(1..=1024_u32), score, any::<bool>(), reasons).prop_map(|(rank, score, eligible, reasons)| {
+            RankEntry { region: region("x"), rank, score, eligible, reasons }
         })
     }
 
     prop_compose! {
-        fn bulletins()(
+        fn messages()(
             names in vec("[A-Za-z0-9._-]{1,50}", 8),
-            counted in (any::<u64>(), 0..=Bulletin::MAX_SEQ),
+            counted in (any::<u64>(), 0..=VoteMessage::MAX_SEQUENCE),
             isolated in any::<bool>(),
-            peers in vec(reports(), 0..8),
-            ranking in vec(placings(), 0..8),
-        ) -> Bulletin {
+            peers in vec(entries(), 0..8),
+            ranking in vec(rank_entries(), 0..8),
+        ) -> VoteMessage {
             let name = |n: usize| region(&format!("{}-{n}", names[n]));
-            let peers = peers.into_iter().enumerate().map(|(n, report)| PeerReport { region: name(n), ..report });
-            let ranking = ranking.into_iter().enumerate().map(|(n, placing)| Placing { region: name(n), ..placing });
-            Bulletin::new(region("here"), counted, isolated, peers.collect(), ranking.collect()).unwrap()
+            let peers = peers.into_iter().enumerate().map(|(n, entry)| PeerVoteEntry { region: name(n), ..entry });
+            let ranking = ranking.into_iter().enumerate().map(|(n, rank_entry)| RankEntry { region: name(n), ..rank_entry });
+            VoteMessage::new(region("here"), counted, isolated, peers.collect(), ranking.collect()).unwrap()
         }
     }
 
@@ -338,27 +334,27 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
         #[test]
-        fn what_was_encoded_is_decoded(bulletin in bulletins()) {
-            let bytes = bulletin.encode().unwrap();
-            prop_assert_eq!(&bulletin.encode().unwrap(), &bytes);
-            prop_assert_eq!(Bulletin::decode(&bytes), Ok(bulletin));
+        fn what_was_encoded_is_decoded(message in messages()) {
+            let bytes = message.encode().unwrap();
+            prop_assert_eq!(&message.encode().unwrap(), &bytes);
+            prop_assert_eq!(VoteMessage::decode(&bytes), Ok(message));
         }
 
         #[test]
         fn no_bytes_do_harm(bytes in vec(any::<u8>(), 0..300)) {
-            let _ = Bulletin::decode(&bytes);
+            let _ = VoteMessage::decode(&bytes);
         }
 
         #[test]
         fn a_changed_bulletin_is_refused_or_valid(
-            bulletin in bulletins(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
+            message in messages(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
-            let mut bytes = bulletin.encode().unwrap().to_vec();
+            let mut bytes = message.encode().unwrap().to_vec();
             let place = place.index(bytes.len());
             bytes[place] = byte;
-            if let Ok(decoded) = Bulletin::decode(&bytes) {
+            if let Ok(decoded) = VoteMessage::decode(&bytes) {
                 let again = decoded.encode().unwrap();
-                prop_assert_eq!(Bulletin::decode(&again), Ok(decoded));
+                prop_assert_eq!(VoteMessage::decode(&again), Ok(decoded));
             }
         }
     }

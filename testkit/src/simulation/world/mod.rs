@@ -12,7 +12,7 @@ use std::{
 };
 
 use regionwatch::{
-    decision::{Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, votes::Views},
+    decision::{Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, votes::VoteSet},
     model::{
         Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis,
@@ -77,7 +77,7 @@ enum Event {
         to: usize,
         sent: Time,
         id: u64,
-        views: Option<Box<Views>>,
+        views: Option<Box<VoteSet>>,
     },
     Impatient {
         to: usize,

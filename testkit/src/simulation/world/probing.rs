@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use regionwatch::decision::votes::{View, Views};
+use regionwatch::decision::votes::{PeerVote, VoteSet};
 
 use super::{
     super::timeline::{SECOND, Span, Time, Trouble},
@@ -92,7 +92,7 @@ impl World {
         self.push(self.now + half, from, Event::Answer { to, sent, id, views });
     }
 
-    fn views(&self, of: usize, asked: Time) -> Option<Views> {
+    fn views(&self, of: usize, asked: Time) -> Option<VoteSet> {
         let vantage = self.nodes[of].vantage.as_ref()?;
         let now = self.clock();
         let asked_at = self.instant(asked);
@@ -101,14 +101,14 @@ impl World {
             let named = standing.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
             (
                 standing.region.clone(),
-                View {
+                PeerVote {
                     vote: standing.vote,
                     good_at,
                     incident: named.or_else(|| standing.incident_id_candidate.cloned()),
                 },
             )
         });
-        Some(Views { isolated: vantage.is_isolated(), peers: peers.collect() })
+        Some(VoteSet { isolated: vantage.is_isolated(), peers: peers.collect() })
     }
 
     fn passes(&self, from: usize, to: usize, at: Time) -> bool {
