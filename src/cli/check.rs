@@ -40,7 +40,7 @@ fn summary(config: &Config) -> String {
     let targets: usize = config.peers.iter().map(|peer| peer.targets.len()).sum();
     let _ = writeln!(
         text,
-        "\n{}, {}, {}: {rate:.1} probes a second, about {} series on /metrics, at most {} open files.",
+        "\n{}, {}, {}: {rate:.1} probes per second, about {} series on /metrics, at most {} open files.",
         counted(config.peers.len(), "peer"),
         counted(targets, "target"),
         counted(rows.len(), "path"),

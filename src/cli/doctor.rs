@@ -46,8 +46,8 @@ pub(super) fn run() -> ExitCode {
     table(&mut text, &["", "WHAT", "HERE", "FIX"], &rows);
     let missing = findings.iter().filter(|finding| !finding.fine).count();
     text.push_str(match missing {
-        0 => "\nEverything that regionwatch can use is there.\n",
-        _ => "\nWhat is missing costs what it names; everything else works without it.\n",
+        0 => "\nregionwatch can use everything here.\n",
+        _ => "\nA missing item limits only what it names; everything else works.\n",
     });
     let written = std::io::stdout().write_all(text.as_bytes()).is_ok();
     if missing == 0 && written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -82,7 +82,7 @@ fn ping(what: &'static str, address: IpAddr) -> Finding {
             let fix = if error.kind() == std::io::ErrorKind::PermissionDenied {
                 PING_FIX
             } else {
-                "give this host an address of the family, or set address_family on the targets"
+                "give this host an address of this family, or set address_family on the targets"
             };
             Finding { what, fine: false, state, fix }
         }
@@ -96,7 +96,7 @@ async fn timestamps(keeper: &TimestampingGuard) -> Finding {
                        contain this process's own scheduling delays";
     let missing = |state: &str| Finding { what: WHAT, fine: false, state: state.to_owned(), fix: FIX };
     if !keeper.available() {
-        return missing("the kernel refuses SO_TIMESTAMPING");
+        return missing("the kernel rejects SO_TIMESTAMPING");
     }
     let exchange = async {
         let peer = UdpSocket::bind("127.0.0.1:0").ok()?;
@@ -113,10 +113,8 @@ async fn timestamps(keeper: &TimestampingGuard) -> Finding {
         Some((sent, message.timestamp.is_some()))
     };
     match tokio::time::timeout(Duration::from_secs(1), exchange).await {
-        Ok(Some((true, true))) => {
-            Finding { what: WHAT, fine: true, state: "departure and arrival".to_owned(), fix: "" }
-        }
-        Ok(Some((sent, received))) => missing(&format!("departure: {}, arrival: {}", yes_no(sent), yes_no(received))),
+        Ok(Some((true, true))) => Finding { what: WHAT, fine: true, state: "on send and receive".to_owned(), fix: "" },
+        Ok(Some((sent, received))) => missing(&format!("on send: {}, on receive: {}", yes_no(sent), yes_no(received))),
         _ => missing("a datagram to ourselves did not arrive"),
     }
 }
@@ -136,7 +134,7 @@ fn ipv6() -> Finding {
             what: WHAT,
             fine: false,
             state: format!("no route ({error})"),
-            fix: "needed only for targets with IPv6 addresses; others can say address_family: v4",
+            fix: "needed only for targets with IPv6 addresses; for others, set address_family: v4",
         },
     }
 }
@@ -148,7 +146,7 @@ fn descriptors() -> Finding {
         what: "open files",
         fine: limit.as_ref().is_ok_and(|limit| *limit >= ENOUGH),
         state: limit.map_or_else(|error| error.to_string(), |limit| format!("up to {limit}")),
-        fix: "ulimit -Hn 65536, LimitNOFILE=65536 (systemd); regionwatch check says what a configuration needs",
+        fix: "ulimit -Hn 65536, LimitNOFILE=65536 (systemd); regionwatch check shows what a configuration needs",
     }
 }
 
@@ -156,13 +154,13 @@ fn cpu_quota() -> Finding {
     let quota = cgroup2_quota().or_else(cgroup1_quota);
     let state = quota.map_or_else(
         || "no quota".to_owned(),
-        |cores| format!("{:.0} % of a core; kernel timestamps keep latencies right under it", cores * 100.0),
+        |cores| format!("{:.0}% of a core; kernel timestamps keep latencies accurate", cores * 100.0),
     );
     Finding {
         what: "CPU quota",
         fine: quota.is_none_or(|cores| cores >= 0.02),
         state,
-        fix: "give at least 2 % of a core (cpu limit 20m), or slots of the schedule will be missed",
+        fix: "give at least 2% of a core (cpu limit 20m); otherwise probes miss their scheduled starts",
     }
 }
 

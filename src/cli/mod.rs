@@ -31,7 +31,7 @@ const USAGE: u8 = 64;
 /// The largest configuration file that is read.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// Measures how this region reaches its peer regions, with the kernel's time stamps, and tells Prometheus.
+/// Detects regional outages and triggers failover: probes peer regions with kernel timestamps, exports to Prometheus.
 #[derive(Debug, Parser)]
 #[command(name = "regionwatch", version, arg_required_else_help = true, max_term_width = 100)]
 struct Command {
@@ -43,11 +43,11 @@ struct Command {
 enum Action {
     /// Measure, and serve /metrics.
     Run(ConfigArgs),
-    /// Check a configuration and show what it would measure; binds no port. Exit status 64 if it is wrong.
+    /// Validate a configuration and show what it would measure; opens no port. Exit status 64 if it is invalid.
     Check(CheckArgs),
-    /// Measure three simulated peer regions on this machine; needs no file and no privilege.
+    /// Measure three simulated peer regions on this machine; needs no file and no privileges.
     Demo(demo::DemoArgs),
-    /// Show what this environment allows (ping sockets, time stamps, IPv6, ...) and how to allow the rest.
+    /// Check what this environment permits (ping sockets, timestamps, IPv6, ...) and how to permit the rest.
     Doctor,
     /// Ask a running regionwatch whether it is healthy; for HEALTHCHECK. Exit status 1 if it is not.
     Healthcheck(ConfigArgs),

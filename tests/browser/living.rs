@@ -52,7 +52,7 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
     assert!(shown["text"].as_str().unwrap().contains("down"), "{shown}");
     let verdict = value(&get(demo.addr, "/metrics"), &Demo::series("peer_state_since_timestamp_seconds", "")).unwrap();
     let at = shown["at"].as_f64().unwrap();
-    let death = at % 86_400.0 - logged(&demo, "dies now").unwrap();
+    let death = at % 86_400.0 - logged(&demo, "goes down now").unwrap();
     println!("shown {:.2} s after the verdict, {death:.2} s after the death", at - verdict);
     assert!((0.0..LATE).contains(&(at - verdict)), "{} s after the verdict", at - verdict);
 

@@ -198,7 +198,7 @@ fn ten_peers_fit_in_eight_mebibytes_and_a_hundred_paths_run_for_a_minute_below_t
     let network = Network::new();
     let peer = alone(&network, 3, &[]);
     let start = |host, count| {
-        // 400 probes a second need more than a twentieth of a core on a slow machine.
+        // 400 probes per second need more than a twentieth of a core on a slow machine.
         let cpus = ["--cpus", "0.25"];
         Container::start(&network, host, &slices(&[&HARDENED, &cpus], &many(&network, peer.addr, count)), &["run"])
     };

@@ -57,7 +57,7 @@ fn check_tells_what_will_be_measured_and_how_much_of_it() {
     let output = output(&["check"], &environment);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
-    for part in ["there.example", "1 peer, 1 target, 4 paths: 10.0 probes a second", "series on /metrics"] {
+    for part in ["there.example", "1 peer, 1 target, 4 paths: 10.0 probes per second", "series on /metrics"] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

@@ -99,7 +99,7 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
         receiver.said().contains(&format!("switch us-east-1 over to {target}")).then_some(())
     });
     // Another vantage may have told first.
-    for line in ["us-east-1 dies now", "stage=prepare", "stage=execute", "from=suspect to=down"] {
+    for line in ["us-east-1 goes down now", "stage=prepare", "stage=execute", "from=suspect to=down"] {
         eventually(line, Duration::from_secs(5), || demo.said().contains(line).then_some(()));
     }
 }

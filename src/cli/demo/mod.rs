@@ -39,7 +39,7 @@ pub(super) struct DemoArgs {
     /// Address to serve on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9877", value_parser = address)]
     listen: SocketAddr,
-    /// Give every region a sidecar that votes, kill this region after 10 s, and tell what follows.
+    /// Run a voting sidecar in every region, and simulate an outage of this region after 10 s.
     #[arg(long, value_name = "REGION", value_parser = PossibleValuesParser::new(REGIONS.map(|known| known.region)))]
     kill: Option<String>,
     /// Alertmanager to push to; may be given more than once.
@@ -118,7 +118,7 @@ fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
         let victim = sites.swap_remove(victim);
         thread::spawn(move || {
             thread::sleep(ALIVE);
-            warn!("{} dies now", victim.region);
+            warn!("{} goes down now", victim.region);
             drop(victim);
         });
     }
@@ -147,7 +147,7 @@ fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
             let ended = async { drop(ended.await) };
             // The log is the story of one vantage.
             if let Err(error) = with_default(NoSubscriber::default(), || run_sidecar(listener, config, ended)) {
-                error!("the sidecar of {region} has ended: {error}");
+                error!("the sidecar of {region} stopped: {error}");
             }
         };
         thread::Builder::new().name(format!("sidecar-{region}")).spawn(run).map_err(|error| error.to_string())?;
@@ -166,9 +166,9 @@ fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
     }
     let _ = write!(
         text,
-        "\n(DNS and HTTP are delayed; pings and TCP handshakes are answered by this machine at once, faster than light. The\n\
-         ranking goes by handshakes, so the near regions are given a higher priority here.)\n\n\
-         Look at   http://{listen}/\n\
+        "\n(DNS and HTTP are delayed. This machine answers pings and TCP handshakes at once, faster than light. The ranking\n\
+         uses handshakes, so the demo gives near regions a better priority.)\n\n\
+         page      http://{listen}/\n\
          metrics   curl -s http://{listen}/metrics | grep peer_latency\n\
          probes    curl -s 'http://{listen}/api/v1/probes?peer=us-east-1&probe=http'\n\
          Prometheus: scrape_configs: [{{job_name: regionwatch, static_configs: [{{targets: [{}]}}]}}]\n\n",
@@ -177,18 +177,18 @@ fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
     if let Some(victim) = kill {
         let _ = write!(
             text,
-            "{victim} dies in {} s: its servers and its sidecar end, the others find out and vote. A loopback address\n\
-             cannot fall silent, so this is the death of a service, which takes five failures, 300 ms apart. The first\n\
-             stage, \"prepare\", follows at once; the second, \"execute\", when it has been down for {EXECUTE_AFTER}.\n\
+            "{victim} goes down in {} s: its servers and its sidecar stop, and the others detect it and vote. A loopback\n\
+             address cannot fall silent, so this is the outage of a service: five failures, 300 ms apart. The first stage,\n\
+             \"prepare\", follows at once. The second, \"execute\", follows when it has been down for {EXECUTE_AFTER}.\n\
              votes     curl -s 'http://{listen}/metrics?collect=state' | grep -E 'peer_(state|votes).*{victim}'\n",
             ALIVE.as_secs()
         );
         if alertmanager.is_empty() {
-            text.push_str("Nobody is told: give an Alertmanager with --alertmanager URL.\n");
+            text.push_str("No alert is sent: name an Alertmanager with --alertmanager URL.\n");
         }
         text.push('\n');
     }
-    text.push_str("Ctrl-C ends it.");
+    text.push_str("Press Ctrl-C to stop.");
     text
 }
 
