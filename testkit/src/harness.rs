@@ -102,3 +102,31 @@ macro_rules! suite {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::{root, source::Sources};
+
+    #[test]
+    fn no_test_is_lost_in_a_suite_with_this_harness() {
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let suites: Vec<_> = manifest
+            .split("[[test]]\n")
+            .skip(1)
+            .filter(|table| table.lines().nth(1) == Some("harness = false"))
+            .filter_map(|table| table.strip_prefix("name = \"")?.split('"').next())
+            .collect();
+        assert!(suites.len() >= 10, "{suites:?}");
+        for suite in suites {
+            let folder = root().join("tests").join(suite);
+            let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+            assert!(main.contains("#[macro_use]\nextern crate testkit;\n"), "{suite}: `#[test]` is not the testkit's");
+            assert!(main.contains("\nsuite!("), "{suite}");
+            for (path, text) in Sources::read(&folder).texts() {
+                assert!(!text.contains("tokio::test"), "{suite}/{}: never run; `#[test]` does", path.display());
+            }
+        }
+    }
+}

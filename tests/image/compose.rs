@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock, tim
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{
-    engine::{build, docker, image, need_engine, read, tried},
+    engine::{RECEIVER, build, docker, image, need_engine, read, tried},
     needs::{
         Need::{Other, Tool},
         program as program_at, require,
@@ -79,8 +79,7 @@ impl Project {
     fn up() -> Self {
         let folder = tempfile::tempdir().unwrap();
         docker(&["tag", image(), "regionwatch:compose"]);
-        let receiver = "regionwatch-webhook-receiver:compose";
-        build(receiver, &read("Dockerfile"), root(), &["--target", "webhook-receiver"]);
+        docker(&["tag", RECEIVER, "regionwatch-webhook-receiver:compose"]);
         let (prometheus, alertmanager) =
             (image_of("prometheus", "prometheus"), image_of("alertmanager", "prometheus-alertmanager"));
         fs::write(

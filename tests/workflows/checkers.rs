@@ -219,7 +219,7 @@ fn no_commit_of_main_waits_in_a_group_with_another_one() {
 fn the_compiler_has_one_version_wherever_it_is_named() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
     let checks = read(".github/workflows/checks.yml");
-    let version = checks.split("RUST_VERSION: \"").nth(1).unwrap().split('"').next().unwrap();
+    let version = checks.split("RUSTUP_TOOLCHAIN: \"").nth(1).unwrap().split('"').next().unwrap();
     let release = read(".github/workflows/release.yml");
     assert!(release.contains(&format!("rustup toolchain install {version} ")), "release.yml is not at {version}");
     assert!(!release.replace(&format!("cargo +{version} "), "").contains("cargo +"), "release.yml is not at {version}");
@@ -229,5 +229,18 @@ fn the_compiler_has_one_version_wherever_it_is_named() {
     for path in dockerfiles.chain([root().join("Dockerfile")]) {
         let image = format!("\nARG RUST_IMAGE=rust:{short}-slim-bookworm\n");
         assert!(fs::read_to_string(&path).unwrap().contains(&image), "{} is not at {short}", path.display());
+    }
+}
+
+/// So that what passes on the machine of a contributor passes in CI.
+#[test]
+fn ci_runs_the_recipes_of_the_justfile() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let (justfile, checks) = (read("justfile"), read(".github/workflows/checks.yml"));
+    for recipe in ["all", "lint"] {
+        let command = justfile.split_once(&format!("\n{recipe}:\n    ")).and_then(|(_, rest)| rest.lines().next());
+        let command = command.unwrap_or_else(|| panic!("the justfile has no {recipe}"));
+        let is_run = |(_, script): &(usize, String)| script.trim_end().ends_with(command);
+        assert!(scripts(&checks).iter().any(is_run), "checks.yml does not run {command}");
     }
 }

@@ -1,0 +1,33 @@
+# The commands of a contributor: `just --list`. CI runs the same scripts.
+
+# Everything that must hold
+all:
+    tests/run
+
+# Format, lints and documentation
+lint:
+    tests/lint
+
+# All tests, or those whose names contain one of the filters; none is an error
+test *filters:
+    tests/run tests {{ filters }}
+
+# The tests of the library alone, in a minute
+quick *filters:
+    tests/run library {{ filters }}
+
+# Formats the code
+fmt:
+    cargo fmt --all
+
+# The image, as a release builds it
+image:
+    docker build --tag regionwatch .
+
+# A benchmark: accuracy, cost, image, status_page, time_to_webhook
+bench name *options:
+    cargo bench --bench {{ name }} -- {{ options }}
+
+# Years of deciding, simulated
+simulate *options:
+    cargo run --release --example simulation -- {{ options }}
