@@ -14,7 +14,6 @@ use std::{
 
 use regionwatch::config::{Config, ConfigErrors, Loaded, Location, ProbeSpec, Secret};
 
-#[path = "config/roundtrip.rs"]
 mod roundtrip;
 
 fn folder(name: &str) -> PathBuf {
