@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Failure, Outcome, Path, Phase};
+use super::packed::Successes;
+use crate::model::{Failure, Outcome, Path, Phase, Timings};
 
 /// A probe as it is remembered, or several running that failed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,68 +44,62 @@ impl Run {
     }
 }
 
-/// The last probes of a path. Failures are remembered apart, so that they outlast the successes after them, and as runs,
-/// so that the beginning of an outage outlasts its length.
+/// The last probes of a path. Failures are kept apart, so that they outlast the successes after them, and as runs, so
+/// that the beginning of an outage outlasts its length.
 #[derive(Debug)]
 pub struct History {
     capacity: usize,
-    successes: VecDeque<Record>,
+    successes: Successes,
     failures: VecDeque<Run>,
 }
 
 impl History {
     /// A history of at most `capacity` successes and as many runs of failures.
-    pub const fn new(capacity: usize) -> Self {
-        Self { capacity, successes: VecDeque::new(), failures: VecDeque::new() }
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, successes: Successes::default(), failures: VecDeque::new() }
     }
 
-    /// Remembers a probe, and forgets the oldest of its sort where there is no room.
+    /// Adds a probe, and drops the oldest success or run of failures if there are too many.
     pub fn push(&mut self, sent_at: u64, outcome: Outcome, failed_in: Option<Phase>) {
-        let Err(failure) = outcome else {
-            return push(&mut self.successes, Record::one(sent_at, outcome, None), self.capacity);
+        let failure = match outcome {
+            Ok(timings) => return self.successes.push(self.capacity, sent_at, &timings),
+            Err(failure) => failure,
         };
         // Probes end in another order than they begin: a success that began later may have ended before.
-        let answered_since =
-            |last| self.successes.iter().any(|success| last < success.sent_at && success.sent_at < sent_at);
-        match self.failures.back() {
+        let answered_since = |last| self.successes.iter().any(|(success, _)| last < success && success < sent_at);
+        match self.failures.back_mut() {
             Some(run) if (run.failure, run.failed_in) == (failure, failed_in) && !answered_since(run.last) => {
-                if let Some(run) = self.failures.back_mut() {
-                    run.times = run.times.saturating_add(1);
-                    run.first = run.first.min(sent_at);
-                    run.last = run.last.max(sent_at);
-                }
+                run.times = run.times.saturating_add(1);
+                run.first = run.first.min(sent_at);
+                run.last = run.last.max(sent_at);
             }
             _ => {
-                let run = Run { failure, failed_in, times: 1, first: sent_at, last: sent_at };
-                push(&mut self.failures, run, self.capacity);
+                if self.failures.len() >= self.capacity {
+                    self.failures.pop_front();
+                }
+                self.failures.push_back(Run { failure, failed_in, times: 1, first: sent_at, last: sent_at });
             }
         }
     }
 
     /// The last probe, and the last one that failed.
     pub fn last(&self) -> (Option<Record>, Option<Record>) {
-        let success = self.successes.back().copied();
+        let success = self.successes.last().map(success);
         let failure = self.failures.back().map(|run| run.record());
         (success.into_iter().chain(failure).max_by_key(|record| record.last_sent_at), failure)
     }
 
-    /// Everything that is remembered, oldest first.
+    /// Everything that is kept, oldest first.
     pub fn records(&self) -> Vec<Record> {
         let runs = self.failures.iter().map(|run| run.record());
-        let mut records: Vec<_> = self.successes.iter().copied().chain(runs).collect();
+        let mut records: Vec<_> = self.successes.iter().map(success).chain(runs).collect();
         records.sort_unstable_by_key(|record| record.sent_at);
         records
     }
 }
 
-fn push<T>(sort: &mut VecDeque<T>, one: T, capacity: usize) {
-    if sort.len() >= capacity {
-        sort.pop_front();
-    }
-    if sort.len() == sort.capacity() {
-        sort.reserve_exact(capacity.saturating_sub(sort.len()).min(8));
-    }
-    sort.push_back(one);
+const fn success((sent_at, timings): (u64, Timings)) -> Record {
+    Record::one(sent_at, Ok(timings), None)
 }
 
 /// The last probes of a path, with its name.

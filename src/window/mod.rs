@@ -1,6 +1,7 @@
 //! The samples of one path over a trailing time, and what they say.
 
 mod history;
+mod packed;
 mod trace;
 
 use std::{collections::VecDeque, time::Duration};
