@@ -14,9 +14,10 @@ COPY docker/compile docker/compile
 RUN docker/compile prepare "$TARGETARCH"
 
 # The dependencies, in a layer of their own that only a change of a Cargo.toml or Cargo.lock makes anew. The targets that
-# need files from outside the context (tests, benches, examples) are not part of the image's package. Of the testkit
-# cargo wants the manifests alone.
+# need files from outside the context (tests, benches, examples) are not part of the image's package. Of the
+# workspace's other members cargo wants the manifests alone.
 COPY Cargo.toml Cargo.lock ./
+COPY fuzz/Cargo.toml fuzz/
 COPY testkit/Cargo.toml testkit/
 COPY testkit/macros/Cargo.toml testkit/macros/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \

@@ -31,3 +31,8 @@ bench name *options:
 # Years of deciding, simulated
 simulate *options:
     cargo run --release --example simulation -- {{ options }}
+
+# Fuzzes a target: bulletin, certificate, config_file, dns_answer, http_response, icmp_reply
+fuzz target *options:
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
+        cargo +nightly fuzz run --features fuzzer {{ target }} -- {{ options }}
