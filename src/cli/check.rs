@@ -1,4 +1,4 @@
-//! `check`: what a configuration would measure.
+//! `check`: what a configuration would probe.
 
 use std::{fmt::Write as _, io::Write as _, process::ExitCode};
 
@@ -8,7 +8,7 @@ use crate::{
     metrics::series_count,
 };
 
-/// Prints what is worth a warning, then the effective configuration or what it would measure.
+/// Prints warnings, then the effective configuration or what it would probe.
 pub(super) fn print(loaded: &Loaded, effective: bool) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
@@ -34,8 +34,9 @@ fn summary(config: &Config) -> String {
             ]
         })
         .collect();
-    let mut text = format!("The configuration is valid. {} measures, and serves {}:\n\n", config.region, config.listen);
-    table(&mut text, &["PEER", "TARGET", "PROBE", "EVERY", "TIMEOUT", "WHERE"], &rows);
+    let mut text =
+        format!("The configuration is valid. Region {} serves on {} and probes:\n\n", config.region, config.listen);
+    table(&mut text, &["PEER", "TARGET", "PROBE", "INTERVAL", "TIMEOUT", "DESTINATION"], &rows);
     let rate: f64 = config.paths().map(|(_, probe)| 1.0 / probe.cadence.interval().as_secs_f64()).sum();
     let targets: usize = config.peers.iter().map(|peer| peer.targets.len()).sum();
     let _ = writeln!(
@@ -65,20 +66,18 @@ fn place(probe: &ProbeConfig) -> String {
                 DnsTransport::Tls(_) => "tls",
                 DnsTransport::Https { .. } => "https",
             };
-            format!("{host}, {transport} port {}, asks for {}", spec.port, spec.query)
+            format!("{host}, {transport} port {}, query {}", spec.port, spec.query)
         }
         ProbeSpec::Tcp(spec) => {
             format!("{host}, port {}{}", spec.port, if spec.tls.is_some() { ", tls" } else { "" })
         }
         ProbeSpec::Http(spec) => {
-            let url = &spec.url;
-            let scheme = if url.https { "https" } else { "http" };
-            format!("{} {scheme}://{}:{}{}", spec.method, url.host, url.port, url.path)
+            format!("{} {}", spec.method, spec.url)
         }
     }
 }
 
-/// Appends a table whose columns are as wide as what they hold; the last one ends where its text does.
+/// Appends a table whose columns are as wide as their longest cell, without spaces at the end of a line.
 pub(super) fn table<const N: usize>(text: &mut String, head: &[&str; N], rows: &[[String; N]]) {
     let mut widths = head.map(str::len);
     for row in rows {
@@ -96,5 +95,21 @@ pub(super) fn table<const N: usize>(text: &mut String, head: &[&str; N], rows: &
     line(*head);
     for row in rows {
         line(std::array::from_fn(|n| row[n].as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_has_brackets_before_a_port() {
+        let text = "region: a\nlisten: '[::1]:1'\npeers: [{region: b, targets: [{probes: [{kind: http, url: \
+                    'http://[2001:db8::1]:8080/x'}]}]}]";
+        let config = Config::load(Some((Path::new("x.yaml"), text)), []).unwrap().config;
+        let text = summary(&config);
+        assert!(text.contains("GET http://[2001:db8::1]:8080/x\n") && text.contains(" [::1]:1 "), "{text}");
     }
 }

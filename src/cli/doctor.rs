@@ -1,4 +1,4 @@
-//! `doctor`: what this environment allows, and how to allow the rest.
+//! `doctor`: what this environment provides, and how to fix it.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ struct Finding {
 const PING_FIX: &str = "sysctl -w net.ipv4.ping_group_range=\"0 2147483647\" (Kubernetes: securityContext.sysctls \
                         of the pod; docker run --sysctl), or run with CAP_NET_RAW as root";
 
-/// Prints the table. Exit status 0 where everything is there, 1 where something is missing.
+/// Prints the table. Exits with 0 if nothing is missing, otherwise with 1.
 pub(super) fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -43,7 +43,7 @@ pub(super) fn run() -> ExitCode {
         })
         .collect();
     let mut text = String::new();
-    table(&mut text, &["", "WHAT", "HERE", "FIX"], &rows);
+    table(&mut text, &["", "FEATURE", "STATE", "FIX"], &rows);
     let missing = findings.iter().filter(|finding| !finding.fine).count();
     text.push_str(match missing {
         0 => "\nregionwatch can use everything here.\n",
@@ -89,11 +89,11 @@ fn ping(what: &'static str, address: IpAddr) -> Finding {
     }
 }
 
-/// Sends a datagram to ourselves and looks for both timestamps.
+/// Sends a datagram to itself and checks both timestamps.
 async fn timestamps(keeper: &TimestampingGuard) -> Finding {
     const WHAT: &str = "kernel timestamps";
     const FIX: &str = "run on a Linux kernel rather than a user-space one (gVisor); without timestamps, latencies \
-                       contain this process's own scheduling delays";
+                       include the scheduling delays of this process";
     let missing = |state: &str| Finding { what: WHAT, fine: false, state: state.to_owned(), fix: FIX };
     if !keeper.available() {
         return missing("the kernel rejects SO_TIMESTAMPING");
@@ -106,7 +106,7 @@ async fn timestamps(keeper: &TimestampingGuard) -> Finding {
         let mut buffer = [0; 64];
         let sent = matches!(socket.try_error_queue(&mut buffer), Ok(ErrorQueueEvent::Sent { .. }));
         let (_, from) = peer.recv_from(&mut buffer).ok()?;
-        // The kernel switches stamping on with a delay.
+        // The kernel enables timestamps with a delay.
         tokio::time::sleep(Duration::from_millis(20)).await;
         peer.send_to(b"arrival", from).ok()?;
         let message = socket.until(|| socket.try_receive(&mut buffer).map(ReadMore::Last)).await.ok()?;
@@ -125,11 +125,11 @@ const fn yes_no(value: bool) -> &'static str {
 
 fn ipv6() -> Finding {
     const WHAT: &str = "IPv6";
-    // Connecting a UDP socket asks the routing table and sends nothing; the address is for documentation.
+    // Connecting a UDP socket looks up a route and sends nothing; the address is reserved for documentation.
     let outside = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
     let route = UdpSocket::bind("[::]:0").and_then(|socket| socket.connect(outside));
     match route {
-        Ok(()) => Finding { what: WHAT, fine: true, state: "has a route".to_owned(), fix: "" },
+        Ok(()) => Finding { what: WHAT, fine: true, state: "route available".to_owned(), fix: "" },
         Err(error) => Finding {
             what: WHAT,
             fine: false,
@@ -200,6 +200,6 @@ fn resolver() -> Finding {
         what: "name servers",
         fine: !servers.is_empty(),
         state: if servers.is_empty() { "none in /etc/resolv.conf".to_owned() } else { servers.join(", ") },
-        fix: "needed only for targets with names; mount an /etc/resolv.conf",
+        fix: "needed only for targets with host names; mount an /etc/resolv.conf",
     }
 }

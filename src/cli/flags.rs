@@ -9,7 +9,8 @@ use crate::config::{Flag, SETTINGS, Setting};
 /// Where a configuration comes from.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
-    /// YAML file with the peers [env: REGIONWATCH_CONFIG]; without one, set REGIONWATCH_REGION and REGIONWATCH_PEERS
+    /// YAML file with the configuration [env: REGIONWATCH_CONFIG]. Without one, set REGIONWATCH_REGION and
+    /// REGIONWATCH_PEERS.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]

@@ -25,7 +25,7 @@ use crate::{
     server,
 };
 
-/// `EX_USAGE` (sysexits.h): the command line or the configuration is wrong.
+/// `EX_USAGE` (sysexits.h): the command line or the configuration is invalid.
 const USAGE: u8 = 64;
 
 /// The largest configuration file that is read.
@@ -41,7 +41,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Measure, and serve /metrics.
+    /// Probe the peer regions and serve /metrics.
     Run(ConfigArgs),
     /// Validate a configuration and show what it would measure; opens no port. Exit status 64 if it is invalid.
     Check(CheckArgs),
@@ -49,7 +49,7 @@ enum Action {
     Demo(demo::DemoArgs),
     /// Check what this environment permits (ping sockets, timestamps, IPv6, ...) and how to permit the rest.
     Doctor,
-    /// Ask a running regionwatch whether it is healthy; for HEALTHCHECK. Exit status 1 if it is not.
+    /// Ask a running instance whether it is healthy; for HEALTHCHECK. Exits with 1 if it is not.
     Healthcheck(ConfigArgs),
 }
 
@@ -57,7 +57,7 @@ enum Action {
 struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print the effective configuration, with every default, as YAML.
+    /// Print the full effective configuration as YAML, with every default.
     #[arg(long)]
     print: bool,
 }
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
         Action::Run(args) => run(&args),
         Action::Check(args) => match Source::new(&args.config).load() {
             Ok(loaded) => check::print(&loaded, args.print),
-            Err(mistakes) => usage(&mistakes),
+            Err(errors) => usage(&errors),
         },
         Action::Demo(args) => demo::run(&args),
         Action::Doctor => doctor::run(),
@@ -83,8 +83,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn usage(mistakes: &str) -> ExitCode {
-    eprintln!("{}", mistakes.trim_end());
+fn usage(errors: &str) -> ExitCode {
+    eprintln!("{}", errors.trim_end());
     USAGE.into()
 }
 
@@ -92,7 +92,7 @@ fn usage(mistakes: &str) -> ExitCode {
 #[derive(Debug, Clone)]
 struct Source {
     file: Option<PathBuf>,
-    /// The process's environment, with flags in place of the variables that they beat.
+    /// The process's environment; a flag replaces its variable.
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -106,11 +106,11 @@ impl Source {
         Self { file: args.config.clone().or_else(named), environment: environment.chain(flags).collect() }
     }
 
-    /// The configuration, or everything that is wrong with it, one mistake a line.
+    /// The configuration, or all of its errors, one per line.
     fn load(&self) -> Result<Loaded, String> {
         let text = self.file.as_deref().map(read_file).transpose()?;
         let file = self.file.as_deref().zip(text.as_deref());
-        Config::load(file, self.environment.iter().cloned()).map_err(|mistakes| mistakes.to_string())
+        Config::load(file, self.environment.iter().cloned()).map_err(|errors| errors.to_string())
     }
 }
 
@@ -119,13 +119,13 @@ fn read_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("{place}: there is no such file; give an existing one with --config or REGIONWATCH_CONFIG")
+            format!("{place}: does not exist; name an existing file with --config or REGIONWATCH_CONFIG")
         }
         _ => format!("{place}: cannot be read: {error}"),
     })?;
     file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| format!("{place}: cannot be read: {error}"))?;
     if bytes.len() as u64 > FILE_LIMIT {
-        return Err(format!("{place}: is larger than 1 MiB; split the peers over several sidecars"));
+        return Err(format!("{place}: is larger than 1 MiB; split the peers over several instances"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
@@ -137,7 +137,7 @@ fn run(args: &ConfigArgs) -> ExitCode {
     let source = Source::new(args);
     let loaded = match source.load() {
         Ok(loaded) => loaded,
-        Err(mistakes) => return usage(&mistakes),
+        Err(errors) => return usage(&errors),
     };
     log_to_stderr(&loaded.config.log);
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -188,8 +188,8 @@ fn healthcheck(args: &ConfigArgs) -> ExitCode {
     }
 }
 
-/// Where the server should be, from what it was started with. Only the address is of interest: a mistake
-/// elsewhere in a file that was changed since does not make a running server unhealthy.
+/// The address of the server, from the arguments that it was started with. Only the address matters: an error
+/// elsewhere in a file that has changed since then does not make a running server unhealthy.
 fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
     let source = Source::new(args);
     match source.load() {
@@ -207,7 +207,7 @@ fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
     }
 }
 
-/// The address in a file that does not load any more.
+/// The address in a file that no longer loads.
 fn listen_line(source: &Source) -> Option<SocketAddr> {
     let text = read_file(source.file.as_deref()?).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix("listen:"))?.split('#').next()?;

@@ -26,7 +26,7 @@ pub(super) fn zone(text: &str) -> Parsed<Arc<str>> {
 pub(super) fn failure_domain(text: &str) -> Parsed<Arc<str>> {
     Region::new(text)
         .map(|name| Arc::from(name.as_str()))
-        .map_err(|error| format!("{error}; write a failure domain's name such as europe-power"))
+        .map_err(|error| format!("{error}; write a failure domain such as europe-power"))
 }
 
 /// The base URL of an Alertmanager.

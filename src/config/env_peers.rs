@@ -38,7 +38,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
     for entry in list.entries() {
         let Some((region, text)) = split(entry, PEERS_HINT) else { continue };
         if reading.own.as_ref() == Some(&region) {
-            entry.wrong("is this sidecar's own region; leave it out");
+            entry.wrong("is this instance's own region; remove it");
             continue;
         }
         let target = addresses::url(text).and_then(|url| web_target(url, reading));
@@ -61,7 +61,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
             }
         };
         if peer.targets.iter().any(|other| other.name == target.name) {
-            entry.wrong("has the same host as another entry of its region; leave one out");
+            entry.wrong("has the same host as another entry of its region; remove one of them");
         } else {
             peer.targets.push(target);
         }
@@ -70,7 +70,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
     for entry in servers.into_iter().flat_map(Variable::entries) {
         let Some((region, text)) = split(entry, SERVERS_HINT) else { continue };
         let Some(peer) = peers.iter_mut().find(|peer| peer.region == region) else {
-            entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or leave this out");
+            entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or remove this");
             continue;
         };
         told.push(region);
@@ -160,7 +160,7 @@ fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &ReadContext<'_>) ->
     let probe = probe(&host, "dns", spec, reading);
     match peer.targets.iter_mut().find(|target| target.name == name) {
         Some(target) if target.probes.iter().any(|probe| probe.kind() == probe::DNS) => {
-            Err("is there twice; leave one out".to_owned())
+            Err("is a duplicate; delete it".to_owned())
         }
         Some(target) => {
             target.probes.push(probe);

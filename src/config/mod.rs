@@ -126,7 +126,7 @@ fn require(variables: &Variables<'_>, has_file: bool, root: Option<&Fields<'_>>,
             _ => {}
         }
     } else if !has_file && !lists_peers {
-        let text = "names no peers; either write a file and give it with --config regionwatch.yaml, or set \
+        let text = "has no peers; either pass a file with --config regionwatch.yaml, or set \
                     REGIONWATCH_REGION=eu-west-1 and REGIONWATCH_PEERS=us-east-1=https://us.example.com/healthz";
         diagnostics.add(Place::Whole, "", text);
     } else if !has_file {
@@ -140,6 +140,6 @@ fn require(variables: &Variables<'_>, has_file: bool, root: Option<&Fields<'_>>,
         }
     }
     if let (false, Some(servers)) = (lists_peers, variables.get(env_peers::DNS_SERVERS)) {
-        servers.wrong("has no effect without REGIONWATCH_PEERS; set that too, or write dns probes into the file");
+        servers.wrong("has no effect without REGIONWATCH_PEERS; set it too, or write dns probes in the file");
     }
 }

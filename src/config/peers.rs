@@ -48,10 +48,10 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
 fn region(item: &Item<'_>, reading: &ReadContext<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
     let region = item.read(addresses::region)?;
     if reading.own.as_ref() == Some(&region) {
-        item.wrong_value("is this sidecar's own region; write another region or delete this peer");
+        item.wrong_value("is this instance's own region; write another region or delete this peer");
     }
     if let Some(first) = seen.get(&region) {
-        item.wrong_value(&format!("is also {first}; put the targets of one region under one peer"));
+        item.wrong_value(&format!("is a duplicate of {first}; put the targets of one region under one peer"));
     } else {
         seen.insert(region.clone(), item.key().to_owned());
     }
@@ -69,7 +69,10 @@ fn targets(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<Vec<Target>> {
         let Some(read) = target(&item, reading) else { continue };
         for target in read.targets {
             if let Some(first) = seen.get(&target.name) {
-                let why = format!("the target name {:?} is also {first}'s; write another name", target.name.as_str());
+                let why = format!(
+                    "the target name {:?} is already used by {first}; write another name",
+                    target.name.as_str()
+                );
                 read.named_by.wrong(why);
             } else {
                 seen.insert(target.name.clone(), item.key().to_owned());
@@ -149,7 +152,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
             .map(|(suffix, family)| {
                 let name = TargetName::new(&format!("{name}-{suffix}")).map_err(|_| {
                     named_by
-                        .wrong_value("is too long for -v4 and -v6 behind it; write a name of at most 60 characters");
+                        .wrong_value("is too long for the suffixes -v4 and -v6; write a name of at most 60 characters");
                 });
                 Some(Target { name: name.ok()?, probes: of_family(probes.clone(), family) })
             })
@@ -196,8 +199,7 @@ fn probe_list<'a>(fields: &Fields<'a>, reading: &ReadContext<'_>) -> Option<Vec<
     for read in list.iter().filter_map(|item| probes::read(item, reading)) {
         if let Some(kind) = read.kind {
             if let Some(first) = seen.get(&kind) {
-                let why =
-                    format!("is a second {kind} probe of this target, after {first}; move it to a target of its own");
+                let why = format!("is a second {kind} probe of this target, after {first}; move it to another target");
                 read.item.wrong(why);
             } else {
                 seen.insert(kind, read.item.key().to_owned());

@@ -113,7 +113,7 @@ impl<T: PartialEq> Distinct<T> {
     }
 }
 
-const TWICE: &str = "is there twice; delete one";
+const TWICE: &str = "is a duplicate; delete it";
 
 impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {

@@ -15,7 +15,7 @@ pub struct VoteKeys {
 
 /// The keys that a file holds.
 pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
-    let (file, bytes) = secrets.bytes(text, &format!("make it with {}", new_key(&secrets.path(text)?)))?;
+    let (file, bytes) = secrets.bytes(text, &format!("create it with {}", new_key(&secrets.path(text)?)))?;
     let keys = list(&bytes, &file)?;
     Ok(VoteKeys { file, keys })
 }
@@ -23,7 +23,7 @@ pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
 /// The keys of a file: one or two lines of 16 to 256 printable characters; blank lines and lines that begin
 /// with `#` do not count. 16 bytes are as many as nobody guesses; HMAC gains nothing from more than 64.
 fn list(file: &[u8], path: &Path) -> Parsed<Vec<Secret>> {
-    let hint = || format!("write one with {}", new_key(path));
+    let hint = || format!("create one with {}", new_key(path));
     let mut keys: Vec<Secret> = Vec::new();
     for (n, line) in (1..).zip(file.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
@@ -31,26 +31,26 @@ fn list(file: &[u8], path: &Path) -> Parsed<Vec<Secret>> {
             0 => continue,
             _ if line.starts_with(b"#") => continue,
             _ if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
-                return Err(format!("holds a key on line {n} that is no ASCII text; {}", hint()));
+                return Err(format!("contains a key on line {n} that is not ASCII text; {}", hint()));
             }
             length @ ..16 => {
-                return Err(format!("holds a key of {length} characters on line {n}; {}", hint()));
+                return Err(format!("contains a key of {length} characters on line {n}; {}", hint()));
             }
             length @ 257.. => {
-                return Err(format!("holds a key of {length} characters on line {n}; write at most 256"));
+                return Err(format!("contains a key of {length} characters on line {n}; write at most 256"));
             }
             _ => {}
         }
         let key = Secret::new(line);
         if keys.contains(&key) {
-            return Err(format!("holds the same key again on line {n}; delete one"));
+            return Err(format!("contains the same key again on line {n}; delete one of them"));
         }
         if keys.len() == 2 {
-            return Err(format!("holds a third key on line {n}; keep two, the one that signs first"));
+            return Err(format!("contains a third key on line {n}; keep two, with the one that signs first"));
         }
         keys.push(key);
     }
-    if keys.is_empty() { Err(format!("holds no key; {}", hint())) } else { Ok(keys) }
+    if keys.is_empty() { Err(format!("contains no key; {}", hint())) } else { Ok(keys) }
 }
 
 /// What to type for a new key in that file.

@@ -19,7 +19,7 @@ pub(crate) fn target_name(text: &str) -> Parsed<TargetName> {
     TargetName::new(text).map_err(|error| format!("{error}; write a target name such as edge-a"))
 }
 
-/// The name of a target that was given none: its host's, with the colons of IPv6 as `-`.
+/// The name of a target without one: its host, with the colons of IPv6 as `-`.
 pub(crate) fn derived_name(host: &Host) -> Parsed<TargetName> {
     TargetName::new(&host.to_string().replace(':', "-")).map_err(|_| {
         format!("is too long for the target's name; give the target a name of at most {MAX_NAME} characters")
@@ -28,7 +28,7 @@ pub(crate) fn derived_name(host: &Host) -> Parsed<TargetName> {
 
 const HOST_HINT: &str = "write a name such as edge.example.com or an address such as 192.0.2.1 or 2001:db8::1";
 
-/// A host as it stands alone: a name, an IPv4 or a bare IPv6 address.
+/// A host without a port: a name, an IPv4 or a bare IPv6 address.
 pub(crate) fn host(text: &str) -> Parsed<Host> {
     if let Ok(addr) = text.parse() {
         return Ok(Host::Addr(addr));
@@ -55,7 +55,7 @@ pub(crate) fn host(text: &str) -> Parsed<Host> {
     host_name(text).map(Host::Name)
 }
 
-/// A host as it stands before a port: IPv6 in brackets.
+/// A host before a port: IPv6 in brackets.
 pub(crate) fn bracketed_host(text: &str) -> Parsed<Host> {
     match text.strip_prefix('[') {
         Some(rest) => rest
@@ -70,7 +70,7 @@ pub(crate) fn bracketed_host(text: &str) -> Parsed<Host> {
     }
 }
 
-/// A DNS host name, in lower case, without its final dot (RFC 1123; `_` is seen in private zones).
+/// A DNS host name, in lower case, without its final dot (RFC 1123; private zones have `_` as well).
 fn host_name(text: &str) -> Parsed<Arc<str>> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if !name.is_ascii() {
@@ -87,12 +87,12 @@ fn host_name(text: &str) -> Parsed<Arc<str>> {
         return Err(format!("is not a host; {HOST_HINT}"));
     }
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(format!("looks like an IPv4 address but is none; {HOST_HINT}"));
+        return Err(format!("looks like an IPv4 address but is not one; {HOST_HINT}"));
     }
     Ok(Arc::from(name))
 }
 
-/// A name for TLS to send and verify.
+/// A name that TLS sends and verifies.
 pub(crate) fn server_name(text: &str) -> Parsed<Arc<str>> {
     host(text).map(|host| Arc::from(host.to_string()))
 }
@@ -126,16 +126,16 @@ pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
     let https = match scheme.to_ascii_lowercase().as_str() {
         "https" => true,
         "http" => false,
-        _ => return Err("has another scheme than http or https; write http:// or https://".to_owned()),
+        _ => return Err("has a scheme other than http and https; write http:// or https://".to_owned()),
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return Err(
-            "has a user or password in it; leave them out (an http probe takes basic_auth or bearer_token)".to_owned()
+            "has a user or password in it; remove them (an http probe takes basic_auth or bearer_token)".to_owned()
         );
     }
     if path.contains('#') {
-        return Err("has a fragment, which is never sent; leave out the # and what follows".to_owned());
+        return Err("has a fragment, which is never sent; remove the # and what follows".to_owned());
     }
     if authority.is_empty() {
         return Err(format!("has no host; {HINT}"));
@@ -149,7 +149,7 @@ pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
     http::uri::PathAndQuery::from_str(&path)
         .ok()
         .filter(|parsed| parsed.as_str() == path && path.is_ascii())
-        .ok_or_else(|| "has a character in its path that must be escaped; write it as %20 and the like".to_owned())?;
+        .ok_or_else(|| "has a character in its path that must be percent-encoded; write it such as %20".to_owned())?;
     Ok(HttpUrl { https, host, port: port.unwrap_or(HttpUrl::default_port(https)), path: Arc::from(path) })
 }
 

@@ -1,34 +1,34 @@
-//! What is wrong with a configuration, one line each: place, key, value, reason, what to type instead.
+//! Errors and warnings of a configuration, one line each: place, key, value, reason, what to type instead.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
 };
 
-/// Where something was said.
+/// Where a value is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
-    /// In the configuration as a whole.
+    /// The configuration as a whole.
     Whole,
-    /// In the file; line and column count from 1.
+    /// A position in the file; line and column count from 1.
     File { line: usize, column: usize },
-    /// In an environment variable.
+    /// An environment variable.
     Variable(String),
 }
 
-/// One mistake.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ConfigError {
     place: Place,
     /// `peers[0].targets[1].host` in the file, `[1]` in a variable that is a list, or nothing.
     key: String,
-    /// What is wrong, after the value, then `; ` and what to type instead.
+    /// The value, the reason, `; ` and what to type instead.
     text: String,
 }
 
-/// Every mistake of a configuration, in the order of the file, then of the variables' names.
+/// All errors of a configuration, in the order of the file, then of the variables' names.
 ///
-/// Displayed it is one line each. It never holds a secret.
+/// `Display` writes one line for each. An error never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     file: String,
@@ -36,15 +36,15 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// How many there are; at least one.
-    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    /// The number of errors; at least one.
+    #[allow(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// The lines of the display.
+    /// One line for each error.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.list.iter().map(|mistake| mistake.line(&self.file))
+        self.list.iter().map(|error| error.line(&self.file))
     }
 }
 
@@ -72,20 +72,20 @@ impl ConfigError {
     }
 }
 
-/// Collects mistakes while a configuration is read, so that they are told all at once.
+/// Collects errors and warnings while a configuration is read, so that one run reports all of them.
 #[derive(Default)]
 pub(crate) struct Diagnostics {
     list: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<ConfigError>>,
-    /// How many there were beyond [`Diagnostics::MAX`].
+    /// The number of errors beyond [`Diagnostics::MAX`].
     more: Cell<usize>,
 }
 
 impl Diagnostics {
-    /// The most mistakes that are kept: nobody reads more, and memory is bounded.
+    /// The most errors that are kept, so that memory is bounded.
     const MAX: usize = 1000;
 
-    /// Diagnostics a mistake; `text` is the reason, `; ` and what to type instead.
+    /// Adds an error; `text` is the reason, `; ` and what to type instead.
     pub(crate) fn add(&self, place: Place, key: &str, text: impl Into<String>) {
         let mut list = self.list.borrow_mut();
         if list.len() < Self::MAX {
@@ -105,23 +105,23 @@ impl Diagnostics {
         self.warnings.borrow().iter().map(|warning| warning.line(file)).collect()
     }
 
-    /// Everything noted, or nothing where all is well.
+    /// All errors, if there are any.
     pub(crate) fn into_errors(self, file: &str) -> Option<ConfigErrors> {
         let mut list = self.list.into_inner();
-        list.sort_by(|a, b| a.place.cmp(&b.place)); // stable: mistakes of one place keep their order
+        list.sort_by(|a, b| a.place.cmp(&b.place)); // stable: errors of one place keep their order
         list.dedup();
         if self.more.get() > 0 {
-            let text = format!("{} more mistakes are not shown; correct these first", self.more.get());
+            let text = format!("{} more errors are not shown; fix these first", self.more.get());
             list.push(ConfigError { place: Place::Whole, key: String::new(), text });
         }
         (!list.is_empty()).then(|| ConfigErrors { file: file.to_owned(), list })
     }
 }
 
-/// The most characters of a value that a mistake repeats.
+/// The most characters of a value that an error repeats.
 const MAX_SHOWN: usize = 80;
 
-/// A value as it is shown in a mistake: quoted, on one line, not too long, without the password of a URL.
+/// A value as an error shows it: quoted, on one line, shortened, without the password of a URL.
 pub(crate) fn quoted(value: &str) -> String {
     let shown = without_password(value);
     match shown.char_indices().nth(MAX_SHOWN) {
@@ -130,7 +130,7 @@ pub(crate) fn quoted(value: &str) -> String {
     }
 }
 
-/// Whatever stands before an `@` may be `user:password`, in a URL or where someone forgot its scheme.
+/// Everything before an `@` may be `user:password`, in a URL or in one without its scheme.
 fn without_password(value: &str) -> String {
     let mut shown = String::new();
     for (n, part) in value.split(',').enumerate() {
@@ -147,7 +147,7 @@ fn without_password(value: &str) -> String {
     shown
 }
 
-/// The option that was probably meant: the nearest by edits, where that is near enough to be no guess.
+/// The option that was probably meant: the nearest by edits, if it is near.
 pub(crate) fn suggestion<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
@@ -156,30 +156,10 @@ pub(crate) fn suggestion<'a>(word: &str, options: &[&'a str]) -> Option<&'a str>
     let word = word.to_lowercase();
     options
         .iter()
-        .map(|option| (edits(&word, &option.to_lowercase()), *option))
+        .map(|option| (strsim::osa_distance(&word, &option.to_lowercase()), *option))
         .filter(|(edits, option)| *edits <= limit && *edits < option.len())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, option)| option)
-}
-
-/// The number of letters to insert, delete, replace or swap with their neighbour, to get from one word to
-/// the other (optimal string alignment distance).
-fn edits(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows = vec![(0..=to.len()).collect::<Vec<_>>()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 /// The options in a sentence: `a, b or c`.
@@ -191,7 +171,7 @@ pub(crate) fn one_of(options: &[&str]) -> String {
     }
 }
 
-/// `did you mean X?` where that can be told, else all options.
+/// `did you mean X?` if an option is near, else all options.
 pub(crate) fn hint(word: &str, options: &[&str]) -> String {
     suggestion(word, options)
         .map_or_else(|| format!("write {}", one_of(options)), |option| format!("did you mean {option}?"))

@@ -1,4 +1,4 @@
-//! A node of the file together with its key path, so that whatever is wrong with it can be told.
+//! A node of the file with its key path, which reads typed values and reports errors with their position.
 
 use std::ops::RangeInclusive;
 
@@ -8,13 +8,13 @@ use super::{
     units::{self, Parsed},
 };
 
-/// A value of the file, where it stands, and where to note what is wrong with it.
+/// A value of the file, its position, and where to report its errors.
 #[derive(Clone)]
 pub(crate) struct Item<'a> {
     node: &'a Node,
     key: String,
     diagnostics: &'a Diagnostics,
-    /// Never repeat the text in a mistake.
+    /// No error repeats the text.
     secret: bool,
 }
 
@@ -23,7 +23,7 @@ impl<'a> Item<'a> {
         Self { node, key: String::new(), diagnostics, secret: false }
     }
 
-    /// The same item, whose text is never repeated in a mistake.
+    /// The same item, whose text no error repeats.
     pub(crate) fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
@@ -36,12 +36,12 @@ impl<'a> Item<'a> {
         &self.key
     }
 
-    /// Diagnostics what is wrong with the item, without repeating its text.
+    /// Reports an error of the item, without its text.
     pub(crate) fn wrong(&self, text: impl Into<String>) {
         self.diagnostics.add(self.place(), &self.key, text);
     }
 
-    /// Diagnostics what is wrong with the item's text, which is repeated unless it is a secret.
+    /// Reports an error of the item's text, which is repeated unless it is a secret.
     pub(crate) fn wrong_value(&self, text: &str) {
         match &self.node.value {
             Value::Scalar { text: value, .. } if !self.secret => self.wrong(format!("{} {text}", quoted(value))),
@@ -49,10 +49,10 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The text; anything else is a mistake.
+    /// The text; anything else is an error.
     pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
-            Value::Refused => None,
+            Value::Rejected => None,
             _ if self.node.is_null() => {
                 self.wrong("has no value; write one, or delete the key if it is not needed");
                 None
@@ -69,7 +69,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Whether this is a mapping, where a scalar may stand as well.
+    /// Whether this is a mapping, if a scalar is allowed as well.
     pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.node.value, Value::Mapping(_))
     }
@@ -126,7 +126,7 @@ impl<'a> Item<'a> {
         self.plain(units::flag)
     }
 
-    /// One of the words, and what it stands for.
+    /// The value that one of these words stands for.
     pub(crate) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
         self.read(|text| units::choice(text, choices))
     }
@@ -141,7 +141,7 @@ impl<'a> Item<'a> {
                     .map(|(n, node)| Self { node, key: format!("{}[{n}]", self.key), ..self.clone() })
                     .collect(),
             ),
-            Value::Refused => None,
+            Value::Rejected => None,
             _ if self.node.is_null() => {
                 self.wrong("has no value; write a list, or delete the key if it is not needed");
                 None
@@ -162,9 +162,9 @@ impl<'a> Item<'a> {
         matches!(&self.node.value, Value::List(nodes) if nodes.is_empty())
     }
 
-    /// What the function makes of each item of a list; what it refuses is left out.
+    /// What the function reads from each item of a list, without the items that it rejects.
     pub(crate) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
-        // To put brackets around what the list cannot hold would not help.
+        // Brackets around an invalid item would not help.
         if matches!(self.node.value, Value::Scalar { .. }) && !self.node.is_null() {
             read(self)?;
         }
@@ -180,11 +180,11 @@ impl<'a> Item<'a> {
     fn mapping(&self, form: &str) -> Option<&'a [Entry]> {
         match &self.node.value {
             Value::Mapping(entries) => return Some(entries),
-            Value::Refused => {}
+            Value::Rejected => {}
             _ if self.node.is_null() => {
                 self.wrong(format!("has no value; write {form}, or delete the key if it is not needed"))
             }
-            // `password=x` where keys and values should be.
+            // `password=x` in the place of keys and values.
             Value::Scalar { text, .. } if text.contains(SEPARATORS) => {
                 self.wrong(format!("is not a mapping; write {form}"));
             }
@@ -193,7 +193,7 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// The entries of a mapping that has no other keys than these.
+    /// The entries of a mapping that has only these keys.
     pub(crate) fn fields(&self, keys: &[&'static str]) -> Option<Fields<'a>> {
         Some(self.fields_of(keys)?.only(|_| format!("write {}", one_of(keys)), keys))
     }
@@ -238,22 +238,22 @@ pub(crate) struct Spanned<T> {
 pub(crate) struct Fields<'a> {
     item: Item<'a>,
     entries: &'a [Entry],
-    /// Keys that are there with a spelling that was noted.
+    /// Keys whose misspelling was reported.
     misspelt: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
-    /// The value of a key, where it is there.
+    /// The value of a key, if it is there.
     pub(crate) fn get(&self, key: &str) -> Option<Item<'a>> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| self.item.child(entry))
     }
 
-    /// The value of a key inside a secret mapping that is no secret itself, such as a file's path.
+    /// The value of a key inside a secret mapping that is not secret itself, such as the path of a file.
     pub(crate) fn shown(&self, key: &str) -> Option<Item<'a>> {
         self.get(key).map(|item| Item { secret: false, ..item })
     }
 
-    /// What the function makes of the value of a key, where it is there.
+    /// What the function reads from the value of a key, if it is there.
     pub(crate) fn read<T>(&self, key: &str, read: impl FnOnce(&Item<'a>) -> Option<T>) -> Option<T> {
         read(&self.get(key)?)
     }
@@ -267,7 +267,7 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Diagnostics that a key is not there; unless it is there with a spelling that was noted already.
+    /// Reports that a key is missing, unless a misspelling of it was reported.
     pub(crate) fn missing(&self, key: &str, hint: &str) {
         if self.misspelt.contains(&key) {
             return;
@@ -280,7 +280,7 @@ impl<'a> Fields<'a> {
         self.item.diagnostics.add(place, &self.item.child_key(key), text);
     }
 
-    /// Diagnostics each key that is not among these; `other` says what to do where none of them was meant.
+    /// Reports each key that is not among these; `other` says what to do if none of them is near.
     pub(crate) fn only(self, other: impl Fn(&str) -> String, keys: &[&'static str]) -> Self {
         let mut misspelt = Vec::new();
         let unknown = self.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
@@ -288,7 +288,7 @@ impl<'a> Fields<'a> {
             // `password:x` without a space is a key; what follows the colon may be a secret.
             let glued = entry.key.split_once(SEPARATORS);
             let name = glued.map_or(entry.key.as_str(), |(name, _)| name);
-            // So many are no slips of the keyboard.
+            // More than these are not typing errors.
             let suggestion = if n < 100 { suggestion(name, keys) } else { None };
             misspelt.extend(suggestion);
             let text = match (glued, suggestion) {
@@ -302,7 +302,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What is wrong with a key such as `port:443` or `port=443`.
+/// The error of a key such as `port:443` or `port=443`.
 fn glued_text(name: &str) -> String {
     format!("has no colon with a space after it; write {}: VALUE", shown_key(name))
 }

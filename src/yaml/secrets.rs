@@ -1,6 +1,6 @@
-//! What a configuration takes from elsewhere: `${NAME}` from the environment, passwords and keys from files.
+//! Values from outside the file: `${NAME}` from the environment, passwords and keys from files.
 //!
-//! Nothing here repeats a secret in a mistake.
+//! No error repeats a secret.
 
 use std::{
     cell::RefCell,
@@ -50,7 +50,7 @@ pub(crate) const MASK: &str = "<secret>";
 /// Where secrets come from.
 pub(crate) struct Secrets<'a> {
     variables: &'a BTreeMap<OsString, OsString>,
-    /// The configuration file's directory, which relative paths begin at.
+    /// The directory of the configuration file, at which relative paths begin.
     directory: &'a Path,
     used: RefCell<BTreeSet<String>>,
 }
@@ -81,7 +81,7 @@ impl<'a> Secrets<'a> {
             let (name, after) = after
                 .split_once('}')
                 .filter(|(name, _)| is_variable(name))
-                .ok_or("has a ${ without a variable's name and }; write ${NAME}, or $${ for the two characters ${")?;
+                .ok_or("has a ${ without a variable name and }; write ${NAME}, or $${ for a literal ${")?;
             expanded.push_str(&self.variable(name)?);
             rest = after;
         }
@@ -92,8 +92,10 @@ impl<'a> Secrets<'a> {
     fn variable(&self, name: &str) -> Parsed<String> {
         self.used.borrow_mut().insert(name.to_owned());
         let value = self.variables.get(&OsString::from(name)).filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| format!("names a variable that is not set; set {name} in the environment"))?;
-        let value = value.to_str().ok_or_else(|| format!("names a variable that is not UTF-8; set {name} to text"))?;
+        let value =
+            value.ok_or_else(|| format!("refers to a variable that is not set; set {name} in the environment"))?;
+        let value =
+            value.to_str().ok_or_else(|| format!("refers to a variable that is not UTF-8; set {name} to text"))?;
         Ok(value.to_owned())
     }
 
@@ -111,12 +113,14 @@ impl<'a> Secrets<'a> {
         let failed = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound if path == Path::new(text) => format!("does not exist; {instead}"),
             ErrorKind::NotFound => format!("does not exist as {}; {instead}", path.display()),
-            ErrorKind::PermissionDenied => "may not be read; let this process's user read it".to_owned(),
+            ErrorKind::PermissionDenied => {
+                "cannot be read (permission denied); allow this process's user to read it".to_owned()
+            }
             _ => format!("cannot be read ({error}); write the path of a readable file"),
         };
-        // A pipe or a device could block for ever, or never end.
+        // A pipe or a device could block, or never end.
         if !std::fs::metadata(&path).map_err(failed)?.is_file() {
-            return Err("is no regular file; write the path of a file".to_owned());
+            return Err("is not a regular file; write the path of a file".to_owned());
         }
         let mut bytes = Vec::new();
         File::open(&path).map_err(failed)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -126,15 +130,15 @@ impl<'a> Secrets<'a> {
         Ok((path, bytes))
     }
 
-    /// What a secret's file holds, without the line break at its end.
+    /// The content of a file with a secret, without the line break at its end.
     pub(crate) fn file(&self, text: &str) -> Parsed<String> {
         let (_, bytes) = self.bytes(text, A_PATH)?;
-        let secret = String::from_utf8(bytes).map_err(|_| "holds no UTF-8; write a text file with one line")?;
+        let secret = String::from_utf8(bytes).map_err(|_| "is not UTF-8; write a text file with one line")?;
         let secret = secret.trim_end_matches(['\r', '\n']);
         match secret {
             "" => Err("is an empty file; write the secret into it".to_owned()),
             _ if secret.contains(['\r', '\n']) => {
-                Err("holds several lines; write a text file with one line".to_owned())
+                Err("contains several lines; write a text file with one line".to_owned())
             }
             _ => Ok(secret.to_owned()),
         }
@@ -145,7 +149,7 @@ impl<'a> Secrets<'a> {
         let (path, bytes) = self.bytes(text, A_PATH)?;
         match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
             Ok(certificates) if !certificates.is_empty() => Ok(path),
-            _ => Err("holds no certificate in PEM form; write a file with -----BEGIN CERTIFICATE-----".to_owned()),
+            _ => Err("contains no certificate in PEM form; write a file with -----BEGIN CERTIFICATE-----".to_owned()),
         }
     }
 
@@ -154,7 +158,9 @@ impl<'a> Secrets<'a> {
         let (path, bytes) = self.bytes(text, A_PATH)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(_) => Ok(path),
-            Err(_) => Err("holds no private key in PEM form; write a file with -----BEGIN PRIVATE KEY-----".to_owned()),
+            Err(_) => {
+                Err("contains no private key in PEM form; write a file with -----BEGIN PRIVATE KEY-----".to_owned())
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! YAML text into a tree of nodes that know their line and column.
 //!
-//! Events come from saphyr-parser. What is not needed and has hurt others is refused: aliases (bombs), tags,
-//! several documents, duplicate keys, endless depth. A refused node is kept as [`Value::Refused`], so that it
-//! is not complained about twice.
+//! Events come from saphyr-parser. Features that a configuration does not need and that are dangerous are rejected:
+//! aliases (bombs), tags, several documents, duplicate keys, unlimited depth. A rejected node stays as
+//! [`Value::Rejected`], so that it is not reported twice.
 
 use std::collections::HashMap;
 
@@ -23,16 +23,16 @@ pub(crate) struct Node {
     pub(crate) value: Value,
 }
 
-/// What stands there.
+/// The value of a node.
 pub(crate) enum Value {
-    /// A text; `plain` where it is not quoted, so that it may be a number, a flag or nothing.
+    /// A text; `plain` if it is not quoted, so that it may be a number, a flag or null.
     Scalar { text: String, plain: bool },
     /// A list.
     List(Vec<Node>),
     /// A mapping; keys are scalars and unique.
     Mapping(Vec<Entry>),
-    /// Something that a mistake was noted about.
-    Refused,
+    /// Something that was reported already.
+    Rejected,
 }
 
 /// One `key: value` of a mapping.
@@ -43,13 +43,13 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    /// Whether this is YAML's null: nothing, `~` or `null`.
+    /// Whether this is YAML's null: empty, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 }
 
-/// Reads one document. `None` where the text is no YAML at all, or too much of it; that is noted.
+/// Reads one document. Reports text that is not YAML, or is too large, and returns `None`.
 pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
     let start = Place::File { line: 1, column: 1 };
     if source.len() > MAX_BYTES {
@@ -76,11 +76,11 @@ pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
     Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
 }
 
-/// What stands between key and value where someone forgot the space of YAML's `: `.
+/// What is between key and value if the space of YAML's `: ` is missing.
 pub(crate) const SEPARATORS: [char; 2] = [':', '='];
 
-/// A key as it is shown in a key path. What follows a colon should be its value (`password:x` without a
-/// space) and may be a secret.
+/// A key as a key path shows it. The text after a colon should be its value (`password:x` without a space) and may be
+/// a secret.
 pub(crate) fn shown_key(key: &str) -> String {
     key.split(SEPARATORS).next().unwrap_or_default().chars().take(64).flat_map(char::escape_debug).collect()
 }
@@ -89,7 +89,7 @@ fn place(marker: &Marker) -> Place {
     Place::File { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// A list or mapping whose end was not yet read; a mapping's keys and values alternate.
+/// A list or mapping whose end has not been read yet; a mapping's keys and values alternate.
 struct Open {
     place: Place,
     mapping: bool,
@@ -104,7 +104,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Takes the next event; `None` ends the reading.
+    /// Takes the next event; `None` stops reading.
     fn take(&mut self, event: Event<'_>, place: Place) -> Option<()> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -122,7 +122,7 @@ impl Builder<'_> {
             }
             Event::Alias(_) => {
                 self.wrong(place.clone(), "is an alias (*); write the value out");
-                self.close(Node { place, value: Value::Refused })?;
+                self.close(Node { place, value: Value::Rejected })?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.properties(&place, anchor, tag.is_some());
@@ -143,12 +143,12 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// Diagnostics what is wrong with the node that comes next.
+    /// Reports an error of the next node.
     fn wrong(&self, place: Place, text: impl Into<String>) {
         self.diagnostics.add(place, &self.key(), text);
     }
 
-    /// The key path of the node that comes next.
+    /// The key path of the next node.
     fn key(&self) -> String {
         let mut key = String::new();
         for open in &self.open {
@@ -201,19 +201,19 @@ impl Builder<'_> {
         let mut nodes = nodes.into_iter();
         while let (Some(key), Some(node)) = (nodes.next(), nodes.next()) {
             let Value::Scalar { text, .. } = key.value else {
-                if !matches!(key.value, Value::Refused) {
-                    self.wrong(key.place, "a list or mapping is used as a key; write a word before the colon");
+                if !matches!(key.value, Value::Rejected) {
+                    self.wrong(key.place, "a list or mapping is used as a key; write a name before the colon");
                 }
                 continue;
             };
             if let Some(Place::File { line, .. }) = seen.get(&text) {
                 let path = self.key();
                 let path = if path.is_empty() { shown_key(&text) } else { format!("{path}.{}", shown_key(&text)) };
-                self.diagnostics.add(key.place, &path, format!("is there twice, first in line {line}; delete one"));
+                self.diagnostics.add(key.place, &path, format!("is a duplicate of line {line}; delete one of them"));
                 continue;
             }
             seen.insert(text.clone(), key.place.clone());
-            // An empty value has no place of its own.
+            // An empty value has no position of its own.
             let place = if node.is_null() { key.place.clone() } else { node.place };
             entries.push(Entry { key: text, key_place: key.place, node: Node { place, value: node.value } });
         }
@@ -227,10 +227,10 @@ mod tests {
 
     use super::*;
 
-    fn mistakes(source: &str) -> Vec<String> {
+    fn errors(source: &str) -> Vec<String> {
         let diagnostics = Diagnostics::default();
         let _ = read(source, &diagnostics);
-        diagnostics.into_errors("f").map(|mistakes| mistakes.lines().collect()).unwrap_or_default()
+        diagnostics.into_errors("f").map(|errors| errors.lines().collect()).unwrap_or_default()
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(entries[1].node.place, Place::File { line: 2, column: 4 });
     }
 
-    /// Input that has made YAML readers crash, hang or take all memory is refused at once.
+    /// Input that made YAML readers crash, hang or take all memory is rejected at once.
     #[test]
     fn hostile_input_is_refused_in_no_time() {
         let bomb = (0..20).fold("a: &a [x]\n".to_owned(), |text, n| {
@@ -274,7 +274,7 @@ mod tests {
         ];
         for (name, source) in cases {
             let began = tokio::time::Instant::now();
-            let found = mistakes(&source);
+            let found = errors(&source);
             assert!(!found.is_empty(), "{name} was taken");
             assert!(began.elapsed() < Duration::from_secs(5), "{name} took {:?}", began.elapsed());
         }
@@ -284,15 +284,15 @@ mod tests {
     #[test]
     fn large_input_is_read() {
         for source in ["a\n".repeat(100_000), "#".repeat(MAX_BYTES), "\n".repeat(MAX_BYTES), " ".repeat(MAX_BYTES)] {
-            assert_eq!(mistakes(&source), [] as [String; 0]);
+            assert_eq!(errors(&source), [] as [String; 0]);
         }
         let keys: String = (0..50_000).map(|n| format!("k{n}: v\n")).collect();
-        assert_eq!(mistakes(&keys), [] as [String; 0]);
+        assert_eq!(errors(&keys), [] as [String; 0]);
     }
 
     #[test]
-    fn a_duplicate_key_is_told_without_its_value() {
-        let found = mistakes("{password:hunter2, password:hunter2}");
-        assert_eq!(found, ["f:1:20: password: is there twice, first in line 1; delete one"]);
+    fn the_error_of_a_duplicate_key_omits_its_value() {
+        let found = errors("{password:hunter2, password:hunter2}");
+        assert_eq!(found, ["f:1:20: password: is a duplicate of line 1; delete one of them"]);
     }
 }

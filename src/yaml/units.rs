@@ -11,7 +11,7 @@ pub(crate) type Parsed<T> = Result<T, String>;
 
 const DURATION_HINT: &str = "write a duration such as 250ms, 1s or 5m";
 
-/// Splits digits from what follows.
+/// Splits digits from the rest.
 fn split(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -69,10 +69,10 @@ pub(crate) fn duration_text(duration: Duration) -> String {
     }
 }
 
-/// Half the circumference of the Earth, in metres, and a little: no two places are further apart.
+/// A little more than half the circumference of the Earth, in meters.
 const MAX_DISTANCE: f64 = 20_100_000.0;
 
-/// A number of `m`, `km` or `mi`, in metres; `0` needs no unit.
+/// A number of `m`, `km` or `mi`, in meters; `0` needs no unit.
 pub(crate) fn distance(text: &str) -> Parsed<f64> {
     const HINT: &str = "write a distance such as 300km, 200mi or 0";
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
@@ -81,28 +81,26 @@ pub(crate) fn distance(text: &str) -> Parsed<f64> {
     }
     let number: f64 = if is_decimal(number) { number.parse().ok() } else { None }
         .ok_or_else(|| format!("is not a distance; {HINT}"))?;
-    let metres = match unit {
+    let meters = match unit {
         "m" => number,
         "km" => number * 1000.0,
         "mi" => number * 1609.344,
         "" => return Err(format!("has no unit; {HINT}")),
         _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
     };
-    match metres {
-        _ if metres < 0.0 => Err(format!("is negative; {HINT}")),
-        _ if metres > MAX_DISTANCE => {
-            Err("is further than two places on Earth are apart; write at most 20100km".to_owned())
-        }
-        _ => Ok(metres),
+    match meters {
+        _ if meters < 0.0 => Err(format!("is negative; {HINT}")),
+        _ if meters > MAX_DISTANCE => Err("is longer than any distance on Earth; write at most 20100km".to_owned()),
+        _ => Ok(meters),
     }
 }
 
-/// The text that [`distance`] reads as this many metres.
-pub(crate) fn distance_text(metres: f64) -> String {
-    format!("{metres}m")
+/// The text that [`distance`] reads as this many meters.
+pub(crate) fn distance_text(meters: f64) -> String {
+    format!("{meters}m")
 }
 
-/// The largest body that may be asked for: a probe's memory is bounded.
+/// The largest body that a probe may read, so that its memory is bounded.
 const MAX_SIZE: usize = 64 << 20;
 
 /// A whole number of `B`, `KiB` or `MiB`, 1 byte to 64 MiB.
@@ -118,7 +116,7 @@ pub(crate) fn size(text: &str) -> Parsed<usize> {
         _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
     };
     match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(bytes)) {
-        Some(0) => Err(format!("is nothing; {HINT}")),
+        Some(0) => Err(format!("is zero; {HINT}")),
         Some(size) if size <= MAX_SIZE => Ok(size),
         _ => Err("is too large; write at most 64MiB".to_owned()),
     }
@@ -162,9 +160,9 @@ pub(crate) fn decimal(text: &str) -> Parsed<f64> {
     }
 }
 
-/// A share, 0 to 1.
+/// A fraction, 0 to 1.
 pub(crate) fn ratio(text: &str) -> Parsed<f64> {
-    const HINT: &str = "write a share of 0 to 1 such as 0.25";
+    const HINT: &str = "write a fraction from 0 to 1 such as 0.25";
     match decimal(text) {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
         Ok(_) => Err(format!("is out of range; {HINT}")),
@@ -184,11 +182,11 @@ pub(crate) fn port(text: &str) -> Parsed<u16> {
     port.filter(|port| *port != 0).ok_or_else(|| "is not a port; write 1 to 65535".to_owned())
 }
 
-/// A word, and what it stands for.
+/// The value that a word stands for.
 pub(crate) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone()).ok_or_else(|| {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        format!("is not known here; {}", hint(text, &words))
+        format!("is not a valid value; {}", hint(text, &words))
     })
 }
 
@@ -197,7 +195,7 @@ pub(crate) fn flag(text: &str) -> Parsed<bool> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("is not a flag; write true or false".to_owned()),
+        _ => Err("is not a boolean; write true or false".to_owned()),
     }
 }
 

@@ -1,13 +1,13 @@
-//! Block YAML, line by line, which [`tree`](super::tree) reads as it was meant.
+//! Writes block YAML, line by line, which [`tree`](super::tree) reads back as the same values.
 
 use std::fmt::{Display, Write as _};
 
-/// The text so far, and how the next line begins.
+/// The text so far, and the beginning of the next line.
 #[derive(Default)]
 pub(crate) struct Writer {
     out: String,
     depth: usize,
-    /// The next line is the first of a list's item.
+    /// The next line is the first of a list item.
     item: bool,
 }
 
@@ -66,7 +66,7 @@ impl Writer {
     }
 }
 
-/// A text as a scalar: bare where nothing in it could be taken for something else, else in double quotes.
+/// A text as a scalar: bare if it cannot be read as anything else, otherwise in double quotes.
 pub(crate) fn quote(text: &str) -> String {
     let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b':'))

@@ -1,8 +1,8 @@
-//! Configurations as operators write them: good ones load, broken ones tell everything that is wrong.
+//! Configurations as operators write them: good ones load, broken ones report every error.
 //!
 //! A case is `NAME.yaml` (the file), `NAME.env` (lines of `NAME=VALUE`), or both. Beside each broken case
-//! `NAME.expected` holds the exact text that is told. `BLESS=1 cargo test --test config` writes these anew;
-//! read the difference before you commit it.
+//! `NAME.expected` has the exact text of the errors. `BLESS=1 cargo test --test config` writes these again; read the
+//! difference before you commit it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
@@ -43,10 +43,10 @@ fn load(folder: &Path, name: &str) -> Result<Loaded, ConfigErrors> {
 fn good_configurations_load_and_print_themselves() {
     let folder = folder("good");
     for name in cases(&folder) {
-        let loaded = load(&folder, &name).unwrap_or_else(|mistakes| panic!("{name}:\n{mistakes}"));
+        let loaded = load(&folder, &name).unwrap_or_else(|errors| panic!("{name}:\n{errors}"));
         let printed = loaded.config.to_yaml();
         let again = Config::load(Some((Path::new("printed.yaml"), &printed)), [])
-            .unwrap_or_else(|mistakes| panic!("{name}:\n{mistakes}\n{printed}"));
+            .unwrap_or_else(|errors| panic!("{name}:\n{errors}\n{printed}"));
         assert_eq!(again.config.to_yaml(), printed, "{name}");
         if !printed.contains("<secret>") {
             assert_eq!(again.config, loaded.config, "{name}\n{printed}");
@@ -55,7 +55,7 @@ fn good_configurations_load_and_print_themselves() {
 }
 
 #[test]
-fn broken_configurations_tell_everything_that_is_wrong() {
+fn broken_configurations_report_every_error() {
     let folder = folder("broken");
     let cases = cases(&folder);
     assert!(cases.len() >= 45, "only {} cases", cases.len());
@@ -66,7 +66,7 @@ fn broken_configurations_tell_everything_that_is_wrong() {
                 failures.push(format!("{name}: is not broken"));
                 continue;
             }
-            Err(mistakes) => format!("{mistakes}\n"),
+            Err(errors) => format!("{errors}\n"),
         };
         let path = folder.join(format!("{name}.expected"));
         if std::env::var_os("BLESS").is_some() {
@@ -94,11 +94,11 @@ fn every_expectation_has_its_case() {
 
 /// Each line names a place, then says what is wrong, then what to do.
 #[test]
-fn every_mistake_has_one_form() {
+fn every_error_has_place_reason_and_fix() {
     let folder = folder("broken");
     for name in cases(&folder) {
-        let Err(mistakes) = load(&folder, &name) else { continue };
-        for line in mistakes.lines() {
+        let Err(errors) = load(&folder, &name) else { continue };
+        for line in errors.lines() {
             let (place, text) = line.split_once(": ").unwrap_or_else(|| panic!("{name}: {line}"));
             let in_file = place.strip_prefix("regionwatch.yaml:").is_some_and(|position| {
                 position.split(':').count() == 2 && position.split(':').all(|n| n.parse::<u32>().is_ok_and(|n| n > 0))
@@ -110,17 +110,17 @@ fn every_mistake_has_one_form() {
     }
 }
 
-/// Whatever was put in the wrong place, and wherever the mistake is: a password is not told.
+/// No error repeats a password, whatever is wrong and wherever it is.
 #[test]
-fn no_mistake_tells_a_secret() {
+fn no_error_contains_a_secret() {
     let folder = folder("broken");
     let mut secrets = 0;
     for name in cases(&folder) {
         let source = fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap_or_default();
         secrets += source.matches("hunter2").count();
-        let Err(mistakes) = load(&folder, &name) else { continue };
-        assert!(!mistakes.to_string().contains("hunter2"), "{name}:\n{mistakes}");
-        assert!(!format!("{mistakes:?}").contains("hunter2"), "{name}");
+        let Err(errors) = load(&folder, &name) else { continue };
+        assert!(!errors.to_string().contains("hunter2"), "{name}:\n{errors}");
+        assert!(!format!("{errors:?}").contains("hunter2"), "{name}");
     }
     assert!(secrets > 10);
 }
@@ -169,7 +169,7 @@ fn the_environment_beats_the_file() {
     assert_eq!(warnings, ["REGIONWATCH_PEERS: replaces the 1 peers of a/b.yaml"]);
 }
 
-/// An empty list would look as if no status were good.
+/// An empty list would look as if no status were a success.
 #[test]
 fn the_statuses_that_are_good_when_none_is_named_are_printed() {
     let printed = |expect: &str| {
@@ -233,7 +233,7 @@ fn variables_that_are_not_utf8_do_no_harm() {
     assert_eq!(told, "REGIONWATCH_ZONE: is not UTF-8; set it to text");
 }
 
-/// An operator who names Alertmanagers wants failovers, and is told why none would be confirmed.
+/// An operator who names Alertmanagers wants failovers; a warning says why none would be confirmed.
 #[test]
 fn a_failover_that_can_never_be_confirmed_warns() {
     let warnings = |lines: &str, sidecars: &[bool], tls: &str| {
@@ -265,7 +265,7 @@ fn a_failover_that_can_never_be_confirmed_warns() {
 }
 
 #[test]
-fn a_sidecar_probe_that_asks_for_no_votes_warns() {
+fn a_sidecar_probe_that_requests_no_votes_warns() {
     let warnings = |paths: &[&str]| {
         let peers = paths.iter().enumerate().map(|(n, path)| {
             let probe = format!("{{kind: http, sidecar: true, url: 'http://127.0.0.1:9877{path}'}}");
@@ -278,12 +278,12 @@ fn a_sidecar_probe_that_asks_for_no_votes_warns() {
     assert!(warnings(&good).is_empty());
     assert_eq!(
         warnings(&["/", good[0], "/api/v1/regions/"]),
-        ["peers: the sidecar probe of p0 and 1 more asks for /, where no votes are; write url: \
+        ["peers: the sidecar probe of p0 and 1 other peer requests /, which has no votes; write url: \
              \"http://HOST:9877/api/v1/regions\""]
     );
 }
 
-/// A key lands where it is looked for, wherever the command is typed.
+/// The command writes the key to the path that is read, in any working directory.
 #[test]
 fn the_command_for_a_key_names_the_file_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -297,9 +297,9 @@ fn the_command_for_a_key_names_the_file_that_is_read() {
     }
 }
 
-/// A gate that cannot be passed keeps everybody out, and nobody would notice before the day of the failover.
+/// A filter that no region can pass would only show on the day of the failover.
 #[test]
-fn a_gate_that_nobody_can_pass_warns() {
+fn a_filter_that_no_region_passes_warns() {
     let warnings = |text: &str| {
         let text = format!("region: home\n{text}");
         let loaded = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
@@ -316,10 +316,12 @@ fn a_gate_that_nobody_can_pass_warns() {
     assert_eq!(
         told,
         [
-            "failover.allowed_zones: cannot be told of home and 2 more, so that nobody fails over there; write zone: NAME",
-            "failover.min_distance: cannot be told of home and 1 more, so that nobody fails over there; write \
+            "failover.allowed_zones: home and 2 other regions have no zone, so they can never be a failover target; add \
+             zone: NAME",
+            "failover.min_distance: home and 1 other region have no location, so they can never be a failover target; add \
              location: {latitude: DEGREES, longitude: DEGREES}",
-            "failover.min_capacity: cannot be told of home and 2 more, so that nobody fails over there; write capacity: 0.5",
+            "failover.min_capacity: home and 2 other regions have no capacity, so they can never be a failover target; add \
+             capacity: 0.5",
         ]
     );
     let known = "zone: eu, location: {latitude: 1, longitude: 1}, capacity: 1,";
@@ -328,7 +330,7 @@ fn a_gate_that_nobody_can_pass_warns() {
     assert!(warnings(&peers("")).is_empty());
 }
 
-/// Whoever names regions as their cloud does need not say where they are, but may.
+/// Regions with the name of a cloud region have a location unless the configuration gives another.
 #[test]
 fn regions_of_public_clouds_have_a_place() {
     let text = "region: eu-west-1\npeers: [{region: us-east-1, location: {latitude: 1, longitude: 2}, \
@@ -365,7 +367,7 @@ fn keys_for_votes_are_read_and_never_shown() {
 
 /// A round trip less, where a vote is asked for.
 #[test]
-fn sidecar_probes_keep_their_connection_unless_told_otherwise() {
+fn sidecar_probes_keep_their_connection_by_default() {
     let keeps = |keys: &str| {
         let text = format!(
             "region: a\npeers: [{{region: b, targets: [{{probes: [{{kind: http, url: 'http://b.example.com/'{keys}}}]}}]}}]"
@@ -389,7 +391,7 @@ fn secret_files_are_found_beside_the_file() {
     assert!(told.contains("does not exist as /nowhere/files/token; "), "{told}");
 }
 
-/// Files of the allowed size that are wrong all over are refused soon, with bounded output.
+/// Files of the allowed size with errors everywhere are rejected soon, with bounded output.
 #[test]
 fn files_that_are_wrong_all_over_are_refused_soon() {
     let keys: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
@@ -406,14 +408,14 @@ fn files_that_are_wrong_all_over_are_refused_soon() {
         format!("region: {}", "x".repeat(1_000_000)),
     ] {
         let began = tokio::time::Instant::now();
-        let mistakes = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_err();
+        let errors = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_err();
         let start: String = text.chars().take(40).collect();
-        assert!(mistakes.len() <= 1001 && mistakes.to_string().len() < 1_000_000, "{start}");
+        assert!(errors.len() <= 1001 && errors.to_string().len() < 1_000_000, "{start}");
         assert!(began.elapsed().as_secs() < 10, "{start} took {:?}", began.elapsed());
     }
 }
 
-/// Cut, doubled or with a character changed at any place, a file is loaded or refused, in bounded time.
+/// A file that is cut, or has a character inserted anywhere, is loaded or rejected, in bounded time.
 #[test]
 fn damaged_files_never_panic() {
     let source = fs::read_to_string(folder("good").join("everything.yaml")).unwrap();

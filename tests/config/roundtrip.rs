@@ -281,7 +281,7 @@ proptest! {
         let printed = config.to_yaml();
         match Config::load(Some(("printed.yaml".as_ref(), &printed)), []) {
             Ok(loaded) => prop_assert_eq!(loaded.config, config, "{}", printed),
-            Err(mistakes) => prop_assert!(false, "{mistakes}\n{printed}"),
+            Err(errors) => prop_assert!(false, "{errors}\n{printed}"),
         }
     }
 }

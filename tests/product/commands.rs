@@ -95,7 +95,7 @@ fn a_broken_configuration_ends_with_64_and_every_mistake_before_any_port_is_boun
 fn files_that_cannot_be_read_and_flags_that_do_not_exist_are_told() {
     let missing = output(&["run", "--config", "/nowhere/regionwatch.yaml"], &[]);
     assert_eq!(missing.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no such file"), "{missing:?}");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("does not exist"), "{missing:?}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("latin.yaml"), b"region: a\nzone: \xfc\n").unwrap();
     let latin = output(&["check", "--config", folder.path().join("latin.yaml").to_str().unwrap()], &[]);

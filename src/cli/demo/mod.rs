@@ -1,10 +1,10 @@
-//! `demo`: three peer regions that exist only on this machine, and a sidecar that measures them.
+//! `demo`: three simulated peer regions on this machine, and an instance that probes them.
 //!
-//! Each region is a loopback address of its own with a DNS and a web server that answer after the region's
-//! delay. ICMP and TCP are answered by this machine's kernel, which delays nothing.
+//! Each region has its own loopback address, with a DNS and a web server that answer after the region's delay. The
+//! kernel answers ICMP and TCP without a delay.
 //!
-//! With `--kill`, each region has its own sidecar as well, and they vote. A loopback address cannot fall silent, so the
-//! region dies as one whose service is gone: its servers and its sidecar end, and the kernel refuses what was theirs.
+//! With `--kill`, each region has its own instance as well, and they vote. A loopback address cannot fall silent, so the
+//! outage is that of a service: the servers and the instance of the region stop, and the kernel refuses connections.
 
 mod servers;
 
@@ -42,20 +42,20 @@ pub(super) struct DemoArgs {
     /// Run a voting sidecar in every region, and simulate an outage of this region after 10 s.
     #[arg(long, value_name = "REGION", value_parser = PossibleValuesParser::new(REGIONS.map(|known| known.region)))]
     kill: Option<String>,
-    /// Alertmanager to push to; may be given more than once.
+    /// URL of an Alertmanager to push to; repeatable.
     #[arg(long, value_name = "URL")]
     alertmanager: Vec<String>,
 }
 
-/// An address and a port; of what is none, the port is taken into the example.
+/// An address and a port; an error names the port in its example.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port: u16 = text.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(9877);
-        format!("it is not an address and a port; write it such as 127.0.0.1:{port}")
+        format!("not an address and a port; write it such as 127.0.0.1:{port}")
     })
 }
 
-/// A simulated region: its name, its loopback address, and how long its servers take.
+/// A simulated region: its name, its loopback address, and the delay of its servers.
 struct Simulated {
     region: &'static str,
     address: Ipv4Addr,
@@ -65,30 +65,30 @@ struct Simulated {
 /// The region that is not simulated.
 const OWN: &str = "eu-west-1";
 
-/// The delays are round trips as they are between eu-west-1 and these regions.
+/// The delays are the round-trip times between eu-west-1 and these regions.
 const REGIONS: [Simulated; 3] = [
     Simulated { region: "eu-central-1", address: Ipv4Addr::new(127, 77, 0, 1), delay: Duration::from_millis(24) },
     Simulated { region: "us-east-1", address: Ipv4Addr::new(127, 77, 0, 2), delay: Duration::from_millis(68) },
     Simulated { region: "ap-southeast-2", address: Ipv4Addr::new(127, 77, 0, 3), delay: Duration::from_millis(255) },
 ];
 
-/// Who is to take over before whom. By their handshakes, which no server delays, all are equally near.
+/// The order of priority. Handshakes are not delayed, so they do not show which region is near.
 const TIERS: [&str; 4] = ["eu-central-1", OWN, "us-east-1", "ap-southeast-2"];
 
-/// How long the regions have to know each other before one of them dies.
+/// How long all regions run before the outage.
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// How long it must stay down before the second stage, shorter than anybody should have it.
+/// How long it must stay down before the second stage; too short for production.
 const EXECUTE_AFTER: &str = "10s";
 
 /// A region of this run.
 struct Site {
     region: &'static str,
-    /// Where its sidecar listens.
+    /// The address of its instance.
     sidecar: SocketAddr,
-    /// What else there is; our own region has nothing.
+    /// Its servers; our own region has none.
     servers: Option<Servers>,
-    /// Its sidecar runs until this is dropped.
+    /// Its instance runs until this is dropped.
     until: Option<oneshot::Sender<()>>,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
     match sites(args) {
         Ok(sites) => match configuration(&sites[0], &sites, args) {
             Ok(config) => start(config, sites, args),
-            Err(mistakes) => usage(&mistakes),
+            Err(errors) => usage(&errors),
         },
         Err(reason) => usage(&reason),
     }
@@ -112,7 +112,7 @@ fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
     if args.kill.is_some()
         && let Err(error) = start_sidecars(&mut sites, args)
     {
-        return usage(&format!("cannot start the sidecars of the simulated regions: {error}"));
+        return usage(&format!("cannot start the instances of the simulated regions: {error}"));
     }
     if let Some(victim) = sites.iter().position(|site| Some(site.region) == args.kill.as_deref()) {
         let victim = sites.swap_remove(victim);
@@ -136,7 +136,7 @@ fn run_sidecar(
     app::run(listener, config, Box::new(move || Ok(again.clone())), stop)
 }
 
-/// Starts the sidecars of the simulated regions.
+/// Starts the instances of the simulated regions.
 fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
     let configs: Vec<_> = sites.iter().map(|site| configuration(site, sites, args)).collect();
     for (site, config) in sites.iter_mut().zip(configs).filter(|(site, _)| site.servers.is_some()) {
@@ -145,7 +145,7 @@ fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
         let (until, ended) = oneshot::channel::<()>();
         let run = move || {
             let ended = async { drop(ended.await) };
-            // The log is the story of one vantage.
+            // The log is that of one vantage.
             if let Err(error) = with_default(NoSubscriber::default(), || run_sidecar(listener, config, ended)) {
                 error!("the sidecar of {region} stopped: {error}");
             }
@@ -160,7 +160,7 @@ fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
     let DemoArgs { listen, kill, alertmanager } = args;
     let sidecars = sites.iter().filter(|site| kill.is_some() || site.servers.is_none());
     let sidecars: Vec<_> = sidecars.map(|site| format!("'{}'", site.sidecar)).collect();
-    let mut text = format!("regionwatch measures three simulated regions from {OWN}:\n");
+    let mut text = format!("regionwatch probes three simulated regions from {OWN}:\n");
     for Simulated { region, address, delay } in &REGIONS {
         let _ = writeln!(text, "  {region:15} {address}  answers after {} ms", delay.as_millis());
     }
@@ -210,7 +210,7 @@ fn sites(args: &DemoArgs) -> Result<Vec<Site>, String> {
     Ok(sites)
 }
 
-/// What the sidecar of a region is told.
+/// The configuration of a region's instance.
 fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, String> {
     let votes = args.kill.is_some();
     let listen = if own.servers.is_some() { own.sidecar } else { args.listen };
@@ -246,16 +246,16 @@ fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, 
         }
     }
     let mut config = Config::load(Some((Path::new("the demo's configuration"), &text)), iter::empty())
-        // All else in it is our own.
-        .map_err(|mistakes| {
-            let mistakes = mistakes.to_string();
-            let (_, reason) = mistakes.split_once("]: ").unwrap_or(("", &mistakes));
+        // Everything else in it is our own.
+        .map_err(|errors| {
+            let errors = errors.to_string();
+            let (_, reason) = errors.split_once("]: ").unwrap_or(("", &errors));
             format!("--alertmanager: {reason}")
         })?
         .config;
     let level = if votes { LogLevel::Info } else { LogLevel::Warn };
     config.log = Log { level, format: LogFormat::Text };
-    // Whoever could forge a vote is on this machine already.
+    // Only a process on this machine could forge a vote.
     let key = Secret::new(b"the regions of the demo trust all that this machine says".to_vec());
     config.votes = votes.then(|| VoteKeys { file: "demo".into(), keys: vec![key] });
     Ok(config)
