@@ -148,8 +148,8 @@ fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
         (truths::among_others, in_query(UNSCRAPABLE, "min by", "max by")),
         (truths::among_others, sidecar("Memory", "and on (job, instance)", "or 0 *")),
         (truths::counted, sidecar("Clock steps", "round", "")),
-        (truths::silence, failover("Bulletins rejected", " > 0", "")),
-        (truths::silence, failover("Pushes that fail", " > 0", "")),
+        (truths::silence, failover("Votes rejected", " > 0", "")),
+        (truths::silence, failover("Failed pushes", " > 0", "")),
         (truths::counted, failover("State changes in 30 minutes", "(instance, ", "(")),
     ];
     for (number, (history, dashboard)) in faults.into_iter().enumerate() {

@@ -200,17 +200,17 @@ fn last(series: &Series) -> f64 {
 
 const SIGHTS: &[Sight] = &[
     ("regionwatch-overview", "Regions down", |all| last(&all[0]) == 1.0),
-    ("regionwatch-overview", "Regions, as the worst of all vantages sees them", |all| {
+    ("regionwatch-overview", "Regions, worst state of all vantages", |all| {
         of_victim(all).all(|series| last(series) == 5.0) && all.iter().filter(|series| last(series) < 5.0).count() >= 3
     }),
-    ("regionwatch-overview", "Open incidents", |all| last(&all[0]) == 1.0),
+    ("regionwatch-overview", "Active incidents", |all| last(&all[0]) == 1.0),
     ("regionwatch-overview", "Sidecars that cannot be scraped", |all| last(&all[0]) == 1.0),
     // Of those that were scraped in the outage and in the time before it that is looked at.
     ("regionwatch-sidecar", "Sidecars scraped", |all| last(&all[0]) == (SIDECARS - 1) as f64 / SIDECARS as f64),
     ("regionwatch-sidecar", "CPU", |all| of_instances(all, SIDECARS)),
     ("regionwatch-sidecar", "Memory", |all| of_instances(all, SIDECARS)),
     ("regionwatch-sidecar", "File descriptors in use", |all| of_instances(all, SIDECARS)),
-    ("regionwatch-sidecar", "Started, and configured", |all| of_instances(all, SIDECARS - 1)),
+    ("regionwatch-sidecar", "Start and configuration load", |all| of_instances(all, SIDECARS - 1)),
     ("regionwatch-overview", "State of each pair", |all| {
         of_victim(all).filter(|series| last(series) == 5.0).count() == 3
     }),
@@ -219,8 +219,8 @@ const SIGHTS: &[Sight] = &[
         of_victim(all).count() == 0 && all.iter().any(|series| series.label("vantage_region") == VICTIM)
     }),
     ("regionwatch-failover", "Regions with a quorum for down", |all| last(&all[0]) == 1.0),
-    ("regionwatch-failover", "Failovers ordered", |all| last(&all[0]) == 1.0),
-    ("regionwatch-failover", "Not eligible, and why", |all| {
+    ("regionwatch-failover", "Failovers triggered", |all| last(&all[0]) == 1.0),
+    ("regionwatch-failover", "Ineligible candidates, with reasons", |all| {
         ["state", "quorum"].iter().all(|reason| of_victim(all).any(|series| series.label("reason") == *reason))
     }),
     ("regionwatch-failover", "State changes in 30 minutes", |all| of_victim(all).any(|s| s.label("to") == "down")),

@@ -169,7 +169,7 @@ pub(crate) fn among_others() -> History {
         (30, UNSCRAPABLE, number(1.0)),
         (30, SCRAPED, number(0.75)),
         (30, ("sidecar", "Memory", "A"), living(1.0)),
-        (30, ("sidecar", "Started, and configured", "A"), living(1000.0)),
+        (30, ("sidecar", "Start and configuration load", "A"), living(1000.0)),
         // A sidecar that one of two jobs cannot read; and an outage of many hours is not forgotten.
         (1400, UNSCRAPABLE, number(2.0)),
         (1400, SCRAPED, number(0.5)),
@@ -215,7 +215,7 @@ pub(crate) fn silence() -> History {
         of(pushes, "ok", "0+6x10 60x60"),
         of(pushes, "timeout", "0x70"),
     ];
-    let (rejected, failed) = (("failover", "Bulletins rejected", "A"), ("failover", "Pushes that fail", "A"));
+    let (rejected, failed) = (("failover", "Votes rejected", "A"), ("failover", "Failed pushes", "A"));
     let shown = vec![
         (5, rejected, number(0.25)),
         (5, failed, number(0.0)),
