@@ -1,5 +1,5 @@
 //! An example of the program behind the failover webhook: it decides once, records before it answers, and then runs
-//! a command. The contract that it keeps is told in docs/webhook.md.
+//! a command. docs/webhook.md describes the contract that it keeps.
 
 #![allow(clippy::print_stderr, reason = "an example says what it does where people see it")]
 
