@@ -29,17 +29,17 @@ struct Arguments {
     /// All regions, such as eu-west-1,us-east-1: orders are refused that would leave none of them in service.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     regions: Vec<String>,
-    /// Seconds in which a region is failed over once at the most.
+    /// Seconds in which a region is failed over at most once.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     block: u64,
     /// File with the token that callers must send as "Authorization: Bearer TOKEN".
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Shell command to run for an order to execute. It is told PEER_REGION, FAILOVER_TARGET, STAGE, INCIDENT_ID,
-    /// ONSET and DRY_RUN (true or false) in its environment.
+    /// Shell command to run for a webhook of stage execute. Its environment has PEER_REGION, FAILOVER_TARGET, STAGE,
+    /// INCIDENT_ID, ONSET and DRY_RUN (true or false).
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
-    /// Run the command for orders to prepare, too (STAGE=prepare).
+    /// Run the command for stage prepare too (STAGE=prepare).
     #[arg(long, requires = "exec")]
     exec_prepare: bool,
 }
