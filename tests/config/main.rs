@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, ConfigErrors, Loaded, Location, ProbeSpec, Secret};
+use regionwatch::config::{Config, ConfigErrors, Loaded, Location, ProbeSpec, SETTINGS, Secret};
 
 mod roundtrip;
 
@@ -199,6 +199,27 @@ fn unknown_variables_warn_and_service_links_do_not() {
         ]
     );
     assert_eq!(loaded.config.region.as_str(), "eu-west-1");
+}
+
+/// Each setting is read from its key and from its variable, which an error names.
+#[test]
+fn every_setting_rejects_a_bad_value_by_its_names() {
+    for setting in SETTINGS {
+        let errors = |file: &str, environment: Vec<(OsString, OsString)>| {
+            let file = with_peers(file);
+            let errors = Config::load(Some((Path::new("x.yaml"), &file)), environment).unwrap_err();
+            errors.lines().collect::<Vec<_>>()
+        };
+        let line = match setting.key.split_once('.') {
+            Some((section, key)) => format!("{section}: {{{key}: '?'}}\n"),
+            None => format!("{}: '?'\n", setting.key),
+        };
+        let in_file = errors(&if setting.key == "region" { line } else { format!("region: a\n{line}") }, Vec::new());
+        let named = |line: &String| line.starts_with("x.yaml:") && line.contains(&format!(": {}: ", setting.key));
+        assert!(in_file.len() == 1 && named(&in_file[0]), "{in_file:?}");
+        let variable = errors("region: a\n", vec![(setting.variable.into(), "?".into())]);
+        assert!(variable.len() == 1 && variable[0].starts_with(setting.variable), "{variable:?}");
+    }
 }
 
 /// A setting that was renamed keeps its old names, which warn.

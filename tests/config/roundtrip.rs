@@ -216,19 +216,7 @@ fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
 fn config() -> impl Strategy<Value = Config> {
     let hold = || millis(0..=86_400_000);
     let choices = (any::<[bool; 2]>(), 0.0..=1.0);
-    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold(), choices).prop_map(
-        |(zones, min_distance_meters, rpo, execute_after, ([allow_single_vantage, confirm_burst], min_capacity))| {
-            Failover {
-                allowed_zones: zones.into_iter().collect(),
-                min_distance_meters,
-                rpo,
-                execute_after,
-                allow_single_vantage,
-                min_capacity,
-                confirm_burst,
-            }
-        },
-    );
+    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold(), choices);
     let levels = select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]);
     let formats = select(vec![LogFormat::Text, LogFormat::Json]);
     let log = (levels, formats).prop_map(|(level, format)| Log { level, format });
@@ -248,29 +236,43 @@ fn config() -> impl Strategy<Value = Config> {
             (alertmanagers, anchors, failover, peers, votes),
             window,
             buckets,
-            enable,
+            enable_lifecycle,
             log,
-        )| Config {
-            region: Region::new(&format!("{region}-here")).unwrap(),
-            listen,
-            external_url,
-            zone,
-            failure_domain,
-            location,
-            priority,
-            capacity,
-            maintenance,
-            alertmanagers,
-            anchors,
-            failover,
-            votes,
-            window,
-            buckets,
-            enable_lifecycle: enable,
-            log,
-            peers,
+        )| {
+            let mut config = least();
+            config.region = Region::new(&format!("{region}-here")).unwrap();
+            config.listen = listen;
+            config.external_url = external_url;
+            config.zone = zone;
+            config.failure_domain = failure_domain;
+            config.location = location;
+            config.priority = priority;
+            config.capacity = capacity;
+            config.maintenance = maintenance;
+            config.alertmanagers = alertmanagers;
+            config.anchors = anchors;
+            let (zones, min_distance_meters, rpo, execute_after, (flags, min_capacity)) = failover;
+            config.failover.allowed_zones = zones.into_iter().collect();
+            config.failover.min_distance_meters = min_distance_meters;
+            config.failover.rpo = rpo;
+            config.failover.execute_after = execute_after;
+            config.failover.min_capacity = min_capacity;
+            [config.failover.allow_single_vantage, config.failover.confirm_burst] = flags;
+            config.votes = votes;
+            config.window = window;
+            config.buckets = buckets;
+            config.enable_lifecycle = enable_lifecycle;
+            config.log = log;
+            config.peers = peers;
+            config
         },
     )
+}
+
+/// The least configuration. A setting that is not generated yet has its default.
+fn least() -> Config {
+    let text = "region: a\npeers: [{region: b, targets: [{host: h, probes: [{kind: icmp}]}]}]";
+    Config::load(Some(("least.yaml".as_ref(), text)), []).unwrap().config
 }
 
 proptest! {
