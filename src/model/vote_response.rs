@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use tokio::time::Instant;
 
 use super::Region;
@@ -20,9 +21,7 @@ pub struct Nonce(pub u128);
 impl Nonce {
     /// Reads the form that [`Display`](fmt::Display) writes: 32 lower-case hexadecimal digits, and nothing else.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let well_formed = text.len() == 32 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        well_formed.then(|| u128::from_str_radix(text, 16).ok().map(Self))?
+        HEXLOWER.decode(text).ok()?.try_into().ok().map(|bytes| Self(u128::from_be_bytes(bytes)))
     }
 }
 

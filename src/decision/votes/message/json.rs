@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage};
@@ -55,8 +56,8 @@ impl VoteMessage {
 }
 
 fn incarnation(text: &str) -> Result<u64, InvalidMessage> {
-    let well_formed = text.len() == 16 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    well_formed.then(|| u64::from_str_radix(text, 16).ok()).flatten().ok_or(InvalidMessage::Text("boot_id"))
+    let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u64::from_be_bytes).ok_or(InvalidMessage::Text("boot_id"))
 }
 
 /// The JSON.
