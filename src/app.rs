@@ -171,7 +171,7 @@ async fn watch(
     let mut hangup = signal(SignalKind::hangup())?;
     let keeper = TimestampingGuard::hold();
     if !keeper.available() {
-        warn!("this system has no time stamps for sockets: latencies are read from this process's own clock");
+        warn!("the kernel provides no socket timestamps: latencies are measured with the clock of this process");
     }
     check_descriptors(&config);
 
@@ -472,12 +472,14 @@ fn tell(news: &StateChange) {
                 PeerState::Down => {
                     warn!(%peer, %from, %to, down, up, voters, needed, confirmed = tally.reached, "the peer is down");
                 }
-                PeerState::Suspect => info!(%peer, %from, %to, "the peer does not answer, asking the other vantages"),
+                PeerState::Suspect => info!(%peer, %from, %to, "the peer does not answer; asking the other vantages"),
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }
         }
-        StateChange::Isolated(Some(why)) => warn!(%why, "this vantage seems to be cut off itself: it accuses nobody"),
-        StateChange::Isolated(None) => info!("this vantage is not cut off any more"),
+        StateChange::Isolated(Some(why)) => {
+            warn!(%why, "this vantage appears to be isolated; it reports no peer as down")
+        }
+        StateChange::Isolated(None) => info!("this vantage is no longer isolated"),
         StateChange::Incidents => {}
     }
 }

@@ -1,7 +1,11 @@
 //! What users read is plain technical English: short sentences, and the words that the field uses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::{fs, path::Path, sync::LazyLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use regex_lite::Regex;
 
@@ -67,6 +71,30 @@ fn sentences(markdown: &str) -> Vec<usize> {
     Regex::new(r"\n\s*\n").unwrap().split(&text).map(words).filter(|words| *words > 0).collect()
 }
 
+/// The string literals of a Rust source, with the line on which each begins.
+fn literals(source: &str) -> Vec<(usize, String)> {
+    let token = r##"(?s)//[^\n]*|'(?:\\.[^'\n]*|[^'\\\n])'|\br"([^"]*)"|\br#"(.*?)"#|"((?:[^"\\]|\\.)*)""##;
+    let continued = Regex::new(r"\\\n\s*").unwrap();
+    let found = Regex::new(token).unwrap();
+    let found = found.captures_iter(source).filter_map(|token| {
+        let text = (1..=3).find_map(|group| token.get(group))?;
+        let line = source[..text.start()].matches('\n').count() + 1;
+        Some((line, continued.replace_all(text.as_str(), "").into_owned()))
+    });
+    found.collect()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
 /// Each turn of the list that a text has.
 fn turns(text: &str) -> Vec<String> {
     static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
@@ -118,7 +146,28 @@ fn words_are_counted_as_a_reader_would() {
 }
 
 #[test]
-fn turns_are_found() {
+fn turns_are_found_in_prose_and_in_strings_and_not_in_comments() {
     assert!(turns("It accuses nobody, at 2 % each second.").len() >= 4);
     assert_eq!(turns("A dead man's switch reports every second."), Vec::<String>::new());
+    let source = "// nobody's \"comment\"\nlet a = 'x'; let b: &'static str = \"one \\\n      two \\\" three\";\nfor_r(r#\"raw \"text\"\"#);";
+    let expected = [(2, "one two \\\" three".to_owned()), (4, "raw \"text\"".to_owned())];
+    assert_eq!(literals(source), expected);
+}
+
+#[test]
+fn no_message_of_the_program_has_a_turn_that_readers_stumble_over() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    files.sort();
+    let found: Vec<_> = files
+        .into_iter()
+        .flat_map(|file| {
+            let strings = literals(&fs::read_to_string(&file).unwrap());
+            strings.into_iter().flat_map(move |(line, text)| {
+                let file = file.strip_prefix(root()).unwrap().display().to_string();
+                turns(&text).into_iter().map(move |turn| format!("{file}:{line}: {turn} in {text:?}"))
+            })
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -149,11 +149,11 @@ fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
         annotations: BTreeMap::from([
             (
                 "description",
-                format!("The regionwatch of {vantage} is alive and can push alerts; page on the absence of this.")
+                format!("The instance of {vantage} runs and can push alerts; page on the absence of this alert.")
                     .into(),
             ),
             ("runbook_url", format!("{RUNBOOKS}{NAME}.md").into()),
-            ("summary", "This vantage is alive.".into()),
+            ("summary", "This vantage runs.".into()),
         ]),
         starts_at: source.since.min(now).to_string(),
         ends_at: expiry(now).to_string(),

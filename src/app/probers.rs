@@ -19,7 +19,7 @@ pub(super) fn check_descriptors(config: &Config) {
     let needed: u64 = descriptors(config);
     if needed > limit {
         warn!(
-            "this configuration may need {needed} verify files, and {limit} are allowed: probes will fail with \
+            "this configuration may need {needed} open files, and {limit} are allowed: probes will fail with \
              the result \"local\"; raise the limit (ulimit -n, LimitNOFILE=), or probe less often"
         );
     }

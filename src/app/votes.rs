@@ -84,10 +84,10 @@ impl Votes {
         match (result.as_ref().err(), voter.rejections.should_log(result.as_ref().err().copied())) {
             (Some(reason), true) => {
                 let remedy = reason.remedy(self.keys.is_some());
-                warn!(%peer, "the votes of {peer} are not accepted: {}; {remedy}", reason.as_str());
+                warn!(%peer, "rejecting the votes of {peer}: {}; {remedy}", reason.as_str());
             }
-            (Some(reason), false) => debug!(%peer, result = reason.as_str(), "a message does not count"),
-            (None, true) => info!(%peer, "the votes of {peer} are accepted again"),
+            (Some(reason), false) => debug!(%peer, result = reason.as_str(), "vote message rejected"),
+            (None, true) => info!(%peer, "accepting the votes of {peer} again"),
             (None, false) => {}
         }
         result.ok()
@@ -114,7 +114,7 @@ impl Votes {
             // Anybody may ask, and as often as they like.
             Err(invalid) => {
                 if !std::mem::replace(&mut self.cannot_tell, true) {
-                    error!("this vantage's message {invalid}");
+                    error!("this vantage's vote message {invalid}");
                 }
                 None
             }

@@ -276,14 +276,14 @@ fn change(before: &Answer, now: &Answer) -> Option<Change> {
 }
 
 fn without_address(name: &str, answered: bool, peers: Option<&BTreeSet<Region>>) -> String {
-    let why = if answered { "DNS knows none" } else { "no name server answers" };
+    let why = if answered { "DNS has none" } else { "no name server answers" };
     let peers: Vec<_> = peers.into_iter().flatten().map(Region::as_str).collect();
     let whose = match &peers[..] {
         [] => String::new(),
         [peer] => format!(" (peer {peer})"),
         peers => format!(" (peers {})", peers.join(", ")),
     };
-    format!("{name} has no address: {why}, so that what is probed there fails with \"resolve\"{whose}")
+    format!("{name} has no address: {why}, so its probes fail with \"resolve\"{whose}")
 }
 
 /// Looks both families up, each by itself: a resolver that answers for one of them has said nothing of the other.
@@ -369,7 +369,7 @@ mod tests {
 
         let peers: BTreeSet<_> = ["us-east-1", "eu-west-1"].iter().map(|peer| Region::new(peer).unwrap()).collect();
         let told = without_address("us.example.com", true, Some(&peers));
-        assert!(told.starts_with("us.example.com has no address: DNS knows none"), "{told}");
+        assert!(told.starts_with("us.example.com has no address: DNS has none"), "{told}");
         assert!(told.ends_with(" (peers eu-west-1, us-east-1)"), "{told}");
         assert!(without_address("n", false, None).ends_with("\"resolve\""));
     }

@@ -108,9 +108,9 @@ fn warn_once() {
     static TOLD: std::sync::Once = std::sync::Once::new();
     TOLD.call_once(|| {
         warn!(
-            "pinging is not allowed here, so icmp probes report the result \"local\"; allow it with \
+            "ping is not permitted here, so icmp probes report the result \"local\"; permit it with \
              sysctl net.ipv4.ping_group_range=\"0 2147483647\" (in Kubernetes: securityContext.sysctls of the \
-             pod); regionwatch doctor shows what else this environment allows"
+             pod); regionwatch doctor shows what else this environment permits"
         );
     });
 }

@@ -93,7 +93,7 @@ fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
     let local = page.lines().find(|line| line.contains("probe=\"icmp\",result=\"local\"")).unwrap();
     assert!(successes(&page, "icmp") == 0.0 && !local.ends_with(" 0"), "{local}");
     let said = vantage.said();
-    let warnings: Vec<_> = said.lines().filter(|line| line.contains(" WARN pinging is not allowed here")).collect();
+    let warnings: Vec<_> = said.lines().filter(|line| line.contains(" WARN ping is not permitted here")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("net.ipv4.ping_group_range=\"0 2147483647\""), "{said}");
     let doctor = tried(&["exec", &vantage.name, "/regionwatch", "doctor"]).expect_err("pings are missing");
     assert!(doctor.contains("permission denied (ping_group_range \"1 0\")"), "{doctor}");

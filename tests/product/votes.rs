@@ -28,8 +28,8 @@ fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
         (refused(here, "here", "there", "unsigned") && refused(there, "there", "here", "malformed")).then_some(())
     });
     for (sidecar, line) in [
-        (&here_runs, "the votes of there are not accepted: unsigned; there is no key here"),
-        (&there_runs, "the votes of here are not accepted: malformed; what answers is no sidecar"),
+        (&here_runs, "rejecting the votes of there: unsigned; this vantage has no key"),
+        (&there_runs, "rejecting the votes of here: malformed; the answer is not from a sidecar"),
     ] {
         eventually(line, Duration::from_secs(5), || (sidecar.said().matches(line).count() == 1).then_some(()));
     }
@@ -63,8 +63,8 @@ fn a_wrong_key_is_told_once_and_so_is_its_end() {
     let (one, other) = (config("here", here, "there", there), config("there", there, "here", here));
     let watching = sidecar(&["run", "--config", &one], &[], here);
     let wrong = sidecar(&["run", "--config", &other], &[], there);
-    let told = "WARN the votes of there are not accepted: forged; its votes.key differs from ours, compare both";
-    let again = "INFO the votes of there are accepted again";
+    let told = "WARN rejecting the votes of there: forged; its votes.key differs from ours; compare both";
+    let again = "INFO accepting the votes of there again";
     let times = |line: &str| watching.said().matches(line).count();
     let count = |result: &str| {
         let labels = format!("{{vantage_region=\"here\",peer_region=\"there\",result=\"{result}\"}}");
@@ -73,11 +73,11 @@ fn a_wrong_key_is_told_once_and_so_is_its_end() {
     let (told_once, limit) = (|| (times(told) == 1).then_some(()), Duration::from_secs(10));
     eventually(told, limit, told_once);
     eventually("it goes on", limit, || (count("forged") >= 12.0).then_some(()));
-    assert_eq!((times(told), times("not accepted"), times(again)), (1, 1, 0), "{}", watching.said());
+    assert_eq!((times(told), times("rejecting"), times(again)), (1, 1, 0), "{}", watching.said());
     drop(wrong);
     write(folder.path(), "there.key", key);
     let _right = sidecar(&["run", "--config", &other], &[], there);
     eventually(again, limit, || (times(again) == 1).then_some(()));
     eventually("it goes on", limit, || (count("accepted") >= 12.0).then_some(()));
-    assert_eq!((times("not accepted"), times(again)), (1, 1), "{}", watching.said());
+    assert_eq!((times("rejecting"), times(again)), (1, 1), "{}", watching.said());
 }

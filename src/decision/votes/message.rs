@@ -61,7 +61,7 @@ pub enum InvalidMessage {
     #[error("is larger than {} KiB", VoteMessage::MAX_BYTES >> 10)]
     TooLarge,
     /// Not JSON, or a field is missing or of another type. Without the text, which is a stranger's.
-    #[error("is not the JSON of a message (line {line}, column {column})")]
+    #[error("is not the JSON of a vote message (line {line}, column {column})")]
     Json {
         /// The line, from 1.
         line: usize,

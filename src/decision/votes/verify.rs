@@ -27,18 +27,22 @@ impl RejectReason {
     pub const fn remedy(self, has_key: bool) -> &'static str {
         match self {
             Self::Unsigned if has_key => {
-                "its sidecar has no key; write votes: {key_file: votes.key} there, with our key"
+                "its sidecar has no key; write votes: {key_file: votes.key} there, with the same key"
             }
-            Self::Unsigned => "there is no key here; write votes: {key_file: votes.key} on every vantage, with one key",
-            Self::BadSignature => "its votes.key differs from ours, compare both; or something between answers for it",
+            Self::Unsigned => {
+                "this vantage has no key; write votes: {key_file: votes.key} on every vantage, with one key"
+            }
+            Self::BadSignature => {
+                "its votes.key differs from ours; compare both, or look for a proxy that answers in its place"
+            }
             Self::Malformed => {
-                "what answers is no sidecar, or one of another version; let the url end in /api/v1/regions"
+                "the answer is not from a sidecar of this version; write a url that ends in /api/v1/regions"
             }
-            Self::Oversized => "what answers is larger than a message; let the url end in /api/v1/regions",
+            Self::Oversized => "the answer is larger than a vote message; write a url that ends in /api/v1/regions",
             Self::WrongSender => {
-                "the sidecar of another region answers; compare the url, and the region that its configuration names"
+                "the sidecar of another region answers; compare the url with the region in its configuration"
             }
-            Self::Replayed => "old ones come back; let the url lead to the sidecar itself, with no cache between",
+            Self::Replayed => "old votes are replayed; write the url of the sidecar itself, without a cache in between",
         }
     }
 }
@@ -66,7 +70,7 @@ pub fn verify(reply: &VoteResponse, keys: Option<&Keys>) -> Result<VoteMessage, 
 
 fn decode(reply: &VoteResponse, body: &[u8]) -> Result<VoteMessage, RejectReason> {
     VoteMessage::decode(body).map_err(|invalid| {
-        tracing::debug!(peer = %reply.peer, "the message {invalid}");
+        tracing::debug!(peer = %reply.peer, "the vote message {invalid}");
         RejectReason::Malformed
     })
 }

@@ -12,7 +12,7 @@ const PEERS: [(&str, &str); 4] = [("x", ""), ("a", ""), ("b", ""), ("c", "")];
 #[test]
 fn the_dead_regions_own_last_ranking_decides() {
     let ranker = ranker("", &PEERS);
-    let last = published("x", 23, &[("c", 5), ("own", 6), ("x", 7), ("nobody", 8), ("c", 9), ("a", 10)]);
+    let last = published("x", 23, &[("c", 5), ("own", 6), ("x", 7), ("unranked", 8), ("c", 9), ("a", 10)]);
     let others = published("b", 0, &[("a", 1)]);
     let targets = ranker.failover_targets(&region("x"), &[others, last]);
     assert_eq!(names(&targets), ["c", "own", "a"]);

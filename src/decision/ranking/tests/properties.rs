@@ -39,7 +39,7 @@ fn inputs() -> impl Strategy<Value = Vec<RankInput>> {
 }
 
 fn anything_published() -> impl Strategy<Value = Vec<PublishedRanking>> {
-    let everybody = || select(["own", "nobody"].into_iter().chain(PEERS).map(region).collect::<Vec<_>>());
+    let everybody = || select(["own", "unranked"].into_iter().chain(PEERS).map(region).collect::<Vec<_>>());
     let candidate = (everybody(), any::<u32>(), any::<Option<Duration>>())
         .prop_map(|(region, rank, score)| Candidate { region, rank, score });
     let one = (everybody(), 0..30_u64, vec(candidate, 0..8));
