@@ -27,7 +27,7 @@ pub const HARDENED: [&str; 11] = [
     "--cap-drop",
     "ALL",
     "--security-opt",
-    "no-new-needs",
+    "no-new-privileges",
     "--memory",
     "32m",
     "--cpus",
