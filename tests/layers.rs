@@ -23,17 +23,8 @@ const ROWS: &[&[&str]] = &[
 
 /// What does not hold yet: remove what does, and add nothing.
 const PENDING_IMPORTS: &[(&str, &str)] = &[("probe", "config"), ("decision", "config")];
-const PENDING_CYCLES: &[&str] = &[
-    "cli",
-    "decision",
-    "decision::ranking",
-    "decision::votes::message",
-    "engine",
-    "metrics",
-    "probe",
-    "server",
-    "server::page",
-];
+const PENDING_CYCLES: &[&str] =
+    &["cli", "decision", "decision::ranking", "decision::votes::message", "engine", "metrics", "probe"];
 
 fn row(module: &str) -> Option<usize> {
     ROWS.iter().position(|row| row.contains(&module))

@@ -22,7 +22,6 @@ mod connections;
 mod encoding;
 mod engine_client;
 mod health;
-mod html;
 mod limits;
 mod page;
 mod params;

@@ -1,14 +1,16 @@
-//! What the pages need besides their HTML: served by names that change with the content, so that browsers may keep it.
+//! Style sheet, script and icons. Their names change with their content, so browsers may cache them.
 
 use bytes::Bytes;
 
-/// What a page may load and do: its own style sheet, script and icon, and asking for itself again.
-pub(in crate::server) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+use crate::status::Severity;
+
+/// The Content-Security-Policy: a page may load its own style sheet, script and icon, and fetch itself again.
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file that is served beside the pages.
+/// A file that the pages load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum Asset {
+pub(crate) enum Asset {
     Style,
     Script,
     IconFine,
@@ -47,24 +49,33 @@ impl Asset {
         }
     }
 
+    /// The icon of a page.
+    pub(super) const fn icon(severity: Severity) -> Self {
+        match severity {
+            Severity::Fine => Self::IconFine,
+            Severity::Watch => Self::IconWatch,
+            Severity::Down | Severity::Isolated => Self::IconDown,
+        }
+    }
+
     /// Where it is served.
-    pub(in crate::server) fn url(self) -> &'static str {
+    pub(crate) fn url(self) -> &'static str {
         &FILES[self as usize].url
     }
 
-    /// What is served there.
-    pub(in crate::server) fn of(url: &str) -> Option<Self> {
+    /// The file with this URL.
+    pub(crate) fn of(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|asset| asset.url() == url)
     }
 
     /// Its type and its content.
-    pub(in crate::server) fn content(self) -> (&'static str, Bytes) {
+    pub(crate) fn content(self) -> (&'static str, Bytes) {
         let File { content_type, content, .. } = &FILES[self as usize];
         (content_type, Bytes::from_static(content.as_bytes()))
     }
 }
 
-/// FNV-1a, 64 bits: tells one version of a file from the next one, and protects nothing.
+/// FNV-1a, 64 bits: distinguishes versions of a file; it is not a checksum against attacks.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
@@ -87,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn no_asset_asks_anybody_else_for_anything() {
+    fn no_asset_loads_anything_from_another_server() {
         for asset in Asset::ALL {
             let content = asset.source().3.replace("http://www.w3.org/2000/svg", "");
             assert!(!content.contains("://") && !content.contains("@import"), "{asset:?}");

@@ -1,11 +1,22 @@
 //! The effective configuration, without its secrets.
 
-use super::{Html, put};
+use bytes::Bytes;
+use maud::html;
+
+use super::document::{About, page};
 use crate::status::Overview;
 
-pub(super) fn write(page: &mut Html, overview: &Overview) {
-    put!(page; "<h1>Configuration</h1><p class=\"dim\">The running configuration with every default, without \
-        secrets, as <code>regionwatch check --print</code> prints it.</p>\
-        <div class=\"scroll\" id=\"yaml\" tabindex=\"0\" role=\"region\" aria-label=\"Configuration\"><pre><code>");
-    put!(page; (overview.config.to_yaml()) "</code></pre></div>\n");
+/// `/config`
+pub(crate) fn configuration(about: About<'_>, overview: &Overview) -> Bytes {
+    let main = html! {
+        h1 { "Configuration" }
+        p.dim {
+            "The running configuration with every default, without secrets, as "
+            code { "regionwatch check --print" } " prints it."
+        }
+        div #yaml .scroll tabindex="0" role="region" aria-label="Configuration" {
+            pre { code { (overview.config.to_yaml()) } }
+        }
+    };
+    page(about, overview, "configuration", "/config", false, main)
 }

@@ -1,205 +1,113 @@
-//! What an engineer has to know first, in one sentence.
+//! The headline in words: what an engineer needs to know first.
 
-use std::{cmp::Reverse, fmt::Write as _};
+use std::fmt::Write as _;
 
-use super::{assets::Asset, words::Count};
+use super::format::count;
 use crate::{
-    model::{Incident, PeerState, Region, Stage},
-    status::{Overview, PeerView},
+    model::{PeerState, Stage},
+    status::{DownRegion, Headline, Overview, PeerView},
 };
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    /// All is well.
-    Fine,
-    /// Something is to be watched.
-    Watch,
-    /// A region is down.
-    Down,
-    /// We cannot tell, because we are cut off.
-    Isolated,
+/// A word for the title of the page; empty if all is well.
+pub(super) fn mark(headline: &Headline<'_>) -> String {
+    match headline {
+        Headline::Isolated(_) => "isolated".to_owned(),
+        Headline::Down(down) => format!("{} down", down.len()),
+        Headline::Watch(state, ..) => state.to_string(),
+        Headline::Healthy => String::new(),
+    }
 }
 
-impl Level {
-    /// The word by which style sheet and tests know it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fine => "fine",
-            Self::Watch => "watch",
-            Self::Down => "down",
-            Self::Isolated => "isolated",
+/// The headline as a sentence.
+pub(super) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
+    match headline {
+        Headline::Isolated(reason) => format!("This vantage is isolated: {reason}."),
+        Headline::Down(down) => all_down(down),
+        Headline::Watch(state, peers, _) => watch(*state, peers),
+        Headline::Healthy => match &overview.peers[..] {
+            [] => "No peers are configured.".to_owned(),
+            [peer] => format!("The only peer, {}, is healthy.", peer.region),
+            peers => format!("All {} peers are healthy.", peers.len()),
+        },
+    }
+}
+
+/// What else is worth a sentence; may be empty.
+pub(super) fn detail(headline: &Headline<'_>, overview: &Overview) -> String {
+    let mut details = Vec::new();
+    match headline {
+        Headline::Isolated(_) => {
+            return "It reports no peer as down and does not vote. See another vantage for the state of the regions."
+                .to_owned();
         }
-    }
-}
-
-/// The sentence.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Headline {
-    pub(super) level: Level,
-    pub(super) sentence: String,
-    /// What adds to it, if anything does.
-    pub(super) detail: String,
-    mark: String,
-}
-
-impl Headline {
-    /// Where nothing is known.
-    pub(super) const fn none() -> Self {
-        Self { level: Level::Watch, sentence: String::new(), detail: String::new(), mark: String::new() }
-    }
-
-    /// For the title of the page.
-    pub(super) fn mark(&self) -> &str {
-        &self.mark
-    }
-
-    /// For the tab of the page.
-    pub(super) const fn icon(&self) -> Asset {
-        match self.level {
-            Level::Fine => Asset::IconFine,
-            Level::Watch => Asset::IconWatch,
-            Level::Down | Level::Isolated => Asset::IconDown,
+        Headline::Watch(.., healthy @ 1..) => {
+            details.push(format!("{healthy} of {} healthy.", count(overview.peers.len(), "peer")));
         }
+        _ => {}
     }
-
-    pub(super) fn of(overview: &Overview) -> Self {
-        let named = |wanted: &[PeerState]| -> Vec<&PeerView> {
-            overview.peers.iter().filter(|peer| wanted.contains(&peer.state)).collect()
-        };
-        let down = named(&[PeerState::Down]);
-        if let Some(why) = overview.isolation_reason {
-            return Self {
-                level: Level::Isolated,
-                sentence: format!("This vantage is isolated: {why}."),
-                detail:
-                    "It reports no peer as down and does not vote. See another vantage for the state of the regions."
-                        .to_owned(),
-                mark: "isolated".to_owned(),
-            };
-        }
-        if !down.is_empty() {
-            return Self {
-                level: Level::Down,
-                sentence: sentence(&down, overview),
-                detail: detail(overview),
-                mark: format!("{} down", down.len()),
-            };
-        }
-        let others = named(&[PeerState::Suspect, PeerState::Recovering, PeerState::Degraded, PeerState::Unknown]);
-        let all = overview.peers.len();
-        let Some(worst) = others.iter().min_by_key(|peer| super::words::urgency(peer.state)) else {
-            let sentence = match &overview.peers[..] {
-                [] => "No peers are configured.".to_owned(),
-                [peer] => format!("The only peer, {}, is healthy.", peer.region),
-                _ => format!("All {all} peers are healthy."),
-            };
-            return Self { level: Level::Fine, sentence, detail: detail(overview), mark: String::new() };
-        };
-        let of_state: Vec<_> = others.iter().filter(|peer| peer.state == worst.state).copied().collect();
-        let (names, verb) = (list(of_state.iter().map(|peer| &peer.region)), are(&of_state));
-        let have = if of_state.len() == 1 { "has" } else { "have" };
-        let sentence = match worst.state {
-            PeerState::Suspect => format!("{names} {} silent: the other vantages are being asked.", verb),
-            PeerState::Recovering => format!("{names} {verb} recovering (stability check)."),
-            PeerState::Degraded => format!("{names} {verb} degraded."),
-            _ if of_state.iter().all(|peer| is_unanswered(peer)) => format!("{names} {have} never answered."),
-            _ => format!("The state of {names} is not known yet."),
-        };
-        let rest = all - others.len();
-        let mut rest =
-            if rest == all { String::new() } else { format!("{rest} of {} healthy.", Count(all as u64, "peer")) };
-        let more = detail(overview);
-        if !more.is_empty() {
-            let _ = write!(rest, " {more}");
-        }
-        Self { level: Level::Watch, sentence, detail: rest, mark: worst.state.to_string() }
-    }
-}
-
-/// Which regions are down, how sure that is of each, and what to do: those to be switched first, and three at the most.
-fn sentence(down: &[&PeerView], overview: &Overview) -> String {
-    let told = |peer: &PeerView| newest(overview, &peer.region).filter(|incident| incident.resolved.is_none());
-    let mut down: Vec<_> = down.iter().map(|peer| (*peer, told(peer))).collect();
-    down.sort_by_key(|(_, incident)| Reverse(incident.map(|incident| incident.stage)));
-    let is_dead = |region: &Region| down.iter().any(|(peer, _)| peer.region == *region);
-    let shown = if down.len() > 3 { 2 } else { down.len() };
-    let mut text = String::new();
-    for (peer, incident) in &down[..shown] {
-        let separator = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{separator}{} is down {}", peer.region, certainty(peer, *incident));
-        let Some(incident) = incident else {
-            text.push('.');
-            continue;
-        };
-        let target = incident.candidates.iter().find(|candidate| !is_dead(&candidate.region));
-        let _ = match (target, incident.stage) {
-            (Some(target), Stage::Execute) => write!(text, ", fail over to {}.", target.region),
-            (Some(target), Stage::Prepare) => write!(text, ", prepare to fail over to {}.", target.region),
-            (None, _) => write!(text, ", and no region can take over."),
-        };
-    }
-    if shown < down.len() {
-        let _ = write!(text, " {} more are down.", down.len() - shown);
-    }
-    text
-}
-
-/// How sure it is that a region is down.
-fn certainty(peer: &PeerView, incident: Option<&Incident>) -> String {
-    let tally = incident.filter(|_| peer.tally.voters == 0).map_or(peer.tally, |incident| incident.tally);
-    let sure = peer.tally.reached || incident.is_some_and(|incident| incident.confirmed);
-    let word = if sure { "confirmed" } else { "not confirmed" };
-    match tally.voters {
-        0 | 1 => format!("({word}, no other vantage votes)"),
-        voters => format!("({word} {}/{voters})", tally.down),
-    }
-}
-
-/// The furthest stage of what is told of a region.
-fn newest<'a>(overview: &'a Overview, region: &Region) -> Option<&'a Incident> {
-    overview.incidents.iter().filter(|incident| incident.peer == *region).max_by_key(|incident| incident.stage)
-}
-
-/// What else is worth a sentence.
-fn detail(overview: &Overview) -> String {
-    let mut text = String::new();
     let silent = overview.anchors.iter().filter(|answers| **answers == Some(false)).count();
     if silent > 0 {
-        let _ = write!(text, "{silent} of {} not answering. ", Count(overview.anchors.len() as u64, "anchor"));
+        details.push(format!("{silent} of {} not answering.", count(overview.anchors.len(), "anchor")));
     }
     if overview.health_score > 0 {
-        text.push_str("This vantage starts its probes late, so it waits longer before it suspects a region. ");
+        let late = "This vantage starts its probes late, so it waits longer before it suspects a region.";
+        details.push(late.to_owned());
     }
-    text.truncate(text.trim_end().len());
-    text
+    details.join(" ")
 }
 
-/// Whether it has been probed, and nothing ever came back.
-fn is_unanswered(peer: &PeerView) -> bool {
-    let probed = peer.kinds.iter().any(|view| view.summary.is_some_and(|summary| summary.count > 0));
-    probed && !peer.kinds.iter().any(|view| view.answered)
+/// Which regions are down, how certain that is, and where to fail over: at most three.
+fn all_down(down: &[DownRegion<'_>]) -> String {
+    let shown = if down.len() > 3 { 2 } else { down.len() };
+    let mut sentences: Vec<_> = down[..shown].iter().map(one_down).collect();
+    if shown < down.len() {
+        sentences.push(format!("{} more are down.", down.len() - shown));
+    }
+    sentences.join(" ")
 }
 
-const fn are(peers: &[&PeerView]) -> &'static str {
-    if peers.len() == 1 { "is" } else { "are" }
+fn one_down(DownRegion { region, confirmed, tally, incident }: &DownRegion<'_>) -> String {
+    let confirmed = if *confirmed { "confirmed" } else { "not confirmed" };
+    let votes = match tally.voters {
+        0 | 1 => ", no other vantage votes".to_owned(),
+        voters => format!(" {}/{voters}", tally.down),
+    };
+    let action = match incident {
+        None => String::new(),
+        Some((Stage::Execute, Some(target))) => format!(", fail over to {target}"),
+        Some((Stage::Prepare, Some(target))) => format!(", prepare to fail over to {target}"),
+        Some((_, None)) => ", and no region can take over".to_owned(),
+    };
+    format!("{region} is down ({confirmed}{votes}){action}.")
 }
 
-/// Up to three names: `a, b and 4 more`.
-fn list<'a>(names: impl ExactSizeIterator<Item = &'a Region>) -> String {
-    let count = names.len();
-    let shown = if count > 3 { 2 } else { count };
+fn watch(state: PeerState, peers: &[&PeerView]) -> String {
+    let names = names(peers);
+    let one = peers.len() == 1;
+    let (are, have, do_) = if one { ("is", "has", "does") } else { ("are", "have", "do") };
+    match state {
+        PeerState::Suspect => format!("{names} {do_} not answer: asking the other vantages."),
+        PeerState::Recovering => format!("{names} {are} recovering (stability check)."),
+        PeerState::Degraded => format!("{names} {are} degraded."),
+        _ if peers.iter().all(|peer| peer.is_unanswered()) => format!("{names} {have} never answered."),
+        _ => format!("The state of {names} is not known yet."),
+    }
+}
+
+/// At most three names: `a, b and 4 more`.
+fn names(peers: &[&PeerView]) -> String {
+    let shown = if peers.len() > 3 { 2 } else { peers.len() };
     let mut text = String::new();
-    for (n, name) in names.take(shown).enumerate() {
+    for (n, peer) in peers[..shown].iter().enumerate() {
         let separator = match n {
             0 => "",
-            n if n + 1 == count => " and ",
+            n if n + 1 == peers.len() => " and ",
             _ => ", ",
         };
-        let _ = write!(text, "{separator}{name}");
+        let _ = write!(text, "{separator}{}", peer.region);
     }
-    if shown < count {
-        let _ = write!(text, " and {} more", count - shown);
+    if shown < peers.len() {
+        let _ = write!(text, " and {} more", peers.len() - shown);
     }
     text
 }

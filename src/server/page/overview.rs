@@ -1,389 +1,309 @@
-//! The overview: who is down and where to go, the peers in a matrix, and the last minutes of every path.
+//! The overview: which regions are down and where to fail over, the peers in a table, the last minutes of every path.
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use maud::{Markup, html};
+
 use super::{
-    About, Headline, Html,
-    chart::{self, Minutes},
-    put,
-    words::{self, Clock, Count, Latency, Percent, since},
+    chart::{ChartData, chart},
+    document::{About, page},
+    format, headline, parts,
 };
 use crate::{
-    decision::ranking::{RankedRegion, preferred},
-    geography::light_round_trip,
-    model::{Cause, Incident, Ineligible, Kind, Region, Stage, Vote},
-    status::{KindView, Overview, PathView, PeerView},
-    window::{Summary, Trace},
+    model::Kind,
+    status::{Headline, Overview, PeerView, Quorum},
+    window::Summary,
 };
 
-pub(super) fn write(page: &mut Html, about: About<'_>, overview: &Overview, headline: &Headline) {
-    banner(page, about, overview, headline);
-    regions(page, about, overview);
-    put!(page; "<div class=\"cards\">\n");
-    put!(page; "<div class=\"stack\">\n");
-    incidents(page, overview);
-    vantage(page, overview);
-    put!(page; "</div>\n<div class=\"stack\">\n");
-    ranking(page, about, overview);
-    votes(page, overview);
-    put!(page; "</div>\n</div>\n<section aria-labelledby=\"h-paths\"><h2 id=\"h-paths\">Paths <small>last 5 minutes; bar = min\u{2013}max, line = mean, bar from top = failed</small></h2>\n\
-        <div class=\"peers\">\n");
-    for peer in by_urgency(overview) {
-        put!(page; "<article class=\"card\" id=\"paths-" (peer.region) "\"><h3><a href=\"/peer/" (peer.region) "\">"
-            (peer.region) "</a> ");
-        words::state(page, peer.state);
-        put!(page; "</h3>\n");
-        paths(page, overview, peer);
-        put!(page; "</article>\n");
-    }
-    put!(page; "</div></section>\n");
+/// `/`
+pub(crate) fn overview(about: About<'_>, overview: &Overview) -> Bytes {
+    let main = html! {
+        (banner(about, overview))
+        (regions(about, overview))
+        div.cards {
+            div.stack {
+                (incidents(overview))
+                (vantage(overview))
+            }
+            div.stack {
+                (ranking(about, overview))
+                (votes(overview))
+            }
+        }
+        section aria-labelledby="h-paths" {
+            h2 #h-paths { "Paths " small { "last 5 minutes; bar = min\u{2013}max, line = mean, bar from top = failed" } }
+            div.peers {
+                @for peer in overview.by_urgency() {
+                    article.card id={ "paths-" (peer.region) } {
+                        h3 { (parts::peer_link(&peer.region)) " " (parts::state(peer.state)) }
+                        (parts::paths(overview, peer))
+                    }
+                }
+            }
+        }
+    };
+    page(about, overview, "", "/", true, main)
 }
 
-fn banner(page: &mut Html, about: About<'_>, overview: &Overview, headline: &Headline) {
-    put!(page; "<section class=\"banner l-" (headline.level.as_str()) "\" id=\"summary\" data-level=\""
-        (headline.level.as_str()) "\"><div><h1>Regions as seen from " (about.region) "</h1><p class=\"sentence\">"
-        (headline.sentence) "</p>");
-    if !headline.detail.is_empty() {
-        put!(page; "<p class=\"detail\">" (headline.detail) "</p>");
+fn banner(about: About<'_>, overview: &Overview) -> Markup {
+    let headline = Headline::of(overview);
+    let severity = headline.severity().as_str();
+    let detail = headline::detail(&headline, overview);
+    html! {
+        section #summary class={ "banner l-" (severity) } data-level=(severity) {
+            div {
+                h1 { "Regions as seen from " (about.region) }
+                p.sentence { (headline::sentence(&headline, overview)) }
+                @if !detail.is_empty() { p.detail { (detail) } }
+            }
+            p.asof { time datetime=(overview.at) { (format::clock(overview.at)) } " UTC" }
+        }
     }
-    put!(page; "</div><p class=\"asof\"><time datetime=\"" (overview.at) "\">" (Clock(overview.at)) "</time> UTC</p></section>\n");
 }
 
-/// The worst ones first, else in the order of the configuration.
-fn by_urgency(overview: &Overview) -> Vec<&PeerView> {
-    let mut peers: Vec<_> = overview.peers.iter().collect();
-    peers.sort_by_key(|peer| words::urgency(peer.state));
-    peers
+fn regions(about: About<'_>, overview: &Overview) -> Markup {
+    let kinds = overview.kinds();
+    let min_rtt = "Round-trip time of light in a straight fiber, and the distance";
+    let rank = format!("Among the failover targets if {} goes down", about.region);
+    html! {
+        div #regions .scroll.card tabindex="0" role="region" aria-label="Regions" {
+            table.regions {
+                caption {
+                    "From " (about.region) " to each peer region "
+                    small { "over the last " (format::setting(overview.config.window)) }
+                }
+                thead {
+                    tr {
+                        th scope="col" { "Peer" }
+                        th scope="col" { "State" }
+                        th.n.x scope="col" { "Since" }
+                        th.x scope="col" { "Last 5 minutes" }
+                        th.n scope="col" { "p50" }
+                        th.n.x scope="col" { "p95" }
+                        th.n scope="col" { "Loss" }
+                        th.n.x scope="col" { "Jitter" }
+                        th.n.x scope="col" { abbr title=(min_rtt) { "Min RTT" } }
+                        @for kind in &kinds { th.n.k.x scope="col" { (kind.title()) } }
+                        th.x scope="col" { "Votes" }
+                        th.n.x scope="col" { abbr title=(rank) { "Rank" } }
+                    }
+                }
+                tbody {
+                    @for peer in overview.by_urgency() { (region(overview, peer, &kinds)) }
+                }
+            }
+        }
+    }
 }
 
-fn regions(page: &mut Html, about: About<'_>, overview: &Overview) {
-    let kinds: BTreeSet<_> = overview.peers.iter().flat_map(|peer| &peer.kinds).map(|view| view.kind).collect();
-    put!(page; "<div class=\"scroll card\" id=\"regions\" tabindex=\"0\" role=\"region\" aria-label=\"Regions\">\
-        <table class=\"regions\"><caption>From " (about.region) " to each peer region <small>over the last "
-        (words::Round(overview.config.window)) "</small></caption>\n<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th>\
-        <th scope=\"col\" class=\"n x\">Since</th><th scope=\"col\" class=\"x\">Last 5 minutes</th>\
-        <th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n x\">p95</th>\
-        <th scope=\"col\" class=\"n\">Loss</th><th scope=\"col\" class=\"n x\">Jitter</th>\
-        <th scope=\"col\" class=\"n x\"><abbr title=\"Round-trip time of light in a straight fiber, and the distance\">Min RTT</abbr></th>");
-    for kind in &kinds {
-        put!(page; "<th scope=\"col\" class=\"n k x\">" (kind.title()) "</th>");
-    }
-    put!(page; "<th scope=\"col\" class=\"x\">Votes</th><th scope=\"col\" class=\"n x\"><abbr title=\"Among the failover targets should "
-        (about.region) " fail\">Rank</abbr></th></tr></thead>\n<tbody>\n");
-    for peer in by_urgency(overview) {
-        region(page, overview, peer, &kinds);
-    }
-    put!(page; "</tbody></table></div>\n");
-}
-
-fn region(page: &mut Html, overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) {
-    put!(page; "<tr id=\"region-" (peer.region) "\" data-peer=\"" (peer.region) "\" data-state=\"" (peer.state)
-        "\"><th scope=\"row\"><a href=\"/peer/" (peer.region) "\">" (peer.region) "</a></th><td>");
-    words::state(page, peer.state);
-    put!(page; "</td><td class=\"n x\"><time datetime=\"" (peer.since) "\" title=\"" (peer.since) "\">"
-        (since(peer.since, overview.at)) "</time></td><td class=\"graph x\">");
-    let best = best(overview, peer);
-    let kind = best.map(|(kind, _)| kind);
+fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Markup {
+    let representative = overview.representative(peer);
+    let kind = representative.map(|(kind, _)| kind);
     let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
-    chart::draw(page, &Minutes::of(traces.map(|path| &path.trace), overview.instant), 24);
-    put!(page; "</td>");
-    summary(page, best.map(|(_, summary)| summary).as_ref(), kind);
-    put!(page; "<td class=\"n x\">");
-    light(page, overview, &peer.region);
-    put!(page; "</td>");
-    for kind in kinds {
-        put!(page; "<td class=\"n k x\">");
-        match peer.kinds.iter().find(|view| view.kind == *kind) {
-            Some(view) => cell(page, view.summary.as_ref()),
-            None => {
-                put!(page; "<span class=\"none\" title=\"not probed\">\u{b7}<span class=\"vh\"> not probed</span></span>")
+    let data = ChartData::of(traces.map(|path| &path.trace), overview.instant);
+    let rank = overview.ranked(&peer.region).and_then(|row| row.rank);
+    html! {
+        tr id={ "region-" (peer.region) } data-peer=(peer.region) data-state=(peer.state) {
+            th scope="row" { (parts::peer_link(&peer.region)) }
+            td { (parts::state(peer.state)) }
+            td.n.x { time datetime=(peer.since) title=(peer.since) { (format::since(peer.since, overview.at)) } }
+            td.graph.x { (chart(&data, 24)) }
+            (parts::summary_cells(representative.map(|(_, summary)| summary).as_ref(), kind))
+            td.n.x { (parts::min_rtt(overview, &peer.region)) }
+            @for kind in kinds {
+                td.n.k.x {
+                    @match peer.kinds.iter().find(|view| view.kind == *kind) {
+                        Some(view) => (kind_cell(view.summary.as_ref())),
+                        None => span.none title="not probed" { "\u{b7}" span.vh { " not probed" } },
+                    }
+                }
             }
-        }
-        put!(page; "</td>");
-    }
-    put!(page; "<td class=\"x\">");
-    tally(page, peer);
-    put!(page; "</td><td class=\"n x\">");
-    match overview.ranking.iter().find(|row| row.region == peer.region).and_then(|row| row.rank) {
-        Some(rank) => put!(page; (rank)),
-        None => {
-            put!(page; "<span class=\"none\" title=\"cannot take over\">\u{2013}<span class=\"vh\"> cannot take over</span></span>")
-        }
-    }
-    put!(page; "</td></tr>\n");
-}
-
-/// The kind that speaks for a peer: the one that the ranking goes by, of those that were ever answered. Where a critical
-/// service is dead, its own.
-fn best(overview: &Overview, peer: &PeerView) -> Option<(Kind, Summary)> {
-    let dead_service = overview.incidents.iter().any(|incident| {
-        incident.peer == peer.region && incident.cause == Cause::Service && incident.resolved.is_none()
-    });
-    let is_critical = |kind| {
-        let mut paths = overview.config.paths();
-        paths.any(|(path, probe)| probe.critical && path.kind == kind && path.peer == peer.region)
-    };
-    let speaks = |view: &&KindView| view.answered && (!dead_service || is_critical(view.kind));
-    let summaries = |views: Vec<&KindView>| preferred(views.into_iter().filter_map(|it| Some((it.kind, it.summary?))));
-    summaries(peer.kinds.iter().filter(speaks).collect()).or_else(|| summaries(peer.kinds.iter().collect()))
-}
-
-/// The cells p50, p95, loss and jitter, with the kind that they are of where that is not said otherwise.
-pub(super) fn summary(page: &mut Html, summary: Option<&Summary>, kind: Option<Kind>) {
-    let latency = summary.and_then(|summary| summary.latency);
-    put!(page; "<td class=\"n\">");
-    words::latency(page, latency.map(|latency| latency.p50));
-    if let Some(kind) = kind {
-        put!(page; "<span class=\"sub\">by " (kind.title()) "</span>");
-    }
-    put!(page; "</td><td class=\"n x\">");
-    words::latency(page, latency.map(|latency| latency.p95));
-    put!(page; "</td><td class=\"n\">");
-    words::loss(page, summary);
-    put!(page; "</td><td class=\"n x\">");
-    words::latency(page, latency.and_then(|latency| latency.jitter));
-    put!(page; "</td>");
-}
-
-/// A kind of probe in one cell: its median, and its loss where there is any.
-fn cell(page: &mut Html, summary: Option<&Summary>) {
-    match summary {
-        None => words::none(page),
-        Some(Summary { latency: None, loss, .. }) => put!(page; "<b class=\"bad\">" (Percent(*loss)) " lost</b>"),
-        Some(Summary { latency: Some(latency), loss, .. }) => {
-            put!(page; (Latency(latency.p50)));
-            if *loss > 0.0 {
-                put!(page; "<span class=\"sub bad\">" (Percent(*loss)) " lost</span>");
+            td.x {
+                (peer.tally.down) "/" (peer.tally.voters) " down"
+                @match peer.quorum() {
+                    Quorum::Reached => span.sub.bad { "quorum reached" },
+                    Quorum::NotReached | Quorum::Impossible => span.sub { (peer.tally.needed) " needed" },
+                }
+            }
+            td.n.x {
+                @match rank {
+                    Some(rank) => (rank),
+                    None => (parts::dash("not eligible")),
+                }
             }
         }
     }
 }
 
-/// How soon light could be back, and from how far.
-pub(super) fn light(page: &mut Html, overview: &Overview, region: &Region) {
-    let there = overview.config.peers.iter().find(|peer| peer.region == *region).and_then(|peer| peer.location);
-    match (overview.config.location, there) {
-        (Some(here), Some(there)) => {
-            let meters = here.distance_meters(there);
-            let km = (meters / 1e3).round();
-            put!(page; (Latency(light_round_trip(meters))) "<span class=\"sub\">" (km) " km</span>");
+/// A kind of probe in one cell: its median, and its loss if there is any.
+fn kind_cell(summary: Option<&Summary>) -> Markup {
+    html! {
+        @match summary {
+            None => (parts::dash("no data")),
+            Some(Summary { latency: None, loss, .. }) => b.bad { (format::percent(*loss)) " lost" },
+            Some(Summary { latency: Some(latency), loss, .. }) => {
+                (format::latency(latency.p50))
+                @if *loss > 0.0 { span.sub.bad { (format::percent(*loss)) " lost" } }
+            }
         }
-        _ => words::none(page),
     }
 }
 
-fn tally(page: &mut Html, peer: &PeerView) {
+fn ranking(about: About<'_>, overview: &Overview) -> Markup {
+    let score = "Estimated cost of a failover, in time per request; lower is better";
+    html! {
+        section.card aria-labelledby="h-ranking" {
+            h2 #h-ranking { "Failover targets " small { "if " (about.region) " goes down" } }
+            @if overview.ranking.iter().all(|row| !row.eligible()) {
+                p.note.bad { "No region is eligible." }
+            }
+            div #ranking .scroll tabindex="0" role="region" aria-label="Failover targets" {
+                table {
+                    thead {
+                        tr {
+                            th.n scope="col" { "Rank" }
+                            th scope="col" { "Region" }
+                            th.n scope="col" { abbr title=(score) { "Score" } }
+                            th scope="col" { "Eligible" }
+                        }
+                    }
+                    tbody {
+                        @for row in &overview.ranking {
+                            tr id={ "candidate-" (row.region) } data-candidate=(row.region) data-eligible=(row.eligible()) {
+                                td.n {
+                                    @match row.rank {
+                                        Some(rank) => (rank),
+                                        None => span.none { "\u{2013}" span.vh { " no rank" } },
+                                    }
+                                }
+                                th scope="row" { (parts::peer_link(&row.region)) }
+                                td.n { (parts::latency(row.score)) }
+                                td.why { (parts::eligibility(row)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn votes(overview: &Overview) -> Markup {
+    html! {
+        section.card aria-labelledby="h-votes" {
+            h2 #h-votes { "Votes" }
+            (quorum_note(overview))
+            div #votes .scroll tabindex="0" role="region" aria-label="Table of votes" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Peer" }
+                            th scope="col" { "Own vote" }
+                            th.n scope="col" { "Down" }
+                            th.n.x scope="col" { "Up" }
+                            th.n.x scope="col" { "Abstain" }
+                            th scope="col" { "Quorum" }
+                        }
+                    }
+                    tbody {
+                        @for peer in overview.by_urgency() { (votes_on(peer)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn votes_on(peer: &PeerView) -> Markup {
     let tally = &peer.tally;
-    put!(page; (tally.down) "/" (tally.voters) " down");
-    if tally.reached {
-        put!(page; "<span class=\"sub bad\">quorum reached</span>");
-    } else {
-        put!(page; "<span class=\"sub\">" (tally.needed) " needed</span>");
+    html! {
+        tr id={ "votes-" (peer.region) } data-votes=(peer.region) {
+            th scope="row" { (parts::peer_link(&peer.region)) }
+            td { (parts::vote(peer.vote)) }
+            td.n { (tally.down) }
+            td.n.x { (tally.up) }
+            td.n.x { (tally.abstain) }
+            td {
+                @match peer.quorum() {
+                    Quorum::Reached => (parts::bad("reached")),
+                    Quorum::NotReached => "no",
+                    Quorum::Impossible => "not possible",
+                }
+                span.sub { (tally.needed) " needed, " (tally.voters) " voting" }
+            }
+        }
     }
 }
 
-/// What the votes on all peers amount to, where that is not what one would expect.
-fn quorum_note(page: &mut Html, overview: &Overview) {
-    let few: Vec<_> = overview.peers.iter().filter(|peer| peer.tally.voters < peer.tally.needed).collect();
-    if !overview.config.paths().any(|(path, _)| path.kind.carries_votes()) {
-        put!(page; "<p class=\"note\">No votes are exchanged: no verdict is confirmed by other vantages.</p>\n");
-    } else if !few.is_empty() {
-        put!(page; "<p class=\"note\">Too few vantages vote to confirm an outage of ");
-        for (n, peer) in few.iter().enumerate() {
-            put!(page; (if n == 0 { "" } else { ", " }) (peer.region));
+/// Why verdicts cannot be confirmed, if they cannot.
+fn quorum_note(overview: &Overview) -> Markup {
+    let without = overview.peers.iter().filter(|peer| peer.quorum() == Quorum::Impossible);
+    let without: Vec<_> = without.map(|peer| peer.region.as_str()).collect();
+    html! {
+        @if !overview.exchanges_votes() {
+            p.note { "No votes are exchanged, so other vantages confirm no verdict." }
+        } @else if !without.is_empty() {
+            p.note { "Too few vantages vote to confirm an outage of " (without.join(", ")) "." }
         }
-        put!(page; ".</p>\n");
     }
 }
 
-fn ranking(page: &mut Html, about: About<'_>, overview: &Overview) {
-    put!(page; "<section class=\"card\" aria-labelledby=\"h-ranking\"><h2 id=\"h-ranking\">Failover targets <small>should " (about.region) " fail</small></h2>\n");
-    if overview.ranking.iter().all(|row| !row.eligible()) {
-        put!(page; "<p class=\"note bad\">No region could take over.</p>");
-    }
-    put!(page; "<div class=\"scroll\" id=\"ranking\" tabindex=\"0\" role=\"region\" aria-label=\"Failover targets\">\
-        <table><thead><tr><th scope=\"col\" class=\"n\">Rank</th><th scope=\"col\">Region</th>\
-        <th scope=\"col\" class=\"n\"><abbr title=\"Estimated cost of a failover, in time per request; lower is better\">Score</abbr></th>\
-        <th scope=\"col\">Eligible</th></tr></thead><tbody>\n");
-    for row in &overview.ranking {
-        put!(page; "<tr id=\"candidate-" (row.region) "\" data-candidate=\"" (row.region) "\" data-eligible=\"" (row.eligible())
-            "\"><td class=\"n\">");
-        match row.rank {
-            Some(rank) => put!(page; (rank)),
-            None => put!(page; "<span class=\"none\">\u{2013}<span class=\"vh\"> no rank</span></span>"),
+fn incidents(overview: &Overview) -> Markup {
+    html! {
+        section #incidents .card aria-labelledby="h-incidents" {
+            h2 #h-incidents { "Incidents" }
+            @if overview.incidents.is_empty() { p.note { "No active incidents." } }
+            @for incident in overview.furthest_incidents() { (parts::incident(overview, incident)) }
         }
-        put!(page; "</td><th scope=\"row\"><a href=\"/peer/" (row.region) "\">" (row.region) "</a></th><td class=\"n\">");
-        words::latency(page, row.score);
-        put!(page; "</td><td class=\"why\">");
-        eligibility(page, row);
-        put!(page; "</td></tr>\n");
-    }
-    put!(page; "</tbody></table></div></section>\n");
-}
-
-/// Whether a region can take over, and everything that keeps it from that.
-pub(super) fn eligibility(page: &mut Html, row: &RankedRegion) {
-    if row.eligible() {
-        put!(page; "yes");
-        return;
-    }
-    put!(page; "no: ");
-    for (n, reason) in row.reasons.iter().enumerate() {
-        if n > 0 {
-            put!(page; ", ");
-        }
-        let reason: Ineligible = *reason;
-        put!(page; "<span data-reason=\"" (reason) "\">" (words::reason(reason)) "</span>");
     }
 }
 
-fn votes(page: &mut Html, overview: &Overview) {
-    put!(page; "<section class=\"card\" aria-labelledby=\"h-votes\"><h2 id=\"h-votes\">Votes</h2>\n");
-    quorum_note(page, overview);
-    put!(page; "<div class=\"scroll\" id=\"votes\" tabindex=\"0\" role=\"region\" aria-label=\"Table of votes\">\
-        <table><thead><tr><th scope=\"col\">On</th><th scope=\"col\">Ours</th><th scope=\"col\" class=\"n\">Down</th>\
-        <th scope=\"col\" class=\"n x\">Up</th><th scope=\"col\" class=\"n x\">Abstain</th>\
-        <th scope=\"col\">Quorum</th></tr></thead><tbody>\n");
-    for peer in by_urgency(overview) {
-        let tally = &peer.tally;
-        put!(page; "<tr id=\"votes-" (peer.region) "\" data-votes=\"" (peer.region) "\"><th scope=\"row\"><a href=\"/peer/" (peer.region)
-            "\">" (peer.region) "</a></th><td>");
-        vote(page, peer.vote);
-        put!(page; "</td><td class=\"n\">" (tally.down) "</td><td class=\"n x\">" (tally.up) "</td><td class=\"n x\">"
-            (tally.abstain) "</td><td>");
-        if tally.reached {
-            put!(page; "<b class=\"bad\">reached</b>");
-        } else if tally.voters < tally.needed {
-            put!(page; "not possible");
-        } else {
-            put!(page; "no");
-        }
-        put!(page; "<span class=\"sub\">" (tally.needed) " needed, " (tally.voters) " voting</span></td></tr>\n");
-    }
-    put!(page; "</tbody></table></div></section>\n");
-}
-
-/// A vote, which stands out where it is down.
-pub(super) fn vote(page: &mut Html, vote: Vote) {
-    match vote {
-        Vote::Down => put!(page; "<b class=\"bad\">down</b>"),
-        Vote::Up | Vote::Abstain => put!(page; (vote)),
-    }
-}
-
-fn incidents(page: &mut Html, overview: &Overview) {
-    put!(page; "<section class=\"card\" id=\"incidents\" aria-labelledby=\"h-incidents\"><h2 id=\"h-incidents\">Incidents</h2>\n");
-    if overview.incidents.is_empty() {
-        put!(page; "<p class=\"note\">No active incidents.</p>");
-    }
-    for incident in &overview.incidents {
-        // Whoever has come to the second stage has come through the first.
-        let further = |other: &&Incident| other.peer == incident.peer && other.stage > incident.stage;
-        if !overview.incidents.iter().any(|other| further(&other)) {
-            self::incident(page, overview, incident);
-        }
-    }
-    put!(page; "</section>\n");
-}
-
-/// One incident with all that is told of it.
-pub(super) fn incident(page: &mut Html, overview: &Overview, incident: &Incident) {
-    put!(page; "<div class=\"incident\" data-incident=\"" (incident.peer) "\" data-stage=\"" (incident.stage) "\"><h3><a href=\"/peer/"
-        (incident.peer) "\">" (incident.peer) "</a> <span class=\"tag\">" (words::stage(incident.stage)) "</span> ");
-    match incident.resolved {
-        Some(at) => put!(page; "<span class=\"tag calm\">resolved at " (Clock(at)) "</span>"),
-        None if incident.confirmed => put!(page; "<span class=\"tag\">confirmed</span>"),
-        None => put!(page; "<span class=\"tag calm\">not confirmed</span>"),
-    }
-    put!(page; "</h3><dl><dt>Since</dt><dd>");
-    words::time(page, incident.onset);
-    put!(page; " (" (since(incident.onset, incident.resolved.unwrap_or(overview.at))) ")</dd><dt>Cause</dt><dd>" (words::cause(incident.cause))
-        "</dd><dt>Votes</dt><dd>" (incident.tally.down) " of " (incident.tally.voters) " down, " (incident.tally.needed)
-        " needed</dd><dt>Fail over to</dt><dd>");
-    if incident.candidates.is_empty() {
-        put!(page; "<b class=\"bad\">no region can take over</b>");
-    }
-    for (n, candidate) in incident.candidates.iter().enumerate() {
-        match n {
-            0 => put!(page; "<b>" (candidate.region) "</b>"),
-            _ => put!(page; ", then " (candidate.region)),
-        }
-    }
-    let alert = match incident.stage {
-        Stage::Prepare => "RegionwatchPeerDown",
-        Stage::Execute => "RegionwatchPeerFailover",
-    };
-    put!(page; "</dd><dt>Alert</dt><dd>" (alert) " <code class=\"id\">" (incident.id) "</code></dd></dl><p class=\"note\">"
-        (incident.evidence) "</p></div>\n");
-}
-
-fn vantage(page: &mut Html, overview: &Overview) {
-    put!(page; "<section class=\"card\" id=\"vantage\" data-isolated=\"" (overview.isolation_reason.is_some())
-        "\" aria-labelledby=\"h-vantage\"><h2 id=\"h-vantage\">This vantage</h2>\n<dl><dt>Isolated</dt><dd>");
-    match overview.isolation_reason {
-        Some(why) => put!(page; "<b class=\"bad\">yes</b>: " (why)),
-        None => put!(page; "no"),
-    }
-    put!(page; "</dd><dt>Anchors</dt><dd>");
-    if overview.anchors.is_empty() {
-        put!(page; "none configured");
-    }
-    for (n, (anchor, answers)) in overview.config.anchors.iter().zip(&overview.anchors).enumerate() {
-        if n > 0 {
-            put!(page; "<br>");
-        }
-        put!(page; (anchor) ": ");
-        match answers {
-            Some(true) => put!(page; "answers"),
-            Some(false) => put!(page; "<b class=\"bad\">does not answer</b>"),
-            None => put!(page; "never answered yet"),
-        }
-    }
-    put!(page; "</dd><dt>Scheduling</dt><dd>");
-    match overview.health_score {
-        0 => put!(page; "on time"),
-        score => put!(page; "<b class=\"bad\">late</b>: score " (score) " of 7, waits " (score + 1) " times as long"),
-    }
+fn vantage(overview: &Overview) -> Markup {
     let paths: usize = overview.peers.iter().map(|peer| peer.paths.len()).sum();
-    put!(page; "</dd><dt>Measures</dt><dd>" (Count(paths as u64, "path")) " to " (Count(overview.peers.len() as u64, "peer"))
-        "</dd><dt>Alertmanagers</dt><dd>");
-    match overview.config.alertmanagers.len() as u64 {
-        0 => put!(page; "none"),
-        count => put!(page; (count)),
+    let anchors = overview.config.anchors.iter().zip(&overview.anchors).map(|(anchor, answers)| {
+        html! {
+            (anchor) ": "
+            @match answers {
+                Some(true) => "answers",
+                Some(false) => (parts::bad("does not answer")),
+                None => "has never answered",
+            }
+        }
+    });
+    html! {
+        section #vantage .card data-isolated=(overview.isolation_reason.is_some()) aria-labelledby="h-vantage" {
+            h2 #h-vantage { "This vantage" }
+            dl {
+                dt { "Isolated" }
+                dd {
+                    @match overview.isolation_reason {
+                        Some(reason) => { (parts::bad("yes")) ": " (reason) },
+                        None => "no",
+                    }
+                }
+                dt { "Anchors" }
+                dd {
+                    @if overview.anchors.is_empty() { "none configured" }
+                    (parts::join(anchors, "<br>"))
+                }
+                dt { "Scheduling" }
+                dd {
+                    @match overview.health_score {
+                        0 => "on time",
+                        score => { (parts::bad("late")) ": score " (score) " of 7, waits " (score + 1) " times as long" },
+                    }
+                }
+                dt { "Measures" }
+                dd { (format::count(paths, "path")) " to " (format::count(overview.peers.len(), "peer")) }
+                dt { "Alertmanagers" }
+                dd {
+                    @match overview.config.alertmanagers.len() {
+                        0 => "none",
+                        count => (count),
+                    }
+                }
+            }
+        }
     }
-    put!(page; "</dd></dl></section>\n");
-}
-
-/// The paths of a peer, a line each.
-pub(super) fn paths(page: &mut Html, overview: &Overview, peer: &PeerView) {
-    put!(page; "<ul class=\"paths\">\n");
-    for view in &peer.paths {
-        path(page, overview, view);
-    }
-    put!(page; "</ul>\n");
-}
-
-fn path(page: &mut Html, overview: &Overview, view: &PathView) {
-    let minutes = Minutes::of([&view.trace] as [&Trace; 1], overview.instant);
-    let whole = minutes.whole();
-    put!(page; "<li id=\"path-" (view.path) "\" data-path=\"" (view.path) "\"><a class=\"name\" href=\"/path/" (view.path) "\"><span class=\"kind\">"
-        (view.path.kind.title()) "</span><span class=\"to\">" (view.path.target) "</span></a>");
-    chart::draw(page, &minutes, 24);
-    put!(page; "<span class=\"value\">");
-    match view.last.map(|record| record.outcome) {
-        Some(Ok(timings)) => put!(page; (Latency(timings.total))),
-        Some(Err(failure)) => put!(page; "<b class=\"bad\">" (failure) "</b>"),
-        None => words::none(page),
-    }
-    put!(page; "</span><span class=\"value loss\"");
-    if let Some((failure, at)) = view.last_failure() {
-        put!(page; " title=\"last failure: " (failure) " at " (Clock(at)) " UTC\"");
-    }
-    put!(page; ">");
-    match whole.loss() {
-        Some(loss) if whole.lost > 0 => put!(page; "<span class=\"bad\">" (Percent(loss)) " lost</span>"),
-        Some(_) => put!(page; "<span class=\"dim\">0% lost</span>"),
-        None => words::none(page),
-    }
-    put!(page; "</span></li>\n");
 }

@@ -1,0 +1,139 @@
+//! Numbers and times as text. No data is never 0.
+
+use std::time::Duration;
+
+use crate::model::{Cause, Ineligible, UnixMillis};
+
+/// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
+pub(super) fn latency(latency: Duration) -> String {
+    let ms = latency.as_secs_f64() * 1e3;
+    match ms {
+        0.0 => "0 \u{b5}s".to_owned(),
+        ms if ms < 0.001 => "<1 \u{b5}s".to_owned(),
+        ms if ms < 0.099_5 => format!("{:.0} \u{b5}s", ms * 1e3),
+        ms if ms < 9.995 => format!("{ms:.2} ms"),
+        ms if ms < 99.95 => format!("{ms:.1} ms"),
+        ms if ms < 9_999.5 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+/// A share of 0 to 1 in percent, never rounded to 0 or 100.
+pub(super) fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p <= 0.0 => "0%".to_owned(),
+        p if p < 0.1 => "<0.1%".to_owned(),
+        p if p < 99.95 => format!("{p:.1}%"),
+        p if p < 100.0 => ">99.9%".to_owned(),
+        _ => "100%".to_owned(),
+    }
+}
+
+/// A measured duration in its two largest units: `42 s`, `3 min 5 s`, `2 h 7 min`, `12 d 3 h`.
+pub(super) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{minutes} min {} s", seconds % 60),
+        3_600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A configured duration in one unit: `5 min`, `90 s`.
+pub(super) fn setting(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms if ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+/// The duration between two moments of the wall clock.
+pub(super) fn since(then: UnixMillis, now: UnixMillis) -> String {
+    duration(Duration::from_millis(now.0.saturating_sub(then.0)))
+}
+
+/// The time of day in UTC.
+pub(super) fn clock(at: UnixMillis) -> String {
+    let seconds = at.0 / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A number of things: `1 peer`, `3 peers`.
+pub(super) fn count(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Why a region is not eligible as a failover target.
+pub(super) const fn reason(reason: Ineligible) -> &'static str {
+    match reason {
+        Ineligible::State => "not healthy",
+        Ineligible::Residency => "zone not allowed",
+        Ineligible::Distance => "too close",
+        Ineligible::FailureDomain => "shares a failure domain",
+        Ineligible::Capacity => "too little capacity",
+        Ineligible::Maintenance => "in maintenance",
+        Ineligible::Rpo => "replication lag too high",
+        Ineligible::InsufficientData => "not enough samples yet",
+        Ineligible::Quorum => "other regions report it down",
+    }
+}
+
+/// What has failed.
+pub(super) const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Silence => "nothing answers on any layer",
+        Cause::Service => "the network answers, critical services fail",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_have_a_few_digits_and_a_unit() {
+        for (micros, text) in [
+            (0, "0 \u{b5}s"),
+            (85, "85 \u{b5}s"),
+            (100, "0.10 ms"),
+            (420, "0.42 ms"),
+            (8_314, "8.31 ms"),
+            (9_996, "10.0 ms"),
+            (24_140, "24.1 ms"),
+            (255_400, "255 ms"),
+            (2_000_000, "2000 ms"),
+            (12_345_000, "12.3 s"),
+        ] {
+            assert_eq!(latency(Duration::from_micros(micros)), text);
+        }
+        assert_eq!(latency(Duration::from_nanos(300)), "<1 \u{b5}s");
+    }
+
+    #[test]
+    fn a_share_is_rounded_neither_to_nothing_nor_to_all() {
+        for (share, text) in
+            [(0.0, "0%"), (0.000_1, "<0.1%"), (0.001, "0.1%"), (0.123_4, "12.3%"), (0.999_9, ">99.9%"), (1.0, "100%")]
+        {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (185, "3 min 5 s"), (7_620, "2 h 7 min"), (1_047_600, "12 d 3 h")]
+        {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+        for (millis, text) in [(250, "250 ms"), (90_000, "90 s"), (300_000, "5 min"), (3_600_000, "1 h")] {
+            assert_eq!(setting(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(clock(UnixMillis(1_795_230_245_123)), "03:04:05");
+        assert_eq!(since(UnixMillis(5_000), UnixMillis(1_000)), "0 s", "the clock was set back");
+        assert_eq!((count(1, "peer"), count(0, "peer")), ("1 peer".to_owned(), "0 peers".to_owned()));
+    }
+}

@@ -1,0 +1,12 @@
+//! What the status page shows, as plain data: copied by the engine's thread, formatted by the server's.
+//!
+//! Everything that a page must decide is decided here: which headline applies, how severe a state is, which kind of probe
+//! represents a peer, and which peer comes first.
+
+mod headline;
+mod views;
+
+pub use self::{
+    headline::{DownRegion, Headline, Severity},
+    views::{Distance, KindView, Overview, PathView, PeerView, Quorum},
+};
