@@ -81,7 +81,7 @@ fn configuration() -> Result<Config> {
 /// A engine that has seen five minutes of everything; one probe in 50 failed.
 fn engine(config: &Config, start: Instant) -> Result<Engine> {
     let now = |instant| Now { instant, unix: UnixMillis(1_795_230_245_123) };
-    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets)?);
+    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
     let mut engine = Engine::new(metrics, config, start);
     let paths: Vec<_> = config
         .paths()
@@ -158,7 +158,7 @@ fn run() -> Result<bool> {
 
     let (queries, mut queried) = mpsc::channel(16);
     let state = ServerState {
-        metrics: Arc::new(Metrics::new(&config.region, &config.buckets)?),
+        metrics: Arc::new(Metrics::new(&config.region, &config.buckets)),
         queries,
         lifecycle: false,
         ready: Arc::default(),

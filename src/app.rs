@@ -175,7 +175,7 @@ async fn watch(
     }
     check_descriptors(&config);
 
-    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets).map_err(io::Error::other)?);
+    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
     let (queries, mut queried) = mpsc::channel(16);
     let ready = Arc::new(AtomicBool::new(false));
     let state = ServerState {
@@ -340,7 +340,7 @@ impl App {
                 Ok(())
             }
             Err(mistakes) => {
-                self.metrics.config_refused();
+                self.metrics.vantage().config_rejected();
                 error!("the configuration was not reloaded, the previous one stays in force:\n{mistakes}");
                 Err(mistakes)
             }
@@ -450,7 +450,7 @@ impl App {
             // the process.
             let _ = self.changes.send(change);
         }
-        self.metrics.config_loaded(Duration::from_nanos(Timestamp::now().unix_nanos()));
+        self.metrics.vantage().config_loaded(Duration::from_nanos(Timestamp::now().unix_nanos()));
         self.config = config;
     }
 }

@@ -71,11 +71,7 @@ impl<T: Transport> Pusher<T> {
         let started = Instant::now();
         let answer = self.transport.request(Method::POST, "/api/v2/alerts", body.into(), MAX_ANSWER).await;
         let result = result_of(&answer);
-        if result == PushResult::Ok {
-            self.series.accepted(started.elapsed());
-        } else {
-            self.series.failed(result);
-        }
+        self.series.record(result, started.elapsed());
         if results.should_log(result) {
             log_result(&self.url, &answer);
         }

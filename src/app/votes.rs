@@ -79,7 +79,7 @@ impl Votes {
             voter.sequence.accept(&message)?;
             Ok(message)
         });
-        voter.series.received(&result);
+        voter.series.count(&result);
         let peer = &reply.peer;
         match (result.as_ref().err(), voter.rejections.should_log(result.as_ref().err().copied())) {
             (Some(reason), true) => {
@@ -187,7 +187,7 @@ mod tests {
     const SECRET: &str = "a secret of all regions";
 
     fn votes() -> Votes {
-        Votes::new(Arc::new(Metrics::new(&region("here"), &[0.1]).unwrap()))
+        Votes::new(Arc::new(Metrics::new(&region("here"), &[0.1])))
     }
 
     /// Peers of these names, each with a sidecar, and one without.

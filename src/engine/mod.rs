@@ -225,7 +225,7 @@ impl Engine {
     pub fn record(&mut self, event: Event, now: Now) {
         match event {
             Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
-                self.metrics.started_late_by(start_delay);
+                self.metrics.vantage().observe_start_delay(start_delay);
                 self.vantage.on_start(start_delay);
                 self.vantage.on_result(sample.path, sample.sent_at, &sample.outcome, late, now);
                 let Some(state) = self.paths.get_mut(&sample.path) else { return };
@@ -235,27 +235,27 @@ impl Engine {
                 state.history.push(sample.sent_at_unix, sample.outcome, failed_in);
                 count(&state.series, &sample.outcome, sample.sent_at_unix);
                 if late > 0 {
-                    state.series.came_late(late);
+                    state.series.add_late(late);
                 }
                 if duplicates > 0 {
-                    state.series.came_twice(duplicates);
+                    state.series.add_duplicates(duplicates);
                 }
                 if let Ok(timings) = sample.outcome {
-                    self.metrics.measured_by(timings.source);
+                    self.metrics.vantage().set_timestamp_source(timings.source);
                 }
             }
             Event::Overdue { path, sent_at } => self.vantage.on_overdue(path, sent_at, now),
             Event::Late { path } => {
                 self.vantage.on_late_reply(path, now);
                 if let Some(state) = self.paths.get(&path) {
-                    state.series.came_late(1);
+                    state.series.add_late(1);
                 }
             }
-            Event::ClockStepped { .. } => self.metrics.clock_stepped(),
+            Event::ClockStepped { .. } => self.metrics.vantage().count_clock_step(),
             Event::SlotsMissed { path, count } => {
                 self.vantage.on_missed_slots();
                 if let Some(state) = self.paths.get(&path) {
-                    state.series.missed_slots(count);
+                    state.series.add_missed_slots(count);
                 }
             }
         }
@@ -294,7 +294,7 @@ impl Engine {
             if let StateChange::State { peer, transition, .. } = news
                 && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
             {
-                peer.series.changed(*transition);
+                peer.series.count_change(*transition);
             }
         }
         if !news.is_empty() {
@@ -338,7 +338,7 @@ impl Engine {
         for peer in &self.peers {
             if let Some(row) = ranking.of(&peer.region) {
                 let score = row.score.map(|score| score.as_secs_f64());
-                peer.series.ranked(&Candidacy { reasons: row.reasons.clone(), rank: row.rank, score });
+                peer.series.set_candidacy(&Candidacy { reasons: row.reasons.clone(), rank: row.rank, score });
             }
         }
     }
@@ -348,22 +348,22 @@ impl Engine {
         for (peer, configured) in self.peers.iter().zip(&config.peers) {
             if let (Some(here), Some(there)) = (config.location, configured.location) {
                 let meters = here.distance_meters(there);
-                peer.series.located(meters, light_round_trip(meters).as_secs_f64());
+                peer.series.set_distance(meters, light_round_trip(meters).as_secs_f64());
             }
         }
     }
 
     fn show(&self, now: Now) {
         for (peer, standing) in self.peers.iter().zip(self.vantage.peers()) {
-            peer.series.stands(standing.state, now.unix_at(standing.since), &standing.tally);
-            peer.series.told(standing.incident.into_iter().flat_map(|incident| incident.stages()));
+            peer.series.set_state(standing.state, now.unix_at(standing.since), &standing.tally);
+            peer.series.set_incidents(standing.incident.into_iter().flat_map(|incident| incident.stages()));
         }
         for (path, answers) in self.vantage.anchors() {
             if let Some(series) = self.anchors.get(&path) {
-                series.answers(answers);
+                series.set_success(answers);
             }
         }
-        self.metrics.vantage_is(self.vantage.is_isolated(), self.vantage.health_score());
+        self.metrics.vantage().set_health(self.vantage.is_isolated(), self.vantage.health_score());
     }
 
     /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.
@@ -377,8 +377,8 @@ impl Engine {
 
 fn count(series: &PathSeries, outcome: &Outcome, sent_at: u64) {
     match outcome {
-        Ok(timings) => series.succeeded(timings, sent_at),
-        Err(failure) => series.failed(*failure),
+        Ok(timings) => series.record_success(timings, sent_at),
+        Err(failure) => series.record_failure(*failure),
     }
 }
 

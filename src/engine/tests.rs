@@ -61,7 +61,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]).unwrap());
+        let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]));
         let now = Instant::now();
         let engine = Engine::new(Arc::clone(&metrics), &config(), now);
         Self { engine, metrics, probe: probe(), now }

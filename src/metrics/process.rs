@@ -1,41 +1,37 @@
-//! The process's own metrics.
+//! The metrics of the process, as every client library of Prometheus has them.
 
 use prometheus::{
-    core::{Collector, Desc},
+    Encoder, TextEncoder,
+    core::Collector,
     process_collector::ProcessCollector,
     proto::{Counter, MetricFamily},
 };
 
 use crate::net::process_cpu_time;
 
-/// The crate's collector, which knows the CPU time in whole seconds only: a quiet sidecar needs minutes for one.
-pub(super) struct Process(ProcessCollector);
-
-impl Process {
-    pub(super) fn new() -> Self {
-        Self(ProcessCollector::for_self())
+/// The families in the text format.
+pub(super) fn text() -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&families(&ProcessCollector::for_self()), &mut text) {
+        tracing::error!("cannot write the metrics of the process: {error}");
     }
+    text
 }
 
-impl Collector for Process {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = self.0.collect();
-        let cpu = families.iter_mut().find(|family| family.name() == "process_cpu_seconds_total");
-        if let (Some(family), Ok(time)) = (cpu, process_cpu_time()) {
-            let mut metrics = family.take_metric();
-            for metric in &mut metrics {
-                let mut counter = Counter::default();
-                counter.set_value(time.as_secs_f64());
-                metric.set_counter(counter);
-            }
-            family.set_metric(metrics);
+/// The collector knows the CPU time in whole seconds only: a quiet instance needs minutes for one.
+fn families(collector: &ProcessCollector) -> Vec<MetricFamily> {
+    let mut families = collector.collect();
+    let cpu = families.iter_mut().find(|family| family.name() == "process_cpu_seconds_total");
+    if let (Some(family), Ok(time)) = (cpu, process_cpu_time()) {
+        let mut metrics = family.take_metric();
+        for metric in &mut metrics {
+            let mut counter = Counter::default();
+            counter.set_value(time.as_secs_f64());
+            metric.set_counter(counter);
         }
-        families
+        family.set_metric(metrics);
     }
+    families
 }
 
 #[cfg(test)]
@@ -43,10 +39,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_is_told_to_a_hundredth_of_a_second_or_better() {
-        let process = Process::new();
+    fn cpu_time_has_a_resolution_of_a_hundredth_of_a_second_or_better() {
+        let collector = ProcessCollector::for_self();
         let seconds = || {
-            let families = process.collect();
+            let families = families(&collector);
             let family = families.iter().find(|family| family.name() == "process_cpu_seconds_total").unwrap();
             family.get_metric()[0].get_counter().get_value()
         };

@@ -1,74 +1,70 @@
-//! What became of the bulletins that peers answered with.
+//! The series of the vote messages from one peer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::{
+    samples::{Samples, Series},
+    value::Counter,
+};
 use crate::{decision::votes::RejectReason, model::Region};
 
-/// The counters of one peer's bulletins.
+/// The counters of the vote messages from one peer.
 #[derive(Debug)]
 pub struct VoteSeries {
     labels: Box<str>,
-    accepted: AtomicU64,
-    refused: [AtomicU64; RejectReason::ALL.len()],
+    accepted: Counter,
+    rejected: [Counter; RejectReason::ALL.len()],
+}
+
+impl Series for VoteSeries {
+    fn labels(&self) -> &str {
+        &self.labels
+    }
 }
 
 impl VoteSeries {
-    /// The values of the label `result`.
-    pub(super) const RESULTS: [&str; 1 + RejectReason::ALL.len()] = {
-        let mut results = ["accepted"; 1 + RejectReason::ALL.len()];
-        let mut n = 0;
-        while n < RejectReason::ALL.len() {
-            results[1 + n] = RejectReason::ALL[n].as_str();
-            n += 1;
-        }
-        results
-    };
-
     pub(super) fn new(vantage: &Region, peer: &Region) -> Self {
         Self {
             labels: format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\"").into(),
-            accepted: AtomicU64::new(0),
-            refused: Default::default(),
+            accepted: Counter::default(),
+            rejected: Default::default(),
         }
     }
 
-    /// One bulletin came, and counts or does not.
-    pub fn received<T>(&self, result: &Result<T, RejectReason>) {
-        let counter = match result {
-            Ok(_) => Some(&self.accepted),
-            Err(refusal) => RejectReason::ALL.iter().position(|each| each == refusal).and_then(|n| self.refused.get(n)),
-        };
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a message that was accepted or rejected.
+    pub fn count<T>(&self, result: &Result<T, RejectReason>) {
+        match result {
+            Ok(_) => self.accepted.add(1),
+            Err(reason) => self.rejected[*reason as usize].add(1),
         }
     }
 
-    pub(super) fn labels(&self) -> &str {
-        &self.labels
-    }
-
-    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counters = std::iter::once(&self.accepted).chain(&self.refused);
-        Self::RESULTS.into_iter().zip(counters.map(|counter| counter.load(Ordering::Relaxed)))
+    pub(super) fn write_results(&self, out: &mut Samples<'_>) {
+        out.put_with(&[("result", "accepted")], self.accepted.get());
+        out.each("result", |reason: RejectReason| self.rejected[reason as usize].get());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::samples::Sink, *};
 
     #[test]
-    fn each_result_is_counted_where_it_belongs_and_stands_there_from_the_start() {
+    fn every_result_has_its_own_counter_from_the_start() {
         let region = |name| Region::new(name).unwrap();
         let series = VoteSeries::new(&region("here"), &region("there"));
-        assert!(series.counts().all(|(_, count)| count == 0));
-        series.received(&Ok(()));
-        for refusal in RejectReason::ALL {
-            series.received::<()>(&Err(refusal));
-            let count = series.counts().find(|(result, _)| *result == refusal.as_str());
-            assert_eq!(count, Some((refusal.as_str(), 1)));
+        let lines = || {
+            let mut out = Vec::new();
+            series.write_results(&mut Samples { sink: Sink::Page(&mut out), name: "x", labels: series.labels() });
+            String::from_utf8(out).unwrap()
+        };
+        let line = |result: &str, count: u64| {
+            format!("x{{vantage_region=\"here\",peer_region=\"there\",result=\"{result}\"}} {count}\n")
+        };
+        assert_eq!(lines().matches("} 0\n").count(), 1 + RejectReason::ALL.len());
+        series.count(&Ok(()));
+        for reason in RejectReason::ALL {
+            series.count::<()>(&Err(reason));
+            assert!(lines().contains(&line(reason.as_str(), 1)), "{}", lines());
         }
-        assert_eq!(series.counts().next(), Some(("accepted", 1)));
-        assert_eq!(series.labels(), "vantage_region=\"here\",peer_region=\"there\"");
+        assert!(lines().starts_with(&line("accepted", 1)));
     }
 }

@@ -104,7 +104,7 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
     let there = Region::new("there").unwrap();
     let (queries, mut queried) = mpsc::channel(4);
     let state = ServerState {
-        metrics: Arc::new(Metrics::new(&there, &DEFAULT_BUCKETS).unwrap()),
+        metrics: Arc::new(Metrics::new(&there, &DEFAULT_BUCKETS)),
         queries,
         lifecycle: false,
         ready: Arc::default(),

@@ -251,7 +251,7 @@ pub(crate) fn telling(alertmanagers: &[SocketAddr]) -> Telling {
 
 pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], resolver: &Resolver) -> Telling {
     let vantage = region("eu-west-1");
-    let metrics = Arc::new(Metrics::new(&vantage, &[0.1]).unwrap());
+    let metrics = Arc::new(Metrics::new(&vantage, &[0.1]));
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
     let setup = Setup { vantage: &vantage, alertmanagers, external_url: Some(&external_url) };
     let notifier = Notifier::spawn(setup, resolver, &TlsContext::default(), &metrics).unwrap();

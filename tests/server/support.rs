@@ -52,7 +52,7 @@ pub(crate) struct Running {
 /// Metrics whose whole page has about this many bytes: one path's series again and again.
 fn metrics_of(bytes: usize) -> Arc<Metrics> {
     let region = Region::new("eu-west-1").unwrap();
-    let metrics = Arc::new(Metrics::new(&region, &DEFAULT_BUCKETS).unwrap());
+    let metrics = Arc::new(Metrics::new(&region, &DEFAULT_BUCKETS));
     let path = Path { peer: region, target: TargetName::new("edge-a").unwrap(), kind: probe::ICMP };
     let shape = Shape { duplicates: true, ..Shape::new([Phase::Rtt], []) };
     let series = metrics.path(&path, shape);

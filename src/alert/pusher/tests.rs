@@ -100,7 +100,7 @@ struct Running {
 }
 
 fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
-    let series = Metrics::new(&region("here"), &[0.1]).unwrap().pushes(["http://am/"]).remove(0);
+    let series = Metrics::new(&region("here"), &[0.1]).pushes(["http://am/"]).remove(0);
     let transport = Planned::new(plan);
     let incidents = watch::Sender::new(Arc::from([]));
     let pusher = Pusher {

@@ -1,0 +1,30 @@
+//! The series of one anchor.
+
+use super::{samples::Series, value::Gauge};
+use crate::model::Region;
+
+/// Whether one anchor answers.
+#[derive(Debug)]
+pub struct AnchorSeries {
+    labels: Box<str>,
+    pub(super) success: Gauge,
+}
+
+impl Series for AnchorSeries {
+    fn labels(&self) -> &str {
+        &self.labels
+    }
+}
+
+impl AnchorSeries {
+    /// The series of an anchor that was not probed yet; `name` is as configured, a URL without secrets.
+    pub(super) fn new(vantage: &Region, name: &str) -> Self {
+        let labels = format!("vantage_region=\"{vantage}\",anchor=\"{name}\"").into();
+        Self { labels, success: Gauge::default() }
+    }
+
+    /// Sets whether it answers; `None` if it never did.
+    pub fn set_success(&self, answers: Option<bool>) {
+        self.success.set(f64::from(u8::from(answers == Some(true))));
+    }
+}

@@ -1,0 +1,143 @@
+//! Names, help, buckets and values of everything on `/metrics`; the only module that names `prometheus`.
+//!
+//! That crate provides the metrics of the process. All others are kept and written here, for two reasons: the crate's
+//! vectors tell label sets apart by a hash of their values joined without a separator, so that two paths can share a
+//! series; and a page of a hundred thousand series must cost milliseconds, which it does when the labels of a path are
+//! rendered once.
+//!
+//! A metric is one entry in [`FAMILIES`], and a counter or gauge in the series that it is about.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::{
+    config::Config,
+    model::{Kind, Path, Region, Shape},
+};
+
+mod anchor;
+mod families;
+mod page;
+mod path;
+mod peer;
+mod process;
+mod push;
+mod region;
+mod samples;
+mod value;
+mod vantage;
+mod votes;
+
+pub use self::{
+    anchor::AnchorSeries,
+    families::{FAMILIES, Family, families_table},
+    page::{Collect, Exposed, Page},
+    path::PathSeries,
+    peer::PeerSeries,
+    push::{PushResult, PushSeries},
+    region::{Candidacy, RegionSeries},
+    vantage::VantageSeries,
+    votes::VoteSeries,
+};
+use self::{
+    samples::Series,
+    value::{Bound, bounds},
+};
+
+/// How many series a configuration makes on `/metrics`, without those of the process, once everything has a value.
+pub fn series_count(config: &Config) -> usize {
+    let metrics = Metrics::new(&config.region, &config.buckets);
+    let paths = config.paths().map(|(path, probe)| metrics.path(&path, probe.shape())).collect();
+    let (mut peers, mut regions, mut votes) = (Vec::new(), Vec::new(), Vec::new());
+    for peer in &config.peers {
+        let mut kinds: Vec<_> =
+            peer.targets.iter().flat_map(|target| &target.probes).map(|probe| probe.kind()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        votes.extend(kinds.iter().any(|kind| kind.carries_votes()).then(|| metrics.votes(&peer.region)));
+        peers.extend(kinds.into_iter().map(|kind| metrics.peer(&peer.region, kind)));
+        regions.push(metrics.region(&peer.region));
+    }
+    let urls: Vec<_> = config.alertmanagers.iter().map(ToString::to_string).collect();
+    let pushes = metrics.pushes(urls.iter().map(String::as_str)).into();
+    let anchors = config.anchors.iter().map(|anchor| metrics.anchor(&anchor.host.to_string())).collect();
+    let exposed = Exposed { paths, peers: peers.into(), regions: regions.into(), votes: votes.into(), pushes, anchors };
+    exposed.count(&metrics.vantage)
+}
+
+/// Everything on `/metrics`.
+#[derive(Debug)]
+pub struct Metrics {
+    region: Region,
+    vantage: Arc<VantageSeries>,
+    bounds: Arc<[Bound]>,
+    exposed: RwLock<Exposed>,
+}
+
+impl Metrics {
+    /// The metrics of a vantage region, with the upper bounds of the latency buckets in seconds.
+    pub fn new(region: &Region, buckets: &[f64]) -> Self {
+        Self {
+            region: region.clone(),
+            vantage: Arc::new(VantageSeries::new(region)),
+            bounds: bounds(buckets),
+            exposed: RwLock::default(),
+        }
+    }
+
+    /// The series of this instance.
+    pub fn vantage(&self) -> &VantageSeries {
+        &self.vantage
+    }
+
+    /// New series for a path; on the page once they are [exposed](Self::expose).
+    pub fn path(&self, path: &Path, shape: Shape) -> Arc<PathSeries> {
+        Arc::new(PathSeries::new(&self.region, path, shape, Arc::clone(&self.bounds)))
+    }
+
+    /// New series for a peer and a kind of probe; on the page once they are [exposed](Self::expose).
+    pub fn peer(&self, peer: &Region, kind: Kind) -> Arc<PeerSeries> {
+        Arc::new(PeerSeries::new(&self.region, peer, kind))
+    }
+
+    /// New series for a peer as a whole; on the page once they are [exposed](Self::expose).
+    pub fn region(&self, peer: &Region) -> Arc<RegionSeries> {
+        Arc::new(RegionSeries::new(&self.region, peer))
+    }
+
+    /// New series for the vote messages from a peer; on the page once they are [exposed](Self::expose).
+    pub fn votes(&self, peer: &Region) -> Arc<VoteSeries> {
+        Arc::new(VoteSeries::new(&self.region, peer))
+    }
+
+    /// New series for an anchor; on the page once they are [exposed](Self::expose).
+    pub fn anchor(&self, name: &str) -> Arc<AnchorSeries> {
+        Arc::new(AnchorSeries::new(&self.region, name))
+    }
+
+    /// Exposes these series from now on, and no others.
+    pub fn expose(&self, series: Exposed) {
+        let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
+        *exposed = Exposed { pushes: Arc::clone(&exposed.pushes), ..series };
+    }
+
+    /// Exposes the series of the pushes to these Alertmanagers, by their URLs, and no others. Those that were exposed
+    /// before keep their counters.
+    pub fn pushes<'a>(&self, alertmanagers: impl IntoIterator<Item = &'a str>) -> Vec<Arc<PushSeries>> {
+        let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
+        let series = |url| {
+            let labels = PushSeries::labels_of(&self.region, url);
+            let known = exposed.pushes.iter().find(|series| series.labels() == &*labels).cloned();
+            known.unwrap_or_else(|| Arc::new(PushSeries::new(labels)))
+        };
+        let all: Vec<_> = alertmanagers.into_iter().map(series).collect();
+        exposed.pushes = all.clone().into();
+        all
+    }
+
+    /// A page to be written piece by piece.
+    pub fn page(&self, collect: Collect) -> Page {
+        let exposed = self.exposed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let head = if collect == Collect::All { process::text() } else { Vec::new() };
+        Page::new(head, Arc::clone(&self.vantage), exposed, collect)
+    }
+}

@@ -1,0 +1,134 @@
+//! The text format of Prometheus, version 0.0.4: the one place that writes samples.
+
+use super::value::{Gauge, Histogram};
+use crate::model::Label;
+
+/// Something with series of its own on the page.
+pub(super) trait Series {
+    /// The labels that all of its series have, such as `vantage_region="..",peer_region=".."`; rendered once.
+    fn labels(&self) -> &str;
+}
+
+/// The value of a sample.
+pub(super) enum Value {
+    Integer(u64),
+    Float(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl From<f64> for Value {
+    /// An integer is written without a fraction, whatever holds it.
+    fn from(value: f64) -> Self {
+        let integer = value as u64;
+        if integer as f64 == value { Self::Integer(integer) } else { Self::Float(value) }
+    }
+}
+
+/// Where samples go.
+pub(super) enum Sink<'a> {
+    Page(&'a mut Vec<u8>),
+    /// They are only counted, and those that are absent as well.
+    Count(&'a mut usize),
+}
+
+/// Writes the samples of one family and one thing that has series.
+pub(super) struct Samples<'a> {
+    pub(super) sink: Sink<'a>,
+    pub(super) name: &'a str,
+    pub(super) labels: &'a str,
+}
+
+impl Samples<'_> {
+    /// Whether what is absent is to be put as well.
+    pub(super) const fn counts_only(&self) -> bool {
+        matches!(self.sink, Sink::Count(_))
+    }
+
+    /// `name{labels} value`
+    pub(super) fn put(&mut self, value: impl Into<Value>) {
+        self.sample("", &[], value.into());
+    }
+
+    /// `name{labels} value` if it is wanted.
+    pub(super) fn put_if(&mut self, wanted: bool, value: impl Into<Value>) {
+        if wanted {
+            self.put(value);
+        }
+    }
+
+    /// `name{labels,label="text"} value`
+    pub(super) fn put_with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
+        self.sample("", labels, value.into());
+    }
+
+    /// A sample for each value of a closed set, by a label with its name.
+    pub(super) fn each<L: Label, V: Into<Value>>(&mut self, label: &str, value: impl Fn(L) -> V) {
+        for each in L::ALL {
+            self.put_with(&[(label, each.as_str())], value(*each));
+        }
+    }
+
+    /// `name{labels} value`, or nothing.
+    pub(super) fn gauge(&mut self, gauge: &Gauge) {
+        self.gauge_with(&[], gauge);
+    }
+
+    /// `name{labels,label="text"} value`, or nothing.
+    pub(super) fn gauge_with(&mut self, labels: &[(&str, &str)], gauge: &Gauge) {
+        match (gauge.get(), &mut self.sink) {
+            (Some(value), _) => self.put_with(labels, value),
+            (None, Sink::Count(count)) => **count += 1,
+            (None, Sink::Page(_)) => {}
+        }
+    }
+
+    /// The sum and the count of a summary.
+    pub(super) fn summary(&mut self, labels: &[(&str, &str)], seconds: f64, count: u64) {
+        self.sample("_sum", labels, seconds.into());
+        self.sample("_count", labels, count.into());
+    }
+
+    pub(super) fn histogram(&mut self, histogram: &Histogram) {
+        let mut all = 0;
+        for (bound, count) in histogram.cumulative() {
+            self.sample("_bucket", &[("le", bound)], count.into());
+            all = count;
+        }
+        self.summary(&[], histogram.sum_seconds(), all);
+    }
+
+    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: Value) {
+        let out = match &mut self.sink {
+            Sink::Page(out) => &mut **out,
+            Sink::Count(count) => {
+                **count += 1;
+                return;
+            }
+        };
+        for part in [self.name, suffix, "{", self.labels] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        for (label, text) in labels {
+            for part in [",", label, "=\"", text, "\""] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"} ");
+        match value {
+            Value::Integer(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            Value::Float(value) => out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes()),
+        }
+        out.push(b'\n');
+    }
+}
