@@ -150,7 +150,7 @@ pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
         .ok()
         .filter(|parsed| parsed.as_str() == path && path.is_ascii())
         .ok_or_else(|| "has a character in its path that must be percent-encoded; write it such as %20".to_owned())?;
-    Ok(HttpUrl { https, host, port: port.unwrap_or(HttpUrl::default_port(https)), path: Arc::from(path) })
+    Ok(HttpUrl { https, host, port: port.unwrap_or_else(|| HttpUrl::default_port(https)), path: Arc::from(path) })
 }
 
 #[cfg(test)]

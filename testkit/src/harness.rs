@@ -2,13 +2,7 @@
 //! same lines, and a test that lacks something is ignored, with the reason. Such a suite has `harness = false` in
 //! Cargo.toml, [`suite!`](crate::suite) in its `main.rs`, and the usual `#[test]` everywhere.
 
-use std::{
-    any::Any,
-    fs,
-    os::unix::process::parent_id,
-    process::ExitCode,
-    thread::{self, available_parallelism},
-};
+use std::{any::Any, fs, os::unix::process::parent_id, process::ExitCode, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -44,9 +38,6 @@ pub fn main(at_once: AtOnce) -> ExitCode {
     let mut arguments = Arguments::from_args();
     if let AtOnce::Waiting(count) = at_once {
         arguments.test_threads.get_or_insert(count);
-    } else if let Ok(count) = available_parallelism() {
-        // With one thread libtest-mimic would print a line only when its test has ended.
-        arguments.test_threads.get_or_insert(count.get());
     }
     let mut trials: Vec<_> = inventory::iter::<Test>.into_iter().map(trial).collect();
     trials.sort_by(|a, b| a.name().cmp(b.name()));
