@@ -24,7 +24,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    probers::{anchor_prober, check_descriptors, reads_files},
+    probers::{anchor_prober, check_descriptors},
     reloading::{Reloading, check_restart_only},
     votes::Votes,
 };
@@ -39,8 +39,8 @@ use crate::{
     engine::{Anchor, Engine, PathSetup, Topology},
     metrics::Metrics,
     model::{Incident, Path, PathId, PeerState, Region, Tally, TargetName, UnixMillis, VoteResponse},
-    net::{Resolver, Timestamp, TimestampingGuard, TlsContext, TlsError, tune_allocator},
-    probe::{self, ResponseSender},
+    net::{ClientError, Resolver, Timestamp, TimestampingGuard, TlsContext, tune_allocator},
+    probe::{self, ResponseSender, SetupError},
     schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
     server::{self, Limits, Query, ServerState},
 };
@@ -74,11 +74,11 @@ pub enum RunError {
         /// Its path.
         path: Path,
         /// Why.
-        source: TlsError,
+        source: SetupError,
     },
     /// An Alertmanager cannot be reached by this URL.
     #[error("alertmanagers: {0}")]
-    Notifier(TlsError),
+    Notifier(ClientError),
     /// The system refused something that is needed.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -375,7 +375,7 @@ impl App {
                 |running| running.id,
             );
             // A certificate may have been renewed behind the same name.
-            let launcher = (!same || reads_files(probe))
+            let launcher = (!same || probe.spec.reads_files())
                 .then(|| {
                     let responses = ResponseSender { peer: path.peer.clone(), response_tx: self.replies.clone() };
                     prober(probe, &self.resolver, &self.tls, self.events.clone(), Some(responses))

@@ -24,7 +24,7 @@ use crate::{
     config::HttpUrl,
     metrics::Metrics,
     model::{Incident, Region, UnixMillis},
-    net::{ApiClient, Resolver, Timestamp, TlsContext, TlsError},
+    net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
 };
 
 /// Restored incidents that may wait to be received; the queries wait meanwhile.
@@ -59,7 +59,12 @@ impl Notifier {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn spawn(setup: Setup<'_>, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Self, TlsError> {
+    pub fn spawn(
+        setup: Setup<'_>,
+        resolver: &Resolver,
+        tls: &TlsContext,
+        metrics: &Metrics,
+    ) -> Result<Self, ClientError> {
         let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|url| url.to_string().into()).collect();
         let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
@@ -70,7 +75,7 @@ impl Notifier {
             // Two, so that a query under way delays no alert.
             Ok((ApiClient::new(resolver, url, tls)?, ApiClient::new(resolver, url, tls)?))
         });
-        let clients = clients.collect::<Result<Vec<_>, TlsError>>()?;
+        let clients = clients.collect::<Result<Vec<_>, ClientError>>()?;
         let all_series = metrics.pushes(urls.iter().map(|url| &**url));
         let (incidents, _) = watch::channel(Arc::from([]));
         let (restored_tx, restored) = mpsc::channel(RESTORED);

@@ -6,10 +6,10 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
-    config::{self, Config, DnsTransport, ProbeConfig, ProbeSpec},
+    config::{self, Config, ProbeConfig},
     model::{AddressFamily, Cadence},
-    net::{Resolver, TlsContext, TlsError, raise_descriptor_limit},
-    probe::{self, DnsProbe, HttpProbe, IcmpProbe, ResponseSender, TcpProbe},
+    net::{Resolver, TlsContext, raise_descriptor_limit},
+    probe::{Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe},
     schedule::{Event, Launcher, launcher},
 };
 
@@ -28,19 +28,13 @@ pub(super) fn check_descriptors(config: &Config) {
 /// How many descriptors a configuration may need at the most, with those of the server.
 pub fn descriptors(config: &Config) -> u64 {
     const SERVER: u64 = 300;
-    let each = |probe: &ProbeConfig| match probe.spec {
-        // One socket for all that is under way, and the one before it.
-        ProbeSpec::Icmp(_) => 2,
-        // Those that linger for late answers are as many again.
-        _ => 2 * u64::from(probe.cadence.in_flight()),
-    };
-    SERVER + config.paths().map(|(_, probe)| each(probe)).sum::<u64>()
+    SERVER + config.paths().map(|(_, probe)| probe.descriptors()).sum::<u64>()
 }
 
 /// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar answers goes to `responses`.
 ///
 /// # Errors
-/// TLS settings that cannot be used.
+/// See [`SetupError`].
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -50,23 +44,10 @@ pub fn prober(
     tls: &TlsContext,
     events: mpsc::Sender<Event>,
     responses: Option<ResponseSender>,
-) -> Result<Launcher, TlsError> {
-    let lookup = resolver.lookup(&probe.host, probe.family);
-    Ok(match &probe.spec {
-        ProbeSpec::Icmp(spec) => launcher(Arc::new(IcmpProbe::new(lookup, spec.clone(), probe.tos)), events),
-        ProbeSpec::Dns(spec) => {
-            let made = DnsProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
-            launcher(Arc::new(made), events)
-        }
-        ProbeSpec::Tcp(spec) => {
-            let made = TcpProbe::new(lookup, &probe.host, spec.clone(), probe.tos, tls)?;
-            launcher(Arc::new(made), events)
-        }
-        ProbeSpec::Http(spec) => {
-            let made = HttpProbe::new(lookup, (**spec).clone(), probe.tos, tls)?.with_response_sender(responses);
-            launcher(Arc::new(made), events)
-        }
-    })
+) -> Result<Launcher, SetupError> {
+    let resolved = resolver.lookup(&probe.host, probe.family);
+    let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, tls, responses };
+    probe.spec.prober(context, LaunchedBy(events))
 }
 
 /// An anchor is probed as often as TCP ports of peers are, and waited for as long as distant ones need.
@@ -75,20 +56,17 @@ pub(super) fn anchor_prober(
     resolver: &Resolver,
     events: mpsc::Sender<Event>,
 ) -> (Cadence, Launcher) {
-    let lookup = resolver.lookup(&anchor.host, AddressFamily::Any);
-    (probe::TCP.default_cadence(), launcher(Arc::new(TcpProbe::plain(lookup, anchor.port)), events))
+    let resolved = resolver.lookup(&anchor.host, AddressFamily::Any);
+    (TCP.default_cadence(), launcher(Arc::new(TcpProbe::connect(resolved, anchor.port)), events))
 }
 
-/// Whether a probe depends on files that may change while its configuration does not.
-pub(super) fn reads_files(probe: &ProbeConfig) -> bool {
-    let tls = match &probe.spec {
-        ProbeSpec::Icmp(_) => None,
-        ProbeSpec::Dns(spec) => match &spec.transport {
-            DnsTransport::Tls(tls) | DnsTransport::Https { tls, .. } => Some(tls),
-            DnsTransport::Udp | DnsTransport::Tcp => None,
-        },
-        ProbeSpec::Tcp(spec) => spec.tls.as_ref(),
-        ProbeSpec::Http(spec) => spec.url.https.then_some(&spec.tls),
-    };
-    tls.is_some_and(|tls| tls.ca_file.is_some() || tls.identity.is_some())
+/// Makes a launcher of a prober, which reports to the channel.
+struct LaunchedBy(mpsc::Sender<Event>);
+
+impl ProberVisitor for LaunchedBy {
+    type Output = Launcher;
+
+    fn visit<P: Probe>(self, prober: P) -> Launcher {
+        launcher(Arc::new(prober), self.0)
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _, process::ExitCode};
 
 use crate::{
     app::descriptors,
-    config::{Config, DnsTransport, Loaded, ProbeConfig, ProbeSpec},
+    config::{Config, Loaded},
     metrics::series_count,
 };
 
@@ -30,7 +30,7 @@ fn summary(config: &Config) -> String {
                 path.kind.to_string(),
                 format!("{:?}", probe.cadence.interval()),
                 format!("{:?}", probe.cadence.timeout()),
-                place(probe),
+                probe.spec.destination(&probe.host),
             ]
         })
         .collect();
@@ -53,28 +53,6 @@ fn summary(config: &Config) -> String {
 
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn place(probe: &ProbeConfig) -> String {
-    let host = &probe.host;
-    match &probe.spec {
-        ProbeSpec::Icmp(spec) => format!("{host}, {} bytes", spec.size),
-        ProbeSpec::Dns(spec) => {
-            let transport = match spec.transport {
-                DnsTransport::Udp => "udp",
-                DnsTransport::Tcp => "tcp",
-                DnsTransport::Tls(_) => "tls",
-                DnsTransport::Https { .. } => "https",
-            };
-            format!("{host}, {transport} port {}, query {}", spec.port, spec.query)
-        }
-        ProbeSpec::Tcp(spec) => {
-            format!("{host}, port {}{}", spec.port, if spec.tls.is_some() { ", tls" } else { "" })
-        }
-        ProbeSpec::Http(spec) => {
-            format!("{} {}", spec.method, spec.url)
-        }
-    }
 }
 
 /// Appends a table whose columns are as wide as their longest cell, without spaces at the end of a line.

@@ -10,14 +10,11 @@ use std::sync::Arc;
 
 use super::{
     env::{Variable, VariableEntry},
-    types::{
-        DEFAULT_BODY_LIMIT, DnsSpec, DnsTransport, HttpSpec, HttpUrl, HttpVersion, IcmpSpec, Location, Peer,
-        ProbeConfig, ProbeSpec, Rcode, RecordType, Target, TcpSpec, TlsSpec,
-    },
+    types::{HttpUrl, Location, Peer, ProbeConfig, Target},
 };
 use crate::{
     model::{AddressFamily, Host, Region},
-    probe,
+    probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
     yaml::{ReadContext, addresses},
 };
 
@@ -33,15 +30,15 @@ const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, 
 const DNS_PORT: u16 = 53;
 
 /// Reads the peers of the environment.
-pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &ReadContext<'_>) -> Vec<Peer> {
+pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, context: &ReadContext<'_>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in list.entries() {
         let Some((region, text)) = split(entry, PEERS_HINT) else { continue };
-        if reading.own.as_ref() == Some(&region) {
+        if context.own.as_ref() == Some(&region) {
             entry.wrong("is this instance's own region; remove it");
             continue;
         }
-        let target = addresses::url(text).and_then(|url| web_target(url, reading));
+        let target = addresses::url(text).and_then(|url| web_target(url, context));
         let Ok(target) = target.map_err(|reason| entry.wrong(&reason)) else { continue };
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
             Some(peer) => peer,
@@ -79,7 +76,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
         }
         let server = addresses::host_port(text).map_err(|reason| entry.wrong(&reason));
         let Ok((host, port)) = server else { continue };
-        if let Err(reason) = add_dns(peer, host, port.unwrap_or(DNS_PORT), reading) {
+        if let Err(reason) = add_dns(peer, host, port.unwrap_or(DNS_PORT), context) {
             entry.wrong(&reason);
         }
     }
@@ -87,7 +84,7 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, reading: &
         let first = peer.targets.first().and_then(|target| target.probes.first());
         if let Some(host) = first.map(|probe| probe.host.clone()) {
             // The target is there, and has no dns probe yet.
-            let _ = add_dns(peer, host, DNS_PORT, reading);
+            let _ = add_dns(peer, host, DNS_PORT, context);
         }
     }
     peers
@@ -107,59 +104,33 @@ fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> 
     }
 }
 
-fn probe(host: &Host, kind: &str, spec: ProbeSpec, reading: &ReadContext<'_>) -> ProbeConfig {
-    let cadence = reading.defaults[kind];
+fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig {
+    let cadence = context.defaults[spec.kind().as_str()];
     ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, critical: false, spec }
 }
 
-fn web_target(url: HttpUrl, reading: &ReadContext<'_>) -> Result<Target, String> {
+fn web_target(url: HttpUrl, context: &ReadContext<'_>) -> Result<Target, String> {
     let host = url.host.clone();
-    let tcp = TcpSpec { port: url.port, tls: None, send: None, expect: None };
-    let http = HttpSpec {
-        url,
-        method: http::Method::GET,
-        headers: Vec::new(),
-        body: None,
-        status: Vec::new(),
-        expect_headers: Vec::new(),
-        expect_body: None,
-        redirects: 0,
-        body_limit: DEFAULT_BODY_LIMIT,
-        version: HttpVersion::Auto,
-        tls: TlsSpec::default(),
-        keep_alive: false,
-        sidecar: false,
-    };
-    Ok(Target {
-        name: addresses::derived_name(&host)?,
-        probes: vec![
-            probe(&host, "icmp", ProbeSpec::Icmp(IcmpSpec::default()), reading),
-            probe(&host, "tcp", ProbeSpec::Tcp(tcp), reading),
-            probe(&host, "http", ProbeSpec::Http(Box::new(http)), reading),
-        ],
-    })
+    let specs = [
+        ProbeSpec::Icmp(IcmpSpec::default()),
+        ProbeSpec::Tcp(TcpSpec::connect(url.port)),
+        ProbeSpec::Http(HttpSpec::get(url).into()),
+    ];
+    let probes = specs.into_iter().map(|spec| probe(&host, spec, context)).collect();
+    Ok(Target { name: addresses::derived_name(&host)?, probes })
 }
 
-fn add_dns(peer: &mut Peer, host: Host, port: u16, reading: &ReadContext<'_>) -> Result<(), String> {
+fn add_dns(peer: &mut Peer, host: Host, port: u16, context: &ReadContext<'_>) -> Result<(), String> {
     let name = addresses::derived_name(&host)?;
     let first = peer.targets.first().and_then(|target| target.probes.first()).map(|probe| &probe.host);
     let (query, record): (Arc<str>, _) = match first {
         Some(Host::Name(name)) => (Arc::from(format!("{name}.")), RecordType(1)),
         _ => (Arc::from("."), RecordType(2)),
     };
-    let spec = ProbeSpec::Dns(DnsSpec {
-        port,
-        transport: DnsTransport::Udp,
-        query,
-        record,
-        recursion: true,
-        rcodes: vec![Rcode(0)],
-        answers: Vec::new(),
-        retry_over_tcp: false,
-    });
-    let probe = probe(&host, "dns", spec, reading);
+    let spec = ProbeSpec::Dns(DnsSpec::question(port, query, record));
+    let probe = probe(&host, spec, context);
     match peer.targets.iter_mut().find(|target| target.name == name) {
-        Some(target) if target.probes.iter().any(|probe| probe.kind() == probe::DNS) => {
+        Some(target) if target.probes.iter().any(|other| other.kind() == probe.kind()) => {
             Err("is a duplicate; delete it".to_owned())
         }
         Some(target) => {

@@ -16,18 +16,14 @@
 
 mod addresses;
 mod defaults;
-mod dns;
 mod env;
 mod env_peers;
-mod http;
 mod layers;
-mod pattern;
 mod peers;
 mod print;
 mod probes;
 mod reference;
 mod settings;
-mod tls;
 mod types;
 mod values;
 mod votes;

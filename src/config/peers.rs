@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     model::{AddressFamily, Host, Kind, Region, TargetName},
-    probe,
     yaml::{Fields, Item, ReadContext, addresses},
 };
 
@@ -113,10 +112,9 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let probes = probe_list(&fields, reading)?;
 
     if host.is_none()
-        && let Some(kind) =
-            probes.iter().filter_map(|read| read.kind).find(|kind| *kind != probe::HTTP && *kind != probe::SIDECAR)
+        && let Some(entry) = probes.iter().filter_map(|read| read.entry).find(|entry| !entry.has_url)
     {
-        fields.missing("host", &format!("write the name or address that the {kind} probe goes to"));
+        fields.missing("host", &format!("write the name or address that the {} probe goes to", entry.kind));
     }
     if let Some((item, Some(host))) = &host {
         check_family(item, host, families);
@@ -197,7 +195,7 @@ fn probe_list<'a>(fields: &Fields<'a>, reading: &ReadContext<'_>) -> Option<Vec<
     let mut seen: HashMap<Kind, String> = HashMap::new();
     let mut probes = Vec::new();
     for read in list.iter().filter_map(|item| probes::read(item, reading)) {
-        if let Some(kind) = read.kind {
+        if let Some(kind) = read.entry.map(|entry| entry.kind) {
             if let Some(first) = seen.get(&kind) {
                 let why = format!("is a second {kind} probe of this target, after {first}; move it to another target");
                 read.item.wrong(why);

@@ -1,16 +1,10 @@
-//! One entry of `probes`: what all kinds share, and the ICMP and TCP probes.
+//! One entry of `probes`: what all kinds share. The kinds read the rest.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use super::{
-    dns, http,
-    pattern::pattern,
-    tls,
-    types::{IcmpSpec, ProbeSpec, TcpSpec},
-};
 use crate::{
     model::{Cadence, Host, Kind},
-    probe,
+    probe::{KIND_ENTRIES, KINDS, KindEntry, ProbeSpec},
     yaml::{
         Diagnostics, Fields, Item, Parsed, ReadContext, Spanned,
         diagnostics::{hint, one_of, quoted},
@@ -18,90 +12,71 @@ use crate::{
     },
 };
 
-/// A kind as the file names it.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum FileKind {
-    Icmp,
-    Dns,
-    Tcp,
-    Http,
-}
-
-/// The kinds, their names and the keys that only they have.
-pub(super) const KINDS: [(&str, FileKind, &[&str]); 4] = [
-    ("icmp", FileKind::Icmp, &["size", "ttl", "dont_fragment"]),
-    ("dns", FileKind::Dns, &dns::KEYS),
-    ("tcp", FileKind::Tcp, &["port", "tls", "send", "expect"]),
-    ("http", FileKind::Http, &http::KEYS),
-];
-
 /// The keys that probes of all kinds have.
 const SHARED_KEYS: [&str; 4] = ["kind", "interval", "timeout", "critical"];
 
 /// A probe that was read.
 pub(super) struct Read<'a> {
     pub(super) item: Item<'a>,
-    /// `None` where the kind itself is wrong.
-    pub(super) kind: Option<Kind>,
+    /// `None` if the kind itself is wrong.
+    pub(super) entry: Option<&'static KindEntry>,
     pub(super) critical: bool,
-    /// `None` where something else is wrong.
+    /// `None` if something else is wrong.
     pub(super) probe: Option<(Cadence, ProbeSpec)>,
 }
 
 impl Read<'_> {
     /// The host of the probe's URL; kinds without a URL go to the target's host.
     pub(super) fn url_host(&self) -> Option<&Host> {
-        match &self.probe {
-            Some((_, ProbeSpec::Http(spec))) => Some(&spec.url.host),
-            _ => None,
-        }
+        self.probe.as_ref()?.1.url_host()
     }
 }
 
 /// Reads one probe.
-pub(super) fn read<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
+pub(super) fn read<'a>(item: &Item<'a>, context: &ReadContext<'_>) -> Option<Read<'a>> {
     let fields = item.any_fields()?;
-    let names: Vec<_> = KINDS.iter().map(|(name, ..)| *name).collect();
-    let kind = fields.required("kind", "write icmp, dns, tcp or http").and_then(|item| {
+    let names = KINDS.map(Kind::as_str);
+    let written = fields.required("kind", &format!("write {}", one_of(&names))).and_then(|item| {
         let text = item.text()?;
-        let found = KINDS.iter().find(|(name, ..)| *name == text);
+        let found = KIND_ENTRIES.iter().find(|entry| entry.kind.as_str() == text);
         if found.is_none() {
             item.wrong_value(&format!("is not a kind of probe; {}", hint(text, &names)));
         }
         found
     });
-    let Some((name, kind, own_keys)) = kind else {
-        return Some(Read { item: item.clone(), kind: None, critical: false, probe: None });
+    let Some(written) = written else {
+        return Some(Read { item: item.clone(), entry: None, critical: false, probe: None });
     };
-    let keys: Vec<_> = SHARED_KEYS.iter().chain(*own_keys).copied().collect();
+    let name = written.kind.as_str();
+    let aliases: Vec<_> = KIND_ENTRIES
+        .iter()
+        .filter_map(|entry| entry.alias.filter(|(kind, _)| *kind == name).map(|(_, flag)| (flag, entry)))
+        .collect();
+    let flags = aliases.iter().map(|(flag, _)| flag);
+    let keys: Vec<_> = SHARED_KEYS.iter().chain(written.keys).chain(flags).copied().collect();
     let fields = fields.only(|key| other_key(name, key, &keys), &keys);
-    let cadence = cadence(&fields, reading.defaults[name], reading.diagnostics);
-    let (kind, spec) = match kind {
-        FileKind::Icmp => (probe::ICMP, Some(ProbeSpec::Icmp(icmp(&fields)))),
-        FileKind::Dns => (probe::DNS, dns::probe(&fields, reading).map(ProbeSpec::Dns)),
-        FileKind::Tcp => (probe::TCP, tcp(&fields, reading).map(ProbeSpec::Tcp)),
-        FileKind::Http => {
-            let sidecar = fields.read("sidecar", |item| item.flag()).unwrap_or(false);
-            let kind = if sidecar { probe::SIDECAR } else { probe::HTTP };
-            (kind, http::probe(&fields, sidecar, reading).map(|spec| ProbeSpec::Http(Box::new(spec))))
-        }
-    };
-    let critical = fields.read("critical", |item| critical(item, kind)).unwrap_or(false);
-    Some(Read { item: item.clone(), kind: Some(kind), critical, probe: cadence.zip(spec) })
+    let is_set = |flag: &str| fields.read(flag, |item| item.flag()) == Some(true);
+    let entry = aliases.into_iter().find(|(flag, _)| is_set(flag)).map_or(written, |(_, entry)| entry);
+    let cadence = cadence(&fields, context.defaults[name], context.diagnostics);
+    let spec = (entry.read)(&fields, context);
+    let critical = fields.read("critical", |item| critical(item, entry.kind)).unwrap_or(false);
+    Some(Read { item: item.clone(), entry: Some(entry), critical, probe: cadence.zip(spec) })
 }
 
-/// Whether the region is down when this probe fails; of echoes and sidecars that cannot be said.
+/// Whether the region counts as down when this probe fails, which not every kind can tell.
 fn critical(item: &Item<'_>, kind: Kind) -> Option<bool> {
     let critical = item.flag()?;
     if let Some(why) = kind.never_critical().filter(|_| critical) {
-        item.wrong(format!("cannot be true for {kind} probes, as {why}; write it at a dns, tcp or http probe"));
+        let can: Vec<_> = KINDS.into_iter().filter(|kind| kind.never_critical().is_none()).map(Kind::as_str).collect();
+        item.wrong(format!("cannot be true for {kind} probes, as {why}; write it at a {} probe", one_of(&can)));
     }
     Some(critical)
 }
 
 /// What to do about a key that this kind does not have.
 fn other_key(kind: &str, key: &str, keys: &[&str]) -> String {
-    let owners: Vec<_> = KINDS.iter().filter(|(.., keys)| keys.contains(&key)).map(|(name, ..)| *name).collect();
+    let owners = KIND_ENTRIES.iter().filter(|entry| entry.keys.contains(&key)).map(|entry| entry.kind.as_str());
+    let owners: Vec<_> = owners.collect();
     if owners.is_empty() {
         format!("write {}", one_of(keys))
     } else {
@@ -153,23 +128,4 @@ pub(super) fn paired(
         diagnostics.add(given.place.clone(), &given.key, text);
     }
     cadence
-}
-
-fn icmp(fields: &Fields<'_>) -> IcmpSpec {
-    let default = IcmpSpec::default();
-    IcmpSpec {
-        size: fields.read("size", |item| item.word(16..=65507)).unwrap_or(default.size),
-        ttl: fields.read("ttl", |item| item.byte(1..=255)),
-        dont_fragment: fields.read("dont_fragment", |item| item.flag()).unwrap_or(default.dont_fragment),
-    }
-}
-
-fn tcp(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<TcpSpec> {
-    let tls = fields.get("tls").and_then(|item| {
-        if item.is_mapping() { tls::read(&item, reading) } else { item.flag()?.then(Default::default) }
-    });
-    let send = fields.read("send", |item| item.text()).map(|text| Arc::from(text.as_bytes()));
-    let expect = fields.read("expect", |item| item.read(pattern));
-    let port = fields.required("port", "write the port to connect to, such as 443")?;
-    Some(TcpSpec { port: port.port()?, tls, send, expect })
 }

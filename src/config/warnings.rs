@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{
     settings::Config,
-    types::{Peer, ProbeConfig, ProbeSpec},
+    types::{Peer, ProbeConfig},
 };
-use crate::model::Path;
-
-/// The path at which an instance serves its votes.
-const VOTES_PATH: &str = "/api/v1/regions";
+use crate::{
+    model::Path,
+    probe::{ProbeSpec, SidecarSpec},
+};
 
 /// All warnings, one sentence each.
 pub(super) fn of(config: &Config) -> Vec<String> {
@@ -62,23 +62,23 @@ fn some<T: std::fmt::Display>(mut names: impl Iterator<Item = T>, noun: &str) ->
 /// Sidecar probes that do not request votes. The prefix of a reverse proxy may come before the path.
 fn no_votes(config: &Config) -> Option<String> {
     let sidecar = |(path, probe): (Path, &ProbeConfig)| match &probe.spec {
-        ProbeSpec::Http(spec) if path.kind.carries_votes() => Some((path.peer, Arc::clone(&spec.url.path))),
+        ProbeSpec::Sidecar(spec) => Some((path.peer, Arc::clone(&spec.request.url.path))),
         _ => None,
     };
-    let is_votes = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(VOTES_PATH));
+    let is_votes = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(SidecarSpec::PATH));
     let wrong: Vec<_> = config.paths().filter_map(sidecar).filter(|(_, path)| !is_votes(path)).collect();
     let (peers, _) = some(wrong.iter().map(|(peer, _)| peer), "peer")?;
     Some(format!(
-        "peers: the sidecar probe of {peers} requests {}, which has no votes; write url: \
-         \"http://HOST:9877{VOTES_PATH}\"",
-        wrong[0].1
+        "peers: the sidecar probe of {peers} requests {}, which has no votes; write url: \"http://HOST:9877{}\"",
+        wrong[0].1,
+        SidecarSpec::PATH
     ))
 }
 
 /// Why a failover that is to be pushed to an Alertmanager would never be confirmed.
 fn never_confirmed(config: &Config) -> Vec<String> {
     let sidecars: Vec<_> = config.paths().filter(|(path, _)| path.kind.carries_votes()).collect();
-    let unsigned = sidecars.iter().find(|(_, probe)| !has_identity(probe));
+    let unsigned = sidecars.iter().find(|(_, probe)| !is_mutual_tls(probe));
     let mut warnings = Vec::new();
     match (&config.votes, unsigned) {
         (None, Some((path, _))) => warnings.push(format!(
@@ -86,10 +86,11 @@ fn never_confirmed(config: &Config) -> Vec<String> {
              tls: {{cert_file: ..., key_file: ...}} to the sidecar probes",
             path.peer
         )),
-        _ if sidecars.is_empty() && config.peers.len() >= 2 => warnings.push(format!(
-            "peers: have no sidecar probe, so no failover is ever confirmed; add {{kind: http, url: \
-             \"http://HOST:9877{VOTES_PATH}\", sidecar: true}} to a target of each peer"
-        )),
+        _ if sidecars.is_empty() && config.peers.len() >= 2 => warnings.push(
+            "peers: have no sidecar probe, so no failover is ever confirmed; add {kind: sidecar, \
+             url: \"http://HOST:9877\"} to a target of each peer"
+                .to_owned(),
+        ),
         _ => {}
     }
     if config.peers.len() == 1 && config.anchors.len() < 2 {
@@ -102,6 +103,6 @@ fn never_confirmed(config: &Config) -> Vec<String> {
     warnings
 }
 
-fn has_identity(probe: &ProbeConfig) -> bool {
-    matches!(&probe.spec, ProbeSpec::Http(spec) if spec.url.https && spec.tls.identity.is_some())
+fn is_mutual_tls(probe: &ProbeConfig) -> bool {
+    matches!(&probe.spec, ProbeSpec::Sidecar(spec) if spec.is_mutual_tls())
 }

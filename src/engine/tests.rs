@@ -2,13 +2,12 @@ use std::time::Duration;
 
 use super::{summaries::STEPS, *};
 use crate::{
-    config::{IcmpSpec, ProbeSpec},
     metrics::Collect,
     model::{
         AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, PeerState, Phase, Sample, Stage,
         StampSource, Tally, TargetName, Timings, UnixMillis,
     },
-    probe,
+    probe::{self, IcmpSpec, ProbeSpec},
 };
 
 fn config() -> Config {

@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::Attempt,
-    http_client::{AGENT, HttpClient, HttpVersion, absolute},
+    connection::Measured,
+    http_client::{AGENT, ClientError, HttpClient, HttpVersion},
     options::SocketOptions,
     resolver::{ResolvedHost, Resolver},
-    tls::{TlsContext, TlsError, TlsSpec},
+    tls::{TlsContext, TlsSpec},
 };
 use crate::model::{AddressFamily, Failure, HttpUrl};
 
@@ -26,7 +27,6 @@ use crate::model::{AddressFamily, Failure, HttpUrl};
 pub struct ApiClient {
     resolved: ResolvedHost,
     client: HttpClient,
-    base: Uri,
     port: u16,
 }
 
@@ -43,23 +43,14 @@ impl ApiClient {
     /// A client of what lies below the URL; nothing is sent yet. The name of its host is looked up from now on.
     ///
     /// # Errors
-    /// A host that TLS cannot verify.
+    /// See [`ClientError`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn new(resolver: &Resolver, url: &HttpUrl, tls: &TlsContext) -> Result<Self, TlsError> {
-        let options = SocketOptions::default();
-        let client = if url.https {
-            HttpClient::https(tls, &TlsSpec::default(), &url.host, HttpVersion::Http1, options)?
-        } else {
-            HttpClient::plain(HttpVersion::Http1, options)
-        };
-        Ok(Self {
-            resolved: resolver.lookup(&url.host, AddressFamily::Any),
-            client: client.keeping_alive(),
-            base: absolute(url)?,
-            port: url.port,
-        })
+    pub fn new(resolver: &Resolver, url: &HttpUrl, tls: &TlsContext) -> Result<Self, ClientError> {
+        let client = HttpClient::new(url, HttpVersion::Http1, SocketOptions::default(), &TlsSpec::default(), tls)?;
+        let resolved = resolver.lookup(&url.host, AddressFamily::Any);
+        Ok(Self { resolved, client: client.keep_alive(true), port: url.port })
     }
 
     /// Asks for `path`, which begins with `/` and may have a query, below the URL's own path. A `body` is JSON. The
@@ -79,14 +70,14 @@ impl ApiClient {
     ) -> Result<ApiResponse, Failure> {
         let deadline = Instant::now() + limit;
         let attempt = Attempt::new(deadline);
-        let answer = async {
+        let exchange = async {
             let request = self.compose(method, path, body)?;
             let server = (self.resolved.address(&attempt).await?, self.port).into();
-            self.client.send(server, request, most, true, &attempt).await
+            self.client.send(server, request, most, true, &mut Measured::default(), &attempt).await
         };
-        let answer = timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
-        let body = answer.body.ok_or(Failure::Protocol)?;
-        Ok(ApiResponse { status: answer.head.status, body })
+        let response = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
+        let body = response.body.ok_or(Failure::Protocol)?;
+        Ok(ApiResponse { status: response.head.status, body })
     }
 
     /// Returns when the server closes the connection that is kept between requests; never where none is kept. A
@@ -96,8 +87,8 @@ impl ApiClient {
     }
 
     fn compose(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
-        let mut parts = self.base.clone().into_parts();
-        let path = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        let mut parts = self.client.uri().clone().into_parts();
+        let path = format!("{}{path}", self.client.uri().path().trim_end_matches('/'));
         parts.path_and_query = Some(path.parse::<PathAndQuery>().map_err(|_| Failure::Local)?);
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method;

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::model::StampSource;
+
 #[allow(clippy::disallowed_types, reason = "paused test time has nothing to do with the kernel's clocks")]
 type Monotonic = std::time::Instant;
 
@@ -38,6 +40,44 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// A point in time, with the clock that it was read from.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockReading {
+    /// The point in time.
+    pub at: Timestamp,
+    source: StampSource,
+}
+
+impl ClockReading {
+    /// When something was received: by the kernel's timestamp, or now if it has none.
+    pub fn received(kernel: Option<Timestamp>) -> Self {
+        kernel.map_or_else(|| Self { at: Timestamp::now(), source: StampSource::Userland }, Self::by_kernel)
+    }
+
+    /// When something was sent: by the kernel's timestamp, or what was read before the call if it has none.
+    pub fn sent(kernel: Option<Timestamp>, before: Timestamp) -> Self {
+        kernel.map_or(Self { at: before, source: StampSource::Userland }, Self::by_kernel)
+    }
+
+    const fn by_kernel(at: Timestamp) -> Self {
+        Self { at, source: StampSource::Kernel }
+    }
+
+    /// The time since an earlier point.
+    pub const fn since(self, earlier: Self) -> Elapsed {
+        Elapsed { duration: self.at.since(earlier.at), source: self.source.and(earlier.source) }
+    }
+}
+
+/// A duration, with the clock that it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed {
+    /// How long.
+    pub duration: Duration,
+    /// The clock behind it.
+    pub source: StampSource,
 }
 
 /// The CPU time that this process has used in user and kernel mode, all threads, to the nanosecond (clock_gettime(2)).

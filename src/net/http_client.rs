@@ -6,14 +6,14 @@ use std::{
     error::Error as _,
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts, uri::Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
@@ -28,12 +28,14 @@ use tokio_rustls::rustls;
 
 use super::{
     attempt::Attempt,
+    clock::Elapsed,
+    connection::{Connection, Measured},
     errors,
     options::SocketOptions,
-    stream::{Elapsed, StreamTimestamps, connect},
-    tls::{self, Connector, TlsContext, TlsError, TlsSpec},
+    stream::StreamTimestamps,
+    tls::{Connector, TlsContext, TlsError, TlsSpec},
 };
-use crate::model::{Failure, Host, HttpUrl, Phase, PhaseTimes, StampSource};
+use crate::model::{Failure, HttpUrl, Phase};
 
 /// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
 /// several times over.
@@ -43,20 +45,15 @@ const MAX_HEAD: usize = 64 << 10;
 /// How we call ourselves.
 pub(crate) const AGENT: &str = concat!("regionwatch/", env!("CARGO_PKG_VERSION"));
 
-/// A URL as requests have it.
-pub(crate) fn absolute(url: &HttpUrl) -> Result<Uri, TlsError> {
-    let host = match &url.host {
-        Host::Addr(IpAddr::V6(address)) => format!("[{address}]"),
-        host => host.to_string(),
-    };
-    let default_port = if url.https { 443 } else { 80 };
-    let authority = if url.port == default_port { host } else { format!("{host}:{}", url.port) };
-    Uri::builder()
-        .scheme(if url.https { Scheme::HTTPS } else { Scheme::HTTP })
-        .authority(authority)
-        .path_and_query(&*url.path)
-        .build()
-        .map_err(|_| TlsError::ServerName(url.host.to_string()))
+/// Why a client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Its TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its URL cannot be requested.
+    #[error("{0:?} is not a URL that can be requested")]
+    Url(String),
 }
 
 /// Which HTTP versions a probe offers.
@@ -74,28 +71,26 @@ pub enum HttpVersion {
 /// Makes requests to one origin.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
+    uri: Uri,
     tls: Option<Connector>,
     version: HttpVersion,
     options: SocketOptions,
     /// The connection that is kept for the next request, where that is wanted.
-    kept: Option<Mutex<Option<Connection>>>,
+    kept: Option<Mutex<Option<Session>>>,
 }
 
-/// A response and how long its phases took.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct TimedResponse {
+pub(crate) struct HttpResponse {
     pub(crate) head: Parts,
     /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
     /// end.
     pub(crate) body: Option<Vec<u8>>,
-    pub(crate) phases: PhaseTimes,
-    pub(crate) source: StampSource,
-    pub(crate) syn_retransmits: u32,
-    pub(crate) certificate_expiry: Option<i64>,
 }
 
+/// A connection that requests are sent on.
 #[derive(Debug)]
-struct Connection {
+struct Session {
     /// `None` only in the fuzz target.
     server: Option<SocketAddr>,
     sender: Sender,
@@ -123,30 +118,36 @@ impl Drop for Driver {
 }
 
 impl HttpClient {
-    /// A client for a plain origin.
-    pub(crate) fn plain(version: HttpVersion, options: SocketOptions) -> Self {
-        Self { tls: None, version, options, kept: None }
-    }
-
-    /// A client for an origin with TLS.
-    pub(crate) fn https(
-        context: &TlsContext,
-        spec: &TlsSpec,
-        host: &Host,
+    /// A client for the origin of a URL, on a fresh connection for each request. `tls` is used if the scheme is https.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(crate) fn new(
+        url: &HttpUrl,
         version: HttpVersion,
         options: SocketOptions,
-    ) -> Result<Self, TlsError> {
+        tls: &TlsSpec,
+        context: &TlsContext,
+    ) -> Result<Self, ClientError> {
         let alpn: &[&[u8]] = match version {
             HttpVersion::Auto => &[b"h2", b"http/1.1"],
             HttpVersion::Http1 => &[b"http/1.1"],
             HttpVersion::Http2 => &[b"h2"],
         };
-        Ok(Self { tls: Some(context.connector(spec, host, alpn)?), version, options, kept: None })
+        let tls = if url.https { Some(context.connector(tls, &url.host, alpn)?) } else { None };
+        let text = url.to_string();
+        let uri = text.parse().map_err(|_| ClientError::Url(text))?;
+        Ok(Self { uri, tls, version, options, kept: None })
     }
 
-    /// Keeps the connection for the next request.
-    pub(crate) fn keeping_alive(self) -> Self {
-        Self { kept: Some(Mutex::default()), ..self }
+    /// Keeps the connection for the next request, or does not.
+    pub(crate) fn keep_alive(self, keep: bool) -> Self {
+        Self { kept: keep.then(Mutex::default), ..self }
+    }
+
+    /// The URL, as requests have it.
+    pub(crate) const fn uri(&self) -> &Uri {
+        &self.uri
     }
 
     /// Sends the request, whose URI is absolute, and reads the whole response, `limit` bytes of body at the
@@ -161,11 +162,9 @@ impl HttpClient {
         request: Request<Full<Bytes>>,
         limit: usize,
         keep_body: bool,
+        measured: &mut Measured,
         attempt: &Attempt,
-    ) -> Result<TimedResponse, Failure> {
-        let mut phases = PhaseTimes::default();
-        let mut source = StampSource::Kernel;
-        let mut syn_retransmits = 0;
+    ) -> Result<HttpResponse, Failure> {
         attempt.enter(Phase::Processing);
         let answered = match self.take_kept(server) {
             Some(mut kept) => match kept.send(request.clone()).await {
@@ -175,19 +174,20 @@ impl HttpClient {
             },
             None => None,
         };
-        let (connection, response) = match answered {
+        let (session, response) = match answered {
             Some(answered) => answered,
             None => {
-                let mut fresh = self.open(server, &mut phases, &mut source, &mut syn_retransmits, attempt).await?;
+                let mut fresh = self.open(server, measured, attempt).await?;
                 attempt.enter(Phase::Processing);
                 let response = fresh.send(request).await?;
                 (fresh, response)
             }
         };
-        let timestamps = Arc::clone(&connection.timestamps);
-        let sent_to_head = if connection.plain {
+        measured.certificate_expiry = session.certificate_expiry;
+        let timestamps = Arc::clone(&session.timestamps);
+        let processing = if session.plain {
             timestamps.last_sent_to_first_received()
-        } else if matches!(connection.sender, Sender::Http2(_)) {
+        } else if matches!(session.sender, Sender::Http2(_)) {
             // The request leaves first; acknowledgements of the peer's settings may follow it.
             timestamps.first_sent_to_last_received()
         } else {
@@ -198,22 +198,21 @@ impl HttpClient {
         attempt.enter(Phase::Transfer);
         let (head, incoming) = response.into_parts();
         let body = read_body(incoming, limit, keep_body).await?;
-        let Elapsed { duration, source: timestamped } = sent_to_head.ok_or(Failure::Local)?;
-        phases.add(Phase::Processing, duration);
-        let transfer = if connection.plain {
+        let processing = processing.ok_or(Failure::Local)?;
+        measured.add(Phase::Processing, processing);
+        let transfer = if session.plain {
             timestamps.first_to_last_received().map(|elapsed| elapsed.duration)
         } else {
             timestamps.last_received().zip(head_arrived).map(|(last, head)| last.since(head))
         };
-        phases.add(Phase::Transfer, transfer.unwrap_or_default());
-        let certificate_expiry = connection.certificate_expiry;
+        measured.add(Phase::Transfer, Elapsed { duration: transfer.unwrap_or_default(), ..processing });
         if let Some(kept) = &self.kept
             && body.is_some()
-            && !connection.driver.0.is_finished()
+            && !session.driver.0.is_finished()
         {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         }
-        Ok(TimedResponse { head, body, phases, source: source.and(timestamped), syn_retransmits, certificate_expiry })
+        Ok(HttpResponse { head, body })
     }
 
     /// Returns when the kept connection is closed; never where there is none.
@@ -221,15 +220,15 @@ impl HttpClient {
         poll_fn(|cx| {
             let Some(kept) = &self.kept else { return Poll::Pending };
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(connection) = &mut *kept else { return Poll::Pending };
-            ready!(Pin::new(&mut connection.driver.0).poll(cx)).ok();
+            let Some(session) = &mut *kept else { return Poll::Pending };
+            ready!(Pin::new(&mut session.driver.0).poll(cx)).ok();
             *kept = None;
             Poll::Ready(())
         })
         .await;
     }
 
-    fn take_kept(&self, server: SocketAddr) -> Option<Connection> {
+    fn take_kept(&self, server: SocketAddr) -> Option<Session> {
         let kept = self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let usable = match &kept.sender {
             Sender::Http1(sender) => sender.is_ready(),
@@ -239,34 +238,19 @@ impl HttpClient {
         (usable && kept.server == Some(server)).then_some(kept)
     }
 
-    async fn open(
-        &self,
-        server: SocketAddr,
-        phases: &mut PhaseTimes,
-        source: &mut StampSource,
-        syn_retransmits: &mut u32,
-        attempt: &Attempt,
-    ) -> Result<Connection, Failure> {
-        attempt.enter(Phase::Connect);
-        let (stream, connected) = connect(server, self.options).await?;
-        phases.add(Phase::Connect, connected.duration);
-        *source = source.and(connected.source);
-        *syn_retransmits = connected.syn_retransmits;
-        let timestamps = stream.enable_timestamps();
-        let Some(connector) = &self.tls else {
-            let http2 = self.version == HttpVersion::Http2;
-            let connection = start(stream, http2, timestamps, None, !http2).await?;
-            return Ok(Connection { server: Some(server), ..connection });
+    async fn open(&self, server: SocketAddr, measured: &mut Measured, attempt: &Attempt) -> Result<Session, Failure> {
+        let connection = Connection::open(server, self.options, self.tls.as_ref(), measured, attempt).await?;
+        let http2 = match self.tls {
+            Some(_) => connection.alpn_protocol() == Some(b"h2"),
+            None => self.version == HttpVersion::Http2,
         };
-        attempt.enter(Phase::Tls);
-        let stream = connector.handshake(stream, &timestamps, phases, source).await?;
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.version == HttpVersion::Http2 && !http2 {
             return Err(Failure::Protocol);
         }
-        let certificate_expiry = tls::expiry(&stream);
-        let connection = start(stream, http2, timestamps, certificate_expiry, false).await?;
-        Ok(Connection { server: Some(server), ..connection })
+        let timestamps = connection.enable_timestamps();
+        let plain = self.tls.is_none() && !http2;
+        let session = start(connection.io, http2, timestamps, plain).await?;
+        Ok(Session { server: Some(server), certificate_expiry: measured.certificate_expiry, ..session })
     }
 }
 
@@ -274,9 +258,8 @@ async fn start(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
     timestamps: Arc<StreamTimestamps>,
-    certificate_expiry: Option<i64>,
     plain: bool,
-) -> Result<Connection, Failure> {
+) -> Result<Session, Failure> {
     let io = TokioIo::new(io);
     let (sender, driver) = if http2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -294,10 +277,10 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Connection { server: None, sender, timestamps, driver: Driver(driver), certificate_expiry, plain })
+    Ok(Session { server: None, sender, timestamps, driver: Driver(driver), certificate_expiry: None, plain })
 }
 
-impl Connection {
+impl Session {
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         self.timestamps.begin();
         let result = match &mut self.sender {
@@ -372,7 +355,7 @@ fn failure(error: &hyper::Error) -> Failure {
 /// Outside a tokio runtime.
 pub async fn fuzz_response(bytes: &[u8], http2: bool) {
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let Ok(mut connection) = start(ours, http2, Arc::default(), None, true).await else { return };
+    let Ok(mut session) = start(ours, http2, Arc::default(), true).await else { return };
     let request = Request::builder().uri("http://peer.example/").body(Full::default());
     let Ok(request) = request else { return };
     let said = async {
@@ -380,7 +363,7 @@ pub async fn fuzz_response(bytes: &[u8], http2: bool) {
         drop(theirs);
     };
     let heard = async {
-        if let Ok(response) = connection.send(request).await {
+        if let Ok(response) = session.send(request).await {
             let _ = read_body(response.into_body(), MAX_HEAD, true).await;
         }
     };

@@ -18,6 +18,7 @@
 mod api_client;
 mod attempt;
 mod clock;
+mod connection;
 mod datagram;
 mod errors;
 mod http_client;
@@ -31,18 +32,19 @@ mod tls;
 
 pub use api_client::{ApiClient, ApiResponse};
 pub use attempt::Attempt;
-pub use clock::{ClockWatch, Timestamp, process_cpu_time};
+pub use clock::{ClockReading, ClockWatch, Elapsed, Timestamp, process_cpu_time};
+pub(crate) use connection::{Connection, Measured};
 pub use datagram::{Datagram, ErrorQueueEvent, ReadMore};
 pub use errors::{failure, local_failure};
-pub use http_client::HttpVersion;
-pub(crate) use http_client::{AGENT, HttpClient, TimedResponse, absolute};
+pub(crate) use http_client::{AGENT, HttpClient, HttpResponse};
+pub use http_client::{ClientError, HttpVersion};
 pub use message::Message;
 pub use options::{SocketOptions, TimestampingGuard, raise_descriptor_limit, tune_allocator};
 pub use ping::{PingSocketKind, open_ping_socket};
 pub use resolver::{ResolvedHost, Resolver, TokioResolvers};
-pub use stream::{Connected, Elapsed, Stream, StreamTimestamps, connect};
+pub use stream::StreamTimestamps;
 pub use timer::Timer;
-pub(crate) use tls::{Connector, expiry, failure as tls_failure};
+pub(crate) use tls::{Connector, failure as tls_failure};
 pub use tls::{TlsContext, TlsError, TlsSpec};
 
 #[doc(hidden)]

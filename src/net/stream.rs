@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    clock::Timestamp,
+    clock::{ClockReading, Elapsed, Timestamp},
     errors::{failure, local_failure},
     message::receive,
     options::{SocketOptions, enable_timestamps, tcp_info},
@@ -27,21 +27,19 @@ use crate::model::{Failure, StampSource};
 
 /// How a connection came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connected {
+pub(super) struct Connected {
     /// The round trip of the TCP handshake. The kernel's own measure, taken when the SYN-ACK came in; where a
     /// SYN was sent again, the time it really took, by the process's clock.
-    pub duration: Duration,
+    pub elapsed: Elapsed,
     /// How often the SYN was sent again.
     pub syn_retransmits: u32,
-    /// The clock behind `duration`.
-    pub source: StampSource,
 }
 
 /// Connects from a fresh, kernel-chosen port.
 ///
 /// # Errors
 /// The failure as it is counted.
-pub async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream, Connected), Failure> {
+pub(super) async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<(Stream, Connected), Failure> {
     let (socket, started) = begin(peer, options).map_err(|error| local_failure(&error))?;
     let io = TcpStream::from_std(socket.into()).map_err(|_| Failure::Local)?;
     io.writable().await.map_err(|error| failure(&error))?;
@@ -63,33 +61,23 @@ fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instan
 }
 
 fn handshake(socket: BorrowedFd<'_>, started: Instant) -> Connected {
-    let by_wall = || started.elapsed();
-    match tcp_info(socket) {
-        Ok(info) if info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0 => Connected {
-            duration: Duration::from_micros(info.tcpi_rtt.into()),
-            syn_retransmits: 0,
-            source: StampSource::Kernel,
-        },
-        Ok(info) => {
-            Connected { duration: by_wall(), syn_retransmits: info.tcpi_total_retrans, source: StampSource::Userland }
+    let info = tcp_info(socket).ok();
+    let syn_retransmits = info.map_or(0, |info| info.tcpi_total_retrans);
+    let elapsed = match info {
+        Some(info) if syn_retransmits == 0 && info.tcpi_rtt > 0 => {
+            Elapsed { duration: Duration::from_micros(info.tcpi_rtt.into()), source: StampSource::Kernel }
         }
-        Err(_) => Connected { duration: by_wall(), syn_retransmits: 0, source: StampSource::Userland },
-    }
-}
-
-/// A point in time with the clock it was read from.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    at: Timestamp,
-    source: StampSource,
+        _ => Elapsed { duration: started.elapsed(), source: StampSource::Userland },
+    };
+    Connected { elapsed, syn_retransmits }
 }
 
 #[derive(Debug, Default)]
 struct State {
-    first_sent: Option<Mark>,
-    last_sent: Option<Mark>,
-    first_received: Option<Mark>,
-    last_received: Option<Mark>,
+    first_sent: Option<ClockReading>,
+    last_sent: Option<ClockReading>,
+    first_received: Option<ClockReading>,
+    last_received: Option<ClockReading>,
     /// The number of the last byte whose departure was timestamped: a byte that is sent again is timestamped again, and
     /// only the first time counts.
     timestamped: Option<u32>,
@@ -98,15 +86,6 @@ struct State {
 /// When bytes of a [`Stream`] left and arrived; shared with whoever owns the stream.
 #[derive(Debug, Default)]
 pub struct StreamTimestamps(Mutex<State>);
-
-/// A duration between two timestamps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elapsed {
-    /// How long.
-    pub duration: Duration,
-    /// The clock behind it.
-    pub source: StampSource,
-}
 
 impl StreamTimestamps {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -146,58 +125,56 @@ impl StreamTimestamps {
 
     /// When the last byte arrived so far.
     pub fn last_received(&self) -> Option<Timestamp> {
-        self.state().last_received.map(|mark| mark.at)
+        self.state().last_received.map(|reading| reading.at)
     }
 
     fn received(&self, timestamp: Option<Timestamp>) {
-        let mark = mark(timestamp);
+        let reading = ClockReading::received(timestamp);
         let mut state = self.state();
-        state.first_received.get_or_insert(mark);
-        state.last_received = Some(mark);
+        state.first_received.get_or_insert(reading);
+        state.last_received = Some(reading);
     }
 
     /// Notes a write: what the kernel timestamped, else when it was made.
     fn sent(&self, before: Timestamp, timestamps: impl Iterator<Item = (u32, Timestamp)>) {
         let mut state = self.state();
-        let mut mark = Mark { at: before, source: StampSource::Userland };
+        let mut kernel = None;
         for (id, at) in timestamps {
             if state.timestamped != Some(id) {
                 state.timestamped = Some(id);
-                mark = Mark { at, source: StampSource::Kernel };
+                kernel = Some(at);
             }
         }
-        state.first_sent.get_or_insert(mark);
-        state.last_sent = Some(mark);
+        let reading = ClockReading::sent(kernel, before);
+        state.first_sent.get_or_insert(reading);
+        state.last_sent = Some(reading);
     }
 }
 
-fn mark(timestamp: Option<Timestamp>) -> Mark {
-    match timestamp {
-        Some(at) => Mark { at, source: StampSource::Kernel },
-        None => Mark { at: Timestamp::now(), source: StampSource::Userland },
-    }
-}
-
-fn elapsed(from: Option<Mark>, to: Option<Mark>) -> Option<Elapsed> {
-    let (from, to) = from.zip(to)?;
-    Some(Elapsed { duration: to.at.since(from.at), source: from.source.and(to.source) })
+fn elapsed(from: Option<ClockReading>, to: Option<ClockReading>) -> Option<Elapsed> {
+    to.zip(from).map(|(to, from)| to.since(from))
 }
 
 /// A TCP connection whose reads and writes leave [`StreamTimestamps`]; tokio's IO traits, so that rustls and hyper run on
 /// it.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     io: TcpStream,
     timestamps: Arc<StreamTimestamps>,
 }
 
 impl Stream {
     /// Asks the kernel for timestamps from here on. The timestamps stay readable when the stream is given away.
-    pub fn enable_timestamps(&self) -> Arc<StreamTimestamps> {
+    pub(super) fn enable_timestamps(&self) -> Arc<StreamTimestamps> {
         // Where there are no timestamps, the timestamps are of the userland clock.
         let _ = enable_timestamps(self.io.as_fd());
         // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
         let _ = self.io.set_nodelay(true);
+        self.timestamps()
+    }
+
+    /// What reads and writes have left so far.
+    pub(super) fn timestamps(&self) -> Arc<StreamTimestamps> {
         Arc::clone(&self.timestamps)
     }
 
@@ -271,7 +248,7 @@ mod tests {
             peer.write_all(b"pong").unwrap();
         });
         let (mut stream, connected) = connect(addr, SocketOptions::default()).await.unwrap();
-        assert_eq!((connected.source, connected.syn_retransmits), (StampSource::Kernel, 0));
+        assert_eq!((connected.elapsed.source, connected.syn_retransmits), (StampSource::Kernel, 0));
         let timestamps = stream.enable_timestamps();
         stream.write_all(b"ping").await.unwrap();
         std::thread::sleep(Duration::from_millis(500));

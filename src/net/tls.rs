@@ -8,7 +8,6 @@ use std::{
 
 use tokio_rustls::{
     TlsConnector,
-    client::TlsStream,
     rustls::{
         self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
         client::{
@@ -21,11 +20,8 @@ use tokio_rustls::{
 };
 use x509_cert::der::{Decode, Reader, SliceReader};
 
-use super::{
-    errors,
-    stream::{Stream, StreamTimestamps},
-};
-use crate::model::{Failure, Host, Phase, PhaseTimes, StampSource};
+use super::{errors, stream::Stream};
+use crate::model::{Failure, Host};
 
 /// How a TLS handshake is made and judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +34,13 @@ pub struct TlsSpec {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Do not verify the peer's certificate.
     pub insecure_skip_verify: bool,
+}
+
+impl TlsSpec {
+    /// Whether it depends on files, which may change while the configuration does not.
+    pub const fn reads_files(&self) -> bool {
+        self.ca_file.is_some() || self.identity.is_some()
+    }
 }
 
 /// A TLS setting that cannot be used.
@@ -145,6 +148,9 @@ fn roots_from(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
+/// A connection with TLS.
+pub(super) type TlsStream = tokio_rustls::client::TlsStream<Stream>;
+
 /// Shakes hands with one target, whose name it verifies.
 #[derive(Clone)]
 pub struct Connector {
@@ -159,26 +165,12 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Shakes hands on a stream with these timestamps and adds the phase `tls`: from the departure of our first byte to the arrival of the peer's
-    /// last, both by the kernel's clock. What we compute between them is in it; what we compute after, such as
-    /// verifying the certificate in TLS 1.3, is not.
+    /// Shakes hands on a stream.
     ///
     /// # Errors
     /// The failure as it is counted.
-    pub(crate) async fn handshake(
-        &self,
-        stream: Stream,
-        timestamps: &StreamTimestamps,
-        phases: &mut PhaseTimes,
-        source: &mut StampSource,
-    ) -> Result<TlsStream<Stream>, Failure> {
-        timestamps.begin();
-        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
-        if let Some(elapsed) = timestamps.first_sent_to_last_received() {
-            phases.add(Phase::Tls, elapsed.duration);
-            *source = source.and(elapsed.source);
-        }
-        Ok(stream)
+    pub(super) async fn handshake(&self, stream: Stream) -> Result<TlsStream, Failure> {
+        self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))
     }
 }
 
@@ -193,7 +185,7 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
 }
 
 /// When the first certificate of the peer's chain expires, in seconds since 1970.
-pub(crate) fn expiry(stream: &TlsStream<Stream>) -> Option<i64> {
+pub(super) fn expiry(stream: &TlsStream) -> Option<i64> {
     let chain = stream.get_ref().1.peer_certificates()?;
     chain.iter().filter_map(|certificate| not_after(certificate)).min()
 }

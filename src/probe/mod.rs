@@ -1,50 +1,55 @@
-//! One file a kind of probe: cold `new`, hot `probe`. Each file is the only one that names its library.
+//! Probes: what a peer is asked, how long the answer takes, and what it is worth. A kind of probe is one file here and one
+//! line in the list below.
 
-mod answer;
-mod dns;
-mod http;
-mod icmp;
-mod kinds;
-mod tcp;
+mod kind;
+mod pattern;
+mod prober;
+mod tls;
 
-pub use dns::DnsProbe;
-pub use http::{HttpProbe, ResponseSender};
-pub use icmp::IcmpProbe;
-pub use kinds::{DNS, HTTP, ICMP, KINDS, SIDECAR, TCP, kind_named};
-pub use tcp::TcpProbe;
+use self::kind::{ProbeKind, kinds, unboxed};
+pub use self::{
+    pattern::Pattern,
+    prober::{Probe, ProbeError, ProberContext, ProberVisitor, ResponseSender, SetupError},
+};
+use crate::{
+    model::{Failure, Host, Kind, Phase, Shape},
+    net::TlsSpec,
+    yaml::{Fields, ReadContext, writer::Writer},
+};
+
+kinds! {
+    icmp: Icmp(IcmpSpec);
+    dns: Dns(DnsSpec);
+    tcp: Tcp(TcpSpec);
+    http: Http(Box<HttpSpec>);
+    sidecar: Sidecar(Box<SidecarSpec>);
+}
+
+/// The kind of this name.
+pub fn kind_named(name: &str) -> Option<Kind> {
+    KINDS.into_iter().find(|kind| kind.as_str() == name)
+}
 
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{answer::fuzz_answer, icmp::fuzz_reply};
+    pub use super::{dns::fuzz_answer, icmp::fuzz_reply};
 }
 
-use crate::{
-    model::{Failure, Timings},
-    net::Attempt,
-};
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// Something that can be measured again and again.
-pub trait Probe: Send + Sync + 'static {
-    /// Whether an answer that comes after the deadline is still waited for, so that it can be counted as late.
-    const LINGERS: bool;
+    use super::*;
 
-    /// Measures one time. The caller ends it at the deadline by dropping it; it must hold nothing that outlives
-    /// that.
-    fn probe(&self, attempt: &Attempt) -> impl Future<Output = Result<Timings, ProbeError>> + Send;
-}
-
-/// Why a probe has no timings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeError {
-    /// It failed.
-    Failed(Failure),
-    /// The wall clock was set while it was under way: what was measured is worth nothing and says nothing.
-    ClockStep,
-}
-
-impl From<Failure> for ProbeError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+    #[test]
+    fn each_kind_has_a_name_a_preference_and_a_cadence_of_its_own() {
+        let names: BTreeSet<_> = KINDS.iter().map(|kind| kind.as_str()).collect();
+        let preferences: BTreeSet<_> = KINDS.iter().map(|kind| kind.preference()).collect();
+        assert_eq!((names.len(), preferences.len()), (KINDS.len(), KINDS.len()));
+        for kind in KINDS {
+            assert!(kind.default_cadence().in_flight() > 0);
+            assert_eq!(kind_named(kind.as_str()), Some(kind));
+        }
     }
 }

@@ -1,17 +1,115 @@
 //! A TCP connection, with TLS or a short dialogue where asked for.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Probe, ProbeError};
+use super::{
+    kind::ProbeKind,
+    pattern::{self, Pattern},
+    prober::{Probe, ProbeError, ProberContext, SetupError},
+    tls,
+};
 use crate::{
-    config::TcpSpec,
-    model::{Failure, Host, Phase, PhaseTimes, Timings},
-    net::{self, Attempt, ClockWatch, Connector, ResolvedHost, SocketOptions, TlsContext, TlsError},
+    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure},
+    yaml::{Fields, ReadContext, writer::Writer},
 };
 
-/// How much of what the peer says is looked at.
+/// A TCP connection. Its handshake is one round trip, answered by the kernel, so it ranks first.
+pub const TCP: Kind = Kind::new(&Facts {
+    name: "tcp",
+    title: "TCP",
+    layer: Layer::L4,
+    fast: true,
+    often_filtered: false,
+    never_critical: None,
+    carries_votes: false,
+    preference: 0,
+    interval: Duration::from_millis(250),
+    timeout: Duration::from_secs(1),
+});
+
+/// A TCP connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpSpec {
+    /// The port.
+    pub port: u16,
+    /// Shake hands for TLS once connected.
+    pub tls: Option<TlsSpec>,
+    /// Bytes to send once connected.
+    pub send: Option<Arc<[u8]>>,
+    /// A pattern that the first 64 KiB of what the peer sends must match.
+    pub expect: Option<Pattern>,
+}
+
+impl TcpSpec {
+    /// A probe that only connects.
+    pub const fn connect(port: u16) -> Self {
+        Self { port, tls: None, send: None, expect: None }
+    }
+}
+
+impl ProbeKind for TcpSpec {
+    const KIND: Kind = TCP;
+    const KEYS: &'static [&'static str] = &["port", "tls", "send", "expect"];
+    const HAS_URL: bool = false;
+
+    type Prober = TcpProbe;
+
+    fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Self> {
+        let tls = fields.get("tls").and_then(|item| {
+            if item.is_mapping() { tls::read(&item, context) } else { item.flag()?.then(Default::default) }
+        });
+        let send = fields.read("send", |item| item.text()).map(|text| Arc::from(text.as_bytes()));
+        let expect = fields.read("expect", |item| item.read(pattern::parse));
+        let port = fields.required("port", "write the port to connect to, such as 443")?;
+        Some(Self { port: port.port()?, tls, send, expect })
+    }
+
+    fn write(&self, page: &mut Writer) {
+        page.raw("port", self.port);
+        if let Some(spec) = &self.tls {
+            tls::write(page, spec);
+        }
+        page.option("send", self.send.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
+        page.option("expect", self.expect.as_ref().map(|pattern| pattern.source()));
+    }
+
+    fn destination(&self, host: &Host) -> String {
+        format!("{host}, port {}{}", self.port, if self.tls.is_some() { ", tls" } else { "" })
+    }
+
+    fn shape(&self) -> Shape {
+        let mut shape = Shape::new([Phase::Connect], [Failure::Refused]);
+        if self.tls.is_some() {
+            shape = shape.with(Phase::Tls, Failure::Tls);
+        }
+        shape.results = shape.results.with(self.expect.as_ref().map(|_| Failure::Mismatch));
+        shape
+    }
+
+    fn tls(&self) -> Option<&TlsSpec> {
+        self.tls.as_ref()
+    }
+
+    fn url(&self) -> Option<&HttpUrl> {
+        None
+    }
+
+    fn descriptors(&self, in_flight: u32) -> u64 {
+        // Those that wait for late answers are as many again.
+        2 * u64::from(in_flight)
+    }
+
+    fn prober(&self, context: ProberContext<'_>) -> Result<TcpProbe, SetupError> {
+        let connector = self.tls.as_ref().map(|spec| context.tls.connector(spec, context.host, &[])).transpose()?;
+        let options = context.socket_options();
+        Ok(TcpProbe { resolved: context.resolved, spec: self.clone(), options, connector })
+    }
+}
+
+/// How much of what the peer sends is compared with the pattern.
 const EXPECT_LIMIT: usize = 64 << 10;
 
 /// Connects to one target.
@@ -20,32 +118,16 @@ pub struct TcpProbe {
     resolved: ResolvedHost,
     spec: TcpSpec,
     options: SocketOptions,
-    tls: Option<Connector>,
+    connector: Option<Connector>,
 }
 
 impl TcpProbe {
-    /// A probe of the target.
-    ///
-    /// # Errors
-    /// TLS settings that cannot be used.
-    pub fn new(
-        resolved: ResolvedHost,
-        host: &Host,
-        spec: TcpSpec,
-        tos: Option<u8>,
-        tls: &TlsContext,
-    ) -> Result<Self, TlsError> {
-        let connector = spec.tls.as_ref().map(|spec| tls.connector(spec, host, &[])).transpose()?;
-        Ok(Self { resolved, spec, options: SocketOptions { tos, ..SocketOptions::default() }, tls: connector })
-    }
-
     /// A probe that only connects.
-    pub fn plain(resolved: ResolvedHost, port: u16) -> Self {
-        let spec = TcpSpec { port, tls: None, send: None, expect: None };
-        Self { resolved, spec, options: SocketOptions::default(), tls: None }
+    pub fn connect(resolved: ResolvedHost, port: u16) -> Self {
+        Self { resolved, spec: TcpSpec::connect(port), options: SocketOptions::default(), connector: None }
     }
 
-    /// Says and hears what is configured; the time for it is not measured.
+    /// Sends and expects what is configured. The time for it is not measured.
     async fn converse(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -55,20 +137,20 @@ impl TcpProbe {
             attempt.enter(Phase::Processing);
         }
         if let Some(send) = &self.spec.send {
-            stream.write_all(send).await.map_err(|error| net::tls_failure(&error))?;
+            stream.write_all(send).await.map_err(|error| tls_failure(&error))?;
         }
         let Some(expect) = &self.spec.expect else { return Ok(()) };
-        let mut heard = Vec::with_capacity(1024);
-        while heard.len() < EXPECT_LIMIT {
-            let mut part = (&mut stream).take((EXPECT_LIMIT - heard.len()) as u64);
-            let count = part.read_buf(&mut heard).await.map_err(|error| net::tls_failure(&error))?;
-            if expect.is_match(&String::from_utf8_lossy(&heard)) {
+        let mut received = Vec::with_capacity(1024);
+        while received.len() < EXPECT_LIMIT {
+            let mut part = (&mut stream).take((EXPECT_LIMIT - received.len()) as u64);
+            let count = part.read_buf(&mut received).await.map_err(|error| tls_failure(&error))?;
+            if expect.is_match(&String::from_utf8_lossy(&received)) {
                 return Ok(());
             }
             if count == 0 {
                 break;
             }
-            // It speaks, but has not said the right thing.
+            // It has sent something else so far.
             attempt.set_timeout_reason(Failure::Mismatch);
         }
         Err(Failure::Mismatch)
@@ -79,35 +161,16 @@ impl Probe for TcpProbe {
     const LINGERS: bool = true;
 
     async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
-        let address = self.resolved.address(attempt).await?;
+        let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.port);
         let watch = ClockWatch::start();
-        attempt.enter(Phase::Connect);
-        let (stream, connected) = net::connect(SocketAddr::new(address, self.spec.port), self.options).await?;
-        let mut phases = PhaseTimes::default();
-        phases.add(Phase::Connect, connected.duration);
-        let mut source = connected.source;
-        let mut certificate_expiry = None;
-        match &self.tls {
-            None => self.converse(stream, attempt).await?,
-            Some(connector) => {
-                let timestamps = stream.enable_timestamps();
-                attempt.enter(Phase::Tls);
-                let stream = connector.handshake(stream, &timestamps, &mut phases, &mut source).await?;
-                certificate_expiry = net::expiry(&stream);
-                self.converse(stream, attempt).await?;
-            }
-        }
+        let mut measured = Measured::default();
+        let connection =
+            Connection::open(server, self.options, self.connector.as_ref(), &mut measured, attempt).await?;
+        self.converse(connection.io, attempt).await?;
         // The round trip of a plain connection is the kernel's and knows no wall clock.
-        if phases.total() != connected.duration && watch.stepped() {
+        if self.connector.is_some() && watch.stepped() {
             return Err(ProbeError::ClockStep);
         }
-        let total: Duration = phases.total();
-        self.resolved.report(&mut phases);
-        Ok(Timings {
-            total,
-            syn_retransmits: connected.syn_retransmits,
-            certificate_expiry,
-            ..Timings::new(phases, source)
-        })
+        Ok(measured.into_timings(&self.resolved))
     }
 }

@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regionwatch::config::{Config, ConfigErrors, Loaded, Location, ProbeSpec, SETTINGS, Secret};
+use regionwatch::{
+    config::{Config, ConfigErrors, Loaded, Location, SETTINGS, Secret},
+    probe::ProbeSpec,
+};
 
 mod roundtrip;
 
@@ -139,6 +142,7 @@ fn no_secret_is_printed_nor_debugged() {
         .probes
         .iter()
         .flat_map(|probe| match &probe.spec {
+            ProbeSpec::Sidecar(spec) => spec.request.headers.iter().map(|(_, value)| value.to_str().unwrap()).collect(),
             ProbeSpec::Http(spec) => spec.headers.iter().map(|(_, value)| value.to_str().unwrap()).collect(),
             _ => Vec::new(),
         })
@@ -386,6 +390,23 @@ fn keys_for_votes_are_read_and_never_shown() {
     assert_eq!((other.file, other.keys.len()), (folder("files/two.key"), 2));
 }
 
+#[test]
+fn a_sidecar_probe_can_be_written_in_two_ways() {
+    let load = |probe: &str| {
+        let text = format!("region: a\npeers: [{{region: b, targets: [{{probes: [{{{probe}}}]}}]}}]");
+        Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let votes = "url: 'http://b.example.com:9877/api/v1/regions'";
+    let kind = load(&format!("kind: sidecar, {votes}"));
+    let alias = load(&format!("kind: http, sidecar: true, {votes}"));
+    assert_eq!((&kind.config, &kind.warnings), (&alias.config, &alias.warnings));
+    assert_eq!(kind.config, load("kind: sidecar, url: 'http://b.example.com:9877'").config);
+    let http = load(&format!("kind: http, sidecar: false, {votes}"));
+    assert!(matches!(http.config.peers[0].targets[0].probes[0].spec, ProbeSpec::Http(_)));
+    let printed = kind.config.to_yaml();
+    assert!(printed.contains("kind: sidecar\n") && !printed.contains("sidecar: "), "{printed}");
+}
+
 /// A round trip less, where a vote is asked for.
 #[test]
 fn sidecar_probes_keep_their_connection_by_default() {
@@ -394,8 +415,11 @@ fn sidecar_probes_keep_their_connection_by_default() {
             "region: a\npeers: [{{region: b, targets: [{{probes: [{{kind: http, url: 'http://b.example.com/'{keys}}}]}}]}}]"
         );
         let config = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config;
-        let ProbeSpec::Http(spec) = &config.peers[0].targets[0].probes[0].spec else { panic!("http") };
-        spec.keep_alive
+        match &config.peers[0].targets[0].probes[0].spec {
+            ProbeSpec::Http(spec) => spec.keep_alive,
+            ProbeSpec::Sidecar(spec) => spec.request.keep_alive,
+            other => panic!("{other:?}"),
+        }
     };
     assert!(keeps(", sidecar: true"));
     assert!(!keeps(", sidecar: true, keep_alive: false"));

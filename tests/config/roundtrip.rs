@@ -17,6 +17,8 @@ use proptest::{
 use regionwatch::{
     config::*,
     model::{AddressFamily, Cadence, Host, Kind, Region, TargetName},
+    net::{HttpVersion, TlsSpec},
+    probe::*,
 };
 
 fn text() -> impl Strategy<Value = Arc<str>> {
@@ -133,7 +135,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
     (request, answer).prop_map(move |((url, method, body, redirects, version, tls), answer)| {
         let (status, headers, expect_body, body_limit, keep_alive) = answer;
         let headers = headers.into_iter().map(|(name, pattern)| (http::HeaderName::from_static(name), pattern));
-        ProbeSpec::Http(Box::new(HttpSpec {
+        let request = HttpSpec {
             tls: if url.https { tls } else { TlsSpec::default() },
             url,
             method,
@@ -146,8 +148,8 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             body_limit,
             version,
             keep_alive,
-            sidecar,
-        }))
+        };
+        if sidecar { ProbeSpec::Sidecar(Box::new(SidecarSpec { request })) } else { ProbeSpec::Http(Box::new(request)) }
     })
 }
 
@@ -159,7 +161,7 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
         |(specs, host, family, tos)| {
             let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
-                let host = if let ProbeSpec::Http(spec) = &spec { spec.url.host.clone() } else { host.clone() };
+                let host = spec.url_host().unwrap_or(&host).clone();
                 let mut probe = ProbeConfig { cadence, host, family, tos, critical: false, spec };
                 probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);

@@ -7,7 +7,8 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
-use crate::{config::DnsSpec, model::Failure};
+use super::spec::DnsSpec;
+use crate::model::Failure;
 
 /// What fits into a datagram on every path (DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
@@ -31,7 +32,7 @@ pub(super) enum Judgement {
 }
 
 impl Question {
-    /// The configured question; `None` where its name is not a DNS name, which `check` refuses.
+    /// The configured question; `None` if its name is not a DNS name, which `check` rejects.
     pub(super) fn new(spec: &DnsSpec) -> Option<Self> {
         let mut name = Name::from_str(&spec.query).ok()?;
         name.set_fqdn(true);
@@ -39,7 +40,7 @@ impl Question {
         Some(Self { query, recursion: spec.recursion })
     }
 
-    /// The question on the wire, with this identifier.
+    /// The question as bytes, with this identifier.
     pub(super) fn encode(&self, id: u16) -> Vec<u8> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = self.recursion;
@@ -92,17 +93,8 @@ fn verdict(message: &Message, spec: &DnsSpec) -> Result<(), Failure> {
 
 /// What the fuzz target calls.
 pub fn fuzz_answer(bytes: &[u8]) {
-    use crate::config::{DnsTransport, Rcode, RecordType};
-    let spec = DnsSpec {
-        port: 53,
-        transport: DnsTransport::Udp,
-        query: "example.com".into(),
-        record: RecordType(1),
-        recursion: false,
-        rcodes: vec![Rcode(0)],
-        answers: vec!["192.0.2.1".into()],
-        retry_over_tcp: false,
-    };
+    let question = DnsSpec::question(53, "example.com".into(), super::spec::RecordType(1));
+    let spec = DnsSpec { recursion: false, answers: vec!["192.0.2.1".into()], ..question };
     if let Some(question) = Question::new(&spec) {
         let id = bytes.get(..2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
         question.judge(bytes, id, &spec);
@@ -117,19 +109,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{DnsTransport, Rcode, RecordType as Type};
+    use crate::probe::dns::spec::RecordType as Type;
 
     fn spec(answers: &[&str]) -> DnsSpec {
-        DnsSpec {
-            port: 53,
-            transport: DnsTransport::Udp,
-            query: "app.example.com".into(),
-            record: Type(1),
-            recursion: false,
-            rcodes: vec![Rcode(0)],
-            answers: answers.iter().map(|a| (*a).into()).collect(),
-            retry_over_tcp: false,
-        }
+        let question = DnsSpec::question(53, "app.example.com".into(), Type(1));
+        DnsSpec { recursion: false, answers: answers.iter().map(|a| (*a).into()).collect(), ..question }
     }
 
     fn answer(name: &str, id: u16, change: impl FnOnce(&mut Message)) -> Vec<u8> {

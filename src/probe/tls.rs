@@ -1,11 +1,13 @@
-//! How a TLS handshake is made and judged.
+//! The `tls` mapping of a probe.
 
-use super::types::TlsSpec;
-use crate::yaml::{Item, ReadContext, addresses};
+use crate::{
+    net::TlsSpec,
+    yaml::{Item, ReadContext, addresses, writer::Writer},
+};
 
-/// Reads a `tls` mapping. Its files are looked at, so that a wrong one is told now.
-pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<TlsSpec> {
-    let secrets = &reading.secrets;
+/// Reads the mapping. Its files are read too, so that a wrong one is reported now.
+pub(super) fn read(item: &Item<'_>, context: &ReadContext<'_>) -> Option<TlsSpec> {
+    let secrets = context.secrets;
     let fields = item.fields(&["server_name", "ca_file", "cert_file", "key_file", "insecure_skip_verify"])?;
     let certificate = fields.get("cert_file");
     let key = fields.get("key_file");
@@ -21,4 +23,17 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<TlsSpec
         identity: certificate.zip(key),
         insecure_skip_verify: fields.read("insecure_skip_verify", |item| item.flag()).unwrap_or(false),
     })
+}
+
+/// Writes the mapping.
+pub(super) fn write(page: &mut Writer, spec: &TlsSpec) {
+    page.mapping("tls", |page| {
+        page.option("server_name", spec.server_name.as_ref());
+        page.option("ca_file", spec.ca_file.as_ref().map(|path| path.display()));
+        if let Some((certificate, key)) = &spec.identity {
+            page.text("cert_file", certificate.display());
+            page.text("key_file", key.display());
+        }
+        page.raw("insecure_skip_verify", spec.insecure_skip_verify);
+    });
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -1,12 +1,104 @@
-//! The words of DNS: record types, response codes, names to ask for; and the DNS probe.
+//! What one DNS question asks and expects, and how that is written in configuration files.
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{
-    tls,
-    types::{DnsSpec, DnsTransport, Rcode, RecordType},
+use super::super::tls;
+use crate::{
+    net::TlsSpec,
+    yaml::{Fields, Parsed, ReadContext, units::choice, writer::Writer},
 };
-use crate::yaml::{Fields, Parsed, ReadContext, units::choice};
+
+/// One DNS question to one server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DnsSpec {
+    /// The server's port; by default 53, 853 (tls), 443 (https).
+    pub port: u16,
+    /// How the question is sent.
+    pub transport: DnsTransport,
+    /// The name that is asked for, absolute.
+    pub query: Arc<str>,
+    /// The record type that is asked for.
+    pub record: RecordType,
+    /// Ask the server to recurse.
+    pub recursion: bool,
+    /// The rcodes that count as success; by default `NOERROR`.
+    pub rcodes: Vec<Rcode>,
+    /// Answers that must all be there, in presentation form, such as `192.0.2.1`.
+    pub answers: Vec<Arc<str>>,
+    /// Ask again over TCP where the UDP answer was truncated.
+    pub retry_over_tcp: bool,
+}
+
+/// A DNS record type, by its number (IANA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordType(pub u16);
+
+/// A DNS response code, by its number (RFC 1035 4.1.1; 0 to 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rcode(pub u8);
+
+/// How a DNS question is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DnsTransport {
+    /// A datagram (RFC 1035).
+    Udp,
+    /// A connection (RFC 7766).
+    Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls(TlsSpec),
+    /// DNS over HTTPS (RFC 8484), by POST to this path.
+    Https {
+        /// TLS settings.
+        tls: TlsSpec,
+        /// The path, by default `/dns-query`.
+        path: Arc<str>,
+    },
+}
+
+/// The protocol that carries a question.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Protocol {
+    Udp,
+    Tcp,
+    Tls,
+    Https,
+}
+
+impl Protocol {
+    const NAMES: [(&str, Self); 4] =
+        [("udp", Self::Udp), ("tcp", Self::Tcp), ("tls", Self::Tls), ("https", Self::Https)];
+
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, protocol)| *protocol == self).map_or("", |(name, _)| name)
+    }
+
+    /// The port that it usually has.
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 53,
+            Self::Tls => 853,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl DnsTransport {
+    pub(super) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+            Self::Tls(_) => Protocol::Tls,
+            Self::Https { .. } => Protocol::Https,
+        }
+    }
+
+    pub(super) const fn tls(&self) -> Option<&TlsSpec> {
+        match self {
+            Self::Udp | Self::Tcp => None,
+            Self::Tls(tls) | Self::Https { tls, .. } => Some(tls),
+        }
+    }
+}
 
 /// Record types that have a name here (IANA); any other is written as `TYPE123` (RFC 3597).
 const RECORDS: [(&str, u16); 17] = [
@@ -36,8 +128,8 @@ const RCODES: [&str; 11] = [
 ];
 
 /// The keys of a DNS probe.
-pub(super) const KEYS: [&str; 9] =
-    ["port", "transport", "query", "record", "recursion", "expect", "retry_over_tcp", "path", "tls"];
+pub(super) const KEYS: &[&str] =
+    &["port", "transport", "query", "record", "recursion", "expect", "retry_over_tcp", "path", "tls"];
 
 fn record(text: &str) -> Parsed<RecordType> {
     if let Some(number) = text.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()) {
@@ -106,38 +198,40 @@ fn answer(text: &str, record: RecordType) -> Parsed<Arc<str>> {
     Ok(Arc::from(parsed))
 }
 
-/// How a question travels, before its TLS settings are known.
-#[derive(Clone, Copy, PartialEq)]
-enum Travel {
-    Udp,
-    Tcp,
-    Tls,
-    Https,
+impl DnsSpec {
+    /// A question to a server, recursive and over UDP, to which any answer without an error is right. The name must be
+    /// absolute.
+    pub fn question(port: u16, query: Arc<str>, record: RecordType) -> Self {
+        Self {
+            port,
+            transport: DnsTransport::Udp,
+            query,
+            record,
+            recursion: true,
+            rcodes: vec![Rcode(0)],
+            answers: Vec::new(),
+            retry_over_tcp: false,
+        }
+    }
 }
 
-/// Reads the keys of a DNS probe.
-pub(super) fn probe(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<DnsSpec> {
-    let travels = [("udp", Travel::Udp), ("tcp", Travel::Tcp), ("tls", Travel::Tls), ("https", Travel::Https)];
-    let travel = fields.get("transport").map_or(Some(Travel::Udp), |item| item.choice(&travels));
-    let only = |key: &str, allowed: &[Travel], names: &str| {
-        if let (Some(item), Some(travel)) = (fields.get(key), travel)
-            && !allowed.contains(&travel)
+/// Reads the keys.
+pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<DnsSpec> {
+    let protocol = fields.get("transport").map_or(Some(Protocol::Udp), |item| item.choice(&Protocol::NAMES));
+    let only = |key: &str, allowed: &[Protocol], names: &str| {
+        if let (Some(item), Some(protocol)) = (fields.get(key), protocol)
+            && !allowed.contains(&protocol)
         {
             item.wrong(format!("belongs to {names} only; delete it or write transport: {names}"));
         }
     };
-    only("tls", &[Travel::Tls, Travel::Https], "tls or https");
-    only("path", &[Travel::Https], "https");
-    only("retry_over_tcp", &[Travel::Udp], "udp");
+    only("tls", &[Protocol::Tls, Protocol::Https], "tls or https");
+    only("path", &[Protocol::Https], "https");
+    only("retry_over_tcp", &[Protocol::Udp], "udp");
 
-    let tls = fields.read("tls", |item| tls::read(item, reading)).unwrap_or_default();
+    let protocol = protocol.unwrap_or(Protocol::Udp);
+    let tls = fields.read("tls", |item| tls::read(item, context)).unwrap_or_default();
     let path = fields.read("path", |item| item.read(path)).unwrap_or_else(|| Arc::from("/dns-query"));
-    let (transport, usual_port) = match travel.unwrap_or(Travel::Udp) {
-        Travel::Udp => (DnsTransport::Udp, 53),
-        Travel::Tcp => (DnsTransport::Tcp, 53),
-        Travel::Tls => (DnsTransport::Tls(tls), 853),
-        Travel::Https => (DnsTransport::Https { tls, path }, 443),
-    };
     let record = fields.get("record").map_or(Some(RecordType(1)), |item| item.read(record));
     let mut rcodes = vec![Rcode(0)];
     let mut answers = Vec::new();
@@ -154,8 +248,13 @@ pub(super) fn probe(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<Dn
     }
     let query = fields.required("query", "write the name to ask for, such as app.example.com");
     Some(DnsSpec {
-        port: fields.read("port", |item| item.port()).unwrap_or(usual_port),
-        transport,
+        port: fields.read("port", |item| item.port()).unwrap_or_else(|| protocol.default_port()),
+        transport: match protocol {
+            Protocol::Udp => DnsTransport::Udp,
+            Protocol::Tcp => DnsTransport::Tcp,
+            Protocol::Tls => DnsTransport::Tls(tls),
+            Protocol::Https => DnsTransport::Https { tls, path },
+        },
         query: query?.read(self::query)?,
         record: record?,
         recursion: fields.read("recursion", |item| item.flag()).unwrap_or(true),
@@ -163,6 +262,29 @@ pub(super) fn probe(fields: &Fields<'_>, reading: &ReadContext<'_>) -> Option<Dn
         answers,
         retry_over_tcp: fields.read("retry_over_tcp", |item| item.flag()).unwrap_or(false),
     })
+}
+
+/// Writes the keys.
+pub(super) fn write(page: &mut Writer, spec: &DnsSpec) {
+    page.raw("port", spec.port);
+    page.raw("transport", spec.transport.protocol().name());
+    page.text("query", &spec.query);
+    page.raw("record", spec.record.name());
+    page.raw("recursion", spec.recursion);
+    page.mapping("expect", |page| {
+        let names: Vec<_> = spec.rcodes.iter().map(|rcode| rcode.name()).collect();
+        page.list("rcode", &names);
+        page.list("answers", &spec.answers);
+    });
+    if spec.transport == DnsTransport::Udp {
+        page.raw("retry_over_tcp", spec.retry_over_tcp);
+    }
+    if let DnsTransport::Https { path, .. } = &spec.transport {
+        page.text("path", path);
+    }
+    if let Some(settings) = spec.transport.tls() {
+        tls::write(page, settings);
+    }
 }
 
 fn path(text: &str) -> Parsed<Arc<str>> {

@@ -1,0 +1,182 @@
+//! What a kind of probe consists of, and how the list of kinds becomes known to the rest of the program.
+
+use super::prober::{Probe, ProberContext, SetupError};
+use crate::{
+    model::{Host, HttpUrl, Kind, Shape},
+    net::TlsSpec,
+    yaml::{Fields, ReadContext, writer::Writer},
+};
+
+/// A kind of probe, implemented by what one probe of it sends and expects. The kind's file is the only one that knows it;
+/// see "Add a probe kind" in CONTRIBUTING.md.
+pub(crate) trait ProbeKind: Sized {
+    /// Name and facts that decision, ranking, metrics and pages use.
+    const KIND: Kind;
+
+    /// Its keys in configuration files, besides those of all kinds.
+    const KEYS: &'static [&'static str];
+
+    /// Whether it has a URL, whose host it goes to. The other kinds go to the target's host.
+    const HAS_URL: bool;
+
+    /// A second way to write the kind: another kind's name, and the key that must be `true` with it.
+    const ALIAS: Option<(&'static str, &'static str)> = None;
+
+    /// What measures it.
+    type Prober: Probe;
+
+    /// Reads its keys. Reports what is wrong with them, and then returns nothing.
+    fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Self>;
+
+    /// Writes its keys with all defaults, so that [`read`](Self::read) gives the same again.
+    fn write(&self, page: &mut Writer);
+
+    /// Where it goes, in a line of `check`.
+    fn destination(&self, host: &Host) -> String;
+
+    /// The series that it has, but for those that a name to resolve adds.
+    fn shape(&self) -> Shape;
+
+    /// The TLS settings that it uses; their files are read again on reload.
+    fn tls(&self) -> Option<&TlsSpec>;
+
+    /// Its URL, if [`HAS_URL`](Self::HAS_URL).
+    fn url(&self) -> Option<&HttpUrl>;
+
+    /// How many descriptors it needs at most, with so many probes in flight.
+    fn descriptors(&self, in_flight: u32) -> u64;
+
+    /// Makes what measures it. Sends nothing yet.
+    fn prober(&self, context: ProberContext<'_>) -> Result<Self::Prober, SetupError>;
+}
+
+/// The specification's own type, whether or not it is in a box.
+macro_rules! unboxed {
+    (Box<$spec:ident>) => {
+        $spec
+    };
+    ($spec:ident) => {
+        $spec
+    };
+}
+
+/// Declares the kinds: a line is the file, the variant of `ProbeSpec` and the type that implements [`ProbeKind`].
+macro_rules! kinds {
+    ($($file:ident: $variant:ident($($spec:tt)+);)+) => {
+        $(
+            mod $file;
+            pub use self::$file::*;
+        )+
+
+        /// What is sent and expected, by kind.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs, reason = "each variant's type says it")]
+        pub enum ProbeSpec {
+            $($variant($($spec)+),)+
+        }
+
+        /// Every kind.
+        pub const KINDS: [Kind; [$(stringify!($file)),+].len()] = [$(<unboxed!($($spec)+)>::KIND),+];
+
+        /// What configuration files need to know of a kind.
+        pub(crate) struct KindEntry {
+            /// The kind.
+            pub(crate) kind: Kind,
+            /// See [`ProbeKind::KEYS`].
+            pub(crate) keys: &'static [&'static str],
+            /// See [`ProbeKind::HAS_URL`].
+            pub(crate) has_url: bool,
+            /// See [`ProbeKind::ALIAS`].
+            pub(crate) alias: Option<(&'static str, &'static str)>,
+            /// See [`ProbeKind::read`].
+            pub(crate) read: fn(&Fields<'_>, &ReadContext<'_>) -> Option<ProbeSpec>,
+        }
+
+        pub(crate) const KIND_ENTRIES: [KindEntry; KINDS.len()] = [$({
+            type Spec = unboxed!($($spec)+);
+            KindEntry {
+                kind: Spec::KIND,
+                keys: Spec::KEYS,
+                has_url: Spec::HAS_URL,
+                alias: Spec::ALIAS,
+                read: |fields, context| Some(ProbeSpec::$variant(Spec::read(fields, context)?.into())),
+            }
+        }),+];
+
+        impl ProbeSpec {
+            /// The kind, which is the `probe` label.
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$variant(_) => <unboxed!($($spec)+)>::KIND,)+
+                }
+            }
+
+            /// Makes what measures it, and gives it to the visitor. Sends nothing yet.
+            ///
+            /// # Errors
+            /// See [`SetupError`].
+            ///
+            /// # Panics
+            /// Outside a tokio runtime.
+            pub fn prober<V: ProberVisitor>(
+                &self,
+                context: ProberContext<'_>,
+                visitor: V,
+            ) -> Result<V::Output, SetupError> {
+                match self {
+                    $(Self::$variant(spec) => Ok(visitor.visit(spec.prober(context)?)),)+
+                }
+            }
+
+            /// Writes the keys of its kind, with all defaults.
+            pub(crate) fn write(&self, page: &mut Writer) {
+                match self {
+                    $(Self::$variant(spec) => spec.write(page),)+
+                }
+            }
+
+            /// Where it goes, for people.
+            pub fn destination(&self, host: &Host) -> String {
+                match self {
+                    $(Self::$variant(spec) => spec.destination(host),)+
+                }
+            }
+
+            /// The series that it has when it goes to this host.
+            pub fn shape(&self, host: &Host) -> Shape {
+                let shape = match self {
+                    $(Self::$variant(spec) => spec.shape(),)+
+                };
+                match host {
+                    Host::Name(_) => shape.with(Phase::Resolve, Failure::Resolve),
+                    Host::Addr(_) => shape,
+                }
+            }
+
+            /// Whether it depends on files, which may change while the configuration does not.
+            pub fn reads_files(&self) -> bool {
+                let tls = match self {
+                    $(Self::$variant(spec) => spec.tls(),)+
+                };
+                tls.is_some_and(TlsSpec::reads_files)
+            }
+
+            /// The host of its URL, if it has one; otherwise it goes to the target's host.
+            pub fn url_host(&self) -> Option<&Host> {
+                let url = match self {
+                    $(Self::$variant(spec) => spec.url(),)+
+                };
+                url.map(|url| &url.host)
+            }
+
+            /// How many descriptors it needs at most, with so many probes in flight.
+            pub fn descriptors(&self, in_flight: u32) -> u64 {
+                match self {
+                    $(Self::$variant(spec) => spec.descriptors(in_flight),)+
+                }
+            }
+        }
+    };
+}
+
+pub(super) use {kinds, unboxed};

@@ -1,0 +1,86 @@
+//! What measures one path again and again, whatever its kind.
+
+use tokio::sync::mpsc;
+
+use crate::{
+    model::{Failure, Host, Region, Timings, VoteResponse},
+    net::{Attempt, ClientError, ResolvedHost, SocketOptions, TlsContext, TlsError},
+};
+
+/// Something that can be measured again and again.
+pub trait Probe: Send + Sync + 'static {
+    /// Whether an answer that comes after the deadline is still waited for, so that it can be counted as late.
+    const LINGERS: bool;
+
+    /// Measures once. The caller ends it at the deadline by dropping it; it must hold nothing that outlives that.
+    fn probe(&self, attempt: &Attempt) -> impl Future<Output = Result<Timings, ProbeError>> + Send;
+}
+
+/// Why a probe has no timings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeError {
+    /// It failed.
+    Failed(Failure),
+    /// The wall clock was set during the probe, so its timestamps have no meaning.
+    ClockStep,
+}
+
+impl From<Failure> for ProbeError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What a prober is made of besides its specification.
+#[derive(Debug)]
+pub struct ProberContext<'a> {
+    /// The peer's name or address, as configured.
+    pub host: &'a Host,
+    /// Its addresses, kept up to date.
+    pub resolved: ResolvedHost,
+    /// The type-of-service byte of what is sent.
+    pub tos: Option<u8>,
+    /// What all TLS connections share.
+    pub tls: &'a TlsContext,
+    /// Where the responses of the peer's sidecar go, if its votes are wanted.
+    pub responses: Option<ResponseSender>,
+}
+
+impl ProberContext<'_> {
+    /// Options for sockets of which nothing is asked but the type of service.
+    pub(super) fn socket_options(&self) -> SocketOptions {
+        SocketOptions { tos: self.tos, ..SocketOptions::default() }
+    }
+}
+
+/// Where the responses of a peer's sidecar go.
+#[derive(Debug, Clone)]
+pub struct ResponseSender {
+    /// The region of the sidecar.
+    pub peer: Region,
+    /// A response that finds the channel full is dropped: the next one is on its way.
+    pub response_tx: mpsc::Sender<VoteResponse>,
+}
+
+/// Why a prober cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An HTTP client cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// DNS cannot be asked for this name.
+    #[error("{0:?} is not a DNS name")]
+    Query(String),
+}
+
+/// Takes a prober, whatever its type, such as to launch it on schedule.
+pub trait ProberVisitor {
+    /// What it makes of the prober.
+    type Output;
+
+    /// Takes the prober.
+    fn visit<P: Probe>(self, prober: P) -> Self::Output;
+}
