@@ -28,7 +28,7 @@ use crate::model::{Failure, Host};
 pub struct TlsSpec {
     /// The name that is sent and verified, where it is not the target's.
     pub server_name: Option<Arc<str>>,
-    /// PEM file of the authorities to trust, instead of the public ones.
+    /// PEM file of the authorities to trust, instead of those of the system.
     pub ca_file: Option<PathBuf>,
     /// PEM files of our certificate chain and key, for mutual TLS.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -76,15 +76,11 @@ impl Default for TlsContext {
 }
 
 impl TlsContext {
-    /// Mozilla's authorities, compiled in, and the system's where it has a store: a `FROM scratch` image has
-    /// none. Read when first needed, because most of it stays in memory.
+    /// The system's trust store, or Mozilla's authorities if it has none. Read when first needed, because most of it
+    /// stays in memory.
     fn public_roots(&self) -> Arc<RootCertStore> {
-        let roots = self.public_roots.get_or_init(|| {
-            let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            Arc::new(roots)
-        });
-        Arc::clone(roots)
+        let read = || Arc::new(roots_or_mozilla(rustls_native_certs::load_native_certs().certs));
+        Arc::clone(self.public_roots.get_or_init(read))
     }
 
     /// A connector for one target. `alpn` is offered in this order.
@@ -114,6 +110,17 @@ impl TlsContext {
         let name = server_name(spec, host)?;
         Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name })
     }
+}
+
+/// Trusts these authorities alone, so that an administrator can remove one from the system's store. A container may have no
+/// store; it trusts the authorities that are compiled in.
+fn roots_or_mozilla(system: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
 }
 
 fn server_name(spec: &TlsSpec, host: &Host) -> Result<ServerName<'static>, TlsError> {
@@ -241,5 +248,24 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_trust_store_is_trusted_alone_if_there_is_one() {
+        let compiled_in = webpki_roots::TLS_SERVER_ROOTS.len();
+        let garbage = CertificateDer::from(vec![0; 9]);
+        assert_eq!(roots_or_mozilla(Vec::new()).len(), compiled_in);
+        assert_eq!(roots_or_mozilla(vec![garbage.clone()]).len(), compiled_in, "a store without a certificate is none");
+
+        let own = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.der().clone();
+        let only = roots_or_mozilla(vec![garbage, own.clone()]);
+        let mut expected = RootCertStore::empty();
+        expected.add(own).unwrap();
+        assert_eq!(only.roots, expected.roots);
     }
 }
