@@ -1,7 +1,15 @@
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use super::*;
-use crate::model::{Phase, StampSource, Timings};
+use crate::{
+    model::{Failure, Phase, StampSource, Timings},
+    net::Attempt,
+    probe::{Probe, ProbeError},
+};
 
 /// Answers each attempt after the next delay, or never.
 struct Scripted(Mutex<VecDeque<Option<Duration>>>);
@@ -55,7 +63,7 @@ fn results(events: &[Event]) -> Vec<Result<u128, Failure>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_peer_does_not_slow_the_asking_down() {
+async fn a_slow_peer_does_not_lower_the_probe_rate() {
     let events = observe(100, 400, &[Some(MS * 390); 40], MS * 2000).await;
     let starts: Vec<_> = events
         .iter()
@@ -80,21 +88,21 @@ async fn a_silent_peer_times_out_at_the_deadline_and_has_no_latency() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_costs_no_slot_where_deadlines_and_slots_fall_together() {
+async fn a_silent_peer_costs_no_slot_when_deadlines_and_slots_coincide() {
     let events = observe(100, 400, &[None; 40], MS * 3000).await;
     assert!(results(&events).len() >= 24, "{}", results(&events).len());
     assert!(!events.iter().any(|event| matches!(event, Event::SlotsMissed { .. })), "{events:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_after_the_deadline_is_a_failure_and_late() {
+async fn an_answer_after_the_deadline_counts_as_failure_and_as_late() {
     let events = observe(1000, 100, &[Some(MS * 150)], MS * 1900).await;
     assert_eq!(results(&events)[0], Err(Failure::Timeout));
     assert_eq!(events.iter().filter(|event| matches!(event, Event::Late { .. })).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_longer_than_usual_is_told_at_once_and_still_waited_for() {
+async fn a_probe_is_reported_as_overdue_at_once_and_continues_until_its_deadline() {
     let (events, mut received) = mpsc::channel(100);
     let (commands, receiver) = mpsc::unbounded_channel();
     let probe = Arc::new(Scripted(Mutex::new([Some(MS * 300), Some(MS * 150), None].into())));
@@ -118,7 +126,7 @@ async fn an_answer_that_takes_longer_than_usual_is_told_at_once_and_still_waited
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_asked_for_starts_at_once_and_moves_no_slot() {
+async fn an_extra_probe_starts_at_once_and_moves_no_slot() {
     let mut schedule = Schedule::default();
     let now = Instant::now();
     let launched = Arc::new(AtomicU32::new(0));
@@ -137,7 +145,7 @@ async fn a_probe_that_is_asked_for_starts_at_once_and_moves_no_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slots_that_pass_while_nothing_runs_are_counted() {
+async fn slots_missed_while_nothing_runs_are_counted() {
     let mut schedule = Schedule::default();
     let now = Instant::now();
     let launched = Arc::new(AtomicU32::new(0));
@@ -158,7 +166,7 @@ async fn slots_that_pass_while_nothing_runs_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_probes_are_in_flight_than_fit_into_the_timeout() {
+async fn probes_in_flight_are_bounded_by_timeout_over_interval() {
     let mut schedule = Schedule::default();
     let now = Instant::now();
     let kept = Arc::new(Mutex::new(Vec::new()));
@@ -179,7 +187,7 @@ async fn no_more_probes_are_in_flight_than_fit_into_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_path_is_probed_no_more() {
+async fn a_stopped_path_is_not_probed() {
     let mut schedule = Schedule::default();
     let now = Instant::now();
     let cadence = Cadence::new(MS * 100, MS * 100).unwrap();
