@@ -39,8 +39,11 @@ RUN find src -exec touch {} + \
 # The example of a program behind the failover webhook, for compose.yaml: docker build --target webhook-receiver .
 FROM build AS build-webhook-receiver
 COPY examples/webhook_receiver examples/webhook_receiver
-RUN docker/compile build "$TARGETARCH" --example webhook_receiver \
-    && docker/compile take "$TARGETARCH" examples/webhook_receiver /webhook-receiver
+# As a binary: an example takes the dependencies of the tests, too. With the revision, so that the library is as it was.
+ARG REVISION=unknown
+RUN printf '\n[[bin]]\nname = "webhook_receiver"\npath = "examples/webhook_receiver/main.rs"\n' >> Cargo.toml \
+    && REGIONWATCH_REVISION="$REVISION" docker/compile build "$TARGETARCH" --bin webhook_receiver \
+    && docker/compile take "$TARGETARCH" webhook_receiver /webhook-receiver
 
 FROM scratch AS webhook-receiver
 COPY --from=build-webhook-receiver /webhook-receiver /webhook-receiver
