@@ -5,22 +5,18 @@
 //! and all of its values are texts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
 };
 
-use crate::yaml::{
-    Diagnostics, Parsed, Place, Spanned,
-    diagnostics::{quoted, suggestion},
-    secrets::Secrets,
-};
+use crate::yaml::{Diagnostics, Item, Place, diagnostics::suggestion, secrets::Secrets, tree::Node};
 
 /// What the names of all variables begin with.
 const PREFIX: &str = "REGIONWATCH_";
 
-/// The variables that are set, as texts by their lower-case names without the prefix.
+/// The variables that are set, by their names.
 pub(super) struct Variables<'a> {
-    texts: HashMap<String, String>,
+    nodes: BTreeMap<String, Node>,
     diagnostics: &'a Diagnostics,
 }
 
@@ -39,79 +35,22 @@ impl<'a> Variables<'a> {
             Some((name.clone(), value.to_str()?.to_owned()))
         });
         // All values are texts, so envy has nothing to reject.
-        let texts = envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|error| {
+        let texts: BTreeMap<String, String> = envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|error| {
             let text = format!("the environment cannot be read ({error}); report this as a bug");
             diagnostics.add(Place::Whole, "", text);
-            HashMap::new()
+            BTreeMap::new()
         });
-        Self { texts, diagnostics }
+        let set = texts.iter().map(|(name, text)| (format!("{PREFIX}{}", name.to_uppercase()), text.trim()));
+        let nodes = set.filter(|(_, text)| !text.is_empty()).map(|(name, text)| {
+            let node = Node::variable(&name, text);
+            (name, node)
+        });
+        Self { nodes: nodes.collect(), diagnostics }
     }
 
     /// The variable of this name, unless it is unset or empty.
-    pub(super) fn get<'v>(&'v self, name: &'v str) -> Option<Variable<'v>> {
-        let text = self.texts.get(&name.strip_prefix(PREFIX)?.to_lowercase())?.trim();
-        (!text.is_empty()).then_some(Variable { name, text, diagnostics: self.diagnostics })
-    }
-}
-
-/// A variable that is set.
-#[derive(Clone, Copy)]
-pub(super) struct Variable<'a> {
-    name: &'a str,
-    text: &'a str,
-    diagnostics: &'a Diagnostics,
-}
-
-impl<'a> Variable<'a> {
-    /// What the function reads from the text.
-    pub(super) fn read<T>(self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
-        parse(self.text).map_err(|reason| self.add("", &format!("{} {reason}", quoted(self.text)))).ok()
-    }
-
-    /// The same, with its text and its place for an error that is only known later.
-    pub(super) fn spanned<T>(self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<Spanned<T>> {
-        let (text, place) = (self.text.to_owned(), Place::Variable(self.name.to_owned()));
-        Some(Spanned { value: self.read(parse)?, text, place, key: String::new() })
-    }
-
-    /// The parts between the commas; a comma at the end does no harm.
-    pub(super) fn entries(self) -> impl Iterator<Item = VariableEntry<'a>> {
-        let texts = self.text.split(',').map(str::trim).enumerate();
-        texts.filter(|(_, text)| !text.is_empty()).map(move |(n, text)| VariableEntry { variable: self, n, text })
-    }
-
-    /// Reports an error of the variable, without its text.
-    pub(super) fn wrong(self, text: &str) {
-        self.add("", text);
-    }
-
-    /// Reports something that works, but not as it should.
-    pub(super) fn warn(self, text: &str) {
-        self.diagnostics.warn(Place::Variable(self.name.to_owned()), "", text);
-    }
-
-    fn add(self, key: &str, text: &str) {
-        self.diagnostics.add(Place::Variable(self.name.to_owned()), key, text);
-    }
-}
-
-/// One entry of a variable that is a list.
-#[derive(Clone, Copy)]
-pub(super) struct VariableEntry<'a> {
-    variable: Variable<'a>,
-    n: usize,
-    pub(super) text: &'a str,
-}
-
-impl VariableEntry<'_> {
-    /// What the function reads from the text.
-    pub(super) fn read<T>(self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
-        parse(self.text).map_err(|reason| self.wrong(&reason)).ok()
-    }
-
-    /// Reports an error of the entry.
-    pub(super) fn wrong(self, reason: &str) {
-        self.variable.add(&format!("[{}]", self.n), &format!("{} {reason}", quoted(self.text)));
+    pub(super) fn get(&self, name: &str) -> Option<Item<'_>> {
+        self.nodes.get(name).map(|node| Item::root(node, self.diagnostics))
     }
 }
 

@@ -8,14 +8,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    env::{Variable, VariableEntry},
-    types::{HttpUrl, Location, Peer, ProbeConfig, Target},
-};
+use super::types::{HttpUrl, Location, Peer, ProbeConfig, Target};
 use crate::{
     model::{AddressFamily, Host, Region},
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
-    yaml::{ReadContext, addresses},
+    yaml::{Item, ReadContext, addresses},
 };
 
 /// The variable that lists the peers.
@@ -30,16 +27,16 @@ const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, 
 const DNS_PORT: u16 = 53;
 
 /// Reads the peers of the environment.
-pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, context: &ReadContext<'_>) -> Vec<Peer> {
+pub(super) fn read(list: &Item<'_>, servers: Option<Item<'_>>, context: &ReadContext<'_>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
-    for entry in list.entries() {
-        let Some((region, text)) = split(entry, PEERS_HINT) else { continue };
+    for entry in list.list().unwrap_or_default() {
+        let Some((region, text)) = split(&entry, PEERS_HINT) else { continue };
         if context.own.as_ref() == Some(&region) {
-            entry.wrong("is this instance's own region; remove it");
+            entry.wrong_value("is this instance's own region; remove it");
             continue;
         }
         let target = addresses::url(text).and_then(|url| web_target(url, context));
-        let Ok(target) = target.map_err(|reason| entry.wrong(&reason)) else { continue };
+        let Ok(target) = target.map_err(|reason| entry.wrong_value(&reason)) else { continue };
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
             Some(peer) => peer,
             None => {
@@ -58,26 +55,26 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, context: &
             }
         };
         if peer.targets.iter().any(|other| other.name == target.name) {
-            entry.wrong("has the same host as another entry of its region; remove one of them");
+            entry.wrong_value("has the same host as another entry of its region; remove one of them");
         } else {
             peer.targets.push(target);
         }
     }
     let mut told = Vec::new();
-    for entry in servers.into_iter().flat_map(Variable::entries) {
-        let Some((region, text)) = split(entry, SERVERS_HINT) else { continue };
+    for entry in servers.and_then(|servers| servers.list()).unwrap_or_default() {
+        let Some((region, text)) = split(&entry, SERVERS_HINT) else { continue };
         let Some(peer) = peers.iter_mut().find(|peer| peer.region == region) else {
-            entry.wrong("is for a region that REGIONWATCH_PEERS does not name; name it there or remove this");
+            entry.wrong_value("is for a region that REGIONWATCH_PEERS does not name; name it there or remove this");
             continue;
         };
         told.push(region);
         if text == "none" {
             continue;
         }
-        let server = addresses::host_port(text).map_err(|reason| entry.wrong(&reason));
+        let server = addresses::host_port(text).map_err(|reason| entry.wrong_value(&reason));
         let Ok((host, port)) = server else { continue };
         if let Err(reason) = add_dns(peer, host, port.unwrap_or(DNS_PORT), context) {
-            entry.wrong(&reason);
+            entry.wrong_value(&reason);
         }
     }
     for peer in peers.iter_mut().filter(|peer| !told.contains(&peer.region)) {
@@ -90,15 +87,15 @@ pub(super) fn read(list: Variable<'_>, servers: Option<Variable<'_>>, context: &
     peers
 }
 
-fn split<'a>(entry: VariableEntry<'a>, hint: &str) -> Option<(Region, &'a str)> {
-    let Some((region, text)) = entry.text.split_once('=') else {
-        entry.wrong(&format!("has no =; {hint}"));
+fn split<'a>(entry: &Item<'a>, hint: &str) -> Option<(Region, &'a str)> {
+    let Some((region, text)) = entry.text()?.split_once('=') else {
+        entry.wrong_value(&format!("has no =; {hint}"));
         return None;
     };
     match addresses::region(region.trim()) {
         Ok(region) => Some((region, text.trim())),
         Err(reason) => {
-            entry.wrong(&format!("has a bad region, which {reason}"));
+            entry.wrong_value(&format!("has a bad region, which {reason}"));
             None
         }
     }

@@ -1,12 +1,12 @@
 //! The layers of settings: the file, then environment variables, over the defaults.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     env::Variables,
     settings::{Config, SETTINGS, Setting},
 };
-use crate::yaml::{Diagnostics, Fields, Item, Place, diagnostics::one_of, secrets::Secrets, writer::Writer};
+use crate::yaml::{Fields, Item, Place, diagnostics::one_of, secrets::Secrets, writer::Writer};
 
 /// The settings of one section of the file after another; those of the top level may come in several parts.
 fn sections() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
@@ -24,18 +24,20 @@ pub(super) fn top_keys() -> impl Iterator<Item = &'static str> {
 
 /// What the layers say together.
 pub(super) struct Layers<'a> {
-    /// The defaults, but for what a layer says. Without a region where none was given.
+    /// The defaults, and over them what each layer gives.
     pub(super) config: Config,
     /// The keys whose value a layer gives.
     pub(super) given: BTreeSet<&'static str>,
+    /// Where each key is in the file.
+    pub(super) places: BTreeMap<&'static str, Place>,
     secrets: &'a Secrets<'a>,
     variables: &'a Variables<'a>,
-    diagnostics: &'a Diagnostics,
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn new(secrets: &'a Secrets<'a>, variables: &'a Variables<'a>, diagnostics: &'a Diagnostics) -> Self {
-        Self { config: Config::defaults(), given: BTreeSet::new(), secrets, variables, diagnostics }
+    pub(super) fn new(secrets: &'a Secrets<'a>, variables: &'a Variables<'a>) -> Self {
+        let (given, places) = (BTreeSet::new(), BTreeMap::new());
+        Self { config: Config::defaults(), given, places, secrets, variables }
     }
 
     /// Reads the settings of the file.
@@ -53,21 +55,10 @@ impl<'a> Layers<'a> {
         for setting in settings {
             let (_, name) = setting.section_and_name();
             let old = setting.more.was.and_then(|(old, _)| fields.get(old));
-            let item = match (fields.shown(name), old) {
-                (Some(item), Some(old)) => {
-                    old.wrong(format!("is the old name of {name}, which is there too; delete it"));
-                    Some(item)
-                }
-                (None, Some(old)) => {
-                    self.diagnostics.warn(old.place(), old.key(), format!("is now called {name}; rename it"));
-                    Some(old)
-                }
-                (item, None) => item,
-            };
-            match (item, setting.more.required) {
+            match (current(fields.shown(name), old, name), setting.more.required) {
                 (Some(item), _) => {
-                    let given = (setting.read)(&item, self.secrets, &mut self.config);
-                    self.note(setting, given);
+                    self.places.insert(setting.key, item.place());
+                    self.read(setting, &item);
                 }
                 (None, Some(hint)) if self.variables.get(setting.variable).is_none() => fields.missing(name, hint),
                 (None, _) => {}
@@ -80,25 +71,27 @@ impl<'a> Layers<'a> {
         for setting in SETTINGS {
             let variable = self.variables.get(setting.variable);
             let old = setting.more.was.and_then(|(_, old)| self.variables.get(old));
-            match (variable, old) {
-                (Some(_), Some(old)) => {
-                    old.wrong(&format!("is the old name of {}, which is set too; unset it", setting.variable))
-                }
-                (None, Some(old)) => old.warn(&format!("is now called {}; rename it", setting.variable)),
-                _ => {}
-            }
-            if let Some(variable) = variable.or(old) {
-                let given = (setting.parse)(&variable, self.secrets, &mut self.config);
-                self.note(setting, given);
+            if let Some(item) = current(variable, old, setting.variable) {
+                self.read(setting, &item);
             }
         }
     }
 
-    fn note(&mut self, setting: &Setting, given: bool) {
-        if given {
+    fn read(&mut self, setting: &Setting, item: &Item<'_>) {
+        if (setting.read)(item, self.secrets, &mut self.config) {
             self.given.insert(setting.key);
         }
     }
+}
+
+/// The item of a setting, which may be given by an old name.
+fn current<'a>(item: Option<Item<'a>>, old: Option<Item<'a>>, name: &str) -> Option<Item<'a>> {
+    match (&item, &old) {
+        (Some(_), Some(old)) => old.wrong(format!("is the old name of {name}, which is given too; delete it")),
+        (None, Some(old)) => old.warn(format!("is now called {name}; rename it")),
+        _ => {}
+    }
+    item.or(old)
 }
 
 fn section_fields<'a>(item: &Item<'a>, settings: &[Setting]) -> Option<Fields<'a>> {
@@ -108,19 +101,6 @@ fn section_fields<'a>(item: &Item<'a>, settings: &[Setting]) -> Option<Fields<'a
     let old = settings.iter().filter_map(|setting| Some(setting.more.was?.0));
     let known: Vec<_> = names.iter().copied().chain(old).collect();
     Some(item.fields_of(&names)?.only(|_| format!("write {}", one_of(&names)), &known))
-}
-
-/// Where each setting stands in the file, as `FILE:LINE:COLUMN`, or `FILE` for one that is not there.
-pub(super) fn location(root: &Fields<'_>, setting: &Setting, path: &Path) -> String {
-    let (section, name) = setting.section_and_name();
-    let item = match section {
-        "" => root.get(name),
-        section => root.get(section).and_then(|item| item.if_mapping()?.get(name)),
-    };
-    match item.map(|item| item.place()) {
-        Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
-        _ => path.display().to_string(),
-    }
 }
 
 impl Config {

@@ -76,29 +76,31 @@ impl Config {
         let keys: Vec<_> = layers::top_keys().chain([defaults::KEY, peers::KEY]).collect();
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
 
-        let mut layers = Layers::new(&secrets, &variables, &diagnostics);
+        let mut layers = Layers::new(&secrets, &variables);
         if let Some(root) = &root {
             layers.read_file(root);
         }
         layers.read_variables();
         require(&variables, file.is_some(), root.as_ref(), &diagnostics);
-        let Layers { mut config, given, .. } = layers;
+        let Layers { mut config, given, places, .. } = layers;
         let defaults = defaults::read(root.as_ref(), &variables, &diagnostics);
         let own = given.contains("region").then(|| config.region.clone());
         let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own };
         let in_file = root.as_ref().and_then(|root| root.get(peers::KEY)).map(|item| peers::read(&item, &context));
         let listed = variables.get(env_peers::PEERS);
-        let listed = listed.map(|list| env_peers::read(list, variables.get(env_peers::DNS_SERVERS), &context));
+        let listed = listed.map(|list| env_peers::read(&list, variables.get(env_peers::DNS_SERVERS), &context));
 
         let mut warnings = diagnostics.warnings(&path.display().to_string());
         warnings.extend(env::unknown(&environment, &reference::variables(), &secrets));
         if let (Some(_), Some(in_file)) = (&listed, &in_file) {
             warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
         }
-        let location = |root: &Fields<'_>| {
-            SETTINGS.iter().map(|setting| (setting.key, layers::location(root, setting, path))).collect()
+        let location = |setting: &Setting| match places.get(setting.key) {
+            Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
+            _ => path.display().to_string(),
         };
-        let locations = root.as_ref().map(location).unwrap_or_default();
+        let settings = SETTINGS.iter().filter(|_| file.is_some());
+        let locations = settings.map(|setting| (setting.key, location(setting))).collect();
         config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
         config.peers = listed.or(in_file).unwrap_or_default();
         match diagnostics.into_errors(&path.display().to_string()) {

@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    env::Variable,
     types::{Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
     values::{self, ValueType},
     votes::VoteKeys,
@@ -26,9 +25,8 @@ pub struct Setting {
     pub variable: &'static str,
     help: &'static str,
     pub(super) more: More,
-    /// These set the field and return `true`, or report an error.
+    /// Sets the field and returns `true`, or reports an error.
     pub(super) read: fn(&Item<'_>, &Secrets<'_>, &mut Config) -> bool,
-    pub(super) parse: fn(&Variable<'_>, &Secrets<'_>, &mut Config) -> bool,
     pub(super) print: fn(&Config) -> Option<String>,
 }
 
@@ -154,7 +152,6 @@ macro_rules! settings {
                 help: concat!($($help),+),
                 more: More { $($($name: $value,)+)? ..NONE },
                 read: |item, secrets, $config| set(&mut $place.$field, $values.read(item, secrets)),
-                parse: |variable, secrets, $config| set(&mut $place.$field, $values.parse(variable, secrets)),
                 print: |$config| $place.$field.value().map(|value| $values.print(value)),
             },
         )+)+];

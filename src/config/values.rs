@@ -4,7 +4,6 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::D
 
 use super::{
     addresses,
-    env::Variable,
     types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
     votes::{self, VoteKeys},
 };
@@ -15,11 +14,8 @@ use crate::{
 
 /// How the values of a setting are read and printed. A reading method that returns `None` has reported why.
 pub(super) trait ValueType<T> {
-    /// Reads the value of a key of the file.
+    /// Reads the value of a key of the file, or of a variable.
     fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<T>;
-
-    /// Reads the value of an environment variable.
-    fn parse(&self, variable: &Variable<'_>, secrets: &Secrets<'_>) -> Option<T>;
 
     /// The value as YAML on one line, which [`ValueType::read`] reads as the same value.
     fn print(&self, value: &T) -> String;
@@ -36,10 +32,6 @@ pub(super) struct Scalar<T: 'static> {
 impl<T> ValueType<T> for Scalar<T> {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<T> {
         if self.plain { item.plain(self.parse) } else { item.read(self.parse) }
-    }
-
-    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<T> {
-        variable.read(self.parse)
     }
 
     fn print(&self, value: &T) -> String {
@@ -98,23 +90,6 @@ pub(super) struct Distinct<T: 'static>(fn(&str) -> Parsed<T>);
 /// The most entries of a [`Distinct`] list of the file.
 const MAX_DISTINCT: usize = 64;
 
-impl<T: PartialEq> Distinct<T> {
-    /// Adds to the list what each entry reads as; `wrong` reports an error of an entry.
-    fn collect<E>(entries: impl IntoIterator<Item = E>, read: impl Fn(&E) -> Option<T>, wrong: impl Fn(&E)) -> Vec<T> {
-        let mut list = Vec::new();
-        for entry in entries {
-            let Some(value) = read(&entry) else { continue };
-            if list.contains(&value) {
-                wrong(&entry);
-            }
-            list.push(value);
-        }
-        list
-    }
-}
-
-const TWICE: &str = "is a duplicate; delete it";
-
 impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {
         let items = item.list()?;
@@ -122,11 +97,15 @@ impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
             item.wrong(format!("has {} entries; write at most {MAX_DISTINCT}", items.len()));
             return None;
         }
-        Some(Self::collect(items, |item| item.read(self.0), |item| item.wrong_value(TWICE)))
-    }
-
-    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {
-        Some(Self::collect(variable.entries(), |entry| entry.read(self.0), |entry| entry.wrong(TWICE)))
+        let mut list = Vec::new();
+        for item in items {
+            let Some(value) = item.read(self.0) else { continue };
+            if list.contains(&value) {
+                item.wrong_value("is a duplicate; delete it");
+            }
+            list.push(value);
+        }
+        Some(list)
     }
 
     fn print(&self, values: &Vec<T>) -> String {
@@ -167,15 +146,8 @@ impl ValueType<Vec<f64>> for Buckets {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<f64>> {
         let bounds = item.each(|item| item.plain(Self::bound))?;
         if bounds.len() == item.list()?.len() {
-            Self::check(&bounds).map_err(|reason| item.wrong(reason)).ok()?;
+            Self::check(&bounds).map_err(|reason| item.wrong_value(&reason)).ok()?;
         }
-        Some(bounds)
-    }
-
-    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Vec<f64>> {
-        let bounds: Vec<_> = variable.entries().map(|entry| entry.read(Self::bound)).collect();
-        let bounds = bounds.into_iter().collect::<Option<Vec<_>>>()?;
-        variable.read(|_| Self::check(&bounds))?;
         Some(bounds)
     }
 
@@ -189,6 +161,9 @@ pub(super) struct Coordinates;
 
 impl ValueType<Location> for Coordinates {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Location> {
+        if item.is_variable() {
+            return item.read(addresses::location);
+        }
         let fields = item.fields(&["latitude", "longitude"])?;
         let degrees = |key: &str, most: f64| {
             let item = fields.required(key, "write latitude and longitude in degrees such as 53.35 and -6.26")?;
@@ -202,10 +177,6 @@ impl ValueType<Location> for Coordinates {
         Some(Location { latitude: latitude?, longitude: longitude? })
     }
 
-    fn parse(&self, variable: &Variable<'_>, _: &Secrets<'_>) -> Option<Location> {
-        variable.read(addresses::location)
-    }
-
     fn print(&self, Location { latitude, longitude }: &Location) -> String {
         format!("{{latitude: {latitude}, longitude: {longitude}}}")
     }
@@ -217,10 +188,6 @@ pub(super) struct KeyFile;
 impl ValueType<VoteKeys> for KeyFile {
     fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
         item.read(|text| votes::read(text, secrets))
-    }
-
-    fn parse(&self, variable: &Variable<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
-        variable.read(|text| votes::read(text, secrets))
     }
 
     fn print(&self, keys: &VoteKeys) -> String {

@@ -41,10 +41,17 @@ impl<'a> Item<'a> {
         self.diagnostics.add(self.place(), &self.key, text);
     }
 
+    /// Reports something that works, but is not as it should be.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        self.diagnostics.warn(self.place(), &self.key, text);
+    }
+
     /// Reports an error of the item's text, which is repeated unless it is a secret.
     pub(crate) fn wrong_value(&self, text: &str) {
         match &self.node.value {
-            Value::Scalar { text: value, .. } if !self.secret => self.wrong(format!("{} {text}", quoted(value))),
+            Value::Scalar { text: value, .. } | Value::Variable { text: value, .. } if !self.secret => {
+                self.wrong(format!("{} {text}", quoted(value)));
+            }
             _ => self.wrong(text),
         }
     }
@@ -57,7 +64,7 @@ impl<'a> Item<'a> {
                 self.wrong("has no value; write one, or delete the key if it is not needed");
                 None
             }
-            Value::Scalar { text, .. } => Some(text),
+            Value::Scalar { text, .. } | Value::Variable { text, .. } => Some(text),
             Value::List(_) => {
                 self.wrong("is a list; write a single value");
                 None
@@ -69,14 +76,14 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether this is the value of a variable.
+    pub(crate) fn is_variable(&self) -> bool {
+        matches!(self.node.value, Value::Variable { .. })
+    }
+
     /// Whether this is a mapping, if a scalar is allowed as well.
     pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.node.value, Value::Mapping(_))
-    }
-
-    /// The entries of a mapping, with any keys; nothing, and no error, if this is something else.
-    pub(crate) fn if_mapping(&self) -> Option<Fields<'a>> {
-        self.is_mapping().then(|| self.any_fields()).flatten()
     }
 
     /// What the function reads from the text.
@@ -131,16 +138,15 @@ impl<'a> Item<'a> {
         self.read(|text| units::choice(text, choices))
     }
 
-    /// The items of a list.
+    /// The items of a list, or the parts of a variable that are not empty.
     pub(crate) fn list(&self) -> Option<Vec<Self>> {
+        let item = |(n, node)| Self { node, key: format!("{}[{n}]", self.key), ..self.clone() };
         match &self.node.value {
-            Value::List(nodes) => Some(
-                nodes
-                    .iter()
-                    .enumerate()
-                    .map(|(n, node)| Self { node, key: format!("{}[{n}]", self.key), ..self.clone() })
-                    .collect(),
-            ),
+            Value::List(nodes) => Some(nodes.iter().enumerate().map(item).collect()),
+            Value::Variable { parts, .. } => {
+                let parts = parts.iter().enumerate().filter(|(_, part)| !matches!(part.value, Value::Rejected));
+                Some(parts.map(item).collect())
+            }
             Value::Rejected => None,
             _ if self.node.is_null() => {
                 self.wrong("has no value; write a list, or delete the key if it is not needed");

@@ -31,6 +31,8 @@ pub(crate) enum Value {
     List(Vec<Node>),
     /// A mapping; keys are scalars and unique.
     Mapping(Vec<Entry>),
+    /// The text of a variable, and the parts between its commas; an empty part is [`Value::Rejected`].
+    Variable { text: String, parts: Vec<Node> },
     /// Something that was reported already.
     Rejected,
 }
@@ -43,6 +45,16 @@ pub(crate) struct Entry {
 }
 
 impl Node {
+    /// The value of an environment variable.
+    pub(crate) fn variable(name: &str, text: &str) -> Self {
+        let node = |value| Self { place: Place::Variable(name.to_owned()), value };
+        let part = |text: &str| match text.trim() {
+            "" => node(Value::Rejected),
+            text => node(Value::Scalar { text: text.to_owned(), plain: true }),
+        };
+        node(Value::Variable { text: text.to_owned(), parts: text.split(',').map(part).collect() })
+    }
+
     /// Whether this is YAML's null: empty, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))

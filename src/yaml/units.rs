@@ -9,37 +9,36 @@ use super::diagnostics::hint;
 /// A value, or `reason; what to type instead`, which follows the quoted text.
 pub(crate) type Parsed<T> = Result<T, String>;
 
-const DURATION_HINT: &str = "write a duration such as 250ms, 1s or 5m";
-
-/// Splits digits from the rest.
-fn split(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+/// Splits a number from its unit, and gives what the unit stands for.
+fn quantity<'a, T: Copy>(text: &'a str, noun: &str, hint: &str, units: &[(&str, T)]) -> Parsed<(&'a str, T)> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    match units.iter().find(|(name, _)| *name == unit) {
+        _ if !number.starts_with(|c: char| c.is_ascii_digit() || c == '-') => Err(format!("is not a {noun}; {hint}")),
+        _ if number.starts_with('-') => Err(format!("is negative; {hint}")),
+        _ if number.ends_with(' ') => Err(format!("has a space in it; {hint}")),
+        Some((_, factor)) => Ok((number, *factor)),
+        None if unit.is_empty() => Err(format!("has no unit; {hint}")),
+        None if unit.contains(|c: char| c.is_ascii_digit()) => {
+            Err("has several units; write one number and one unit, such as 90m".to_owned())
+        }
+        None => Err(format!("has the unknown unit {unit:?}; {hint}")),
+    }
 }
 
 /// A whole number of `ms`, `s`, `m` or `h`; `0` needs no unit.
 pub(crate) fn duration(text: &str) -> Parsed<Duration> {
-    let (digits, unit) = split(text);
-    let millis = match unit {
-        _ if text == "0" => return Ok(Duration::ZERO),
-        _ if text.starts_with('-') => return Err(format!("is negative; {DURATION_HINT}")),
-        _ if digits.is_empty() => return Err(format!("is not a duration; {DURATION_HINT}")),
-        "" => return Err(format!("has no unit; {DURATION_HINT}")),
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ if unit.starts_with('.') => return Err("has a fraction; write whole units, such as 1500ms".to_owned()),
-        _ if unit.starts_with(' ') => return Err(format!("has a space in it; {DURATION_HINT}")),
-        _ if unit.contains(|c: char| c.is_ascii_digit()) => {
-            return Err("has several units; write one number and one unit, such as 90m".to_owned());
-        }
-        _ => return Err(format!("has the unknown unit {unit:?}; {DURATION_HINT}")),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(millis))
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("is too long; {DURATION_HINT}"))
+    const HINT: &str = "write a duration such as 250ms, 1s or 5m";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let (number, millis) = quantity(text, "duration", HINT, &units)?;
+    match number.parse::<u64>().map(|number| number.checked_mul(millis)) {
+        Ok(Some(millis)) => Ok(Duration::from_millis(millis)),
+        _ if number.contains('.') => Err("has a fraction; write whole units, such as 1500ms".to_owned()),
+        _ if !number.bytes().all(|b| b.is_ascii_digit()) => Err(format!("is not a duration; {HINT}")),
+        _ => Err(format!("is too long; {HINT}")),
+    }
 }
 
 /// A duration inside the range.
@@ -75,19 +74,11 @@ const MAX_DISTANCE: f64 = 20_100_000.0;
 /// A number of `m`, `km` or `mi`, in meters; `0` needs no unit.
 pub(crate) fn distance(text: &str) -> Parsed<f64> {
     const HINT: &str = "write a distance such as 300km, 200mi or 0";
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     if text == "0" {
         return Ok(0.0);
     }
-    let number: f64 = if is_decimal(number) { number.parse().ok() } else { None }
-        .ok_or_else(|| format!("is not a distance; {HINT}"))?;
-    let meters = match unit {
-        "m" => number,
-        "km" => number * 1000.0,
-        "mi" => number * 1609.344,
-        "" => return Err(format!("has no unit; {HINT}")),
-        _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
-    };
+    let (number, unit) = quantity(text, "distance", HINT, &[("m", 1.0), ("km", 1000.0), ("mi", 1609.344)])?;
+    let meters = decimal(number).map_err(|_| format!("is not a distance; {HINT}"))? * unit;
     match meters {
         _ if meters < 0.0 => Err(format!("is negative; {HINT}")),
         _ if meters > MAX_DISTANCE => Err("is longer than any distance on Earth; write at most 20100km".to_owned()),
@@ -106,18 +97,11 @@ const MAX_SIZE: usize = 64 << 20;
 /// A whole number of `B`, `KiB` or `MiB`, 1 byte to 64 MiB.
 pub(crate) fn size(text: &str) -> Parsed<usize> {
     const HINT: &str = "write a size such as 64KiB or 1MiB";
-    let (digits, unit) = split(text);
-    let bytes = match unit {
-        _ if digits.is_empty() => return Err(format!("is not a size; {HINT}")),
-        "" => return Err(format!("has no unit; {HINT}")),
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return Err(format!("has the unknown unit {unit:?}; {HINT}")),
-    };
-    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(bytes)) {
-        Some(0) => Err(format!("is zero; {HINT}")),
-        Some(size) if size <= MAX_SIZE => Ok(size),
+    let (number, unit) = quantity(text, "size", HINT, &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)])?;
+    match number.parse::<usize>().map(|number| number.checked_mul(unit)) {
+        Ok(Some(0)) => Err(format!("is zero; {HINT}")),
+        Ok(Some(size @ ..=MAX_SIZE)) => Ok(size),
+        Err(_) if !number.bytes().all(|b| b.is_ascii_digit()) => Err(format!("is not a size; {HINT}")),
         _ => Err("is too large; write at most 64MiB".to_owned()),
     }
 }
