@@ -18,15 +18,15 @@ use regionwatch::{
     config::Config,
     decision::{
         Now,
-        votes::{PeerVote, VoteSet},
+        votes::{PeerVoteEntry, RankEntry, VoteMessage},
     },
-    engine::{Engine, PathSetup, Topology},
+    engine::{Engine, Input, Topology},
     metrics::Metrics,
     model::{
-        Candidate, Failure, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis,
-        Vote,
+        Failure, Nonce, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis, Vote,
+        VoteResponse,
     },
-    schedule::{Event, OverdueAfter},
+    schedule::{Event, SlotPhase},
     server::{self, Limits, Query, ServerState},
 };
 use tokio::{
@@ -79,24 +79,14 @@ fn configuration() -> Result<Config> {
 }
 
 /// A engine that has seen five minutes of everything; one probe in 50 failed.
-fn engine(config: &Config, start: Instant) -> Result<Engine> {
+fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
     let now = |instant| Now { instant, unix: UnixMillis(1_795_230_245_123) };
     let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
-    let mut engine = Engine::new(metrics, config, start);
-    let paths: Vec<_> = config
-        .paths()
-        .zip(1..)
-        .map(|((path, probe), id)| PathSetup {
-            id: PathId(id),
-            path,
-            probe,
-            unchanged: false,
-            overdue_after: OverdueAfter::default(),
-        })
-        .collect();
-    let count = u32::try_from(paths.len())?;
+    let mut engine = Engine::new(metrics, Arc::clone(config), start);
+    let topology = Topology::first(Arc::clone(config), SlotPhase::random());
+    let count = u32::try_from(topology.len())?;
     let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
-    engine.reconfigure(Topology { paths, anchors: Vec::new(), config, votes: Vec::new() }, now(start));
+    engine.handle(Input::Topology(&topology), now(start));
     let steps = u32::try_from(BEFORE.as_millis() / INTERVAL.as_millis())?;
     for step in 0..steps {
         let at = start + INTERVAL * step;
@@ -115,12 +105,13 @@ fn engine(config: &Config, start: Instant) -> Result<Engine> {
                 duplicates: 0,
                 failed_in: failed.then_some(Phase::Connect),
             };
-            engine.record(event, now(at));
+            engine.handle(Input::Event(event), now(at));
         }
         if step % 4 == 0 {
             let dying = step + DEAD_STEPS >= steps;
-            regions.iter().skip(DEAD).for_each(|from| hear(&mut engine, from, &regions, dying, now(at)));
-            engine.tick(now(at));
+            let voters = regions.iter().skip(DEAD);
+            voters.for_each(|from| vote(&mut engine, from, &regions, (dying, step), now(at)));
+            engine.handle(Input::Tick, now(at));
         }
     }
     let down = engine.vantage().peers().filter(|standing| standing.state == PeerState::Down).count();
@@ -131,14 +122,35 @@ fn engine(config: &Config, start: Instant) -> Result<Engine> {
 }
 
 /// A peer votes on all others, and publishes who could replace it.
-fn hear(engine: &mut Engine, from: &Region, regions: &[Region], dying: bool, now: Now) {
-    let view = |(n, region): (usize, &Region)| {
-        let vote = if dying && n < DEAD { Vote::Down } else { Vote::Up };
-        (region.clone(), PeerVote { vote, good_at: Some(now.instant), incident: None })
+fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (bool, u32), now: Now) {
+    let others = || regions.iter().enumerate().filter(|(_, region)| *region != from);
+    let entry = |(n, region): (usize, &Region)| PeerVoteEntry {
+        region: region.clone(),
+        state: PeerState::Healthy,
+        since_ms: 0,
+        vote: if dying && n < DEAD { Vote::Down } else { Vote::Up },
+        last_answer_age_ms: Some(0),
+        onset: None,
+        incident: None,
     };
-    let views = VoteSet { isolated: false, peers: regions.iter().enumerate().map(view).collect() };
-    let candidates = (1..).zip(regions).map(|(rank, region)| Candidate { region: region.clone(), rank, score: None });
-    engine.hear(from, now.instant, views, candidates.collect(), now);
+    let rank_entry = |(rank, (_, region)): (u32, (usize, &Region))| RankEntry {
+        region: region.clone(),
+        rank: Some(rank),
+        score: None,
+        eligible: true,
+        reasons: Vec::new(),
+    };
+    let ranking = (1..).zip(others()).map(rank_entry).collect();
+    let message = VoteMessage::new(from.clone(), (1, step.into()), false, others().map(entry).collect(), ranking);
+    let response = VoteResponse {
+        peer: from.clone(),
+        nonce: Nonce(0),
+        body: Some(message.and_then(|message| message.encode()).expect("a valid message")),
+        signature: None,
+        trusted_transport: true,
+        requested_at: now.instant,
+    };
+    engine.handle(Input::VoteResponse(&response), now);
 }
 
 /// CPU time of all tasks of this process so far, in ns (`Documentation/scheduler/sched-stats`).
@@ -182,7 +194,7 @@ fn run() -> Result<bool> {
                     // By the clock, as CPU time of a thread that runs is not counted so finely; the median is not
                     // disturbed by others.
                     let before = Instant::now();
-                    let overview = engine.overview(Arc::clone(&config), now());
+                    let overview = engine.overview(now());
                     let cost = before.elapsed().as_secs_f64() * 1e3;
                     costs.lock().unwrap_or_else(PoisonError::into_inner).push(cost);
                     let _ = reply.send(overview);

@@ -7,7 +7,8 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::prelude::*;
 use regionwatch::{
     decision::{
-        Now, PathInfo, PeerSetup, Policy, QualitySample, StateChange, Transition, Vantage,
+        Input, Now, PathInfo, PeerSetup, Policy, QualitySample, Setup, StateChange, Transition, Vantage,
+        ranking::RegionAttributes,
         votes::{PeerVote, VoteSet},
     },
     model::{
@@ -29,6 +30,8 @@ const CLEAN: Duration = Duration::from_secs(60);
 /// How long a peer must be well for its incident to end.
 const WELL: Duration = Duration::from_secs(360);
 const PATIENCE: Duration = Duration::from_millis(250);
+
+const EPOCH: UnixMillis = UnixMillis(1_700_000_000_000);
 
 const ICMP: u32 = 0;
 const TCP: u32 = 1;
@@ -83,6 +86,7 @@ struct Scene {
     since: Vec<Instant>,
     was_isolated: bool,
     ordered: usize,
+    extra_probes: Vec<PathId>,
     /// Which of each peer's slots of the last minute were answered.
     minutes: Vec<VecDeque<bool>>,
     /// Whose port is closed, while its pings are answered.
@@ -91,6 +95,10 @@ struct Scene {
 
 fn policy(confirm_burst: bool) -> Policy {
     Policy { confirm_burst, execute_after: HOLD, allow_single_vantage: false }
+}
+
+fn setup(confirm_burst: bool, peers: Vec<PeerSetup>) -> Setup {
+    Setup { policy: policy(confirm_burst), peers, ..Setup::default() }
 }
 
 fn watched(peers: usize) -> Vec<PeerSetup> {
@@ -105,6 +113,7 @@ fn watched(peers: usize) -> Vec<PeerSetup> {
     (0..peers)
         .map(|peer| PeerSetup {
             region: Region::new(&format!("p{peer}")).unwrap(),
+            attributes: RegionAttributes::default(),
             paths: vec![
                 info(peer, ICMP, probe::ICMP, SLOT),
                 info(peer, TCP, probe::TCP, SLOT),
@@ -117,8 +126,9 @@ fn watched(peers: usize) -> Vec<PeerSetup> {
 impl Scene {
     fn new(peers: usize, confirm_burst: bool) -> Self {
         let start = Instant::now() + 1000 * SECOND;
-        let mut vantage = Vantage::new(policy(confirm_burst), start);
-        vantage.reconfigure(policy(confirm_burst), watched(peers), Vec::new(), start);
+        let mut vantage = Vantage::new(Region::new("here").unwrap(), start);
+        let clock = Now { instant: start, unix: EPOCH };
+        vantage.handle(Input::Reconfigured(setup(confirm_burst, watched(peers))), clock);
         Self {
             vantage,
             regions: (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect(),
@@ -133,6 +143,7 @@ impl Scene {
             since: vec![start; peers],
             was_isolated: false,
             ordered: 0,
+            extra_probes: Vec::new(),
             minutes: vec![VecDeque::new(); peers],
             refuses: None,
         }
@@ -164,7 +175,7 @@ impl Scene {
 
     fn clock(&self) -> Now {
         let since = self.now.saturating_duration_since(self.start).as_millis() as u64;
-        Now { instant: self.now, unix: UnixMillis(1_700_000_000_000 + since) }
+        Now { instant: self.now, unix: UnixMillis(EPOCH.0 + since) }
     }
 
     fn state(&self, peer: usize) -> PeerState {
@@ -197,13 +208,12 @@ impl Scene {
                 let minute = &self.minutes[peer];
                 let lost = minute.iter().filter(|up| !**up).count();
                 let reading = QualitySample { loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
-                self.vantage.on_quality(&self.regions[peer].clone(), Some(reading), self.clock());
-                self.check();
+                let region = self.regions[peer].clone();
+                self.handle(Input::Quality { peer: &region, sample: Some(reading) });
             }
         }
         if self.slot.is_multiple_of(4) {
-            self.vantage.on_tick(self.clock());
-            self.check();
+            self.handle(Input::Tick);
         }
         self.slot += 1;
         loop {
@@ -213,13 +223,12 @@ impl Scene {
             self.now = self.now.max(at);
             if overdue == Some(at) {
                 let (_, path, sent_at) = self.waited.remove(0);
-                self.vantage.on_overdue(PathId(path), sent_at, self.clock());
+                self.handle(Input::Overdue { path: PathId(path), sent_at });
             } else {
-                self.vantage.on_timer(self.clock());
+                self.handle(Input::Timer);
                 assert!(self.vantage.wake_at().is_none_or(|next| next > self.now), "it wants to be woken at once");
             }
-            self.check();
-            let extra_probes = self.vantage.take_extra_probes();
+            let extra_probes = std::mem::take(&mut self.extra_probes);
             self.ordered += extra_probes.len();
             for PathId(path) in extra_probes {
                 self.probe(path as usize / 3, path % 3, part);
@@ -239,13 +248,11 @@ impl Scene {
                 return;
             }
         };
-        self.vantage.on_start(Duration::ZERO);
-        self.vantage.on_result(PathId(path), self.now, &outcome, 0, self.clock());
-        self.check();
+        let (path, sent_at) = (PathId(path), self.now);
+        self.handle(Input::Result { path, sent_at, start_delay: Duration::ZERO, outcome: &outcome, late: 0 });
         if kind == SIDECAR && outcome.is_ok() && part.says[peer] != Says::Nothing {
-            let views = self.views(part.says[peer]);
-            self.vantage.on_votes(&self.regions[peer].clone(), self.now, views, self.clock());
-            self.check();
+            let (from, votes) = (self.regions[peer].clone(), self.views(part.says[peer]));
+            self.handle(Input::Votes { from: &from, requested_at: self.now, votes });
         }
     }
 
@@ -257,15 +264,21 @@ impl Scene {
         };
         let view = PeerVote { vote, good_at, incident: None };
         let peers = self.regions.iter().map(|region| (region.clone(), view.clone())).collect();
-        VoteSet { isolated: says == Says::Isolated, peers }
+        VoteSet { isolated: says == Says::Isolated, peers, ..VoteSet::default() }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let effects = self.vantage.handle(input, self.clock());
+        self.extra_probes.extend(effects.extra_probes);
+        self.check(effects.changes);
     }
 
     /// What holds after every step.
-    fn check(&mut self) {
+    fn check(&mut self, changes: Vec<StateChange>) {
         let isolated = self.vantage.is_isolated();
         let now = self.now;
-        for news in self.vantage.take_changes() {
-            let StateChange::State { peer, transition, tally } = news else { continue };
+        for news in changes {
+            let StateChange::Peer { peer, transition, tally } = news else { continue };
             let Transition { from, to } = transition;
             assert!(Transition::ALL.contains(&(from, to)), "{from} to {to}");
             assert!(!(tally.reached && tally.contradicted));
@@ -402,7 +415,8 @@ proptest! {
     ) {
         let mut scene = Scene::new(4, false);
         let stage = if executed { Stage::Execute } else { Stage::Prepare };
-        scene.vantage.restore(&scene.told(stage));
+        let told = scene.told(stage);
+    scene.vantage.handle(Input::Restored(&told), scene.clock());
         scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed });
         let part = Part { slots, up: vec![false, true, true, true], says, cannot_send: false };
         scene.live(&part);
@@ -464,7 +478,7 @@ fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() 
     let mut scene = Scene::well(2, false);
     let mut peers = watched(2);
     peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
-    scene.vantage.reconfigure(policy(false), peers, Vec::new(), scene.now);
+    scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
     let well = Part { slots: 12, up: vec![true; 2], says: vec![Says::Down; 2], cannot_send: false };
     scene.live(&well);
     let dead = Part { slots: 4 * 8, up: vec![false, true], ..well };
@@ -482,7 +496,8 @@ fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() 
 #[test]
 fn a_restart_during_the_hold_delays_the_second_stage_and_no_more() {
     let mut scene = Scene::new(4, false);
-    scene.vantage.restore(&scene.told(Stage::Prepare));
+    let told = scene.told(Stage::Prepare);
+    scene.vantage.handle(Input::Restored(&told), scene.clock());
     let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
     assert_eq!(scene.state(0), PeerState::Down);
@@ -501,8 +516,8 @@ fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_a
         let mut views = scene.views(Says::Down);
         let view = views.peers.get_mut(&scene.regions[0]).unwrap();
         view.incident = Some((UnixMillis(onset), id.into()));
-        scene.vantage.on_votes(&scene.regions[1].clone(), scene.now, views, scene.clock());
-        scene.check();
+        let (from, requested_at) = (scene.regions[1].clone(), scene.now);
+        scene.handle(Input::Votes { from: &from, requested_at, votes: views });
     };
     hear(&mut scene, own.0.0 + 1, "younger");
     assert_eq!(name(&scene), Some(own.clone()));
@@ -522,7 +537,7 @@ fn an_incident_is_proposed_under_one_name_however_the_clocks_are_rounded() {
     let first = proposal(&scene).expect("it is failing");
     for late in [1, 2] {
         let clock = scene.clock();
-        scene.vantage.on_tick(Now { unix: UnixMillis(clock.unix.0 + late), ..clock });
+        scene.vantage.handle(Input::Tick, Now { unix: UnixMillis(clock.unix.0 + late), ..clock });
         assert_eq!(proposal(&scene), Some(first.clone()));
     }
 }
@@ -583,9 +598,11 @@ fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
-    assert_eq!(scene.vantage.incidents().count(), 1);
-    scene.vantage.reconfigure(policy(false), watched(4).split_off(1), Vec::new(), scene.now);
-    assert_eq!((scene.vantage.take_changes(), scene.vantage.incidents().count()), (vec![StateChange::Incidents], 0));
+    assert_eq!(scene.vantage.incident_views().count(), 1);
+    let setup = setup(false, watched(4).split_off(1));
+    let effects = scene.vantage.handle(Input::Reconfigured(setup), scene.clock());
+    assert_eq!((effects.changes, effects.incidents), (Vec::new(), Some(Vec::new())));
+    assert_eq!(scene.vantage.incident_views().count(), 0);
 }
 
 #[test]
@@ -594,19 +611,19 @@ fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
     let well = Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false };
     scene.live(&Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], ..well.clone() });
     scene.live(&well);
-    let told = |scene: &Scene| scene.vantage.incidents().map(|(_, told)| told.resolved).collect::<Vec<_>>();
+    let told = |scene: &Scene| scene.vantage.incident_views().map(|(_, told)| told.resolved).collect::<Vec<_>>();
     let [Some(resolved)] = told(&scene)[..] else { panic!("{:?}", told(&scene)) };
     let since = Duration::from_millis(scene.clock().unix.0 - resolved.0);
     let left = Duration::from_secs(300).checked_sub(since).expect("it is told for five minutes");
     scene.live(&Part { slots: (left.as_secs() as u32 - 2) * 4, ..well.clone() });
     assert_eq!(told(&scene), [Some(resolved)]);
-    scene.vantage.take_changes();
+    let mut published = Vec::new();
     for _ in 0..4 {
         scene.now += SECOND;
-        scene.vantage.on_tick(scene.clock());
+        published.extend(scene.vantage.handle(Input::Tick, scene.clock()).incidents);
     }
     assert_eq!(told(&scene), []);
-    assert!(scene.vantage.take_changes().contains(&StateChange::Incidents), "it must be published anew without it");
+    assert_eq!(published, [Vec::new()], "it must be published anew without it");
 }
 
 #[test]

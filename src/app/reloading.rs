@@ -14,7 +14,7 @@ pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 pub(super) struct Reloading {
     reload: Arc<Reload>,
     reading: Option<JoinHandle<Result<Loaded, String>>>,
-    pub(super) waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// It was asked for again since it began, when the file may have changed.
     again: bool,
 }
@@ -23,6 +23,12 @@ impl Reloading {
     /// Nothing is being read.
     pub(super) fn new(reload: Reload) -> Self {
         Self { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false }
+    }
+
+    /// Reads the configuration, and tells this sender what came of it.
+    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<(), String>>) {
+        self.waiting.push(reply);
+        self.begin();
     }
 
     pub(super) fn begin(&mut self) {
@@ -45,7 +51,7 @@ impl Reloading {
     }
 
     /// Tells those who wait; or reads once more, where that was asked for meanwhile.
-    pub(super) fn tell(&mut self, result: &Result<(), String>) {
+    pub(super) fn finish(&mut self, result: &Result<(), String>) {
         if std::mem::take(&mut self.again) {
             return self.begin();
         }

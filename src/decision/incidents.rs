@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::model::{Cause, PeerState, Tally, UnixMillis};
+use crate::model::{Candidate, Cause, Incident, PeerState, Region, Stage, Tally, UnixMillis};
 
 /// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
 /// and end first: as long as this one fires, they are inhibited.
@@ -62,6 +62,48 @@ impl ResolvedIncident {
     }
 }
 
+/// An incident, as far as this vantage knows of it.
+#[derive(Debug, Clone, Copy)]
+pub struct IncidentView<'a> {
+    /// The same on every vantage that votes on it.
+    pub id: &'a Arc<str>,
+    /// When the first unanswered probe was sent.
+    pub onset: UnixMillis,
+    /// What it consists in.
+    pub cause: Cause,
+    /// Whether a quorum confirmed it.
+    pub confirmed: bool,
+    /// Whether the second stage was reached.
+    pub executed: bool,
+    /// The votes, as counted last while the peer was down.
+    pub tally: Tally,
+    /// When it ended, if it has.
+    pub resolved: Option<UnixMillis>,
+}
+
+impl<'a> IncidentView<'a> {
+    pub(super) const fn of(open: &'a OpenIncident, resolved: Option<UnixMillis>) -> Self {
+        let OpenIncident { id, onset, cause, confirmed, executed, tally, .. } = open;
+        Self { id, onset: *onset, cause: *cause, confirmed: *confirmed, executed: *executed, tally: *tally, resolved }
+    }
+
+    /// The stages that it has reached.
+    pub fn stages(self) -> impl Iterator<Item = Stage> {
+        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
+    }
+
+    /// One of its stages, as it is reported.
+    pub(super) fn incident(self, peer: &Region, stage: Stage, candidates: Vec<Candidate>) -> Incident {
+        let Self { id, onset, cause, confirmed, tally, resolved, .. } = self;
+        let evidence = match cause {
+            Cause::Silence => format!("Nothing that was sent to {peer} since {onset} was answered."),
+            Cause::Service => format!("{peer} answers on the network, and its critical services fail since {onset}."),
+        };
+        let (peer, id) = (peer.clone(), Arc::clone(id));
+        Incident { peer, stage, id, onset, cause, confirmed, tally, candidates, evidence, resolved }
+    }
+}
+
 /// When the second stage may be reached.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
@@ -86,7 +128,7 @@ impl OpenIncident {
     }
 
     /// Looks at the peer again; says whether anything that is told has changed.
-    pub(super) fn look(&mut self, state: PeerState, tally: &Tally, isolated: bool, hold: Hold, now: Instant) -> bool {
+    pub(super) fn update(&mut self, state: PeerState, tally: &Tally, isolated: bool, hold: Hold, now: Instant) -> bool {
         let before = (self.confirmed, self.executed);
         match state {
             PeerState::Healthy | PeerState::Degraded => {

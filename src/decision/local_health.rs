@@ -19,13 +19,13 @@ impl LocalHealth {
     pub(super) const WORST: u8 = 7;
 
     /// A probe started so much later than it was due.
-    pub(super) fn started(&mut self, delay: Duration) {
+    pub(super) fn on_start(&mut self, delay: Duration) {
         self.started = self.started.saturating_add(1);
         self.late = self.late.saturating_add(u32::from(delay > LATE));
     }
 
     /// Slots passed without a probe.
-    pub(super) const fn missed(&mut self) {
+    pub(super) const fn on_missed_slots(&mut self) {
         self.late = self.late.saturating_add(1);
     }
 
@@ -53,13 +53,13 @@ mod tests {
     fn late_starts_cost_a_point_a_second_and_good_seconds_give_it_back() {
         let mut health = LocalHealth::default();
         for score in [1, 2, 3, 4, 5, 6, 7, 7] {
-            (0..98).for_each(|_| health.started(Duration::ZERO));
-            (0..2).for_each(|_| health.started(LATE * 2));
+            (0..98).for_each(|_| health.on_start(Duration::ZERO));
+            (0..2).for_each(|_| health.on_start(LATE * 2));
             health.tick();
             assert_eq!(health.score(), score);
         }
         for score in [6, 5] {
-            (0..100).for_each(|_| health.started(LATE));
+            (0..100).for_each(|_| health.on_start(LATE));
             health.tick();
             assert_eq!(health.score(), score);
         }

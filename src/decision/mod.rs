@@ -1,21 +1,30 @@
-//! From samples and votes to verdicts, incidents and failover targets. Pure: no clock, no I/O, no configuration, no metrics.
+//! From samples and votes to verdicts, incidents and failover targets: [`Vantage::handle`] takes an [`Input`] and gives
+//! [`Effects`]. Pure: no clock, no I/O, no configuration, no metrics.
 
+mod effects;
 mod evidence;
 mod extra_probes;
+mod failover_targets;
 mod incidents;
 mod isolation;
 mod local_health;
+mod now;
 mod peer;
 mod quality;
 pub mod ranking;
 mod vantage;
 mod verdict;
+mod vote_message;
 pub mod votes;
 
 pub use self::{
+    effects::{Effects, Input, PeerSetup, Policy, Setup, StateChange},
     evidence::{Evidence, Failing, PathInfo},
+    incidents::IncidentView,
     isolation::{Isolation, IsolationReason},
+    now::Now,
+    peer::PeerStatus,
     quality::{Quality, QualitySample},
-    vantage::{IncidentView, Now, PeerSetup, PeerStatus, Policy, StateChange, Vantage},
+    vantage::Vantage,
     verdict::{Transition, Verdict},
 };

@@ -1,5 +1,5 @@
-//! What one vantage knows and concludes: samples and votes go in, verdicts, extra_probes for more probes and incidents come
-//! out. Synchronous, without clock, lock or metrics, so that years of it can be simulated.
+//! One vantage: what it knows and concludes. Synchronous, without clock, lock or metrics, so that years of it can be
+//! simulated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,185 +10,143 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Evidence, Isolation, IsolationReason, PathInfo, QualitySample, Transition,
-    extra_probes::{BURST, MAX_VOTE_AGE},
+    Effects, Evidence, IncidentView, Input, Isolation, IsolationReason, Now, PeerSetup, PeerStatus, Policy, Setup,
+    StateChange,
+    extra_probes::ExtraProbes,
+    failover_targets::FailoverTargets,
     incidents::{Hold, OpenIncident, ResolvedIncident},
     local_health::LocalHealth,
-    peer::{PeerMonitor, oldest, open},
-    votes::{VoteSet, VoteStatus, VoteTable},
+    peer::{Context, PeerMonitor},
+    ranking::Ranking,
+    votes::{VoteStatus, VoteTable},
 };
-use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage, Tally, UnixMillis, Vote};
+use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage};
 
-/// One moment on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// The monotonic clock, by which everything is decided.
-    pub instant: Instant,
-    /// The wall clock, for people.
-    pub unix: UnixMillis,
-}
-
-impl Now {
-    /// An earlier or later moment on the wall clock.
-    pub fn unix_at(self, instant: Instant) -> UnixMillis {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let before = millis(self.instant.saturating_duration_since(instant));
-        let after = millis(instant.saturating_duration_since(self.instant));
-        UnixMillis(self.unix.0.saturating_sub(before).saturating_add(after))
-    }
-}
-
-/// What may be decided, and how fast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether a peer that falls quiet is probed three times more, 50 ms apart.
-    pub confirm_burst: bool,
-    /// How long a peer must be down, with a quorum, until the second stage of its incident.
-    pub execute_after: Duration,
-    /// Whether the second stage may be reached without a quorum.
-    pub allow_single_vantage: bool,
-}
-
-/// A peer to be watched.
-#[derive(Debug, Clone)]
-pub struct PeerSetup {
-    /// Its name.
-    pub region: Region,
-    /// The paths to it.
-    pub paths: Vec<PathInfo>,
-}
-
-/// Something that has changed, for the log and the metrics.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StateChange {
-    /// A peer's state.
-    State {
-        /// The peer.
-        peer: Region,
-        /// From what to what.
-        transition: Transition,
-        /// The votes that were counted.
-        tally: Tally,
-    },
-    /// That we are isolated now and why, or that we are not any more.
-    Isolated(Option<IsolationReason>),
-    /// The incidents, or what is told of them.
-    Incidents,
-}
-
-/// What a peer looks like now; a copy for metrics, votes and ranking.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerStatus<'a> {
-    /// The peer.
-    pub region: &'a Region,
-    /// Its state.
-    pub state: PeerState,
-    /// Since when.
-    pub since: Instant,
-    /// The votes on it.
-    pub tally: Tally,
-    /// What we vote.
-    pub vote: Vote,
-    /// When the newest probe was sent that shows the region to be of use.
-    pub good_at: Option<Instant>,
-    /// When the first probe was sent that had no answer, where it is failing.
-    pub onset: Option<Instant>,
-    /// Its open incident.
-    pub incident: Option<IncidentView<'a>>,
-    /// What an incident of it would be called now, where it is failing: its onset, and its name.
-    pub incident_id_candidate: Option<&'a (UnixMillis, Arc<str>)>,
-}
-
-/// An open incident, as far as this vantage knows of it.
-#[derive(Debug, Clone, Copy)]
-pub struct IncidentView<'a> {
-    /// The same on every vantage that votes on it.
-    pub id: &'a Arc<str>,
-    /// When the first probe that was lost was sent.
-    pub onset: UnixMillis,
-    /// What it consists in.
-    pub cause: Cause,
-    /// Whether a quorum confirmed it.
-    pub confirmed: bool,
-    /// Whether the second stage was reached.
-    pub executed: bool,
-    /// The votes, as counted last while the peer was down.
-    pub tally: Tally,
-    /// When it ended, if it has.
-    pub resolved: Option<UnixMillis>,
-}
-
-impl<'a> IncidentView<'a> {
-    const fn of(open: &'a OpenIncident, resolved: Option<UnixMillis>) -> Self {
-        let OpenIncident { id, onset, cause, confirmed, executed, tally, .. } = open;
-        Self { id, onset: *onset, cause: *cause, confirmed: *confirmed, executed: *executed, tally: *tally, resolved }
-    }
-
-    /// The stages that it has reached.
-    pub fn stages(self) -> impl Iterator<Item = Stage> {
-        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
-    }
-}
+/// How long a vote counts at most, however seldom its vantage is probed.
+const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Owner {
     Peer(usize),
     Anchor(usize),
 }
 
-/// One vantage.
+/// One vantage: a state machine that is driven by [`handle`](Self::handle) alone.
 #[derive(Debug)]
 pub struct Vantage {
-    pub(super) policy: Policy,
-    pub(super) peers: Vec<PeerMonitor>,
-    pub(super) anchors: Vec<(PathId, Evidence)>,
-    places: HashMap<PathId, Place>,
-    pub(super) votes: VoteTable,
-    /// The paths on which vantages are asked for their votes.
-    pub(super) vote_paths: BTreeMap<Region, PathId>,
-    pub(super) next_vote_request: Option<Instant>,
-    pub(super) closed: Vec<(Region, ResolvedIncident)>,
-    pub(super) isolation: Isolation,
-    pub(super) health: LocalHealth,
-    pub(super) extra_probes: Vec<PathId>,
-    pub(super) changes: Vec<StateChange>,
+    policy: Policy,
+    peers: Vec<PeerMonitor>,
+    anchors: Vec<(PathId, Evidence)>,
+    owners: HashMap<PathId, Owner>,
+    votes: VoteTable,
+    targets: FailoverTargets,
+    resolved: Vec<(Region, ResolvedIncident)>,
+    isolation: Isolation,
+    health: LocalHealth,
+    extra_probes: ExtraProbes,
+    changes: Vec<StateChange>,
+    incidents_changed: bool,
+    /// Something was evaluated, so that the next wake-up may be another one.
+    evaluated: bool,
+    wake_at: Option<Instant>,
 }
 
 impl Vantage {
-    /// A vantage that watches nothing yet.
-    pub fn new(policy: Policy, now: Instant) -> Self {
+    /// A vantage in this region that monitors nothing yet.
+    pub fn new(region: Region, now: Instant) -> Self {
         Self {
-            policy,
+            policy: Policy::default(),
             peers: Vec::new(),
             anchors: Vec::new(),
-            places: HashMap::new(),
+            owners: HashMap::new(),
             votes: VoteTable::default(),
-            vote_paths: BTreeMap::new(),
-            next_vote_request: None,
-            closed: Vec::new(),
+            targets: FailoverTargets::new(region),
+            resolved: Vec::new(),
             isolation: Isolation::new(now),
             health: LocalHealth::default(),
-            extra_probes: Vec::new(),
+            extra_probes: ExtraProbes::default(),
             changes: Vec::new(),
+            incidents_changed: false,
+            evaluated: false,
+            wake_at: None,
         }
     }
 
-    /// Watches these peers and anchors from now on, and no others. A peer that was watched before keeps its state;
-    /// an incident of one that is watched no more is forgotten.
-    pub fn reconfigure(&mut self, policy: Policy, peers: Vec<PeerSetup>, anchors: Vec<PathInfo>, now: Instant) {
+    /// Takes what happened, and says what follows.
+    pub fn handle(&mut self, input: Input<'_>, now: Now) -> Effects {
+        let ranks = matches!(input, Input::Tick | Input::Reconfigured(_));
+        match input {
+            Input::Result { path, sent_at, start_delay, outcome, late } => {
+                self.health.on_start(start_delay);
+                self.on_result(path, sent_at, outcome, late, now);
+            }
+            Input::Overdue { path, sent_at } => self.on_overdue(path, sent_at, now),
+            Input::LateReply(path) => {
+                if let Some(&Owner::Peer(n)) = self.owners.get(&path) {
+                    self.peers[n].verdict.evidence.on_late_reply(now.instant);
+                    self.update_peer(n, now);
+                }
+            }
+            Input::MissedSlots => self.health.on_missed_slots(),
+            Input::Quality { peer, sample } => {
+                if let Some(n) = self.position(peer) {
+                    self.peers[n].verdict.quality.on_sample(sample, now.instant);
+                    self.update_peer(n, now);
+                }
+            }
+            Input::Summary { peer, summary } => {
+                if let Some(n) = self.position(peer) {
+                    self.peers[n].summary = summary;
+                }
+            }
+            Input::Votes { from, requested_at, votes } => {
+                self.votes.record(from, requested_at, votes);
+                self.update_peers(PeerMonitor::depends_on_votes, now);
+            }
+            Input::Restored(incident) => self.on_restored(incident),
+            Input::Timer => self.on_timer(now),
+            Input::Tick => self.on_tick(now),
+            Input::Reconfigured(setup) => self.reconfigure(setup, now.instant),
+        }
+        self.effects(ranks, now)
+    }
+
+    fn effects(&mut self, ranks: bool, now: Now) -> Effects {
+        if std::mem::take(&mut self.evaluated) {
+            self.wake_at = self.next_wake_up();
+        }
+        let incidents_changed = std::mem::take(&mut self.incidents_changed);
+        if ranks || incidents_changed || !self.changes.is_empty() {
+            let inputs: Vec<_> = self.peers.iter().map(PeerMonitor::rank_input).collect();
+            self.targets.rank(&inputs, now.instant);
+        }
+        Effects {
+            extra_probes: std::mem::take(&mut self.extra_probes.due),
+            changes: std::mem::take(&mut self.changes),
+            incidents: incidents_changed.then(|| self.incidents(now)),
+            wake_at: self.wake_at,
+        }
+    }
+
+    fn position(&self, peer: &Region) -> Option<usize> {
+        self.peers.iter().position(|known| known.region == *peer)
+    }
+
+    fn reconfigure(&mut self, setup: Setup, now: Instant) {
+        let Setup { policy, targets, own, peers, anchors } = setup;
         self.policy = policy;
         let mut before: BTreeMap<Region, PeerMonitor> =
             std::mem::take(&mut self.peers).into_iter().map(|peer| (peer.region.clone(), peer)).collect();
-        self.places.clear();
-        self.vote_paths.clear();
-        let mut voters = Vec::new();
-        for PeerSetup { region, paths } in peers {
-            let place = Place::Peer(self.peers.len());
-            self.places.extend(paths.iter().map(|info| (info.path, place)));
+        self.owners.clear();
+        let (mut voters, mut vote_paths, mut attributes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for PeerSetup { region, attributes: own, paths } in peers {
+            let owner = Owner::Peer(self.peers.len());
+            self.owners.extend(paths.iter().map(|info| (info.path, owner)));
             if let Some(sidecar) = paths.iter().find(|info| info.kind.carries_votes()) {
-                self.vote_paths.insert(region.clone(), sidecar.path);
+                vote_paths.insert(region.clone(), sidecar.path);
                 voters.push((region.clone(), (3 * sidecar.interval).min(MAX_VOTE_AGE)));
             }
+            attributes.insert(region.clone(), own);
             let peer = match before.remove(&region) {
                 Some(mut peer) => {
                     peer.verdict.evidence.reconfigure(paths, policy.confirm_burst);
@@ -199,34 +157,34 @@ impl Vantage {
             self.peers.push(peer);
         }
         self.votes.set_voters(voters);
-        if before.values().any(|peer| peer.incident.is_some()) {
-            // It is not told any more, and expires.
-            self.changes.push(StateChange::Incidents);
-        }
+        self.extra_probes.reconfigure(vote_paths);
+        self.targets.reconfigure(targets, own, attributes);
+        // It is not reported any more, and expires.
+        self.incidents_changed |= before.values().any(|peer| peer.incident.is_some());
         let mut known = std::mem::take(&mut self.anchors);
         for info in anchors {
             let path = info.path;
-            self.places.insert(path, Place::Anchor(self.anchors.len()));
+            self.owners.insert(path, Owner::Anchor(self.anchors.len()));
             let known = known.iter().position(|(other, _)| *other == path).map(|n| known.swap_remove(n).1);
             self.anchors.push((path, known.unwrap_or_else(|| Evidence::new([info], false))));
         }
+        self.evaluated = true;
     }
 
-    /// A probe came to its end, and so many answers to earlier ones came late.
-    pub fn on_result(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome, late: u32, now: Now) {
-        match self.places.get(&path) {
-            Some(&Place::Peer(n)) => {
+    fn on_result(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome, late: u32, now: Now) {
+        match self.owners.get(&path) {
+            Some(&Owner::Peer(n)) => {
                 self.isolation.on_result(outcome.is_err_and(|failure| failure.is_local()));
                 let peer = &mut self.peers[n];
                 if late > 0 {
                     peer.verdict.evidence.on_late_reply(now.instant);
                 }
-                let changes = peer.verdict.evidence.on_result(path, sent_at, outcome);
-                if changes || late > 0 || peer.is_eventful() {
+                let news = peer.verdict.evidence.on_result(path, sent_at, outcome);
+                if news || late > 0 || peer.is_eventful() {
                     self.update_peer(n, now);
                 }
             }
-            Some(&Place::Anchor(n)) => {
+            Some(&Owner::Anchor(n)) => {
                 self.anchors[n].1.on_result(path, sent_at, outcome);
                 self.update_isolation(now);
             }
@@ -234,14 +192,13 @@ impl Vantage {
         }
     }
 
-    /// A probe has waited for longer than usual.
-    pub fn on_overdue(&mut self, path: PathId, sent_at: Instant, now: Now) {
-        match self.places.get(&path) {
-            Some(&Place::Peer(n)) => {
+    fn on_overdue(&mut self, path: PathId, sent_at: Instant, now: Now) {
+        match self.owners.get(&path) {
+            Some(&Owner::Peer(n)) => {
                 self.peers[n].verdict.evidence.on_overdue(path, sent_at);
                 self.update_peer(n, now);
             }
-            Some(&Place::Anchor(n)) => {
+            Some(&Owner::Anchor(n)) => {
                 self.anchors[n].1.on_overdue(path, sent_at);
                 self.update_isolation(now);
             }
@@ -249,202 +206,127 @@ impl Vantage {
         }
     }
 
-    /// An answer came after the deadline.
-    pub fn on_late_reply(&mut self, path: PathId, now: Now) {
-        if let Some(&Place::Peer(n)) = self.places.get(&path) {
-            self.peers[n].verdict.evidence.on_late_reply(now.instant);
-            self.update_peer(n, now);
-        }
-    }
-
-    /// A probe started so much later than it was due.
-    pub fn on_start(&mut self, delay: Duration) {
-        self.health.started(delay);
-    }
-
-    /// Slots passed without a probe.
-    pub fn on_missed_slots(&mut self) {
-        self.health.missed();
-    }
-
-    /// How well a peer has answered in the last minute; to be told every 10 s.
-    pub fn on_quality(&mut self, peer: &Region, sample: Option<QualitySample>, now: Now) {
-        if let Some(n) = self.peers.iter().position(|known| known.region == *peer) {
-            self.peers[n].verdict.quality.on_sample(sample, now.instant);
-            self.update_peer(n, now);
-        }
-    }
-
-    /// A vantage has said something, which it was asked for at `asked_at`.
-    pub fn on_votes(&mut self, from: &Region, asked_at: Instant, views: VoteSet, now: Now) {
-        self.votes.record(from, asked_at, views);
-        for n in 0..self.peers.len() {
-            if self.peers[n].depends_on_votes() {
-                self.update_peer(n, now);
-            }
-        }
-    }
-
-    /// An incident that the process before this one had told of goes on, until the peer has proved to be well.
-    pub fn restore(&mut self, told: &Incident) {
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.region == told.peer) else { return };
+    fn on_restored(&mut self, restored: &Incident) {
+        self.targets.restore(&restored.peer, &restored.candidates);
+        let Some(n) = self.position(&restored.peer) else { return };
+        let peer = &mut self.peers[n];
         let open = peer.incident.get_or_insert_with(|| {
-            let mut open = OpenIncident::new(Arc::clone(&told.id), told.onset, told.cause);
-            open.tally = told.tally;
+            let mut open = OpenIncident::new(Arc::clone(&restored.id), restored.onset, restored.cause);
+            open.tally = restored.tally;
             open
         });
-        open.confirmed |= told.confirmed || told.stage == Stage::Execute;
-        open.executed |= told.stage == Stage::Execute;
-        peer.verdict.evidence.assume_was_up(told.cause);
-        self.changes.push(StateChange::Incidents);
+        open.confirmed |= restored.confirmed || restored.stage == Stage::Execute;
+        open.executed |= restored.stage == Stage::Execute;
+        peer.verdict.evidence.assume_was_up(restored.cause);
+        self.incidents_changed = true;
     }
 
-    /// Looks at everything again; to be called at [`wake_at`](Self::wake_at).
-    pub fn on_timer(&mut self, now: Now) {
+    fn on_timer(&mut self, now: Now) {
         for n in 0..self.peers.len() {
-            self.send_burst(n, now.instant);
-            if self.peers[n].is_eventful() {
-                self.update_peer(n, now);
-            }
+            self.extra_probes.continue_burst(&mut self.peers[n], now.instant);
         }
-        if self.next_vote_request.is_some_and(|at| at <= now.instant) {
-            self.request_votes(now.instant);
-        }
+        self.update_peers(PeerMonitor::is_eventful, now);
+        self.extra_probes.request_votes(&self.peers, now.instant);
+        self.evaluated = true;
     }
 
-    /// Looks at everything again and judges our own fitness; to be called each second.
-    pub fn on_tick(&mut self, now: Now) {
+    fn on_tick(&mut self, now: Now) {
         self.health.tick();
-        let told = self.closed.len();
-        // Who has a new incident must not find it resolved by the old one.
+        let reported = self.resolved.len();
+        // A vantage with a new incident must not find it resolved by the old one.
         let (votes, at) = (&self.votes, now.instant);
-        let reopened = |peer: &Region| votes.fresh_votes(peer, at).any(|view| view.incident.is_some());
-        self.closed.retain(|(peer, closed)| !closed.is_expired(at) && !reopened(peer));
-        if self.closed.len() != told {
-            self.changes.push(StateChange::Incidents);
-        }
+        let reopened = |peer: &Region| votes.fresh_votes(peer, at).any(|vote| vote.incident.is_some());
+        self.resolved.retain(|(peer, resolved)| !resolved.is_expired(at) && !reopened(peer));
+        self.incidents_changed |= self.resolved.len() != reported;
         self.update_isolation(now);
+        self.update_peers(|_| true, now);
+        self.extra_probes.refresh_votes(&self.peers, &self.votes, now.instant);
+    }
+
+    fn update_peers(&mut self, which: impl Fn(&PeerMonitor) -> bool, now: Now) {
         for n in 0..self.peers.len() {
-            self.update_peer(n, now);
-        }
-        self.refresh_votes(now.instant);
-    }
-
-    /// When to [`on_timer`](Self::on_timer) it, if ever.
-    pub fn wake_at(&self) -> Option<Instant> {
-        let hold = self.hold();
-        let isolated = self.isolation.is_isolated();
-        let peers = self.peers.iter().flat_map(|peer| {
-            let due = peer.incident.as_ref().filter(|_| peer.verdict.state() == PeerState::Down && !isolated);
-            [peer.burst.map(|(_, at)| at), due.and_then(|open| open.due(hold))]
-        });
-        peers.chain([self.next_vote_request]).flatten().min()
-    }
-
-    fn hold(&self) -> Hold {
-        let Policy { execute_after, allow_single_vantage, .. } = self.policy;
-        Hold { execute_after, allow_single_vantage }
-    }
-
-    fn update_isolation(&mut self, now: Now) {
-        let was = self.isolation.is_isolated();
-        let judged =
-            || self.peers.iter().filter(|peer| !matches!(peer.verdict.state(), PeerState::Unknown | PeerState::Down));
-        let peers = judged().count();
-        // Who answers, but is of no use, says nothing about us.
-        let dead = |evidence: &Evidence| evidence.failing().is_some_and(|failing| failing.cause == Cause::Silence);
-        let silent = |evidence: &Evidence| if peers > 1 { evidence.is_silent() } else { dead(evidence) };
-        let quiet = judged().filter(|peer| silent(&peer.verdict.evidence)).count();
-        let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
-        let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_silent()));
-        let why = self.isolation.update(quiet, peers, outside, now.instant);
-        if why.is_some() != was {
-            self.changes.push(StateChange::Isolated(why));
-            if was {
-                // What fell silent meanwhile may have been heard by everyone else; not what was down before.
-                let fell_silent = self.peers.iter_mut().filter(|peer| peer.verdict.state() != PeerState::Down);
-                fell_silent.for_each(|peer| peer.verdict.evidence.reset_failures());
-            }
-            for n in 0..self.peers.len() {
-                self.evaluate(n, now);
+            if which(&self.peers[n]) {
+                self.update_peer(n, now);
             }
         }
     }
 
     fn update_peer(&mut self, n: usize, now: Now) {
         let peer = &mut self.peers[n];
-        let quiet = peer.verdict.evidence.is_silent();
-        if quiet && !peer.was_silent && self.policy.confirm_burst && peer.verdict.state() != PeerState::Down {
-            peer.burst = Some((BURST, now.instant));
-            self.send_burst(n, now.instant);
+        let silent = peer.verdict.evidence.is_silent();
+        if silent && !peer.was_silent && self.policy.confirm_burst && peer.verdict.state() != PeerState::Down {
+            self.extra_probes.start_burst(peer, now.instant);
         }
-        let peer = &mut self.peers[n];
-        if std::mem::replace(&mut peer.was_silent, quiet) || quiet || self.isolation.is_isolated() {
+        if std::mem::replace(&mut peer.was_silent, silent) || silent || self.isolation.is_isolated() {
             self.update_isolation(now);
         }
         self.evaluate(n, now);
     }
 
-    /// What follows of what is known now.
+    fn update_isolation(&mut self, now: Now) {
+        let was_isolated = self.isolation.is_isolated();
+        let watched =
+            || self.peers.iter().filter(|peer| !matches!(peer.verdict.state(), PeerState::Unknown | PeerState::Down));
+        let peers = watched().count();
+        // A peer that answers, but not usefully, says nothing about us.
+        let dead = |evidence: &Evidence| evidence.failing().is_some_and(|failing| failing.cause == Cause::Silence);
+        let is_silent = |evidence: &Evidence| if peers > 1 { evidence.is_silent() } else { dead(evidence) };
+        let silent = watched().filter(|peer| is_silent(&peer.verdict.evidence)).count();
+        let mut anchors = self.anchors.iter().filter(|(_, anchor)| anchor.alive_at().is_some()).peekable();
+        let outside = anchors.peek().is_some().then(|| anchors.any(|(_, anchor)| !anchor.is_silent()));
+        let reason = self.isolation.update(silent, peers, outside, now.instant);
+        if reason.is_some() == was_isolated {
+            return;
+        }
+        self.changes.push(StateChange::Isolation(reason));
+        if was_isolated {
+            // Other vantages may have reached what fell silent meanwhile; not what was down before.
+            let fell_silent = self.peers.iter_mut().filter(|peer| peer.verdict.state() != PeerState::Down);
+            fell_silent.for_each(|peer| peer.verdict.evidence.reset_failures());
+        }
+        for n in 0..self.peers.len() {
+            self.evaluate(n, now);
+        }
+    }
+
     fn evaluate(&mut self, n: usize, now: Now) {
-        let isolated = self.isolation.is_isolated();
-        let hold = self.hold();
+        self.evaluated = true;
+        let context = Context { votes: &self.votes, isolated: self.isolation.is_isolated(), hold: self.hold(), now };
         let peer = &mut self.peers[n];
-        peer.verdict.refresh();
-        peer.name_incident(now);
-        loop {
-            let silence = peer.verdict.failing().map(|failing| (failing.onset, failing.decisive));
-            peer.tally = self.votes.count(&peer.region, peer.vote(isolated), silence, now.instant);
-            let Some(transition) = peer.verdict.step(&peer.tally, isolated, now.instant) else { break };
-            let (region, tally) = (peer.region.clone(), peer.tally);
-            self.changes.push(StateChange::State { peer: region, transition, tally });
-            match transition.to {
-                PeerState::Suspect => {
-                    self.next_vote_request = Some(now.instant);
-                }
-                PeerState::Down if peer.incident.is_none() => {
-                    peer.incident = Some(open(peer, &self.votes, now));
-                    self.closed.retain(|(region, _)| *region != peer.region);
-                    self.changes.push(StateChange::Incidents);
-                }
-                _ => {}
-            }
+        let found = peer.evaluate(context, &mut self.changes);
+        self.incidents_changed |= found.incident_changed;
+        if found.opened {
+            self.resolved.retain(|(region, _)| *region != peer.region);
         }
-        if let Some(incident) = &mut peer.incident {
-            let mut changed = incident.look(peer.verdict.state(), &peer.tally, isolated, hold, now.instant);
-            if peer.verdict.state() == PeerState::Down && !isolated {
-                changed |= incident.rename(oldest(&peer.region, &self.votes, now));
-            }
-            if incident.is_over(now.instant) {
-                let held_by_others =
-                    self.votes.fresh_votes(&peer.region, now.instant).any(|view| view.incident.is_some());
-                // Whoever is the last tells that it is over. Where two end at once nobody does, and the alert expires.
-                if let Some(open) = peer.incident.take().filter(|_| !held_by_others) {
-                    self.closed.push((peer.region.clone(), ResolvedIncident::new(open, now.unix, now.instant)));
-                }
-                self.changes.push(StateChange::Incidents);
-            } else if changed {
-                self.changes.push(StateChange::Incidents);
-            }
+        self.resolved.extend(found.resolved.map(|resolved| (peer.region.clone(), resolved)));
+        if found.suspected {
+            self.extra_probes.request_votes_at(now.instant);
         }
-        if self.next_vote_request.is_some_and(|at| at <= now.instant) {
-            self.request_votes(now.instant);
-        }
+        self.extra_probes.request_votes(&self.peers, now.instant);
     }
 
-    /// What has changed since it was asked last.
-    pub fn take_changes(&mut self) -> Vec<StateChange> {
-        std::mem::take(&mut self.changes)
+    fn next_wake_up(&self) -> Option<Instant> {
+        let (hold, isolated) = (self.hold(), self.isolation.is_isolated());
+        let peers = self.peers.iter().flat_map(|peer| {
+            let held = peer.incident.as_ref().filter(|_| peer.verdict.state() == PeerState::Down && !isolated);
+            [peer.burst.map(|(_, at)| at), held.and_then(|open| open.due(hold))]
+        });
+        peers.chain([self.extra_probes.next_request()]).flatten().min()
     }
 
-    /// Why this vantage is isolated, where it is.
+    const fn hold(&self) -> Hold {
+        let Policy { execute_after, allow_single_vantage, .. } = self.policy;
+        Hold { execute_after, allow_single_vantage }
+    }
+
+    /// When [`Input::Timer`] is due, if ever.
+    pub const fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Why this vantage is isolated, if it is.
     pub const fn isolation_reason(&self) -> Option<IsolationReason> {
         self.isolation.why()
-    }
-
-    /// What each vantage that may vote has said last on a peer, by name.
-    pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
-        self.votes.last_votes(peer, now)
     }
 
     /// Whether this vantage is isolated.
@@ -452,41 +334,54 @@ impl Vantage {
         self.isolation.is_isolated()
     }
 
-    /// 0 where it is fit to judge, up to 7; probes are to be waited for (1 + score) times as long.
+    /// 0 if probes start on time, up to 7; probes are to be waited for (1 + score) times as long.
     pub const fn health_score(&self) -> u8 {
         self.health.score()
     }
 
-    /// Whether each anchor answers; `None` where it never did.
+    /// Whether each anchor answers; `None` if it never did.
     pub fn anchors(&self) -> impl Iterator<Item = (PathId, Option<bool>)> {
         self.anchors.iter().map(|(path, seen)| (*path, seen.alive_at().map(|_| !seen.is_silent())))
     }
 
-    /// Every peer as it looks now, in the order in which they are watched.
+    /// Every peer as it looks now, in the order of the setup.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
         let isolated = self.isolation.is_isolated();
-        self.peers.iter().map(move |peer| PeerStatus {
-            region: &peer.region,
-            state: peer.verdict.state(),
-            since: peer.verdict.since(),
-            tally: peer.tally,
-            vote: peer.vote(isolated),
-            good_at: peer.verdict.evidence.good_at(),
-            onset: peer.verdict.failing().map(|failing| failing.onset),
-            incident: peer.incident.as_ref().map(|open| IncidentView::of(open, None)),
-            incident_id_candidate: peer
-                .incident_id_candidate
-                .as_ref()
-                .map(|(_, incident_id_candidate)| incident_id_candidate),
-        })
+        self.peers.iter().map(move |peer| peer.status(isolated))
     }
 
-    /// What Alertmanager is to be told: the incidents that are open, and those whose end is still being told.
-    pub fn incidents(&self) -> impl Iterator<Item = (&Region, IncidentView<'_>)> {
+    /// The last votes on a peer of each vantage that may vote, by name.
+    pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
+        self.votes.last_votes(peer, now)
+    }
+
+    /// The peers as failover targets for this region.
+    pub const fn ranking(&self) -> &Ranking {
+        self.targets.ranking()
+    }
+
+    /// This vantage's own region.
+    pub const fn region(&self) -> &Region {
+        self.targets.own()
+    }
+
+    /// The incidents that are open, and those whose end is still reported.
+    pub fn incident_views(&self) -> impl Iterator<Item = (&Region, IncidentView<'_>)> {
         let open =
             self.peers.iter().filter_map(|peer| Some((&peer.region, IncidentView::of(peer.incident.as_ref()?, None))));
-        let closed =
-            self.closed.iter().map(|(region, closed)| (region, IncidentView::of(&closed.open, Some(closed.at))));
-        open.chain(closed)
+        let resolved = self.resolved.iter();
+        open.chain(resolved.map(|(region, resolved)| (region, IncidentView::of(&resolved.open, Some(resolved.at)))))
+    }
+
+    /// What Alertmanager must know: each stage of each incident, with its failover targets.
+    pub fn incidents(&self, now: Now) -> Vec<Incident> {
+        let published = self.targets.published(&self.votes, now.instant);
+        let is_down =
+            |region: &Region| self.position(region).is_some_and(|n| self.peers[n].verdict.state() == PeerState::Down);
+        let incidents = self.incident_views().flat_map(|(peer, view)| {
+            let candidates = self.targets.of(peer, &published, is_down);
+            view.stages().map(move |stage| view.incident(peer, stage, candidates.clone()))
+        });
+        incidents.collect()
     }
 }

@@ -1,25 +1,27 @@
-//! Sole owner of what was measured and of what follows from it: samples and votes in, metrics, extra_probes and incidents out.
+//! Sole owner of what was measured and of what follows from it: one [`Input`] in, [`Effects`] out, metrics updated.
 //! Synchronous, without clock or lock.
 
 mod overview;
+mod setup;
 mod summaries;
-mod targets;
+mod topology;
+mod votes;
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::targets::FailoverTargets;
+#[cfg(test)]
+pub(crate) use self::setup::{attributes, own_attributes, target_policy};
+pub use self::topology::{AnchorSetup, Change, PathSetup, Topology};
+use self::votes::Votes;
 use crate::{
-    config::{Config, Failover, ProbeConfig},
-    decision::{
-        Now, PathInfo, PeerSetup, Policy, StateChange, Vantage,
-        ranking::{RankInput, Ranking, preferred},
-        votes::VoteSet,
-    },
+    config::Config,
+    decision::{self, Effects, Now, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
-    metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries, VoteSeries},
-    model::{Candidate, Kind, Outcome, Path, PathId, Region},
+    metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
+    model::{Incident, Kind, Outcome, Path, PathId, Region, Sample, VoteResponse},
     schedule::{Event, OverdueAfter},
     window::{History, PathHistory, Summary, Trace, Window},
 };
@@ -28,41 +30,22 @@ use crate::{
 const REMEMBERED: usize = 32_000;
 const REMEMBERED_EACH: usize = 50;
 
-/// A path to be recorded.
+/// What happens to the engine.
 #[derive(Debug)]
-pub struct PathSetup<'a> {
-    /// Its number.
-    pub id: PathId,
-    /// What it is.
-    pub path: Path,
-    /// How it is probed.
-    pub probe: &'a ProbeConfig,
-    /// Whether it is measured as before, so that its window still holds.
-    pub unchanged: bool,
-    /// How long its probes are waited for; set here, by what is usual for it.
-    pub overdue_after: OverdueAfter,
-}
-
-/// An endpoint outside all regions.
-#[derive(Debug)]
-pub struct Anchor {
-    /// How it is probed; its target is of no meaning.
-    pub lane: PathInfo,
-    /// Its name as configured.
-    pub name: String,
-}
-
-/// Everything that is recorded from now on.
-#[derive(Debug)]
-pub struct Topology<'a> {
-    /// The paths to the peers; those of a peer stand together.
-    pub paths: Vec<PathSetup<'a>>,
-    /// The anchors.
-    pub anchors: Vec<Anchor>,
-    /// The configuration that they are from.
-    pub config: &'a Config,
-    /// The series of what the peers' sidecars answer.
-    pub votes: Vec<Arc<VoteSeries>>,
+pub enum Input<'a> {
+    /// The schedule or a probe reports. Events of paths that are not measured any more change nothing.
+    Event(Event),
+    /// A peer's sidecar has answered.
+    VoteResponse(&'a VoteResponse),
+    /// An Alertmanager still holds an incident that the process before this one had reported.
+    Restored(&'a Incident),
+    /// The moment that [`Effects::wake_at`] asked for.
+    Timer,
+    /// Due every second.
+    Tick,
+    /// What is measured from now on. A path that stays keeps its counters, and its window if it is measured as before; a
+    /// peer keeps its state.
+    Topology(&'a Topology),
 }
 
 #[derive(Debug)]
@@ -94,95 +77,167 @@ struct Peer {
     series: Arc<RegionSeries>,
 }
 
-/// Keeps windows, histories, verdicts and series of everything.
+/// Keeps windows, histories, decision, votes and series of everything.
 #[derive(Debug)]
 pub struct Engine {
     metrics: Arc<Metrics>,
+    config: Arc<Config>,
     paths: HashMap<PathId, PathState>,
     peers: Vec<Peer>,
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
-    targets: FailoverTargets,
+    votes: Votes,
     ticks: usize,
 }
 
-/// What may be decided under a configuration.
-const fn policy(config: &Config) -> Policy {
-    let Failover { confirm_burst, execute_after, allow_single_vantage, .. } = config.failover;
-    Policy { confirm_burst, execute_after, allow_single_vantage }
-}
-
 impl Engine {
-    /// A engine without paths.
-    pub fn new(metrics: Arc<Metrics>, config: &Config, now: Instant) -> Self {
+    /// An engine that measures nothing yet.
+    pub fn new(metrics: Arc<Metrics>, config: Arc<Config>, now: Instant) -> Self {
         Self {
             metrics,
             paths: HashMap::new(),
             peers: Vec::new(),
             anchors: HashMap::new(),
-            vantage: Vantage::new(policy(config), now),
-            targets: FailoverTargets::new(config),
+            vantage: Vantage::new(config.region.clone(), now),
+            votes: Votes::new(),
             ticks: 0,
+            config,
         }
     }
 
-    /// Records this from now on, and nothing else. A path that was recorded before keeps its counters, and its window
-    /// where it is unchanged; a peer keeps its state.
-    pub fn reconfigure(&mut self, topology: Topology<'_>, now: Now) {
-        let Topology { paths, anchors, config, votes } = topology;
-        let span = config.window;
+    /// Takes what happened, updates the metrics, and says what follows.
+    pub fn handle(&mut self, input: Input<'_>, now: Now) -> Effects {
+        let mut effects = match input {
+            Input::Event(event) => self.on_event(event, now),
+            Input::VoteResponse(response) => self.on_vote_response(response, now),
+            Input::Restored(incident) => self.vantage.handle(decision::Input::Restored(incident), now),
+            Input::Timer => self.vantage.handle(decision::Input::Timer, now),
+            Input::Tick => self.on_tick(now),
+            Input::Topology(topology) => return self.reconfigure(topology, now),
+        };
+        for change in &effects.changes {
+            if let StateChange::Peer { peer, transition, .. } = change
+                && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
+            {
+                peer.series.count_change(*transition);
+            }
+        }
+        if !effects.changes.is_empty() || effects.incidents.is_some() || matches!(input, Input::Tick) {
+            self.show(now);
+        }
+        effects.wake_at = self.vantage.wake_at();
+        effects
+    }
+
+    fn on_event(&mut self, event: Event, now: Now) -> Effects {
+        let input = match &event {
+            Event::Sampled { sample, start_delay, late, .. } => decision::Input::Result {
+                path: sample.path,
+                sent_at: sample.sent_at,
+                start_delay: *start_delay,
+                outcome: &sample.outcome,
+                late: *late,
+            },
+            Event::Overdue { path, sent_at } => decision::Input::Overdue { path: *path, sent_at: *sent_at },
+            Event::Late { path } => decision::Input::LateReply(*path),
+            Event::SlotsMissed { .. } => decision::Input::MissedSlots,
+            Event::ClockStepped { .. } => {
+                self.metrics.vantage().count_clock_step();
+                return Effects::default();
+            }
+        };
+        let effects = self.vantage.handle(input, now);
+        match event {
+            Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
+                self.metrics.vantage().observe_start_delay(start_delay);
+                let Some(state) = self.paths.get_mut(&sample.path) else { return effects };
+                let Sample { sent_at, sent_at_unix, outcome, .. } = sample;
+                state.answered |= outcome.is_ok();
+                state.window.push(sent_at, &outcome);
+                state.trace.push(sent_at, &outcome);
+                state.history.push(sent_at_unix, outcome, failed_in);
+                count(&state.series, &outcome, sent_at_unix);
+                if late > 0 {
+                    state.series.add_late(late);
+                }
+                if duplicates > 0 {
+                    state.series.add_duplicates(duplicates);
+                }
+                if let Ok(timings) = outcome {
+                    self.metrics.vantage().set_timestamp_source(timings.source);
+                }
+            }
+            Event::Late { path } => {
+                if let Some(state) = self.paths.get(&path) {
+                    state.series.add_late(1);
+                }
+            }
+            Event::SlotsMissed { path, count } => {
+                if let Some(state) = self.paths.get(&path) {
+                    state.series.add_missed_slots(count);
+                }
+            }
+            Event::Overdue { .. } | Event::ClockStepped { .. } => {}
+        }
+        effects
+    }
+
+    fn on_vote_response(&mut self, response: &VoteResponse, now: Now) -> Effects {
+        let (message, change) = self.votes.on_response(response);
+        let mut effects = Effects::default();
+        if let Some(message) = message {
+            let (from, requested_at) = (&response.peer, response.requested_at);
+            let votes = message.votes(requested_at);
+            effects = self.vantage.handle(decision::Input::Votes { from, requested_at, votes }, now);
+        }
+        effects.changes.extend(change);
+        effects
+    }
+
+    fn on_tick(&mut self, now: Now) -> Effects {
+        self.ticks += 1;
+        self.publish_some(now);
+        let mut effects = self.sample_quality(now);
+        effects.append(self.vantage.handle(decision::Input::Tick, now));
+        effects
+    }
+
+    fn reconfigure(&mut self, topology: &Topology, now: Now) -> Effects {
+        let config = topology.config();
+        self.config = Arc::clone(config);
         let mut before = std::mem::take(&mut self.paths);
         let mut known: HashMap<Region, Arc<RegionSeries>> =
             self.peers.drain(..).map(|peer| (peer.region, peer.series)).collect();
-        let remembered = (REMEMBERED / paths.len().max(1)).clamp(4, REMEMBERED_EACH);
-        let mut order = Vec::with_capacity(paths.len());
-        let mut watched: Vec<PeerSetup> = Vec::new();
-        for PathSetup { id, path, probe, unchanged, overdue_after } in paths {
-            let window = || Window::new(span, probe.cadence.interval(), now.instant);
-            let state = match before.remove(&id) {
-                Some(state) if unchanged => PathState { overdue_after, ..state },
-                Some(state) if state.series.fits(probe.shape()) => PathState {
-                    window: window(),
-                    trace: Trace::new(now.instant),
-                    overdue_after,
-                    answered: false,
-                    ..state
-                },
+        let remembered = (REMEMBERED / topology.len().max(1)).clamp(4, REMEMBERED_EACH);
+        let mut path_series = Vec::with_capacity(topology.len());
+        for setup in topology.paths() {
+            let PathSetup { id, path, probe, overdue_after, change, .. } = setup;
+            let window = || Window::new(config.window, probe.cadence.interval(), now.instant);
+            let new_series = || self.metrics.path(&path, probe.shape());
+            let mut state = before.remove(&id).unwrap_or_else(|| PathState {
+                window: window(),
+                trace: Trace::new(now.instant),
+                history: History::new(remembered),
+                series: new_series(),
+                path: path.clone(),
+                overdue_after: overdue_after.clone(),
+                answered: false,
+            });
+            if change == Change::Changed || topology.window_changed() {
+                (state.window, state.trace, state.answered) = (window(), Trace::new(now.instant), false);
                 // What can come of it is different now, so its series are, too.
-                Some(state) => PathState {
-                    window: window(),
-                    trace: Trace::new(now.instant),
-                    series: self.metrics.path(&path, probe.shape()),
-                    overdue_after,
-                    answered: false,
-                    ..state
-                },
-                None => PathState {
-                    window: window(),
-                    trace: Trace::new(now.instant),
-                    history: History::new(remembered),
-                    series: self.metrics.path(&path, probe.shape()),
-                    path: path.clone(),
-                    overdue_after,
-                    answered: false,
-                },
-            };
-            order.push(Arc::clone(&state.series));
+                if !state.series.fits(probe.shape()) {
+                    state.series = new_series();
+                }
+            }
+            path_series.push(Arc::clone(&state.series));
             self.paths.insert(id, state);
             if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
                 let region = path.peer.clone();
                 let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));
-                watched.push(PeerSetup { region: region.clone(), paths: Vec::new() });
                 self.peers.push(Peer { region, groups: Vec::new(), series });
             }
-            let (Some(peer), Some(watched)) = (self.peers.last_mut(), watched.last_mut()) else { continue };
-            watched.paths.push(PathInfo {
-                path: id,
-                target: path.target,
-                kind: path.kind,
-                interval: probe.cadence.interval(),
-                critical: probe.critical,
-            });
+            let Some(peer) = self.peers.last_mut() else { continue };
             match peer.groups.iter_mut().find(|group| group.kind == path.kind) {
                 Some(group) => group.members.push(id),
                 None => {
@@ -191,172 +246,62 @@ impl Engine {
                 }
             }
         }
-        self.anchors.clear();
-        let mut anchor_series = Vec::with_capacity(anchors.len());
-        for Anchor { lane, name } in &anchors {
-            let series = self.metrics.anchor(name);
-            anchor_series.push(Arc::clone(&series));
-            self.anchors.insert(lane.path, series);
-        }
-        self.vantage.reconfigure(
-            policy(config),
-            watched,
-            anchors.into_iter().map(|anchor| anchor.lane).collect(),
-            now.instant,
-        );
-        self.targets.reload(config);
-        self.locate(config);
+        let anchors = topology.anchors().iter().map(|setup| (setup.id, self.metrics.anchor(&setup.anchor.to_string())));
+        let anchors: Vec<_> = anchors.collect();
+        self.anchors = anchors.iter().cloned().collect();
+        let votes = self.votes.reconfigure(config, &self.metrics);
+        self.locate();
         // Filled before they are shown, so that no scrape misses them.
-        (0..self.peers.len()).for_each(|n| self.publish(n, now.instant));
-        self.rank(now);
+        let mut effects = self.vantage.handle(decision::Input::Reconfigured(setup::decision(topology)), now);
+        (0..self.peers.len()).for_each(|n| self.publish(n, now));
+        effects.wake_at = self.vantage.wake_at();
         self.show(now);
         let groups = self.peers.iter().flat_map(|peer| &peer.groups);
         self.metrics.expose(Exposed {
-            paths: order.into(),
+            paths: path_series.into(),
             peers: groups.map(|group| Arc::clone(&group.series)).collect(),
             regions: self.peers.iter().map(|peer| Arc::clone(&peer.series)).collect(),
             votes: votes.into(),
-            anchors: anchor_series.into(),
+            anchors: anchors.into_iter().map(|(_, series)| series).collect(),
             ..Exposed::default()
         });
+        effects
     }
 
-    /// Takes what the schedule says. Events of paths that are not recorded any more are dropped.
-    pub fn record(&mut self, event: Event, now: Now) {
-        match event {
-            Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
-                self.metrics.vantage().observe_start_delay(start_delay);
-                self.vantage.on_start(start_delay);
-                self.vantage.on_result(sample.path, sample.sent_at, &sample.outcome, late, now);
-                let Some(state) = self.paths.get_mut(&sample.path) else { return };
-                state.answered |= sample.outcome.is_ok();
-                state.window.push(sample.sent_at, &sample.outcome);
-                state.trace.push(sample.sent_at, &sample.outcome);
-                state.history.push(sample.sent_at_unix, sample.outcome, failed_in);
-                count(&state.series, &sample.outcome, sample.sent_at_unix);
-                if late > 0 {
-                    state.series.add_late(late);
-                }
-                if duplicates > 0 {
-                    state.series.add_duplicates(duplicates);
-                }
-                if let Ok(timings) = sample.outcome {
-                    self.metrics.vantage().set_timestamp_source(timings.source);
-                }
-            }
-            Event::Overdue { path, sent_at } => self.vantage.on_overdue(path, sent_at, now),
-            Event::Late { path } => {
-                self.vantage.on_late_reply(path, now);
-                if let Some(state) = self.paths.get(&path) {
-                    state.series.add_late(1);
-                }
-            }
-            Event::ClockStepped { .. } => self.metrics.vantage().count_clock_step(),
-            Event::SlotsMissed { path, count } => {
-                self.vantage.on_missed_slots();
-                if let Some(state) = self.paths.get(&path) {
-                    state.series.add_missed_slots(count);
-                }
-            }
-        }
-    }
-
-    /// Takes what a vantage says, which it was asked for at `asked_at`: its votes, and who could replace it.
-    pub fn hear(&mut self, from: &Region, asked_at: Instant, views: VoteSet, candidates: Vec<Candidate>, now: Now) {
-        self.targets.hear(from, asked_at, candidates);
-        self.vantage.on_votes(from, asked_at, views, now);
-    }
-
-    /// When to [`wake`](Self::wake) it, if ever.
-    pub fn wake_at(&self) -> Option<Instant> {
-        self.vantage.wake_at()
-    }
-
-    /// Does what was to be done at this time.
-    pub fn wake(&mut self, now: Now) {
-        self.vantage.on_timer(now);
-    }
-
-    /// Judges anew, and brings a share of the peers' gauges up to date; to be called each second.
-    pub fn tick(&mut self, now: Now) {
-        self.ticks += 1;
-        self.publish_some(now.instant);
-        self.read_some(now);
-        self.vantage.on_tick(now);
-        self.rank(now);
-        self.show(now);
-    }
-
-    /// What has changed since it was asked last.
-    pub fn take_changes(&mut self, now: Now) -> Vec<StateChange> {
-        let news = self.vantage.take_changes();
-        for news in &news {
-            if let StateChange::State { peer, transition, .. } = news
-                && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
-            {
-                peer.series.count_change(*transition);
-            }
-        }
-        if !news.is_empty() {
-            self.rank(now);
-            self.show(now);
-        }
-        news
-    }
-
-    /// The paths to be probed now, beside their slots.
-    pub fn take_extra_probes(&mut self) -> Vec<PathId> {
-        self.vantage.take_extra_probes()
-    }
-
-    /// Who could take over from this region.
-    pub fn ranking(&self) -> &Ranking {
-        self.targets.ranking()
-    }
-
-    /// What this vantage thinks.
+    /// The decisions of this vantage.
     pub const fn vantage(&self) -> &Vantage {
         &self.vantage
     }
 
-    /// Ranks the peers by what is known now.
-    fn rank(&mut self, now: Now) {
-        let standings: Vec<_> = self
-            .peers
-            .iter()
-            .zip(self.vantage.peers())
-            .map(|(peer, standing)| RankInput {
-                region: peer.region.clone(),
-                state: standing.state,
-                summary: preferred(peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?))))
-                    .map(|(_, summary)| summary),
-                lag: None,
-                held_down: standing.tally.reached,
-            })
-            .collect();
-        let ranking = self.targets.rank(&standings, now.instant);
-        for peer in &self.peers {
-            if let Some(row) = ranking.of(&peer.region) {
-                let score = row.score.map(|score| score.as_secs_f64());
-                peer.series.set_candidacy(&Candidacy { reasons: row.reasons.clone(), rank: row.rank, score });
-            }
-        }
+    /// What Alertmanager must know.
+    pub fn incidents(&self, now: Now) -> Vec<Incident> {
+        self.vantage.incidents(now)
     }
 
-    /// Shows how far away the peers are, where that is known.
-    fn locate(&self, config: &Config) {
-        for (peer, configured) in self.peers.iter().zip(&config.peers) {
-            if let (Some(here), Some(there)) = (config.location, configured.location) {
+    /// The next vote message of this vantage, encoded, and what signs it; `None` if it is too large to be sent.
+    pub fn vote_message(&mut self, now: Now) -> Option<(Bytes, Option<Keys>)> {
+        self.votes.next_message(&self.vantage, now)
+    }
+
+    /// Shows how far away the peers are, if that is known.
+    fn locate(&self) {
+        for (peer, configured) in self.peers.iter().zip(&self.config.peers) {
+            if let (Some(here), Some(there)) = (self.config.location, configured.location) {
                 let meters = here.distance_meters(there);
                 peer.series.set_distance(meters, light_round_trip(meters).as_secs_f64());
             }
         }
     }
 
+    /// Brings the gauges of the decision up to date.
     fn show(&self, now: Now) {
-        for (peer, standing) in self.peers.iter().zip(self.vantage.peers()) {
-            peer.series.set_state(standing.state, now.unix_at(standing.since), &standing.tally);
-            peer.series.set_incidents(standing.incident.into_iter().flat_map(|incident| incident.stages()));
+        for (peer, status) in self.peers.iter().zip(self.vantage.peers()) {
+            peer.series.set_state(status.state, now.unix_at(status.since), &status.tally);
+            peer.series.set_incidents(status.incident.into_iter().flat_map(|incident| incident.stages()));
+            if let Some(ranked) = self.vantage.ranking().of(&peer.region) {
+                let score = ranked.score.map(|score| score.as_secs_f64());
+                peer.series.set_candidacy(&Candidacy { reasons: ranked.reasons.clone(), rank: ranked.rank, score });
+            }
         }
         for (path, answers) in self.vantage.anchors() {
             if let Some(series) = self.anchors.get(&path) {

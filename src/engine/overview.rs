@@ -4,34 +4,33 @@ use std::sync::Arc;
 
 use super::{Engine, KindGroup, Peer};
 use crate::{
-    config::Config,
     decision::Now,
     status::{KindView, Overview, PathView, PeerView},
 };
 
 impl Engine {
-    /// A copy of everything that is known, for the status page. The configuration is the one that is recorded by.
-    pub fn overview(&self, config: Arc<Config>, now: Now) -> Overview {
-        let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, standing)| PeerView {
+    /// A copy of everything that is known, for the status page.
+    pub fn overview(&self, now: Now) -> Overview {
+        let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, status)| PeerView {
             region: peer.region.clone(),
-            state: standing.state,
-            since: now.unix_at(standing.since),
-            tally: standing.tally,
-            vote: standing.vote,
+            state: status.state,
+            since: now.unix_at(status.since),
+            tally: status.tally,
+            vote: status.vote,
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
-            good_at: standing.good_at.map(|at| now.unix_at(at)),
+            good_at: status.good_at.map(|at| now.unix_at(at)),
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),
             paths: self.views(peer),
         });
         Overview {
             at: now.unix,
             instant: now.instant,
-            config,
+            config: Arc::clone(&self.config),
             isolation_reason: self.vantage.isolation_reason(),
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
-            ranking: self.ranking().regions().to_vec(),
+            ranking: self.vantage.ranking().regions().to_vec(),
             incidents: self.incidents(now),
         }
     }

@@ -6,40 +6,42 @@ use tokio::time::Instant;
 
 use super::{Engine, KindGroup, PathState};
 use crate::{
-    decision::{Now, QualitySample},
+    decision::{Effects, Input, Now, QualitySample, ranking::preferred},
     model::{Kind, PathId},
     window::{Summary, Window},
 };
 
 /// In how many steps all peers' gauges are brought up to date: quantiles over five minutes cost time, and need
-/// not be younger than this many [ticks](Engine::tick).
+/// not be younger than this many [ticks](super::Input::Tick).
 pub(super) const STEPS: usize = 5;
 
 /// The same for how well each peer has answered in the last minute.
-const READING_STEPS: usize = 10;
-const READING_SPAN: Duration = Duration::from_secs(60);
+const QUALITY_STEPS: usize = 10;
+const QUALITY_SPAN: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Brings a share of the gauges up to date.
-    pub(super) fn publish_some(&mut self, now: Instant) {
+    pub(super) fn publish_some(&mut self, now: Now) {
         for n in (self.ticks % STEPS..self.peers.len()).step_by(STEPS) {
             self.publish(n, now);
         }
     }
 
-    /// Reads how well a share of the peers answers.
-    pub(super) fn read_some(&mut self, now: Now) {
-        for n in (self.ticks % READING_STEPS..self.peers.len()).step_by(READING_STEPS) {
-            let reading = self.reading(n, now.instant);
-            self.vantage.on_quality(&self.peers[n].region, reading, now);
+    /// Samples how well a share of the peers answers.
+    pub(super) fn sample_quality(&mut self, now: Now) -> Effects {
+        let mut effects = Effects::default();
+        for n in (self.ticks % QUALITY_STEPS..self.peers.len()).step_by(QUALITY_STEPS) {
+            let sample = self.quality(n, now.instant);
+            effects.append(self.vantage.handle(Input::Quality { peer: &self.peers[n].region, sample }, now));
         }
+        effects
     }
 
-    /// Brings the gauges of a peer up to date, and with them how long its probes are waited for.
-    pub(super) fn publish(&mut self, n: usize, now: Instant) {
+    /// Brings the gauges of a peer up to date, when its probes are overdue, and what it is ranked by.
+    pub(super) fn publish(&mut self, n: usize, now: Now) {
         let health = self.vantage.health_score();
         for group in &mut self.peers[n].groups {
-            let summary = merged(&mut self.paths, &group.members, None, now);
+            let summary = merged(&mut self.paths, &group.members, None, now.instant);
             if let Some(latency) = summary.and_then(|summary| summary.latency) {
                 let usual = overdue_after(latency.p99, health);
                 for state in group.members.iter().filter_map(|id| self.paths.get(id)) {
@@ -49,6 +51,10 @@ impl Engine {
             group.series.publish(summary);
             group.summary = summary;
         }
+        let peer = &self.peers[n];
+        let summaries = peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?)));
+        let summary = preferred(summaries).map(|(_, summary)| summary);
+        self.vantage.handle(Input::Summary { peer: &peer.region, summary }, now);
     }
 
     /// Whether any of these paths was ever answered.
@@ -59,10 +65,10 @@ impl Engine {
     /// How well a peer has answered in the last minute: the loss of the worst of the fast kinds, and the latency of TCP
     /// where it is probed, because pings are served last by busy routers. A kind that never is answered is filtered,
     /// and says nothing.
-    fn reading(&mut self, n: usize, now: Instant) -> Option<QualitySample> {
+    fn quality(&mut self, n: usize, now: Instant) -> Option<QualitySample> {
         let mut summaries: Vec<(Kind, Summary)> = Vec::new();
         for group in &self.peers[n].groups {
-            let summary = merged(&mut self.paths, &group.members, Some(READING_SPAN), now);
+            let summary = merged(&mut self.paths, &group.members, Some(QUALITY_SPAN), now);
             summaries.extend(summary.map(|summary| (group.kind, summary)));
         }
         let answered = |(kind, summary): &(Kind, Summary)| {

@@ -3,31 +3,23 @@ use std::time::Duration;
 use super::{summaries::STEPS, *};
 use crate::{
     metrics::Collect,
-    model::{
-        AddressFamily, Cadence, Candidate, Cause, Failure, Host, Incident, PeerState, Phase, Sample, Stage,
-        StampSource, Tally, TargetName, Timings, UnixMillis,
-    },
-    probe::{self, IcmpSpec, ProbeSpec},
+    model::{Candidate, Cause, Failure, PeerState, Phase, Stage, StampSource, Tally, TargetName, Timings, UnixMillis},
+    probe,
+    schedule::SlotPhase,
 };
 
-fn config() -> Config {
-    let text =
-        "region: here\nwindow: 1m\npeers: [{region: there, targets: [{host: 192.0.2.1, probes: [{kind: icmp}]}]}]";
-    Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+/// Targets of these names in a region, if there are any, or else one in another region; all at one host, and with one setting of their probes.
+fn config(targets: &[&str], host: &str, setting: &str) -> Arc<Config> {
+    let target =
+        |name: &&str| format!("{{name: {name}, host: {host}, probes: [{{kind: icmp, interval: 1s, {setting}}}]}}");
+    let targets = targets.iter().map(target).collect::<Vec<_>>().join(", ");
+    let (region, targets) = if targets.is_empty() { ("elsewhere", target(&"z")) } else { ("there", targets) };
+    let text = format!("region: here\nwindow: 1m\npeers: [{{region: {region}, targets: [{targets}]}}]");
+    let loaded = Config::load(Some(("c.yaml".as_ref(), &text)), []);
+    Arc::new(loaded.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}")).config)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn probe() -> ProbeConfig {
-    ProbeConfig {
-        cadence: Cadence::new(SECOND, SECOND).unwrap(),
-        host: Host::Addr("127.0.0.1".parse().unwrap()),
-        family: AddressFamily::Any,
-        tos: None,
-        critical: false,
-        spec: ProbeSpec::Icmp(IcmpSpec::default()),
-    }
-}
 
 fn path(target: &str) -> Path {
     Path { peer: Region::new("there").unwrap(), target: TargetName::new(target).unwrap(), kind: probe::ICMP }
@@ -54,37 +46,36 @@ fn at(instant: Instant) -> Now {
 struct Fixture {
     engine: Engine,
     metrics: Arc<Metrics>,
-    probe: ProbeConfig,
+    topology: Option<Topology>,
+    host: &'static str,
+    setting: &'static str,
     now: Instant,
 }
 
 impl Fixture {
     fn new() -> Self {
         let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.01]));
-        let now = Instant::now();
-        let engine = Engine::new(Arc::clone(&metrics), &config(), now);
-        Self { engine, metrics, probe: probe(), now }
+        let (now, host, setting) = (Instant::now(), "127.0.0.1", "timeout: 1s");
+        let engine = Engine::new(Arc::clone(&metrics), config(&["a"], host, setting), now);
+        Self { engine, metrics, topology: None, host, setting, now }
     }
 
     fn now(&self) -> Now {
         at(self.now)
     }
 
-    fn reconfigure(&mut self, targets: &[(u32, &str, bool)]) {
-        let setup = |&(id, target, unchanged): &(u32, &str, bool)| PathSetup {
-            id: PathId(id),
-            path: path(target),
-            probe: &self.probe,
-            unchanged,
-            overdue_after: OverdueAfter::default(),
+    fn reconfigure(&mut self, targets: &[&str]) {
+        let config = config(targets, self.host, self.setting);
+        let topology = match &self.topology {
+            Some(before) => before.next(config),
+            None => Topology::first(config, SlotPhase::random()),
         };
-        let paths = targets.iter().map(setup).collect();
-        let topology = Topology { paths, anchors: Vec::new(), config: &config(), votes: Vec::new() };
-        self.engine.reconfigure(topology, at(self.now));
+        self.engine.handle(Input::Topology(&topology), at(self.now));
+        self.topology = Some(topology);
     }
 
     fn record(&mut self, event: Event) {
-        self.engine.record(event, at(self.now));
+        self.engine.handle(Input::Event(event), at(self.now));
     }
 
     fn sampled(&mut self, id: u32, outcome: Outcome) {
@@ -102,10 +93,10 @@ impl Fixture {
 #[test]
 fn a_path_that_stays_keeps_its_counters_and_its_window() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false), (2, "b", false)]);
+    fixture.reconfigure(&["a", "b"]);
     fixture.sampled(1, ok());
     fixture.sampled(1, Err(Failure::Timeout));
-    fixture.reconfigure(&[(1, "a", true), (3, "c", false)]);
+    fixture.reconfigure(&["a", "c"]);
     let page = fixture.page();
     assert!(page.contains("target=\"a\",probe=\"icmp\",result=\"ok\"} 1\n"), "{page}");
     assert!(!page.contains("target=\"b\"") && page.contains("target=\"c\""));
@@ -119,9 +110,10 @@ fn a_path_that_stays_keeps_its_counters_and_its_window() {
 #[test]
 fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&["a"]);
     fixture.sampled(1, Err(Failure::Timeout));
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.setting = "timeout: 900ms";
+    fixture.reconfigure(&["a"]);
     let page = fixture.page();
     assert!(page.contains("result=\"timeout\"} 1\n"));
     assert!(!page.contains("regionwatch_peer_loss_ratio{"));
@@ -130,10 +122,10 @@ fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
 #[test]
 fn a_path_whose_results_can_be_others_now_begins_anew() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&["a"]);
     fixture.sampled(1, Err(Failure::Timeout));
-    fixture.probe.host = Host::Name("a.example".into());
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.host = "a.example";
+    fixture.reconfigure(&["a"]);
     let page = fixture.page();
     assert!(page.contains("result=\"resolve\"} 0\n") && page.contains("result=\"timeout\"} 0\n"), "{page}");
 }
@@ -141,26 +133,26 @@ fn a_path_whose_results_can_be_others_now_begins_anew() {
 #[test]
 fn what_a_path_says_after_it_was_removed_is_dropped() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&["a"]);
     fixture.reconfigure(&[]);
     fixture.sampled(1, ok());
     fixture.record(Event::Late { path: PathId(1) });
     fixture.record(Event::SlotsMissed { path: PathId(1), count: 3 });
-    assert!(!fixture.page().contains("target="));
+    assert!(!fixture.page().contains("target=\"a\""));
 }
 
 #[test]
 fn gauges_of_every_peer_are_published_within_the_steps() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&["a"]);
     fixture.sampled(1, ok());
     for _ in 0..STEPS {
-        fixture.engine.tick(fixture.now());
+        fixture.engine.handle(Input::Tick, fixture.now());
     }
     assert!(fixture.page().contains("quantile=\"0.5\"} 0.005\n"));
     // Silence ages: what is older than the span says nothing any more.
     for _ in 0..STEPS {
-        fixture.engine.tick(at(fixture.now + SECOND * 61));
+        fixture.engine.handle(Input::Tick, at(fixture.now + SECOND * 61));
     }
     assert!(!fixture.page().contains("quantile=\"0.5\"}"));
 }
@@ -168,7 +160,7 @@ fn gauges_of_every_peer_are_published_within_the_steps() {
 #[test]
 fn histories_are_filtered_ordered_and_limited() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "b", false), (2, "a", false), (3, "c", false)]);
+    fixture.reconfigure(&["b", "a", "c"]);
     fixture.sampled(2, ok());
     let histories = fixture.engine.histories(|path| path.target.as_str() != "c", 10);
     let names: Vec<_> = histories.iter().map(|history| history.path.target.to_string()).collect();
@@ -180,7 +172,7 @@ fn histories_are_filtered_ordered_and_limited() {
 #[test]
 fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_others() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "a", false)]);
+    fixture.reconfigure(&["a"]);
     let candidate = Candidate { region: Region::new("elsewhere").unwrap(), rank: 1, score: None };
     let told = Incident {
         peer: Region::new("there").unwrap(),
@@ -194,7 +186,7 @@ fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_o
         evidence: String::new(),
         resolved: None,
     };
-    fixture.engine.restore(&told);
+    fixture.engine.handle(Input::Restored(&told), fixture.now());
     let [incident] = fixture.engine.incidents(fixture.now()).try_into().expect("one incident");
     assert_eq!((incident.id, incident.candidates), (told.id, vec![candidate]));
 }
@@ -202,10 +194,10 @@ fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_o
 #[test]
 fn the_status_page_gets_a_copy_of_what_was_measured() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&[(1, "b", false), (2, "a", false)]);
+    fixture.reconfigure(&["b", "a"]);
     fixture.sampled(1, ok());
     fixture.sampled(1, Err(Failure::Timeout));
-    let overview = fixture.engine.overview(Arc::new(config()), fixture.now());
+    let overview = fixture.engine.overview(fixture.now());
     let peer = overview.peer("there").unwrap();
     assert_eq!((peer.state, peer.since), (PeerState::Unknown, fixture.now().unix));
     let names: Vec<_> = peer.paths.iter().map(|view| view.path.target.as_str()).collect();

@@ -45,7 +45,7 @@ impl Ranker {
         able: &[&Region],
         fresh: &BTreeMap<&Region, &PublishedRanking>,
     ) -> Vec<(Region, Option<Duration>)> {
-        let survivors = fresh.values().filter(|published| published.by != *dead && published.by != self.own);
+        let survivors = fresh.values().filter(|published| published.by != *dead && published.by != *self.own());
         let measured = survivors.flat_map(|published| &published.candidates);
         let mut scores: BTreeMap<&Region, Vec<Duration>> = BTreeMap::new();
         for (region, score) in measured.filter_map(|candidate| Some((&candidate.region, candidate.score?))) {

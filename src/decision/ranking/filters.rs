@@ -3,18 +3,15 @@
 //! Where a gate is asked for and the configuration does not say enough to pass it, it is closed: nobody moves
 //! data to a zone that is not known to be allowed.
 
-use super::{RankInput, RegionAttributes};
-use crate::{
-    config::Failover,
-    model::{Ineligible, PeerState, Region},
-};
+use super::{RankInput, RegionAttributes, TargetPolicy};
+use crate::model::{Ineligible, PeerState, Region};
 
 /// How many probes of the trailing window say something.
 pub(super) const MIN_SAMPLES: usize = 20;
 
 /// The filters in front of a region that is to be replaced.
 pub(super) struct Filters<'a> {
-    pub(super) policy: &'a Failover,
+    pub(super) policy: &'a TargetPolicy,
     pub(super) replaced: &'a RegionAttributes,
 }
 
@@ -31,7 +28,7 @@ impl Filters<'_> {
         Filtered { region, reasons: self.closed(|reason| self.keeps(reason, attributes)), degraded: false }
     }
 
-    /// Judges a peer; without a input nothing is known of it.
+    /// Judges a peer; without an input nothing is known of it.
     pub(super) fn peer<'a>(
         &self,
         region: &'a Region,

@@ -1,5 +1,14 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{filters::MIN_SAMPLES, hysteresis::HOLD, *};
-use crate::window::Latency;
+use crate::{
+    config::Config,
+    engine::{attributes, own_attributes, target_policy},
+    model::{Candidate, Ineligible, PeerState, Region},
+    window::{Latency, Summary},
+};
 
 mod failover_target;
 mod properties;
@@ -20,6 +29,17 @@ fn config(keys: &str, peers: &[(&str, &str)]) -> Config {
         .collect();
     let text = format!("region: own\n{keys}\npeers:\n{peers}");
     Config::load(Some(("x.yaml".as_ref(), &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}")).config
+}
+
+fn reload(ranker: &mut Ranker, config: &Config) {
+    let peers = config.peers.iter().map(|peer| (peer.region.clone(), attributes(peer)));
+    ranker.reconfigure(target_policy(&config.failover), own_attributes(config), peers.collect());
+}
+
+fn new_ranker(config: &Config) -> Ranker {
+    let mut ranker = Ranker::new(config.region.clone());
+    reload(&mut ranker, config);
+    ranker
 }
 
 fn input(name: &str, millis: u64) -> RankInput {
@@ -53,7 +73,7 @@ fn every_reason_is_told_and_not_just_the_first() {
     let good = "zone: eu, location: {latitude: 50, longitude: 8}, capacity: 0.5,";
     let bad =
         "zone: us, failure_domain: grid, location: {latitude: 53, longitude: -6}, capacity: 0.4, maintenance: true,";
-    let mut ranker = Ranker::new(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
+    let mut ranker = new_ranker(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
     let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
     worst.held_down = true;
@@ -77,7 +97,7 @@ fn every_reason_is_told_and_not_just_the_first() {
 fn each_gate_closes_for_its_own_reason() {
     let now = Instant::now();
     let of = |keys: &str, change: &dyn Fn(&mut RankInput)| {
-        let mut ranker = Ranker::new(&config("failure_domain: grid", &[("a", keys)]));
+        let mut ranker = new_ranker(&config("failure_domain: grid", &[("a", keys)]));
         let mut a = input("a", 10);
         change(&mut a);
         reasons(ranker.update(&[a], now), "a")
@@ -97,7 +117,7 @@ fn each_gate_closes_for_its_own_reason() {
 
 #[test]
 fn a_degraded_region_takes_over_only_where_no_healthy_one_can() {
-    let mut ranker = Ranker::new(&config("", &[("slow", ""), ("well", ""), ("gone", "")]));
+    let mut ranker = new_ranker(&config("", &[("slow", ""), ("well", ""), ("gone", "")]));
     let now = Instant::now();
     let mut slow = input("slow", 1);
     slow.state = PeerState::Degraded;
@@ -113,7 +133,7 @@ fn a_degraded_region_takes_over_only_where_no_healthy_one_can() {
 
 #[test]
 fn tiers_come_before_scores() {
-    let mut ranker = Ranker::new(&config("", &[("far", ""), ("near", "priority: 1,"), ("mid", "")]));
+    let mut ranker = new_ranker(&config("", &[("far", ""), ("near", "priority: 1,"), ("mid", "")]));
     let inputs = [input("near", 10), input("far", 90), input("mid", 50)];
     let ranking = ranker.update(&inputs, Instant::now());
     assert_eq!(names(&ranking.candidates()), ["mid", "far", "near"]);
@@ -123,7 +143,7 @@ fn tiers_come_before_scores() {
 
 #[test]
 fn what_never_answered_comes_last_without_a_score() {
-    let mut ranker = Ranker::new(&config("", &[("a", ""), ("b", "")]));
+    let mut ranker = new_ranker(&config("", &[("a", ""), ("b", "")]));
     let mut silent = input("a", 1);
     silent.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
     let candidates = ranker.update(&[silent, input("b", 900)], Instant::now()).candidates();
@@ -133,7 +153,7 @@ fn what_never_answered_comes_last_without_a_score() {
 
 #[test]
 fn the_ranking_is_frozen_while_anybody_is_suspect() {
-    let mut ranker = Ranker::new(&config("", &[("a", ""), ("b", ""), ("c", "")]));
+    let mut ranker = new_ranker(&config("", &[("a", ""), ("b", ""), ("c", "")]));
     let start = Instant::now();
     ranker.update(&[input("a", 10), input("b", 20), input("c", 30)], start);
     let mut suspect = input("a", 10);
@@ -148,12 +168,12 @@ fn the_ranking_is_frozen_while_anybody_is_suspect() {
 #[test]
 fn a_reload_keeps_who_leads() {
     let peers = [("a", ""), ("b", "")];
-    let mut ranker = Ranker::new(&config("", &peers));
+    let mut ranker = new_ranker(&config("", &peers));
     let now = Instant::now();
     ranker.update(&[input("a", 50), input("b", 60)], now);
-    ranker.reload(&config("failover: {rpo: 9s}", &peers));
+    reload(&mut ranker, &config("failover: {rpo: 9s}", &peers));
     let turned = [input("a", 50), input("b", 1)];
     assert_eq!(names(&ranker.update(&turned, now).candidates()), ["a", "b"]);
-    ranker.reload(&config("", &peers[1..]));
+    reload(&mut ranker, &config("", &peers[1..]));
     assert_eq!(names(&ranker.update(&turned, now).candidates()), ["b"]);
 }

@@ -4,7 +4,13 @@ mod json;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::model::{Ineligible, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse};
+use tokio::time::Instant;
+
+use super::{PeerVote, VoteSet};
+use crate::model::{Candidate, Ineligible, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse};
+
+/// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
+const VERSION: u64 = 1;
 
 /// What a vantage publishes at `GET /api/v1/regions`: its votes, and its ranking.
 ///
@@ -69,7 +75,7 @@ pub enum InvalidMessage {
         column: usize,
     },
     /// Another version of the format.
-    #[error("has version {0}, and {version} is understood", version = json::VERSION)]
+    #[error("has version {0}, and {version} is understood", version = VERSION)]
     Version(u64),
     /// A name that no region can have.
     #[error("has a region whose name {0}")]
@@ -154,6 +160,23 @@ impl VoteMessage {
     /// What it says about each failover target, each once.
     pub fn ranking(&self) -> &[RankEntry] {
         &self.ranking
+    }
+
+    /// The same by our own clock, of a message that was requested at `requested_at`. Its ages count from when it was
+    /// written, which was later.
+    pub fn votes(&self, requested_at: Instant) -> VoteSet {
+        let vote = |entry: &PeerVoteEntry| PeerVote {
+            vote: entry.vote,
+            good_at: entry.last_answer_age_ms.and_then(|age| requested_at.checked_sub(Duration::from_millis(age))),
+            incident: entry.onset.zip(entry.incident.clone()),
+        };
+        let candidate =
+            |entry: &RankEntry| Some(Candidate { region: entry.region.clone(), rank: entry.rank?, score: entry.score });
+        VoteSet {
+            isolated: self.isolated,
+            peers: self.peers.iter().map(|entry| (entry.region.clone(), vote(entry))).collect(),
+            ranking: self.ranking.iter().filter_map(candidate).collect(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Region, Tally, UnixMillis, Vote};
+use crate::model::{Candidate, Region, Tally, UnixMillis, Vote};
 
 /// What one vantage says about one peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub struct VoteSet {
     pub isolated: bool,
     /// About each peer.
     pub peers: HashMap<Region, PeerVote>,
+    /// Who could take over for the vantage's own region.
+    pub ranking: Vec<Candidate>,
 }
 
 /// What one vantage has said last on one peer; for people.
@@ -79,6 +81,12 @@ impl VoteTable {
     pub fn age(&self, of: &Region, now: Instant) -> Option<Duration> {
         let (at, _) = self.voters.get(of)?.heard.as_ref()?;
         Some(now.saturating_duration_since(*at))
+    }
+
+    /// The last ranking of each vantage, and when it was requested.
+    pub fn last_rankings(&self) -> impl Iterator<Item = (&Region, Instant, &[Candidate])> {
+        let heard = self.voters.iter().filter_map(|(region, voter)| Some((region, voter.heard.as_ref()?)));
+        heard.map(|(region, (at, votes))| (region, *at, &*votes.ranking))
     }
 
     /// What those who have been heard lately say about a peer; it does not vote on itself.
@@ -167,7 +175,7 @@ mod tests {
 
     fn says(vote: Vote, good_at: Option<Instant>) -> VoteSet {
         let view = PeerVote { vote, good_at, incident: None };
-        VoteSet { isolated: false, peers: [(region("dead"), view)].into() }
+        VoteSet { isolated: false, peers: [(region("dead"), view)].into(), ..VoteSet::default() }
     }
 
     #[test]

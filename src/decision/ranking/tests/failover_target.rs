@@ -1,7 +1,7 @@
 use super::*;
 
 fn ranker(keys: &str, peers: &[(&str, &str)]) -> Ranker {
-    let mut ranker = Ranker::new(&config(keys, peers));
+    let mut ranker = new_ranker(&config(keys, peers));
     let inputs: Vec<_> = (1..).zip(peers).map(|(n, (name, _))| input(name, 10 * n)).collect();
     ranker.update(&inputs, Instant::now());
     ranker
@@ -61,7 +61,7 @@ fn without_last_words_the_survivors_decide() {
 #[test]
 fn without_any_measurement_preference_decides_then_the_name() {
     let peers = [("x", ""), ("c", "priority: 1,"), ("b", "priority: 2,"), ("a", "priority: 2,")];
-    let mut ranker = Ranker::new(&config("priority: 3", &peers));
+    let mut ranker = new_ranker(&config("priority: 3", &peers));
     let silent = |name| {
         let mut input = input(name, 1);
         input.summary = Some(Summary { count: 100, loss: 1.0, latency: None });

@@ -54,7 +54,7 @@ fn anything_published() -> impl Strategy<Value = Vec<PublishedRanking>> {
 }
 
 fn ranker() -> Ranker {
-    Ranker::new(&config("", &[("a", ""), ("b", "priority: 1,"), ("c", ""), ("d", "priority: 1,"), ("e", "")]))
+    new_ranker(&config("", &[("a", ""), ("b", "priority: 1,"), ("c", ""), ("d", "priority: 1,"), ("e", "")]))
 }
 
 /// Who is live as this vantage sees it.

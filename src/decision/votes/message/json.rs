@@ -6,11 +6,8 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage};
+use super::{InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
 use crate::model::{Ineligible, PeerState, Region, UnixMillis, Vote};
-
-/// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
-pub(super) const VERSION: u64 = 1;
 
 impl VoteMessage {
     /// The bytes: always the same ones for the same message.

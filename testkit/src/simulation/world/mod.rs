@@ -12,9 +12,12 @@ use std::{
 };
 
 use regionwatch::{
-    decision::{Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, votes::VoteSet},
+    decision::{
+        self, Effects, Input, Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, ranking::RegionAttributes,
+        votes::VoteSet,
+    },
     model::{
-        Cause, Failure, Incident, Kind, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
+        Cause, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
         UnixMillis,
     },
     probe,
@@ -250,13 +253,17 @@ impl World {
         }
         let offset = Random::stream(self.setup.seed, &format!("tick {from}")).below(SECOND);
         self.push(self.now + offset, from, Event::Tick);
-        self.nodes[from].wake_at = None;
-        self.after(from);
+        let node = &mut self.nodes[from];
+        node.wake_at = None;
+        let wake_at = node.vantage.as_ref().and_then(Vantage::wake_at);
+        self.after(from, Effects { wake_at, ..Effects::default() });
     }
 
-    fn boot(&mut self, node: usize) {
+    /// Starts a process, which goes on with the incidents of the one before.
+    fn boot(&mut self, node: usize) -> Effects {
         let now = self.instant(self.now);
-        let mut vantage = Vantage::new(self.setup.policy, now);
+        let clock = self.clock();
+        let mut vantage = Vantage::new(self.regions[node].clone(), now);
         let target = TargetName::new("edge").expect("a valid name");
         let kinds = if self.setup.quorum { KINDS } else { [probe::ICMP, probe::TCP, probe::HTTP] };
         let info = |to: usize, n: usize| PathInfo {
@@ -268,13 +275,15 @@ impl World {
         };
         let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
             region: self.regions[to].clone(),
+            attributes: RegionAttributes::default(),
             paths: (0..KINDS.len()).map(|n| info(to, n)).collect(),
         });
-        vantage.reconfigure(self.setup.policy, peers.collect(), Vec::new(), now);
+        let setup = decision::Setup { policy: self.setup.policy, peers: peers.collect(), ..decision::Setup::default() };
+        let mut effects = vantage.handle(Input::Reconfigured(setup), clock);
         // What the process before it had told Alertmanager of.
         for (&peer, told) in &self.nodes[node].told {
             let stage = if told.executed { Stage::Execute } else { Stage::Prepare };
-            vantage.restore(&Incident {
+            let incident = Incident {
                 peer: self.regions[peer].clone(),
                 stage,
                 id: Arc::clone(&told.id),
@@ -285,12 +294,14 @@ impl World {
                 candidates: Vec::new(),
                 evidence: String::new(),
                 resolved: None,
-            });
+            };
+            effects.append(vantage.handle(Input::Restored(&incident), clock));
         }
         let node = &mut self.nodes[node];
         node.boot += 1;
         node.wake_at = None;
         node.vantage = Some(vantage);
+        effects
     }
 
     fn take(&mut self, next: Queued, end: Time) {
@@ -305,69 +316,74 @@ impl World {
         let thaw = self.nodes[node].frozen_until;
         if thaw > self.now {
             let Event::Slot { from, to, n } = event else { return self.push(thaw, node, event) };
+            let clock = self.clock();
             if let Some(vantage) = &mut self.nodes[node].vantage {
-                vantage.on_missed_slots();
+                vantage.handle(Input::MissedSlots, clock);
             }
             return self.push(self.now + FAST_SLOT, from, Event::Slot { from, to, n: (n + 1) % 4 });
         }
-        let now = self.clock();
+        let (now, regions) = (self.clock(), &self.regions);
         let sent_at = |sent| self.origin + Duration::from_micros(sent);
-        let regions = &self.regions;
         let node_ = &mut self.nodes[node];
         let vantage = node_.vantage.as_mut().expect("it runs");
-        let path = |to: usize| PathId((to * KINDS.len() + SIDECAR) as u32);
-        let ok = || Ok(Timings::single(Phase::Rtt, Duration::from_millis(1), StampSource::Kernel));
-        match event {
+        let sidecar = |to: usize| PathId((to * KINDS.len() + SIDECAR) as u32);
+        let answered = Ok(Timings::single(Phase::Rtt, Duration::from_millis(1), StampSource::Kernel));
+        let effects = match event {
             Event::Slot { from, to, n } => return self.slot(from, to, n),
-            Event::Ended { path, sent, ok: answered } => {
-                let outcome = if answered { ok() } else { Err(Failure::Timeout) };
-                vantage.on_result(PathId(path as u32), sent_at(sent), &outcome, 0, now);
+            Event::Ended { path, sent, ok } => {
+                let outcome = if ok { answered } else { Err(Failure::Timeout) };
+                vantage.handle(result(PathId(path as u32), sent_at(sent), &outcome), now)
             }
-            Event::Overdue { path, sent } => vantage.on_overdue(PathId(path as u32), sent_at(sent), now),
+            Event::Overdue { path, sent } => {
+                vantage.handle(Input::Overdue { path: PathId(path as u32), sent_at: sent_at(sent) }, now)
+            }
             Event::Impatient { to, sent, id } if node_.pending.contains_key(&id) => {
-                vantage.on_overdue(path(to), sent_at(sent), now);
+                vantage.handle(Input::Overdue { path: sidecar(to), sent_at: sent_at(sent) }, now)
             }
             Event::Deadline { to, sent, id } if node_.pending.remove(&id).is_some() => {
-                vantage.on_result(path(to), sent_at(sent), &Err(Failure::Timeout), 0, now);
+                vantage.handle(result(sidecar(to), sent_at(sent), &Err(Failure::Timeout)), now)
             }
             Event::Answer { to, sent, id, views } => match (node_.pending.remove(&id), views) {
-                (None, _) => vantage.on_late_reply(path(to), now),
-                (Some(_), None) => vantage.on_result(path(to), sent_at(sent), &Err(Failure::Refused), 0, now),
-                (Some(_), Some(views)) => {
-                    vantage.on_result(path(to), sent_at(sent), &ok(), 0, now);
+                (None, _) => vantage.handle(Input::LateReply(sidecar(to)), now),
+                (Some(_), None) => vantage.handle(result(sidecar(to), sent_at(sent), &Err(Failure::Refused)), now),
+                (Some(_), Some(votes)) => {
+                    let mut effects = vantage.handle(result(sidecar(to), sent_at(sent), &answered), now);
                     if self.setup.quorum {
-                        vantage.on_votes(&regions[to], sent_at(sent), *views, now);
+                        let (from, requested_at) = (&regions[to], sent_at(sent));
+                        effects.append(vantage.handle(Input::Votes { from, requested_at, votes: *votes }, now));
                     }
+                    effects
                 }
             },
             Event::Wake => {
                 node_.wake_at = None;
-                vantage.on_timer(now);
-                if vantage.wake_at().is_some_and(|at| at <= now.instant) {
+                let effects = vantage.handle(Input::Timer, now);
+                if effects.wake_at.is_some_and(|at| at <= now.instant) {
                     self.journal.restless += 1;
                 }
+                effects
             }
             Event::Tick => {
+                let mut effects = Effects::default();
                 node_.ticks += 1;
                 if node_.ticks.is_multiple_of(10) {
-                    for (to, region) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
+                    for (to, peer) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
+                        let (loss, lost) = (self.setup.loss, (self.setup.loss * 240.0) as usize);
                         let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
-                        vantage.on_quality(
-                            region,
-                            Some(QualitySample {
-                                loss: self.setup.loss,
-                                lost: (self.setup.loss * 240.0) as usize,
-                                p95,
-                            }),
-                            now,
-                        );
+                        let sample = Some(QualitySample { loss, lost, p95 });
+                        effects.append(vantage.handle(Input::Quality { peer, sample }, now));
                     }
                 }
-                vantage.on_tick(now);
+                effects.append(vantage.handle(Input::Tick, now));
                 self.push(self.now + SECOND, node, Event::Tick);
+                effects
             }
             _ => return,
-        }
-        self.after(node);
+        };
+        self.after(node, effects);
     }
+}
+
+fn result(path: PathId, sent_at: Instant, outcome: &Outcome) -> Input<'_> {
+    Input::Result { path, sent_at, start_delay: Duration::ZERO, outcome, late: 0 }
 }

@@ -1,8 +1,6 @@
 //! Probes and votes on their way.
 
-use std::{sync::Arc, time::Duration};
-
-use regionwatch::decision::votes::{PeerVote, VoteSet};
+use regionwatch::decision::votes::VoteSet;
 
 use super::{
     super::timeline::{SECOND, Span, Time, Trouble},
@@ -43,8 +41,7 @@ impl World {
         let sent = self.now;
         let usual = self.setup.rtt[from][to];
         let rtt = (usual * (1.0 + JITTER * self.random.unit()) * SECOND as f64) as Time;
-        let vantage = self.nodes[from].vantage.as_mut().expect("it runs");
-        vantage.on_start(Duration::ZERO);
+        let vantage = self.nodes[from].vantage.as_ref().expect("it runs");
         let patience = (2.0 * usual * (1.0 + JITTER) + 0.05).clamp(0.2, 1.0) * f64::from(1 + vantage.health_score());
         let patience = (patience * SECOND as f64) as Time;
         let blind = self.near.iter().any(|span| span.covers(sent) && span.trouble == Trouble::Blind(from));
@@ -94,21 +91,9 @@ impl World {
 
     fn views(&self, of: usize, asked: Time) -> Option<VoteSet> {
         let vantage = self.nodes[of].vantage.as_ref()?;
-        let now = self.clock();
-        let asked_at = self.instant(asked);
-        let peers = vantage.peers().map(|standing| {
-            let good_at = standing.good_at.map(|at| asked_at - now.instant.saturating_duration_since(at));
-            let named = standing.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
-            (
-                standing.region.clone(),
-                PeerVote {
-                    vote: standing.vote,
-                    good_at,
-                    incident: named.or_else(|| standing.incident_id_candidate.cloned()),
-                },
-            )
-        });
-        Some(VoteSet { isolated: vantage.is_isolated(), peers: peers.collect() })
+        let id = (self.nodes[of].boot.into(), 0);
+        let message = vantage.vote_message(id, self.clock()).expect("a few peers");
+        Some(message.votes(self.instant(asked)))
     }
 
     fn passes(&self, from: usize, to: usize, at: Time) -> bool {

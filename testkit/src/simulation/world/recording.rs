@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use regionwatch::{
-    decision::{StateChange, Transition, Vantage},
+    decision::{Effects, StateChange, Transition, Vantage},
     model::{PathId, PeerState, Region},
 };
 
@@ -20,11 +20,9 @@ const MOST_ASKED: usize = 8;
 
 impl World {
     /// After a vantage was told of something: does what it extra_probes, writes down what it says.
-    pub(super) fn after(&mut self, node: usize) {
-        let vantage = self.nodes[node].vantage.as_mut().expect("it runs");
-        let extra_probes = vantage.take_extra_probes();
-        let news = vantage.take_changes();
-        let wake_at = vantage.wake_at().map(|at| (at - self.origin).as_micros() as Time);
+    pub(super) fn after(&mut self, node: usize, effects: Effects) {
+        let Effects { extra_probes, changes, incidents, wake_at } = effects;
+        let wake_at = wake_at.map(|at| (at - self.origin).as_micros() as Time);
         if wake_at.is_some() && wake_at != self.nodes[node].wake_at {
             self.nodes[node].wake_at = wake_at;
             let restless = wake_at <= Some(self.now);
@@ -39,18 +37,18 @@ impl World {
                 self.probe(node, to, kind, lost);
             }
         }
-        if !news.is_empty() {
+        if !changes.is_empty() || incidents.is_some() {
             self.last_news = self.now;
-            self.record(node, news);
+            self.record(node, &changes, incidents.is_some());
         }
     }
 
-    fn record(&mut self, by: usize, news: Vec<StateChange>) {
+    fn record(&mut self, by: usize, changes: &[StateChange], incidents_changed: bool) {
         let place = |region: &Region| self.regions.iter().position(|other| other == region).expect("one of ours");
         let (at, vantage) = (self.now, self.nodes[by].vantage.as_ref().expect("it runs"));
-        for news in &news {
-            match news {
-                StateChange::State { peer, transition: Transition { from, to }, tally } => {
+        for change in changes {
+            match change {
+                StateChange::Peer { peer, transition: Transition { from, to }, tally } => {
                     *self.journal.moves.entry((*from, *to)).or_default() += 1;
                     let onset = vantage.peers().find(|standing| standing.region == peer).and_then(|s| s.onset);
                     let onset = onset.map_or(at, |onset| (onset - self.origin).as_micros() as Time);
@@ -61,11 +59,11 @@ impl World {
                         _ => {}
                     }
                 }
-                StateChange::Isolated(why) => self.journal.isolated += u64::from(why.is_some()),
-                StateChange::Incidents => {}
+                StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
+                StateChange::Votes { .. } => {}
             }
         }
-        if !news.contains(&StateChange::Incidents) {
+        if !incidents_changed {
             return;
         }
         let before = std::mem::take(&mut self.nodes[by].told);

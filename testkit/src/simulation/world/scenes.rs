@@ -59,8 +59,9 @@ impl World {
                     self.nodes[node].pending.clear();
                 }
                 (false, true) => {
-                    self.boot(node);
+                    let effects = self.boot(node);
                     self.schedule(node);
+                    self.after(node, effects);
                 }
                 _ => {}
             }

@@ -1,0 +1,213 @@
+//! What runs under a configuration: one topology, and one engine whose effects are applied.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+use tracing::{error, info, warn};
+
+use super::{
+    error::RunError,
+    log::log,
+    probers::{anchor_prober, prober},
+    reloading::check_restart_only,
+};
+use crate::{
+    alert::{Notifier, Restored, Setup},
+    config::{Config, Loaded},
+    decision::{Effects, Now},
+    engine::{Change, Engine, Input, PathSetup, Topology},
+    metrics::Metrics,
+    model::{Incident, UnixMillis, VoteResponse},
+    net::{Resolver, Timestamp, TlsContext},
+    probe::ResponseSender,
+    schedule::{Command, Event, SlotPhase},
+    server::{EncodedVotes, Query},
+};
+
+/// This moment on both clocks.
+pub(super) fn now() -> Now {
+    Now { instant: Instant::now(), unix: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000) }
+}
+
+/// The engine, and everything that applies its effects.
+pub(super) struct App {
+    topology: Topology,
+    metrics: Arc<Metrics>,
+    engine: Engine,
+    wake_at: Option<Instant>,
+    resolver: Resolver,
+    tls: TlsContext,
+    commands: mpsc::UnboundedSender<Command>,
+    events: mpsc::Sender<Event>,
+    responses: mpsc::Sender<VoteResponse>,
+    notifier: Notifier,
+}
+
+impl App {
+    /// Measures under this configuration from now on.
+    pub(super) fn new(
+        config: Config,
+        metrics: Arc<Metrics>,
+        commands: mpsc::UnboundedSender<Command>,
+        events: mpsc::Sender<Event>,
+        responses: mpsc::Sender<VoteResponse>,
+    ) -> Result<Self, RunError> {
+        let (resolver, tls, config) = (Resolver::from_system(), TlsContext::default(), Arc::new(config));
+        let mut app = Self {
+            engine: Engine::new(Arc::clone(&metrics), Arc::clone(&config), Instant::now()),
+            notifier: notifier(&config, &resolver, &tls, &metrics)?,
+            topology: Topology::first(config, SlotPhase::random()),
+            metrics,
+            wake_at: None,
+            resolver,
+            tls,
+            commands,
+            events,
+            responses,
+        };
+        let starts = app.build(&app.topology)?;
+        app.apply_topology(starts);
+        Ok(app)
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        self.topology.config()
+    }
+
+    /// How many paths are measured.
+    pub(super) const fn paths(&self) -> usize {
+        self.topology.len()
+    }
+
+    /// When [`Input::Timer`] is due, if ever.
+    pub(super) const fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Gives an input to the engine, and applies what follows.
+    pub(super) fn dispatch(&mut self, input: Input<'_>, now: Now) {
+        let effects = self.engine.handle(input, now);
+        self.apply(effects);
+    }
+
+    fn apply(&mut self, effects: Effects) {
+        self.wake_at = effects.wake_at;
+        for path in effects.extra_probes {
+            let _ = self.commands.send(Command::Probe(path));
+        }
+        // Before anything is logged: nothing is more urgent.
+        if let Some(incidents) = effects.incidents {
+            self.notifier.publish(incidents);
+        }
+        effects.changes.iter().for_each(log);
+    }
+
+    /// The next incident that an Alertmanager still holds from before a restart.
+    pub(super) async fn restored(&mut self) -> Option<Restored> {
+        self.notifier.restored().recv().await
+    }
+
+    /// Goes on with a restored incident.
+    pub(super) fn restore(&mut self, Restored { alertmanager, incident }: &Restored) {
+        let Incident { peer, stage, id, .. } = incident;
+        info!(%peer, %stage, %id, %alertmanager, "an incident from before the start of this process goes on");
+        self.dispatch(Input::Restored(incident), now());
+    }
+
+    /// Answers the server. A query whose sender has gone is dropped.
+    pub(super) fn answer(&mut self, query: Query, now: Now) {
+        match query {
+            Query::Probes { filter, reply } => {
+                let _ = reply.send(self.engine.histories(|path| filter.matches(path), filter.limit));
+            }
+            Query::Overview(reply) => {
+                let _ = reply.send(self.engine.overview(now));
+            }
+            Query::Votes(reply) => {
+                if let Some((body, keys)) = self.engine.vote_message(now) {
+                    let _ = reply.send(EncodedVotes { body, keys });
+                }
+            }
+            // The main loop's.
+            Query::Reload(_) => {}
+        }
+    }
+
+    /// Puts a new configuration in force if it is valid as a whole, and changes nothing if it is not.
+    pub(super) fn reload(&mut self, loaded: Result<Loaded, String>) -> Result<(), String> {
+        match loaded.and_then(|loaded| self.accept(loaded)) {
+            Ok(()) => {
+                info!(paths = self.paths(), "configuration reloaded");
+                Ok(())
+            }
+            Err(mistakes) => {
+                self.metrics.vantage().config_rejected();
+                error!("the configuration was not reloaded, the previous one stays in force:\n{mistakes}");
+                Err(mistakes)
+            }
+        }
+    }
+
+    fn accept(&mut self, loaded: Loaded) -> Result<(), String> {
+        check_restart_only(self.config(), &loaded)?;
+        let Loaded { config, warnings, .. } = loaded;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let topology = self.topology.next(Arc::new(config));
+        let starts = self.build(&topology).map_err(|error| error.to_string())?;
+        if topology.alerting_changed() {
+            let notifier = notifier(topology.config(), &self.resolver, &self.tls, &self.metrics);
+            self.notifier = notifier.map_err(|error| error.to_string())?;
+            self.notifier.publish(self.engine.incidents(now()));
+        }
+        self.topology = topology;
+        self.apply_topology(starts);
+        Ok(())
+    }
+
+    /// The commands that start what a topology adds or changes. Nothing is sent yet.
+    fn build(&self, topology: &Topology) -> Result<Vec<Command>, RunError> {
+        let mut starts = Vec::new();
+        for PathSetup { id, path, probe, phase, overdue_after, change } in topology.paths() {
+            // A certificate may have been renewed behind the same name.
+            if change == Change::Kept && !probe.spec.reads_files() {
+                continue;
+            }
+            let responses = ResponseSender { peer: path.peer.clone(), response_tx: self.responses.clone() };
+            let launcher = prober(probe, &self.resolver, &self.tls, self.events.clone(), Some(responses))
+                .map_err(|source| RunError::Probe { path, source })?;
+            let (cadence, overdue_after) = (probe.cadence, overdue_after.clone());
+            starts.push(Command::Start { path: id, cadence, phase, overdue_after, launcher });
+        }
+        for setup in topology.anchors().iter().filter(|setup| setup.change == Change::Added) {
+            let (cadence, launcher) = anchor_prober(&setup.anchor, &self.resolver, self.events.clone());
+            let (path, phase, overdue_after) = (setup.id, setup.phase, setup.overdue_after.clone());
+            starts.push(Command::Start { path, cadence, phase, overdue_after, launcher });
+        }
+        Ok(starts)
+    }
+
+    /// Puts the topology in force.
+    fn apply_topology(&mut self, starts: Vec<Command>) {
+        let hosts = self.topology.paths();
+        self.resolver.used_by(hosts.map(|setup| (&setup.probe.host, setup.path.peer)));
+        let effects = self.engine.handle(Input::Topology(&self.topology), now());
+        self.apply(effects);
+        let stops = self.topology.removed().iter().map(|path| Command::Stop(*path));
+        for command in stops.chain(starts) {
+            // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
+            // the process.
+            let _ = self.commands.send(command);
+        }
+        self.metrics.vantage().config_loaded(Duration::from_nanos(Timestamp::now().unix_nanos()));
+    }
+}
+
+fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
+    let setup = Setup {
+        vantage: &config.region,
+        alertmanagers: &config.alertmanagers,
+        external_url: config.external_url.as_ref(),
+    };
+    Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)
+}

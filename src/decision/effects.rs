@@ -1,0 +1,160 @@
+//! What goes into a decision, and what follows from it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    IsolationReason, PathInfo, QualitySample, Transition,
+    ranking::{RegionAttributes, TargetPolicy},
+    votes::{RejectReason, VoteSet},
+};
+use crate::{
+    model::{Incident, Outcome, PathId, Region, Tally},
+    window::Summary,
+};
+
+/// What may be decided, and how fast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether a peer that falls silent is probed three times more, 50 ms apart.
+    pub confirm_burst: bool,
+    /// How long a peer must be down, with a quorum, until the second stage of its incident.
+    pub execute_after: Duration,
+    /// Whether the second stage may be reached without a quorum.
+    pub allow_single_vantage: bool,
+}
+
+/// What is decided about.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// What may be decided.
+    pub policy: Policy,
+    /// What a failover target must fulfil.
+    pub targets: TargetPolicy,
+    /// The attributes of this vantage's own region.
+    pub own: RegionAttributes,
+    /// The peers.
+    pub peers: Vec<PeerSetup>,
+    /// The paths to endpoints outside all regions.
+    pub anchors: Vec<PathInfo>,
+}
+
+/// A peer region.
+#[derive(Debug, Clone)]
+pub struct PeerSetup {
+    /// Its name.
+    pub region: Region,
+    /// Its attributes as a failover target.
+    pub attributes: RegionAttributes,
+    /// The paths to it.
+    pub paths: Vec<PathInfo>,
+}
+
+/// What happens to a vantage.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A probe ended.
+    Result {
+        /// Its path.
+        path: PathId,
+        /// When it was sent.
+        sent_at: Instant,
+        /// How much later it started than it was due.
+        start_delay: Duration,
+        /// What came of it.
+        outcome: &'a Outcome,
+        /// Answers to earlier probes that came after their deadlines.
+        late: u32,
+    },
+    /// A probe has waited for longer than usual.
+    Overdue {
+        /// Its path.
+        path: PathId,
+        /// When it was sent.
+        sent_at: Instant,
+    },
+    /// An answer came after its deadline.
+    LateReply(PathId),
+    /// Scheduled runs passed without a probe.
+    MissedSlots,
+    /// How well a peer has answered in the last minute; due every 10 s.
+    Quality {
+        /// The peer.
+        peer: &'a Region,
+        /// `None` without a probe that says anything.
+        sample: Option<QualitySample>,
+    },
+    /// What the probes of a peer's preferred kind say over the window.
+    Summary {
+        /// The peer.
+        peer: &'a Region,
+        /// `None` before the first probe.
+        summary: Option<Summary>,
+    },
+    /// The verified votes of another vantage.
+    Votes {
+        /// The vantage.
+        from: &'a Region,
+        /// When they were requested.
+        requested_at: Instant,
+        /// Its votes, and its ranking.
+        votes: VoteSet,
+    },
+    /// An incident that the process before this one had reported goes on, until the peer has recovered.
+    Restored(&'a Incident),
+    /// The moment that [`Effects::wake_at`] asked for.
+    Timer,
+    /// Due every second.
+    Tick,
+    /// What is decided about from now on. A peer that stays keeps its state; an incident of one that goes is forgotten.
+    Reconfigured(Setup),
+}
+
+/// What follows from an [`Input`]. Allocates nothing if that is nothing.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The paths to probe now, beside their scheduled runs.
+    pub extra_probes: Vec<PathId>,
+    /// What changed, for logs and counters.
+    pub changes: Vec<StateChange>,
+    /// What Alertmanager must know from now on, if that changed.
+    pub incidents: Option<Vec<Incident>>,
+    /// When [`Input::Timer`] is due, if ever.
+    pub wake_at: Option<Instant>,
+}
+
+impl Effects {
+    /// Adds what follows from the next input.
+    pub fn append(&mut self, next: Self) {
+        self.extra_probes.extend(next.extra_probes);
+        self.changes.extend(next.changes);
+        self.incidents = next.incidents.or(self.incidents.take());
+        self.wake_at = next.wake_at;
+    }
+}
+
+/// Something that changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StateChange {
+    /// The state of a peer.
+    Peer {
+        /// The peer.
+        peer: Region,
+        /// From what to what.
+        transition: Transition,
+        /// The votes that were counted.
+        tally: Tally,
+    },
+    /// This vantage is isolated now, and why; `None`: it is not any more.
+    Isolation(Option<IsolationReason>),
+    /// The votes of a peer are rejected from now on, and why; `None`: they are accepted again.
+    Votes {
+        /// The peer.
+        peer: Region,
+        /// Why.
+        rejected: Option<RejectReason>,
+        /// Whether there is a key here to verify them.
+        has_key: bool,
+    },
+}

@@ -1,0 +1,51 @@
+//! What a vantage publishes: its votes, and its ranking.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Now, PeerStatus, Vantage,
+    ranking::RankedRegion,
+    votes::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
+};
+
+impl Vantage {
+    /// The message with this incarnation and sequence number.
+    ///
+    /// # Errors
+    /// More peers than a message may have.
+    pub fn vote_message(&self, id: (u64, u64), now: Now) -> Result<VoteMessage, InvalidMessage> {
+        let peers = self.peers().map(|peer| vote_entry(&peer, now)).collect();
+        let ranking = self.ranking().regions().iter().map(rank_entry).collect();
+        VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)
+    }
+}
+
+fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
+    let age = |at: Instant| {
+        let millis = now.instant.saturating_duration_since(at).as_millis();
+        u64::try_from(millis).unwrap_or(u64::MAX).min(VoteMessage::MAX_AGE_MS)
+    };
+    let open = peer.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
+    let (onset, incident) = open.or_else(|| peer.incident_id_candidate.cloned()).unzip();
+    PeerVoteEntry {
+        region: peer.region.clone(),
+        state: peer.state,
+        since_ms: age(peer.since),
+        vote: peer.vote,
+        last_answer_age_ms: peer.good_at.map(age),
+        onset: onset.map(|onset| onset.min(VoteMessage::MAX_TIME)),
+        incident,
+    }
+}
+
+fn rank_entry(ranked: &RankedRegion) -> RankEntry {
+    RankEntry {
+        region: ranked.region.clone(),
+        rank: ranked.rank,
+        score: ranked.score.map(|score| score.min(VoteMessage::MAX_SCORE)),
+        eligible: ranked.eligible(),
+        reasons: ranked.reasons.clone(),
+    }
+}

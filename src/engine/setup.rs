@@ -1,0 +1,77 @@
+//! From a configuration to what is decided about: the decision itself knows no configuration.
+
+use super::Topology;
+use crate::{
+    config::{Config, Failover, Peer},
+    decision::{
+        PathInfo, PeerSetup, Policy, Setup,
+        ranking::{RegionAttributes, TargetPolicy},
+    },
+    model::{PathId, TargetName},
+    probe,
+};
+
+/// The setup of the decision for a topology.
+pub(super) fn decision(topology: &Topology) -> Setup {
+    let config = topology.config();
+    let Failover { confirm_burst, execute_after, allow_single_vantage, .. } = config.failover;
+    let mut paths = topology.paths().peekable();
+    let peers = config.peers.iter().map(|peer| {
+        let mut own = Vec::new();
+        while let Some(setup) = paths.next_if(|setup| setup.path.peer == peer.region) {
+            own.push(PathInfo {
+                path: setup.id,
+                target: setup.path.target,
+                kind: setup.path.kind,
+                interval: setup.probe.cadence.interval(),
+                critical: setup.probe.critical,
+            });
+        }
+        PeerSetup { region: peer.region.clone(), attributes: attributes(peer), paths: own }
+    });
+    Setup {
+        policy: Policy { confirm_burst, execute_after, allow_single_vantage },
+        targets: target_policy(&config.failover),
+        own: own_attributes(config),
+        peers: peers.collect(),
+        anchors: topology.anchors().iter().map(|setup| anchor(setup.id)).collect(),
+    }
+}
+
+/// An anchor is probed like a TCP port of a peer.
+fn anchor(path: PathId) -> PathInfo {
+    let target = TargetName::new("anchor").expect("the name is valid");
+    let interval = probe::TCP.default_cadence().interval();
+    PathInfo { path, target, kind: probe::TCP, interval, critical: false }
+}
+
+pub(crate) fn target_policy(failover: &Failover) -> TargetPolicy {
+    TargetPolicy {
+        allowed_zones: failover.allowed_zones.clone(),
+        min_distance_meters: failover.min_distance_meters,
+        min_capacity: failover.min_capacity,
+        rpo: failover.rpo,
+    }
+}
+
+pub(crate) fn own_attributes(config: &Config) -> RegionAttributes {
+    RegionAttributes {
+        priority: config.priority,
+        zone: config.zone.clone(),
+        failure_domain: config.failure_domain.clone(),
+        location: config.location,
+        capacity: config.capacity,
+        maintenance: config.maintenance,
+    }
+}
+
+pub(crate) fn attributes(peer: &Peer) -> RegionAttributes {
+    RegionAttributes {
+        priority: peer.priority,
+        zone: peer.zone.clone(),
+        failure_domain: peer.failure_domain.clone(),
+        location: peer.location,
+        capacity: peer.capacity,
+        maintenance: peer.maintenance,
+    }
+}

@@ -1,0 +1,214 @@
+//! The vote messages of the peers, and the own one.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tracing::{debug, error};
+
+use crate::{
+    config::{Config, Secret},
+    decision::{
+        Now, StateChange, Vantage,
+        votes::{Keys, RejectionLog, Sequence, VoteMessage, verify},
+    },
+    metrics::{Metrics, VoteSeries},
+    model::{Region, VoteResponse},
+};
+
+/// What is received from the peers' sidecars, and published to them.
+#[derive(Debug)]
+pub(super) struct Votes {
+    /// By it peers know one start of this process from another.
+    incarnation: u64,
+    sequence: u64,
+    keys: Option<Keys>,
+    /// The last message could not be encoded.
+    is_failing: bool,
+    /// The peers with a sidecar.
+    voters: HashMap<Region, VoterState>,
+}
+
+#[derive(Debug)]
+struct VoterState {
+    sequence: Sequence,
+    rejections: RejectionLog,
+    series: Arc<VoteSeries>,
+}
+
+impl Votes {
+    pub(super) fn new() -> Self {
+        Self { incarnation: rand::random(), sequence: 0, keys: None, is_failing: false, voters: HashMap::new() }
+    }
+
+    /// Accepts votes of the sidecars of this configuration from now on, and of no others. Returns their series.
+    pub(super) fn reconfigure(&mut self, config: &Config, metrics: &Metrics) -> Vec<Arc<VoteSeries>> {
+        let secrets = config.votes.iter().flat_map(|votes| &votes.keys).map(Secret::as_bytes).collect::<Vec<_>>();
+        // No key at all is not a weak one; the lengths of the others were checked when they were read.
+        self.keys = Keys::new(&secrets).ok();
+        let mut before = std::mem::take(&mut self.voters);
+        let sidecars = config.paths().filter(|(path, _)| path.kind.carries_votes());
+        let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
+        let mut order = Vec::with_capacity(peers.len());
+        for peer in peers {
+            let voter = before.remove(&peer).unwrap_or_else(|| VoterState {
+                sequence: Sequence::default(),
+                rejections: RejectionLog::default(),
+                series: metrics.votes(&peer),
+            });
+            order.push(Arc::clone(&voter.series));
+            self.voters.insert(peer, voter);
+        }
+        order
+    }
+
+    /// The message in a response; `None` if it is rejected, or that of a peer without a sidecar. And what is worth a line
+    /// in the log.
+    pub(super) fn on_response(&mut self, response: &VoteResponse) -> (Option<VoteMessage>, Option<StateChange>) {
+        let Some(voter) = self.voters.get_mut(&response.peer) else { return (None, None) };
+        let result = verify(response, self.keys.as_ref()).and_then(|message| {
+            voter.sequence.accept(&message)?;
+            Ok(message)
+        });
+        voter.series.count(&result);
+        let peer = response.peer.clone();
+        let reason = result.as_ref().err().copied();
+        if let Some(reason) = reason {
+            debug!(%peer, result = reason.as_str(), "vote message rejected");
+        }
+        let has_key = self.keys.is_some();
+        let change =
+            voter.rejections.should_log(reason).then_some(StateChange::Votes { peer, rejected: reason, has_key });
+        (result.ok(), change)
+    }
+
+    /// The next message of this vantage, encoded, and what signs it; `None` if it is too large.
+    pub(super) fn next_message(&mut self, vantage: &Vantage, now: Now) -> Option<(Bytes, Option<Keys>)> {
+        self.sequence += 1;
+        let message = vantage.vote_message((self.incarnation, self.sequence), now);
+        let result = message.and_then(|message| message.encode());
+        // Logged once: anyone may request it, as often as they like.
+        let was_failing = std::mem::replace(&mut self.is_failing, result.is_err());
+        if let Some(invalid) = result.as_ref().err().filter(|_| !was_failing) {
+            error!("this vantage's vote message {invalid}");
+        }
+        Some((result.ok()?, self.keys.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        metrics::{Collect, Exposed},
+        model::{Nonce, UnixMillis},
+    };
+
+    fn region(name: &str) -> Region {
+        Region::new(name).unwrap()
+    }
+
+    const SECRET: &str = "a secret of all regions";
+
+    struct Fixture {
+        votes: Votes,
+        metrics: Arc<Metrics>,
+    }
+
+    fn votes() -> Fixture {
+        Fixture { votes: Votes::new(), metrics: Arc::new(Metrics::new(&region("here"), &[0.1])) }
+    }
+
+    /// Peers of these names, each with a sidecar, and one without.
+    fn config(peers: &[&str]) -> Config {
+        let peer = |name: &str, sidecar: bool| {
+            format!(
+                "- region: {name}\n  targets: [{{probes: [{{kind: http, url: 'http://127.0.0.1/', sidecar: {sidecar}}}]}}]\n"
+            )
+        };
+        let peers: String = peers.iter().map(|name| peer(name, true)).collect();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("votes.key"), SECRET).unwrap();
+        let text = format!("region: here\nvotes: {{key_file: votes.key}}\npeers:\n{peers}{}", peer("mute", false));
+        let file = folder.path().join("c.yaml");
+        Config::load(Some((&file, &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    }
+
+    fn reply(peer: &str, keys: &Keys, sequence: u64) -> VoteResponse {
+        let body =
+            VoteMessage::new(region(peer), (1, sequence), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
+        let nonce = Nonce(7);
+        VoteResponse {
+            peer: region(peer),
+            nonce,
+            signature: Some(keys.sign(nonce, &body).into()),
+            body: Some(body),
+            trusted_transport: false,
+            requested_at: Instant::now(),
+        }
+    }
+
+    fn accept_votes_of(fixture: &mut Fixture, peers: &[&str]) {
+        let series = fixture.votes.reconfigure(&config(peers), &fixture.metrics).into();
+        fixture.metrics.expose(Exposed { votes: series, ..Exposed::default() });
+    }
+
+    fn accepts(fixture: &mut Fixture, response: &VoteResponse) -> bool {
+        fixture.votes.on_response(response).0.is_some()
+    }
+
+    fn count(fixture: &Fixture, peer: &str, result: &str) -> Option<u64> {
+        let (mut page, mut text) = (fixture.metrics.page(Collect::All), Vec::new());
+        while page.next(&mut text) {}
+        let name = "regionwatch_votes_received_total";
+        let series = format!("{name}{{vantage_region=\"here\",peer_region=\"{peer}\",result=\"{result}\"}} ");
+        String::from_utf8(text).unwrap().lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    }
+
+    #[test]
+    fn what_counts_is_told_apart_from_what_does_not() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        accept_votes_of(&mut votes, &["a", "b"]);
+        assert_eq!(count(&votes, "a", "accepted"), Some(0));
+        assert_eq!(count(&votes, "mute", "accepted"), None, "it has no sidecar");
+        assert!(accepts(&mut votes, &reply("a", &keys, 5)));
+        assert!(!accepts(&mut votes, &reply("a", &keys, 4)));
+        assert!(accepts(&mut votes, &reply("b", &keys, 4)), "each peer counts for itself");
+        assert!(!accepts(&mut votes, &reply("b", &Keys::new(&["another secret, of others"]).unwrap(), 5)));
+        for (peer, result) in [("a", "accepted"), ("a", "replayed"), ("b", "accepted"), ("b", "forged")] {
+            assert_eq!(count(&votes, peer, result), Some(1), "{peer} {result}");
+        }
+        assert!(!accepts(&mut votes, &reply("stranger", &keys, 1)));
+    }
+
+    #[test]
+    fn a_reload_forgets_those_who_left_and_nobody_else() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        accept_votes_of(&mut votes, &["a", "b"]);
+        for peer in ["a", "b"] {
+            accepts(&mut votes, &reply(peer, &keys, 5));
+        }
+        accept_votes_of(&mut votes, &["a", "c"]);
+        assert_eq!(count(&votes, "a", "accepted"), Some(1));
+        assert_eq!((count(&votes, "b", "accepted"), count(&votes, "c", "accepted")), (None, Some(0)));
+        assert!(!accepts(&mut votes, &reply("b", &keys, 6)));
+        assert!(!accepts(&mut votes, &reply("a", &keys, 4)), "its sequence went on");
+    }
+
+    #[test]
+    fn each_bulletin_follows_the_one_before_and_each_start_is_another() {
+        let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
+        let vantage = Vantage::new(region("here"), now.instant);
+        let message = |votes: &mut Votes| VoteMessage::decode(&votes.next_message(&vantage, now).unwrap().0).unwrap();
+        let (mut one, mut other) = (Votes::new(), Votes::new());
+        let (first, second) = (message(&mut one), message(&mut one));
+        assert_eq!((first.incarnation(), first.sequence() + 1), (second.incarnation(), second.sequence()));
+        assert_ne!(message(&mut other).incarnation(), first.incarnation());
+    }
+}
