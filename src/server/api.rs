@@ -265,10 +265,11 @@ mod tests {
         assert_eq!(filter.limit, 7);
         assert!(!PathFilter::parse(Some("peer=other")).unwrap().matches(&history(vec![]).path));
         assert_eq!(PathFilter::parse(None).unwrap().limit, PathFilter::DEFAULT_LIMIT);
+        let kinds = probe::KINDS.map(Kind::as_str).join(", ");
         for (query, reason) in [
             ("peer=a%20b", "contains ' '"),
             ("target=", "is empty"),
-            ("probe=ping", "icmp, dns, tcp, http, sidecar"),
+            ("probe=ping", &*kinds),
             ("path=a/b", "PEER/TARGET/PROBE"),
             ("path=a/b/tcp/d", "PEER/TARGET/PROBE"),
             ("path=a/b/tcp&peer=a", "given twice"),
