@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod doctor;
 mod flags;
+mod report;
 
 use std::{
     ffi::OsString,
@@ -16,17 +17,17 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use tracing::{Level, warn};
+use tracing::warn;
 
-use self::flags::ConfigArgs;
+use self::{
+    flags::ConfigArgs,
+    report::{USAGE, finish, log_to_stderr, usage},
+};
 use crate::{
     app,
-    config::{Config, DEFAULT_LISTEN, Loaded, Log, LogFormat, LogLevel},
+    config::{Config, DEFAULT_LISTEN, Loaded},
     server,
 };
-
-/// `EX_USAGE` (sysexits.h): the command line or the configuration is invalid.
-const USAGE: u8 = 64;
 
 /// The largest configuration file that is read.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -81,11 +82,6 @@ pub fn main() -> ExitCode {
         Action::Doctor => doctor::run(),
         Action::Healthcheck(args) => healthcheck(&args),
     }
-}
-
-fn usage(errors: &str) -> ExitCode {
-    eprintln!("{}", errors.trim_end());
-    USAGE.into()
 }
 
 /// Where a configuration comes from; read again on reload.
@@ -145,31 +141,6 @@ fn run(args: &ConfigArgs) -> ExitCode {
     finish(listener.and_then(|listener| {
         app::run(listener, loaded.config, Box::new(move || source.load()), std::future::pending())
     }))
-}
-
-fn finish(result: Result<(), app::RunError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("regionwatch: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn log_to_stderr(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => Level::ERROR,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Trace => Level::TRACE,
-    };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
 }
 
 fn healthcheck(args: &ConfigArgs) -> ExitCode {

@@ -28,7 +28,7 @@ use tracing::{
 };
 
 use self::servers::Servers;
-use super::{finish, log_to_stderr, usage};
+use super::report::{finish, log_to_stderr, usage};
 use crate::{
     app,
     config::{Config, Log, LogFormat, LogLevel, Secret, VoteKeys},
