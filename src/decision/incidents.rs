@@ -96,8 +96,10 @@ impl<'a> IncidentView<'a> {
     pub(super) fn incident(self, peer: &Region, stage: Stage, candidates: Vec<Candidate>) -> Incident {
         let Self { id, onset, cause, confirmed, tally, resolved, .. } = self;
         let evidence = match cause {
-            Cause::Silence => format!("Nothing that was sent to {peer} since {onset} was answered."),
-            Cause::Service => format!("{peer} answers on the network, and its critical services fail since {onset}."),
+            Cause::Silence => format!("No probe sent to {peer} since {onset} was answered."),
+            Cause::Service => {
+                format!("{peer} answers on the network, but its critical services have failed since {onset}.")
+            }
         };
         let (peer, id) = (peer.clone(), Arc::clone(id));
         Incident { peer, stage, id, onset, cause, confirmed, tally, candidates, evidence, resolved }
