@@ -56,7 +56,7 @@ FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="regionwatch" \
-      org.opencontainers.image.description="Cross-region latency sidecar: measures the network with kernel timestamps, tells Prometheus, ranks failover targets" \
+      org.opencontainers.image.description="Cross-region latency sidecar: measures the network with kernel timestamps, exports it to Prometheus, ranks failover targets" \
       org.opencontainers.image.source="https://github.com/regionwatch/regionwatch" \
       org.opencontainers.image.documentation="https://github.com/regionwatch/regionwatch#readme" \
       org.opencontainers.image.licenses="Apache-2.0" \
