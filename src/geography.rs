@@ -1,4 +1,4 @@
-//! Where regions are, how far apart, and how soon light could be back.
+//! Locations of regions, distances, and the round-trip time of light.
 
 mod clouds;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The mean radius of the Earth in metres: R1 of the IUGG (Moritz, Geodetic Reference System 1980).
 const EARTH_RADIUS: f64 = 6_371_008.8;
 
-/// The speed of light in metres a second, of which glass leaves about two thirds.
+/// The speed of light in metres per second, and the fraction of it in glass.
 const LIGHT: f64 = 299_792_458.0;
 const IN_GLASS: f64 = 2.0 / 3.0;
 
@@ -24,9 +24,8 @@ impl Location {
     /// Where a region of AWS, Google Cloud or Azure is, by the name that its API has; to about a tenth of a degree
     /// of its metropolitan area, as providers do not publish their sites. `None` for all other names.
     ///
-    /// Case does not count. A provider before the name (`aws-`, `gcp-`, `azure-`) and a zone behind it
-    /// (`us-east-1a`, `us-east1-b`) do no harm. Other providers reuse names of AWS for other places; whoever
-    /// runs there writes `location:`.
+    /// Case does not matter. The name may have a provider as a prefix (`aws-`, `gcp-`, `azure-`), and a zone as a suffix
+    /// (`us-east-1a`, `us-east1-b`). Other providers reuse names of AWS for other places: set `location:` there.
     pub fn of_region(region: &str) -> Option<Self> {
         let name = region.to_ascii_lowercase();
         let name = ["aws-", "gcp-", "azure-"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
@@ -43,7 +42,15 @@ impl Location {
     }
 }
 
-/// The shortest round trip over so many metres: straight fibre, nothing on the way.
+/// The shortest possible round trip over this many metres: a straight fiber without any equipment.
+///
+/// ```
+/// use regionwatch::geography::{Location, light_round_trip};
+///
+/// let (dublin, ashburn) = (Location::of_region("eu-west-1").unwrap(), Location::of_region("us-east-1").unwrap());
+/// let distance = dublin.distance_meters(ashburn);
+/// assert_eq!(light_round_trip(distance).as_millis(), 54);
+/// ```
 pub fn light_round_trip(meters: f64) -> Duration {
     Duration::try_from_secs_f64(2.0 * meters / (IN_GLASS * LIGHT)).unwrap_or_default()
 }

@@ -65,6 +65,24 @@ pub fn series_count(config: &Config) -> usize {
 }
 
 /// Everything on `/metrics`.
+///
+/// ```
+/// use regionwatch::{
+///     metrics::{Collect, Exposed, Metrics},
+///     model::Region,
+/// };
+///
+/// let metrics = Metrics::new(&Region::new("eu-west-1")?, &[0.01, 0.1]);
+/// let peer = metrics.region(&Region::new("us-east-1")?);
+/// peer.set_distance(5_480_000.0, 0.0548);
+/// metrics.expose(Exposed { regions: [peer].into(), ..Exposed::default() });
+///
+/// let (mut page, mut text) = (metrics.page(Collect::All), Vec::new());
+/// while page.next(&mut text) {}
+/// let line = r#"regionwatch_peer_distance_meters{vantage_region="eu-west-1",peer_region="us-east-1"} 5480000"#;
+/// assert!(String::from_utf8(text)?.contains(line));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Metrics {
     region: Region,

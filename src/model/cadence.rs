@@ -17,8 +17,8 @@ impl Cadence {
     /// The longest interval and timeout.
     pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
-    /// `None` where one of both is shorter than [`Self::MIN_INTERVAL`] or longer than [`Self::MAX_INTERVAL`],
-    /// or where a probe would outlast more than [`Self::MAX_IN_FLIGHT`] intervals.
+    /// `None` if one of both is shorter than [`Self::MIN_INTERVAL`] or longer than [`Self::MAX_INTERVAL`],
+    /// or if a probe would outlast more than [`Self::MAX_IN_FLIGHT`] intervals.
     pub fn new(interval: Duration, timeout: Duration) -> Option<Self> {
         let range = Self::MIN_INTERVAL..=Self::MAX_INTERVAL;
         let cadence = Self { interval, timeout };

@@ -1,33 +1,33 @@
-//! The nouns of deciding: states, votes, reasons, candidates, incidents.
+//! The nouns of decisions: states, votes, reasons, candidates, incidents.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{Region, UnixMillis, labels};
 
 labels! {
-    /// What one vantage thinks of a peer region.
+    /// The state of a peer region as seen by one vantage.
     pub enum PeerState {
-        /// Nothing is known yet: no verdict on boot.
+        /// Nothing is known yet: there is no verdict right after a start.
         Unknown = "unknown",
-        /// Answers well.
+        /// Answers fast and completely.
         Healthy = "healthy",
-        /// Answers, but lossy, slow, in part, or not to us alone.
+        /// Answers with loss or slowly, in part, or only other vantages.
         Degraded = "degraded",
-        /// Silent to us; the other vantages are being asked.
+        /// Silent to this vantage, which asks the others for their votes.
         Suspect = "suspect",
-        /// Dead, as a quorum of vantages says, or as we say alone after a long wait.
+        /// Down: confirmed by a quorum, or by this vantage alone after a long wait.
         Down = "down",
-        /// Answers again after it was down, and has to prove itself.
+        /// Answers again after it was down, and must stay stable for a while.
         Recovering = "recovering",
     }
 }
 
 labels! {
-    /// What a vantage says about a peer when asked.
+    /// The vote of a vantage on a peer.
     pub enum Vote {
-        /// It is silent to that vantage.
+        /// It is silent to the vantage.
         Down = "down",
-        /// It has answered that vantage since.
+        /// It has answered the vantage since.
         Up = "up",
         /// The vantage is isolated, or does not know yet.
         Abstain = "abstain",
@@ -35,102 +35,102 @@ labels! {
 }
 
 labels! {
-    /// What a region's failure consists in.
+    /// The cause of an incident.
     pub enum Cause {
-        /// Nothing in it answers on any layer.
+        /// The region does not answer on any layer.
         Silence = "silence",
-        /// The network answers, the services that were called critical do not.
+        /// The network answers, but the critical services do not.
         Service = "service",
     }
 }
 
 labels! {
-    /// How far an incident has come.
+    /// The stage of an incident.
     pub enum Stage {
-        /// At once: page somebody, warm the target up.
+        /// At once: page on-call, warm up the target.
         Prepare = "prepare",
-        /// After the region has stayed down for a while: switch.
+        /// After the region has been down for a while: switch.
         Execute = "execute",
     }
 }
 
 labels! {
-    /// Why a region cannot take over.
+    /// Why a region is not eligible as a failover target.
     pub enum Ineligible {
-        /// It is not healthy as seen from here.
+        /// It is not healthy as seen by this vantage.
         State = "state",
-        /// Its zone is not among those that are allowed.
+        /// Its zone is not allowed.
         Residency = "residency",
-        /// It is closer than the least distance.
+        /// It is closer than the minimum distance.
         Distance = "distance",
         /// It shares a failure domain with the region that it would replace.
         FailureDomain = "failure_domain",
-        /// It has too little room.
+        /// It has too little spare capacity.
         Capacity = "capacity",
-        /// Somebody works on it.
+        /// It is under maintenance.
         Maintenance = "maintenance",
-        /// Its data lag behind by more than is tolerated.
+        /// Its replication lag is above the limit.
         Rpo = "rpo",
-        /// Too few samples to say anything.
+        /// There are too few samples.
         InsufficientData = "insufficient_data",
-        /// The other vantages hold it down.
+        /// A quorum of vantages reports it down.
         Quorum = "quorum",
     }
 }
 
-/// A region that can take over, as the ranking that is used says.
+/// A region that can take over, from the ranking that is in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The region.
     pub region: Region,
-    /// Its place, 1 is the best.
+    /// Its rank, 1 is the best.
     pub rank: u32,
-    /// Its score, lower is better; `None` where only static preference speaks for it.
+    /// Its score, lower is better; `None` if only its configured priority ranks it.
     pub score: Option<Duration>,
 }
 
-/// How a vote came out.
+/// The count of the votes on a peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Vantages that say down, this one included.
+    /// Vantages that vote down, including this one.
     pub down: u32,
     /// Vantages that have reached the region since.
     pub up: u32,
-    /// Vantages that know nothing or are isolated.
+    /// Vantages that know nothing, or are isolated.
     pub abstain: u32,
     /// Vantages whose votes count: fresh, not isolated, with an opinion or about to have one.
     pub voters: u32,
-    /// How many of them must say down.
+    /// How many of them must vote down.
     pub needed: u32,
-    /// Whether enough voters say down, and the voters are more than half of all configured vantages.
+    /// Whether enough voters vote down, and the voters are more than half of all configured vantages.
     pub reached: bool,
-    /// Whether so many have reached the region since that enough cannot say down any more.
+    /// Whether so many have reached the region since that a quorum is not possible any more.
     pub contradicted: bool,
 }
 
-/// One stage of one incident, as it is told to Alertmanager by this vantage.
+/// One stage of one incident, as this vantage sends it to Alertmanager.
 ///
-/// Peer and stage are its identity. Everything else may change while it lasts.
+/// Peer and stage are its identity. Everything else may change while it is active.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Incident {
     /// The region that is down.
     pub peer: Region,
-    /// How far it has come.
+    /// Its stage.
     pub stage: Stage,
     /// The same on every vantage that votes on it: the receiver's idempotency key.
     pub id: Arc<str>,
-    /// When the first probe that was lost was sent.
+    /// When the first lost probe was sent.
     pub onset: UnixMillis,
-    /// What it consists in.
+    /// Its cause.
     pub cause: Cause,
     /// Whether a quorum confirmed it.
     pub confirmed: bool,
     /// The votes.
     pub tally: Tally,
-    /// Who can take over, the best one first; empty where nobody can.
+    /// The regions that can take over, best first.
     pub candidates: Vec<Candidate>,
-    /// One sentence for people: what was seen.
+    /// The evidence in one sentence, for people.
     pub evidence: String,
-    /// When it was over, if it is.
+    /// When it was resolved, if it is.
     pub resolved: Option<UnixMillis>,
 }

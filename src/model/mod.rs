@@ -1,4 +1,4 @@
-//! The nouns that every other module speaks: regions, paths, samples, outcomes.
+//! The nouns of all other modules: regions, paths, samples, outcomes.
 //!
 //! Nothing here does I/O, and a value that exists is valid: names are checked when they are made,
 //! closed sets are enums, a cadence cannot have a zero interval.

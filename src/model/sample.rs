@@ -27,7 +27,7 @@ labels! {
 }
 
 labels! {
-    /// Why a probe failed; its name is the `result` label. A failure carries no duration.
+    /// Why a probe failed; the `result` label. A failure has no duration.
     pub enum Failure {
         /// No answer before the deadline.
         Timeout = "timeout",
@@ -35,7 +35,7 @@ labels! {
         Refused = "refused",
         /// A router or the peer's host said that it cannot be reached (ICMP error).
         Unreachable = "unreachable",
-        /// The target's name has no address, or stopped having one.
+        /// The target's name has no address.
         Resolve = "resolve",
         /// The TLS handshake failed: certificate, name, version.
         Tls = "tls",
@@ -43,17 +43,17 @@ labels! {
         Protocol = "protocol",
         /// A well-formed answer with an unexpected status: HTTP status, DNS rcode.
         Status = "status",
-        /// A well-formed answer without what was expected: body, header, record, banner.
+        /// A well-formed answer without the expected body, header, record or banner.
         Mismatch = "mismatch",
         /// The peer refused our credentials.
         Auth = "auth",
-        /// Our own fault: no permission, no descriptor, no route from here, send error. Never counts against a peer.
+        /// A local failure: no permission, no descriptor, no route from here, send error. Never counts against a peer.
         Local = "local",
     }
 }
 
 impl Failure {
-    /// Whether the failure is ours and says nothing about the peer. The only place that decides it.
+    /// Whether the failure was on this host, and so does not count against the peer. The only place that decides it.
     pub const fn is_local(self) -> bool {
         matches!(self, Self::Local)
     }
@@ -152,7 +152,7 @@ impl Timings {
     }
 }
 
-/// What came of a probe. A failure has no latency: it is censored, never a number.
+/// The result of a probe. A failure has no latency: it is censored, never a number.
 pub type Outcome = Result<Timings, Failure>;
 
 /// What is measured: one kind of probe to one target of one peer. The key of every window and series.
@@ -185,6 +185,6 @@ pub struct Sample {
     pub sent_at: Instant,
     /// The same on the wall clock, in nanoseconds since 1970; for people.
     pub sent_at_unix: u64,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
 }

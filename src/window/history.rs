@@ -1,20 +1,20 @@
-//! The last probes of one path, for people: what to look at when a path fails.
+//! The last probes of one path, for people who ask why it fails.
 
 use std::collections::VecDeque;
 
 use super::packed::Successes;
 use crate::model::{Failure, Outcome, Path, Phase, Timings};
 
-/// A probe as it is remembered, or several running that failed alike.
+/// A probe, or several in a row that failed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     /// When it began, in nanoseconds since 1970; the first of several.
     pub sent_at: u64,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
-    /// The phase in which it failed, where it did and that is known.
+    /// The phase in which it failed, if that is known.
     pub failed_in: Option<Phase>,
-    /// How many failed so, one after the other; 1 for a success.
+    /// How many in a row failed so; 1 for a success.
     pub times: u32,
     /// When the last of them began.
     pub last_sent_at: u64,
@@ -27,7 +27,7 @@ impl Record {
     }
 }
 
-/// Failures one after the other, of one reason and in one phase.
+/// Failures in a row, for one reason and in one phase.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     failure: Failure,

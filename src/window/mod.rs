@@ -1,4 +1,4 @@
-//! The samples of one path over a trailing time, and what they say.
+//! The samples of one path over a trailing time, and their summary.
 
 mod history;
 mod packed;
@@ -14,14 +14,14 @@ pub use self::{
 };
 use crate::model::Outcome;
 
-/// What a window says about its samples.
+/// The summary of the samples in a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// Probes that ended in the window; failures of our own (`local`) do not count.
+    /// Probes in the window, without local failures.
     pub count: usize,
-    /// The share of them that failed, 0 to 1.
+    /// The fraction of them that failed, 0 to 1.
     pub loss: f64,
-    /// Quantiles and jitter of the successful ones; `None` where there is none: no data is not zero.
+    /// Quantiles and jitter of the successful ones; `None` if there is none: no data is not zero.
     pub latency: Option<Latency>,
 }
 
@@ -59,6 +59,24 @@ const LOST: u32 = u32::MAX;
 const UNIT: u128 = 100;
 
 /// The samples of one path over a trailing time.
+///
+/// ```
+/// use std::time::Duration;
+/// use regionwatch::{
+///     model::{Failure, Phase, StampSource, Timings},
+///     window::Window,
+/// };
+/// use tokio::time::Instant;
+///
+/// let (now, ms) = (Instant::now(), Duration::from_millis);
+/// let mut window = Window::new(ms(60_000), ms(1_000), now);
+/// for latency in [10, 30, 20] {
+///     window.push(now, &Ok(Timings::single(Phase::Rtt, ms(latency), StampSource::Kernel)));
+/// }
+/// window.push(now, &Err(Failure::Timeout));
+/// let summary = window.summary(now).unwrap();
+/// assert_eq!((summary.loss, summary.latency.unwrap().p50), (0.25, ms(20)));
+/// ```
 #[derive(Debug)]
 pub struct Window {
     span: Duration,
@@ -68,14 +86,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window over the trailing `span` for one sample each `interval`. Its memory is bounded by what fits.
+    /// A window over the trailing `span` for one sample per `interval`. It never holds more than fit in.
     pub fn new(span: Duration, interval: Duration, now: Instant) -> Self {
         let capacity = span.as_nanos().div_ceil(interval.as_nanos().max(1)) + 1;
         let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
         Self { span, capacity, made: now, samples: VecDeque::new() }
     }
 
-    /// Takes a sample that was sent at `at`. Our own failures say nothing about the path and are left out; so are
+    /// Adds a sample that was sent at `at`. Local failures are left out, because they do not describe the path; so are
     /// samples from before the window, when the path may have been another.
     pub fn push(&mut self, at: Instant, outcome: &Outcome) {
         if at < self.made {
@@ -100,18 +118,17 @@ impl Window {
         at.saturating_duration_since(self.made).as_millis() as u32
     }
 
-    /// What the samples of the trailing span say at `now`; `None` where there are none. The window itself
-    /// forgets what is older.
+    /// The summary of the trailing span at `now`; `None` if it has no samples. Older samples are dropped.
     pub fn summary(&mut self, now: Instant) -> Option<Summary> {
         Self::merged(std::iter::once(self), now)
     }
 
-    /// What the samples of several windows say together, such as those of all targets of a peer.
+    /// The summary of several windows together, such as those of all targets of a peer.
     pub fn merged<'a>(windows: impl IntoIterator<Item = &'a mut Self>, now: Instant) -> Option<Summary> {
         Self::merged_over(windows, Duration::MAX, now)
     }
 
-    /// The same of the samples of the last `span` only.
+    /// The same for the last `span` only.
     pub fn merged_over<'a>(
         windows: impl IntoIterator<Item = &'a mut Self>,
         span: Duration,
@@ -156,7 +173,7 @@ impl Window {
         }
     }
 
-    /// The samples of the last `span`. They are in the order of their ends, which is almost that of their ages.
+    /// The samples of the last `span`. They are in the order in which the probes ended, which is almost that of their age.
     fn youngest(&self, span: Duration, now: Instant) -> std::collections::vec_deque::Iter<'_, Packed> {
         let now = self.millis(now);
         let span = i32::try_from(span.as_millis()).unwrap_or(i32::MAX);
@@ -164,7 +181,7 @@ impl Window {
     }
 }
 
-/// The nearest-rank quantile: a value that was really measured.
+/// The nearest-rank quantile: always a measured value.
 fn quantile(values: &mut [u32], q: f64) -> u32 {
     let rank = (values.len() as f64 * q).ceil() as usize;
     let (_, value, _) = values.select_nth_unstable(rank.clamp(1, values.len()) - 1);

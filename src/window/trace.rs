@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use crate::model::Outcome;
 
-/// What the probes of a few seconds came to.
+/// The probes of a few seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// In µs, as `most` and `sum`; of no meaning where nothing was answered.
+    /// In µs, as `most` and `sum`; without meaning if nothing was answered.
     least: u32,
     most: u32,
     /// Cannot overflow: a bucket holds at most one probe an interval, of which 64 are under way at a time, so that
@@ -25,18 +25,18 @@ impl Bucket {
         self.answered as u32
     }
 
-    /// Probes that failed, without those that failed for reasons of our own.
+    /// Probes that failed, without local failures.
     pub const fn lost(&self) -> u32 {
         self.lost as u32
     }
 
-    /// The shortest, the mean and the longest latency; `None` where nothing was answered.
+    /// The shortest, the mean and the longest latency; `None` if nothing was answered.
     pub fn latency(&self) -> Option<[Duration; 3]> {
         let mean = self.sum.checked_div(self.answered.into())?;
         Some([self.least, mean.clamp(self.least, self.most), self.most].map(|us| Duration::from_micros(us.into())))
     }
 
-    /// What both say together.
+    /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let (least, most) = match (self.answered, other.answered) {
@@ -87,8 +87,7 @@ impl Trace {
         Self { made: now, newest: 0, buckets: Box::new([Bucket::default(); Self::BUCKETS]) }
     }
 
-    /// Takes a probe that was sent at `at`. What is older than five minutes or than the trace itself is left out, and so
-    /// are failures of our own.
+    /// Adds a probe that was sent at `at`, unless it is a local failure, or older than five minutes or than the trace.
     pub fn push(&mut self, at: Instant, outcome: &Outcome) {
         if at < self.made {
             return;
@@ -103,7 +102,7 @@ impl Trace {
         }
     }
 
-    /// What the last five minutes look like at `now`, oldest first; the last one has only begun.
+    /// The buckets of the last five minutes at `now`, oldest first. The last one is not complete yet.
     pub fn buckets(&self, now: Instant) -> impl Iterator<Item = Bucket> + '_ {
         let last = self.number(now);
         (0..Self::BUCKETS as u32).rev().map(move |back| {
