@@ -82,7 +82,8 @@ struct Peer {
 pub struct Engine {
     metrics: Arc<Metrics>,
     config: Arc<Config>,
-    paths: HashMap<PathId, PathState>,
+    /// Boxed, because a hash table has room for up to twice as many.
+    paths: HashMap<PathId, Box<PathState>>,
     peers: Vec<Peer>,
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
@@ -214,14 +215,16 @@ impl Engine {
             let PathSetup { id, path, probe, overdue_after, change, .. } = setup;
             let window = || Window::new(config.window, probe.cadence.interval(), now.instant);
             let new_series = || self.metrics.path(&path, probe.shape());
-            let mut state = before.remove(&id).unwrap_or_else(|| PathState {
-                window: window(),
-                trace: Trace::new(now.instant),
-                history: History::new(remembered),
-                series: new_series(),
-                path: path.clone(),
-                overdue_after: overdue_after.clone(),
-                answered: false,
+            let mut state = before.remove(&id).unwrap_or_else(|| {
+                Box::new(PathState {
+                    window: window(),
+                    trace: Trace::new(now.instant),
+                    history: History::new(remembered),
+                    series: new_series(),
+                    path: path.clone(),
+                    overdue_after: overdue_after.clone(),
+                    answered: false,
+                })
             });
             if change == Change::Changed || topology.window_changed() {
                 (state.window, state.trace, state.answered) = (window(), Trace::new(now.instant), false);
@@ -315,7 +318,8 @@ impl Engine {
     pub fn histories(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathHistory> {
         let mut found: Vec<_> = self.paths.values().filter(|state| matches(&state.path)).collect();
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
+        let history =
+            |state: &Box<PathState>| PathHistory { path: state.path.clone(), samples: state.history.records() };
         found.into_iter().take(limit).map(history).collect()
     }
 }

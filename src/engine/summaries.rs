@@ -89,7 +89,7 @@ impl Engine {
 
 /// What several paths say together, over the whole span of their windows or the last part of it.
 fn merged(
-    paths: &mut HashMap<PathId, PathState>,
+    paths: &mut HashMap<PathId, Box<PathState>>,
     members: &[PathId],
     span: Option<Duration>,
     now: Instant,

@@ -84,7 +84,8 @@ impl Entry {
 
 /// Starts the probes of all paths on time.
 pub struct Schedule {
-    entries: HashMap<PathId, Entry>,
+    /// Boxed, because a hash table has room for up to twice as many.
+    entries: HashMap<PathId, Box<Entry>>,
     due: BinaryHeap<Reverse<(Instant, PathId)>>,
     delay: Arc<SchedulingDelay>,
     /// Slots are counted from here.
@@ -129,7 +130,7 @@ impl Schedule {
                 let next = phase.first_slot(self.origin, cadence.interval(), now);
                 let entry =
                     Entry { cadence, launcher, overdue_after, in_flight: Arc::default(), extra: Arc::default(), next };
-                self.entries.insert(path, entry);
+                self.entries.insert(path, Box::new(entry));
                 self.due.push(Reverse((next, path)));
             }
             Command::Probe(path) => {
