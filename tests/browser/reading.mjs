@@ -62,7 +62,7 @@ export async function rows({ pages }, { name }) {
       })),
       paths: all("[data-path]").map((path) => path.dataset.path),
       unnamedPictures: all("svg:not([aria-hidden=true])").filter((svg) => !svg.getAttribute("aria-label")).length,
-      probes: all("[data-probes] tr[data-result]").map((row) => ({ result: row.dataset.result, text: row.innerText })),
+      probes: all("#probes tr[data-result]").map((row) => ({ result: row.dataset.result, text: row.innerText })),
     };
   });
 }

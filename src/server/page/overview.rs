@@ -11,6 +11,7 @@ use super::{
     format, headline, parts,
 };
 use crate::{
+    decision::ranking::RankedRegion,
     model::Kind,
     status::{Headline, Overview, PeerView, Quorum},
     window::Summary,
@@ -64,37 +65,26 @@ fn banner(about: About<'_>, overview: &Overview) -> Markup {
 
 fn regions(about: About<'_>, overview: &Overview) -> Markup {
     let kinds = overview.kinds();
-    let min_rtt = "Round-trip time of light in a straight fiber, and the distance";
+    let caption = html! {
+        "From " (about.region) " to each peer region "
+        small { "over the last " (format::setting(overview.config.window)) }
+    };
     let rank = format!("Among the failover targets if {} goes down", about.region);
-    html! {
-        div #regions .scroll.card tabindex="0" role="region" aria-label="Regions" {
-            table.regions {
-                caption {
-                    "From " (about.region) " to each peer region "
-                    small { "over the last " (format::setting(overview.config.window)) }
-                }
-                thead {
-                    tr {
-                        th scope="col" { "Peer" }
-                        th scope="col" { "State" }
-                        th.n.x scope="col" { "Since" }
-                        th.x scope="col" { "Last 5 minutes" }
-                        th.n scope="col" { "p50" }
-                        th.n.x scope="col" { "p95" }
-                        th.n scope="col" { "Loss" }
-                        th.n.x scope="col" { "Jitter" }
-                        th.n.x scope="col" { abbr title=(min_rtt) { "Min RTT" } }
-                        @for kind in &kinds { th.n.k.x scope="col" { (kind.title()) } }
-                        th.x scope="col" { "Votes" }
-                        th.n.x scope="col" { abbr title=(rank) { "Rank" } }
-                    }
-                }
-                tbody {
-                    @for peer in overview.by_urgency() { (region(overview, peer, &kinds)) }
-                }
-            }
-        }
-    }
+    let mut columns = vec![
+        ("", "Peer", ""),
+        ("", "State", ""),
+        ("n x", "Since", ""),
+        ("x", "Last 5 minutes", ""),
+        ("n", "p50", ""),
+        ("n x", "p95", ""),
+        ("n", "Loss", ""),
+        ("n x", "Jitter", ""),
+        ("n x", "Min RTT", "Round-trip time of light in a straight fiber, and the distance"),
+    ];
+    columns.extend(kinds.iter().map(|kind| ("n k x", kind.title(), "")));
+    columns.extend([("x", "Votes", ""), ("n x", "Rank", &*rank)]);
+    let rows = overview.by_urgency().into_iter().map(|peer| region(overview, peer, &kinds));
+    parts::table("regions", "Regions", Some(&caption), &columns, rows)
 }
 
 fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Markup {
@@ -102,7 +92,6 @@ fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Marku
     let kind = representative.map(|(kind, _)| kind);
     let traces = peer.paths.iter().filter(|path| kind.is_none_or(|kind| path.path.kind == kind));
     let data = ChartData::of(traces.map(|path| &path.trace), overview.instant);
-    let rank = overview.ranked(&peer.region).and_then(|row| row.rank);
     html! {
         tr id={ "region-" (peer.region) } data-peer=(peer.region) data-state=(peer.state) {
             th scope="row" { (parts::peer_link(&peer.region)) }
@@ -127,10 +116,7 @@ fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Marku
                 }
             }
             td.n.x {
-                @match rank {
-                    Some(rank) => (rank),
-                    None => (parts::dash("not eligible")),
-                }
+                (rank(overview.ranked(&peer.region), "not eligible"))
             }
         }
     }
@@ -151,72 +137,55 @@ fn kind_cell(summary: Option<&Summary>) -> Markup {
 }
 
 fn ranking(about: About<'_>, overview: &Overview) -> Markup {
-    let score = "Estimated cost of a failover, in time per request; lower is better";
-    html! {
-        section.card aria-labelledby="h-ranking" {
-            h2 #h-ranking { "Failover targets " small { "if " (about.region) " goes down" } }
-            @if overview.ranking.iter().all(|row| !row.eligible()) {
-                p.note.bad { "No region is eligible." }
-            }
-            div #ranking .scroll tabindex="0" role="region" aria-label="Failover targets" {
-                table {
-                    thead {
-                        tr {
-                            th.n scope="col" { "Rank" }
-                            th scope="col" { "Region" }
-                            th.n scope="col" { abbr title=(score) { "Score" } }
-                            th scope="col" { "Eligible" }
-                        }
-                    }
-                    tbody {
-                        @for row in &overview.ranking {
-                            tr id={ "candidate-" (row.region) } data-candidate=(row.region) data-eligible=(row.eligible()) {
-                                td.n {
-                                    @match row.rank {
-                                        Some(rank) => (rank),
-                                        None => span.none { "\u{2013}" span.vh { " no rank" } },
-                                    }
-                                }
-                                th scope="row" { (parts::peer_link(&row.region)) }
-                                td.n { (parts::latency(row.score)) }
-                                td.why { (parts::eligibility(row)) }
-                            }
-                        }
-                    }
-                }
+    let columns = [
+        ("n", "Rank", ""),
+        ("", "Region", ""),
+        ("n", "Score", "Estimated cost of a failover, in time per request; lower is better"),
+        ("", "Eligible", ""),
+    ];
+    let rows = overview.ranking.iter().map(|row| {
+        html! {
+            tr id={ "candidate-" (row.region) } data-candidate=(row.region) data-eligible=(row.eligible()) {
+                td.n { (rank(Some(row), "no rank")) }
+                th scope="row" { (parts::peer_link(&row.region)) }
+                td.n { (parts::latency(row.score)) }
+                td.why { (parts::eligibility(row)) }
             }
         }
-    }
+    });
+    let content = html! {
+        @if overview.ranking.iter().all(|row| !row.eligible()) { p.note.bad { "No region is eligible." } }
+        (parts::table("ranking", "Failover targets", None, &columns, rows))
+    };
+    let title = html! { "Failover targets " small { "if " (about.region) " goes down" } };
+    parts::card("ranking", &title, &content)
+}
+
+fn rank(row: Option<&RankedRegion>, without: &str) -> Markup {
+    row.and_then(|row| row.rank).map_or_else(|| parts::dash(without), |rank| html! { (rank) })
 }
 
 fn votes(overview: &Overview) -> Markup {
-    html! {
-        section.card aria-labelledby="h-votes" {
-            h2 #h-votes { "Votes" }
-            (quorum_note(overview))
-            div #votes .scroll tabindex="0" role="region" aria-label="Table of votes" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Peer" }
-                            th scope="col" { "Own vote" }
-                            th.n scope="col" { "Down" }
-                            th.n.x scope="col" { "Up" }
-                            th.n.x scope="col" { "Abstain" }
-                            th scope="col" { "Quorum" }
-                        }
-                    }
-                    tbody {
-                        @for peer in overview.by_urgency() { (votes_on(peer)) }
-                    }
-                }
-            }
-        }
-    }
+    let columns = [
+        ("", "Peer", ""),
+        ("", "Own vote", ""),
+        ("n", "Down", ""),
+        ("n x", "Up", ""),
+        ("n x", "Abstain", ""),
+        ("", "Quorum", ""),
+    ];
+    let rows = overview.by_urgency().into_iter().map(votes_on);
+    let table = parts::table("votes", "Table of votes", None, &columns, rows);
+    parts::card("votes", &html! { "Votes" }, &html! { (quorum_note(overview)) (table) })
 }
 
 fn votes_on(peer: &PeerView) -> Markup {
     let tally = &peer.tally;
+    let quorum = match peer.quorum() {
+        Quorum::Reached => parts::bad("reached"),
+        Quorum::NotReached => html! { "no" },
+        Quorum::Impossible => html! { "not possible" },
+    };
     html! {
         tr id={ "votes-" (peer.region) } data-votes=(peer.region) {
             th scope="row" { (parts::peer_link(&peer.region)) }
@@ -224,14 +193,7 @@ fn votes_on(peer: &PeerView) -> Markup {
             td.n { (tally.down) }
             td.n.x { (tally.up) }
             td.n.x { (tally.abstain) }
-            td {
-                @match peer.quorum() {
-                    Quorum::Reached => (parts::bad("reached")),
-                    Quorum::NotReached => "no",
-                    Quorum::Impossible => "not possible",
-                }
-                span.sub { (tally.needed) " needed, " (tally.voters) " voting" }
-            }
+            td { (quorum) span.sub { (tally.needed) " needed, " (tally.voters) " voting" } }
         }
     }
 }
@@ -250,60 +212,44 @@ fn quorum_note(overview: &Overview) -> Markup {
 }
 
 fn incidents(overview: &Overview) -> Markup {
-    html! {
-        section #incidents .card aria-labelledby="h-incidents" {
-            h2 #h-incidents { "Incidents" }
-            @if overview.incidents.is_empty() { p.note { "No active incidents." } }
-            @for incident in overview.furthest_incidents() { (parts::incident(overview, incident)) }
-        }
-    }
+    let content = html! {
+        @if overview.incidents.is_empty() { p.note { "No active incidents." } }
+        @for incident in overview.furthest_incidents() { (parts::incident(overview, incident)) }
+    };
+    parts::card("incidents", &html! { "Incidents" }, &content)
 }
 
 fn vantage(overview: &Overview) -> Markup {
-    let paths: usize = overview.peers.iter().map(|peer| peer.paths.len()).sum();
-    let anchors = overview.config.anchors.iter().zip(&overview.anchors).map(|(anchor, answers)| {
-        html! {
-            (anchor) ": "
-            @match answers {
-                Some(true) => "answers",
-                Some(false) => (parts::bad("does not answer")),
-                None => "has never answered",
-            }
-        }
+    let isolated = match overview.isolation_reason {
+        Some(reason) => html! { (parts::bad("yes")) ": " (reason) },
+        None => html! { "no" },
+    };
+    let anchors = overview.config.anchors.iter().zip(&overview.anchors).map(|(anchor, answers)| match answers {
+        Some(true) => html! { (anchor) ": answers" },
+        Some(false) => html! { (anchor) ": " (parts::bad("does not answer")) },
+        None => html! { (anchor) ": has never answered" },
     });
-    html! {
-        section #vantage .card data-isolated=(overview.isolation_reason.is_some()) aria-labelledby="h-vantage" {
-            h2 #h-vantage { "This vantage" }
-            dl {
-                dt { "Isolated" }
-                dd {
-                    @match overview.isolation_reason {
-                        Some(reason) => { (parts::bad("yes")) ": " (reason) },
-                        None => "no",
-                    }
-                }
-                dt { "Anchors" }
-                dd {
-                    @if overview.anchors.is_empty() { "none configured" }
-                    (parts::join(anchors, "<br>"))
-                }
-                dt { "Scheduling" }
-                dd {
-                    @match overview.health_score {
-                        0 => "on time",
-                        score => { (parts::bad("late")) ": score " (score) " of 7, waits " (score + 1) " times as long" },
-                    }
-                }
-                dt { "Measures" }
-                dd { (format::count(paths, "path")) " to " (format::count(overview.peers.len(), "peer")) }
-                dt { "Alertmanagers" }
-                dd {
-                    @match overview.config.alertmanagers.len() {
-                        0 => "none",
-                        count => (count),
-                    }
-                }
-            }
-        }
-    }
+    let anchors = match overview.anchors[..] {
+        [] => html! { "none configured" },
+        _ => parts::join(anchors, "<br>"),
+    };
+    let scheduling = match overview.health_score {
+        0 => html! { "on time" },
+        score => html! { (parts::bad("late")) ": score " (score) " of 7, waits " (score + 1) " times as long" },
+    };
+    let paths = overview.peers.iter().map(|peer| peer.paths.len()).sum();
+    let peers = format::count(overview.peers.len(), "peer");
+    let alertmanagers = match overview.config.alertmanagers.len() {
+        0 => html! { "none" },
+        count => html! { (count) },
+    };
+    let facts = parts::facts([
+        ("Isolated", isolated),
+        ("Anchors", anchors),
+        ("Scheduling", scheduling),
+        ("Measures", html! { (format::count(paths, "path")) " to " (peers) }),
+        ("Alertmanagers", alertmanagers),
+    ]);
+    let content = html! { div data-isolated=(overview.isolation_reason.is_some()) { (facts) } };
+    html! { div #vantage { (parts::card("vantage", &html! { "This vantage" }, &content)) } }
 }

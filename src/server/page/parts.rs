@@ -75,6 +75,46 @@ pub(super) fn join(fragments: impl IntoIterator<Item = Markup>, separator: &'sta
     PreEscaped(fragments.join(separator))
 }
 
+/// A section with a title.
+pub(super) fn card(id: &str, title: &Markup, content: &Markup) -> Markup {
+    html! { section.card aria-labelledby={ "h-" (id) } { h2 id={ "h-" (id) } { (title) } (content) } }
+}
+
+/// Names and values, one per line.
+pub(super) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, Markup)>) -> Markup {
+    html! { dl { @for (name, value) in facts { dt { (name) } dd { (value) } } } }
+}
+
+/// A column of a table: class, title, and a tooltip unless it is empty.
+pub(super) type Column<'a> = (&'a str, &'a str, &'a str);
+
+/// A table that scrolls sideways if the screen is too narrow. One with a caption is a card of its own.
+pub(super) fn table(
+    id: &str,
+    label: &str,
+    caption: Option<&Markup>,
+    columns: &[Column<'_>],
+    rows: impl IntoIterator<Item = Markup>,
+) -> Markup {
+    html! {
+        div id=(id) class={ "scroll" @if caption.is_some() { " card" } } tabindex="0" role="region" aria-label=(label) {
+            table class=(id) {
+                @if let Some(caption) = caption { caption { (caption) } }
+                thead {
+                    tr {
+                        @for (class, title, tooltip) in columns {
+                            th scope="col" class=(class) {
+                                @if tooltip.is_empty() { (title) } @else { abbr title=(tooltip) { (title) } }
+                            }
+                        }
+                    }
+                }
+                tbody { @for row in rows { (row) } }
+            }
+        }
+    }
+}
+
 /// The cells p50, p95, loss and jitter; below the first one the kind of probe that measured them.
 pub(super) fn summary_cells(summary: Option<&Summary>, kind: Option<Kind>) -> Markup {
     let measured = summary.and_then(|summary| summary.latency);
@@ -129,6 +169,11 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         Stage::Execute => "RegionwatchPeerFailover",
     };
     let tally = &incident.tally;
+    let lasted = format::since(incident.onset, incident.resolved.unwrap_or(overview.at));
+    let targets = match &incident.candidates[..] {
+        [] => bad("no region can take over"),
+        [first, others @ ..] => html! { b { (first.region) } @for other in others { ", then " (other.region) } },
+    };
     html! {
         div.incident data-incident=(incident.peer) data-stage=(incident.stage) {
             h3 {
@@ -139,29 +184,13 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
                     None => span.tag.calm { "not confirmed" },
                 }
             }
-            dl {
-                dt { "Since" }
-                dd {
-                    (time(incident.onset))
-                    " (" (format::since(incident.onset, incident.resolved.unwrap_or(overview.at))) ")"
-                }
-                dt { "Cause" }
-                dd { (format::cause(incident.cause)) }
-                dt { "Votes" }
-                dd { (tally.down) " of " (tally.voters) " down, " (tally.needed) " needed" }
-                dt { "Fail over to" }
-                dd {
-                    @match &incident.candidates[..] {
-                        [] => (bad("no region can take over")),
-                        [first, others @ ..] => {
-                            b { (first.region) }
-                            @for other in others { ", then " (other.region) }
-                        }
-                    }
-                }
-                dt { "Alert" }
-                dd { (alert) " " code.id { (incident.id) } }
-            }
+            (facts([
+                ("Since", html! { (time(incident.onset)) " (" (lasted) ")" }),
+                ("Cause", html! { (format::cause(incident.cause)) }),
+                ("Votes", html! { (tally.down) " of " (tally.voters) " down, " (tally.needed) " needed" }),
+                ("Fail over to", targets),
+                ("Alert", html! { (alert) " " code.id { (incident.id) } }),
+            ]))
             p.note { (incident.evidence) }
         }
     }

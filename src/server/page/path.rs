@@ -58,7 +58,16 @@ fn minutes(overview: &Overview, view: &PathView) -> Markup {
     let data = ChartData::of([&view.trace], overview.instant);
     let totals = data.totals();
     let spread = totals.latency.map_or([None; 3], |latency| latency.map(Some));
-    let probe = overview.config.paths().find(|(other, _)| *other == view.path);
+    let lost = totals.loss().map(|loss| format!("{} of {} ({})", totals.lost, totals.probes(), format::percent(loss)));
+    let mut facts: Vec<_> = ["Min", "Mean", "Max"].into_iter().zip(spread.map(parts::latency)).collect();
+    facts.push(("Lost", parts::value(lost)));
+    let failure = view.last_failure().map(|(failure, at)| html! { (failure) " " (parts::time(at)) });
+    facts.extend(failure.map(|failure| ("Last failure", failure)));
+    if let Some((_, probe)) = overview.config.paths().find(|(other, _)| *other == view.path) {
+        facts.push(("Host", html! { (probe.host) }));
+        facts.push(("Interval", html! { (format::setting(probe.cadence.interval())) }));
+        facts.push(("Timeout", html! { (format::setting(probe.cadence.timeout())) }));
+    }
     html! {
         section.card.tall aria-labelledby="h-chart" {
             h2 #h-chart { "Last 5 minutes " small { "bar = min\u{2013}max of 5 s, line = mean, bar from top = failed" } }
@@ -67,28 +76,7 @@ fn minutes(overview: &Overview, view: &PathView) -> Markup {
                 p.axis { span { (parts::latency(spread[2])) } span { "0" } }
                 p.ticks { span { "5 min ago" } span { "now" } }
             }
-            dl.row {
-                @for (name, value) in ["Min", "Mean", "Max"].into_iter().zip(spread) {
-                    div { dt { (name) } dd { (parts::latency(value)) } }
-                }
-                div {
-                    dt { "Lost" }
-                    dd {
-                        @match totals.loss() {
-                            Some(loss) => { (totals.lost) " of " (totals.probes()) " (" (format::percent(loss)) ")" },
-                            None => (parts::dash("no data")),
-                        }
-                    }
-                }
-                @if let Some((failure, at)) = view.last_failure() {
-                    div { dt { "Last failure" } dd { (failure) " " (parts::time(at)) } }
-                }
-                @if let Some((_, probe)) = probe {
-                    div { dt { "Host" } dd { (probe.host) } }
-                    div { dt { "Interval" } dd { (format::setting(probe.cadence.interval())) } }
-                    div { dt { "Timeout" } dd { (format::setting(probe.cadence.timeout())) } }
-                }
-            }
+            dl.row { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
         }
     }
 }
@@ -99,27 +87,18 @@ fn probes(records: &[Record]) -> Markup {
     let usual =
         LabelSet::of(succeeded().flat_map(|timings| timings.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>()));
     let longest = succeeded().map(|timings| timings.total).max().unwrap_or_default();
-    html! {
-        div #probes .scroll.card tabindex="0" role="region" aria-label="Last probes" {
-            table.probes data-probes {
-                caption { "Last probes " small { "repeated failures are grouped" } }
-                thead {
-                    tr {
-                        th scope="col" { "Sent (UTC)" }
-                        th scope="col" { "Result" }
-                        th.n scope="col" { "Latency" }
-                        th scope="col" { "Phases" }
-                        th scope="col" { "Timings" }
-                        th scope="col" { "Clock" }
-                    }
-                }
-                tbody {
-                    @if records.is_empty() { tr { td colspan="6" { "No probe has completed yet." } } }
-                    @for record in records.iter().rev() { (probe(record, longest, usual)) }
-                }
-            }
-        }
-    }
+    let columns = [
+        ("", "Sent (UTC)", ""),
+        ("", "Result", ""),
+        ("n", "Latency", ""),
+        ("", "Phases", ""),
+        ("", "Timings", ""),
+        ("", "Clock", ""),
+    ];
+    let empty = records.is_empty().then(|| html! { tr { td colspan="6" { "No probe has completed yet." } } });
+    let rows = records.iter().rev().map(|record| probe(record, longest, usual)).chain(empty);
+    let caption = html! { "Last probes " small { "repeated failures are grouped" } };
+    parts::table("probes", "Last probes", Some(&caption), &columns, rows)
 }
 
 fn probe(record: &Record, longest: Duration, usual: LabelSet<Phase>) -> Markup {

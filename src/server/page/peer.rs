@@ -7,12 +7,20 @@ use super::{
     document::{About, page},
     format, parts,
 };
-use crate::status::{KindView, Overview, PeerView, Quorum, Severity};
+use crate::{
+    decision::votes::VoteStatus,
+    status::{KindView, Overview, PeerView, Quorum, Severity},
+};
 
 /// `/peer/REGION`; `None` if there is no such peer.
 pub(crate) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Option<Bytes> {
     let peer = overview.peer(region)?;
     let severity = Severity::from(peer.state).as_str();
+    let incident = match overview.incident(&peer.region) {
+        Some(incident) => parts::incident(overview, incident),
+        None => html! { p.note { "No active incident." } },
+    };
+    let paths = html! { div.wide { (parts::paths(overview, peer)) } };
     let main = html! {
         nav.crumbs aria-label="Breadcrumbs" { a href="/" { "Overview" } " / " (peer.region) }
         section class={ "banner l-" (severity) } data-peer=(peer.region) data-state=(peer.state) {
@@ -25,152 +33,97 @@ pub(crate) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
         div.cards {
             (facts(overview, peer))
             (votes(about, peer))
-            section.card aria-labelledby="h-incidents" {
-                h2 #h-incidents { "Incident" }
-                @match overview.incident(&peer.region) {
-                    Some(incident) => (parts::incident(overview, incident)),
-                    None => p.note { "No active incident." },
-                }
-            }
+            (parts::card("incidents", &html! { "Incident" }, &incident))
         }
         (kinds(overview, peer))
-        section.card aria-labelledby="h-paths" {
-            h2 #h-paths { "Paths " small { "last 5 minutes" } }
-            div.wide { (parts::paths(overview, peer)) }
-        }
+        (parts::card("paths", &html! { "Paths " small { "last 5 minutes" } }, &paths))
     };
     Some(page(about, overview, region, "", true, main))
 }
 
 fn facts(overview: &Overview, peer: &PeerView) -> Markup {
-    let configured = overview.configured(&peer.region);
-    let zone = configured.and_then(|peer| peer.zone.as_ref());
-    let failure_domain = configured.and_then(|peer| peer.failure_domain.as_ref());
-    html! {
-        section.card aria-labelledby="h-facts" {
-            h2 #h-facts { "Status" }
-            dl {
-                dt { "State" }
-                dd { (parts::state(peer.state)) }
-                dt { "Since" }
-                dd { (parts::time(peer.since)) }
-                dt { "Last good answer" }
-                dd {
-                    @match peer.good_at {
-                        Some(at) => { (format::since(at, overview.at)) " ago" },
-                        None => "never",
-                    }
-                }
-                @if let Some(row) = overview.ranked(&peer.region) {
-                    dt { "Eligible" }
-                    dd { (parts::eligibility(row)) }
-                    dt { "Rank, score" }
-                    dd { (parts::value(row.rank.map(|rank| rank.to_string()))) ", " (parts::latency(row.score)) }
-                }
-                dt { "Min RTT" }
-                dd { (parts::min_rtt(overview, &peer.region)) }
-                @if let Some(zone) = zone {
-                    dt { "Zone" }
-                    dd { (zone) }
-                }
-                @if let Some(domain) = failure_domain {
-                    dt { "Failure domain" }
-                    dd { (domain) }
-                }
-                @if configured.is_some_and(|peer| peer.maintenance) {
-                    dt { "Maintenance" }
-                    dd { "yes" }
-                }
-            }
-        }
+    let good_at = peer.good_at.map(|at| format!("{} ago", format::since(at, overview.at)));
+    let mut facts = vec![
+        ("State", parts::state(peer.state)),
+        ("Since", parts::time(peer.since)),
+        ("Last good answer", html! { (good_at.as_deref().unwrap_or("never")) }),
+    ];
+    if let Some(row) = overview.ranked(&peer.region) {
+        let rank = parts::value(row.rank.map(|rank| rank.to_string()));
+        facts.push(("Can take over", parts::eligibility(row)));
+        facts.push(("Rank, score", html! { (rank) ", " (parts::latency(row.score)) }));
     }
+    facts.push(("Min RTT", parts::min_rtt(overview, &peer.region)));
+    if let Some(configured) = overview.configured(&peer.region) {
+        facts.extend(configured.zone.iter().map(|zone| ("Zone", html! { (zone) })));
+        facts.extend(configured.failure_domain.iter().map(|domain| ("Failure domain", html! { (domain) })));
+        facts.extend(configured.maintenance.then(|| ("Maintenance", html! { "yes" })));
+    }
+    parts::card("facts", &html! { "Status" }, &parts::facts(facts))
 }
 
 fn votes(about: About<'_>, peer: &PeerView) -> Markup {
     let tally = &peer.tally;
-    html! {
-        section.card aria-labelledby="h-votes" {
-            h2 #h-votes { "Votes" }
-            p.note {
-                (tally.down) " down, " (tally.up) " up, " (tally.abstain) " abstain; "
-                (tally.needed) " needed, " (tally.voters) " voting; quorum "
-                @match peer.quorum() {
-                    Quorum::Reached => (parts::bad("reached")),
-                    Quorum::NotReached | Quorum::Impossible => "not reached",
-                }
-                "."
-            }
-            div #votes .scroll tabindex="0" role="region" aria-label="Table of votes" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Vantage" }
-                            th scope="col" { "Vote" }
-                            th scope="col" { "Last seen" }
-                        }
-                    }
-                    tbody {
-                        tr {
-                            th scope="row" { (about.region) " (this one)" }
-                            td { (parts::vote(peer.vote)) }
-                            td { "now" }
-                        }
-                        @for said in &peer.said {
-                            tr {
-                                th scope="row" { (said.by) }
-                                td {
-                                    @match said.vote {
-                                        _ if said.isolated => "isolated",
-                                        Some(vote) => (parts::vote(vote)),
-                                        None => (parts::dash("no data")),
-                                    }
-                                }
-                                td {
-                                    @match said.age {
-                                        Some(_) if said.fresh => "just now",
-                                        Some(age) => { (format::duration(age)) " ago, expired" },
-                                        None => "never",
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
+    let quorum = match peer.quorum() {
+        Quorum::Reached => parts::bad("reached"),
+        Quorum::NotReached | Quorum::Impossible => html! { "not reached" },
+    };
+    let own = html! {
+        tr {
+            th scope="row" { (about.region) " (this one)" }
+            td { (parts::vote(peer.vote)) }
+            td { "now" }
         }
+    };
+    let rows = std::iter::once(own).chain(peer.said.iter().map(vote_of));
+    let columns = [("", "Vantage", ""), ("", "Vote", ""), ("", "Last seen", "")];
+    let content = html! {
+        p.note {
+            (tally.down) " down, " (tally.up) " up, " (tally.abstain) " abstain; "
+            (tally.needed) " needed, " (tally.voters) " voting; quorum " (quorum) "."
+        }
+        (parts::table("votes", "Table of votes", None, &columns, rows))
+    };
+    parts::card("votes", &html! { "Votes" }, &content)
+}
+
+fn vote_of(said: &VoteStatus) -> Markup {
+    let vote = match said.vote {
+        _ if said.isolated => html! { "isolated" },
+        Some(vote) => parts::vote(vote),
+        None => parts::dash("no data"),
+    };
+    let seen = match said.age {
+        Some(_) if said.fresh => "just now".to_owned(),
+        Some(age) => format!("{} ago, expired", format::duration(age)),
+        None => "never".to_owned(),
+    };
+    html! {
+        tr { th scope="row" { (said.by) } td { (vote) } td { (seen) } }
     }
 }
 
 fn kinds(overview: &Overview, peer: &PeerView) -> Markup {
-    html! {
-        div #kinds .scroll.card tabindex="0" role="region" aria-label="Kinds of probes" {
-            table {
-                caption {
-                    "By kind of probe "
-                    small { "over the last " (format::setting(overview.config.window)) ", all targets" }
-                }
-                thead {
-                    tr {
-                        th scope="col" { "Probe" }
-                        th.y scope="col" { "Layer" }
-                        th.n scope="col" { "p50" }
-                        th.n.x scope="col" { "p95" }
-                        th.n scope="col" { "Loss" }
-                        th.n.x scope="col" { "Jitter" }
-                        th.n.y scope="col" { "Probes" }
-                    }
-                }
-                tbody {
-                    @for KindView { kind, summary, .. } in &peer.kinds {
-                        tr {
-                            th scope="row" { (kind.title()) }
-                            td.y { (kind.layer().as_str()) }
-                            (parts::summary_cells(summary.as_ref(), None))
-                            td.n.y { (summary.map_or(0, |summary| summary.count)) }
-                        }
-                    }
-                }
+    let columns = [
+        ("", "Probe", ""),
+        ("y", "Layer", ""),
+        ("n", "p50", ""),
+        ("n x", "p95", ""),
+        ("n", "Loss", ""),
+        ("n x", "Jitter", ""),
+        ("n y", "Probes", ""),
+    ];
+    let rows = peer.kinds.iter().map(|KindView { kind, summary, .. }| {
+        html! {
+            tr {
+                th scope="row" { (kind.title()) }
+                td.y { (kind.layer().as_str()) }
+                (parts::summary_cells(summary.as_ref(), None))
+                td.n.y { (summary.map_or(0, |summary| summary.count)) }
             }
         }
-    }
+    });
+    let window = format::setting(overview.config.window);
+    let caption = html! { "By kind of probe " small { "over the last " (window) ", all targets" } };
+    parts::table("kinds", "Kinds of probes", Some(&caption), &columns, rows)
 }
