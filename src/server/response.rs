@@ -82,7 +82,7 @@ impl Encoders {
 
     /// A long response, in gzip if the client accepts it and an encoder is free.
     pub(super) fn respond(&self, content_type: HeaderValue, body: Body, headers: &HeaderMap) -> Response<Body> {
-        // An encoder takes some 200 KiB, so that a crowd of stalled clients gets plain text instead.
+        // An encoder takes some 300 KiB, so that a crowd of stalled clients gets plain text instead.
         let permit = wants_gzip(headers).then(|| Arc::clone(&self.0).try_acquire_owned().ok()).flatten();
         let gzip = permit.is_some();
         let body = match permit {
