@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_read_whole_or_refused_with_a_reason() {
+    fn a_filter_is_parsed_completely_or_rejected_with_a_reason() {
         let filter = PathFilter::parse(Some("path=r%2Ft/tcp&limit=7")).unwrap();
         assert!(filter.matches(&history(vec![]).path));
         assert_eq!(filter.limit, 7);

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_whoever_accepts_it() {
+    fn gzip_is_used_if_the_client_accepts_it() {
         for accepted in
             ["gzip", "GZIP", "x-gzip", "*", "deflate, gzip;q=0.5", "gzip ; q=1.000", "identity;q=0, *;q=0.1"]
         {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_not_sent_to_others() {
+    fn gzip_is_not_used_otherwise() {
         for refused in [
             "",
             "identity",

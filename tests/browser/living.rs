@@ -1,4 +1,4 @@
-//! A page that stays open shows what happens, and leaves its reader where he is.
+//! An open page shows changes and keeps focus and scroll position.
 
 use std::{thread, time::Duration};
 
@@ -23,7 +23,7 @@ fn logged(demo: &Demo, what: &str) -> Option<f64> {
 }
 
 #[test]
-fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_where_he_is() {
+fn an_open_page_shows_an_outage_within_two_seconds_and_keeps_focus_and_scroll_position() {
     need_browser();
     // Its region dies meanwhile, for the tests that come after.
     world::shared();
@@ -69,7 +69,7 @@ fn an_open_page_shows_a_dead_region_within_two_seconds_and_leaves_the_reader_whe
 }
 
 #[test]
-fn an_open_page_says_that_its_sidecar_has_ended_and_goes_on_when_it_is_back() {
+fn an_open_page_reports_a_stopped_server_and_resumes_when_it_is_back() {
     need_browser();
     let mut demo = Demo::start();
     let page = Page::open(&demo.url("/"));

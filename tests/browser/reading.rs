@@ -1,4 +1,4 @@
-//! Everybody can read the pages: by eye, by ear, by keyboard, with a small screen, and without a script.
+//! Accessibility: contrast, labels, keyboard, small screens, no scripts.
 
 use serde_json::{Value, json};
 
@@ -22,25 +22,25 @@ fn on_every_page(options: &Value, find: impl Fn(&Page) -> Vec<String>) {
 }
 
 #[test]
-fn no_rule_of_axe_is_broken_in_light_and_dark_on_a_phone_and_on_a_desk() {
+fn pages_pass_axe_in_light_and_dark_at_phone_and_desktop_widths() {
     need_browser();
     on_every_page(&json!({}), |page| texts(&page.order("audit", json!({}))));
 }
 
 #[test]
-fn nothing_is_cut_off_or_covered_at_any_width() {
+fn no_text_is_clipped_or_overlaps_at_any_width() {
     need_browser();
     on_every_page(&json!({}), |page| texts(&page.order("layout", json!({}))));
 }
 
 #[test]
-fn nothing_moves_for_those_who_do_not_want_it() {
+fn pages_respect_reduced_motion() {
     need_browser();
     on_every_page(&json!({"reducedMotion": "reduce"}), |page| texts(&page.order("moving", json!({}))));
 }
 
 #[test]
-fn every_link_is_reached_and_seen_by_keyboard_and_the_first_skips_to_the_content() {
+fn every_link_is_reachable_by_keyboard_and_the_first_skips_to_the_content() {
     need_browser();
     on_every_page(&json!({}), |page| {
         let told = page.order("walk", json!({}));
@@ -56,7 +56,7 @@ fn every_link_is_reached_and_seen_by_keyboard_and_the_first_skips_to_the_content
 }
 
 #[test]
-fn the_state_of_a_region_is_a_word_and_not_a_colour_alone() {
+fn the_state_of_a_region_is_a_word_not_only_a_color() {
     need_browser();
     let told = Page::open(&world::outage().url("/")).order("rows", json!({}));
     let peers = told["peers"].as_array().unwrap();
@@ -78,7 +78,7 @@ fn the_state_of_a_region_is_a_word_and_not_a_colour_alone() {
 }
 
 #[test]
-fn pages_name_their_language_tables_columns_and_pictures() {
+fn pages_label_language_tables_columns_and_charts() {
     need_browser();
     on_every_page(&json!({}), |page| {
         let told = page.order("rows", json!({}));
@@ -102,7 +102,7 @@ fn shape(told: &Value) -> Value {
 }
 
 #[test]
-fn without_a_script_the_page_shows_the_same_and_loads_itself_again() {
+fn without_scripts_the_page_shows_the_same_and_reloads_itself() {
     need_browser();
     let url = world::outage().url("/");
     let plain = Page::with(&url, 200, &json!({"javaScriptEnabled": false}));

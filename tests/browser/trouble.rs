@@ -8,7 +8,7 @@ use testkit::process::eventually;
 use crate::{driver::need_browser, page::Page, world};
 
 #[test]
-fn every_page_loads_and_lives_without_errors_violations_or_requests_elsewhere() {
+fn pages_load_and_update_without_errors_csp_violations_or_external_requests() {
     need_browser();
     let demo = world::outage();
     let opened: Vec<_> = world::pages(demo).into_iter().map(|(path, page)| (path, page(&json!({})))).collect();
@@ -21,7 +21,7 @@ fn every_page_loads_and_lives_without_errors_violations_or_requests_elsewhere() 
 }
 
 #[test]
-fn what_must_not_happen_would_be_found() {
+fn errors_csp_violations_and_external_requests_are_detected() {
     need_browser();
     let page = Page::open(&world::outage().url("/"));
     page.order("misbehave", json!({}));

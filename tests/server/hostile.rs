@@ -1,4 +1,4 @@
-//! What clients get that break the protocol, or never do their part.
+//! Clients that break the protocol or stall.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +23,7 @@ fn status(answer: &[u8]) -> Option<u16> {
 }
 
 #[test]
-fn garbage_is_refused_and_forgotten() {
+fn malformed_requests_are_rejected_and_leak_no_connection() {
     let server = Setup::default().run();
     for garbage in [
         "\u{0}\u{1}\u{2}\r\n\r\n",
@@ -47,7 +47,7 @@ fn garbage_is_refused_and_forgotten() {
 }
 
 #[test]
-fn a_head_has_a_size_and_a_number_of_fields() {
+fn the_size_and_number_of_request_headers_are_limited() {
     let server = Setup::default().run();
     let with =
         |fields: &str| status(&server.raw(&format!("GET /-/healthy HTTP/1.1\r\nConnection: close\r\n{fields}\r\n")));
@@ -62,7 +62,7 @@ fn a_head_has_a_size_and_a_number_of_fields() {
 }
 
 #[test]
-fn a_body_is_not_read() {
+fn request_bodies_are_not_read() {
     let server = Setup::default().run();
     assert_eq!(server.ask("GET", "/-/healthy", "Content-Length: 0\r\n").status, 200);
     let mut stream = server.connect();
@@ -86,7 +86,7 @@ fn a_body_is_not_read() {
 }
 
 #[test]
-fn a_slow_head_is_cut_however_steadily_it_trickles() {
+fn a_slow_request_head_is_evicted_even_if_it_trickles() {
     let server = Setup { limits: short(), ..Setup::default() }.run();
     let _silent = server.connect();
     let mut trickling = server.connect();
@@ -99,7 +99,7 @@ fn a_slow_head_is_cut_however_steadily_it_trickles() {
 }
 
 #[test]
-fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
+fn an_idle_connection_is_closed_after_the_idle_timeout() {
     let server = Setup { limits: short(), ..Setup::default() }.run();
     let mut stream = server.connect();
     let start = Instant::now();
@@ -112,7 +112,7 @@ fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
 }
 
 #[test]
-fn whoever_leaves_in_the_middle_of_a_page_leaves_nothing_behind() {
+fn a_client_that_disconnects_during_a_response_leaks_no_connection() {
     let server = Setup { page: 50_000_000, ..Setup::default() }.run();
     for gzip in ["", "Accept-Encoding: gzip\r\n"] {
         for _ in 0..10 {
@@ -133,7 +133,7 @@ fn sip(streams: &mut [TcpStream]) {
 }
 
 #[test]
-fn a_page_has_to_be_read() {
+fn a_stalled_response_is_evicted() {
     let server = Setup { page: 100_000_000, limits: short(), ..Setup::default() }.run();
     let mut readers: Vec<_> = (0..4).map(|_| server.connect_small()).collect();
     for (n, reader) in readers.iter_mut().enumerate() {
@@ -148,7 +148,7 @@ fn a_page_has_to_be_read() {
 }
 
 #[test]
-fn a_page_has_to_be_read_in_time_however_steadily_it_is_read() {
+fn a_response_is_evicted_after_its_timeout_even_if_it_progresses() {
     let limits = Limits { response_timeout: Duration::from_secs(1), ..Limits::default() };
     let server = Setup { page: 500_000_000, limits, ..Setup::default() }.run();
     let start = Instant::now();
@@ -163,7 +163,7 @@ fn a_page_has_to_be_read_in_time_however_steadily_it_is_read() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order_and_a_flood_that_reads_nothing_is_cut() {
+fn pipelined_requests_are_answered_in_order_and_an_unread_flood_is_evicted() {
     let server = Setup { limits: short(), ..Setup::default() }.run();
     let one = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
     let last = "GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

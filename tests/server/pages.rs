@@ -22,7 +22,7 @@ fn links(page: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn every_link_of_every_page_leads_somewhere_on_this_server() {
+fn every_link_of_every_page_resolves_on_this_server() {
     let server = running();
     for page in PAGES {
         let answer = server.get(page);
@@ -37,7 +37,7 @@ fn every_link_of_every_page_leads_somewhere_on_this_server() {
 }
 
 #[test]
-fn a_page_may_load_only_what_this_server_has_and_is_never_kept() {
+fn pages_load_only_from_this_server_and_are_not_cached() {
     let server = running();
     for page in PAGES.into_iter().chain(["/peer/nobody"]) {
         let answer = server.get(page);
@@ -61,7 +61,7 @@ fn a_page_may_load_only_what_this_server_has_and_is_never_kept() {
 }
 
 #[test]
-fn assets_may_be_kept_for_ever_because_their_names_change() {
+fn assets_are_immutable_because_their_names_change() {
     let server = running();
     let assets: Vec<_> = links(&server.get("/")).into_iter().filter(|link| link.starts_with("/assets/")).collect();
     assert_eq!(assets.len(), 3, "{assets:?}");
@@ -74,7 +74,7 @@ fn assets_may_be_kept_for_ever_because_their_names_change() {
 }
 
 #[test]
-fn what_is_not_there_is_told_by_a_page_that_leads_back() {
+fn a_missing_page_is_a_404_page_with_a_link_back() {
     let server = running();
     for missing in [
         "/peer/",
@@ -114,7 +114,7 @@ fn what_is_not_there_is_told_by_a_page_that_leads_back() {
 }
 
 #[test]
-fn head_and_gzip_are_understood() {
+fn pages_support_head_and_gzip() {
     let server = running();
     for page in PAGES {
         let head = server.ask("HEAD", page, "");
@@ -133,7 +133,7 @@ fn the_configuration_has_no_secrets() {
 }
 
 #[test]
-fn a_path_tells_in_which_phase_its_probes_failed() {
+fn the_page_of_a_path_shows_the_phase_in_which_probes_failed() {
     let page = running().get("/path/us-east-1/edge-7/tcp");
     assert!(page.text().contains("data-result=\"ok\"") && page.text().contains("data-result=\"timeout\""));
     assert!(page.text().contains("timeout in connect"), "{}", page.text());
@@ -141,7 +141,7 @@ fn a_path_tells_in_which_phase_its_probes_failed() {
 
 /// However many look at however many pages.
 #[test]
-fn the_probing_thread_copies_at_most_two_overviews_a_second() {
+fn the_engine_copies_at_most_two_overviews_per_second() {
     let limits = Limits { overview_max_age: Duration::from_secs(60), ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     thread::scope(|scope| {
@@ -154,7 +154,7 @@ fn the_probing_thread_copies_at_most_two_overviews_a_second() {
 }
 
 #[test]
-fn a_probing_thread_that_is_silent_is_not_waited_for() {
+fn pages_time_out_if_the_engine_is_silent() {
     let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     for page in PAGES {

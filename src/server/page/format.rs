@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_rounded_neither_to_nothing_nor_to_all() {
+    fn a_share_is_never_rounded_to_0_or_100() {
         for (share, text) in
             [(0.0, "0%"), (0.000_1, "<0.1%"), (0.001, "0.1%"), (0.123_4, "12.3%"), (0.999_9, ">99.9%"), (1.0, "100%")]
         {

@@ -93,7 +93,7 @@ fn down(name: &str) -> PeerView {
 }
 
 #[test]
-fn the_first_sentence_tells_who_is_down_how_sure_that_is_and_where_to_go() {
+fn the_headline_says_which_region_is_down_whether_it_is_confirmed_and_the_failover_target() {
     let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2).");
     overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
@@ -107,7 +107,7 @@ fn the_first_sentence_tells_who_is_down_how_sure_that_is_and_where_to_go() {
 }
 
 #[test]
-fn a_dead_region_is_never_where_to_go() {
+fn a_region_that_is_down_is_never_the_failover_target() {
     let mut overview = seen(vec![down("a"), down("b"), view("c", PeerState::Healthy)]);
     overview.incidents = vec![incident("a", Stage::Execute, &["b", "c"])];
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to c. b is down (confirmed 2/2).");
@@ -119,7 +119,7 @@ fn a_dead_region_is_never_where_to_go() {
 }
 
 #[test]
-fn of_several_dead_regions_each_has_its_own_votes_stage_and_target() {
+fn each_of_several_down_regions_has_its_own_votes_stage_and_target() {
     let mut doubtful = down("a");
     doubtful.tally = Tally { down: 1, up: 0, voters: 3, needed: 2, ..Tally::default() };
     let mut overview = seen(vec![doubtful, down("b"), view("c", PeerState::Healthy)]);
@@ -134,7 +134,7 @@ fn of_several_dead_regions_each_has_its_own_votes_stage_and_target() {
 }
 
 #[test]
-fn each_state_has_its_sentence() {
+fn each_state_has_its_headline() {
     use PeerState::{Degraded, Healthy, Recovering, Suspect, Unknown};
     let of = |states: &[PeerState]| {
         let names = ["a", "b", "c", "d", "e"];
@@ -184,7 +184,7 @@ fn latency(micros: u64) -> Latency {
 }
 
 #[test]
-fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() {
+fn a_region_that_is_down_is_represented_by_the_kind_that_fails() {
     let kind = |kind, answered, summary| KindView { kind, summary: Some(summary), answered };
     let lost = Summary { count: 1_200, loss: 1.0, latency: None };
     let fine = Summary { count: 1_200, loss: 0.0, latency: Some(latency(17)) };
@@ -210,7 +210,7 @@ fn a_dead_region_is_told_by_the_kind_that_fails_however_long_it_has_been_dead() 
 }
 
 #[test]
-fn the_worst_peer_stands_first_and_has_its_votes_and_reasons() {
+fn the_most_urgent_peer_comes_first_with_its_votes_and_reasons() {
     let mut well = view("a", PeerState::Healthy);
     well.kinds[0].summary = Some(Summary { count: 100, loss: 0.0, latency: Some(latency(24_140)) });
     let mut overview = seen(vec![well, down("b")]);
@@ -230,7 +230,7 @@ fn the_worst_peer_stands_first_and_has_its_votes_and_reasons() {
 }
 
 #[test]
-fn votes_that_do_not_count_are_told_apart() {
+fn expired_missing_and_isolated_votes_are_distinguished() {
     let mut peer = down("a");
     let said = |by: &str, vote, age: Option<u64>, fresh, isolated| {
         let age = age.map(Duration::from_secs);
@@ -249,7 +249,7 @@ fn votes_that_do_not_count_are_told_apart() {
 }
 
 #[test]
-fn who_votes_and_who_does_not_is_told_where_no_quorum_can_be_reached() {
+fn a_note_says_why_no_quorum_is_possible() {
     let front_of = |probes: &str, tally| {
         let config =
             format!("region: here\npeers: [{{region: a, targets: [{{host: 192.0.2.1, probes: [{probes}]}}]}}]");
@@ -274,7 +274,7 @@ fn who_votes_and_who_does_not_is_told_where_no_quorum_can_be_reached() {
 }
 
 #[test]
-fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
+fn a_probe_shows_its_phases_and_a_failed_one_the_phase_in_which_it_failed() {
     let peer = view("a", PeerState::Healthy);
     let view = peer.paths[0].clone();
     let mut phases = crate::model::PhaseTimes::default();
@@ -305,7 +305,7 @@ fn a_probe_shows_its_phases_and_a_failed_one_how_far_it_came() {
 }
 
 #[test]
-fn one_lost_probe_is_to_be_watched_and_three_running_are_an_outage() {
+fn one_lost_probe_is_a_warning_and_three_in_a_row_are_an_outage() {
     let level = |last: Record| {
         let mut peer = view("a", PeerState::Healthy);
         peer.paths[0].last = Some(last);

@@ -1,4 +1,4 @@
-//! What well-behaved clients get.
+//! Responses to well-behaved clients.
 
 use std::{
     io::{Read, Write},
@@ -38,7 +38,7 @@ fn metrics_are_the_same_text_plain_and_in_gzip() {
 }
 
 #[test]
-fn the_state_page_is_a_page_of_its_own_and_a_typo_is_told() {
+fn collect_state_selects_a_small_page_and_a_typo_is_rejected() {
     let server = running();
     let state = server.get("/metrics?collect=state");
     assert!(state.text().contains("regionwatch_build_info{") && !state.text().contains("_bucket"));
@@ -52,7 +52,7 @@ fn the_state_page_is_a_page_of_its_own_and_a_typo_is_told() {
 }
 
 #[test]
-fn a_head_request_gets_the_head_and_nothing_else() {
+fn a_head_request_gets_headers_without_a_body() {
     let server = running();
     for (path, status, length) in
         [("/metrics", 200, None), ("/-/healthy", 200, Some("24")), ("/", 200, None), ("/none", 404, None)]
@@ -79,7 +79,7 @@ fn health_and_readiness() {
 }
 
 #[test]
-fn other_paths_and_methods_are_told_what_there_is() {
+fn unknown_paths_list_the_available_ones_and_wrong_methods_the_allowed_ones() {
     let server = running();
     let lost = server.get("/metric");
     assert_eq!(lost.status, 404);
@@ -96,7 +96,7 @@ fn other_paths_and_methods_are_told_what_there_is() {
 }
 
 #[test]
-fn a_reload_is_done_refused_or_off() {
+fn a_reload_succeeds_fails_times_out_or_is_disabled() {
     let reload = |lifecycle, prober| {
         let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
         let answer = Setup { lifecycle, prober, limits, ..Setup::default() }.run().ask("POST", "/-/reload", "");
@@ -115,7 +115,7 @@ fn a_reload_is_done_refused_or_off() {
 }
 
 #[test]
-fn probes_are_told_as_json_and_a_failure_is_never_a_number() {
+fn probes_are_served_as_json_and_a_failure_has_no_duration() {
     let server = running();
     let answer = server.get("/api/v1/probes?path=us-east-1/edge-7/tcp");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
@@ -141,7 +141,7 @@ fn probes_are_told_as_json_and_a_failure_is_never_a_number() {
 }
 
 #[test]
-fn probes_that_do_not_answer_are_not_waited_for() {
+fn a_request_for_probes_times_out_if_the_engine_is_silent() {
     let limits = Limits { query_timeout: Duration::from_millis(100), histories: 2, ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     // More than fit into the channel to the probing thread.
@@ -153,7 +153,7 @@ fn probes_that_do_not_answer_are_not_waited_for() {
 }
 
 #[test]
-fn old_and_closing_clients_are_served() {
+fn http_1_0_and_connection_close_are_supported() {
     let server = running();
     let answer = Answer::parse(&server.raw("GET /metrics HTTP/1.0\r\n\r\n"));
     assert_eq!((answer.status, answer.header("transfer-encoding")), (200, None));
@@ -163,7 +163,7 @@ fn old_and_closing_clients_are_served() {
 }
 
 #[test]
-fn a_client_that_has_closed_its_half_gets_the_whole_page() {
+fn a_half_closed_client_gets_the_whole_page() {
     let server = Setup { page: 5_000_000, ..Setup::default() }.run();
     let mut stream = server.connect();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -175,7 +175,7 @@ fn a_client_that_has_closed_its_half_gets_the_whole_page() {
 }
 
 #[test]
-fn a_connection_is_kept_for_the_next_scrape() {
+fn a_connection_is_kept_alive_for_the_next_scrape() {
     let server = running();
     let mut stream = server.connect();
     for _ in 0..3 {
@@ -192,7 +192,7 @@ fn a_connection_is_kept_for_the_next_scrape() {
 }
 
 #[test]
-fn the_health_check_asks_what_it_is_told_and_gives_up_in_time() {
+fn the_health_check_probes_the_given_address_and_times_out() {
     let server = running();
     let second = Duration::from_secs(1);
     assert_eq!(probe_health(server.addr, Duration::from_secs(10)), Ok(()));

@@ -1,4 +1,4 @@
-//! The bulletin, as peers read it.
+//! The vote message, as peers read it.
 
 use std::{thread, time::Duration};
 
@@ -21,7 +21,7 @@ fn ask(server: &Running, nonce: &str) -> Answer {
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 
 #[test]
-fn the_bulletin_is_signed_for_who_asks_with_a_nonce() {
+fn votes_are_signed_if_the_request_has_a_nonce() {
     let ours = keys("a secret of all regions");
     let server = Setup { keys: Some(ours.clone()), ..Setup::default() }.run();
     let answer = ask(&server, NONCE);
@@ -41,7 +41,7 @@ fn the_bulletin_is_signed_for_who_asks_with_a_nonce() {
 }
 
 #[test]
-fn without_a_nonce_or_a_key_the_bulletin_is_not_signed() {
+fn votes_are_unsigned_without_a_nonce_or_a_key() {
     let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
     let open = server.get("/api/v1/regions");
     assert_eq!((open.status, open.header("regionwatch-signature")), (200, None));
@@ -52,7 +52,7 @@ fn without_a_nonce_or_a_key_the_bulletin_is_not_signed() {
 }
 
 #[test]
-fn a_malformed_nonce_is_told_in_one_sentence() {
+fn a_malformed_nonce_is_rejected_with_one_message() {
     let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
     let upper = NONCE.to_uppercase();
     for nonce in ["", "0", &NONCE[1..], &upper, &format!("{NONCE}0"), "\u{e9}", &"0".repeat(4000)] {
@@ -70,7 +70,7 @@ fn a_malformed_nonce_is_told_in_one_sentence() {
 }
 
 #[test]
-fn a_head_request_gets_the_signature_too_and_other_methods_are_refused() {
+fn a_head_request_gets_the_signature_and_other_methods_are_rejected() {
     let server = Setup { keys: Some(keys("a secret of all regions")), ..Setup::default() }.run();
     let head = server.ask("HEAD", "/api/v1/regions", &format!("regionwatch-nonce: {NONCE}\r\n"));
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -82,7 +82,7 @@ fn a_head_request_gets_the_signature_too_and_other_methods_are_refused() {
 }
 
 #[test]
-fn a_crowd_is_answered_at_once_and_asks_the_probing_thread_little() {
+fn many_concurrent_requests_for_votes_make_one_query() {
     let limits = Limits { votes_max_age: Duration::from_secs(60), ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     let asking = || {
@@ -98,7 +98,7 @@ fn a_crowd_is_answered_at_once_and_asks_the_probing_thread_little() {
 }
 
 #[test]
-fn a_bulletin_that_does_not_come_is_not_waited_for() {
+fn a_request_for_votes_times_out_if_the_engine_is_silent() {
     let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = Setup { prober: Prober::Silent, limits, ..Setup::default() }.run();
     // More than fit into the channel to the probing thread.

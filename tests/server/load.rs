@@ -1,4 +1,4 @@
-//! Many clients, few descriptors, and the end.
+//! Many clients, few file descriptors, and shutdown.
 
 use std::{
     fs::File,
@@ -16,8 +16,8 @@ use crate::support::{Answer, Running, Setup, alone, eventually};
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_crowd_that_asks_nothing_does_not_delay_a_scrape() {
-    if !alone("crowds::a_crowd_that_asks_nothing_does_not_delay_a_scrape", "ulimit -n 4096;") {
+fn idle_connections_do_not_delay_a_scrape() {
+    if !alone("load::idle_connections_do_not_delay_a_scrape", "ulimit -n 4096;") {
         return;
     }
     let server = Setup::default().run();
@@ -41,7 +41,7 @@ fn a_crowd_that_asks_nothing_does_not_delay_a_scrape() {
 }
 
 #[test]
-fn a_scrape_passes_while_the_crowd_keeps_coming() {
+fn a_scrape_succeeds_during_a_flood_of_connections() {
     let limits = Limits { max_connections: 32, ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
     let addr = server.addr;
@@ -66,7 +66,7 @@ fn a_scrape_passes_while_the_crowd_keeps_coming() {
 }
 
 #[test]
-fn ten_thousand_requests_leave_nothing_behind() {
+fn ten_thousand_requests_leak_no_connection() {
     let server = Setup { page: 1_000, ..Setup::default() }.run();
     let addr = server.addr;
     let clients: Vec<_> = (0..4)
@@ -101,7 +101,7 @@ fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn at_the_cap_a_newcomer_waits_and_no_answer_that_moves_is_given_up() {
+fn at_the_limit_a_new_connection_waits_and_no_progressing_response_is_evicted() {
     let limits = Limits { max_connections: 4, ..Limits::default() };
     let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
     let clients: Vec<_> = readers(&server, 4)
@@ -122,7 +122,7 @@ fn at_the_cap_a_newcomer_waits_and_no_answer_that_moves_is_given_up() {
 }
 
 #[test]
-fn at_the_cap_a_newcomer_gets_the_place_of_an_answer_that_stands_still() {
+fn at_the_limit_a_new_connection_replaces_a_stalled_response() {
     let limits = Limits { max_connections: 4, stall_timeout: Duration::from_secs(1), ..Limits::default() };
     let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
     let stalled = readers(&server, 4);
@@ -133,8 +133,8 @@ fn at_the_cap_a_newcomer_gets_the_place_of_an_answer_that_stands_still() {
 }
 
 #[test]
-fn want_of_descriptors_is_waited_out() {
-    if !alone("crowds::want_of_descriptors_is_waited_out", "ulimit -n 64;") {
+fn the_server_recovers_when_file_descriptors_are_available_again() {
+    if !alone("load::the_server_recovers_when_file_descriptors_are_available_again", "ulimit -n 64;") {
         return;
     }
     let server = Setup::default().run();
@@ -152,7 +152,7 @@ fn want_of_descriptors_is_waited_out() {
 }
 
 #[test]
-fn at_the_end_idle_connections_go_and_answers_in_flight_are_finished() {
+fn shutdown_closes_idle_connections_and_completes_responses_in_flight() {
     let server = Setup { page: 3_000_000, ..Setup::default() }.run();
     let mut idle = server.connect();
     let mut half = server.connect();
@@ -175,7 +175,7 @@ fn at_the_end_idle_connections_go_and_answers_in_flight_are_finished() {
 }
 
 #[test]
-fn at_the_end_nobody_is_waited_for_longer_than_a_moment() {
+fn shutdown_takes_no_longer_than_the_grace_period() {
     let server = Setup { page: 100_000_000, ..Setup::default() }.run();
     let mut reader = server.connect();
     reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
