@@ -15,39 +15,43 @@ use crate::{
     },
 };
 
-/// A residency zone's name; the same rules as for a region's.
+/// A name with the rules of a region's.
+fn name(text: &str, hint: &str) -> Parsed<Arc<str>> {
+    let name = Region::new(text).map_err(|error| format!("{error}; write {hint}"))?;
+    Ok(Arc::from(name.as_str()))
+}
+
+/// The name of a residency zone.
 pub(super) fn zone(text: &str) -> Parsed<Arc<str>> {
-    Region::new(text)
-        .map(|name| Arc::from(name.as_str()))
-        .map_err(|error| format!("{error}; write a zone name such as eu"))
+    name(text, "a zone name such as eu")
 }
 
 /// The name of a failure domain.
 pub(super) fn failure_domain(text: &str) -> Parsed<Arc<str>> {
-    Region::new(text)
-        .map(|name| Arc::from(name.as_str()))
-        .map_err(|error| format!("{error}; write a failure domain such as europe-power"))
+    name(text, "a failure domain such as europe-power")
 }
 
-/// The base URL of an Alertmanager.
-pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
+fn base_url(text: &str, example: &str) -> Parsed<HttpUrl> {
     let url = url(text)?;
     if url.path.contains('?') {
-        return Err("has a query; write the base URL such as http://alertmanager:9093".to_owned());
-    }
-    if url.path.ends_with("/api/v2/alerts") || url.path.ends_with("/api/v2") {
-        return Err("is the API's URL; write the base URL such as http://alertmanager:9093".to_owned());
+        return Err(format!("has a query; write the base URL such as {example}"));
     }
     Ok(url)
 }
 
-/// By which URL people reach the pages of this sidecar.
-pub(super) fn external_url(text: &str) -> Parsed<HttpUrl> {
-    let url = url(text)?;
-    match url.path.contains('?') {
-        true => Err("has a query; write the base URL such as https://regionwatch.eu-west-1.example.com".to_owned()),
-        false => Ok(url),
+/// The base URL of an Alertmanager.
+pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
+    const EXAMPLE: &str = "http://alertmanager:9093";
+    let url = base_url(text, EXAMPLE)?;
+    if url.path.ends_with("/api/v2/alerts") || url.path.ends_with("/api/v2") {
+        return Err(format!("is the API's URL; write the base URL such as {EXAMPLE}"));
     }
+    Ok(url)
+}
+
+/// The URL at which users reach the pages of this instance.
+pub(super) fn external_url(text: &str) -> Parsed<HttpUrl> {
+    base_url(text, "https://regionwatch.eu-west-1.example.com")
 }
 
 /// `tcp://HOST:PORT`.

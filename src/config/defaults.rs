@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     env::Variables,
-    probes::{pace, paired},
+    probes::{cadence, timing},
 };
 use crate::{
     model::Cadence,
@@ -22,9 +22,14 @@ pub(super) fn kinds() -> impl Iterator<Item = (&'static str, Cadence)> {
     KINDS.into_iter().map(|kind| (kind.as_str(), kind.default_cadence()))
 }
 
+/// The variable for a key of a kind.
+fn variable(kind: &str, key: &str) -> String {
+    format!("REGIONWATCH_{}_{}", kind.to_uppercase(), key.to_uppercase())
+}
+
 /// The variables for interval and timeout of a kind.
 pub(super) fn variables(kind: &str) -> [String; 2] {
-    NAMES.map(|name| format!("REGIONWATCH_{}_{}", kind.to_uppercase(), name.to_uppercase()))
+    NAMES.map(|key| variable(kind, key))
 }
 
 /// Reads the cadence of each kind.
@@ -38,12 +43,11 @@ pub(super) fn read(
     kinds()
         .map(|(kind, usual)| {
             let fields = file.as_ref().and_then(|file| file.get(kind)).and_then(|item| item.fields(&NAMES));
-            let names = self::variables(kind);
-            let [interval, timeout] = [0, 1].map(|n| {
-                let below = fields.as_ref().and_then(|fields| fields.get(NAMES[n])?.spanned(pace));
-                variables.get(&names[n]).and_then(|variable| variable.spanned(pace)).or(below)
-            });
-            let cadence = paired(interval.as_ref(), timeout.as_ref(), usual, diagnostics);
+            let given = |key: &str| {
+                let below = fields.as_ref().and_then(|fields| fields.get(key)?.spanned(timing));
+                variables.get(&variable(kind, key)).and_then(|variable| variable.spanned(timing)).or(below)
+            };
+            let cadence = cadence(given, usual, diagnostics);
             (kind, cadence.unwrap_or(usual))
         })
         .collect()

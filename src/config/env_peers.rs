@@ -1,10 +1,10 @@
 //! Peers without a file: `REGIONWATCH_PEERS=REGION=URL,...`, and `REGIONWATCH_DNS_SERVERS=REGION=HOST[:PORT],...`.
 //!
-//! A URL gives its region one target, named after the URL's host, with an icmp, a tcp (to the URL's port) and
-//! an http probe, and the first URL of a region a dns probe besides: it asks the URL's host itself, on port 53,
-//! for its own address (for the root's name servers where the host is an address). Where the region's name
-//! servers are elsewhere, `REGIONWATCH_DNS_SERVERS` names them; `REGION=none` there leaves dns out. A server
-//! that is a URL's host puts its dns probe on that target; any other is a target of its own.
+//! A URL becomes one target of its region, named after the URL's host, with an icmp, a tcp (to the URL's port) and an http
+//! probe. The first URL of a region also gets a dns probe: it queries the URL's host on port 53 for its own address, or
+//! for the root's name servers if the host is an address. `REGIONWATCH_DNS_SERVERS` names other name servers of a region;
+//! `REGION=none` there omits dns. If a server is the host of a URL, its dns probe belongs to that target; any other server
+//! is another target.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ pub(super) fn read(list: &Item<'_>, servers: Option<Item<'_>>, context: &ReadCon
     for peer in peers.iter_mut().filter(|peer| !told.contains(&peer.region)) {
         let first = peer.targets.first().and_then(|target| target.probes.first());
         if let Some(host) = first.map(|probe| probe.host.clone()) {
-            // The target is there, and has no dns probe yet.
+            // The target exists, and has no dns probe yet.
             let _ = add_dns(peer, host, DNS_PORT, context);
         }
     }

@@ -89,10 +89,10 @@ enum Families {
     Both,
 }
 
-/// What one entry of `targets` became: one target, or one for each address family.
+/// One entry of `targets`: one target, or one for each address family.
 struct Read<'a> {
     targets: Vec<Target>,
-    /// What the name comes from.
+    /// The item that the name comes from.
     named_by: Item<'a>,
 }
 
@@ -108,7 +108,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     ];
     let families =
         fields.read("address_family", |item| item.choice(&families)).unwrap_or(Families::One(AddressFamily::Any));
-    let tos = fields.read("tos", |item| item.byte(0..=255));
+    let tos = fields.read("tos", |item| item.whole::<u8>(0..=255));
     let probes = probe_list(&fields, reading)?;
 
     if host.is_none()
@@ -168,7 +168,7 @@ fn of_family(probes: Vec<ProbeConfig>, family: AddressFamily) -> Vec<ProbeConfig
     probes.into_iter().map(|probe| ProbeConfig { family, ..probe }).collect()
 }
 
-/// A literal address must be of the family that is asked for.
+/// A literal address must be of the requested family.
 fn check_family(item: &Item<'_>, host: &Host, families: Families) {
     let Host::Addr(addr) = host else { return };
     let is = if addr.is_ipv4() { "IPv4" } else { "IPv6" };

@@ -6,7 +6,7 @@ use crate::{
     model::{Cadence, Host, Kind},
     probe::{KIND_ENTRIES, KINDS, KindEntry, ProbeSpec},
     yaml::{
-        Diagnostics, Fields, Item, Parsed, ReadContext, Spanned,
+        Diagnostics, Item, Parsed, ReadContext, Spanned,
         diagnostics::{hint, one_of, quoted},
         units::{self, duration_text},
     },
@@ -57,7 +57,8 @@ pub(super) fn read<'a>(item: &Item<'a>, context: &ReadContext<'_>) -> Option<Rea
     let fields = fields.only(|key| other_key(name, key, &keys), &keys);
     let is_set = |flag: &str| fields.read(flag, |item| item.flag()) == Some(true);
     let entry = aliases.into_iter().find(|(flag, _)| is_set(flag)).map_or(written, |(_, entry)| entry);
-    let cadence = cadence(&fields, context.defaults[name], context.diagnostics);
+    let timing = |key: &str| fields.get(key)?.spanned(timing);
+    let cadence = cadence(timing, context.defaults[name], context.diagnostics);
     let spec = (entry.read)(&fields, context);
     let critical = fields.read("critical", |item| critical(item, entry.kind)).unwrap_or(false);
     Some(Read { item: item.clone(), entry: Some(entry), critical, probe: cadence.zip(spec) })
@@ -68,7 +69,7 @@ fn critical(item: &Item<'_>, kind: Kind) -> Option<bool> {
     let critical = item.flag()?;
     if let Some(why) = kind.never_critical().filter(|_| critical) {
         let can: Vec<_> = KINDS.into_iter().filter(|kind| kind.never_critical().is_none()).map(Kind::as_str).collect();
-        item.wrong(format!("cannot be true for {kind} probes, as {why}; write it at a {} probe", one_of(&can)));
+        item.wrong(format!("cannot be true for {kind} probes, because {why}; write it at a {} probe", one_of(&can)));
     }
     Some(critical)
 }
@@ -80,37 +81,26 @@ fn other_key(kind: &str, key: &str, keys: &[&str]) -> String {
     if owners.is_empty() {
         format!("write {}", one_of(keys))
     } else {
-        format!("{kind} probes have none, {} probes have; delete it here", owners.join(" and "))
+        format!("it belongs to {} probes, not to {kind}; delete it", owners.join(" and "))
     }
 }
 
-/// What an interval or a timeout may be.
-pub(super) fn pace(text: &str) -> Parsed<Duration> {
+/// An interval or a timeout.
+pub(super) fn timing(text: &str) -> Parsed<Duration> {
     units::duration_in(Cadence::MIN_INTERVAL..=Cadence::MAX_INTERVAL)(text)
 }
 
-/// Reads an interval or a timeout.
-pub(super) fn given(item: &Item<'_>) -> Option<Spanned<Duration>> {
-    item.spanned(pace)
-}
-
-/// Reads `interval` and `timeout` of a probe.
-fn cadence(fields: &Fields<'_>, defaults: Cadence, diagnostics: &Diagnostics) -> Option<Cadence> {
-    let (interval, timeout) = (fields.read("interval", given), fields.read("timeout", given));
-    paired(interval.as_ref(), timeout.as_ref(), defaults, diagnostics)
-}
-
-/// Interval and timeout together; too many probes in flight are noted where one of both was given.
-pub(super) fn paired(
-    interval: Option<&Spanned<Duration>>,
-    timeout: Option<&Spanned<Duration>>,
+/// Reads `interval` and `timeout`, and reports too many probes in flight if one of both is given.
+pub(super) fn cadence(
+    given: impl Fn(&str) -> Option<Spanned<Duration>>,
     defaults: Cadence,
     diagnostics: &Diagnostics,
 ) -> Option<Cadence> {
-    let every = interval.map_or_else(|| defaults.interval(), |given| given.value);
-    let within = timeout.map_or_else(|| defaults.timeout(), |given| given.value);
+    let (interval, timeout) = (given("interval"), given("timeout"));
+    let every = interval.as_ref().map_or_else(|| defaults.interval(), |given| given.value);
+    let within = timeout.as_ref().map_or_else(|| defaults.timeout(), |given| given.value);
     let cadence = Cadence::new(every, within);
-    if let (None, Some(given)) = (cadence, timeout.or(interval)) {
+    if let (None, Some(given)) = (cadence, timeout.as_ref().or(interval.as_ref())) {
         let most = (every * Cadence::MAX_IN_FLIGHT).min(Cadence::MAX_INTERVAL);
         let least = Duration::from_millis(within.as_millis().div_ceil(Cadence::MAX_IN_FLIGHT.into()) as u64);
         let other = if timeout.is_some() {

@@ -1,4 +1,4 @@
-//! What a configuration says once it has been read: every value is in range, every name is checked.
+//! The peers of a configuration: every value is in range, every name is checked.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::{
 pub const MAX_BUCKETS: usize = 16;
 
 labels! {
-    /// How severe a log line must be to be written.
+    /// The least severe level that is logged.
     pub enum LogLevel {
         /// Errors only.
         Error = "error",
-        /// And warnings.
+        /// Warnings too.
         Warn = "warn",
-        /// And what happens.
+        /// Events too.
         Info = "info",
-        /// And why.
+        /// Reasons too.
         Debug = "debug",
         /// Everything.
         Trace = "trace",
@@ -37,7 +37,7 @@ labels! {
     }
 }
 
-/// An endpoint outside all regions; being unable to reach it hints at our own isolation.
+/// An endpoint outside all regions. If it does not answer, this instance may be isolated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
     /// Where it is.
@@ -53,15 +53,15 @@ pub struct Peer {
     pub region: Region,
     /// Its residency zone.
     pub zone: Option<Arc<str>>,
-    /// What it shares its fate with; it does not replace a region of the same domain.
+    /// What it shares its failures with; it is no failover target for a region of the same domain.
     pub failure_domain: Option<Arc<str>>,
-    /// Where it is; where nothing is said, what [`Location::of_region`] knows.
+    /// Its location; by default that of [`Location::of_region`].
     pub location: Option<Location>,
-    /// Tier of preference as a failover target; lower is better.
+    /// Rank as a failover target before the score; lower is better.
     pub priority: u32,
-    /// The share of what a failover would need that is free there, 0 to 1; `None` where nobody said.
+    /// Spare capacity, as a fraction of what a failover would require, 0 to 1; `None` if unknown.
     pub capacity: Option<f64>,
-    /// Somebody works on it: it is no failover target.
+    /// It must not be a failover target.
     pub maintenance: bool,
     /// What is probed in it; (target, kind) is unique.
     pub targets: Vec<Target>,
@@ -70,8 +70,7 @@ pub struct Peer {
 /// Something that is probed inside a peer region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// Its name, unique inside the peer. Where both address families were asked for there are two targets,
-    /// `NAME-v4` and `NAME-v6`.
+    /// Its name, unique inside the peer. `address_family: both` makes two targets, `NAME-v4` and `NAME-v6`.
     pub name: TargetName,
     /// Its probes; each kind at most once.
     pub probes: Vec<ProbeConfig>,
@@ -80,7 +79,7 @@ pub struct Target {
 /// One probe of a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeConfig {
-    /// How often, how long.
+    /// Interval and timeout.
     pub cadence: Cadence,
     /// Where to: the host of its URL, or the target's if its kind has none.
     pub host: Host,
@@ -88,8 +87,8 @@ pub struct ProbeConfig {
     pub family: AddressFamily,
     /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.
     pub tos: Option<u8>,
-    /// What it probes is what the region is for: when all critical probes of every target fail, the region
-    /// counts as down although the network answers. Never for kinds that cannot tell.
+    /// If all critical probes of the region fail, the region is down although its network answers. Never set for kinds
+    /// that cannot tell.
     pub critical: bool,
     /// What is sent and expected.
     pub spec: ProbeSpec,

@@ -9,7 +9,7 @@ use crate::yaml::{Parsed, Secret, secrets::Secrets};
 pub struct VoteKeys {
     /// The file they were read from.
     pub file: PathBuf,
-    /// One or two: the first signs, each verifies. With two, the vantages can change keys one after another.
+    /// One or two: the first signs, both verify. With two, the vantages can change keys one after another.
     pub keys: Vec<Secret>,
 }
 
@@ -20,8 +20,8 @@ pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
     Ok(VoteKeys { file, keys })
 }
 
-/// The keys of a file: one or two lines of 16 to 256 printable characters; blank lines and lines that begin
-/// with `#` do not count. 16 bytes are as many as nobody guesses; HMAC gains nothing from more than 64.
+/// The keys of a file: one or two lines of 16 to 256 printable characters, without blank lines and lines that begin
+/// with `#`. 16 bytes cannot be guessed; HMAC gains nothing from more than 64.
 fn list(file: &[u8], path: &Path) -> Parsed<Vec<Secret>> {
     let hint = || format!("create one with {}", new_key(path));
     let mut keys: Vec<Secret> = Vec::new();

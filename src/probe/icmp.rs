@@ -25,7 +25,7 @@ pub const ICMP: Kind = Kind::new(&Facts {
     layer: Layer::L3,
     fast: true,
     often_filtered: true,
-    never_critical: Some("the network answers an echo, no service does"),
+    never_critical: Some("the network answers an echo, not a service"),
     carries_votes: false,
     preference: 3,
     interval: Duration::from_millis(250),
@@ -59,8 +59,8 @@ impl ProbeKind for IcmpSpec {
     fn read(fields: &Fields<'_>, _: &ReadContext<'_>) -> Option<Self> {
         let default = Self::default();
         Some(Self {
-            size: fields.read("size", |item| item.word(16..=65507)).unwrap_or(default.size),
-            ttl: fields.read("ttl", |item| item.byte(1..=255)),
+            size: fields.read("size", |item| item.whole::<u16>(16..=65507)).unwrap_or(default.size),
+            ttl: fields.read("ttl", |item| item.whole::<u8>(1..=255)),
             dont_fragment: fields.read("dont_fragment", |item| item.flag()).unwrap_or(default.dont_fragment),
         })
     }

@@ -42,6 +42,6 @@ pub(super) fn parse(text: &str) -> Parsed<Pattern> {
         return Err(format!("is longer than {MAX} bytes; write a shorter regular expression"));
     }
     Pattern::new(text).map_err(|error| {
-        format!("is not a regular expression ({error}); write one such as ok|ready, with \\( for a bracket")
+        format!("is not a regular expression ({error}); write one such as ok|ready, with \\( for a parenthesis")
     })
 }

@@ -24,7 +24,7 @@ pub const SIDECAR: Kind = Kind::new(&Facts {
     layer: Layer::L7,
     fast: false,
     often_filtered: false,
-    never_critical: Some("a sidecar that is restarted is no region that is down"),
+    never_critical: Some("a sidecar that restarts does not mean that its region is down"),
     carries_votes: true,
     preference: 1,
     interval: Duration::from_secs(1),

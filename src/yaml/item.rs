@@ -109,16 +109,9 @@ impl<'a> Item<'a> {
         self.read(parse)
     }
 
-    pub(crate) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
-        self.plain(units::whole(range))
-    }
-
-    pub(crate) fn byte(&self, range: RangeInclusive<u8>) -> Option<u8> {
-        self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u8::try_from(number).ok())
-    }
-
-    pub(crate) fn word(&self, range: RangeInclusive<u16>) -> Option<u16> {
-        self.whole(u32::from(*range.start())..=u32::from(*range.end())).and_then(|number| u16::try_from(number).ok())
+    pub(crate) fn whole<T: Copy + Into<u32> + TryFrom<u32>>(&self, range: RangeInclusive<T>) -> Option<T> {
+        let number = self.plain(units::whole((*range.start()).into()..=(*range.end()).into()))?;
+        T::try_from(number).ok()
     }
 
     pub(crate) fn port(&self) -> Option<u16> {

@@ -143,7 +143,7 @@ fn rcode(text: &str) -> Parsed<Rcode> {
         return Ok(Rcode(number));
     }
     if text.eq_ignore_ascii_case("ok") {
-        return Err("is not known here; write NOERROR".to_owned());
+        return Err("is not a valid value; write NOERROR".to_owned());
     }
     let codes: Vec<_> = (0..).zip(RCODES).map(|(number, name)| (name, Rcode(number))).collect();
     choice(text, &codes)

@@ -120,11 +120,11 @@ pub(crate) fn read(
 
     let expect = fields.read("expect", |item| item.fields(&["status", "headers", "body"]));
     let expect = expect.as_ref();
-    let status = expect.and_then(|expect| expect.read("status", |item| item.each(|item| item.word(100..=599))));
+    let status = expect.and_then(|expect| expect.read("status", |item| item.each(|item| item.whole::<u16>(100..=599))));
     let expect_headers = expect.and_then(|expect| expect.read("headers", expected_headers)).unwrap_or_default();
     let expect_body = expect.and_then(|expect| expect.get("body"));
     if let (Some(item), Some(Method::HEAD)) = (&expect_body, &method) {
-        item.wrong("can never match, as HEAD is answered without a body; delete it or write method: GET");
+        item.wrong("can never match, because the answer to HEAD has no body; delete it or write method: GET");
     }
 
     let tls = fields.read("tls", |item| tls::read(item, context));
@@ -136,7 +136,7 @@ pub(crate) fn read(
         status: status.unwrap_or_default(),
         expect_headers,
         expect_body: expect_body.and_then(|item| item.read(pattern::parse)),
-        redirects: fields.read("redirects", |item| item.byte(0..=10)).unwrap_or(default.redirects),
+        redirects: fields.read("redirects", |item| item.whole::<u8>(0..=10)).unwrap_or(default.redirects),
         body_limit: fields.read("body_limit", |item| item.read(units::size)).unwrap_or(default.body_limit),
         version: fields.read("version", |item| item.choice(&VERSIONS)).unwrap_or(default.version),
         tls: tls.unwrap_or_default(),
@@ -193,7 +193,7 @@ fn header_items<'a>(item: &Item<'a>) -> Option<Vec<(HeaderName, Item<'a>)>> {
     let named = |(name, value): (&'a str, Item<'a>)| match HeaderName::from_bytes(name.as_bytes()) {
         Ok(name) => Some((name, value)),
         Err(_) => {
-            item.wrong("has a key that is no header name; write lines of Name: value, with a space after the colon");
+            item.wrong("has a key that is not a header name; write lines of Name: value, with a space after the colon");
             None
         }
     };
@@ -201,7 +201,7 @@ fn header_items<'a>(item: &Item<'a>) -> Option<Vec<(HeaderName, Item<'a>)>> {
     let once = |(name, value): &(HeaderName, Item<'a>)| {
         let first = seen.insert(name.clone());
         if !first {
-            value.wrong("is there twice, as case does not count; delete one");
+            value.wrong("is a duplicate, because case does not matter; delete one of them");
         }
         first
     };
