@@ -53,7 +53,7 @@ ENTRYPOINT ["/webhook-receiver"]
 
 # The last one is what docker build makes when nothing else is asked for.
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="regionwatch" \
       org.opencontainers.image.description="Cross-region latency sidecar: measures the network with kernel timestamps, exports it to Prometheus, ranks failover targets" \
