@@ -129,7 +129,7 @@ impl Effects {
     pub fn append(&mut self, next: Self) {
         self.extra_probes.extend(next.extra_probes);
         self.changes.extend(next.changes);
-        self.incidents = next.incidents.or(self.incidents.take());
+        self.incidents = next.incidents.or_else(|| self.incidents.take());
         self.wake_at = next.wake_at;
     }
 }

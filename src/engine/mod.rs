@@ -318,9 +318,8 @@ impl Engine {
     pub fn histories(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathHistory> {
         let mut found: Vec<_> = self.paths.values().filter(|state| matches(&state.path)).collect();
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let history =
-            |state: &Box<PathState>| PathHistory { path: state.path.clone(), samples: state.history.records() };
-        found.into_iter().take(limit).map(history).collect()
+        let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
+        found.into_iter().take(limit).map(|state| history(state)).collect()
     }
 }
 
