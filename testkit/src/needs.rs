@@ -108,7 +108,16 @@ pub fn check(needs: &[Need]) -> Result<(), Missing> {
 /// As [`check`] does.
 pub fn require(needs: &[Need]) {
     if let Err(missing) = check(needs) {
-        // Not by `panic!`, which would print a message and a backtrace.
-        resume_unwind(Box::new(missing));
+        end(missing);
     }
+}
+
+/// Ends a test here, as ignored even where all must run: for what a machine cannot be asked to have.
+pub fn ignore(missing: &str) -> ! {
+    end(Missing(missing.to_owned()))
+}
+
+/// Not by `panic!`, which would print a message and a backtrace.
+fn end(missing: Missing) -> ! {
+    resume_unwind(Box::new(missing))
 }

@@ -5,6 +5,7 @@ use std::{fs, process::Command};
 use serde_json::{Value, json};
 use testkit::{
     kubernetes::{EXAMPLE, build, copy, example, is_operators, mistakes, need_tools, resources, run},
+    needs::ignore,
     root,
 };
 
@@ -84,11 +85,9 @@ fn kubectl_makes_the_same_of_it_as_the_pinned_kustomize() {
     let overlay = root().join(EXAMPLE);
     let asked = Command::new("kubectl").args(["version", "--client"]).output();
     let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    if version.contains("Kustomize Version: v5.") {
-        let by_kubectl = run(Command::new("kubectl").arg("kustomize").arg(&overlay), "");
-        assert_eq!(by_kubectl, build(&overlay));
-    } else {
-        let notice = "SKIPPED kubectl_makes_the_same_of_it_as_the_pinned_kustomize: no kubectl with kustomize 5\n";
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
+    if !version.contains("Kustomize Version: v5.") {
+        ignore("kubectl with kustomize 5");
     }
+    let by_kubectl = run(Command::new("kubectl").arg("kustomize").arg(&overlay), "");
+    assert_eq!(by_kubectl, build(&overlay));
 }
