@@ -1,9 +1,8 @@
-//! Which content coding a client wants.
+//! Content negotiation: which content coding a client accepts.
 
 use http::{HeaderMap, header::ACCEPT_ENCODING};
 
-/// Whether the answer is to be sent in gzip: the client accepts it (RFC 9110, 12.5.3), and does not rank
-/// `identity` above it.
+/// Whether the client accepts gzip (RFC 9110, 12.5.3) and does not prefer `identity`.
 pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
@@ -23,7 +22,7 @@ pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
-/// `q=0.5` in thousandths; `None` where it is no weight (at most three decimals, at most 1).
+/// `q=0.5` in thousandths; `None` if it is not a weight (at most 1, at most three decimals).
 fn weight(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim_end().eq_ignore_ascii_case("q") {

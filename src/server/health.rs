@@ -1,28 +1,34 @@
-//! The client side of `/-/healthy`, for health checks by the binary itself.
+//! The client of `/-/healthy`, for health checks by the binary itself.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    error::Error,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use bytes::Bytes;
+use http::{Request, StatusCode, header::HOST};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
 
-/// The most that is read of an answer.
-const LONGEST_ANSWER: usize = 4 << 10;
-
-/// Asks the regionwatch that listens at `addr` whether it is healthy, within `timeout` as a whole. An
-/// unspecified address (`0.0.0.0`, `::`) is asked on the loopback. Blocks the thread.
+/// Checks that the regionwatch at `addr` is healthy, within `limit`. An unspecified address (`0.0.0.0`, `::`) is replaced
+/// by the loopback address. Blocks the thread.
 ///
 /// # Errors
-/// A sentence that says what was asked and what went wrong.
-pub fn probe_health(addr: SocketAddr, timeout: Duration) -> Result<(), String> {
+/// A message with the URL and the reason.
+pub fn probe_health(addr: SocketAddr, limit: Duration) -> Result<(), String> {
     let addr = SocketAddr::new(reachable(addr.ip()), addr.port());
-    let head = head(addr, timeout).map_err(|error| format!("http://{addr}/-/healthy: {error}"))?;
-    let status = head.lines().next().unwrap_or_default().trim_end();
-    match status.split(' ').collect::<Vec<_>>()[..] {
-        [version, "200", ..] if version.starts_with("HTTP/1.") => Ok(()),
-        _ => Err(format!("http://{addr}/-/healthy: answered {status:?}")),
+    let status = || -> Result<StatusCode, Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(async { timeout(limit, status(addr)).await });
+        answer.map_err(|_| format!("no answer within {limit:?}"))?
+    };
+    match status() {
+        Ok(StatusCode::OK) => Ok(()),
+        Ok(status) => Err(format!("http://{addr}/-/healthy: status {status}")),
+        Err(error) => Err(format!("http://{addr}/-/healthy: {error}")),
     }
 }
 
@@ -34,29 +40,10 @@ fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The first bytes of the answer, at least its first line.
-fn head(addr: SocketAddr, timeout: Duration) -> Result<String, String> {
-    let deadline = Instant::now() + timeout;
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(format!("no answer within {timeout:?}")),
-        left => Ok(left),
-    };
-    let said = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => format!("no answer within {timeout:?}"),
-        _ => error.to_string(),
-    };
-    let mut stream = TcpStream::connect_timeout(&addr, left()?).map_err(said)?;
-    stream.set_write_timeout(Some(left()?)).map_err(said)?;
-    let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(said)?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 512];
-    while answer.len() < LONGEST_ANSWER && !answer.contains(&b'\n') {
-        stream.set_read_timeout(Some(left()?)).map_err(said)?;
-        match stream.read(&mut buffer).map_err(said)? {
-            0 => break,
-            read => answer.extend_from_slice(&buffer[..read]),
-        }
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+async fn status(addr: SocketAddr) -> Result<StatusCode, Box<dyn Error>> {
+    let stream = TcpStream::connect(addr).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get("/-/healthy").header(HOST, addr.to_string()).body(Empty::<Bytes>::new())?;
+    Ok(sender.send_request(request).await?.status())
 }

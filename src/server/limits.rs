@@ -1,46 +1,44 @@
-//! How much the server bears, and why that much.
+//! Limits of the server, and why they have these values.
 
 use std::time::Duration;
 
-/// How much the server bears.
+/// Limits of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Open connections. At the cap the one that has waited for a request longest makes room; a new one waits
-    /// while all are being answered.
+    /// Open connections. At the limit a new connection replaces the one that has waited longest for a request; it waits
+    /// while requests are in flight on all of them.
     pub max_connections: usize,
-    /// Connections that the kernel queues before they are accepted, where its own limit allows as many. When
-    /// the queue is full a client's next try is a second later, and a scrape would wait with the crowd.
+    /// Connections that the kernel queues before they are accepted, if its own limit allows as many. If the queue is full,
+    /// a client retries a second later, and a crowd would delay a scrape.
     pub backlog: i32,
-    /// Time from connecting, or from the first byte of a later request, to the end of the request's head.
+    /// From connecting, or from the first byte of a later request, to the end of the request's head.
     pub head_timeout: Duration,
     /// Bytes of a request's head.
     pub max_head_bytes: usize,
     /// Header fields of a request.
     pub max_headers: usize,
-    /// Time between two requests on a connection. Longer than scrape intervals are, so that Prometheus keeps
-    /// its connection.
+    /// Between two requests on a connection. Longer than scrape intervals, so that Prometheus keeps its connection.
     pub idle_timeout: Duration,
-    /// Time for a whole answer; above every sane scrape timeout.
+    /// For a whole response; longer than any sensible scrape timeout.
     pub response_timeout: Duration,
-    /// Time in which an answer must make some progress.
+    /// For some progress of a response.
     pub stall_timeout: Duration,
-    /// Time for the probing thread to answer an [`Query`](super::Query).
+    /// For the engine to answer a [`Query`](super::Query).
     pub query_timeout: Duration,
-    /// Answers compressed at the same time; further ones are sent plain.
+    /// Responses compressed at the same time; further ones are sent plain.
     pub encoders: usize,
-    /// Answers with probe histories at the same time; further ones are refused with 503.
+    /// Responses with probe histories at the same time; further requests get status 503.
     pub histories: usize,
-    /// How long a bulletin is answered with again, so that a crowd of readers costs the probing thread little.
+    /// How long a vote message is served again, so that many clients cost the engine little.
     pub votes_max_age: Duration,
-    /// The same for what the status page shows: people who look at it cost the probing thread two copies a second,
-    /// however many they are.
+    /// The same for the overview: the engine copies at most two per second.
     pub overview_max_age: Duration,
-    /// Bytes that the kernel may hold for a client that does not read (Linux doubles it for its bookkeeping).
-    /// With 256 connections at most 64 MiB; enough for 3 MB/s over 80 ms.
+    /// Bytes that the kernel may buffer for a client that does not read (Linux doubles it for its bookkeeping). With 256
+    /// connections at most 64 MiB; enough for 3 MB/s over 80 ms.
     pub send_buffer: usize,
-    /// Pause after a failed accept, such as one for want of descriptors.
+    /// Pause after a failed accept, for example if file descriptors are exhausted.
     pub accept_pause: Duration,
-    /// Time for answers in flight when the server ends.
+    /// For responses in flight at shutdown.
     pub shutdown_grace: Duration,
 }
 
@@ -68,7 +66,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often overdue connections are looked for: a limit is overrun by a quarter at the most.
+    /// How often connections are checked against the timeouts: one is exceeded by at most a quarter.
     pub(super) fn sweep_interval(&self) -> Duration {
         let shortest = self.head_timeout.min(self.idle_timeout).min(self.response_timeout).min(self.stall_timeout);
         (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))

@@ -14,7 +14,7 @@ use super::{
     body::{Body, Content},
     engine_client::{EngineClient, Snapshot},
     limits::Limits,
-    page::{self, About, Asset},
+    page::{self, ASSETS, About, Asset},
     params::{parameters, quoted},
     response::{EXPOSITION, Encoders, HTML, JSON, Rejection, short, text},
     state::{EncodedVotes, ServerState},
@@ -44,7 +44,7 @@ enum Route<'a> {
     /// `PEER/TARGET/PROBE`
     Path(&'a str),
     Configuration,
-    Asset(Asset),
+    Asset(&'static Asset),
     Metrics,
     Votes,
     Probes,
@@ -67,7 +67,7 @@ impl<'a> Route<'a> {
             _ => match (path.strip_prefix("/peer/"), path.strip_prefix("/path/")) {
                 (Some(peer), _) => Self::Peer(peer),
                 (_, Some(path)) => Self::Path(path),
-                _ => Self::Asset(Asset::of(path)?),
+                _ => Self::Asset(ASSETS.get(path)?),
             },
         })
     }
@@ -190,10 +190,9 @@ impl Routes {
         response
     }
 
-    fn asset(&self, asset: Asset, headers: &HeaderMap) -> Response<Body> {
-        let (content_type, content) = asset.content();
-        let body = Body::new(Content::Text(content));
-        let mut response = self.encoders.respond(HeaderValue::from_static(content_type), body, headers);
+    fn asset(&self, asset: &Asset, headers: &HeaderMap) -> Response<Body> {
+        let body = Body::new(Content::Text(Bytes::from_static(asset.content.as_bytes())));
+        let mut response = self.encoders.respond(HeaderValue::from_static(asset.content_type), body, headers);
         // Its name changes with its content.
         let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");
         response.headers_mut().insert(CACHE_CONTROL, immutable);

@@ -1,6 +1,6 @@
 //! Style sheet, script and icons. Their names change with their content, so browsers may cache them.
 
-use bytes::Bytes;
+use std::sync::LazyLock;
 
 use crate::status::Severity;
 
@@ -9,69 +9,58 @@ pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-sr
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file that the pages load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asset {
-    Style,
-    Script,
-    IconFine,
-    IconWatch,
-    IconDown,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asset {
+    /// Where it is served.
+    pub(crate) url: String,
+    pub(crate) content_type: &'static str,
+    pub(crate) content: &'static str,
 }
 
-struct File {
-    url: String,
-    content_type: &'static str,
-    content: &'static str,
+/// All files that the pages load.
+pub(crate) struct Assets {
+    pub(super) style: Asset,
+    pub(super) script: Asset,
+    icon_fine: Asset,
+    icon_watch: Asset,
+    icon_down: Asset,
 }
 
-/// In the order of [`Asset`].
-static FILES: std::sync::LazyLock<[File; Asset::ALL.len()]> = std::sync::LazyLock::new(|| {
-    Asset::ALL.map(|asset| {
-        let (name, ending, content_type, content) = asset.source();
-        let url = format!("/assets/{name}.{:016x}.{ending}", fnv(content.as_bytes()));
-        File { url, content_type, content }
-    })
+pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let icon = |name, content| Asset::new(name, "svg", "image/svg+xml", content);
+    Assets {
+        style: Asset::new("status", "css", "text/css; charset=utf-8", include_str!("../assets/status.css")),
+        script: Asset::new("status", "js", "text/javascript; charset=utf-8", include_str!("../assets/status.js")),
+        icon_fine: icon("fine", include_str!("../assets/fine.svg")),
+        icon_watch: icon("watch", include_str!("../assets/watch.svg")),
+        icon_down: icon("down", include_str!("../assets/down.svg")),
+    }
 });
 
 impl Asset {
-    const ALL: [Self; 5] = [Self::Style, Self::Script, Self::IconFine, Self::IconWatch, Self::IconDown];
-
-    const fn source(self) -> (&'static str, &'static str, &'static str, &'static str) {
-        const CSS: &str = "text/css; charset=utf-8";
-        const JS: &str = "text/javascript; charset=utf-8";
-        const SVG: &str = "image/svg+xml";
-        match self {
-            Self::Style => ("status", "css", CSS, include_str!("../assets/status.css")),
-            Self::Script => ("status", "js", JS, include_str!("../assets/status.js")),
-            Self::IconFine => ("fine", "svg", SVG, include_str!("../assets/fine.svg")),
-            Self::IconWatch => ("watch", "svg", SVG, include_str!("../assets/watch.svg")),
-            Self::IconDown => ("down", "svg", SVG, include_str!("../assets/down.svg")),
-        }
+    fn new(name: &str, ending: &str, content_type: &'static str, content: &'static str) -> Self {
+        let url = format!("/assets/{name}.{:016x}.{ending}", fnv(content.as_bytes()));
+        Self { url, content_type, content }
     }
+}
 
-    /// The icon of a page.
-    pub(super) const fn icon(severity: Severity) -> Self {
-        match severity {
-            Severity::Fine => Self::IconFine,
-            Severity::Watch => Self::IconWatch,
-            Severity::Down | Severity::Isolated => Self::IconDown,
-        }
-    }
-
-    /// Where it is served.
-    pub(crate) fn url(self) -> &'static str {
-        &FILES[self as usize].url
+impl Assets {
+    fn all(&self) -> [&Asset; 5] {
+        [&self.style, &self.script, &self.icon_fine, &self.icon_watch, &self.icon_down]
     }
 
     /// The file with this URL.
-    pub(crate) fn of(url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|asset| asset.url() == url)
+    pub(crate) fn get(&self, url: &str) -> Option<&Asset> {
+        self.all().into_iter().find(|asset| asset.url == url)
     }
 
-    /// Its type and its content.
-    pub(crate) fn content(self) -> (&'static str, Bytes) {
-        let File { content_type, content, .. } = &FILES[self as usize];
-        (content_type, Bytes::from_static(content.as_bytes()))
+    /// The icon of a page.
+    pub(super) const fn icon(&self, severity: Severity) -> &Asset {
+        match severity {
+            Severity::Fine => &self.icon_fine,
+            Severity::Watch => &self.icon_watch,
+            Severity::Down | Severity::Isolated => &self.icon_down,
+        }
     }
 }
 
@@ -86,12 +75,12 @@ mod tests {
 
     #[test]
     fn every_asset_is_found_by_its_name_and_none_by_another() {
-        for asset in Asset::ALL {
-            assert_eq!(Asset::of(asset.url()), Some(asset));
-            assert!(!asset.content().1.is_empty());
+        for asset in ASSETS.all() {
+            assert_eq!(ASSETS.get(&asset.url), Some(asset));
+            assert!(!asset.content.is_empty());
         }
         for wrong in ["/assets/", "/assets/status.css", "/assets/status.0.css", "/assets/../status.css"] {
-            assert_eq!(Asset::of(wrong), None, "{wrong}");
+            assert_eq!(ASSETS.get(wrong), None, "{wrong}");
         }
         assert_eq!(fnv(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
@@ -99,8 +88,8 @@ mod tests {
 
     #[test]
     fn no_asset_loads_anything_from_another_server() {
-        for asset in Asset::ALL {
-            let content = asset.source().3.replace("http://www.w3.org/2000/svg", "");
+        for asset in ASSETS.all() {
+            let content = asset.content.replace("http://www.w3.org/2000/svg", "");
             assert!(!content.contains("://") && !content.contains("@import"), "{asset:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, html};
 
-use super::{assets::Asset, format, headline};
+use super::{assets::ASSETS, format, headline};
 use crate::{
     model::Region,
     status::{Headline, Overview, Severity},
@@ -84,10 +84,10 @@ fn document(
                     @for title in titles.iter().filter(|title| !title.is_empty()) { (title) " \u{b7} " }
                     (about.region) " \u{b7} regionwatch"
                 }
-                link rel="icon" href=(Asset::icon(severity).url());
-                link rel="stylesheet" href=(Asset::Style.url());
+                link rel="icon" href=(ASSETS.icon(severity).url);
+                link rel="stylesheet" href=(ASSETS.style.url);
                 @if live {
-                    script src=(Asset::Script.url()) defer {}
+                    script src=(ASSETS.script.url) defer {}
                     noscript { meta http-equiv="refresh" content="5"; }
                 }
             }

@@ -13,7 +13,7 @@ mod path;
 mod peer;
 
 pub(super) use self::{
-    assets::{Asset, POLICY},
+    assets::{ASSETS, Asset, POLICY},
     configuration::configuration,
     document::About,
     not_found::not_found,
