@@ -43,7 +43,7 @@ fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
     let config = effective("regionwatch").unwrap();
     assert!(config.contains("votes.key") && config.contains(":9093"), "{config}");
     let peers = config.matches("- region: ").count();
-    assert!(peers >= 2 && config.matches("sidecar: true").count() == peers, "{config}");
+    assert!(peers >= 2 && config.matches("- kind: sidecar\n").count() == peers, "{config}");
 }
 
 /// Whether the NetworkPolicy lets the vantage out to a port of a host. Names are let out by rules without addresses only.
