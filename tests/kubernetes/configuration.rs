@@ -84,7 +84,7 @@ fn the_vantage_may_reach_its_anchors_and_every_alertmanager() {
 fn the_program_accepts_the_configuration_of_the_sidecars_and_they_only_measure() {
     need_tools();
     let config = effective("shop").unwrap();
-    for word in ["votes", "9093", "sidecar: true"] {
+    for word in ["votes", "9093", "kind: sidecar"] {
         assert!(!config.contains(word), "{word}: {config}");
     }
 }
