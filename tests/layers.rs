@@ -67,7 +67,7 @@ fn libraries_are_named_only_where_they_belong() {
         ("surge_ping::", &["net/ping.rs", "probe/icmp"]),
         ("unsafe {", &["net"]),
         ("hickory_resolver::", &["net/resolver.rs"]),
-        ("hickory_proto::", &["probe/dns"]),
+        ("hickory_proto::", &["probe/dns/message.rs"]),
         ("rustls::", &["net/tls.rs", "net/http_client.rs", "yaml/secrets.rs"]),
         // rustls has a module of that name.
         ("use ring::", &["decision/votes/signature.rs"]),

@@ -108,11 +108,8 @@ fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig
 
 fn web_target(url: HttpUrl, context: &ReadContext<'_>) -> Result<Target, String> {
     let host = url.host.clone();
-    let specs = [
-        ProbeSpec::Icmp(IcmpSpec::default()),
-        ProbeSpec::Tcp(TcpSpec::connect(url.port)),
-        ProbeSpec::Http(HttpSpec::get(url).into()),
-    ];
+    let specs: [ProbeSpec; 3] =
+        [IcmpSpec::default().into(), TcpSpec::connect(url.port).into(), HttpSpec::get(url).into()];
     let probes = specs.into_iter().map(|spec| probe(&host, spec, context)).collect();
     Ok(Target { name: addresses::derived_name(&host)?, probes })
 }
@@ -124,8 +121,8 @@ fn add_dns(peer: &mut Peer, host: Host, port: u16, context: &ReadContext<'_>) ->
         Some(Host::Name(name)) => (Arc::from(format!("{name}.")), RecordType(1)),
         _ => (Arc::from("."), RecordType(2)),
     };
-    let spec = ProbeSpec::Dns(DnsSpec::question(port, query, record));
-    let probe = probe(&host, spec, context);
+    let spec = DnsSpec::question(port, query, record);
+    let probe = probe(&host, spec.into(), context);
     match peer.targets.iter_mut().find(|target| target.name == name) {
         Some(target) if target.probes.iter().any(|other| other.kind() == probe.kind()) => {
             Err("is a duplicate; delete it".to_owned())

@@ -112,7 +112,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let probes = probe_list(&fields, reading)?;
 
     if host.is_none()
-        && let Some(entry) = probes.iter().filter_map(|read| read.entry).find(|entry| !entry.has_url)
+        && let Some(entry) = probes.iter().filter_map(|read| read.entry).find(|entry| !entry.keys.contains(&"url"))
     {
         fields.missing("host", &format!("write the name or address that the {} probe goes to", entry.kind));
     }

@@ -80,6 +80,13 @@ pub struct Elapsed {
     pub source: StampSource,
 }
 
+impl Elapsed {
+    /// From the one to the other; `None` unless both happened.
+    pub fn between(from: Option<ClockReading>, to: Option<ClockReading>) -> Option<Self> {
+        to.zip(from).map(|(to, from)| to.since(from))
+    }
+}
+
 /// The CPU time that this process has used in user and kernel mode, all threads, to the nanosecond (clock_gettime(2)).
 ///
 /// # Errors

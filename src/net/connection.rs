@@ -88,7 +88,8 @@ impl Connection {
         let stream = connector.handshake(stream).await?;
         // From the departure of our first byte to the arrival of the peer's last. What we compute between them is in it;
         // what we compute after, such as verifying the certificate in TLS 1.3, is not.
-        if let Some(elapsed) = timestamps.first_sent_to_last_received() {
+        let readings = timestamps.read();
+        if let Some(elapsed) = Elapsed::between(readings.first_sent, readings.last_received) {
             measured.add(Phase::Tls, elapsed);
         }
         measured.certificate_expiry = tls::expiry(&stream);

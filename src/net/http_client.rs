@@ -91,8 +91,7 @@ pub(crate) struct HttpResponse {
 /// A connection that requests are sent on.
 #[derive(Debug)]
 struct Session {
-    /// `None` only in the fuzz target.
-    server: Option<SocketAddr>,
+    server: SocketAddr,
     sender: Sender,
     timestamps: Arc<StreamTimestamps>,
     driver: Driver,
@@ -184,27 +183,25 @@ impl HttpClient {
             }
         };
         measured.certificate_expiry = session.certificate_expiry;
-        let timestamps = Arc::clone(&session.timestamps);
-        let processing = if session.plain {
-            timestamps.last_sent_to_first_received()
+        let head_read = session.timestamps.read();
+        let (from, to) = if session.plain {
+            (head_read.last_sent, head_read.first_received)
         } else if matches!(session.sender, Sender::Http2(_)) {
             // The request leaves first; acknowledgements of the peer's settings may follow it.
-            timestamps.first_sent_to_last_received()
+            (head_read.first_sent, head_read.last_received)
         } else {
             // What came before the head, such as session tickets, is not the first byte of an answer.
-            timestamps.last_sent_to_last_received()
+            (head_read.last_sent, head_read.last_received)
         };
-        let head_arrived = timestamps.last_received();
+        let processing = Elapsed::between(from, to);
         attempt.enter(Phase::Transfer);
         let (head, incoming) = response.into_parts();
         let body = read_body(incoming, limit, keep_body).await?;
         let processing = processing.ok_or(Failure::Local)?;
         measured.add(Phase::Processing, processing);
-        let transfer = if session.plain {
-            timestamps.first_to_last_received().map(|elapsed| elapsed.duration)
-        } else {
-            timestamps.last_received().zip(head_arrived).map(|(last, head)| last.since(head))
-        };
+        let whole_read = session.timestamps.read();
+        let from = if session.plain { whole_read.first_received } else { head_read.last_received };
+        let transfer = Elapsed::between(from, whole_read.last_received).map(|elapsed| elapsed.duration);
         measured.add(Phase::Transfer, Elapsed { duration: transfer.unwrap_or_default(), ..processing });
         if let Some(kept) = &self.kept
             && body.is_some()
@@ -235,7 +232,7 @@ impl HttpClient {
             Sender::Http2(sender) => sender.is_ready(),
         };
         // A name that leads elsewhere now must be followed.
-        (usable && kept.server == Some(server)).then_some(kept)
+        (usable && kept.server == server).then_some(kept)
     }
 
     async fn open(&self, server: SocketAddr, measured: &mut Measured, attempt: &Attempt) -> Result<Session, Failure> {
@@ -249,13 +246,14 @@ impl HttpClient {
         }
         let timestamps = connection.enable_timestamps();
         let plain = self.tls.is_none() && !http2;
-        let session = start(connection.io, http2, timestamps, plain).await?;
-        Ok(Session { server: Some(server), certificate_expiry: measured.certificate_expiry, ..session })
+        let session = start(connection.io, server, http2, timestamps, plain).await?;
+        Ok(Session { certificate_expiry: measured.certificate_expiry, ..session })
     }
 }
 
 async fn start(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    server: SocketAddr,
     http2: bool,
     timestamps: Arc<StreamTimestamps>,
     plain: bool,
@@ -277,7 +275,7 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Session { server: None, sender, timestamps, driver: Driver(driver), certificate_expiry: None, plain })
+    Ok(Session { server, sender, timestamps, driver: Driver(driver), certificate_expiry: None, plain })
 }
 
 impl Session {
@@ -299,7 +297,7 @@ impl Session {
     /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
     /// closing is itself told in bytes, so there it is assumed.
     fn may_have_been_closed(&self) -> bool {
-        !self.plain || self.timestamps.last_received().is_none()
+        !self.plain || self.timestamps.read().last_received.is_none()
     }
 }
 
@@ -355,7 +353,7 @@ fn failure(error: &hyper::Error) -> Failure {
 /// Outside a tokio runtime.
 pub async fn fuzz_response(bytes: &[u8], http2: bool) {
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let Ok(mut session) = start(ours, http2, Arc::default(), true).await else { return };
+    let Ok(mut session) = start(ours, ([0; 4], 0).into(), http2, Arc::default(), true).await else { return };
     let request = Request::builder().uri("http://peer.example/").body(Full::default());
     let Ok(request) = request else { return };
     let said = async {

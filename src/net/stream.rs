@@ -72,12 +72,17 @@ fn handshake(socket: BorrowedFd<'_>, started: Instant) -> Connected {
     Connected { elapsed, syn_retransmits }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    first_sent: Option<ClockReading>,
-    last_sent: Option<ClockReading>,
-    first_received: Option<ClockReading>,
-    last_received: Option<ClockReading>,
+/// When bytes of one phase left and arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Readings {
+    /// When the first byte left.
+    pub first_sent: Option<ClockReading>,
+    /// When the last byte left so far.
+    pub last_sent: Option<ClockReading>,
+    /// When the first byte arrived.
+    pub first_received: Option<ClockReading>,
+    /// When the last byte arrived so far.
+    pub last_received: Option<ClockReading>,
     /// The number of the last byte whose departure was timestamped: a byte that is sent again is timestamped again, and
     /// only the first time counts.
     timestamped: Option<u32>,
@@ -85,47 +90,22 @@ struct State {
 
 /// When bytes of a [`Stream`] left and arrived; shared with whoever owns the stream.
 #[derive(Debug, Default)]
-pub struct StreamTimestamps(Mutex<State>);
+pub struct StreamTimestamps(Mutex<Readings>);
 
 impl StreamTimestamps {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, Readings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what was sent and received so far: a new phase begins.
     pub fn begin(&self) {
         let mut state = self.state();
-        *state = State { timestamped: state.timestamped, ..State::default() };
+        *state = Readings { timestamped: state.timestamped, ..Readings::default() };
     }
 
-    /// From the departure of the first byte of this phase to the arrival of the last one so far; `None` where
-    /// nothing was sent or nothing came.
-    pub fn first_sent_to_last_received(&self) -> Option<Elapsed> {
-        let state = self.state();
-        elapsed(state.first_sent, state.last_received)
-    }
-
-    /// From the departure of the last byte of this phase to the arrival of the last one so far.
-    pub fn last_sent_to_last_received(&self) -> Option<Elapsed> {
-        let state = self.state();
-        elapsed(state.last_sent, state.last_received)
-    }
-
-    /// From the departure of the last byte of this phase to the arrival of the first.
-    pub fn last_sent_to_first_received(&self) -> Option<Elapsed> {
-        let state = self.state();
-        elapsed(state.last_sent, state.first_received)
-    }
-
-    /// From the arrival of the first byte of this phase to that of the last so far.
-    pub fn first_to_last_received(&self) -> Option<Elapsed> {
-        let state = self.state();
-        elapsed(state.first_received, state.last_received)
-    }
-
-    /// When the last byte arrived so far.
-    pub fn last_received(&self) -> Option<Timestamp> {
-        self.state().last_received.map(|reading| reading.at)
+    /// What was sent and received since the phase began.
+    pub fn read(&self) -> Readings {
+        *self.state()
     }
 
     fn received(&self, timestamp: Option<Timestamp>) {
@@ -149,10 +129,6 @@ impl StreamTimestamps {
         state.first_sent.get_or_insert(reading);
         state.last_sent = Some(reading);
     }
-}
-
-fn elapsed(from: Option<ClockReading>, to: Option<ClockReading>) -> Option<Elapsed> {
-    to.zip(from).map(|(to, from)| to.since(from))
 }
 
 /// A TCP connection whose reads and writes leave [`StreamTimestamps`]; tokio's IO traits, so that rustls and hyper run on
@@ -254,7 +230,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(500));
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await.unwrap();
-        let elapsed = timestamps.last_sent_to_first_received().unwrap();
+        let elapsed = Elapsed::between(timestamps.read().last_sent, timestamps.read().first_received).unwrap();
         assert_eq!(elapsed.source, StampSource::Kernel);
         assert!((29..400).contains(&elapsed.duration.as_millis()), "{elapsed:?}");
         server.join().unwrap();

@@ -1,23 +1,33 @@
-//! One DNS question to one named server.
+//! One question to one named server, without cache, retry, search list or hosts file.
+//!
+//! Each question has a fresh socket (a random port, by the kernel) and a random identifier. hickory-proto
+//! writes and reads the messages; its UDP client is not used, because it sends again every 333 ms and reports
+//! the second packet's answer as one slow answer.
 
 mod message;
-mod prober;
 mod spec;
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use self::prober::DnsProbe;
+use http::{HeaderValue, Method, Request, header};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use self::message::{Judgement, Question};
 pub use self::{
     message::fuzz_answer,
     spec::{DnsSpec, DnsTransport, Rcode, RecordType},
 };
 use super::{
     kind::ProbeKind,
-    prober::{ProberContext, SetupError},
+    prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
-    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape},
-    net::TlsSpec,
+    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    net::{
+        Attempt, ClockReading, ClockWatch, Connection, Connector, Datagram, Elapsed, ErrorQueueEvent, HttpClient,
+        HttpVersion, Measured, ReadMore, ResolvedHost, SocketOptions, StreamTimestamps, Timestamp, TlsSpec, failure,
+        local_failure, tls_failure,
+    },
     yaml::{Fields, ReadContext, writer::Writer},
 };
 
@@ -38,7 +48,7 @@ pub const DNS: Kind = Kind::new(&Facts {
 impl ProbeKind for DnsSpec {
     const KIND: Kind = DNS;
     const KEYS: &'static [&'static str] = spec::KEYS;
-    const HAS_URL: bool = false;
+    const SHARES_SOCKET: bool = false;
 
     type Prober = DnsProbe;
 
@@ -72,16 +82,207 @@ impl ProbeKind for DnsSpec {
         self.transport.tls()
     }
 
-    fn url(&self) -> Option<&HttpUrl> {
-        None
+    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<DnsProbe, SetupError> {
+        let options = context.socket_options();
+        let transport = match &self.transport {
+            DnsTransport::Udp => Transport::Udp,
+            DnsTransport::Tcp => Transport::Tcp,
+            // RFC 7858 registers the protocol name "dot".
+            DnsTransport::Tls(tls) => Transport::Tls(context.tls.connector(tls, context.host, &[b"dot"])?),
+            DnsTransport::Https { tls, path } => {
+                let url = HttpUrl { https: true, host: context.host.clone(), port: self.port, path: Arc::clone(path) };
+                Transport::Https(Box::new(HttpClient::new(&url, HttpVersion::Auto, options, tls, context.tls)?))
+            }
+        };
+        let question = Question::new(&self).ok_or_else(|| SetupError::Query(self.query.to_string()))?;
+        Ok(DnsProbe { resolved: context.resolved, spec: self, question, options, transport })
+    }
+}
+
+/// The largest message that is read over HTTPS; the other transports cannot carry more anyway.
+const MESSAGE_LIMIT: usize = 65_535;
+
+/// Asks one server.
+#[derive(Debug)]
+pub(crate) struct DnsProbe {
+    resolved: ResolvedHost,
+    spec: Arc<DnsSpec>,
+    question: Question,
+    options: SocketOptions,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Udp,
+    Tcp,
+    Tls(Connector),
+    Https(Box<HttpClient>),
+}
+
+impl DnsProbe {
+    /// Asks with a datagram. Returns whether the answer was truncated.
+    async fn ask_udp(&self, server: SocketAddr, measured: &mut Measured, attempt: &Attempt) -> Result<bool, Failure> {
+        attempt.enter(Phase::Request);
+        let id: u16 = rand::random();
+        let question = self.question.encode(id);
+        let socket = Datagram::udp(server, self.options).map_err(|error| local_failure(&error))?;
+        let before = Timestamp::now();
+        socket.send(&question).map_err(|error| local_failure(&error))?;
+        let mut buffer = [0; 1536];
+        let mut departed = departure(&socket, &mut buffer).map_err(|error| failure(&error))?;
+        let (arrival, truncated) = socket
+            .until(|| {
+                loop {
+                    let message = match socket.try_receive(&mut buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            departed = departed.or(departure(&socket, &mut buffer)?);
+                            return Err(error);
+                        }
+                        received => received?,
+                    };
+                    match self.question.judge(&buffer[..message.len.min(buffer.len())], id, &self.spec) {
+                        Judgement::Answer(verdict) => {
+                            return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), false)));
+                        }
+                        Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), true))),
+                        // Anybody can send a datagram; the answer may still come.
+                        Judgement::Unrelated => attempt.set_timeout_reason(Failure::Protocol),
+                    }
+                }
+            })
+            .await
+            .map_err(|error| failure(&error))?;
+        let sent = ClockReading::sent(departed, before);
+        measured.add(Phase::Request, ClockReading::received(arrival?).since(sent));
+        Ok(truncated)
     }
 
-    fn descriptors(&self, in_flight: u32) -> u64 {
-        // Those that wait for late answers are as many again.
-        2 * u64::from(in_flight)
+    /// Asks over a connection.
+    async fn ask_stream(
+        &self,
+        server: SocketAddr,
+        connector: Option<&Connector>,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let connection = Connection::open(server, self.options, connector, measured, attempt).await?;
+        let timestamps = connection.enable_timestamps();
+        measured.add(Phase::Request, self.ask_over(connection.io, &timestamps, attempt).await?);
+        Ok(())
     }
 
-    fn prober(&self, context: ProberContext<'_>) -> Result<DnsProbe, SetupError> {
-        DnsProbe::new(self, context)
+    /// Asks with the two bytes of length that come before a message on a connection (RFC 7766 8).
+    async fn ask_over(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        timestamps: &StreamTimestamps,
+        attempt: &Attempt,
+    ) -> Result<Elapsed, Failure> {
+        let failed = |error: io::Error| match error.kind() {
+            // Closed between or in messages, without a reset.
+            io::ErrorKind::UnexpectedEof => Failure::Protocol,
+            _ => tls_failure(&error),
+        };
+        attempt.enter(Phase::Request);
+        let id: u16 = rand::random();
+        let mut question = vec![0, 0];
+        question.extend(self.question.encode(id));
+        let len = (question.len() - 2) as u16;
+        question[..2].copy_from_slice(&len.to_be_bytes());
+        timestamps.begin();
+        stream.write_all(&question).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
+        loop {
+            let len = stream.read_u16().await.map_err(failed)?;
+            let mut answer = vec![0; len.into()];
+            stream.read_exact(&mut answer).await.map_err(failed)?;
+            match self.question.judge(&answer, id, &self.spec) {
+                Judgement::Answer(verdict) => verdict?,
+                // There is no room on a connection to run out of.
+                Judgement::Truncated => return Err(Failure::Protocol),
+                Judgement::Unrelated => {
+                    attempt.set_timeout_reason(Failure::Protocol);
+                    continue;
+                }
+            }
+            let readings = timestamps.read();
+            return Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local);
+        }
+    }
+
+    /// Asks by HTTP.
+    async fn ask_https(
+        &self,
+        server: SocketAddr,
+        client: &HttpClient,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        // RFC 8484 4.1: the identifier should be 0, so that caches can work.
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(client.uri().clone())
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/dns-message"))
+            .header(header::ACCEPT, HeaderValue::from_static("application/dns-message"))
+            .body(self.question.encode(0).into())
+            .map_err(|_| Failure::Local)?;
+        let answer = client.send(server, request, MESSAGE_LIMIT, true, measured, attempt).await?;
+        let body = answer.body.ok_or(Failure::Protocol)?;
+        if answer.head.status != http::StatusCode::OK {
+            return Err(Failure::Status);
+        }
+        measured.rename_phases(|phase| match phase {
+            Phase::Processing | Phase::Transfer => Phase::Request,
+            other => other,
+        });
+        match self.question.judge(&body, 0, &self.spec) {
+            Judgement::Answer(verdict) => verdict,
+            Judgement::Truncated | Judgement::Unrelated => Err(Failure::Protocol),
+        }
+    }
+}
+
+/// Reads the error queue up to the timestamp of when the question left, which comes once.
+///
+/// # Errors
+/// What an ICMP error means for a connected socket. It can be there as soon as the question has left.
+fn departure(socket: &Datagram, buffer: &mut [u8]) -> io::Result<Option<Timestamp>> {
+    loop {
+        match socket.try_error_queue(buffer) {
+            Ok(ErrorQueueEvent::Sent { at, .. }) => return Ok(Some(at)),
+            Ok(ErrorQueueEvent::Icmp { errno, .. } | ErrorQueueEvent::Local { errno }) => {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            Ok(ErrorQueueEvent::Other) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+impl Probe for DnsProbe {
+    const LINGERS: bool = true;
+
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.port);
+        let watch = ClockWatch::start();
+        let mut measured = Measured::default();
+        match &self.transport {
+            Transport::Udp => {
+                let truncated = self.ask_udp(server, &mut measured, attempt).await?;
+                if truncated && self.spec.retry_over_tcp {
+                    self.ask_stream(server, None, &mut measured, attempt).await?;
+                } else if truncated && !self.spec.answers.is_empty() {
+                    return Err(Failure::Mismatch.into());
+                }
+            }
+            Transport::Tcp => self.ask_stream(server, None, &mut measured, attempt).await?,
+            Transport::Tls(connector) => self.ask_stream(server, Some(connector), &mut measured, attempt).await?,
+            Transport::Https(client) => self.ask_https(server, client, &mut measured, attempt).await?,
+        }
+        if watch.stepped() {
+            return Err(ProbeError::ClockStep);
+        }
+        Ok(measured.into_timings(&self.resolved))
     }
 }

@@ -1,22 +1,26 @@
-//! One HTTP request, on a fresh connection unless it is to be kept.
+//! One HTTP request, on a fresh connection unless it is to be kept, and whether the response is the expected one.
 
-mod prober;
 mod spec;
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, LOCATION, USER_AGENT},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body_util::Full;
 
 pub use self::spec::HttpSpec;
-pub(super) use self::{
-    prober::{Exchange, HttpProbe},
-    spec::{KEYS, read, write},
-};
+pub(super) use self::spec::{KEYS, read, write};
 use super::{
     kind::ProbeKind,
-    prober::{ProberContext, SetupError},
+    prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
-    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape},
-    net::TlsSpec,
+    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    net::{AGENT, Attempt, ClockWatch, HttpClient, HttpResponse, Measured, ResolvedHost, TlsSpec},
     yaml::{Fields, ReadContext, writer::Writer},
 };
 
@@ -37,7 +41,7 @@ pub const HTTP: Kind = Kind::new(&Facts {
 impl ProbeKind for HttpSpec {
     const KIND: Kind = HTTP;
     const KEYS: &'static [&'static str] = KEYS;
-    const HAS_URL: bool = true;
+    const SHARES_SOCKET: bool = false;
 
     type Prober = HttpProbe;
 
@@ -74,12 +78,180 @@ impl ProbeKind for HttpSpec {
         Some(&self.url)
     }
 
-    fn descriptors(&self, in_flight: u32) -> u64 {
-        // Twice as many while connections are closed.
-        2 * u64::from(in_flight)
+    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<HttpProbe, SetupError> {
+        HttpProbe::new(self, context)
+    }
+}
+
+/// Requests one URL.
+#[derive(Debug)]
+pub(crate) struct HttpProbe {
+    resolved: ResolvedHost,
+    spec: Arc<HttpSpec>,
+    client: HttpClient,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// What a kind of probe adds to the HTTP request that it consists of.
+pub(crate) trait Exchange: Send {
+    /// Whether the body is needed even if no pattern is expected in it.
+    const KEEPS_BODY: bool;
+
+    /// Changes the header of a request, just before it is sent. A redirect leads to another request.
+    fn prepare(&mut self, header: &mut HeaderMap);
+
+    /// Takes a response that is the expected one, or whose body is too large.
+    fn receive(&mut self, response: &mut HttpResponse);
+}
+
+/// A plain request.
+impl Exchange for () {
+    const KEEPS_BODY: bool = false;
+
+    fn prepare(&mut self, _: &mut HeaderMap) {}
+
+    fn receive(&mut self, _: &mut HttpResponse) {}
+}
+
+impl HttpProbe {
+    pub(crate) fn new(spec: Arc<HttpSpec>, context: ProberContext<'_>) -> Result<Self, SetupError> {
+        let client = HttpClient::new(&spec.url, spec.version, context.socket_options(), &spec.tls, context.tls)?;
+        let client = client.keep_alive(spec.keep_alive);
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        for name in spec.headers.iter().map(|(name, _)| name) {
+            headers.remove(name);
+        }
+        headers.extend(spec.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body));
+        Ok(Self { resolved: context.resolved, spec, client, headers, body })
     }
 
-    fn prober(&self, context: ProberContext<'_>) -> Result<HttpProbe, SetupError> {
-        HttpProbe::new(self.clone(), context)
+    /// Makes the request and judges the response.
+    pub(crate) async fn measure<E: Exchange>(&self, mut exchange: E, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.url.port);
+        let watch = ClockWatch::start();
+        let mut measured = Measured::default();
+        let mut response = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
+        let stepped = watch.stepped();
+        let judged = self.judge(&response);
+        if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
+            exchange.receive(&mut response);
+        }
+        judged?;
+        if stepped {
+            return Err(ProbeError::ClockStep);
+        }
+        Ok(measured.into_timings(&self.resolved))
+    }
+
+    /// Follows redirects as far as allowed.
+    async fn fetch<E: Exchange>(
+        &self,
+        server: SocketAddr,
+        exchange: &mut E,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<HttpResponse, Failure> {
+        let keep_body = E::KEEPS_BODY || self.spec.expect_body.is_some();
+        let mut uri = self.client.uri().clone();
+        for _ in 0..=self.spec.redirects {
+            let mut request = Request::new(Full::new(self.body.clone()));
+            *request.method_mut() = self.spec.method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = self.headers.clone();
+            exchange.prepare(request.headers_mut());
+            let response =
+                self.client.send(server, request, self.spec.body_limit, keep_body, measured, attempt).await?;
+            match self.redirection(&response, &uri) {
+                Some(next) => uri = next,
+                None => return Ok(response),
+            }
+        }
+        // The last allowed redirect led to yet another one.
+        Err(Failure::Status)
+    }
+
+    /// Where the response sends us: only elsewhere on the same origin, because a peer must not be able to point
+    /// our probes at third parties. A redirect that is expected, not allowed or leads away is judged as it is.
+    fn redirection(&self, response: &HttpResponse, current: &Uri) -> Option<Uri> {
+        let status = response.head.status;
+        let follows = self.spec.redirects > 0
+            && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            && response.body.is_some()
+            && !self.spec.status.contains(&status.as_u16())
+            && matches!(self.spec.method, Method::GET | Method::HEAD);
+        if !follows {
+            return None;
+        }
+        let location = response.head.headers.get(LOCATION)?.to_str().ok()?;
+        same_origin(location, current)
+    }
+
+    fn judge(&self, response: &HttpResponse) -> Result<(), Failure> {
+        let body = response.body.as_ref().ok_or(Failure::Protocol)?;
+        let status = response.head.status;
+        let expected =
+            if self.spec.status.is_empty() { status.is_success() } else { self.spec.status.contains(&status.as_u16()) };
+        if !expected {
+            return Err(match status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    Failure::Auth
+                }
+                _ => Failure::Status,
+            });
+        }
+        for (name, pattern) in &self.spec.expect_headers {
+            let mut values = response.head.headers.get_all(name).iter();
+            if !values.any(|value| pattern.is_match(&String::from_utf8_lossy(value.as_bytes()))) {
+                return Err(Failure::Mismatch);
+            }
+        }
+        match &self.spec.expect_body {
+            Some(pattern) if !pattern.is_match(&String::from_utf8_lossy(body)) => Err(Failure::Mismatch),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The absolute URI of a `Location` on the same origin (RFC 3986 4.2: absolute, or an absolute path).
+fn same_origin(location: &str, current: &Uri) -> Option<Uri> {
+    let mut parts = current.clone().into_parts();
+    if location.starts_with('/') && !location.starts_with("//") {
+        parts.path_and_query = Some(location.parse::<PathAndQuery>().ok()?);
+        return Uri::from_parts(parts).ok();
+    }
+    let next: Uri = location.parse().ok()?;
+    let origin = |uri: &Uri| {
+        let scheme = uri.scheme().cloned()?;
+        let port = uri.port_u16().unwrap_or(if scheme == Scheme::HTTPS { 443 } else { 80 });
+        Some((scheme, uri.authority().map(Authority::host)?.to_ascii_lowercase(), port))
+    };
+    (origin(&next)? == origin(current)?).then_some(next)
+}
+
+impl Probe for HttpProbe {
+    const LINGERS: bool = false;
+
+    async fn probe(&self, attempt: &Attempt) -> Result<Timings, ProbeError> {
+        self.measure((), attempt).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_leads_only_within_the_same_origin() {
+        let here: Uri = "http://a.example:8080/x".parse().unwrap();
+        let to = |location| same_origin(location, &here).map(|uri| uri.to_string());
+        assert_eq!(to("/y?z"), Some("http://a.example:8080/y?z".into()));
+        assert_eq!(to("http://A.example:8080/y"), Some("http://A.example:8080/y".into()));
+        for away in ["//b.example/", "http://b.example:8080/", "https://a.example:8080/", "http://a.example/", "y"] {
+            assert_eq!(to(away), None, "{away}");
+        }
     }
 }

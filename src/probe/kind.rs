@@ -1,5 +1,7 @@
 //! What a kind of probe consists of, and how the list of kinds becomes known to the rest of the program.
 
+use std::sync::Arc;
+
 use super::prober::{Probe, ProberContext, SetupError};
 use crate::{
     model::{Host, HttpUrl, Kind, Shape},
@@ -16,8 +18,8 @@ pub(crate) trait ProbeKind: Sized {
     /// Its keys in configuration files, besides those of all kinds.
     const KEYS: &'static [&'static str];
 
-    /// Whether it has a URL, whose host it goes to. The other kinds go to the target's host.
-    const HAS_URL: bool;
+    /// Whether the probes that are in flight share a socket.
+    const SHARES_SOCKET: bool;
 
     /// A second way to write the kind: another kind's name, and the key that must be `true` with it.
     const ALIAS: Option<(&'static str, &'static str)> = None;
@@ -40,29 +42,18 @@ pub(crate) trait ProbeKind: Sized {
     /// The TLS settings that it uses; their files are read again on reload.
     fn tls(&self) -> Option<&TlsSpec>;
 
-    /// Its URL, if [`HAS_URL`](Self::HAS_URL).
-    fn url(&self) -> Option<&HttpUrl>;
-
-    /// How many descriptors it needs at most, with so many probes in flight.
-    fn descriptors(&self, in_flight: u32) -> u64;
+    /// Its URL, whose host it goes to, if `url` is one of its keys. The other kinds go to the target's host.
+    fn url(&self) -> Option<&HttpUrl> {
+        None
+    }
 
     /// Makes what measures it. Sends nothing yet.
-    fn prober(&self, context: ProberContext<'_>) -> Result<Self::Prober, SetupError>;
-}
-
-/// The specification's own type, whether or not it is in a box.
-macro_rules! unboxed {
-    (Box<$spec:ident>) => {
-        $spec
-    };
-    ($spec:ident) => {
-        $spec
-    };
+    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<Self::Prober, SetupError>;
 }
 
 /// Declares the kinds: a line is the file, the variant of `ProbeSpec` and the type that implements [`ProbeKind`].
 macro_rules! kinds {
-    ($($file:ident: $variant:ident($($spec:tt)+);)+) => {
+    ($($file:ident: $variant:ident($spec:ident);)+) => {
         $(
             mod $file;
             pub use self::$file::*;
@@ -72,11 +63,11 @@ macro_rules! kinds {
         #[derive(Debug, Clone, PartialEq)]
         #[allow(missing_docs, reason = "each variant's type says it")]
         pub enum ProbeSpec {
-            $($variant($($spec)+),)+
+            $($variant(Arc<$spec>),)+
         }
 
         /// Every kind.
-        pub const KINDS: [Kind; [$(stringify!($file)),+].len()] = [$(<unboxed!($($spec)+)>::KIND),+];
+        pub const KINDS: [Kind; [$(stringify!($file)),+].len()] = [$($spec::KIND),+];
 
         /// What configuration files need to know of a kind.
         pub(crate) struct KindEntry {
@@ -84,30 +75,32 @@ macro_rules! kinds {
             pub(crate) kind: Kind,
             /// See [`ProbeKind::KEYS`].
             pub(crate) keys: &'static [&'static str],
-            /// See [`ProbeKind::HAS_URL`].
-            pub(crate) has_url: bool,
             /// See [`ProbeKind::ALIAS`].
             pub(crate) alias: Option<(&'static str, &'static str)>,
             /// See [`ProbeKind::read`].
             pub(crate) read: fn(&Fields<'_>, &ReadContext<'_>) -> Option<ProbeSpec>,
         }
 
-        pub(crate) const KIND_ENTRIES: [KindEntry; KINDS.len()] = [$({
-            type Spec = unboxed!($($spec)+);
-            KindEntry {
-                kind: Spec::KIND,
-                keys: Spec::KEYS,
-                has_url: Spec::HAS_URL,
-                alias: Spec::ALIAS,
-                read: |fields, context| Some(ProbeSpec::$variant(Spec::read(fields, context)?.into())),
-            }
+        pub(crate) const KIND_ENTRIES: [KindEntry; KINDS.len()] = [$(KindEntry {
+            kind: $spec::KIND,
+            keys: $spec::KEYS,
+            alias: $spec::ALIAS,
+            read: |fields, context| Some($spec::read(fields, context)?.into()),
         }),+];
+
+        $(
+            impl From<$spec> for ProbeSpec {
+                fn from(spec: $spec) -> Self {
+                    Self::$variant(Arc::new(spec))
+                }
+            }
+        )+
 
         impl ProbeSpec {
             /// The kind, which is the `probe` label.
             pub const fn kind(&self) -> Kind {
                 match self {
-                    $(Self::$variant(_) => <unboxed!($($spec)+)>::KIND,)+
+                    $(Self::$variant(_) => $spec::KIND,)+
                 }
             }
 
@@ -124,7 +117,7 @@ macro_rules! kinds {
                 visitor: V,
             ) -> Result<V::Output, SetupError> {
                 match self {
-                    $(Self::$variant(spec) => Ok(visitor.visit(spec.prober(context)?)),)+
+                    $(Self::$variant(spec) => Ok(visitor.visit(Arc::clone(spec).prober(context)?)),)+
                 }
             }
 
@@ -171,12 +164,14 @@ macro_rules! kinds {
 
             /// How many descriptors it needs at most, with so many probes in flight.
             pub fn descriptors(&self, in_flight: u32) -> u64 {
-                match self {
-                    $(Self::$variant(spec) => spec.descriptors(in_flight),)+
-                }
+                let shares_socket = match self {
+                    $(Self::$variant(_) => $spec::SHARES_SOCKET,)+
+                };
+                // The socket before this one is kept for late answers, as are the sockets of earlier probes.
+                2 * u64::from(if shares_socket { 1 } else { in_flight })
             }
         }
     };
 }
 
-pub(super) use {kinds, unboxed};
+pub(super) use kinds;

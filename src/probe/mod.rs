@@ -6,7 +6,9 @@ mod pattern;
 mod prober;
 mod tls;
 
-use self::kind::{ProbeKind, kinds, unboxed};
+use std::sync::Arc;
+
+use self::kind::{ProbeKind, kinds};
 pub use self::{
     pattern::Pattern,
     prober::{Probe, ProbeError, ProberContext, ProberVisitor, ResponseSender, SetupError},
@@ -21,8 +23,8 @@ kinds! {
     icmp: Icmp(IcmpSpec);
     dns: Dns(DnsSpec);
     tcp: Tcp(TcpSpec);
-    http: Http(Box<HttpSpec>);
-    sidecar: Sidecar(Box<SidecarSpec>);
+    http: Http(HttpSpec);
+    sidecar: Sidecar(SidecarSpec);
 }
 
 /// The kind of this name.

@@ -55,7 +55,7 @@ impl SidecarSpec {
 impl ProbeKind for SidecarSpec {
     const KIND: Kind = SIDECAR;
     const KEYS: &'static [&'static str] = KEYS;
-    const HAS_URL: bool = true;
+    const SHARES_SOCKET: bool = false;
     const ALIAS: Option<(&'static str, &'static str)> = Some(("http", ALIAS_KEY));
 
     type Prober = SidecarProbe;
@@ -92,14 +92,10 @@ impl ProbeKind for SidecarSpec {
         self.request.url()
     }
 
-    fn descriptors(&self, in_flight: u32) -> u64 {
-        self.request.descriptors(in_flight)
-    }
-
-    fn prober(&self, mut context: ProberContext<'_>) -> Result<SidecarProbe, SetupError> {
+    fn prober(self: Arc<Self>, mut context: ProberContext<'_>) -> Result<SidecarProbe, SetupError> {
         let responses = context.responses.take();
         let body_limit = self.request.body_limit.min(VoteResponse::MAX_BODY);
-        let http = HttpProbe::new(HttpSpec { body_limit, ..self.request.clone() }, context)?;
+        let http = HttpProbe::new(Arc::new(HttpSpec { body_limit, ..self.request.clone() }), context)?;
         Ok(SidecarProbe { http, responses, trusted_transport: self.is_mutual_tls() })
     }
 }

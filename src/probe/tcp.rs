@@ -11,7 +11,7 @@ use super::{
     tls,
 };
 use crate::{
-    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    model::{Facts, Failure, Host, Kind, Layer, Phase, Shape, Timings},
     net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure},
     yaml::{Fields, ReadContext, writer::Writer},
 };
@@ -53,7 +53,7 @@ impl TcpSpec {
 impl ProbeKind for TcpSpec {
     const KIND: Kind = TCP;
     const KEYS: &'static [&'static str] = &["port", "tls", "send", "expect"];
-    const HAS_URL: bool = false;
+    const SHARES_SOCKET: bool = false;
 
     type Prober = TcpProbe;
 
@@ -93,19 +93,10 @@ impl ProbeKind for TcpSpec {
         self.tls.as_ref()
     }
 
-    fn url(&self) -> Option<&HttpUrl> {
-        None
-    }
-
-    fn descriptors(&self, in_flight: u32) -> u64 {
-        // Those that wait for late answers are as many again.
-        2 * u64::from(in_flight)
-    }
-
-    fn prober(&self, context: ProberContext<'_>) -> Result<TcpProbe, SetupError> {
+    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<TcpProbe, SetupError> {
         let connector = self.tls.as_ref().map(|spec| context.tls.connector(spec, context.host, &[])).transpose()?;
         let options = context.socket_options();
-        Ok(TcpProbe { resolved: context.resolved, spec: self.clone(), options, connector })
+        Ok(TcpProbe { resolved: context.resolved, spec: self, options, connector })
     }
 }
 
@@ -116,7 +107,7 @@ const EXPECT_LIMIT: usize = 64 << 10;
 #[derive(Debug)]
 pub struct TcpProbe {
     resolved: ResolvedHost,
-    spec: TcpSpec,
+    spec: Arc<TcpSpec>,
     options: SocketOptions,
     connector: Option<Connector>,
 }
@@ -124,7 +115,7 @@ pub struct TcpProbe {
 impl TcpProbe {
     /// A probe that only connects.
     pub fn connect(resolved: ResolvedHost, port: u16) -> Self {
-        Self { resolved, spec: TcpSpec::connect(port), options: SocketOptions::default(), connector: None }
+        Self { resolved, spec: Arc::new(TcpSpec::connect(port)), options: SocketOptions::default(), connector: None }
     }
 
     /// Sends and expects what is configured. The time for it is not measured.

@@ -87,12 +87,12 @@ fn tls() -> impl Strategy<Value = TlsSpec> {
 
 fn icmp() -> impl Strategy<Value = ProbeSpec> {
     (16..=65507_u16, option::of(1..=255_u8), any::<bool>())
-        .prop_map(|(size, ttl, dont_fragment)| ProbeSpec::Icmp(IcmpSpec { size, ttl, dont_fragment }))
+        .prop_map(|(size, ttl, dont_fragment)| IcmpSpec { size, ttl, dont_fragment }.into())
 }
 
 fn tcp() -> impl Strategy<Value = ProbeSpec> {
     (port(), option::of(tls()), option::of(text()), option::of(pattern())).prop_map(|(port, tls, send, expect)| {
-        ProbeSpec::Tcp(TcpSpec { port, tls, send: send.map(|text| text.as_bytes().into()), expect })
+        TcpSpec { port, tls, send: send.map(|text| text.as_bytes().into()), expect }.into()
     })
 }
 
@@ -113,7 +113,7 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
             (1 | 28, _) => None,
             _ => Some(other),
         };
-        ProbeSpec::Dns(DnsSpec {
+        DnsSpec {
             port,
             query: query.into(),
             record: RecordType(record),
@@ -122,7 +122,8 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
             answers: answer.filter(|_| asks).map(Arc::from).into_iter().collect(),
             retry_over_tcp: retry && transport == DnsTransport::Udp,
             transport,
-        })
+        }
+        .into()
     })
 }
 
@@ -149,7 +150,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             version,
             keep_alive,
         };
-        if sidecar { ProbeSpec::Sidecar(Box::new(SidecarSpec { request })) } else { ProbeSpec::Http(Box::new(request)) }
+        if sidecar { SidecarSpec { request }.into() } else { request.into() }
     })
 }
 
