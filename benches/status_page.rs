@@ -84,7 +84,7 @@ fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
     let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
     let mut engine = Engine::new(metrics, Arc::clone(config), start);
     let topology = Topology::first(Arc::clone(config), SlotPhase::random());
-    let count = u32::try_from(topology.len())?;
+    let count = u32::try_from(topology.path_count())?;
     let regions: Vec<Region> = config.peers.iter().map(|peer| peer.region.clone()).collect();
     engine.handle(Input::Topology(&topology), now(start));
     let steps = u32::try_from(BEFORE.as_millis() / INTERVAL.as_millis())?;

@@ -1,19 +1,20 @@
-//! regionwatch measures continuously how its region reaches each peer region, tells Prometheus, decides with the other
-//! vantages which regions are down, and tells Alertmanager which of them to fail over, and where to.
+//! regionwatch measures how its region reaches each peer region, exposes that to Prometheus, agrees with the other
+//! instances on which regions are down, and alerts Alertmanager: which region to fail over, and where to.
 //!
 //! ```text
-//!                 config (file + env) ──once, and on reload──▶ app: builds everything
+//!                 config (file + env) ──once, and on reload──▶ app: one Topology diff
 //!
-//!  schedule ─slot─▶ probe ──Sample──▶ recorder ─▶ window ─▶ ranking ─────────┐
-//!                    │                   │                    candidates     ▼
-//!                  net                   ├──────▶ vantage: verdict, quorum ─────▶ notify ─▶ Alertmanager ─▶ webhook
-//!           (kernel timestamps)          │           ▲ votes: read from the peers' sidecars by the HTTP probe
-//!                                        └──▶ metrics ─▶ server ─▶ Prometheus ─▶ alerts/ ─▶ Alertmanager ─▶ webhook
+//!  schedule ─slot─▶ probe ──Sample──▶ engine ──────────────────────────▶ alert ─▶ Alertmanager ─▶ webhook
+//!                    │                 │ Input → Effects
+//!                   net                │   window · decision (evidence, verdict, votes, isolation, incident, ranking)
+//!           (kernel timestamps)        │        ▲ votes: read from the peers' sidecars by the sidecar probe
+//!                                      └──▶ metrics ─▶ server ─▶ Prometheus ─▶ alerts/ ─▶ Alertmanager ─▶ webhook
+//!                                               └────▶ status page, JSON API
 //! ```
 //!
-//! Left of `Sample` is I/O and time; right of it is synchronous code without clocks or locks, owned by one task
-//! and tested by feeding it samples and a `now`. A module imports only from the rows above it; `tests/layers.rs`
-//! holds it to that.
+//! Left of `Sample` is I/O and time. The engine and all below it is synchronous code without clocks or locks, owned by
+//! one task: one input, one output (`handle(Input, Now) -> Effects`), tested and simulated by feeding it inputs and a
+//! `now`. A module imports only from rows above its own, and no folder has a cycle; `tests/layers.rs` enforces both.
 //!
 //! | row | module | what belongs there |
 //! |---|---|---|
@@ -21,17 +22,17 @@
 //! | 0 | [`geography`] | where regions are, how far apart, how soon light is back |
 //! | 1 | [`yaml`] | tree with positions, typed reader that collects every error, units, secrets, writer; knows no key |
 //! | 1 | [`net`] | sockets whose answers carry kernel timestamps; resolver, TLS and HTTP client over them |
-//! | 2 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
-//! | 2 | [`window`] | the samples of one path over a trailing time, and what they say |
-//! | 3 | [`probe`] | one file a kind: ICMP, DNS, TCP, HTTP |
-//! | 3 | [`schedule`] | the open loop: slots, deadlines, what was missed |
-//! | 3 | [`decision`] | pure: evidence, verdict, quality, votes, isolation, incidents, ranking |
+//! | 1 | [`window`] | the samples of one path over a trailing time, and their summary; history; trace |
+//! | 2 | [`probe`] | one file per kind: specification, reader, printer, prober |
+//! | 3 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
+//! | 3 | [`schedule`] | the open loop: slots, deadlines, missed slots, start delay |
+//! | 3 | [`decision`] | pure, takes policies and knows no configuration: from samples and votes to incidents and their targets |
 //! | 4 | [`metrics`] | names, help, buckets, values, the page |
-//! | 4 | [`status`] | what the status page tells, as plain data |
-//! | 5 | [`engine`] | sole owner of windows and decision; a sample in, metrics and news out |
+//! | 4 | [`status`] | what the status page shows, as plain data |
+//! | 5 | [`engine`] | sole owner of windows and decision: one input in, metrics updated, effects out |
 //! | 5 | [`alert`] | the push to every Alertmanager |
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
-//! | 6 | [`app`] | wiring, reload, shutdown |
+//! | 6 | [`app`] | a main loop that applies effects; reload, shutdown |
 //! | 7 | [`cli`] | the commands |
 
 pub mod alert;

@@ -12,8 +12,8 @@ use regionwatch::{
         votes::{PeerVote, VoteSet},
     },
     model::{
-        Cause, Failure, Incident, PathId, PeerState, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
-        UnixMillis, Vote,
+        Cause, Failure, Incident, PathId, PeerState, Phase, Region, Sample, Stage, StampSource, Tally, TargetName,
+        Timings, UnixMillis, Vote,
     },
     probe,
 };
@@ -248,8 +248,8 @@ impl Scene {
                 return;
             }
         };
-        let (path, sent_at) = (PathId(path), self.now);
-        self.handle(Input::Result { path, sent_at, start_delay: Duration::ZERO, outcome: &outcome, late: 0 });
+        let sample = Sample { path: PathId(path), sent_at: self.now, sent_at_unix: 0, outcome };
+        self.handle(Input::Result { sample: &sample, start_delay: Duration::ZERO, late: 0 });
         if kind == SIDECAR && outcome.is_ok() && part.says[peer] != Says::Nothing {
             let (from, votes) = (self.regions[peer].clone(), self.views(part.says[peer]));
             self.handle(Input::Votes { from: &from, requested_at: self.now, votes });
@@ -598,11 +598,11 @@ fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
-    assert_eq!(scene.vantage.incident_views().count(), 1);
+    assert_eq!(scene.vantage.incidents(scene.clock()).len(), 1);
     let setup = setup(false, watched(4).split_off(1));
     let effects = scene.vantage.handle(Input::Reconfigured(setup), scene.clock());
     assert_eq!((effects.changes, effects.incidents), (Vec::new(), Some(Vec::new())));
-    assert_eq!(scene.vantage.incident_views().count(), 0);
+    assert_eq!(scene.vantage.incidents(scene.clock()).len(), 0);
 }
 
 #[test]
@@ -611,7 +611,8 @@ fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
     let well = Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false };
     scene.live(&Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], ..well.clone() });
     scene.live(&well);
-    let told = |scene: &Scene| scene.vantage.incident_views().map(|(_, told)| told.resolved).collect::<Vec<_>>();
+    let told =
+        |scene: &Scene| scene.vantage.incidents(scene.clock()).iter().map(|told| told.resolved).collect::<Vec<_>>();
     let [Some(resolved)] = told(&scene)[..] else { panic!("{:?}", told(&scene)) };
     let since = Duration::from_millis(scene.clock().unix.0 - resolved.0);
     let left = Duration::from_secs(300).checked_sub(since).expect("it is told for five minutes");

@@ -15,12 +15,12 @@ use crate::{
     alert::{Notifier, Restored, Setup},
     config::{Config, Loaded},
     decision::{Effects, Now},
-    engine::{Change, Engine, Input, PathSetup, Topology},
+    engine::{Change, Engine, Input, PathSetup, Slot, Topology},
     metrics::Metrics,
-    model::{Incident, UnixMillis, VoteResponse},
+    model::{Cadence, Incident, UnixMillis, VoteResponse},
     net::{Resolver, Timestamp, TlsContext},
     probe::ResponseSender,
-    schedule::{Command, Event, SlotPhase},
+    schedule::{Command, Event, Launcher, SlotPhase},
     server::{EncodedVotes, Query},
 };
 
@@ -72,12 +72,12 @@ impl App {
 
     /// The configuration in force.
     pub(super) fn config(&self) -> &Config {
-        self.topology.config()
+        &self.topology.config
     }
 
     /// How many paths are measured.
     pub(super) const fn paths(&self) -> usize {
-        self.topology.len()
+        self.topology.path_count()
     }
 
     /// When [`Input::Timer`] is due, if ever.
@@ -155,8 +155,8 @@ impl App {
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let topology = self.topology.next(Arc::new(config));
         let starts = self.build(&topology).map_err(|error| error.to_string())?;
-        if topology.alerting_changed() {
-            let notifier = notifier(topology.config(), &self.resolver, &self.tls, &self.metrics);
+        if topology.alerting_changed {
+            let notifier = notifier(&topology.config, &self.resolver, &self.tls, &self.metrics);
             self.notifier = notifier.map_err(|error| error.to_string())?;
             self.notifier.publish(self.engine.incidents(now()));
         }
@@ -168,21 +168,19 @@ impl App {
     /// The commands that start what a topology adds or changes. Nothing is sent yet.
     fn build(&self, topology: &Topology) -> Result<Vec<Command>, RunError> {
         let mut starts = Vec::new();
-        for PathSetup { id, path, probe, phase, overdue_after, change } in topology.paths() {
+        for PathSetup { path, probe, slot } in topology.paths() {
             // A certificate may have been renewed behind the same name.
-            if change == Change::Kept && !probe.spec.reads_files() {
+            if slot.change == Change::Kept && !probe.spec.reads_files() {
                 continue;
             }
             let responses = ResponseSender { peer: path.peer.clone(), response_tx: self.responses.clone() };
             let launcher = prober(probe, &self.resolver, &self.tls, self.events.clone(), Some(responses))
                 .map_err(|source| RunError::Probe { path, source })?;
-            let (cadence, overdue_after) = (probe.cadence, overdue_after.clone());
-            starts.push(Command::Start { path: id, cadence, phase, overdue_after, launcher });
+            starts.push(start(slot, probe.cadence, launcher));
         }
-        for setup in topology.anchors().iter().filter(|setup| setup.change == Change::Added) {
-            let (cadence, launcher) = anchor_prober(&setup.anchor, &self.resolver, self.events.clone());
-            let (path, phase, overdue_after) = (setup.id, setup.phase, setup.overdue_after.clone());
-            starts.push(Command::Start { path, cadence, phase, overdue_after, launcher });
+        for (anchor, slot) in topology.anchors.iter().filter(|(_, slot)| slot.change == Change::Added) {
+            let (cadence, launcher) = anchor_prober(anchor, &self.resolver, self.events.clone());
+            starts.push(start(slot, cadence, launcher));
         }
         Ok(starts)
     }
@@ -193,7 +191,7 @@ impl App {
         self.resolver.used_by(hosts.map(|setup| (&setup.probe.host, setup.path.peer)));
         let effects = self.engine.handle(Input::Topology(&self.topology), now());
         self.apply(effects);
-        let stops = self.topology.removed().iter().map(|path| Command::Stop(*path));
+        let stops = self.topology.removed.iter().map(|path| Command::Stop(*path));
         for command in stops.chain(starts) {
             // Never waits: the schedule may itself be waiting for this loop to take its events. It ends only with
             // the process.
@@ -201,6 +199,11 @@ impl App {
         }
         self.metrics.vantage().config_loaded(Duration::from_nanos(Timestamp::now().unix_nanos()));
     }
+}
+
+fn start(slot: &Slot, cadence: Cadence, launcher: Launcher) -> Command {
+    let Slot { id, phase, overdue_after, .. } = slot.clone();
+    Command::Start { path: id, cadence, phase, overdue_after, launcher }
 }
 
 fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {

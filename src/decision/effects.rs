@@ -10,7 +10,7 @@ use super::{
     votes::{RejectReason, VoteSet},
 };
 use crate::{
-    model::{Incident, Outcome, PathId, Region, Tally},
+    model::{Incident, PathId, Region, Sample, Tally},
     window::Summary,
 };
 
@@ -56,14 +56,10 @@ pub struct PeerSetup {
 pub enum Input<'a> {
     /// A probe ended.
     Result {
-        /// Its path.
-        path: PathId,
-        /// When it was sent.
-        sent_at: Instant,
+        /// What was measured.
+        sample: &'a Sample,
         /// How much later it started than it was due.
         start_delay: Duration,
-        /// What came of it.
-        outcome: &'a Outcome,
         /// Answers to earlier probes that came after their deadlines.
         late: u32,
     },

@@ -20,7 +20,7 @@ pub mod votes;
 pub use self::{
     effects::{Effects, Input, PeerSetup, Policy, Setup, StateChange},
     evidence::{Evidence, Failing, PathInfo},
-    incidents::IncidentView,
+    incidents::OpenIncident,
     isolation::{Isolation, IsolationReason},
     now::Now,
     peer::PeerStatus,

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Evidence, IncidentView, Now, StateChange, Verdict,
-    incidents::{Hold, OpenIncident, ResolvedIncident},
-    ranking::RankInput,
+    Evidence, Now, OpenIncident, Policy, StateChange, Verdict, incidents::ResolvedIncident, ranking::RankInput,
     votes::VoteTable,
 };
 use crate::{
@@ -33,7 +31,7 @@ pub struct PeerStatus<'a> {
     /// When the first unanswered probe was sent, if it is failing.
     pub onset: Option<Instant>,
     /// Its open incident.
-    pub incident: Option<IncidentView<'a>>,
+    pub incident: Option<&'a OpenIncident>,
     /// Onset and id that an incident of it would have now, if it is failing.
     pub incident_id_candidate: Option<&'a (UnixMillis, Arc<str>)>,
 }
@@ -58,7 +56,7 @@ pub(super) struct PeerMonitor {
 pub(super) struct Context<'a> {
     pub(super) votes: &'a VoteTable,
     pub(super) isolated: bool,
-    pub(super) hold: Hold,
+    pub(super) policy: Policy,
     pub(super) now: Now,
 }
 
@@ -87,7 +85,7 @@ impl PeerMonitor {
 
     /// What follows from what is known now.
     pub(super) fn evaluate(&mut self, context: Context<'_>, changes: &mut Vec<StateChange>) -> Evaluation {
-        let Context { votes, isolated, hold, now } = context;
+        let Context { votes, isolated, policy, now } = context;
         let mut found = Evaluation::default();
         self.verdict.refresh();
         self.fix_incident_id(now);
@@ -103,7 +101,7 @@ impl PeerMonitor {
             }
         }
         let Some(incident) = &mut self.incident else { return found };
-        found.incident_changed |= incident.update(self.verdict.state(), &self.tally, isolated, hold, now.instant);
+        found.incident_changed |= incident.update(self.verdict.state(), &self.tally, isolated, policy, now.instant);
         if self.verdict.state() == PeerState::Down && !isolated {
             found.incident_changed |= incident.rename(oldest(&self.region, votes, now));
         }
@@ -164,7 +162,7 @@ impl PeerMonitor {
             vote: self.vote(isolated),
             good_at: self.verdict.evidence.good_at(),
             onset: self.verdict.failing().map(|failing| failing.onset),
-            incident: self.incident.as_ref().map(|open| IncidentView::of(open, None)),
+            incident: self.incident.as_ref(),
             incident_id_candidate: self.incident_id_candidate.as_ref().map(|(_, candidate)| candidate),
         }
     }

@@ -10,17 +10,17 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Effects, Evidence, IncidentView, Input, Isolation, IsolationReason, Now, PeerSetup, PeerStatus, Policy, Setup,
+    Effects, Evidence, Input, Isolation, IsolationReason, Now, OpenIncident, PeerSetup, PeerStatus, Policy, Setup,
     StateChange,
     extra_probes::ExtraProbes,
     failover_targets::FailoverTargets,
-    incidents::{Hold, OpenIncident, ResolvedIncident},
+    incidents::ResolvedIncident,
     local_health::LocalHealth,
     peer::{Context, PeerMonitor},
     ranking::Ranking,
     votes::{VoteStatus, VoteTable},
 };
-use crate::model::{Cause, Incident, Outcome, PathId, PeerState, Region, Stage};
+use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample, Stage};
 
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
@@ -76,11 +76,21 @@ impl Vantage {
     pub fn handle(&mut self, input: Input<'_>, now: Now) -> Effects {
         let ranks = matches!(input, Input::Tick | Input::Reconfigured(_));
         match input {
-            Input::Result { path, sent_at, start_delay, outcome, late } => {
+            Input::Result { sample, start_delay, late } => {
                 self.health.on_start(start_delay);
-                self.on_result(path, sent_at, outcome, late, now);
+                self.on_result(sample, late, now);
             }
-            Input::Overdue { path, sent_at } => self.on_overdue(path, sent_at, now),
+            Input::Overdue { path, sent_at } => match self.owners.get(&path) {
+                Some(&Owner::Peer(n)) => {
+                    self.peers[n].verdict.evidence.on_overdue(path, sent_at);
+                    self.update_peer(n, now);
+                }
+                Some(&Owner::Anchor(n)) => {
+                    self.anchors[n].1.on_overdue(path, sent_at);
+                    self.update_isolation(now);
+                }
+                None => {}
+            },
             Input::LateReply(path) => {
                 if let Some(&Owner::Peer(n)) = self.owners.get(&path) {
                     self.peers[n].verdict.evidence.on_late_reply(now.instant);
@@ -171,35 +181,21 @@ impl Vantage {
         self.evaluated = true;
     }
 
-    fn on_result(&mut self, path: PathId, sent_at: Instant, outcome: &Outcome, late: u32, now: Now) {
-        match self.owners.get(&path) {
+    fn on_result(&mut self, sample: &Sample, late: u32, now: Now) {
+        match self.owners.get(&sample.path) {
             Some(&Owner::Peer(n)) => {
-                self.isolation.on_result(outcome.is_err_and(|failure| failure.is_local()));
+                self.isolation.on_result(sample.outcome.is_err_and(|failure| failure.is_local()));
                 let peer = &mut self.peers[n];
                 if late > 0 {
                     peer.verdict.evidence.on_late_reply(now.instant);
                 }
-                let news = peer.verdict.evidence.on_result(path, sent_at, outcome);
+                let news = peer.verdict.evidence.on_result(sample.path, sample.sent_at, &sample.outcome);
                 if news || late > 0 || peer.is_eventful() {
                     self.update_peer(n, now);
                 }
             }
             Some(&Owner::Anchor(n)) => {
-                self.anchors[n].1.on_result(path, sent_at, outcome);
-                self.update_isolation(now);
-            }
-            None => {}
-        }
-    }
-
-    fn on_overdue(&mut self, path: PathId, sent_at: Instant, now: Now) {
-        match self.owners.get(&path) {
-            Some(&Owner::Peer(n)) => {
-                self.peers[n].verdict.evidence.on_overdue(path, sent_at);
-                self.update_peer(n, now);
-            }
-            Some(&Owner::Anchor(n)) => {
-                self.anchors[n].1.on_overdue(path, sent_at);
+                self.anchors[n].1.on_result(sample.path, sample.sent_at, &sample.outcome);
                 self.update_isolation(now);
             }
             None => {}
@@ -291,7 +287,7 @@ impl Vantage {
 
     fn evaluate(&mut self, n: usize, now: Now) {
         self.evaluated = true;
-        let context = Context { votes: &self.votes, isolated: self.isolation.is_isolated(), hold: self.hold(), now };
+        let context = Context { votes: &self.votes, isolated: self.isolation.is_isolated(), policy: self.policy, now };
         let peer = &mut self.peers[n];
         let found = peer.evaluate(context, &mut self.changes);
         self.incidents_changed |= found.incident_changed;
@@ -306,17 +302,12 @@ impl Vantage {
     }
 
     fn next_wake_up(&self) -> Option<Instant> {
-        let (hold, isolated) = (self.hold(), self.isolation.is_isolated());
+        let isolated = self.isolation.is_isolated();
         let peers = self.peers.iter().flat_map(|peer| {
             let held = peer.incident.as_ref().filter(|_| peer.verdict.state() == PeerState::Down && !isolated);
-            [peer.burst.map(|(_, at)| at), held.and_then(|open| open.due(hold))]
+            [peer.burst.map(|(_, at)| at), held.and_then(|open| open.due(self.policy))]
         });
         peers.chain([self.extra_probes.next_request()]).flatten().min()
-    }
-
-    const fn hold(&self) -> Hold {
-        let Policy { execute_after, allow_single_vantage, .. } = self.policy;
-        Hold { execute_after, allow_single_vantage }
     }
 
     /// When [`Input::Timer`] is due, if ever.
@@ -365,22 +356,16 @@ impl Vantage {
         self.targets.own()
     }
 
-    /// The incidents that are open, and those whose end is still reported.
-    pub fn incident_views(&self) -> impl Iterator<Item = (&Region, IncidentView<'_>)> {
-        let open =
-            self.peers.iter().filter_map(|peer| Some((&peer.region, IncidentView::of(peer.incident.as_ref()?, None))));
-        let resolved = self.resolved.iter();
-        open.chain(resolved.map(|(region, resolved)| (region, IncidentView::of(&resolved.open, Some(resolved.at)))))
-    }
-
-    /// What Alertmanager must know: each stage of each incident, with its failover targets.
+    /// What Alertmanager must know: each stage of each incident that is open or has ended lately, with its targets.
     pub fn incidents(&self, now: Now) -> Vec<Incident> {
         let published = self.targets.published(&self.votes, now.instant);
         let is_down =
             |region: &Region| self.position(region).is_some_and(|n| self.peers[n].verdict.state() == PeerState::Down);
-        let incidents = self.incident_views().flat_map(|(peer, view)| {
+        let open = self.peers.iter().filter_map(|peer| Some((&peer.region, peer.incident.as_ref()?, None)));
+        let resolved = self.resolved.iter().map(|(region, resolved)| (region, &resolved.open, Some(resolved.at)));
+        let incidents = open.chain(resolved).flat_map(|(peer, open, resolved)| {
             let candidates = self.targets.of(peer, &published, is_down);
-            view.stages().map(move |stage| view.incident(peer, stage, candidates.clone()))
+            open.stages().map(move |stage| open.report(peer, stage, candidates.clone(), resolved))
         });
         incidents.collect()
     }

@@ -27,7 +27,7 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         let millis = now.instant.saturating_duration_since(at).as_millis();
         u64::try_from(millis).unwrap_or(u64::MAX).min(VoteMessage::MAX_AGE_MS)
     };
-    let open = peer.incident.map(|incident| (incident.onset, Arc::clone(incident.id)));
+    let open = peer.incident.map(|incident| (incident.onset, Arc::clone(&incident.id)));
     let (onset, incident) = open.or_else(|| peer.incident_id_candidate.cloned()).unzip();
     PeerVoteEntry {
         region: peer.region.clone(),

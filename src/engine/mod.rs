@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use self::setup::{attributes, own_attributes, target_policy};
-pub use self::topology::{AnchorSetup, Change, PathSetup, Topology};
+pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::votes::Votes;
 use crate::{
     config::Config,
@@ -132,15 +132,11 @@ impl Engine {
 
     fn on_event(&mut self, event: Event, now: Now) -> Effects {
         let input = match &event {
-            Event::Sampled { sample, start_delay, late, .. } => decision::Input::Result {
-                path: sample.path,
-                sent_at: sample.sent_at,
-                start_delay: *start_delay,
-                outcome: &sample.outcome,
-                late: *late,
-            },
-            Event::Overdue { path, sent_at } => decision::Input::Overdue { path: *path, sent_at: *sent_at },
-            Event::Late { path } => decision::Input::LateReply(*path),
+            &Event::Sampled { ref sample, start_delay, late, .. } => {
+                decision::Input::Result { sample, start_delay, late }
+            }
+            &Event::Overdue { path, sent_at } => decision::Input::Overdue { path, sent_at },
+            &Event::Late { path } => decision::Input::LateReply(path),
             Event::SlotsMissed { .. } => decision::Input::MissedSlots,
             Event::ClockStepped { .. } => {
                 self.metrics.vantage().count_clock_step();
@@ -204,15 +200,16 @@ impl Engine {
     }
 
     fn reconfigure(&mut self, topology: &Topology, now: Now) -> Effects {
-        let config = topology.config();
+        let config = &topology.config;
         self.config = Arc::clone(config);
         let mut before = std::mem::take(&mut self.paths);
         let mut known: HashMap<Region, Arc<RegionSeries>> =
             self.peers.drain(..).map(|peer| (peer.region, peer.series)).collect();
-        let remembered = (REMEMBERED / topology.len().max(1)).clamp(4, REMEMBERED_EACH);
-        let mut path_series = Vec::with_capacity(topology.len());
+        let remembered = (REMEMBERED / topology.path_count().max(1)).clamp(4, REMEMBERED_EACH);
+        let mut path_series = Vec::with_capacity(topology.path_count());
         for setup in topology.paths() {
-            let PathSetup { id, path, probe, overdue_after, change, .. } = setup;
+            let PathSetup { path, probe, slot } = setup;
+            let id = slot.id;
             let window = || Window::new(config.window, probe.cadence.interval(), now.instant);
             let new_series = || self.metrics.path(&path, probe.shape());
             let mut state = before.remove(&id).unwrap_or_else(|| {
@@ -222,11 +219,11 @@ impl Engine {
                     history: History::new(remembered),
                     series: new_series(),
                     path: path.clone(),
-                    overdue_after: overdue_after.clone(),
+                    overdue_after: slot.overdue_after.clone(),
                     answered: false,
                 })
             });
-            if change == Change::Changed || topology.window_changed() {
+            if slot.change == Change::Changed || topology.window_changed {
                 (state.window, state.trace, state.answered) = (window(), Trace::new(now.instant), false);
                 // What can come of it is different now, so its series are, too.
                 if !state.series.fits(probe.shape()) {
@@ -249,7 +246,8 @@ impl Engine {
                 }
             }
         }
-        let anchors = topology.anchors().iter().map(|setup| (setup.id, self.metrics.anchor(&setup.anchor.to_string())));
+        let anchors = topology.anchors.iter();
+        let anchors = anchors.map(|(anchor, slot)| (slot.id, self.metrics.anchor(&anchor.to_string())));
         let anchors: Vec<_> = anchors.collect();
         self.anchors = anchors.iter().cloned().collect();
         let votes = self.votes.reconfigure(config, &self.metrics);

@@ -13,14 +13,14 @@ use crate::{
 
 /// The setup of the decision for a topology.
 pub(super) fn decision(topology: &Topology) -> Setup {
-    let config = topology.config();
+    let config = &topology.config;
     let Failover { confirm_burst, execute_after, allow_single_vantage, .. } = config.failover;
     let mut paths = topology.paths().peekable();
     let peers = config.peers.iter().map(|peer| {
         let mut own = Vec::new();
         while let Some(setup) = paths.next_if(|setup| setup.path.peer == peer.region) {
             own.push(PathInfo {
-                path: setup.id,
+                path: setup.slot.id,
                 target: setup.path.target,
                 kind: setup.path.kind,
                 interval: setup.probe.cadence.interval(),
@@ -34,7 +34,7 @@ pub(super) fn decision(topology: &Topology) -> Setup {
         targets: target_policy(&config.failover),
         own: own_attributes(config),
         peers: peers.collect(),
-        anchors: topology.anchors().iter().map(|setup| anchor(setup.id)).collect(),
+        anchors: topology.anchors.iter().map(|(_, slot)| anchor(slot.id)).collect(),
     }
 }
 

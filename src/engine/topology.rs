@@ -23,56 +23,45 @@ pub enum Change {
     Changed,
 }
 
-/// A path to a peer.
-#[derive(Debug)]
-pub struct PathSetup<'a> {
+/// How a path is scheduled.
+#[derive(Debug, Clone)]
+pub struct Slot {
     /// Its number, which it keeps for as long as it is measured.
     pub id: PathId,
-    /// What it is.
-    pub path: Path,
-    /// How it is probed.
-    pub probe: &'a ProbeConfig,
     /// When its probes start; all paths of a target share it, and keep it for as long as there is one.
     pub phase: SlotPhase,
     /// When its probes are overdue; set by the engine, read by the schedule.
-    pub overdue_after: &'a OverdueAfter,
+    pub overdue_after: OverdueAfter,
     /// What the reload does to it.
     pub change: Change,
 }
 
-/// An endpoint outside all regions.
-#[derive(Debug, Clone)]
-pub struct AnchorSetup {
-    /// The number of its path.
-    pub id: PathId,
-    /// The endpoint.
-    pub anchor: Anchor,
-    /// When its probes start.
-    pub phase: SlotPhase,
-    /// When its probes are overdue.
-    pub overdue_after: OverdueAfter,
-    /// What the reload does to it; another endpoint is another anchor.
-    pub change: Change,
-}
-
+/// A path to a peer.
 #[derive(Debug)]
-struct Slot {
-    id: PathId,
-    phase: SlotPhase,
-    overdue_after: OverdueAfter,
-    change: Change,
+pub struct PathSetup<'a> {
+    /// What it is.
+    pub path: Path,
+    /// How it is probed.
+    pub probe: &'a ProbeConfig,
+    /// How it is scheduled.
+    pub slot: &'a Slot,
 }
 
 /// Everything that is measured under a configuration.
 #[derive(Debug)]
 pub struct Topology {
-    config: Arc<Config>,
+    /// The configuration that it is made of.
+    pub config: Arc<Config>,
+    /// Endpoints outside all regions, in the order of the configuration. Another endpoint is another anchor.
+    pub anchors: Vec<(Anchor, Slot)>,
+    /// Paths and anchors that are not measured any more.
+    pub removed: Vec<PathId>,
+    /// Whether the windows have another length, so that what they hold does not count.
+    pub window_changed: bool,
+    /// Whether alerts go to other Alertmanagers, or with other links.
+    pub alerting_changed: bool,
     /// One for each path, in the order of the configuration.
     slots: Vec<Slot>,
-    anchors: Vec<AnchorSetup>,
-    removed: Vec<PathId>,
-    window_changed: bool,
-    alerting_changed: bool,
     last_id: u32,
     last_phase: SlotPhase,
 }
@@ -107,20 +96,20 @@ impl Topology {
         };
         let mut anchors_before = self.anchors.clone();
         let anchors = config.anchors.iter().map(|anchor| {
-            let known = anchors_before.iter().position(|known| known.anchor == *anchor);
-            match known.map(|n| anchors_before.swap_remove(n)) {
-                Some(known) => AnchorSetup { change: Change::Kept, ..known },
+            let known = anchors_before.iter().position(|(known, _)| known == anchor);
+            let slot = match known.map(|n| anchors_before.swap_remove(n).1) {
+                Some(slot) => Slot { change: Change::Kept, ..slot },
                 None => {
                     let overdue_after = OverdueAfter::default();
                     overdue_after.set(ANCHOR_OVERDUE_AFTER);
-                    let (anchor, phase) = (anchor.clone(), new_phase());
-                    AnchorSetup { id: new_id(), anchor, phase, overdue_after, change: Change::Added }
+                    Slot { id: new_id(), phase: new_phase(), overdue_after, change: Change::Added }
                 }
-            }
+            };
+            (anchor.clone(), slot)
         });
         let anchors: Vec<_> = anchors.collect();
         let mut phases: HashMap<(Region, TargetName), SlotPhase> =
-            self.paths().map(|setup| (target_of(&setup.path), setup.phase)).collect();
+            self.paths().map(|setup| (target_of(&setup.path), setup.slot.phase)).collect();
         let mut before: HashMap<Path, PathSetup<'_>> = self.paths().map(|setup| (setup.path.clone(), setup)).collect();
         let slots = config.paths().map(|(path, probe)| {
             let phase = *phases.entry(target_of(&path)).or_insert_with(&mut new_phase);
@@ -128,14 +117,14 @@ impl Topology {
                 return Slot { id: new_id(), phase, overdue_after: OverdueAfter::default(), change: Change::Added };
             };
             let change = if known.probe == probe { Change::Kept } else { Change::Changed };
-            Slot { id: known.id, phase, overdue_after: known.overdue_after.clone(), change }
+            Slot { change, ..known.slot.clone() }
         });
         let slots = slots.collect();
-        let removed = before.values().map(|setup| setup.id).chain(anchors_before.iter().map(|anchor| anchor.id));
+        let gone = before.values().map(|setup| setup.slot).chain(anchors_before.iter().map(|(_, slot)| slot));
         Self {
             slots,
             anchors,
-            removed: removed.collect(),
+            removed: gone.map(|slot| slot.id).collect(),
             window_changed: config.window != self.config.window,
             alerting_changed: (&config.alertmanagers, &config.external_url)
                 != (&self.config.alertmanagers, &self.config.external_url),
@@ -145,51 +134,14 @@ impl Topology {
         }
     }
 
-    /// The configuration that it is made of.
-    pub const fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
-
     /// The paths to the peers, in the order of the configuration: those of a peer stand together.
     pub fn paths(&self) -> impl Iterator<Item = PathSetup<'_>> {
-        self.config.paths().zip(&self.slots).map(|((path, probe), slot)| PathSetup {
-            id: slot.id,
-            path,
-            probe,
-            phase: slot.phase,
-            overdue_after: &slot.overdue_after,
-            change: slot.change,
-        })
+        self.config.paths().zip(&self.slots).map(|((path, probe), slot)| PathSetup { path, probe, slot })
     }
 
     /// How many paths there are.
-    pub const fn len(&self) -> usize {
+    pub const fn path_count(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Whether there is no path.
-    pub const fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    /// The anchors, in the order of the configuration.
-    pub fn anchors(&self) -> &[AnchorSetup] {
-        &self.anchors
-    }
-
-    /// Paths and anchors that are not measured any more.
-    pub fn removed(&self) -> &[PathId] {
-        &self.removed
-    }
-
-    /// Whether the windows have another length, so that what they hold does not count.
-    pub const fn window_changed(&self) -> bool {
-        self.window_changed
-    }
-
-    /// Whether alerts go to other Alertmanagers, or with other links.
-    pub const fn alerting_changed(&self) -> bool {
-        self.alerting_changed
     }
 }
 
@@ -219,7 +171,7 @@ mod tests {
     const B: &str = "{name: b, host: 192.0.2.2, probes: [{kind: icmp}]}";
 
     fn changes(topology: &Topology) -> Vec<(String, u32, Change)> {
-        topology.paths().map(|setup| (setup.path.to_string(), setup.id.0, setup.change)).collect()
+        topology.paths().map(|setup| (setup.path.to_string(), setup.slot.id.0, setup.slot.change)).collect()
     }
 
     #[test]
@@ -235,14 +187,14 @@ mod tests {
                 .map(move |(path, id)| (path, id, change))
         };
         assert_eq!(changes(&first), all(Added).collect::<Vec<_>>());
-        assert_eq!(first.removed(), []);
-        let same = first.next(Arc::clone(first.config()));
+        assert_eq!(first.removed, []);
+        let same = first.next(Arc::clone(&first.config));
         assert_eq!(changes(&same), all(Kept).collect::<Vec<_>>());
         let other = A.replace("port: 1", "port: 2");
         let next = same.next(config(&peers(&[&format!("z: {B}"), &format!("x: {other}")])));
         let expected = [("z/b/icmp", 5, Added), ("x/a/icmp", 1, Kept), ("x/a/tcp", 2, Changed)];
         assert_eq!(changes(&next), expected.map(|(path, id, change)| (path.to_owned(), id, change)));
-        let mut removed = next.removed().to_vec();
+        let mut removed = next.removed.to_vec();
         removed.sort_unstable();
         assert_eq!(removed, [PathId(3), PathId(4)]);
         let back = next.next(config(&peers(&[&format!("y: {B}")])));
@@ -252,14 +204,14 @@ mod tests {
     #[test]
     fn a_target_keeps_its_phase_and_a_path_its_overdue_time() {
         let first = Topology::first(config(&peers(&[&format!("x: {A}")])), SlotPhase::random());
-        first.paths().next().unwrap().overdue_after.set(Duration::from_millis(7));
+        first.paths().next().unwrap().slot.overdue_after.set(Duration::from_millis(7));
         let next =
             first.next(config(&peers(&[&format!("w: {B}"), &format!("x: {}", A.replace("port: 1", "port: 2"))])));
-        let phase = |topology: &Topology, n: usize| topology.paths().nth(n).unwrap().phase;
+        let phase = |topology: &Topology, n: usize| topology.paths().nth(n).unwrap().slot.phase;
         assert_eq!(phase(&first, 0), phase(&first, 1), "paths of a target share it");
         assert_eq!([phase(&next, 1), phase(&next, 2)], [phase(&first, 0); 2]);
         assert_ne!(phase(&next, 0), phase(&first, 0));
-        assert_eq!(next.paths().nth(1).unwrap().overdue_after.get(), Duration::from_millis(7));
+        assert_eq!(next.paths().nth(1).unwrap().slot.overdue_after.get(), Duration::from_millis(7));
     }
 
     #[test]
@@ -267,14 +219,14 @@ mod tests {
         let with = |text: &str| config(&format!("{text}\n{}", peers(&[&format!("x: {B}")])));
         let first = Topology::first(with("anchors: ['tcp://192.0.2.8:53', 'tcp://192.0.2.9:53']"), SlotPhase::random());
         let ids = |topology: &Topology| -> Vec<_> {
-            topology.anchors().iter().map(|setup| (setup.anchor.to_string(), setup.id.0, setup.change)).collect()
+            topology.anchors.iter().map(|(anchor, slot)| (anchor.to_string(), slot.id.0, slot.change)).collect()
         };
         let (eight, nine) = ("tcp://192.0.2.8:53".to_owned(), "tcp://192.0.2.9:53".to_owned());
         assert_eq!(ids(&first), [(eight, 1, Change::Added), (nine.clone(), 2, Change::Added)]);
-        assert!(!first.window_changed() && !first.alerting_changed());
+        assert!(!first.window_changed && !first.alerting_changed);
         let next =
             first.next(with("anchors: ['tcp://192.0.2.9:53']\nwindow: 1m\nalertmanagers: ['http://192.0.2.3:9093']"));
-        assert_eq!((ids(&next), next.removed()), (vec![(nine, 2, Change::Kept)], &[PathId(1)][..]));
-        assert!(next.window_changed() && next.alerting_changed());
+        assert_eq!((ids(&next), next.removed.clone()), (vec![(nine, 2, Change::Kept)], vec![PathId(1)]));
+        assert!(next.window_changed && next.alerting_changed);
     }
 }

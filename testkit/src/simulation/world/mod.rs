@@ -17,8 +17,8 @@ use regionwatch::{
         votes::VoteSet,
     },
     model::{
-        Cause, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Stage, StampSource, Tally, TargetName, Timings,
-        UnixMillis,
+        Cause, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Sample, Stage, StampSource, Tally, TargetName,
+        Timings, UnixMillis,
     },
     probe,
 };
@@ -332,7 +332,7 @@ impl World {
             Event::Slot { from, to, n } => return self.slot(from, to, n),
             Event::Ended { path, sent, ok } => {
                 let outcome = if ok { answered } else { Err(Failure::Timeout) };
-                vantage.handle(result(PathId(path as u32), sent_at(sent), &outcome), now)
+                vantage.handle(result(&sample(PathId(path as u32), sent_at(sent), outcome)), now)
             }
             Event::Overdue { path, sent } => {
                 vantage.handle(Input::Overdue { path: PathId(path as u32), sent_at: sent_at(sent) }, now)
@@ -341,13 +341,15 @@ impl World {
                 vantage.handle(Input::Overdue { path: sidecar(to), sent_at: sent_at(sent) }, now)
             }
             Event::Deadline { to, sent, id } if node_.pending.remove(&id).is_some() => {
-                vantage.handle(result(sidecar(to), sent_at(sent), &Err(Failure::Timeout)), now)
+                vantage.handle(result(&sample(sidecar(to), sent_at(sent), Err(Failure::Timeout))), now)
             }
             Event::Answer { to, sent, id, views } => match (node_.pending.remove(&id), views) {
                 (None, _) => vantage.handle(Input::LateReply(sidecar(to)), now),
-                (Some(_), None) => vantage.handle(result(sidecar(to), sent_at(sent), &Err(Failure::Refused)), now),
+                (Some(_), None) => {
+                    vantage.handle(result(&sample(sidecar(to), sent_at(sent), Err(Failure::Refused))), now)
+                }
                 (Some(_), Some(votes)) => {
-                    let mut effects = vantage.handle(result(sidecar(to), sent_at(sent), &answered), now);
+                    let mut effects = vantage.handle(result(&sample(sidecar(to), sent_at(sent), answered)), now);
                     if self.setup.quorum {
                         let (from, requested_at) = (&regions[to], sent_at(sent));
                         effects.append(vantage.handle(Input::Votes { from, requested_at, votes: *votes }, now));
@@ -384,6 +386,10 @@ impl World {
     }
 }
 
-fn result(path: PathId, sent_at: Instant, outcome: &Outcome) -> Input<'_> {
-    Input::Result { path, sent_at, start_delay: Duration::ZERO, outcome, late: 0 }
+fn sample(path: PathId, sent_at: Instant, outcome: Outcome) -> Sample {
+    Sample { path, sent_at, sent_at_unix: 0, outcome }
+}
+
+fn result(sample: &Sample) -> Input<'_> {
+    Input::Result { sample, start_delay: Duration::ZERO, late: 0 }
 }

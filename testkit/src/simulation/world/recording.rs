@@ -84,7 +84,7 @@ impl World {
                 self.journal.executed.push(said);
             }
             let now = Told {
-                id: Arc::clone(incident.id),
+                id: Arc::clone(&incident.id),
                 onset: incident.onset,
                 cause: incident.cause,
                 confirmed: incident.confirmed,
