@@ -19,6 +19,7 @@ quick *filters:
 # Formats the code
 fmt:
     cargo fmt --all
+    rustfmt --edition 2024 src/probe/*.rs tests/new_kind/*.rs
 
 # The image, as a release builds it
 image:
