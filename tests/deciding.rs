@@ -355,7 +355,7 @@ proptest! {
     /// hold, incidents last for a minute, the second stage waits for an uninterrupted quorum, and a wake is later
     /// than the one before: [`Scene::check`].
     #[test]
-    fn whatever_happens_the_promises_hold((peers, parts) in histories(), burst: bool) {
+    fn invariants_hold_for_any_history((peers, parts) in histories(), burst: bool) {
         let mut scene = Scene::new(peers, burst);
         for part in &parts {
             scene.live(part);
@@ -381,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn who_is_reached_by_the_others_is_never_down(
+    fn a_peer_that_other_vantages_reach_is_never_down(
         slots in 1..400u32, answers in proptest::collection::vec(1..8u32, 50)
     ) {
         let mut scene = Scene::well(4, false);
@@ -398,7 +398,7 @@ proptest! {
     }
 
     #[test]
-    fn who_loses_more_than_half_of_its_peers_at_once_accuses_none(
+    fn a_vantage_that_loses_more_than_half_of_its_peers_at_once_suspects_none(
         slots in 1..300u32, says in proptest::collection::vec(says(), 4), dead in 3..=4usize
     ) {
         let mut scene = Scene::well(4, false);
@@ -410,7 +410,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restart_resolves_nothing_and_accuses_nobody_but_whom_it_had_accused_before(
+    fn a_restart_resolves_no_incident_and_suspects_no_other_peer(
         slots in 1..400u32, says in proptest::collection::vec(says(), 4), executed: bool
     ) {
         let mut scene = Scene::new(4, false);
@@ -431,14 +431,14 @@ proptest! {
     }
 
     #[test]
-    fn who_was_never_heard_is_never_accused(slots in 1..400u32, says in proptest::collection::vec(says(), 4)) {
+    fn a_peer_that_never_answered_is_never_suspected(slots in 1..400u32, says in proptest::collection::vec(says(), 4)) {
         let mut scene = Scene::new(4, false);
         scene.live(&Part { slots, up: vec![false, true, true, true], says, cannot_send: false });
         prop_assert_eq!(scene.state(0), PeerState::Unknown);
     }
 
     #[test]
-    fn nobody_is_switched_away_from_whom_a_vantage_reaches(slots in 1..400u32, reaches in 1..4usize) {
+    fn no_execute_for_a_region_that_a_vantage_reaches(slots in 1..400u32, reaches in 1..4usize) {
         let mut scene = Scene::well(4, false);
         let mut says = vec![Says::Down; 4];
         says[reaches] = Says::Up;
@@ -474,7 +474,7 @@ fn an_ordinary_outage_goes_through_all_stages() {
 }
 
 #[test]
-fn the_last_peer_is_accused_where_its_service_dies_and_its_pings_are_answered() {
+fn the_last_peer_is_suspected_if_its_service_fails_while_its_pings_are_answered() {
     let mut scene = Scene::well(2, false);
     let mut peers = watched(2);
     peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
@@ -506,7 +506,7 @@ fn a_restart_during_the_hold_delays_the_second_stage_and_no_more() {
 }
 
 #[test]
-fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_after() {
+fn an_older_incident_id_is_adopted_until_execute_and_never_after() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 8, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
@@ -530,7 +530,7 @@ fn an_older_name_of_an_incident_is_taken_over_until_the_second_stage_and_never_a
 }
 
 #[test]
-fn an_incident_is_proposed_under_one_name_however_the_clocks_are_rounded() {
+fn the_incident_id_candidate_does_not_depend_on_clock_rounding() {
     let mut scene = Scene::well(4, false);
     scene.live(&Part { slots: 4, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
     let proposal = |scene: &Scene| scene.vantage.peers().next().unwrap().incident_id_candidate.cloned();
@@ -543,7 +543,7 @@ fn an_incident_is_proposed_under_one_name_however_the_clocks_are_rounded() {
 }
 
 #[test]
-fn a_hold_does_not_go_on_while_isolated() {
+fn the_execute_hold_pauses_while_isolated() {
     let mut scene = Scene::well(4, false);
     let mut part = Part { slots: 40, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&part);
@@ -573,7 +573,7 @@ fn the_hold_survives_the_loss_of_a_pair_of_probes_to_the_last_other_vantage() {
 }
 
 #[test]
-fn what_was_down_before_an_isolation_is_not_voted_up_after_it() {
+fn a_peer_that_was_down_before_an_isolation_is_not_voted_up_after_it() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
@@ -585,7 +585,7 @@ fn what_was_down_before_an_isolation_is_not_voted_up_after_it() {
 }
 
 #[test]
-fn a_second_stage_does_not_come_about_by_votes_that_nobody_asks_for_again() {
+fn stale_votes_do_not_lead_to_execute() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
@@ -594,7 +594,7 @@ fn a_second_stage_does_not_come_about_by_votes_that_nobody_asks_for_again() {
 }
 
 #[test]
-fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
+fn an_incident_of_a_removed_peer_is_no_longer_reported() {
     let mut scene = Scene::well(4, false);
     let dead = Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };
     scene.live(&dead);
@@ -606,7 +606,7 @@ fn an_incident_of_a_peer_that_is_watched_no_more_is_not_told_any_more() {
 }
 
 #[test]
-fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
+fn a_resolved_incident_is_reported_for_five_minutes() {
     let mut scene = Scene::well(4, false);
     let well = Part { slots: 4 * 430, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false };
     scene.live(&Part { slots: 20, up: vec![false, true, true, true], says: vec![Says::Down; 4], ..well.clone() });
@@ -628,7 +628,7 @@ fn the_end_of_an_incident_is_told_for_five_minutes_and_then_no_more() {
 }
 
 #[test]
-fn orders_are_bounded_by_the_suspicion() {
+fn extra_probes_are_bounded_by_the_suspicion() {
     let mut scene = Scene::well(4, true);
     scene.live(&Part {
         slots: 400,

@@ -9,7 +9,7 @@ use crate::config::{Config, Loaded};
 /// Reads the configuration again; the error is every mistake, one a line.
 pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
-/// A configuration that is being read again, and who waits for it. It is read on another thread, because files can
+/// A configuration that is being read again, and the requests that wait for it. It is read on another thread, because files can
 /// be slow, and measuring goes on meanwhile.
 pub(super) struct Reloading {
     reload: Arc<Reload>,
@@ -25,7 +25,7 @@ impl Reloading {
         Self { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false }
     }
 
-    /// Reads the configuration, and tells this sender what came of it.
+    /// Reads the configuration, and sends the result to this sender.
     pub(super) fn request(&mut self, reply: oneshot::Sender<Result<(), String>>) {
         self.waiting.push(reply);
         self.begin();
@@ -50,7 +50,7 @@ impl Reloading {
         loaded
     }
 
-    /// Tells those who wait; or reads once more, where that was asked for meanwhile.
+    /// Answers the requests; or reads once more, if that was requested meanwhile.
     pub(super) fn finish(&mut self, result: &Result<(), String>) {
         if std::mem::take(&mut self.again) {
             return self.begin();

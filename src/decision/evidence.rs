@@ -1,4 +1,4 @@
-//! What was seen of one peer: who answers, who is silent, and for how many probes.
+//! What was seen of one peer: which paths answer, which are silent, and for how many probes.
 //!
 //! Silence beats counting. One probe in a hundred is lost on an ordinary path, so that a count of failures says
 //! little; but that nothing at all comes back, from any target, on two kinds of probe, and nothing that was sent
@@ -71,7 +71,7 @@ pub struct Failing {
     pub cause: Cause,
     /// When the first probe was sent that had no answer.
     pub onset: Instant,
-    /// When the probe was sent that was the last one needed. Who had an answer to a probe sent later contradicts.
+    /// When the probe was sent that was the last one needed. An answer to a later probe contradicts.
     pub decisive: Instant,
 }
 
@@ -85,7 +85,7 @@ pub struct Evidence {
     /// The same for what makes the region useful: a critical probe where there is one.
     good: Option<Instant>,
     any_silent: bool,
-    /// Nothing was heard yet, but whoever watched before us did hear it: every path counts as one that was answered.
+    /// No answer yet, but the process before this one had answers: every path counts as one that was answered.
     assumed: bool,
 }
 
@@ -118,7 +118,7 @@ impl Evidence {
         }
     }
 
-    /// Whether it is taken for heard although it was not.
+    /// Whether it is assumed to have been up, without an answer so far.
     pub const fn is_assumed_up(&self) -> bool {
         self.assumed
     }
@@ -168,9 +168,9 @@ impl Evidence {
         }
         match failure {
             Failure::Timeout | Failure::Unreachable => self.on_silent_probe(n, sent_at),
-            // The name has no address: nothing was sent, so nothing can be told from silence.
+            // The name has no address: nothing was sent, so silence says nothing.
             Failure::Resolve | Failure::Local => {}
-            // Somebody there said no, which the dead do not.
+            // A refusal is an answer: the host is up.
             Failure::Refused
             | Failure::Tls
             | Failure::Protocol
@@ -193,7 +193,7 @@ impl Evidence {
         true
     }
 
-    /// An answer came after its deadline, nobody knows to which probe: whatever was silent has spoken.
+    /// An answer came after its deadline, to an unknown probe: it ends every silence.
     pub fn on_late_reply(&mut self, now: Instant) {
         self.on_alive(now);
     }
@@ -312,7 +312,7 @@ impl Evidence {
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
     }
 
-    /// Forgets who was silent or failed, so that nothing counts until it is silent or fails anew.
+    /// Forgets silences and failures, so that only new ones count.
     pub fn reset_failures(&mut self) {
         for path in &mut self.paths {
             path.silent.clear();

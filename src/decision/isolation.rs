@@ -1,4 +1,4 @@
-//! Whether we are the ones who are cut off: then all peers seem dead, and we must not say so.
+//! Whether this vantage is isolated. Then all peers seem down, and it must not report them.
 
 use std::{fmt, time::Duration};
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_half_of_the_peers_silent_is_our_own_fault_unless_an_anchor_answers() {
+    fn silence_of_more_than_half_of_the_peers_is_isolation_unless_an_anchor_answers() {
         let now = Instant::now();
         let mut isolation = Isolation::new(now);
         for (silent, peers, anchors, why) in [
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_send_is_isolated_until_it_can() {
+    fn a_vantage_that_cannot_send_is_isolated_until_it_can() {
         let mut now = Instant::now();
         let mut isolation = Isolation::new(now);
         for n in 0..20 {

@@ -1,5 +1,5 @@
-//! Our own fitness to judge, by Lifeguard's local health (Dadgar et al., arXiv 1707.00788, IV-A): who cannot start its
-//! probes in time accuses more slowly.
+//! Lifeguard's local health (Dadgar et al., arXiv 1707.00788, IV-A): a vantage that cannot start its probes on time suspects
+//! peers more slowly.
 
 use std::time::Duration;
 

@@ -141,7 +141,7 @@ impl Verdict {
 
     /// Goes from one state to the next where that is due; to be called again until it says `None`.
     ///
-    /// An isolated vantage accuses nobody, and gives up its suspicions: they were about itself.
+    /// An isolated vantage suspects no peer, and drops its suspicions: they were about itself.
     pub fn step(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<Transition> {
         let to = self.next(tally, isolated, now)?;
         let from = std::mem::replace(&mut self.state, to);

@@ -120,7 +120,7 @@ fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
 }
 
 #[test]
-fn a_path_whose_results_can_be_others_now_begins_anew() {
+fn a_path_with_other_possible_results_gets_new_counters() {
     let mut fixture = Fixture::new();
     fixture.reconfigure(&["a"]);
     fixture.sampled(1, Err(Failure::Timeout));
@@ -131,7 +131,7 @@ fn a_path_whose_results_can_be_others_now_begins_anew() {
 }
 
 #[test]
-fn what_a_path_says_after_it_was_removed_is_dropped() {
+fn events_of_a_removed_path_are_dropped() {
     let mut fixture = Fixture::new();
     fixture.reconfigure(&["a"]);
     fixture.reconfigure(&[]);
@@ -170,7 +170,7 @@ fn histories_are_filtered_ordered_and_limited() {
 }
 
 #[test]
-fn a_restarted_vantage_tells_the_candidates_that_it_told_before_until_it_knows_others() {
+fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
     let mut fixture = Fixture::new();
     fixture.reconfigure(&["a"]);
     let candidate = Candidate { region: Region::new("elsewhere").unwrap(), rank: 1, score: None };

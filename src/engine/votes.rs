@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_is_told_apart_from_what_does_not() {
+    fn accepted_and_rejected_messages_are_counted_per_peer() {
         let keys = Keys::new(&[SECRET]).unwrap();
         let mut votes = votes();
         accept_votes_of(&mut votes, &["a", "b"]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_forgets_those_who_left_and_nobody_else() {
+    fn a_reload_forgets_removed_voters_only() {
         let keys = Keys::new(&[SECRET]).unwrap();
         let mut votes = votes();
         accept_votes_of(&mut votes, &["a", "b"]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bulletin_follows_the_one_before_and_each_start_is_another() {
+    fn the_sequence_increases_and_each_start_has_its_own_incarnation() {
         let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
         let vantage = Vantage::new(region("here"), now.instant);
         let message = |votes: &mut Votes| VoteMessage::decode(&votes.next_message(&vantage, now).unwrap().0).unwrap();

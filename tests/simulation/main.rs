@@ -40,7 +40,7 @@ fn trouble(regions: usize, trouble: Trouble, lasts: Time) -> Journal {
 }
 
 #[test]
-fn in_a_month_of_rough_weather_nobody_alive_is_given_up_and_nobody_dead_is_missed() {
+fn a_month_of_rough_weather_has_no_false_failover_and_no_missed_outage() {
     let (regions, length) = (3, 30 * DAY);
     let spans = draw(&Weather { deaths: 50.0, ..Weather::ROUGH }, regions, length, 1, true);
     let truth = Truth::new(&spans, regions);
@@ -63,7 +63,7 @@ fn in_a_month_of_rough_weather_nobody_alive_is_given_up_and_nobody_dead_is_misse
 
 /// What keeps the tests above from being true of a simulation in which nothing can go wrong.
 #[test]
-fn a_vantage_that_decides_alone_gives_up_the_living_and_so_does_every_rival() {
+fn a_single_vantage_and_every_rival_have_false_positives() {
     let (regions, length) = (3, 10 * DAY);
     let spans = draw(&Weather { one_way_cuts: 150.0, ..Weather::ROUGH }, regions, length, 1, true);
     let truth = Truth::new(&spans, regions);
@@ -83,7 +83,7 @@ fn a_vantage_that_decides_alone_gives_up_the_living_and_so_does_every_rival() {
 
 /// A wait alone does not save the living from being given up, and a quorum does.
 #[test]
-fn a_cut_of_one_direction_makes_a_single_vantage_switch_and_a_quorum_not() {
+fn a_one_way_cut_makes_a_single_vantage_fail_over_and_a_quorum_not() {
     let cut = Trouble::Path { from: 0, to: 1 };
     let span = Span { begin: 10 * SECOND, end: 70 * SECOND, trouble: cut };
     let mut alone = Setup { quorum: false, ..setup(3, 0.0) };
@@ -141,7 +141,7 @@ fn detection(setup: &Setup) -> Vec<Time> {
 }
 
 #[test]
-fn a_quorum_finds_a_death_within_1400_ms_at_a_round_trip_of_100_ms_and_sooner_by_asking_and_by_bursts() {
+fn a_quorum_detects_an_outage_within_1400_ms_and_sooner_with_vote_requests_and_bursts() {
     let usual = setup(3, 0.02);
     let [asked, unasked, bursts] =
         [detection(&usual), detection(&Setup { ask: false, ..usual.clone() }), detection(&burst(usual))]
@@ -151,7 +151,7 @@ fn a_quorum_finds_a_death_within_1400_ms_at_a_round_trip_of_100_ms_and_sooner_by
 }
 
 #[test]
-fn of_a_network_in_two_parts_the_greater_gives_up_the_smaller_and_equal_parts_give_up_nobody() {
+fn only_the_majority_of_a_partition_reports_regions_as_down() {
     let greater = trouble(5, Trouble::Partition(0b00111), 50 * SECOND);
     assert!(greater.opened.iter().all(|said| said.by < 3 && said.of >= 3));
     assert_eq!(greater.executed.len(), 6);
@@ -161,14 +161,14 @@ fn of_a_network_in_two_parts_the_greater_gives_up_the_smaller_and_equal_parts_gi
 }
 
 #[test]
-fn who_cannot_reach_anybody_accuses_nobody_and_is_accused_by_nobody_who_reaches_it() {
+fn an_isolated_vantage_suspects_no_peer_and_is_not_suspected_by_those_that_reach_it() {
     let journal = trouble(4, Trouble::Blind(1), 50 * SECOND);
     assert_eq!((journal.suspected, journal.opened), (Vec::new(), Vec::new()));
     assert_eq!(journal.isolated, 1);
 }
 
 #[test]
-fn who_is_cut_off_from_one_side_only_is_not_given_up() {
+fn a_region_that_one_vantage_cannot_reach_is_not_down() {
     for regions in 3..6 {
         let journal = trouble(regions, Trouble::Path { from: 0, to: 1 }, 50 * SECOND);
         assert!(!journal.suspected.is_empty());
@@ -177,13 +177,13 @@ fn who_is_cut_off_from_one_side_only_is_not_given_up() {
 }
 
 #[test]
-fn a_sidecar_that_stops_for_ten_seconds_accuses_nobody() {
+fn an_instance_that_freezes_for_ten_seconds_suspects_no_peer() {
     let journal = trouble(3, Trouble::Frozen(1), 10 * SECOND);
     assert_eq!((journal.suspected, journal.opened), (Vec::new(), Vec::new()));
 }
 
 #[test]
-fn a_sidecar_that_is_started_again_accuses_nobody_and_is_not_taken_for_a_dead_region() {
+fn a_restarted_instance_suspects_no_peer_and_is_not_taken_for_a_dead_region() {
     let journal = trouble(3, Trouble::Restart(1), 10 * SECOND);
     assert_eq!((journal.suspected, journal.opened), (Vec::new(), Vec::new()));
 }

@@ -23,12 +23,12 @@ pub(super) struct Filtered<'a> {
 }
 
 impl Filters<'_> {
-    /// Judges this vantage's own region: whoever asks is alive.
+    /// Filters this vantage's own region, which is alive.
     pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes) -> Filtered<'a> {
         Filtered { region, reasons: self.closed(|reason| self.keeps(reason, attributes)), degraded: false }
     }
 
-    /// Judges a peer; without an input nothing is known of it.
+    /// Filters a peer; without an input nothing is known of it.
     pub(super) fn peer<'a>(
         &self,
         region: &'a Region,
@@ -87,7 +87,7 @@ impl Filters<'_> {
     }
 }
 
-/// Lets degraded regions in where no healthy one can take over: slow is better than nobody.
+/// Lets degraded regions in where no healthy one can take over: slow is better than none.
 pub(super) fn with_last_resort(mut filtered: Vec<Filtered<'_>>) -> Vec<Filtered<'_>> {
     if !filtered.iter().any(|filtered| filtered.reasons.is_empty()) {
         for filtered in filtered.iter_mut().filter(|filtered| filtered.degraded) {

@@ -16,7 +16,7 @@ pub(super) const MARGIN: Duration = Duration::from_millis(5);
 /// By which share of the leader's score at least it must be better: the inverse, so 10 for a tenth.
 pub(super) const MARGIN_SHARE: u32 = 10;
 
-/// What speaks for a region that can take over.
+/// A region that can take over, and what it is ordered by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Contender {
     pub(super) priority: u32,
@@ -86,7 +86,7 @@ impl Hysteresis {
         self.sorted.retain(is_known);
     }
 
-    /// The place of who leads from now on.
+    /// The place of the leader from now on.
     fn leader(&mut self, contenders: &[Contender], leader: usize, now: Instant) -> usize {
         let challengers = contenders[..leader].iter().filter(|contender| contender.beats(&contenders[leader]));
         let challengers: BTreeSet<_> = challengers.map(|contender| &contender.region).collect();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_known_first_leads_until_a_better_one_is_known_and_who_comes_back_has_to_wait() {
+    fn the_first_known_region_leads_until_a_better_one_is_known_and_a_returning_one_has_to_wait() {
         let mut clock = Clock::new();
         assert_eq!(clock.after(0, &[contender("far", 250)], false), "far");
         assert_eq!(clock.after(1, &[contender("far", 250), contender("mid", 70)], false), "mid far");

@@ -17,7 +17,7 @@ const STALE: Duration = Duration::from_millis(100);
 /// What a degraded region costs, which takes over only where nothing is healthy.
 const DEGRADED: Duration = Duration::from_millis(250);
 
-/// The kind that speaks for a region, of those of its kinds of probes, and what it says.
+/// The kind of probe that ranks a region, of those that it has, and its summary.
 pub fn preferred(summaries: impl IntoIterator<Item = (Kind, Summary)>) -> Option<(Kind, Summary)> {
     summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| kind.preference())
 }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_answered_has_no_score() {
+    fn a_region_that_never_answered_has_no_score() {
         let mut silent = input(1.0, 2.0, 1.0, None, PeerState::Healthy);
         assert_eq!(score(&silent, RPO), None);
         for loss in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn tcp_speaks_for_a_region_where_it_was_measured() {
+    fn tcp_latency_ranks_a_region_if_it_was_measured() {
         let of = |count| Summary { count, loss: 0.0, latency: None };
         let kinds = [(probe::DNS, of(1)), (probe::ICMP, of(2)), (probe::HTTP, of(3)), (probe::SIDECAR, of(4))];
         for (n, expected) in [(1, 1), (2, 2), (3, 3), (4, 4)] {

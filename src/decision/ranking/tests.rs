@@ -67,7 +67,7 @@ fn published(by: &str, hours: u64, candidates: &[(&str, u64)]) -> PublishedRanki
 }
 
 #[test]
-fn every_reason_is_told_and_not_just_the_first() {
+fn every_ineligibility_reason_is_reported() {
     let keys = "zone: eu\nfailure_domain: grid\nlocation: {latitude: 53.3, longitude: -6.3}\n\
                 failover: {allowed_zones: [eu], min_distance: 300km, min_capacity: 0.5, rpo: 5s}";
     let good = "zone: eu, location: {latitude: 50, longitude: 8}, capacity: 0.5,";
@@ -94,7 +94,7 @@ fn every_reason_is_told_and_not_just_the_first() {
 }
 
 #[test]
-fn each_gate_closes_for_its_own_reason() {
+fn each_filter_gives_its_own_reason() {
     let now = Instant::now();
     let of = |keys: &str, change: &dyn Fn(&mut RankInput)| {
         let mut ranker = new_ranker(&config("failure_domain: grid", &[("a", keys)]));
@@ -142,7 +142,7 @@ fn tiers_come_before_scores() {
 }
 
 #[test]
-fn what_never_answered_comes_last_without_a_score() {
+fn a_region_that_never_answered_ranks_last_without_a_score() {
     let mut ranker = new_ranker(&config("", &[("a", ""), ("b", "")]));
     let mut silent = input("a", 1);
     silent.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
@@ -152,7 +152,7 @@ fn what_never_answered_comes_last_without_a_score() {
 }
 
 #[test]
-fn the_ranking_is_frozen_while_anybody_is_suspect() {
+fn the_ranking_is_frozen_while_a_peer_is_suspect() {
     let mut ranker = new_ranker(&config("", &[("a", ""), ("b", ""), ("c", "")]));
     let start = Instant::now();
     ranker.update(&[input("a", 10), input("b", 20), input("c", 30)], start);
@@ -166,7 +166,7 @@ fn the_ranking_is_frozen_while_anybody_is_suspect() {
 }
 
 #[test]
-fn a_reload_keeps_who_leads() {
+fn a_reload_keeps_the_leader() {
     let peers = [("a", ""), ("b", "")];
     let mut ranker = new_ranker(&config("", &peers));
     let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The message: what a vantage says about its peers.
+//! The vote message: what a vantage reports about its peers.
 
 mod json;
 
@@ -132,7 +132,7 @@ impl VoteMessage {
         Ok(Self { vantage, incarnation, sequence, isolated, peers, ranking })
     }
 
-    /// Who says it.
+    /// The sender.
     pub const fn vantage(&self) -> &Region {
         &self.vantage
     }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_stands_in_each_list_once() {
+    fn a_message_lists_each_region_once() {
         let twice = Err(InvalidMessage::Twice("a region"));
         assert_eq!(message(vec![entry("b"), entry("b")], Vec::new()), twice);
         assert_eq!(message(Vec::new(), vec![rank_entry("b"), rank_entry("b")]), twice);

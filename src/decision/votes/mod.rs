@@ -1,5 +1,4 @@
-//! Votes of the vantages: as bytes that only a vantage can make, who may vote, what they say, and whether we are the
-//! ones who are cut off.
+//! Votes: messages that only a vantage can sign, their verification, and the table by which a quorum is counted.
 
 mod message;
 mod signature;

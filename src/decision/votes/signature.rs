@@ -115,7 +115,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
         #[test]
-        fn no_signature_does_harm(
+        fn an_arbitrary_signature_is_rejected(
             signature in proptest::collection::vec(any::<u8>(), 0..200), scheme in any::<bool>(),
         ) {
             let text = if scheme { [SCHEME, &signature].concat() } else { signature };

@@ -1,4 +1,4 @@
-//! Counting votes. No consensus protocol: a vote is an observation, each vantage counts what it has heard by the same
+//! Counting votes. No consensus protocol: a vote is an observation, each vantage counts what it has received by the same
 //! rule, and what follows is idempotent.
 
 use std::{
@@ -70,7 +70,7 @@ impl VoteTable {
         }
     }
 
-    /// A vantage has said something, which we asked it for at `at`. Who may not vote is not heard.
+    /// Records the votes of a vantage, requested at `at`. A vantage that may not vote is ignored.
     pub fn record(&mut self, from: &Region, at: Instant, views: VoteSet) {
         if let Some(voter) = self.voters.get_mut(from) {
             voter.heard = Some((at, views));
@@ -89,7 +89,7 @@ impl VoteTable {
         heard.map(|(region, (at, votes))| (region, *at, &*votes.ranking))
     }
 
-    /// What those who have been heard lately say about a peer; it does not vote on itself.
+    /// The fresh votes on a peer; it does not vote on itself.
     pub fn fresh_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a PeerVote> {
         let views = self.fresh(peer, now).map(|(_, views)| views);
         views.filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
@@ -118,12 +118,11 @@ impl VoteTable {
     }
 
     /// Counts the votes on a peer, with our own. `silence` is when the first probe was sent that had no answer and when
-    /// the last one that we needed to find it dead. Only who has reached it with a probe that is later than both
-    /// contradicts us, and only who was asked since the first agrees: that it was silent to somebody before says
-    /// nothing about now. Who does neither does not know yet.
+    /// the decisive one was. An *up* vote contradicts only if its successful probe was sent after `decisive`. A *down* vote
+    /// agrees only if it was requested after `onset`. All other votes are undecided.
     ///
     /// Two thirds of the voters must say down, two at the least. Those who know must also be more than half of all
-    /// vantages, the peer among them: of two parts of a network that is cut in two, at most one may speak for the whole.
+    /// vantages, the peer among them: of two parts of a network that is cut in two, at most one side may declare the other down.
     /// Not of those that could vote, which are others for each peer: of two halves, each would have a majority on every
     /// peer in the other.
     pub fn count(&self, peer: &Region, own: Vote, silence: Option<(Instant, Instant)>, now: Instant) -> Tally {
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_do_not_vote_on_themselves() {
+    fn a_peer_does_not_vote_on_itself() {
         let now = Instant::now();
         let mut table = table(&["dead", "b"]);
         table.record(&region("dead"), now, says(Vote::Up, Some(now)));
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_vote_an_isolated_voter_and_one_who_does_not_know_do_not_count() {
+    fn stale_votes_and_votes_of_isolated_or_undecided_vantages_do_not_count() {
         let now = Instant::now();
         let mut table = table(&["b", "c", "d"]);
         table.record(&region("b"), now - 4 * SECOND, says(Vote::Down, None));
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_part_of_a_network_that_is_cut_in_two_has_no_quorum() {
+    fn the_minority_of_a_partition_has_no_quorum() {
         let now = Instant::now();
         let mut table = table(&["b", "c", "d", "dead"]);
         table.record(&region("b"), now, says(Vote::Down, None));
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_network_that_is_cut_in_half_neither_part_has_a_quorum() {
+    fn neither_half_of_an_even_partition_has_a_quorum() {
         let now = Instant::now();
         let mut table = table(&["b", "c", "dead"]);
         let silence = Some((now - SECOND, now));
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_reached_the_peer_since_contradicts_and_who_has_not_yet_does_not() {
+    fn an_up_vote_contradicts_only_with_a_probe_sent_after_the_decisive_one() {
         let now = Instant::now();
         let mut table = table(&["b"]);
         let decisive = now - SECOND;
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn who_found_the_peer_silent_before_we_did_does_not_agree_until_asked_again() {
+    fn a_down_vote_counts_only_if_requested_after_the_onset() {
         let now = Instant::now();
         let mut table = table(&["b"]);
         let silence = Some((now - SECOND, now));
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_not_heard() {
+    fn a_vote_of_an_unknown_vantage_is_ignored() {
         let now = Instant::now();
         let mut table = table(&["b"]);
         table.record(&region("stranger"), now, says(Vote::Down, None));

@@ -79,7 +79,7 @@ fn decode(reply: &VoteResponse, body: &[u8]) -> Result<VoteMessage, RejectReason
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RejectionLog {
     logged: Option<RejectReason>,
-    /// Those in a row that were received differing than told.
+    /// How many in a row differ from what was logged.
     differing: u8,
 }
 
@@ -87,7 +87,7 @@ impl RejectionLog {
     /// One that was overtaken by the next is refused now and then, and means nothing.
     const LASTING: u8 = 3;
 
-    /// Takes note of what became of a message, `None` where it counted. Says whether people are to be told of it.
+    /// Takes the result of a message, `None` if it was accepted. Says whether it is worth a line in the log.
     pub fn should_log(&mut self, reason: Option<RejectReason>) -> bool {
         self.differing = if reason == self.logged { 0 } else { self.differing + 1 };
         let changed = self.differing >= Self::LASTING;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_vouched_for_has_no_vote() {
+    fn an_unsigned_vote_over_plain_tcp_is_rejected() {
         let keys = keys(&[OLD]);
         let signed = reply(Some(&keys));
         let unsigned = reply(None);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_another_question_is_refused() {
+    fn a_response_to_another_nonce_or_peer_is_rejected() {
         let keys = keys(&[OLD]);
         let good = reply(Some(&keys));
         let recorded = VoteResponse { nonce: Nonce(NONCE.0 + 1), ..good.clone() };
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bulletin_is_told_apart_by_what_is_wrong() {
+    fn malformed_and_oversized_responses_are_told_apart() {
         let keys = keys(&[OLD]);
         let with = |body: Option<Bytes>| {
             let signature = body.as_ref().map(|body| keys.sign(NONCE, body).into());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lasting_change_is_told_once_and_a_single_refusal_never() {
+    fn a_lasting_rejection_is_logged_once_and_a_single_one_never() {
         let (forged, foreign) = (Some(RejectReason::BadSignature), Some(RejectReason::WrongSender));
         let mut log = RejectionLog::default();
         let mut told = |reasons: &[Option<RejectReason>]| -> Vec<bool> {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_says_what_to_do() {
+    fn every_reject_reason_has_a_remedy() {
         for reason in RejectReason::ALL {
             for has_key in [true, false] {
                 let remedy = reason.remedy(has_key);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulletin_that_was_overtaken_undoes_nothing_and_a_restart_begins_anew() {
+    fn an_overtaken_message_is_rejected_and_a_restart_resets_the_sequence() {
         let mut sequence = Sequence::default();
         let mut accept = |incarnation, n| sequence.accept(&message("there", incarnation, n));
         assert_eq!(accept(1, 5), Ok(()));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_labels_of_their_own() {
+    fn reject_reasons_have_distinct_labels() {
         let labels: std::collections::HashSet<_> = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(labels.len(), RejectReason::ALL.len());
         assert!(!labels.contains("accepted"));
@@ -260,7 +260,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
         #[test]
-        fn one_flipped_bit_is_refused(place in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        fn one_flipped_bit_is_rejected(place in any::<prop::sample::Index>(), bit in 0..8_u32) {
             let keys = keys(&[NEW, OLD]);
             let good = reply(Some(&keys));
             let flipped = |bytes: &Option<Bytes>| {

@@ -21,7 +21,7 @@ fn the_dead_regions_own_last_ranking_decides() {
 }
 
 #[test]
-fn who_is_not_able_now_is_not_named_whatever_was_published() {
+fn an_ineligible_region_is_no_target_whatever_was_published() {
     let mut ranker = ranker("", &PEERS);
     let mut dead = input("c", 1);
     dead.state = PeerState::Down;
@@ -31,7 +31,7 @@ fn who_is_not_able_now_is_not_named_whatever_was_published() {
 }
 
 #[test]
-fn what_is_older_than_a_day_does_not_count() {
+fn a_ranking_older_than_a_day_does_not_count() {
     let ranker = ranker("", &PEERS);
     let of = |hours| ranker.failover_targets(&region("x"), &[published("x", hours, &[("c", 1), ("a", 2)])]);
     assert_eq!(names(&of(24)), ["c", "a"]);
@@ -40,7 +40,7 @@ fn what_is_older_than_a_day_does_not_count() {
 
 /// A region that is cut off publishes last that it sees nobody.
 #[test]
-fn without_last_words_the_survivors_decide() {
+fn without_a_last_ranking_the_survivors_decide() {
     let ranker = ranker("", &PEERS);
     let empty = published("x", 0, &[]);
     let old = published("x", 25, &[("c", 1)]);
@@ -73,7 +73,7 @@ fn without_any_measurement_preference_decides_then_the_name() {
 
 /// What is too near to this region may be far enough from the dead one, and the other way round.
 #[test]
-fn gates_are_those_of_the_dead_region() {
+fn filters_are_those_of_the_dead_region() {
     let keys = "failure_domain: g1\nlocation: {latitude: 0, longitude: 0}\nfailover: {min_distance: 300km}";
     let peers = [
         ("x", "failure_domain: g2, location: {latitude: 0, longitude: 90},"),

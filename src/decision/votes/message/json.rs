@@ -199,7 +199,7 @@ mod tests {
         r#"{"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":[],"ranking":[]}"#;
 
     #[test]
-    fn the_format_is_this_one() {
+    fn the_wire_format_is_stable() {
         let ineligible = RankEntry {
             rank: None,
             score: None,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_sidecar_adds_is_ignored() {
+    fn unknown_fields_and_reasons_are_ignored() {
         let text = r#"{"new":[{"x":null}],"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,
             "isolated":false,"peers":[{"region":"b","state":"down","since_ms":0,"vote":"down","new":{}}],
             "ranking":[{"region":"b","eligible":false,"reasons":["state","tired","tired"],"rank":null}]}"#;
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulletin_has_a_largest_size_on_both_ways() {
+    fn a_message_has_a_maximum_size_in_both_directions() {
         let mut text = EMPTY.to_owned();
         text.push_str(&" ".repeat(VoteMessage::MAX_BYTES - EMPTY.len()));
         assert!(VoteMessage::decode(text.as_bytes()).is_ok());
@@ -332,19 +332,19 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
         #[test]
-        fn what_was_encoded_is_decoded(message in messages()) {
+        fn an_encoded_message_is_decoded_unchanged(message in messages()) {
             let bytes = message.encode().unwrap();
             prop_assert_eq!(&message.encode().unwrap(), &bytes);
             prop_assert_eq!(VoteMessage::decode(&bytes), Ok(message));
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
             let _ = VoteMessage::decode(&bytes);
         }
 
         #[test]
-        fn a_changed_bulletin_is_refused_or_valid(
+        fn a_changed_message_is_rejected_or_valid(
             message in messages(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = message.encode().unwrap().to_vec();
