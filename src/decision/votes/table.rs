@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::{Candidate, Region, Tally, UnixMillis, Vote};
 
-/// What one vantage says about one peer.
+/// The vote of one vantage on one peer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerVote {
     /// Its vote.
@@ -22,10 +22,10 @@ pub struct PeerVote {
     pub incident: Option<(UnixMillis, Arc<str>)>,
 }
 
-/// What one vantage says.
+/// The votes of one vantage.
 #[derive(Debug, Clone, Default)]
 pub struct VoteSet {
-    /// It thinks that it is cut off itself.
+    /// It is isolated.
     pub isolated: bool,
     /// About each peer.
     pub peers: HashMap<Region, PeerVote>,
@@ -33,25 +33,25 @@ pub struct VoteSet {
     pub ranking: Vec<Candidate>,
 }
 
-/// What one vantage has said last on one peer; for people.
+/// The last vote of one vantage on one peer; for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VoteStatus {
     /// The vantage.
     pub by: Region,
-    /// Its vote; `None` where it says nothing on this peer, or was never heard.
+    /// Its vote; `None` if it has none on this peer, or was never received.
     pub vote: Option<Vote>,
-    /// How long ago it was asked; `None` where it was never heard.
+    /// How long ago it was requested; `None` if it was never received.
     pub age: Option<Duration>,
-    /// Whether what it said is young enough to count.
+    /// Whether it is young enough to count.
     pub fresh: bool,
-    /// Whether it thinks that it is cut off itself, and so does not count.
+    /// Whether it is isolated, so that its votes do not count.
     pub isolated: bool,
 }
 
 #[derive(Debug)]
 struct Voter {
     fresh_for: Duration,
-    heard: Option<(Instant, VoteSet)>,
+    last: Option<(Instant, VoteSet)>,
 }
 
 /// The newest votes of every vantage that may vote.
@@ -65,55 +65,55 @@ impl VoteTable {
     pub fn set_voters(&mut self, voters: impl IntoIterator<Item = (Region, Duration)>) {
         let mut before = std::mem::take(&mut self.voters);
         for (region, fresh_for) in voters {
-            let heard = before.remove(&region).and_then(|voter| voter.heard);
-            self.voters.insert(region, Voter { fresh_for, heard });
+            let last = before.remove(&region).and_then(|voter| voter.last);
+            self.voters.insert(region, Voter { fresh_for, last });
         }
     }
 
     /// Records the votes of a vantage, requested at `at`. A vantage that may not vote is ignored.
-    pub fn record(&mut self, from: &Region, at: Instant, views: VoteSet) {
+    pub fn record(&mut self, from: &Region, at: Instant, set: VoteSet) {
         if let Some(voter) = self.voters.get_mut(from) {
-            voter.heard = Some((at, views));
+            voter.last = Some((at, set));
         }
     }
 
     /// How old the votes of a vantage are, if it has ever said anything.
     pub fn age(&self, of: &Region, now: Instant) -> Option<Duration> {
-        let (at, _) = self.voters.get(of)?.heard.as_ref()?;
+        let (at, _) = self.voters.get(of)?.last.as_ref()?;
         Some(now.saturating_duration_since(*at))
     }
 
     /// The last ranking of each vantage, and when it was requested.
     pub fn last_rankings(&self) -> impl Iterator<Item = (&Region, Instant, &[Candidate])> {
-        let heard = self.voters.iter().filter_map(|(region, voter)| Some((region, voter.heard.as_ref()?)));
-        heard.map(|(region, (at, votes))| (region, *at, &*votes.ranking))
+        let last = self.voters.iter().filter_map(|(region, voter)| Some((region, voter.last.as_ref()?)));
+        last.map(|(region, (at, votes))| (region, *at, &*votes.ranking))
     }
 
     /// The fresh votes on a peer; it does not vote on itself.
     pub fn fresh_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a PeerVote> {
-        let views = self.fresh(peer, now).map(|(_, views)| views);
-        views.filter(|views| !views.isolated).filter_map(|views| views.peers.get(peer))
+        let set = self.fresh(peer, now).map(|(_, set)| set);
+        set.filter(|set| !set.isolated).filter_map(|set| set.peers.get(peer))
     }
 
     /// What each vantage that may vote on a peer has said last, whether it counts or not, by name.
     pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
         self.voters.iter().filter(move |(region, _)| *region != peer).map(move |(region, voter)| {
-            let age = voter.heard.as_ref().map(|(at, _)| now.saturating_duration_since(*at));
-            let views = voter.heard.as_ref().map(|(_, views)| views);
+            let age = voter.last.as_ref().map(|(at, _)| now.saturating_duration_since(*at));
+            let set = voter.last.as_ref().map(|(_, set)| set);
             VoteStatus {
                 by: region.clone(),
-                vote: views.and_then(|views| Some(views.peers.get(peer)?.vote)),
+                vote: set.and_then(|set| Some(set.peers.get(peer)?.vote)),
                 age,
                 fresh: age.is_some_and(|age| age <= voter.fresh_for),
-                isolated: views.is_some_and(|views| views.isolated),
+                isolated: set.is_some_and(|set| set.isolated),
             }
         })
     }
 
     fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a VoteSet)> {
         self.voters.iter().filter(move |(region, _)| *region != peer).filter_map(move |(_, voter)| {
-            let (at, views) = voter.heard.as_ref()?;
-            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some((*at, views))
+            let (at, set) = voter.last.as_ref()?;
+            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some((*at, set))
         })
     }
 
@@ -134,10 +134,10 @@ impl VoteTable {
             None => tally.voters += 1,
         };
         add(Some(own));
-        for (asked_at, views) in self.fresh(peer, now) {
-            let view = views.peers.get(peer);
+        for (asked_at, set) in self.fresh(peer, now) {
+            let view = set.peers.get(peer);
             add(match (view.map(|view| view.vote), silence) {
-                _ if views.isolated => Some(Vote::Abstain),
+                _ if set.isolated => Some(Vote::Abstain),
                 (None, _) => Some(Vote::Abstain),
                 (Some(Vote::Down), Some((onset, _))) if asked_at < onset => None,
                 (Some(Vote::Up), Some((_, decisive))) if view.and_then(|view| view.good_at) <= Some(decisive) => None,
@@ -292,8 +292,8 @@ mod tests {
                     let mut table = table(&refs);
                     for &n in order {
                         let (vote, isolated, age) = votes[n];
-                        let views = VoteSet { isolated, ..says(Vote::ALL[vote], None) };
-                        table.record(&region(&names[n]), now - Duration::from_millis(age), views);
+                        let set = VoteSet { isolated, ..says(Vote::ALL[vote], None) };
+                        table.record(&region(&names[n]), now - Duration::from_millis(age), set);
                     }
                     table.count(&region("dead"), Vote::Down, None, now)
                 })

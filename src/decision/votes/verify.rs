@@ -217,13 +217,13 @@ mod tests {
     fn a_lasting_rejection_is_logged_once_and_a_single_one_never() {
         let (forged, foreign) = (Some(RejectReason::BadSignature), Some(RejectReason::WrongSender));
         let mut log = RejectionLog::default();
-        let mut told = |reasons: &[Option<RejectReason>]| -> Vec<bool> {
+        let mut logged = |reasons: &[Option<RejectReason>]| -> Vec<bool> {
             reasons.iter().map(|reason| log.should_log(*reason)).collect()
         };
-        assert_eq!(told(&[None, forged, None, forged, forged, None]), [false; 6]);
-        assert_eq!(told(&[forged, foreign, forged, forged, forged]), [false, false, true, false, false]);
-        assert_eq!(told(&[foreign; 5]), [false, false, true, false, false]);
-        assert_eq!(told(&[None; 5]), [false, false, true, false, false]);
+        assert_eq!(logged(&[None, forged, None, forged, forged, None]), [false; 6]);
+        assert_eq!(logged(&[forged, foreign, forged, forged, forged]), [false, false, true, false, false]);
+        assert_eq!(logged(&[foreign; 5]), [false, false, true, false, false]);
+        assert_eq!(logged(&[None; 5]), [false, false, true, false, false]);
     }
 
     #[test]
