@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::model::{Failure, Phase};
 
-/// One attempt of a probe: what it must be told, and what it saw besides its outcome.
+/// One attempt of a probe: its deadline, and what it noted besides its outcome.
 #[derive(Debug)]
 pub struct Attempt {
     deadline: Instant,

@@ -1,4 +1,4 @@
-//! The wall clock, in which kernel timestamps are told, and the watch for its steps.
+//! The wall clock, which kernel timestamps are read from, and detection of its steps.
 #![allow(unsafe_code)]
 
 use std::{
@@ -101,8 +101,8 @@ pub fn process_cpu_time() -> io::Result<Duration> {
     Ok(whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-/// Notices when the wall clock is set while a probe is under way: the difference of two timestamps is then no
-/// duration, and the sample must be dropped.
+/// Detects that the wall clock was set during a probe: the difference of two timestamps is then no duration, and the
+/// sample must be dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockWatch {
     started: Monotonic,

@@ -295,7 +295,7 @@ impl Session {
     }
 
     /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
-    /// closing is itself told in bytes, so there it is assumed.
+    /// closing is itself announced in bytes, so there it is assumed.
     fn may_have_been_closed(&self) -> bool {
         !self.plain || self.timestamps.read().last_received.is_none()
     }
@@ -356,14 +356,14 @@ pub async fn fuzz_response(bytes: &[u8], http2: bool) {
     let Ok(mut session) = start(ours, ([0; 4], 0).into(), http2, Arc::default(), true).await else { return };
     let request = Request::builder().uri("http://peer.example/").body(Full::default());
     let Ok(request) = request else { return };
-    let said = async {
+    let server = async {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut theirs, bytes).await;
         drop(theirs);
     };
-    let heard = async {
+    let client = async {
         if let Ok(response) = session.send(request).await {
             let _ = read_body(response.into_body(), MAX_HEAD, true).await;
         }
     };
-    tokio::join!(said, heard);
+    tokio::join!(server, client);
 }

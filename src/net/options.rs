@@ -41,7 +41,7 @@ impl SocketOptions {
             if ipv4 { reference.set_ttl_v4(ttl.into())? } else { reference.set_unicast_hops_v6(ttl.into())? }
         }
         if let Some(forbid) = self.dont_fragment {
-            // PROBE sets DF but ignores what was learnt of the path's MTU: so each probe finds out anew, and
+            // PROBE sets DF but ignores the known MTU of the path: so each probe finds it out again, and
             // EMSGSIZE at the call means that our own interface is too small.
             if ipv4 {
                 let mode = if forbid { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };
@@ -149,7 +149,7 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 }
 
 /// Makes the C library's allocator fit a small process with two threads: one arena instead of one a thread. With
-/// two, what one scrape needed for a moment stays resident in the server's for ever.
+/// two, memory that one scrape needed for a moment stays resident in the server's arena.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes two integers, and is called before there is a second thread.

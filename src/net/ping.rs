@@ -35,7 +35,7 @@ pub fn open_ping_socket(peer: IpAddr, options: SocketOptions) -> io::Result<(Dat
     let family = if peer.is_ipv4() { ICMP::V4 } else { ICMP::V6 };
     let config = Config::builder().kind(family).sock_type_hint(Type::DGRAM).build();
     let opened = AsyncSocket::new(&config).map_err(|error| match error.kind() {
-        // surge-ping's says over several lines what to do; ours stands in doctor's table and in a log line.
+        // surge-ping's message has several lines; ours must fit a table of doctor and a log line.
         io::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied.into(),
         _ => error,
     })?;

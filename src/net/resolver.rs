@@ -167,7 +167,7 @@ impl Resolver {
         }
     }
 
-    /// From now on the log says of a name without an address which peers have it; of any other that it is somebody's.
+    /// Sets which peers have these names, for the log lines about names without an address.
     pub fn used_by<'a>(&self, hosts: impl IntoIterator<Item = (&'a Host, Region)>) {
         let mut users = Users::new();
         for (host, peer) in hosts {
@@ -207,7 +207,7 @@ impl Resolver {
     }
 }
 
-/// Looks a name up again and again until nobody wants it any more.
+/// Looks a name up again and again until it has no users left.
 async fn refresh(
     name: Arc<str>,
     resolvers: Option<TokioResolvers>,
@@ -260,7 +260,7 @@ fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration) {
     entry.answer = answer;
 }
 
-/// What people are told of a name, once an outage.
+/// A change that is logged, once per outage of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Lost,
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_a_name_is_told_once_with_whose_it_is() {
+    fn an_outage_of_a_name_is_logged_once_with_its_peers() {
         let mut entry = Entry::default();
         let mut next = |part: [Part; 2]| {
             let before = entry.answer.clone();
@@ -368,9 +368,9 @@ mod tests {
         assert_eq!([next(addresses(&[])), next(some())], [Some(Change::Lost), Some(Change::Found)]);
 
         let peers: BTreeSet<_> = ["us-east-1", "eu-west-1"].iter().map(|peer| Region::new(peer).unwrap()).collect();
-        let told = without_address("us.example.com", true, Some(&peers));
-        assert!(told.starts_with("us.example.com has no address: DNS has none"), "{told}");
-        assert!(told.ends_with(" (peers eu-west-1, us-east-1)"), "{told}");
+        let line = without_address("us.example.com", true, Some(&peers));
+        assert!(line.starts_with("us.example.com has no address: DNS has none"), "{line}");
+        assert!(line.ends_with(" (peers eu-west-1, us-east-1)"), "{line}");
         assert!(without_address("n", false, None).ends_with("\"resolve\""));
     }
 

@@ -29,7 +29,7 @@ impl Timer {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new, valid, and nobody else's.
+        // SAFETY: the descriptor is new, valid, and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: an OwnedFd always returns the same descriptor, and is never taken out or replaced.
         Ok(Self(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?))
@@ -56,7 +56,7 @@ impl Timer {
         loop {
             let mut guard = self.0.readable().await?;
             let mut expirations = [0; 8];
-            // SAFETY: the pointer and length describe `expirations`. A timer that was set anew after it was due has
+            // SAFETY: the pointer and length describe `expirations`. A timer that was set again after it was due has
             // readiness left over, which this tells apart.
             let read = unsafe { libc::read(self.0.as_raw_fd(), expirations.as_mut_ptr().cast(), expirations.len()) };
             guard.clear_ready();
@@ -84,7 +84,7 @@ mod tests {
             timer.after(duration).await.unwrap();
             assert!(started.elapsed() >= duration);
         }
-        // Set, left to become due, and set anew.
+        // Set, left to become due, and set again.
         let mut forgotten = Box::pin(timer.after(Duration::from_millis(1)));
         let polled = forgotten.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());

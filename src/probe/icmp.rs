@@ -165,10 +165,10 @@ impl IcmpProbe {
     }
 }
 
-/// Says once in the life of the process what to do about missing permission.
+/// Logs once per process how to permit ping.
 fn warn_once() {
-    static TOLD: std::sync::Once = std::sync::Once::new();
-    TOLD.call_once(|| {
+    static WARNED: std::sync::Once = std::sync::Once::new();
+    WARNED.call_once(|| {
         warn!(
             "ping is not permitted here, so icmp probes report the result \"local\"; permit it with \
              sysctl net.ipv4.ping_group_range=\"0 2147483647\" (in Kubernetes: securityContext.sysctls of the \

@@ -74,7 +74,7 @@ async fn one_question_is_one_packet_and_silence_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn answers_with_a_wrong_identifier_or_question_break_the_protocol_at_the_deadline() {
+async fn answers_with_a_wrong_identifier_or_question_are_a_protocol_error_at_the_deadline() {
     let wrong_id = servers::udp(|question| {
         let mut answer = empty_answer(question);
         answer[0] ^= 0xff;
@@ -90,7 +90,7 @@ async fn answers_with_a_wrong_identifier_or_question_break_the_protocol_at_the_d
 }
 
 #[tokio::test]
-async fn the_right_answer_counts_though_forged_ones_came_first() {
+async fn the_right_answer_counts_after_spoofed_ones() {
     let addr = servers::udp(|question| {
         let mut forged = empty_answer(question);
         forged[1] ^= 0xff;
@@ -100,7 +100,7 @@ async fn the_right_answer_counts_though_forged_ones_came_first() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_short_breaks_the_protocol_at_once() {
+async fn a_truncated_message_is_a_protocol_error_at_once() {
     let addr = servers::udp(|question| vec![empty_answer(question)[..14].to_vec()]);
     assert_eq!(ask(addr, "").fails().await, Failure::Protocol);
 }

@@ -77,7 +77,7 @@ async fn a_peer_that_accepts_and_never_answers_times_out_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn headers_that_never_end_are_cut_or_time_out() {
+async fn endless_headers_are_limited_or_time_out() {
     let flood = servers::repeats(b"HTTP/1.1 200 OK\r\n", &[b'X'; 1024], Duration::ZERO);
     assert_eq!(get(flood, "method: GET").fails().await, Failure::Protocol);
     let many = servers::repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n", Duration::ZERO);
@@ -87,7 +87,7 @@ async fn headers_that_never_end_are_cut_or_time_out() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_cut_or_times_out() {
+async fn an_endless_body_is_limited_or_times_out() {
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let drip = servers::repeats(head, b"1\r\na\r\n", Duration::from_millis(50));
     assert_eq!(get(drip, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
@@ -96,7 +96,7 @@ async fn a_body_that_never_ends_is_cut_or_times_out() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_cap_breaks_the_protocol_and_one_at_the_cap_does_not() {
+async fn a_body_over_the_limit_is_a_protocol_error_and_one_at_the_limit_is_not() {
     let addr = servers::tcp(|mut stream| {
         servers::read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2048\r\n\r\n");
@@ -107,7 +107,7 @@ async fn a_body_over_the_cap_breaks_the_protocol_and_one_at_the_cap_does_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_breaks_the_protocol() {
+async fn a_peer_that_does_not_speak_http_is_a_protocol_error() {
     for answer in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"", b"HTTP/1.1 200 OK\r\nContent-Le"] {
         assert_eq!(get(servers::says(answer), "method: GET").fails().await, Failure::Protocol, "{answer:?}");
     }
@@ -190,7 +190,7 @@ async fn a_kept_connection_that_the_server_closes_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_on_a_kept_connection_is_a_failure() {
+async fn a_truncated_response_on_a_kept_connection_is_a_failure() {
     let addr = leaves_after_one(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
     });

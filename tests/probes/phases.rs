@@ -17,7 +17,7 @@ async fn failed(probe: String) -> (Failure, Option<Phase>) {
 }
 
 #[tokio::test]
-async fn a_failure_names_the_phase_that_it_fell_in() {
+async fn a_failure_reports_the_phase_it_occurred_in() {
     let closed = servers::closed();
     let silent = servers::tcp(|_stream| thread::sleep(Duration::from_secs(5)));
     let stalling = servers::tcp(|mut stream| {

@@ -55,7 +55,7 @@ fn nonces(heads: &Mutex<Vec<String>>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_request_has_a_nonce_of_its_own_and_the_reply_is_handed_over_with_it() {
+async fn each_request_has_its_own_nonce_and_the_response_is_sent_on_with_it() {
     let (addr, heads) = answering("200 OK", "Regionwatch-Signature: v1=00\r\n", bulletin());
     let (probing, mut replies) = sidecar(addr, "");
     for seen in probing.run(3).await {
@@ -99,7 +99,7 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
 }
 
 #[tokio::test]
-async fn the_own_server_and_the_own_probe_understand_each_other() {
+async fn the_probe_accepts_the_votes_of_our_server() {
     let keys = Keys::new(&["a secret of all regions"]).unwrap();
     let there = Region::new("there").unwrap();
     let (queries, mut queried) = mpsc::channel(4);
@@ -139,7 +139,7 @@ async fn the_own_server_and_the_own_probe_understand_each_other() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_cap_breaks_the_protocol_and_is_told() {
+async fn a_body_over_the_limit_is_a_protocol_error_and_is_reported() {
     let spaces = |count| answering("200 OK", "", vec![b' '; count]).0;
     let (probing, mut replies) = sidecar(spaces(VoteResponse::MAX_BODY), "");
     probing.succeeds().await;
@@ -153,7 +153,7 @@ async fn a_body_over_the_cap_breaks_the_protocol_and_is_told() {
 }
 
 #[tokio::test]
-async fn only_an_answer_with_status_200_is_handed_over() {
+async fn only_a_response_with_status_200_is_sent_on() {
     let accepted = ", expect: {status: [200, 204, 302, 500]}";
     for (status, fields) in [
         ("500 Internal Server Error", ""),
@@ -196,7 +196,7 @@ async fn a_redirect_is_asked_with_a_new_nonce_and_the_last_one_counts() {
 }
 
 #[tokio::test]
-async fn a_long_signature_is_cut_and_a_full_mailbox_fails_no_probe() {
+async fn a_long_signature_is_truncated_and_a_full_channel_fails_no_probe() {
     let addr = servers::tcp(|mut stream| {
         servers::read_head(&mut stream);
         let signature = "a".repeat(30_000);
@@ -212,7 +212,7 @@ async fn a_long_signature_is_cut_and_a_full_mailbox_fails_no_probe() {
 }
 
 #[tokio::test]
-async fn what_is_no_sidecar_is_sent_no_nonce() {
+async fn a_plain_http_probe_sends_no_nonce() {
     let (addr, heads) = answering("200 OK", "", bulletin());
     let (sender, mut replies) = mpsc::channel(1);
     probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x'")).with_response_sender(sender).succeeds().await;
@@ -221,7 +221,7 @@ async fn what_is_no_sidecar_is_sent_no_nonce() {
 }
 
 #[tokio::test]
-async fn only_mutual_tls_that_was_verified_vouches_for_the_peer() {
+async fn only_verified_mutual_tls_authenticates_the_peer() {
     let certificate = Certificate::new(&["a.example"]);
     let (plain, secure) = (servers::closed(), servers::closed());
     let (cert, key) = (certificate.cert(), certificate.key());

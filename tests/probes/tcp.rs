@@ -46,14 +46,14 @@ async fn what_is_sent_is_answered() {
 }
 
 #[tokio::test]
-async fn a_peer_that_accepts_and_never_speaks_times_out_at_the_deadline() {
+async fn a_silent_peer_that_accepts_times_out_at_the_deadline() {
     let addr = servers::tcp(|_stream| std::thread::sleep(Duration::from_secs(5)));
     let probe = format!("kind: tcp, port: {}, expect: x", addr.port());
     assert_eq!(probing("127.0.0.1", probe).fails_at_the_deadline().await, Failure::Timeout);
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_for_ever_without_the_right_word_is_a_mismatch_by_the_deadline() {
+async fn an_endless_banner_that_does_not_match_is_a_mismatch_at_the_deadline() {
     let addr = servers::tcp(|mut stream| {
         while stream.write_all(b"blah ").is_ok() {
             std::thread::sleep(Duration::from_millis(10));
@@ -64,7 +64,7 @@ async fn a_peer_that_speaks_for_ever_without_the_right_word_is_a_mismatch_by_the
 }
 
 #[tokio::test]
-async fn a_flood_that_never_matches_ends_at_its_cap() {
+async fn a_flood_that_does_not_match_ends_at_the_limit() {
     let addr = servers::tcp(|mut stream| while stream.write_all(&[b'a'; 65_536]).is_ok() {});
     let probe = format!("kind: tcp, port: {}, expect: x", addr.port());
     assert_eq!(probing("127.0.0.1", probe).fails().await, Failure::Mismatch);

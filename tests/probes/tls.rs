@@ -58,7 +58,7 @@ async fn two_targets_on_one_address_keep_their_own_server_names() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_verified_is_a_tls_failure_unless_told_otherwise() {
+async fn an_unverifiable_certificate_is_a_tls_failure_unless_verification_is_off() {
     let certificate = Certificate::new(&["a.example"]);
     let (_server, addr) = tls_server(&[("a.example", &certificate)]);
     let probe = |tls: &str| probing("127.0.0.1", format!("kind: tcp, port: {}, tls: {tls}", addr.port()));
@@ -97,7 +97,7 @@ async fn a_peer_that_hangs_up_in_the_handshake_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn our_certificate_opens_what_is_closed_without_it() {
+async fn a_server_that_requires_a_client_certificate_accepts_ours() {
     let certificate = Certificate::new(&["a.example"]);
     let (_server, addr) = tls_server(&[("a.example", &certificate)]);
     let probe = |identity: String| {

@@ -106,8 +106,8 @@ impl EchoSocket {
         encode(&mut state.request, self.identifier, counter, self.secret, self.raw_v4());
         let before = Timestamp::now();
         if self.io.send(&state.request).is_err() {
-            // An ICMP error to an earlier request is told at the next call, a packet that was too large for a router
-            // with the very error of one that is too large for our interface: hear it, then try again.
+            // The next call returns an ICMP error to an earlier request. A packet that was too large for a router has the
+            // same error as one that is too large for our interface: so read the error queue, then try again.
             self.read_error_queue(&mut state, None);
             self.io.send(&state.request).map_err(|error| local_failure(&error))?;
         }
@@ -143,7 +143,7 @@ impl EchoSocket {
                     }
                 }
                 Err(error) => {
-                    // Where the error queue has an ICMP error, it is told here, too; there it says of which request.
+                    // An ICMP error is returned here too; only the error queue has the request that it belongs to.
                     let empty = error.kind() == io::ErrorKind::WouldBlock;
                     if !self.read_error_queue(state, None) || empty {
                         break;
@@ -161,8 +161,8 @@ impl EchoSocket {
         }
     }
 
-    /// Files what stands in the error queue: up to the departure of the packet `wanted`, or all. Says whether there
-    /// was anything.
+    /// Files the entries of the error queue: up to the departure of the packet `wanted`, or all. Returns whether there
+    /// were any.
     fn read_error_queue(&self, state: &mut State, wanted: Option<u32>) -> bool {
         // Room for the header of a request that is quoted, whatever lies on top of it.
         let mut buffer = [0; 128];
@@ -176,12 +176,12 @@ impl EchoSocket {
                         break;
                     }
                 }
-                // How the kernel tells a datagram socket of a redirect or a source quench (ping_err in
+                // How the kernel reports a redirect or a source quench to a datagram socket (ping_err in
                 // net/ipv4/ping.c): the request travels on.
                 ErrorQueueEvent::Icmp { errno: libc::EREMOTEIO, .. } => {}
                 ErrorQueueEvent::Icmp { quoted, .. } => {
                     let quoted = &buffer[..quoted.min(buffer.len())];
-                    // A raw socket hears the errors of all that are connected to the peer.
+                    // A raw socket receives the errors of all sockets that are connected to the peer.
                     let ours = quoted.get(4..6) == Some(self.identifier.to_be_bytes().as_slice());
                     if self.kind == PingSocketKind::Datagram || ours {
                         state.file_error(quoted);
@@ -193,7 +193,7 @@ impl EchoSocket {
         any
     }
 
-    /// Tells an attempt what was seen since the last one was told.
+    /// Reports to an attempt what was received since the last report.
     pub(super) fn report(&self, attempt: &Attempt) {
         let mut state = self.state();
         attempt.note_late(std::mem::take(&mut state.late));
@@ -253,7 +253,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Waits for the answer, reading for everybody meanwhile.
+    /// Waits for the answer, and reads for all requests meanwhile.
     pub(super) async fn answer(&self) -> Result<Reply, Failure> {
         let mut reading = pin!(self.socket.io.until(|| {
             let mut state = self.socket.state();
