@@ -8,13 +8,13 @@ all:
 lint:
     tests/lint
 
-# All tests, or those whose names contain one of the filters; none is an error
-test *filters:
-    tests/run tests {{ filters }}
+# All tests, or those whose names contain the filter; it is an error if none does
+test *filter:
+    tests/suites {{ filter }}
 
 # The tests of the library alone, in a minute
-quick *filters:
-    tests/run library {{ filters }}
+quick *filter:
+    cargo test --locked --lib {{ filter }}
 
 # Formats the code
 fmt:

@@ -88,7 +88,7 @@ pub struct Readings {
     timestamped: Option<u32>,
 }
 
-/// When bytes of a [`Stream`] left and arrived; shared with the owner of the stream.
+/// When bytes of a `Stream` left and arrived; shared with the owner of the stream.
 #[derive(Debug, Default)]
 pub struct StreamTimestamps(Mutex<Readings>);
 
