@@ -103,7 +103,7 @@ fn no_configuration_does_harm() {
 }
 
 #[test]
-fn no_bulletin_does_harm() {
+fn no_vote_message_does_harm() {
     let full = concat!(
         r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":["#,
         r#"{"region":"us-east-1","state":"down","since_ms":1250,"vote":"down","last_answer_age_ms":2000,"#,
@@ -117,9 +117,9 @@ fn no_bulletin_does_harm() {
     let deep = empty.replace("\"seq\"", &format!("\"x\":{}{},\"seq\"", "[".repeat(100), "]".repeat(100)));
     assert!(VoteMessage::decode(full.as_bytes()).is_ok());
     mutations(&[full.into(), empty.into(), deep.into()], |bytes| {
-        if let Ok(bulletin) = VoteMessage::decode(bytes) {
-            let encoded = bulletin.encode().unwrap();
-            assert_eq!(VoteMessage::decode(&encoded), Ok(bulletin));
+        if let Ok(vote_message) = VoteMessage::decode(bytes) {
+            let encoded = vote_message.encode().unwrap();
+            assert_eq!(VoteMessage::decode(&encoded), Ok(vote_message));
         }
     });
     for deepest in ["[", "{\"x\":"] {

@@ -11,7 +11,7 @@ use super::Region;
 /// The request header field that carries a [`Nonce`].
 pub const NONCE_HEADER: &str = "regionwatch-nonce";
 
-/// The response header field that carries the signature of a bulletin.
+/// The response header field that carries the signature of a vote message.
 pub const SIGNATURE_HEADER: &str = "regionwatch-signature";
 
 /// A number that was never used before: an answer that is signed together with it was made after it was sent.

@@ -28,7 +28,7 @@ fn sidecar(addr: SocketAddr, more: &str) -> (Probing, mpsc::Receiver<VoteRespons
     (probing("127.0.0.1", probe).with_response_sender(sender), replies)
 }
 
-fn bulletin() -> Vec<u8> {
+fn vote_message() -> Vec<u8> {
     let there = Region::new("there").unwrap();
     VoteMessage::new(there, (1, 1), false, Vec::new(), Vec::new()).unwrap().encode().unwrap().to_vec()
 }
@@ -56,7 +56,7 @@ fn nonces(heads: &Mutex<Vec<String>>) -> Vec<String> {
 
 #[tokio::test]
 async fn each_request_has_its_own_nonce_and_the_response_is_sent_on_with_it() {
-    let (addr, heads) = answering("200 OK", "Regionwatch-Signature: v1=00\r\n", bulletin());
+    let (addr, heads) = answering("200 OK", "Regionwatch-Signature: v1=00\r\n", vote_message());
     let (probing, mut replies) = sidecar(addr, "");
     for seen in probing.run(3).await {
         assert_eq!(phases(&seen.outcome.unwrap()), ["connect", "processing", "transfer"]);
@@ -68,7 +68,7 @@ async fn each_request_has_its_own_nonce_and_the_response_is_sent_on_with_it() {
         let reply = replies.recv().await.unwrap();
         assert_eq!((reply.nonce.to_string(), reply.peer.as_str()), (nonce.clone(), "there"));
         assert_eq!(reply.signature.as_deref(), Some(&b"v1=00"[..]));
-        assert_eq!(reply.body.as_deref(), Some(&bulletin()[..]));
+        assert_eq!(reply.body.as_deref(), Some(&vote_message()[..]));
         assert!(before < Some(reply.requested_at));
         assert!(!reply.trusted_transport);
         before = Some(reply.requested_at);
@@ -82,16 +82,16 @@ async fn a_signature_that_the_peer_makes_for_the_nonce_is_accepted() {
     let addr = servers::tcp(move |mut stream| {
         let head = servers::read_head(&mut stream);
         let nonce = head.lines().find_map(|line| line.strip_prefix("regionwatch-nonce: ")).unwrap();
-        let signature = signer.sign(Nonce::parse(nonce.as_bytes()).unwrap(), &bulletin());
-        let length = bulletin().len();
+        let signature = signer.sign(Nonce::parse(nonce.as_bytes()).unwrap(), &vote_message());
+        let length = vote_message().len();
         let head = format!("HTTP/1.1 200 OK\r\nregionwatch-signature: {signature}\r\nContent-Length: {length}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes());
-        let _ = stream.write_all(&bulletin());
+        let _ = stream.write_all(&vote_message());
     });
     let (probing, mut replies) = sidecar(addr, "");
     probing.succeeds().await;
     let reply = replies.recv().await.unwrap();
-    assert_eq!(verify(&reply, Some(&keys)).map(|bulletin| bulletin.sequence()), Ok(1));
+    assert_eq!(verify(&reply, Some(&keys)).map(|message| message.sequence()), Ok(1));
     assert_eq!(
         verify(&reply, Some(&Keys::new(&["another secret, of others"]).unwrap())),
         Err(RejectReason::BadSignature)
@@ -121,7 +121,7 @@ async fn the_probe_accepts_the_votes_of_our_server() {
     tokio::spawn(async move {
         while let Some(query) = queried.recv().await {
             if let Query::Votes(reply) = query {
-                let _ = reply.send(EncodedVotes { body: bulletin().into(), keys: Some(signing.clone()) });
+                let _ = reply.send(EncodedVotes { body: vote_message().into(), keys: Some(signing.clone()) });
             }
         }
     });
@@ -168,7 +168,7 @@ async fn only_a_response_with_status_200_is_sent_on() {
             assert!(replies.recv().await.is_none(), "{status}");
         }
     }
-    let (addr, _) = answering("200 OK", "", bulletin());
+    let (addr, _) = answering("200 OK", "", vote_message());
     let (probing, mut replies) = sidecar(addr, ", expect: {body: something else}");
     assert_eq!(probing.fails().await, Failure::Mismatch);
     assert!(replies.recv().await.is_none(), "it is not the answer that was expected");
@@ -213,7 +213,7 @@ async fn a_long_signature_is_truncated_and_a_full_channel_fails_no_probe() {
 
 #[tokio::test]
 async fn a_plain_http_probe_sends_no_nonce() {
-    let (addr, heads) = answering("200 OK", "", bulletin());
+    let (addr, heads) = answering("200 OK", "", vote_message());
     let (sender, mut replies) = mpsc::channel(1);
     probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x'")).with_response_sender(sender).succeeds().await;
     assert!(!heads.lock().unwrap()[0].contains("regionwatch-nonce"));

@@ -6,7 +6,7 @@ use regionwatch::decision::votes::VoteMessage;
 use testkit::process::{eventually, free, get, sidecar, value, write};
 
 #[test]
-fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
+fn sidecars_count_each_others_votes_and_reject_unsigned_ones() {
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (free(), free());
     let config = |name: &str, own: &str, listen, peer: &str, url: String| {
@@ -23,7 +23,7 @@ fn sidecars_read_each_others_bulletins_and_believe_no_unsigned_one() {
         let labels = format!("{{vantage_region=\"{own}\",peer_region=\"{peer}\",result=\"{result}\"}}");
         value(&get(addr, "/metrics"), &format!("regionwatch_votes_received_total{labels}"))
     };
-    eventually("bulletins have come both ways", Duration::from_secs(10), || {
+    eventually("vote messages have come both ways", Duration::from_secs(10), || {
         let refused = |addr, own, peer, result| count(addr, own, peer, result).is_some_and(|count| count >= 3.0);
         (refused(here, "here", "there", "unsigned") && refused(there, "there", "here", "malformed")).then_some(())
     });

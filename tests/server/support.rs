@@ -29,7 +29,7 @@ use tokio::{
     time::Instant,
 };
 
-/// The start of the stand-in for the probing thread, as its bulletins tell it.
+/// The start of the stand-in for the probing thread, as its vote messages say.
 pub(crate) const BOOT: u64 = 0xab;
 
 /// How the stand-in for the probing thread answers.
@@ -170,8 +170,8 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
             (_, Query::Votes(reply)) => {
                 seq += 1;
                 let vantage = Region::new("eu-west-1").unwrap();
-                let bulletin = VoteMessage::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
-                drop(reply.send(EncodedVotes { body: bulletin.encode().unwrap(), keys: keys.clone() }));
+                let message = VoteMessage::new(vantage, (BOOT, seq), false, Vec::new(), Vec::new()).unwrap();
+                drop(reply.send(EncodedVotes { body: message.encode().unwrap(), keys: keys.clone() }));
             }
             (_, Query::Overview(reply)) => {
                 copies.fetch_add(1, Ordering::Relaxed);

@@ -87,7 +87,7 @@ fn many_concurrent_requests_for_votes_make_one_query() {
     let server = Setup { limits, ..Setup::default() }.run();
     let asking = || {
         let answer = server.get("/api/v1/regions");
-        (answer.status, VoteMessage::decode(&answer.body).map(|bulletin| bulletin.sequence()))
+        (answer.status, VoteMessage::decode(&answer.body).map(|message| message.sequence()))
     };
     let answers: Vec<_> = thread::scope(|scope| {
         let all: Vec<_> = (0..64).map(|_| scope.spawn(asking)).collect();

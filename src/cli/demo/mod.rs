@@ -31,7 +31,7 @@ use self::servers::Servers;
 use super::report::{finish, log_to_stderr, usage};
 use crate::{
     app,
-    config::{Config, Log, LogFormat, LogLevel, Secret, VoteKeys},
+    config::{Config, LogLevel, Secret, VoteKeys},
 };
 
 #[derive(Debug, clap::Args)]
@@ -253,8 +253,7 @@ fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, 
             format!("--alertmanager: {reason}")
         })?
         .config;
-    let level = if votes { LogLevel::Info } else { LogLevel::Warn };
-    config.log = Log { level, format: LogFormat::Text };
+    config.log.level = if votes { LogLevel::Info } else { LogLevel::Warn };
     // Only a process on this machine could forge a vote.
     let key = Secret::new(b"the regions of the demo trust all that this machine says".to_vec());
     config.votes = votes.then(|| VoteKeys { file: "demo".into(), keys: vec![key] });

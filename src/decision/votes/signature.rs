@@ -1,4 +1,4 @@
-//! The signature of a bulletin.
+//! The signature of a vote message.
 //!
 //! The asking side sends a nonce, the answer is signed together with it: an old answer is never right, and nobody's
 //! clock matters. HMAC (RFC 2104) with SHA-256; `v1` is the way of signing.
@@ -10,7 +10,7 @@ use ring::hmac;
 
 use crate::model::Nonce;
 
-/// What is signed begins with this, so that a signature of something else by the same key is none of a bulletin.
+/// What is signed begins with this, so that a signature of something else by the same key is none of a vote message.
 const DOMAIN: &str = "regionwatch-bulletin-v1\n";
 
 const SCHEME: &[u8] = b"v1=";
