@@ -111,7 +111,7 @@ mod tests {
 
     /// 5,480 km of fibre and back: no measurement can be below it.
     #[test]
-    fn light_needs_ten_microseconds_a_kilometre() {
+    fn light_needs_ten_microseconds_per_kilometre() {
         assert_eq!(light_round_trip(5_480_000.0).as_micros(), 54_837);
         assert_eq!(light_round_trip(0.0), Duration::ZERO);
         for odd in [-1.0, f64::NAN, f64::INFINITY] {

@@ -363,7 +363,7 @@ proptest! {
     }
 
     #[test]
-    fn silence_ends_in_suspicion_in_time_and_in_down_where_the_others_agree(
+    fn silence_leads_to_suspicion_in_time_and_to_down_if_the_others_agree(
         before in proptest::collection::vec(part(4), 0..4), burst: bool
     ) {
         let mut scene = Scene::well(4, burst);

@@ -36,7 +36,7 @@ fn mutations(seeds: &[Vec<u8>], mut feed: impl FnMut(&[u8])) {
 }
 
 #[test]
-fn no_icmp_message_does_harm() {
+fn arbitrary_icmp_messages_never_panic() {
     let mut reply = vec![0; 64];
     reply[4..24].copy_from_slice(&[0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let mut raw = vec![0x45, 0, 0, 84, 0, 0, 0, 0, 64, 1, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1];
@@ -47,7 +47,7 @@ fn no_icmp_message_does_harm() {
 }
 
 #[test]
-fn no_dns_message_does_harm() {
+fn arbitrary_dns_messages_never_panic() {
     let mut answer = vec![0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 1];
     answer.extend(b"\x07example\x03com\x00\x00\x01\x00\x01");
     answer.extend(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01");
@@ -59,13 +59,13 @@ fn no_dns_message_does_harm() {
 }
 
 #[test]
-fn no_certificate_does_harm() {
+fn arbitrary_certificates_never_panic() {
     let certificate = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     mutations(&[certificate.cert.der().to_vec()], fuzz_expiry);
 }
 
 #[test]
-fn no_http_response_does_harm_or_hangs() {
+fn arbitrary_http_responses_never_panic_or_hang() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let seeds = [
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello".to_vec(),
@@ -87,7 +87,7 @@ fn no_http_response_does_harm_or_hangs() {
 }
 
 #[test]
-fn no_configuration_does_harm() {
+fn arbitrary_configurations_never_panic() {
     let seeds: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -103,7 +103,7 @@ fn no_configuration_does_harm() {
 }
 
 #[test]
-fn no_vote_message_does_harm() {
+fn arbitrary_vote_messages_never_panic() {
     let full = concat!(
         r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":["#,
         r#"{"region":"us-east-1","state":"down","since_ms":1250,"vote":"down","last_answer_age_ms":2000,"#,

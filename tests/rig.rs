@@ -78,7 +78,7 @@ fn a_request_ends_with_its_last_new_segment_and_a_response_begins_with_its_first
 }
 
 #[test]
-fn behind_tls_the_request_is_the_second_flight_out() {
+fn with_tls_the_request_is_the_second_outgoing_flight() {
     let hello_to_response = [
         tcp(0, true, 443, SYN, 99, 0),
         tcp(50, false, 443, SYN | ACK, 499, 0),
@@ -96,7 +96,7 @@ fn behind_tls_the_request_is_the_second_flight_out() {
 }
 
 #[test]
-fn a_port_that_is_used_again_is_another_connection() {
+fn a_reused_port_is_another_connection() {
     let truths = reconstruct(&[
         tcp(0, true, 8081, SYN, 99, 0),
         tcp(5, true, 8081, SYN, 99, 0),
@@ -132,14 +132,14 @@ fn compared(reported: &[(i64, bool)], truths: &[(i64, Option<i64>)]) -> Errors {
 }
 
 #[test]
-fn a_reported_probe_is_matched_with_the_one_that_was_sent_in_its_span() {
+fn a_reported_probe_is_matched_with_the_probe_sent_in_its_span() {
     let errors = compared(&[(0, true), (1000, true)], &[(10, Some(3_000)), (500, Some(1)), (1001, Some(7_000))]);
     assert_eq!(errors.by_measure["icmp rtt"], [2.0, -2.0]);
     assert_eq!((errors.unreported, errors.phantom), (1, 0));
 }
 
 #[test]
-fn a_failure_is_false_only_where_the_answer_came_in_time() {
+fn a_failure_is_false_only_if_the_reply_arrived_in_time() {
     let errors = compared(
         &[(0, false), (1000, false), (2000, false), (3000, true)],
         &[(1, Some(9_999)), (1001, Some(10_000)), (2001, None)],

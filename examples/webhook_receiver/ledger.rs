@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_taken_once_even_over_a_restart() {
+    fn an_order_is_accepted_once_even_across_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let execute = order("a", "execute", "1");
         assert_eq!(take(&mut ledger(&folder, &[]), &execute, 5), "to b");
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_failed_over_once_in_the_block_period() {
+    fn a_region_is_failed_over_once_per_block_period() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder, &[]);
         assert_eq!(take(&mut ledger, &order("a", "execute", "1"), 0), "to b");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn one_region_stays_in_service() {
+    fn at_least_one_region_stays_in_service() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder, &["a", "b", "c"]);
         assert_eq!(take(&mut ledger, &order("x", "execute", "0"), 0), "x is not among --regions");
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_switches_nothing_off() {
+    fn a_dry_run_takes_no_region_out_of_service() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder, &["a", "b"]);
         let mut drill = order("b", "execute", "1");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_not_finished_was_never_answered_for() {
+    fn an_incomplete_last_line_of_the_record_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record");
         take(&mut ledger(&folder, &[]), &order("a", "execute", "1"), 0);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_recorded_is_not_decided() {
+    fn an_order_that_cannot_be_recorded_is_not_accepted() {
         let order = order("a", "execute", "1");
         let mut full = Ledger::on_a_full_disk();
         assert!(full.take(&order, UnixMillis(0)).is_err());
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_never_ended_is_found_after_a_restart() {
+    fn an_unfinished_command_is_found_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let mut first = ledger(&folder, &[]);
         let (done, lost) = (order("a", "execute", "1"), order("c", "execute", "2"));

@@ -126,7 +126,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_order_is_taken_from_the_alerts_of_many_vantages() {
+    fn the_alerts_of_many_vantages_are_one_order() {
         let mut second = alert("a", "execute", "1");
         second["labels"]["vantage_region"] = json!("elsewhere");
         let (orders, _) = webhook(&[alert("a", "execute", "1"), second]).orders();
@@ -138,7 +138,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn whatever_is_not_clearly_real_is_a_dry_run() {
+    fn only_an_alert_with_drill_false_is_no_dry_run() {
         for drill in [json!("true"), json!("False"), json!(""), json!("no")] {
             let mut alert = alert("a", "execute", "1");
             alert["labels"]["drill"] = drill;
@@ -151,14 +151,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn without_an_incident_the_region_and_the_stage_are_the_key() {
+    fn without_an_incident_id_the_key_is_region_and_stage() {
         let mut alert = alert("a", "prepare", "1");
         alert["annotations"].as_object_mut().unwrap().remove("incident_id");
         assert_eq!(webhook(&[alert]).orders().0[0].key(), "a prepare");
     }
 
     #[test]
-    fn other_alerts_are_no_orders() {
+    fn other_alerts_are_ignored() {
         for (name, value) in [("failover", "false"), ("stage", "later"), ("peer_region", "")] {
             let mut alert = alert("a", "execute", "1");
             alert["labels"][name] = json!(value);

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_is_carried_out_once_however_often_it_comes() {
+    async fn an_order_is_executed_once_however_often_it_is_received() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let command =
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_should_come_again_is_answered_with_5xx_and_nothing_else_is() {
+    async fn only_retryable_requests_are_answered_with_5xx() {
         let folder = tempfile::tempdir().unwrap();
         let addr = start(&folder.path().join("record"), None, Runner::default()).await;
         let post = |body: String| async move { ask(addr, "POST /", "", &body).await.0 };
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_token_nothing_is_said_or_done() {
+    async fn a_request_without_the_token_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let addr = start(&folder.path().join("record"), Some("secret"), Runner::default()).await;
         let body = webhook(&[alert("a", "execute", "1")]);

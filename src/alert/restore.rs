@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_panics(answer: Vec<u8>, name in "[a-z_]{1,12}", value in "\\PC{0,40}") {
+        fn an_arbitrary_response_never_panics(answer: Vec<u8>, name in "[a-z_]{1,12}", value in "\\PC{0,40}") {
             let _ = read(&answer);
             let mut alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
             alert["annotations"][&*name] = json!(value);

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_change_is_told_with_its_place_and_both_values() {
+    fn a_restart_only_setting_is_reported_with_its_place_and_both_values() {
         let load = |text: &str| {
             let peers = "peers: [{region: b, targets: [{host: h, probes: [{kind: icmp}]}]}]\n";
             Config::load(Some((Path::new("c.yaml"), &format!("{text}{peers}"))), []).unwrap()

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_or_two_keys_are_read_without_what_is_around_them() {
+    fn one_or_two_keys_are_read_without_comments_and_whitespace() {
         let read = |text: &str| {
             let keys = list(text.as_bytes(), Path::new("votes.key"))?;
             Ok::<Vec<_>, String>(keys.iter().map(|key| String::from_utf8(key.as_bytes().to_vec()).unwrap()).collect())

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_starts_cost_a_point_a_second_and_good_seconds_give_it_back() {
+    fn a_second_with_late_starts_adds_a_point_and_a_punctual_one_removes_it() {
         let mut health = LocalHealth::default();
         for score in [1, 2, 3, 4, 5, 6, 7, 7] {
             (0..98).for_each(|_| health.on_start(Duration::ZERO));

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_is_what_is_half_again_as_slow_as_usual_three_times_running() {
+    fn three_samples_in_a_row_at_half_again_the_usual_latency_are_slow() {
         let mut quality = Quality::default();
         let now = Instant::now();
         for _ in 0..10 {

@@ -108,7 +108,7 @@ fn a_path_that_stays_keeps_its_counters_and_its_window() {
 }
 
 #[test]
-fn a_path_that_is_measured_otherwise_keeps_its_counters_but_not_its_window() {
+fn a_path_with_changed_settings_keeps_its_counters_but_not_its_window() {
     let mut fixture = Fixture::new();
     fixture.reconfigure(&["a"]);
     fixture.sampled(1, Err(Failure::Timeout));

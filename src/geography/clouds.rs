@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_region_stands_there_once_and_on_earth() {
+    fn every_cloud_region_is_listed_once_with_valid_coordinates() {
         let mut seen = std::collections::BTreeSet::new();
         for (latitude, longitude, regions) in PLACES {
             assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0, "{regions}");
@@ -123,7 +123,7 @@ mod tests {
 
     /// A sign or two numbers swapped would put a region on the wrong side of the Earth.
     #[test]
-    fn continents_are_where_the_names_say() {
+    fn continents_match_the_region_names() {
         for (prefix, latitudes, longitudes) in [
             ("us-", 29.0..48.0, -123.0..-77.0),
             ("eu-", 40.0..61.0, -7.0..19.0),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_result_stands_there_from_the_start() {
+    fn every_result_is_exported_from_the_start() {
         let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.1]));
         let [series] = metrics.pushes(["http://am:9093/"]).try_into().unwrap();
         for result in PushResult::ALL {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alertmanager_that_stays_keeps_its_counters_and_one_that_goes_leaves_the_page() {
+    fn a_kept_alertmanager_keeps_its_counters_and_a_removed_one_is_no_longer_exported() {
         let metrics = Arc::new(Metrics::new(&Region::new("here").unwrap(), &[0.1]));
         metrics.pushes(["http://a/", "http://b/\"\\"])[0].record(PushResult::Tls, Duration::ZERO);
         assert!(page(&metrics).contains("alertmanager=\"http://b/\\\"\\\\\""));

@@ -12,7 +12,7 @@ fn a_name_needs_no_escaping_anywhere() {
 }
 
 #[test]
-fn a_cadence_bounds_what_is_in_flight() {
+fn a_cadence_bounds_the_probes_in_flight() {
     let ms = Duration::from_millis;
     assert_eq!(Cadence::new(ms(250), ms(1000)).map(Cadence::in_flight), Some(5));
     assert_eq!(Cadence::new(ms(300), ms(1000)).map(Cadence::in_flight), Some(4));

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_read_in_every_form_of_the_standard() {
+    fn every_form_of_a_timestamp_in_the_standard_is_parsed() {
         let read = |text| UnixMillis::parse(text).map(|time| time.0);
         assert_eq!(read("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(read("2026-11-21T03:04:05.123456789Z"), Some(1_795_230_245_123));
@@ -151,12 +151,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_time_is_read_as_it_is_written(millis in 0..253_402_300_800_000_u64) {
+        fn a_formatted_timestamp_parses_to_the_same_time(millis in 0..253_402_300_800_000_u64) {
             prop_assert_eq!(UnixMillis::parse(&UnixMillis(millis).to_string()), Some(UnixMillis(millis)));
         }
 
         #[test]
-        fn no_text_panics(text in "[0-9TZ:.+-]{0,40}|\\PC{0,40}") {
+        fn arbitrary_text_never_panics(text in "[0-9TZ:.+-]{0,40}|\\PC{0,40}") {
             UnixMillis::parse(&text);
         }
     }

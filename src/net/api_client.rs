@@ -112,7 +112,7 @@ mod tests {
     use crate::model::Host;
 
     #[tokio::test]
-    async fn a_path_is_asked_for_below_the_urls_own() {
+    async fn a_request_path_is_appended_to_the_path_of_the_url() {
         let resolver = Resolver::new(None);
         let asks = |path: &str| {
             let host = Host::Addr("2001:db8::1".parse().unwrap());

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_forth_or_back_has_stepped() {
+    fn a_clock_set_forward_or_back_has_stepped() {
         let mut watch = ClockWatch::start();
         watch.wall = Timestamp(watch.wall.0 - 1_000_000);
         assert!(watch.stepped());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_zero_timespec_is_no_stamp() {
+    fn the_zero_timespec_is_no_timestamp() {
         assert_eq!(Timestamp::from_timespec(0, 0), None);
         assert_eq!(Timestamp::from_timespec(-1, 0), None);
         assert_eq!(Timestamp::from_timespec(1, 5), Some(Timestamp(1_000_000_005)));

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_route_from_here_is_our_fault_and_a_routers_word_is_not() {
+    fn a_missing_local_route_is_local_and_a_router_error_is_unreachable() {
         for errno in [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES] {
             let error = io::Error::from_raw_os_error(errno);
             assert_eq!(local_failure(&error), Failure::Local);
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn no_descriptors_and_no_permission_are_our_fault() {
+    fn missing_descriptors_and_permissions_are_local_failures() {
         for errno in [libc::EMFILE, libc::ENFILE, libc::EPERM, libc::ENOBUFS, libc::EADDRNOTAVAIL] {
             assert_eq!(failure(&io::Error::from_raw_os_error(errno)), Failure::Local);
         }

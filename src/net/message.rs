@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_control_message_is_read_whatever_their_order() {
+    fn control_messages_are_parsed_in_any_order() {
         let mut bytes = control(libc::IPPROTO_IP, libc::IP_TTL, &57_i32.to_ne_bytes());
         let timestamp: Vec<u8> = [3_i64, 7, 0, 0, 0, 0].iter().flat_map(|v| v.to_ne_bytes()).collect();
         bytes.extend(control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &timestamp));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_lying_control_message_ends_the_reading() {
+    fn a_truncated_or_malformed_control_message_ends_parsing() {
         let whole = control(libc::IPPROTO_IP, libc::IP_TTL, &57_i32.to_ne_bytes());
         for cut in 0..whole.len() - 4 {
             assert_eq!(parse_control(&whole[..cut]).hop_limit, None, "cut at {cut}");

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_that_answers_for_one_family_says_nothing_of_the_other() {
+    async fn an_answer_for_one_family_keeps_the_addresses_of_the_other() {
         let (sender, _receiver) = watch::channel(Entry::default());
         sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO));
         let v4_only = [Some(vec!["192.0.2.2".parse().unwrap()]), None];

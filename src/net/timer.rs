@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_never_early_and_can_be_set_again() {
+    async fn a_timer_is_never_early_and_can_be_reset() {
         let timer = Timer::new().unwrap();
         for millis in [0, 1, 7] {
             let duration = Duration::from_millis(millis);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_an_outage_and_its_last_failure_are_known_however_long_it_is() {
+    fn the_first_and_last_failure_of_an_outage_are_kept_however_long_it_is() {
         let mut history = History::new(2);
         history.push(1, ok(), None);
         for sent_at in 2..1_000 {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reason_another_phase_and_a_success_between_begin_a_run() {
+    fn another_reason_another_phase_or_a_success_in_between_starts_a_new_run() {
         let mut history = History::new(9);
         history.push(1, Err(Failure::Timeout), Some(Phase::Connect));
         history.push(2, Err(Failure::Refused), Some(Phase::Connect));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_began_after_a_failure_and_ended_before_it_does_not_part_two_failures_that_began_before_it() {
+    fn runs_follow_the_send_order_and_not_the_order_of_arrival() {
         let mut history = History::new(9);
         history.push(1, Err(Failure::Timeout), None);
         history.push(3, ok(), None);

@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn our_own_failures_do_not_count() {
+    fn local_failures_do_not_count() {
         let (mut window, start) = window(&[ok(10), Err(Failure::Local)]);
         let summary = window.summary(start).unwrap();
         assert_eq!((summary.count, summary.loss), (1, 0.0));
     }
 
     #[test]
-    fn samples_leave_when_they_are_older_than_the_span() {
+    fn samples_older_than_the_span_are_removed() {
         let (mut window, start) = window(&[ok(10), Err(Failure::Timeout)]);
         assert_eq!(window.summary(start + SPAN).unwrap().count, 2);
         assert_eq!(window.summary(start + SPAN + Duration::from_millis(50)).unwrap().count, 1);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_the_window_was_made_is_not_in_it() {
+    fn probes_sent_before_the_window_was_created_are_not_counted() {
         let start = Instant::now();
         let mut window = Window::new(SPAN, Duration::from_millis(100), start + SPAN);
         window.push(start, &Err(Failure::Timeout));
@@ -279,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn merging_is_the_same_as_having_one_window_but_for_jitter(a in outcomes(), b in outcomes()) {
+        fn merged_windows_equal_one_window_except_for_jitter(a in outcomes(), b in outcomes()) {
             let all: Vec<_> = a.iter().chain(&b).copied().collect();
             let (mut whole, now) = window(&all);
             let (mut first, _) = window(&a);

@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_last_probes_come_back_as_they_were(probes in vec((any::<u64>(), timings()), 0..20), capacity in 1_usize..8) {
+        fn the_last_probes_unpack_unchanged(probes in vec((any::<u64>(), timings()), 0..20), capacity in 1_usize..8) {
             let mut successes = Successes::default();
             for (sent_at, timings) in &probes {
                 successes.push(capacity, *sent_at, timings);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn fifty_probes_take_two_kilobytes_at_the_most() {
+    fn fifty_probes_take_at_most_two_kilobytes() {
         let mut phases = PhaseTimes::default();
         for phase in [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer] {
             phases.add(phase, Duration::from_millis(100));

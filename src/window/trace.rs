@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_five_minutes_old_is_gone_even_if_nothing_follows() {
+    fn probes_older_than_five_minutes_expire_even_without_new_ones() {
         let start = Instant::now();
         let mut trace = Trace::new(start);
         trace.push(start, &ok(10));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_the_memory_that_is_stated() {
+    fn a_trace_takes_the_documented_memory() {
         assert_eq!(size_of::<[Bucket; Trace::BUCKETS]>(), 960);
     }
 

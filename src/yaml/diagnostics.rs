@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+    fn a_similar_word_is_suggested_and_a_dissimilar_one_is_not() {
         let options = ["interval", "timeout", "kind", "url"];
         assert_eq!(suggestion("intervall", &options), Some("interval"));
         assert_eq!(suggestion("tiemout", &options), Some("timeout"));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_shown_on_one_line_and_cut() {
+    fn a_value_is_printed_on_one_line_and_truncated() {
         assert_eq!(quoted("a\nb"), r#""a\nb""#);
         assert_eq!(quoted(&"é".repeat(200)), format!("\"{}\"...", "é".repeat(MAX_SHOWN)));
     }

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_debugged() {
+    fn debug_output_contains_no_secret() {
         let key = Secret::new(*b"hunter2");
         assert_eq!((format!("{key:?}"), format!("{key:#?}")), ("<secret>".to_owned(), "<secret>".to_owned()));
     }

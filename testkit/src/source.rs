@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_is_seen_wherever_it_is_and_however_it_is_written() {
+    fn every_form_of_import_is_found() {
         assert_eq!(imported("use crate::a::Name;"), ["a"]);
         assert_eq!(imported("use crate::{\n    a::{self, y::{Y, Z}},\n};"), ["a", "a::y"]);
         assert_eq!(imported("use super::a::x::*;"), ["a::x"]);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_module_passes_on_is_imported_from_where_it_is() {
+    fn a_reexported_item_is_imported_from_its_own_module() {
         assert_eq!(imported("use crate::a::X;"), ["a::x"]);
         assert_eq!(imported("pub use z::Z;\npub(crate) use crate::a::y::Y;"), Vec::<String>::new());
     }

@@ -9,9 +9,9 @@ use crate::{PUSHED, RUNBOOKS, alerts, path, read, rules};
 
 const PROMTOOL_TESTS: [&str; 2] = ["alerts/regionwatch.failover.test.yml", "alerts/regionwatch.test.yml"];
 
-/// `BLESS=1 cargo test --test alerts` writes the twin anew.
+/// `BLESS=1 cargo test --test alerts` rewrites `alerts/prometheusrule.yaml`.
 #[test]
-fn the_operators_rules_are_the_same_as_those_of_the_file() {
+fn the_prometheusrule_has_the_same_rules_as_the_rule_file() {
     const TWIN: &str = "alerts/prometheusrule.yaml";
     let rules = rules();
     let (_, groups) = rules.split_once("\ngroups:\n").unwrap();
@@ -66,7 +66,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_what_to_read() {
+fn every_alert_has_severity_summary_description_and_runbook() {
     for (name, text) in alert_texts() {
         let severity = field(&text, "severity").unwrap_or_else(|| panic!("{name} has no severity"));
         assert!(["critical", "warning", "none"].contains(&severity), "{name}: {severity}");
@@ -106,7 +106,7 @@ fn failover_alerts_carry_exactly_the_labels_that_a_push_carries() {
 }
 
 #[test]
-fn only_the_failover_group_is_evaluated_each_second() {
+fn only_the_failover_group_is_evaluated_every_second() {
     let rules = rules();
     let intervals: Vec<_> = rules
         .split("\n  - name: ")
@@ -118,9 +118,9 @@ fn only_the_failover_group_is_evaluated_each_second() {
     assert!(intervals.len() > 2, "{intervals:?}");
 }
 
-/// What Prometheus 2.42 does not know.
+/// Features that Prometheus 2.42 does not have.
 #[test]
-fn nothing_needs_a_newer_prometheus() {
+fn the_rules_use_no_feature_newer_than_prometheus_2_42() {
     for line in rules().lines().filter(|line| !line.trim_start().starts_with('#')) {
         assert!(!line.contains("query_offset") && !line.starts_with("    labels:"), "{line}");
     }
@@ -149,7 +149,7 @@ fn every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
 
 /// An alert that is named in the configuration and does not exist inhibits nothing and is routed nowhere.
 #[test]
-fn alertmanager_is_told_of_alerts_that_exist() {
+fn the_alertmanager_configuration_names_only_existing_alerts() {
     let mut known = alerts();
     known.extend(PUSHED.map(str::to_owned));
     let text = read("alerts/alertmanager.yml");
@@ -188,12 +188,12 @@ fn alternatives(expression: &str) -> Vec<String> {
 }
 
 #[test]
-fn alternatives_are_spelled_out() {
+fn regex_alternatives_are_expanded() {
     assert_eq!(alternatives("A(b|c)|D|E(f)?"), ["Ab", "Ac", "D", "Ef", "E"]);
 }
 
 #[test]
-fn the_page_of_alerts_lists_every_alert_and_no_other() {
+fn the_alerts_page_lists_exactly_the_existing_alerts() {
     let page = read("docs/alerts.md");
     let rows = page.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
@@ -204,7 +204,7 @@ fn the_page_of_alerts_lists_every_alert_and_no_other() {
 }
 
 #[test]
-fn compose_routes_as_the_shipped_configuration_does() {
+fn compose_has_the_same_routes_as_the_shipped_configuration() {
     let routes = |text: &str| {
         let (start, end) = (text.find("\nroute:").unwrap(), text.find("\nreceivers:").unwrap());
         text[start..end].to_owned()

@@ -14,33 +14,33 @@ fn passes(program: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn promtool_finds_nothing_wrong_with_the_rules() {
+fn promtool_accepts_the_rules() {
     require(&[Tool("promtool")]);
     let said = passes("promtool", &["check", "rules", "--lint=all", &path("alerts/regionwatch.rules.yml")]);
     assert!(said.contains("SUCCESS") && !said.contains("duplicate"), "{said}");
 }
 
 #[test]
-fn the_failover_rules_do_what_their_tests_say() {
+fn the_failover_rules_pass_their_promtool_tests() {
     require(&[Tool("promtool")]);
     passes("promtool", &["test", "rules", &path("alerts/regionwatch.failover.test.yml")]);
 }
 
 #[test]
-fn the_other_rules_do_what_their_tests_say() {
+fn the_other_rules_pass_their_promtool_tests() {
     require(&[Tool("promtool")]);
     passes("promtool", &["test", "rules", &path("alerts/regionwatch.test.yml")]);
 }
 
 #[test]
-fn amtool_finds_nothing_wrong_with_the_configuration_of_alertmanager() {
+fn amtool_accepts_the_alertmanager_configuration() {
     require(&[Tool("amtool")]);
     let said = passes("amtool", &["check-config", &path("alerts/alertmanager.yml")]);
     assert!(said.contains("SUCCESS"), "{said}");
 }
 
 #[test]
-fn alerts_go_where_they_belong() {
+fn alerts_are_routed_to_their_receivers() {
     require(&[Tool("amtool")]);
     let config = format!("--config.file={}", path("alerts/alertmanager.yml"));
     let down = ["peer_region=us-east-1", "vantage_region=eu-west-1", "failover=true", "severity=critical"];

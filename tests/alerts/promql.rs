@@ -51,7 +51,7 @@ pub(crate) fn grouping(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn selectors_and_groupings_are_seen() {
+fn selectors_and_groupings_are_parsed() {
     let text = "sum by (a, b) (x:regionwatch_y:z{l=\"v\"}) and on (c) max(regionwatch_w{m=~'p|q',n=%[1]q}[5m])";
     let expected = [
         Selector { metric: "x:regionwatch_y:z".into(), matchers: vec![("l".into(), vec!["v".into()])] },

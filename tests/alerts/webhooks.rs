@@ -139,7 +139,7 @@ fn ended(mut alert: Value) -> Value {
 }
 
 #[test]
-fn failover_alerts_reach_the_switch_at_once_and_nothing_else_does() {
+fn only_failover_alerts_reach_the_failover_webhook_and_at_once() {
     require(&[Tool("prometheus-alertmanager")]);
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start();

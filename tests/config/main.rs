@@ -43,7 +43,7 @@ fn load(folder: &Path, name: &str) -> Result<Loaded, ConfigErrors> {
 }
 
 #[test]
-fn good_configurations_load_and_print_themselves() {
+fn valid_configurations_load_and_round_trip() {
     let folder = folder("good");
     for name in cases(&folder) {
         let loaded = load(&folder, &name).unwrap_or_else(|errors| panic!("{name}:\n{errors}"));
@@ -129,7 +129,7 @@ fn no_error_contains_a_secret() {
 }
 
 #[test]
-fn no_secret_is_printed_nor_debugged() {
+fn secrets_are_not_in_printed_or_debug_output() {
     let loaded = load(&folder("good"), "secrets").unwrap();
     let shown = format!("{loaded:?}{:#?}{}", loaded.config, loaded.config.to_yaml());
     // In plain, and as basic authentication carries them.
@@ -157,7 +157,7 @@ fn with_peers(text: &str) -> String {
 }
 
 #[test]
-fn the_environment_beats_the_file() {
+fn environment_variables_override_the_file() {
     let file =
         with_peers("region: eu-west-1\nwindow: 1m\nzone: eu\ndefaults: {icmp: {interval: 100ms, timeout: 3s}}\n");
     let environment = variables(
@@ -175,7 +175,7 @@ fn the_environment_beats_the_file() {
 
 /// An empty list would look as if no status were a success.
 #[test]
-fn the_statuses_that_are_good_when_none_is_named_are_printed() {
+fn the_default_success_statuses_are_printed() {
     let printed = |expect: &str| {
         let probe = format!("{{kind: http, url: 'https://b.example.com/'{expect}}}");
         let text = format!("region: a\npeers: [{{region: b, targets: [{{probes: [{probe}]}}]}}]");
@@ -207,7 +207,7 @@ fn unknown_variables_warn_and_service_links_do_not() {
 
 /// Each setting is read from its key and from its variable, which an error names.
 #[test]
-fn every_setting_rejects_a_bad_value_by_its_names() {
+fn a_rejected_value_is_reported_with_the_key_or_variable_of_its_setting() {
     for setting in SETTINGS {
         let errors = |file: &str, environment: Vec<(OsString, OsString)>| {
             let file = with_peers(file);
@@ -228,7 +228,7 @@ fn every_setting_rejects_a_bad_value_by_its_names() {
 
 /// A setting that was renamed keeps its old names, which warn.
 #[test]
-fn old_names_still_work_and_name_the_new_ones() {
+fn renamed_settings_accept_the_old_name_with_a_warning() {
     let load = |file: &str, environment: &str| {
         let file = with_peers(&format!("region: eu-west-1\n{file}"));
         let loaded = Config::load(Some((Path::new("x.yaml"), &file)), variables(environment)).unwrap();
@@ -246,7 +246,7 @@ fn old_names_still_work_and_name_the_new_ones() {
 /// envy panics on these when it is left to read the environment.
 #[cfg(unix)]
 #[test]
-fn variables_that_are_not_utf8_do_no_harm() {
+fn variables_that_are_not_utf8_never_panic() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = || OsString::from_vec(vec![0xff, 0xfe]);
     let file = with_peers("region: eu-west-1\n");
@@ -310,7 +310,7 @@ fn a_sidecar_probe_that_requests_no_votes_warns() {
 
 /// The command writes the key to the path that is read, in any working directory.
 #[test]
-fn the_command_for_a_key_names_the_file_that_is_read() {
+fn the_suggested_key_command_writes_the_file_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = with_peers("region: a\nvotes: {key_file: votes.key}\n");
     let key = folder.path().join("votes.key");
@@ -357,7 +357,7 @@ fn a_filter_that_no_region_passes_warns() {
 
 /// Regions with the name of a cloud region have a location unless the configuration gives another.
 #[test]
-fn regions_of_public_clouds_have_a_place() {
+fn regions_of_public_clouds_have_a_location() {
     let text = "region: eu-west-1\npeers: [{region: us-east-1, location: {latitude: 1, longitude: 2}, \
                 targets: [{host: h, probes: [{kind: icmp}]}]}, \
                 {region: europe-west3, targets: [{host: h, probes: [{kind: icmp}]}]}, \
@@ -373,7 +373,7 @@ fn regions_of_public_clouds_have_a_place() {
 }
 
 #[test]
-fn keys_for_votes_are_read_and_never_shown() {
+fn vote_keys_are_read_and_never_printed() {
     let file = with_peers("region: eu-west-1\nvotes: {key_file: files/votes.key}\n");
     let load = |environment: &str| {
         let environment = variables(environment);
@@ -407,7 +407,7 @@ fn a_sidecar_probe_can_be_written_in_two_ways() {
     assert!(printed.contains("kind: sidecar\n") && !printed.contains("sidecar: "), "{printed}");
 }
 
-/// A round trip less, where a vote is asked for.
+/// It saves a round trip per vote request.
 #[test]
 fn sidecar_probes_keep_their_connection_by_default() {
     let keeps = |keys: &str| {
@@ -426,9 +426,9 @@ fn sidecar_probes_keep_their_connection_by_default() {
     assert!(!keeps(""));
 }
 
-/// Relative paths begin at the file that names them, as Prometheus does it.
+/// Relative paths start at the folder of the file that names them, as in Prometheus.
 #[test]
-fn secret_files_are_found_beside_the_file() {
+fn relative_secret_paths_start_at_the_configuration_file() {
     let file = "region: eu-west-1\npeers: [{region: us-east-1, targets: [{probes: [{kind: http, \
                 url: 'https://a.example.com/', bearer_token_file: files/token}]}]}]\n";
     assert!(Config::load(Some((&folder("any.yaml"), file)), []).is_ok());
@@ -438,7 +438,7 @@ fn secret_files_are_found_beside_the_file() {
 
 /// Files of the allowed size with errors everywhere are rejected soon, with bounded output.
 #[test]
-fn files_that_are_wrong_all_over_are_refused_soon() {
+fn files_full_of_errors_are_rejected_quickly() {
     let keys: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
     let headers: String = (0..60_000).map(|n| format!("h{n}: '(',")).collect();
     let urls: String = (0..40_000).map(|n| format!("http://a{n},")).collect();

@@ -282,7 +282,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
-    fn what_is_printed_loads_to_the_same_configuration(config in config()) {
+    fn a_printed_configuration_loads_to_the_same_configuration(config in config()) {
         let printed = config.to_yaml();
         match Config::load(Some(("printed.yaml".as_ref(), &printed)), []) {
             Ok(loaded) => prop_assert_eq!(loaded.config, config, "{}", printed),

@@ -45,7 +45,7 @@ const LOSS: &str = "Failure share";
 const DOWN: &str = "Regions down";
 
 #[test]
-fn what_breaks_a_rule_of_the_linter_is_found_by_that_rule() {
+fn each_lint_rule_finds_its_seeded_fault() {
     let faults = [
         ("target-rate-interval-rule", in_query(LOSS, "$__rate_interval", "5m")),
         ("panel-units-rule", faulty(|json| drop(panel(json, LOSS)["fieldConfig"]["defaults"]["unit"].take()))),
@@ -71,7 +71,7 @@ fn what_breaks_a_rule_of_the_linter_is_found_by_that_rule() {
 }
 
 #[test]
-fn what_grafana_would_not_load_unchanged_is_found() {
+fn a_dashboard_that_grafana_would_change_on_load_is_found() {
     let faults = [
         ("overlaps", faulty(|json| panel(json, DOWN)["gridPos"]["x"] = 0.into())),
         ("24 columns", faulty(|json| panel(json, DOWN)["gridPos"]["w"] = 20.into())),
@@ -116,7 +116,7 @@ fn what_grafana_would_not_load_unchanged_is_found() {
 }
 
 #[test]
-fn promtool_names_the_query_that_is_not_promql() {
+fn promtool_reports_the_invalid_query() {
     require(&[Tool("promtool")]);
     let mut dashboards = shipped();
     dashboards[1] = in_query(DOWN, "))", ")");
@@ -125,7 +125,7 @@ fn promtool_names_the_query_that_is_not_promql() {
 }
 
 #[test]
-fn a_query_that_lies_is_found_by_the_history_in_which_it_lies() {
+fn each_seeded_wrong_query_is_found_by_its_history() {
     require(&[Tool("promtool")]);
     const GO_TO: &str = "If this region fails, go to";
     const UNSCRAPABLE: &str = "Sidecars that cannot be scraped";

@@ -86,7 +86,7 @@ fn need_tools() {
 }
 
 #[test]
-fn a_grafana_that_has_everything_passes_with_and_without_a_slash_and_by_its_password() {
+fn a_complete_grafana_passes_with_its_password_and_with_or_without_a_trailing_slash() {
     need_tools();
     let addr = serve(|path, credentials| {
         // user:pass word
@@ -101,7 +101,7 @@ fn a_grafana_that_has_everything_passes_with_and_without_a_slash_and_by_its_pass
 }
 
 #[test]
-fn each_fault_of_a_grafana_is_told_in_one_line() {
+fn each_grafana_fault_is_reported_on_one_line() {
     need_tools();
     let overview = |fault: fn(&mut Value)| {
         let mut answer: Value = serde_json::from_str(&sound(OVERVIEW).1).unwrap();
@@ -131,7 +131,7 @@ fn each_fault_of_a_grafana_is_told_in_one_line() {
 }
 
 #[test]
-fn a_grafana_is_given_time_to_read_its_folder() {
+fn verification_waits_until_grafana_has_loaded_its_folder() {
     need_tools();
     let asked = AtomicU32::new(0);
     let addr = serve(move |path, _| {
@@ -143,7 +143,7 @@ fn a_grafana_is_given_time_to_read_its_folder() {
 }
 
 #[test]
-fn a_wrong_argument_is_told_with_what_to_type_instead() {
+fn a_wrong_argument_is_rejected_with_the_expected_form() {
     need_tools();
     for (wait, args, what) in [
         ("0", &[][..], "expected the address of Grafana"),

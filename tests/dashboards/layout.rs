@@ -101,7 +101,7 @@ fn every_dashboard_has_the_form_that_grafana_loads_unchanged() {
 }
 
 #[test]
-fn what_is_common_to_all_dashboards_is_the_same_in_all() {
+fn shared_parts_are_identical_in_all_dashboards() {
     let all = shipped();
     let (first, others) = all.split_first().unwrap();
     let variables = |dashboard: &Dashboard| dashboard.variables()[..3].to_vec();

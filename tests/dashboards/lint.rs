@@ -129,7 +129,7 @@ fn exceptions() -> Vec<Exception> {
 }
 
 #[test]
-fn every_rule_of_the_linter_holds_but_for_exceptions_with_a_reason() {
+fn every_lint_rule_passes_except_for_exceptions_with_a_reason() {
     let mut complaints: Vec<_> = shipped().iter().flat_map(complaints).collect();
     for Exception { rule, reason, dashboard, panel } in exceptions() {
         assert!(!reason.is_empty(), "{rule} {panel}");

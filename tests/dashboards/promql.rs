@@ -125,7 +125,7 @@ pub(crate) fn names(expression: &str) -> Names {
 }
 
 #[test]
-fn selectors_ranges_calls_and_groupings_are_seen() {
+fn selectors_ranges_calls_and_groupings_are_parsed() {
     let found = names(
         r#"2 * sum by (a, b) (rate(x{l=~"$v", m!="w|z"}[$__rate_interval])) / on (c) group_right () (up == 1) or histogram_quantile(0.5, y)"#,
     );

@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn the_data_source_knows_the_interval_at_which_the_readme_scrapes() {
+fn the_data_source_has_the_scrape_interval_of_the_readme() {
     let readme = read("README.md");
     let interval = readme.split("scrape_interval: ").nth(1).unwrap().lines().next().unwrap();
     let file = read("dashboards/provisioning/datasources.yaml");
@@ -16,22 +16,22 @@ fn the_data_source_knows_the_interval_at_which_the_readme_scrapes() {
 }
 
 #[test]
-fn provisioned_dashboards_stay_as_they_were_tested() {
+fn provisioned_dashboards_cannot_be_edited_in_grafana() {
     let file = read("dashboards/provisioning/dashboards.yaml");
     assert!(file.contains("    allowUiUpdates: false\n") && file.contains("    type: file\n"));
 }
 
 #[test]
-fn the_page_about_dashboards_tells_of_each() {
+fn the_dashboards_page_lists_every_dashboard() {
     let page = read("docs/dashboards.md");
     for dashboard in shipped() {
         assert!(page.contains(&format!("| `{}` |", dashboard.file)), "{}", dashboard.file);
     }
 }
 
-/// Of the sidecars of pods the operator's Prometheus keeps what they measure only.
+/// The operator's Prometheus keeps only the measurements of pod sidecars.
 #[test]
-fn the_sidecars_of_pods_can_be_chosen_and_are_counted() {
+fn pod_sidecars_can_be_selected_and_are_counted() {
     let monitors = read("deploy/kubernetes/components/prometheus-operator/servicemonitor.yaml");
     let dropped = monitors.lines().find_map(|line| line.trim().strip_prefix("regex: ")).unwrap();
     let dropped = regex_lite::Regex::new(&format!("^(?:{dropped})$")).unwrap();

@@ -227,7 +227,7 @@ pub(crate) fn silence() -> History {
 }
 
 #[test]
-fn a_panel_shows_what_is_so_whatever_else_prometheus_has_seen() {
+fn panels_show_the_expected_values_for_every_history() {
     require(&[Tool("promtool")]);
     for history in [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence()] {
         let said = complaints(&shipped(), &history);

@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
 
 #[test]
-fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing() {
+fn an_alertmanager_restart_during_an_incident_repeats_no_webhook() {
     let mut world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -25,7 +25,7 @@ fn an_alertmanager_that_restarts_during_an_incident_repeats_nothing() {
 }
 
 #[test]
-fn an_alertmanager_that_was_away_is_told_as_soon_as_it_is_back() {
+fn an_alertmanager_that_was_down_receives_the_alerts_as_soon_as_it_is_back() {
     let mut world = World::new(&Plan::default());
     world.alertmanagers[0].end();
     world.blackhole('c');

@@ -15,7 +15,7 @@ const EXECUTED: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute fir
 const NAMES: [&str; 2] = ["RegionwatchPeerDown", "RegionwatchPeerFailover"];
 
 #[test]
-fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute() {
+fn a_region_outage_calls_the_webhook_once_to_prepare_and_once_to_execute() {
     let world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -46,7 +46,7 @@ fn a_dead_region_reaches_the_webhook_once_to_prepare_and_once_to_execute() {
 }
 
 #[test]
-fn a_dead_service_is_a_dead_region_where_it_is_critical() {
+fn an_outage_of_a_critical_service_triggers_a_failover() {
     let mut world = World::new(&Plan { serves: Serves::Everything, ..Plan::default() });
     let died = Instant::now();
     world.region_mut('c').service = None;
@@ -58,7 +58,7 @@ fn a_dead_service_is_a_dead_region_where_it_is_critical() {
 }
 
 #[test]
-fn a_region_that_refuses_everything_is_dead_where_its_service_is_critical() {
+fn a_region_that_refuses_connections_is_down_if_its_service_is_critical() {
     let world = World::new(&Plan { serves: Serves::Everything, execute_after: "60s", ..Plan::default() });
     let died = world.refuse('c');
     let call = world.webhook('c', "prepare firing", died, 20 * SECOND);
@@ -67,7 +67,7 @@ fn a_region_that_refuses_everything_is_dead_where_its_service_is_critical() {
 }
 
 #[test]
-fn a_region_that_still_says_no_is_not_dead_where_nothing_is_critical() {
+fn a_region_that_refuses_connections_is_not_down_without_a_critical_service() {
     let mut world = World::new(&Plan { serves: Serves::Something, ..Plan::default() });
     world.region_mut('c').kill();
     world.region_mut('c').service = None;

@@ -9,7 +9,7 @@ use crate::{region::Plan, world::World};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn of_a_network_in_two_parts_only_the_majority_speaks() {
+fn only_the_majority_of_a_partition_triggers_failovers() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let parted = world.part("abc", "de");
     let told = ['d', 'e'].map(|region| {
@@ -26,9 +26,9 @@ fn of_a_network_in_two_parts_only_the_majority_speaks() {
     world.nothing_but(&told.concat(), 14 * SECOND);
 }
 
-/// Each half sees the world outside, and not the other half.
+/// Each half reaches its anchors, but not the other half.
 #[test]
-fn of_a_network_in_two_halves_none_executes() {
+fn neither_half_of_an_even_partition_executes() {
     let world = World::new(&Plan { regions: 4, anchors: true, ..Plan::default() });
     let parted = world.part("ab", "cd");
     let told = ['a', 'b', 'c', 'd'].map(|region| {
@@ -39,9 +39,9 @@ fn of_a_network_in_two_halves_none_executes() {
     world.nothing_but(&told, 8 * SECOND);
 }
 
-/// Three of five see a region dead, and one reaches it: the network is broken, and no region is.
+/// Region `e` reaches both sides: the network is at fault, and no region is down.
 #[test]
-fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
+fn a_partition_that_one_region_bridges_executes_nothing() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     world.part("ab", "cd");
     thread::sleep(14 * SECOND);
@@ -50,7 +50,7 @@ fn across_a_cut_that_somebody_bridges_nothing_is_executed() {
 }
 
 #[test]
-fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() {
+fn two_successive_outages_each_fail_over_to_a_region_that_is_up() {
     let world = World::new(&Plan { regions: 5, ..Plan::default() });
     let mut told = Vec::new();
     for region in ['c', 'e'] {
@@ -66,7 +66,7 @@ fn of_two_regions_that_die_one_after_the_other_each_is_failed_over_to_a_third() 
 }
 
 #[test]
-fn two_regions_prepare_unconfirmed_and_execute_only_where_that_is_allowed() {
+fn two_regions_prepare_unconfirmed_and_execute_only_with_allow_single_vantage() {
     at_once([false, true], two_regions);
 }
 
@@ -88,7 +88,7 @@ fn two_regions(allow_single_vantage: bool) {
 }
 
 #[test]
-fn of_two_regions_none_speaks_that_sees_nothing_of_the_world() {
+fn two_regions_isolated_from_anchors_and_each_other_send_no_alert() {
     let world = World::new(&Plan { regions: 2, anchors: true, allow_single_vantage: true, ..Plan::default() });
     world.lose_anchors();
     world.part("a", "b");

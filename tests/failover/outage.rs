@@ -9,7 +9,7 @@ use crate::{region::Plan, world::World};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn an_outage_that_comes_again_is_the_same_incident() {
+fn a_second_outage_during_recovery_is_the_same_incident() {
     let world = World::new(&Plan { execute_after: "8s", ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -30,7 +30,7 @@ fn an_outage_that_comes_again_is_the_same_incident() {
 }
 
 #[test]
-fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
+fn an_instance_restart_during_an_incident_neither_resolves_nor_repeats_it() {
     let mut world = World::new(&Plan { regions: 5, ..Plan::default() });
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -44,9 +44,9 @@ fn a_sidecar_that_restarts_during_an_incident_neither_ends_nor_repeats_it() {
     world.is_one_incident('c', &[&prepare, &execute]);
 }
 
-/// Of two vantages that are left, each is needed for the quorum; the one that restarts has never heard the region itself.
+/// The quorum needs both remaining vantages; the restarted one has never reached the region itself.
 #[test]
-fn the_last_vantage_but_one_may_restart_during_an_incident() {
+fn one_of_the_last_two_vantages_may_restart_during_an_incident() {
     let mut world = World::new(&Plan::default());
     let died = world.blackhole('c');
     let prepare = world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -59,7 +59,7 @@ fn the_last_vantage_but_one_may_restart_during_an_incident() {
 
 #[test]
 #[ignore = "takes minutes, because what it waits for does"]
-fn an_incident_ends_when_the_region_has_been_well_for_six_minutes() {
+fn an_incident_resolves_after_six_healthy_minutes() {
     let world = World::new(&Plan::default());
     let died = world.blackhole('c');
     world.webhook('c', "prepare firing", died, 4 * SECOND);

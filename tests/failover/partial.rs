@@ -18,7 +18,7 @@ fn a_region_that_only_one_vantage_cannot_reach_is_not_failed_over() {
 }
 
 #[test]
-fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
+fn a_region_from_which_no_vantage_receives_anything_is_down() {
     let world = World::new(&Plan::default());
     let died = world.mute('c');
     world.webhook('c', "prepare firing", died, 4 * SECOND);
@@ -28,7 +28,7 @@ fn a_region_that_cannot_be_heard_by_anybody_is_dead() {
 }
 
 #[test]
-fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss() {
+fn an_isolated_vantage_suspects_no_peer_and_the_others_report_it_down() {
     let world = World::new(&Plan::default());
     // It still reaches Alertmanager, so that its silence is its own decision.
     let died = world.part("a", "bc");
@@ -47,7 +47,7 @@ fn an_observer_that_is_cut_off_accuses_nobody_and_is_what_the_others_miss() {
 }
 
 #[test]
-fn losses_are_not_a_death() {
+fn packet_loss_triggers_no_failover() {
     let world = World::new(&Plan::default());
     let link = world.region('c').link();
     for way in ["-i", "-o"] {

@@ -17,7 +17,7 @@ fn each_stage_was_told_once_or_once_a_vantage(world: &World) {
 }
 
 #[test]
-fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
+fn rules_alone_call_the_webhook_and_a_prometheus_restart_resolves_nothing() {
     // A Prometheus that starts knows its Alertmanagers after 5 s. What fires before is lost to them, and sent again only
     // after its --rules.alert.resend-delay, which is a minute: so the hold must be longer.
     let mut world = World::new(&Plan { pushes: false, rules: true, execute_after: "8s", ..Plan::default() });
@@ -39,7 +39,7 @@ fn the_rules_alone_call_the_webhook_and_a_restart_of_prometheus_ends_nothing() {
 }
 
 #[test]
-fn push_and_rules_together_call_once() {
+fn push_and_rules_together_call_the_webhook_once_per_stage() {
     let world = World::new(&Plan { rules: true, ..Plan::default() });
     let died = world.blackhole('c');
     for kind in ["prepare firing", "execute firing"] {

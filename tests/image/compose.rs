@@ -141,7 +141,7 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn what_is_brought_up_shows_a_killed_region_everywhere() {
+fn compose_shows_a_killed_region_in_every_service() {
     let compose = Other("docker compose, or docker-compose", COMPOSE.is_some());
     need_engine();
     require(&[compose, Tool("prometheus"), Tool("prometheus-alertmanager")]);
@@ -200,7 +200,7 @@ fn what_is_brought_up_shows_a_killed_region_everywhere() {
 }
 
 #[test]
-fn every_file_that_is_mounted_is_there() {
+fn every_mounted_file_exists() {
     let text = read("compose.yaml");
     let mounts: Vec<_> = text
         .lines()

@@ -52,7 +52,7 @@ fn the_image_is_one_static_binary_and_nothing_else() {
 }
 
 #[test]
-fn a_layer_is_measured_as_it_is_however_the_engine_saves_it() {
+fn a_layer_is_measured_uncompressed_however_the_engine_saves_it() {
     let folder = tempfile::tempdir().unwrap();
     let plain = folder.path().join("layer.tar");
     fs::write(&plain, [0; 10240]).unwrap();
@@ -65,7 +65,7 @@ fn a_layer_is_measured_as_it_is_however_the_engine_saves_it() {
 }
 
 #[test]
-fn the_image_says_who_runs_it_and_how_it_is_checked() {
+fn the_image_declares_user_entrypoint_port_and_health_check() {
     need_engine();
     let all: Value = serde_json::from_str(&docker(&["inspect", "--format", "{{json .Config}}", image()])).unwrap();
     for (key, value) in [
@@ -89,7 +89,7 @@ fn the_image_says_who_runs_it_and_how_it_is_checked() {
 }
 
 #[test]
-fn the_build_is_sent_the_sources_and_nothing_else() {
+fn the_build_context_contains_only_the_sources() {
     need_engine();
     let (folder, tag) = (tempfile::tempdir().unwrap(), "regionwatch:test-context");
     build(tag, "FROM scratch\nCOPY . /\n", root(), &[]);
@@ -107,7 +107,7 @@ fn the_build_is_sent_the_sources_and_nothing_else() {
 }
 
 #[test]
-fn hadolint_finds_nothing_in_the_dockerfile_and_a_seeded_fault() {
+fn hadolint_accepts_the_dockerfile_and_finds_a_seeded_fault() {
     require(&[Tool("hadolint")]);
     let check = |path: &Path| Command::new(program("hadolint").unwrap()).arg(path).output().unwrap();
     let output = check(&root().join("Dockerfile"));
@@ -119,9 +119,9 @@ fn hadolint_finds_nothing_in_the_dockerfile_and_a_seeded_fault() {
     assert!(said.contains("DL3025"), "{said}");
 }
 
-/// What engine 20.10 does not know.
+/// Features that engine 20.10 does not have.
 #[test]
-fn the_dockerfile_needs_nothing_that_the_oldest_engine_lacks() {
+fn the_dockerfile_uses_no_feature_newer_than_engine_20_10() {
     let text = read("Dockerfile");
     let instructions: String = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
     for newer in ["<<", "--link", "--network=", "--security=", "--start-interval", "--parents", "--exclude"] {

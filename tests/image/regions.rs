@@ -156,7 +156,7 @@ fn a_paused_region_is_down_for_the_others_and_the_webhook_is_called() {
 }
 
 #[test]
-fn a_region_that_is_cut_off_is_down_for_the_others_and_accuses_nobody() {
+fn an_isolated_region_is_down_for_the_others_and_suspects_no_peer() {
     need_engine();
     require(&[Tool("prometheus-alertmanager")]);
     let world = World::new();

@@ -40,7 +40,7 @@ fn successes(page: &str, kind: &str) -> f64 {
 }
 
 #[test]
-fn all_four_protocols_are_measured_without_a_privilege_a_writable_file_or_much_of_anything() {
+fn all_four_protocols_are_measured_without_privileges_or_writable_files() {
     need_engine();
     require(&[Tool("knotd")]);
     let network = Network::new();
@@ -79,7 +79,7 @@ fn all_four_protocols_are_measured_without_a_privilege_a_writable_file_or_much_o
 }
 
 #[test]
-fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
+fn if_pings_are_denied_the_fix_is_logged_and_the_rest_is_measured() {
     need_engine();
     let network = Network::new();
     let peer = alone(&network, 3, &[]);
@@ -100,7 +100,7 @@ fn where_pings_are_denied_it_says_how_to_allow_them_and_measures_the_rest() {
 }
 
 #[test]
-fn the_engine_sees_whether_it_is_healthy() {
+fn the_container_health_follows_the_server() {
     need_engine();
     let network = Network::new();
     let quick = ["--health-interval=500ms", "--health-timeout=3s", "--health-start-period=0s", "--health-retries=2"];
@@ -116,7 +116,7 @@ fn the_engine_sees_whether_it_is_healthy() {
 }
 
 #[test]
-fn sigterm_ends_it_with_success_within_a_second() {
+fn sigterm_stops_the_container_with_success_within_a_second() {
     need_engine();
     let network = Network::new();
     let container = alone(&network, 2, &[]);
@@ -136,9 +136,9 @@ fn sigterm_ends_it_with_success_within_a_second() {
     assert!(took < 1_000_000_000, "{took} ns");
 }
 
-/// What is ours of the 300 ms from `docker start` to the first page; the rest is the engine's (docs/image.md).
+/// Our share of the 300 ms from `docker start` to the first page; the rest is the engine's (docs/image.md).
 #[test]
-fn the_first_page_is_served_a_moment_after_the_process_has_begun() {
+fn the_first_page_is_served_within_100_ms_of_the_start() {
     need_engine();
     let folder = tempfile::tempdir().unwrap();
     let program = binary(folder.path());
@@ -167,7 +167,7 @@ fn the_first_page_is_served_a_moment_after_the_process_has_begun() {
 }
 
 #[test]
-fn a_mistake_is_told_with_an_exit_status_of_its_own() {
+fn a_configuration_error_exits_with_64() {
     need_engine();
     let network = Network::new();
     let container = Container::start(&network, 2, &HARDENED, &["run"]);

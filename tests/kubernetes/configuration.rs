@@ -101,7 +101,7 @@ fn pattern_of_what_is_dropped() -> String {
 
 /// The families of docs/metrics.md, which another test compares with the code.
 #[test]
-fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_decide() {
+fn prometheus_keeps_the_measurements_of_sidecars_and_drops_their_decisions() {
     need_tools();
     let dropped = regex_lite::Regex::new(&format!("^(?:{})$", pattern_of_what_is_dropped())).unwrap();
     let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
@@ -117,7 +117,7 @@ fn of_the_sidecars_prometheus_keeps_what_they_measure_and_drops_what_they_would_
 }
 
 #[test]
-fn no_manifest_carries_a_key() {
+fn no_manifest_contains_a_key() {
     need_tools();
     let kinds: Vec<Value> = example().iter().map(|one| one["kind"].clone()).collect();
     assert!(!kinds.contains(&"Secret".into()), "{kinds:?}");

@@ -59,7 +59,7 @@ fn every_dashboard_is_in_a_config_map_that_grafana_finds_and_kubectl_can_apply()
 }
 
 #[test]
-fn the_dashboards_alone_are_what_the_component_brings() {
+fn the_dashboards_component_contains_only_the_dashboards() {
     need_tools();
     let built = resources(&build(&root().join("dashboards")).unwrap());
     assert_eq!(of_dashboards(&built).len(), shipped().len());

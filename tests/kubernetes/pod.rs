@@ -78,7 +78,7 @@ fn said_in(workload: &str, other_sysctl: Option<&str>) -> (Vec<String>, String) 
 const MAY_PING: &str = "icmp over IPv4     unprivileged";
 
 #[test]
-fn the_rights_of_the_pods_are_enough_to_be_ready_and_to_ping() {
+fn the_pod_permissions_suffice_to_be_ready_and_to_ping() {
     let tools = ["setpriv", "sysctl", "ip", "unshare"].map(Tool);
     need_tools();
     require(&[&[Root, NetworkNamespaces][..], &tools].concat());

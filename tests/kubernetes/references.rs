@@ -9,7 +9,7 @@ use crate::problems::problems;
 pub(crate) const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
 
 #[test]
-fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_many() {
+fn every_reference_of_the_example_resolves_and_no_container_has_excess_permissions() {
     need_tools();
     assert_eq!(problems(&example(), &BY_HAND), Vec::<String>::new());
 }
@@ -18,7 +18,7 @@ fn everything_that_the_example_names_is_there_and_no_container_has_a_right_too_m
 type Fault = ((&'static str, &'static str), &'static str, &'static str, Value, &'static str);
 
 #[test]
-fn a_seeded_fault_is_found() {
+fn every_seeded_reference_or_permission_fault_is_found() {
     need_tools();
     const VANTAGE: (&str, &str) = ("Deployment", "regionwatch");
     const SHOP: (&str, &str) = ("Deployment", "shop");

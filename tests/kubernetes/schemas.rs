@@ -22,7 +22,7 @@ fn the_example_is_valid_in_the_oldest_and_the_newest_kubernetes() {
 }
 
 #[test]
-fn the_account_that_deploys_is_valid_and_bound_in_whichever_namespace_it_is_made() {
+fn the_deployer_account_is_valid_and_bound_in_any_namespace() {
     need_tools();
     let copy = copy();
     let folder = copy.path().join("deploy/kubernetes/deployer");
@@ -42,9 +42,9 @@ fn the_account_that_deploys_is_valid_and_bound_in_whichever_namespace_it_is_made
     }
 }
 
-/// Without this the next test would say nothing: the schemas know a native sidecar from 1.28 on.
+/// Without this the next test would prove nothing: the schemas have native sidecars since 1.28.
 #[test]
-fn the_schemas_are_those_of_their_version() {
+fn the_1_27_schema_rejects_a_native_sidecar() {
     need_tools();
     let said = mistakes(&example(), "1.27").unwrap_err();
     assert!(said.contains("restartPolicy"), "{said}");
@@ -78,9 +78,9 @@ fn the_schemas_find_a_misspelt_field_a_wrong_type_and_a_wrong_kind() {
     assert!(mistakes(&resources, SUPPORTED[0]).is_err());
 }
 
-/// What people have at hand. Which one that is, no test decides; so its absence is told, and is no error.
+/// Users have their own kubectl, in a version that no test pins; so its absence is reported and is no error.
 #[test]
-fn kubectl_makes_the_same_of_it_as_the_pinned_kustomize() {
+fn kubectl_builds_the_same_manifests_as_the_pinned_kustomize() {
     need_tools();
     let overlay = root().join(EXAMPLE);
     let asked = Command::new("kubectl").args(["version", "--client"]).output();

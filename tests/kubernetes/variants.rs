@@ -40,7 +40,7 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_sidecar_goes_into_every_kind_of_workload_and_before_what_is_there() {
+fn the_sidecar_is_injected_into_every_kind_of_workload_as_the_first_container() {
     need_tools();
     let (_copy, overlay) = overlay(KUSTOMIZATION);
     for kind in ["Deployment", "StatefulSet", "DaemonSet"] {

@@ -25,7 +25,7 @@ fn cases() -> impl Iterator<Item = (Ping, &'static str, &'static str)> {
 }
 
 #[test]
-fn connection_tracking_that_outlives_an_outage_is_left_behind() {
+fn pings_recover_after_an_outage_despite_a_stale_conntrack_entry() {
     need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
@@ -71,7 +71,7 @@ fn connection_tracking_that_outlives_an_outage_is_left_behind() {
 }
 
 #[test]
-fn an_answer_that_comes_twice_is_one_sample_and_one_duplicate() {
+fn a_duplicated_reply_is_one_sample_and_one_duplicate() {
     need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
@@ -88,7 +88,7 @@ fn an_answer_that_comes_twice_is_one_sample_and_one_duplicate() {
 }
 
 #[test]
-fn answers_after_the_deadline_are_timeouts_and_late_even_when_all_are() {
+fn replies_after_the_deadline_are_timeouts_and_late_even_if_all_are() {
     need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
@@ -119,7 +119,7 @@ fn answers_after_the_deadline_are_timeouts_and_late_even_when_all_are() {
 }
 
 #[test]
-fn each_of_many_answers_in_flight_finds_its_request() {
+fn each_of_many_replies_in_flight_matches_its_request() {
     need_namespaces();
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
@@ -140,7 +140,7 @@ fn each_of_many_answers_in_flight_finds_its_request() {
 }
 
 #[test]
-fn a_router_that_knows_a_better_way_has_refused_nothing() {
+fn an_icmp_redirect_or_source_quench_is_no_failure() {
     need_namespaces();
     at_once(Ping::ALL, |ping| {
         let Pair { here, there } = Pair::new(ping);
@@ -158,7 +158,7 @@ fn a_router_that_knows_a_better_way_has_refused_nothing() {
 }
 
 #[test]
-fn an_error_is_only_the_probes_whose_request_it_quotes() {
+fn an_icmp_error_fails_only_the_probe_that_it_quotes() {
     need_namespaces();
     at_once(Ping::ALL, |ping| {
         let Pair { here, there } = Pair::new(ping);

@@ -106,7 +106,7 @@ fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix
 }
 
 #[test]
-fn any_user_may_ping_where_the_group_range_says_so() {
+fn any_user_may_ping_if_ping_group_range_allows_it() {
     need_another_user();
     let (page, log, doctor, _) = as_nobody("0 2147483647");
     for kind in [probe::ICMP].iter().chain(&OTHERS) {

@@ -43,7 +43,7 @@ async fn fail_promptly(target: &str, probes: &[&str], count: usize, expected: Fa
 }
 
 #[test]
-fn what_a_routers_filter_rejects_is_unreachable_again_and_again() {
+fn every_probe_that_a_router_filter_rejects_is_unreachable() {
     need_namespaces();
     const REASONS: [[&str; 3]; 2] = [
         ["icmp-net-unreachable", "icmp-host-unreachable", "icmp-admin-prohibited"],
@@ -63,7 +63,7 @@ fn what_a_routers_filter_rejects_is_unreachable_again_and_again() {
 }
 
 #[test]
-fn what_a_routers_routes_refuse_is_unreachable() {
+fn a_probe_that_a_router_route_rejects_is_unreachable() {
     need_namespaces();
     let cases = with_targets(Routed::THERE).flat_map(|case| ["unreachable", "prohibit"].map(|route| (case, route)));
     at_once(cases, |((ping, target), route)| {
@@ -76,7 +76,7 @@ fn what_a_routers_routes_refuse_is_unreachable() {
 }
 
 #[test]
-fn a_ping_whose_hops_run_out_is_unreachable() {
+fn a_ping_that_exceeds_its_hop_limit_is_unreachable() {
     need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router: _router, there: _there } = Routed::new(ping);
@@ -91,7 +91,7 @@ fn a_ping_whose_hops_run_out_is_unreachable() {
 }
 
 #[test]
-fn a_route_that_swallows_everything_is_a_timeout() {
+fn a_blackhole_route_is_a_timeout() {
     need_namespaces();
     let probes = ALL_KINDS.map(|probe| probe.replace("timeout: 5s", "timeout: 300ms"));
     at_once(with_targets(Routed::THERE), |(ping, target)| {
@@ -106,7 +106,7 @@ fn a_route_that_swallows_everything_is_a_timeout() {
 }
 
 #[test]
-fn no_route_from_here_is_our_own_fault_and_counts_for_no_peer() {
+fn a_missing_local_route_is_a_local_failure_and_counts_for_no_peer() {
     need_namespaces();
     assert!(Failure::Local.is_local());
     at_once(with_targets(Routed::THERE), |(ping, target)| {
@@ -125,7 +125,7 @@ fn no_route_from_here_is_our_own_fault_and_counts_for_no_peer() {
 }
 
 #[test]
-fn what_is_too_large_for_a_router_is_unreachable_each_time_or_goes_in_fragments() {
+fn a_ping_above_the_path_mtu_is_unreachable_each_time_or_fragmented() {
     need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router, there } = Routed::new(ping);
@@ -158,7 +158,7 @@ fn what_is_too_large_for_a_router_is_unreachable_each_time_or_goes_in_fragments(
 }
 
 #[test]
-fn what_is_too_large_for_our_own_interface_is_our_own_fault() {
+fn a_ping_above_the_local_mtu_is_a_local_failure() {
     need_namespaces();
     at_once(with_targets(Routed::THERE), |(ping, target)| {
         let Routed { here, router: _router, there: _there } = Routed::new(ping);

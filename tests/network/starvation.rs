@@ -67,7 +67,7 @@ const TIME: Duration = Duration::from_secs(15);
 /// 5 ms in every 100 ms are enough for this load even in a debug build; with 1 ms, the least that the kernel grants,
 /// the process is held back in every period.
 #[test]
-fn a_starved_process_loses_no_probe_and_measures_the_network() {
+fn a_cpu_starved_process_loses_no_probe_and_measures_the_network() {
     need_namespaces();
     require(&PROGRAMS);
     let works = Quota::new(10_000).is_ok();

@@ -16,7 +16,7 @@ fn pair_that_loses_one() -> (Host, Host, TcpListener) {
 }
 
 #[test]
-fn a_lost_syn_costs_what_it_costs_and_is_counted() {
+fn a_lost_syn_adds_its_retransmission_delay_and_is_counted() {
     need_namespaces();
     at_once(Pair::THERE, |target| {
         let (here, _there, _listener) = pair_that_loses_one();

@@ -33,7 +33,7 @@ fn the_demo_fills_the_metrics_within_two_seconds() {
 }
 
 #[test]
-fn a_demo_that_cannot_listen_says_so_and_nothing_else() {
+fn a_demo_that_cannot_listen_reports_only_that() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (listen, status, told) in [
@@ -52,7 +52,7 @@ fn a_demo_that_cannot_listen_says_so_and_nothing_else() {
 }
 
 #[test]
-fn check_tells_what_will_be_measured_and_how_much_of_it() {
+fn check_prints_what_will_be_measured_and_how_much_of_it() {
     let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=https://there.example/healthz")];
     let output = output(&["check"], &environment);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -63,7 +63,7 @@ fn check_tells_what_will_be_measured_and_how_much_of_it() {
 }
 
 #[test]
-fn the_number_of_series_that_check_tells_is_that_of_the_page() {
+fn check_prints_the_number_of_series_of_the_metrics_page() {
     let folder = tempfile::tempdir().unwrap();
     let peers = testkit::peers::start(folder.path());
     let listen = free();
@@ -79,7 +79,7 @@ fn the_number_of_series_that_check_tells_is_that_of_the_page() {
 }
 
 #[test]
-fn a_broken_configuration_ends_with_64_and_every_mistake_before_any_port_is_bound() {
+fn a_broken_configuration_exits_with_64_and_every_error_before_any_port_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     let config = write(folder.path(), "broken.yaml", "region: \"\"\nlisten: nowhere\npeers: []\n");
     for command in ["check", "run"] {
@@ -92,7 +92,7 @@ fn a_broken_configuration_ends_with_64_and_every_mistake_before_any_port_is_boun
 }
 
 #[test]
-fn files_that_cannot_be_read_and_flags_that_do_not_exist_are_told() {
+fn unreadable_files_and_unknown_flags_are_reported() {
     let missing = output(&["run", "--config", "/nowhere/regionwatch.yaml"], &[]);
     assert_eq!(missing.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("does not exist"), "{missing:?}");
@@ -109,7 +109,7 @@ fn files_that_cannot_be_read_and_flags_that_do_not_exist_are_told() {
 }
 
 #[test]
-fn what_check_prints_is_a_configuration() {
+fn check_prints_a_valid_configuration() {
     let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=https://there.example/")];
     let printed = output(&["check", "--print"], &environment);
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn a_bad_edit_of_the_file_does_not_make_a_running_server_unhealthy() {
 }
 
 #[test]
-fn doctor_names_everything_it_looks_at() {
+fn doctor_lists_everything_it_checks() {
     let output = output(&["doctor"], &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     for what in
@@ -160,7 +160,7 @@ fn doctor_names_everything_it_looks_at() {
 }
 
 #[test]
-fn a_name_without_an_address_is_told_with_its_peer() {
+fn a_name_without_an_address_is_logged_with_its_peer() {
     let listen = free();
     let text = listen.to_string();
     let environment = [

@@ -50,7 +50,7 @@ fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {
 }
 
 #[test]
-fn the_page_leads_from_nothing_to_a_webhook_call() {
+fn the_commands_of_the_failover_page_lead_to_a_webhook_call() {
     require(&[Tool("prometheus-alertmanager"), Need::Ping]);
     let page = std::fs::read_to_string(format!("{}/docs/failover.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn the_page_leads_from_nothing_to_a_webhook_call() {
 }
 
 #[test]
-fn promtool_finds_nothing_wrong_with_the_prometheus_of_the_page() {
+fn promtool_accepts_the_prometheus_configuration_of_the_page() {
     require(&[Tool("promtool")]);
     let root = env!("CARGO_MANIFEST_DIR");
     let page = std::fs::read_to_string(format!("{root}/docs/failover.md")).unwrap();

@@ -89,7 +89,7 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
 }
 
 #[test]
-fn promtool_finds_nothing_wrong_with_the_pages() {
+fn promtool_accepts_the_metrics_pages() {
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());
     let listen = free();

@@ -17,7 +17,7 @@ fn count(addr: SocketAddr, target: &str, kind: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_reload_keeps_what_stays_adds_what_is_new_and_removes_what_is_gone() {
+fn a_reload_keeps_unchanged_targets_adds_new_ones_and_removes_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());
     let listen = free();
@@ -43,7 +43,7 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_removes_what_is_gone() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_is_told() {
+fn a_reload_of_an_invalid_file_changes_nothing_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());
     let listen = free();
@@ -76,7 +76,7 @@ fn a_bad_file_changes_nothing_and_is_told() {
 }
 
 #[test]
-fn reloading_over_http_is_off_unless_it_is_asked_for() {
+fn reloading_over_http_is_off_by_default() {
     let listen = free();
     let environment = [
         ("REGIONWATCH_REGION", "here"),
@@ -91,7 +91,7 @@ fn reloading_over_http_is_off_unless_it_is_asked_for() {
 }
 
 #[test]
-fn sigterm_ends_it_with_0_within_a_second_and_finishes_the_scrape() {
+fn sigterm_completes_the_scrape_and_exits_with_0_within_a_second() {
     let listen = free();
     let listen_text = listen.to_string();
     let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=http://127.0.0.1:1/")];
@@ -106,7 +106,7 @@ fn sigterm_ends_it_with_0_within_a_second_and_finishes_the_scrape() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_what_to_do() {
+fn a_port_in_use_is_reported_with_the_cause() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let mut running = Running::start(binary(), &["demo", "--listen", &addr], &[]);
@@ -115,7 +115,7 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
 }
 
 #[test]
-fn the_last_probes_of_a_path_are_told_with_their_phases() {
+fn the_last_probes_of_a_path_are_served_with_their_phases() {
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());
     let listen = free();

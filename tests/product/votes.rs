@@ -48,7 +48,7 @@ fn sidecars_count_each_others_votes_and_reject_unsigned_ones() {
 }
 
 #[test]
-fn a_wrong_key_is_told_once_and_so_is_its_end() {
+fn a_wrong_key_is_logged_once_and_so_is_its_correction() {
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (free(), free());
     let (key, wrong) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");

@@ -139,7 +139,7 @@ async fn an_alertmanager_without_tls_counts_as_tls_failure() {
 }
 
 #[test]
-async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_nobody() {
+async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_no_other() {
     let works = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let nowhere = HttpUrl { host: Host::Name("nothing.invalid".into()), ..url(works) };
     let telling = telling_urls(&[nowhere.clone(), url(works)], &Resolver::new(None));

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Alertmanager, Sink, incident, need_alertmanager, resolved, telling};
 
 #[test]
-async fn a_notifier_that_restarts_restores_its_incidents_and_pages_nobody_again() {
+async fn a_restarted_notifier_restores_its_incidents_and_sends_no_second_page() {
     need_alertmanager();
     let sink = Sink::start();
     let mut away = Alertmanager::new(&sink);

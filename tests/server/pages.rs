@@ -139,7 +139,7 @@ fn the_page_of_a_path_shows_the_phase_in_which_probes_failed() {
     assert!(page.text().contains("timeout in connect"), "{}", page.text());
 }
 
-/// However many look at however many pages.
+/// However many clients request however many pages.
 #[test]
 fn the_engine_copies_at_most_two_overviews_per_second() {
     let limits = Limits { overview_max_age: Duration::from_secs(60), ..Limits::default() };

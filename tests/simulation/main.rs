@@ -40,7 +40,7 @@ fn trouble(regions: usize, trouble: Trouble, lasts: Time) -> Journal {
 }
 
 #[test]
-fn a_month_of_rough_weather_has_no_false_failover_and_no_missed_outage() {
+fn a_month_on_a_rough_network_has_no_false_failover_and_no_missed_outage() {
     let (regions, length) = (3, 30 * DAY);
     let spans = draw(&Weather { deaths: 50.0, ..Weather::ROUGH }, regions, length, 1, true);
     let truth = Truth::new(&spans, regions);
@@ -61,7 +61,7 @@ fn a_month_of_rough_weather_has_no_false_failover_and_no_missed_outage() {
     }
 }
 
-/// What keeps the tests above from being true of a simulation in which nothing can go wrong.
+/// Without it, the tests above would also pass in a simulation in which nothing can fail.
 #[test]
 fn a_single_vantage_and_every_rival_have_false_positives() {
     let (regions, length) = (3, 10 * DAY);
@@ -81,7 +81,7 @@ fn a_single_vantage_and_every_rival_have_false_positives() {
     }
 }
 
-/// A wait alone does not save the living from being given up, and a quorum does.
+/// A longer timeout alone does not prevent this false failover; a quorum does.
 #[test]
 fn a_one_way_cut_makes_a_single_vantage_fail_over_and_a_quorum_not() {
     let cut = Trouble::Path { from: 0, to: 1 };
@@ -108,7 +108,7 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 #[test]
-fn skipping_calm_time_finds_as_many_suspicions_as_watching_all_of_it() {
+fn skipping_calm_periods_finds_as_many_suspicions_as_simulating_them() {
     let length = 5400 * SECOND;
     let suspicions = |skip| -> (usize, Time) {
         let seeds = (1..=3).map(|seed| {
@@ -183,13 +183,13 @@ fn an_instance_that_freezes_for_ten_seconds_suspects_no_peer() {
 }
 
 #[test]
-fn a_restarted_instance_suspects_no_peer_and_is_not_taken_for_a_dead_region() {
+fn a_restarted_instance_suspects_no_peer_and_is_not_suspected() {
     let journal = trouble(3, Trouble::Restart(1), 10 * SECOND);
     assert_eq!((journal.suspected, journal.opened), (Vec::new(), Vec::new()));
 }
 
 #[test]
-fn the_truth_is_that_a_region_is_in_touch_where_half_of_the_others_are_reached() {
+fn a_region_counts_as_connected_if_it_reaches_half_of_the_others() {
     let span = |trouble, begin, end| Span { begin: begin * SECOND, end: end * SECOND, trouble };
     let (one, two) = (Trouble::Path { from: 0, to: 1 }, Trouble::Path { from: 1, to: 2 });
     let truth = Truth::new(&[span(one, 10, 60), span(two, 20, 60), span(Trouble::Dead(1), 40, 50)], 3);

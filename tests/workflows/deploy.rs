@@ -173,7 +173,7 @@ impl Cluster {
 }
 
 #[test]
-fn an_image_that_is_well_stays() {
+fn a_healthy_image_stays_deployed() {
     require(NEEDS);
     for running in [Some(OLD), None, Some(NEW)] {
         let cluster = Cluster::new(running);
@@ -184,7 +184,7 @@ fn an_image_that_is_well_stays() {
 }
 
 #[test]
-fn a_failed_verification_puts_the_recorded_digest_back_and_fails_the_job() {
+fn a_failed_verification_restores_the_recorded_digest_and_fails_the_job() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}")]);
@@ -200,7 +200,7 @@ fn a_failed_verification_puts_the_recorded_digest_back_and_fails_the_job() {
 }
 
 #[test]
-fn every_workload_with_the_image_is_waited_for_and_put_back() {
+fn every_workload_with_the_image_is_awaited_and_rolled_back() {
     require(NEEDS);
     for stuck in [VANTAGE, SHOP] {
         let cluster = Cluster::new(Some(OLD));
@@ -219,7 +219,7 @@ fn every_workload_with_the_image_is_waited_for_and_put_back() {
 }
 
 #[test]
-fn in_what_kustomize_makes_of_the_example_the_vantage_and_the_application_are_found() {
+fn vantage_and_application_are_found_in_the_kustomize_output_of_the_example() {
     require(NEEDS);
     need_tools();
     let cluster = Cluster::new(Some(OLD));
@@ -233,7 +233,7 @@ fn in_what_kustomize_makes_of_the_example_the_vantage_and_the_application_are_fo
 }
 
 #[test]
-fn a_workload_that_was_not_there_before_is_left_and_named() {
+fn a_new_workload_is_not_rolled_back_and_is_reported() {
     require(NEEDS);
     let cluster = Cluster::new(None);
     cluster.runs(VANTAGE, 4, OLD);
@@ -243,9 +243,9 @@ fn a_workload_that_was_not_there_before_is_left_and_named() {
     assert!(said.contains("deployment/shop is new, so there is nothing to put back"), "{said}");
 }
 
-/// A pod that nobody may forward to, say.
+/// For example, a pod without permission to forward a port.
 #[test]
-fn a_pod_that_cannot_be_asked_is_told_with_what_kubectl_says() {
+fn an_unreachable_pod_is_reported_with_the_error_of_kubectl() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     fs::remove_file(cluster.path("well")).unwrap();
@@ -256,7 +256,7 @@ fn a_pod_that_cannot_be_asked_is_told_with_what_kubectl_says() {
 }
 
 #[test]
-fn a_rollout_that_does_not_end_is_undone() {
+fn a_stuck_rollout_is_rolled_back() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}")]);
@@ -265,7 +265,7 @@ fn a_rollout_that_does_not_end_is_undone() {
 }
 
 #[test]
-fn where_the_revision_is_gone_the_recorded_image_is_put_back() {
+fn without_the_old_revision_the_recorded_image_is_restored() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("sick {NEW}"), "undo"]);
@@ -277,7 +277,7 @@ fn where_the_revision_is_gone_the_recorded_image_is_put_back() {
 }
 
 #[test]
-fn the_same_image_again_is_never_rolled_back_to_an_older_one() {
+fn a_redeployed_image_is_never_rolled_back_to_an_older_one() {
     require(NEEDS);
     let cluster = Cluster::new(Some(NEW));
     cluster.faults(&[&format!("sick {NEW}")]);
@@ -288,7 +288,7 @@ fn the_same_image_again_is_never_rolled_back_to_an_older_one() {
 }
 
 #[test]
-fn what_the_cluster_refuses_changes_nothing_and_fails() {
+fn a_deploy_that_the_cluster_rejects_changes_nothing_and_fails() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&["apply"]);
@@ -298,7 +298,7 @@ fn what_the_cluster_refuses_changes_nothing_and_fails() {
 }
 
 #[test]
-fn a_first_deploy_that_fails_says_that_there_is_nothing_to_put_back() {
+fn a_failed_first_deploy_reports_that_there_is_nothing_to_restore() {
     require(NEEDS);
     let cluster = Cluster::new(None);
     cluster.faults(&[&format!("sick {NEW}")]);
@@ -307,7 +307,7 @@ fn a_first_deploy_that_fails_says_that_there_is_nothing_to_put_back() {
 }
 
 #[test]
-fn an_image_before_that_is_stuck_too_is_an_alarm() {
+fn a_stuck_rollback_fails_and_asks_for_manual_action() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     cluster.faults(&[&format!("stuck {NEW}"), &format!("stuck {OLD}")]);
@@ -316,7 +316,7 @@ fn an_image_before_that_is_stuck_too_is_an_alarm() {
 }
 
 #[test]
-fn a_cancelled_deploy_is_put_back_and_a_finished_one_is_left_alone() {
+fn a_cancelled_deploy_is_rolled_back_and_a_completed_one_is_kept() {
     require(NEEDS);
     let cluster = Cluster::new(Some(OLD));
     assert!(cluster.back().1.contains("nothing was begun"));
@@ -336,7 +336,7 @@ fn a_cancelled_deploy_is_put_back_and_a_finished_one_is_left_alone() {
 }
 
 #[test]
-fn nothing_is_touched_before_the_whole_order_is_understood() {
+fn invalid_inputs_are_rejected_before_anything_changes() {
     let refused: [(&str, &str, &str); 4] = [
         ("IMAGE", "registry.example.com/o/regionwatch:1.0.0", "a tag may change"),
         ("IMAGE", "", "must be NAME@sha256"),

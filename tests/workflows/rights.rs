@@ -70,7 +70,7 @@ fn allowed(role: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_deployer_may_do_what_the_script_asks_for_and_nothing_else() {
+fn the_deployer_has_exactly_the_permissions_that_the_script_needs() {
     need_tools();
     require(NEEDS);
     let mut calls = BTreeSet::new();

@@ -154,7 +154,7 @@ fn every_seeded_fault_is_found_and_named() {
 }
 
 #[test]
-fn a_peer_that_is_known_to_be_down_holds_nothing_up() {
+fn a_peer_named_with_down_does_not_fail_the_verification() {
     require(NEEDS);
     for page in [unreached("us-east-1"), dead("us-east-1")] {
         let (status, said) = once("200 OK", page, &["--down", "us-east-1"]);
@@ -164,9 +164,9 @@ fn a_peer_that_is_known_to_be_down_holds_nothing_up() {
     assert_eq!(status, Some(1), "{said}");
 }
 
-/// Its pings go on being answered: by them alone nothing would be seen.
+/// Its pings are still answered: they alone would not show the outage.
 #[test]
-fn a_region_that_dies_meanwhile_is_told() {
+fn an_outage_during_the_verification_is_reported() {
     require(NEEDS);
     let demo = demo(&["--kill", "us-east-1"]);
     let options = ["--within", "25", "--times", "30", "--pause", "1"];
@@ -175,7 +175,7 @@ fn a_region_that_dies_meanwhile_is_told() {
 }
 
 #[test]
-fn nobody_there_is_an_error_after_the_time_that_is_given() {
+fn an_absent_server_is_an_error_after_the_timeout() {
     require(NEEDS);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let began = tokio::time::Instant::now();
@@ -185,7 +185,7 @@ fn nobody_there_is_an_error_after_the_time_that_is_given() {
 }
 
 #[test]
-fn help_is_told_without_a_fault() {
+fn help_is_printed_with_status_0() {
     for asked in ["--help", "-h"] {
         let output = script("verify").arg(asked).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
@@ -196,7 +196,7 @@ fn help_is_told_without_a_fault() {
 }
 
 #[test]
-fn a_wrong_call_is_told_apart_from_a_sick_sidecar() {
+fn a_usage_error_exits_with_64() {
     for wrong in [&["--within", "x", "http://a"][..], &["ftp://a"], &[], &["--version"], &["http://a", "http://b"]] {
         let output = script("verify").args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{wrong:?}: {}", text(&output));

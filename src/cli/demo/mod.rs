@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearer_a_region_is_the_sooner_it_is_to_take_over() {
+    fn the_nearest_region_has_the_first_priority() {
         let args = args(None);
         let sites = sites(&args).unwrap();
         let config = configuration(&sites[0], &sites, &args).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_alertmanager_is_told_of_by_its_flag() {
+    fn an_invalid_alertmanager_is_reported_with_its_flag() {
         let args = DemoArgs { alertmanager: vec!["alertmanager:9093".into()], ..args(None) };
         let sites = sites(&args).unwrap();
         let told = configuration(&sites[0], &sites, &args).unwrap_err();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_is_given_every_sidecar_that_there_is() {
+    fn the_prometheus_targets_list_every_sidecar() {
         for (kill, sidecars) in [(None, 1), (Some("us-east-1"), REGIONS.len() + 1)] {
             let args = args(kill);
             let sites = sites(&args).unwrap();

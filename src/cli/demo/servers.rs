@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_that_is_cut_short_gets_no_answer() {
+    fn a_truncated_query_gets_no_answer() {
         for len in 0..17 {
             assert_eq!(dns_answer(&vec![1; len]), None);
         }

@@ -74,7 +74,7 @@ fn an_answer_on_any_layer_ends_a_silence() {
 }
 
 #[test]
-fn an_answer_to_what_was_sent_before_says_nothing_about_what_was_sent_after() {
+fn a_reply_to_an_earlier_probe_does_not_end_a_later_silence() {
     let mut scene = Scene::new(usual(), false);
     scene.overdue(1, &[250, 500, 750]);
     scene.overdue(2, &[250, 500, 750]);
@@ -103,7 +103,7 @@ fn one_kind_alone_must_be_silent_for_twice_as_long() {
 }
 
 #[test]
-fn where_pings_are_filtered_tcp_and_a_page_agree() {
+fn if_pings_are_filtered_tcp_and_http_confirm_a_silence() {
     let mut scene = Scene::new(usual()[1..].to_vec(), false);
     scene.evidence.reconfigure(usual(), false);
     scene.overdue(1, &[250, 500, 750]);
@@ -126,7 +126,7 @@ fn every_target_must_be_silent() {
 }
 
 #[test]
-fn our_own_faults_are_no_silence() {
+fn local_failures_are_no_silence() {
     let mut scene = Scene::new(usual(), false);
     for n in 1..20 {
         scene.ends(1, n, Err(Failure::Local));
@@ -137,7 +137,7 @@ fn our_own_faults_are_no_silence() {
 }
 
 #[test]
-fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() {
+fn a_critical_service_that_fails_five_times_is_down_while_the_network_answers() {
     let mut paths = usual();
     paths[2].critical = true;
     let mut scene = Scene::new(paths, false);
@@ -154,7 +154,7 @@ fn a_critical_service_that_fails_five_times_is_dead_while_the_network_answers() 
 }
 
 #[test]
-fn a_region_that_is_cut_off_is_silent_even_where_its_critical_service_is_the_first_to_fail_five_times() {
+fn an_unreachable_region_is_silent_even_if_its_critical_service_is_the_first_to_fail_five_times() {
     let mut paths = usual();
     paths[2].critical = true;
     let mut scene = Scene::new(paths, false);
@@ -167,7 +167,7 @@ fn a_region_that_is_cut_off_is_silent_even_where_its_critical_service_is_the_fir
 }
 
 #[test]
-fn a_ping_that_overtook_the_first_page_to_fail_does_not_make_a_cut_a_dead_service() {
+fn a_ping_reply_after_the_first_failed_request_does_not_turn_a_silence_into_a_service_failure() {
     let mut paths = usual();
     paths[2].critical = true;
     let mut scene = Scene::new(paths, false);
@@ -180,7 +180,7 @@ fn a_ping_that_overtook_the_first_page_to_fail_does_not_make_a_cut_a_dead_servic
 }
 
 #[test]
-fn a_service_that_a_firewall_rejects_is_dead_and_the_region_is_not_silent() {
+fn a_service_that_a_firewall_rejects_is_down_and_the_region_is_not_silent() {
     let mut paths = usual();
     paths[2].critical = true;
     let mut scene = Scene::new(paths, false);

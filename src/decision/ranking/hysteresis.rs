@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_little_better_or_for_a_little_time_is_not_enough() {
+    fn a_small_or_brief_improvement_does_not_change_the_leader() {
         let mut clock = Clock::new();
         clock.after(0, &[contender("a", 100), contender("b", 101)], false);
         for _ in 0..100 {
@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_cannot_take_over_any_more_leaves_at_once() {
+    fn an_ineligible_leader_is_replaced_at_once() {
         let mut clock = Clock::new();
         clock.after(0, &[contender("a", 10), contender("b", 20), contender("c", 30)], false);
         assert_eq!(clock.after(1, &[contender("b", 20), contender("c", 15)], false), "c b");
     }
 
     #[test]
-    fn a_frozen_order_loses_members_and_changes_in_nothing_else() {
+    fn a_frozen_ranking_only_loses_members() {
         let mut clock = Clock::new();
         clock.after(0, &[contender("a", 10), contender("b", 20), contender("c", 30)], false);
         let turned = [contender("a", 300), contender("b", 200), contender("c", 10)];
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_better_tier_is_better_whatever_the_score() {
+    fn a_better_tier_outranks_any_score() {
         let mut clock = Clock::new();
         let tier = |name, priority, score| Contender { priority, score, ..contender(name, 0) };
         let second = tier("a", 1, Some(Duration::ZERO));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_are_ordered_by_name() {
+    fn equal_regions_are_ordered_by_name() {
         assert_eq!(Clock::new().after(0, &[contender("c", 1), contender("a", 1), contender("b", 1)], false), "a b c");
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     /// The table of the design, whose replication lag is in seconds.
     #[test]
-    fn the_examples_of_the_design_come_out() {
+    fn the_score_matches_the_examples_of_the_design() {
         for (p50, p95, loss, lag, expected) in [
             (26.0, 28.0, 0.0, 300, 33.0),
             (11.0, 30.0, 0.03, 200, 55.4),

@@ -116,7 +116,7 @@ fn each_filter_gives_its_own_reason() {
 }
 
 #[test]
-fn a_degraded_region_takes_over_only_where_no_healthy_one_can() {
+fn a_degraded_region_takes_over_only_if_no_healthy_one_can() {
     let mut ranker = new_ranker(&config("", &[("slow", ""), ("well", ""), ("gone", "")]));
     let now = Instant::now();
     let mut slow = input("slow", 1);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_secret_makes_no_key_and_a_strong_one_is_not_shown() {
+    fn a_weak_secret_is_rejected_and_a_strong_one_is_not_printed() {
         assert_eq!(Keys::new(&[] as &[&str]).unwrap_err(), WeakKey::None);
         assert_eq!(Keys::new(&[OLD, "fifteen bytes .."]).err(), None);
         assert_eq!(Keys::new(&[OLD, "fifteen bytes ."]).unwrap_err(), WeakKey::Short(2));

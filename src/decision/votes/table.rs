@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn two_of_two_two_of_three_three_of_four_four_of_five_and_of_six() {
+    fn the_quorum_is_2_of_2_2_of_3_3_of_4_4_of_5_and_4_of_6() {
         let now = Instant::now();
         let names = ["b", "c", "d", "e", "f"];
         for (voters, needed) in [(2, 2), (3, 2), (4, 3), (5, 4), (6, 4)] {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_and_oversized_responses_are_told_apart() {
+    fn malformed_and_oversized_responses_are_distinguished() {
         let keys = keys(&[OLD]);
         let with = |body: Option<Bytes>| {
             let signature = body.as_ref().map(|body| keys.sign(NONCE, body).into());

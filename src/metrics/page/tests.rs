@@ -36,7 +36,7 @@ fn timings(micros: u64) -> Timings {
 }
 
 #[test]
-fn a_failure_is_never_a_number() {
+fn a_failure_exports_no_latency_and_no_last_success() {
     let metrics = metrics();
     let series = metrics.path(&path("there", "a"), ping());
     metrics.expose(of_paths([Arc::clone(&series)]));
@@ -82,7 +82,7 @@ fn label_sets_that_join_to_the_same_text_stay_apart() {
 }
 
 #[test]
-fn every_counter_stands_there_from_the_start() {
+fn every_counter_is_exported_from_the_start() {
     let metrics = metrics();
     metrics.expose(of_paths([metrics.path(&path("there", "a"), ping())]));
     let page = text(&metrics, Collect::All);
@@ -93,7 +93,7 @@ fn every_counter_stands_there_from_the_start() {
 }
 
 #[test]
-fn a_page_in_pieces_is_the_same_as_in_one() {
+fn a_page_in_chunks_equals_the_whole_page() {
     let metrics = metrics();
     let paths: Vec<_> = (0..500).map(|n| metrics.path(&path("there", &format!("t{n}")), ping())).collect();
     metrics.expose(of_paths(paths));
@@ -117,9 +117,9 @@ fn a_page_in_pieces_is_the_same_as_in_one() {
     assert_eq!(whole.matches("# TYPE regionwatch_probes_total").count(), 1);
 }
 
-/// A piece can be full wherever a family begins.
+/// A chunk can be full wherever a family begins.
 #[test]
-fn each_family_has_one_headline_however_the_pages_are_cut() {
+fn each_family_has_one_help_line_however_the_page_is_split() {
     let metrics = metrics();
     let path = |n: usize| metrics.path(&path("there", &"t".repeat(n)), ping());
     for (paths, length) in (20..32).flat_map(|paths| (1..=60).map(move |length| (paths, length))) {

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_answer_is_right_whatever_the_case_of_its_name() {
+    fn an_answer_is_accepted_whatever_the_case_of_its_name() {
         let bytes = answer("APP.example.com.", 7, |_| {});
         assert_eq!(judge(&bytes, &spec(&["192.0.2.1"])), Judgement::Answer(Ok(())));
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_short_breaks_the_protocol() {
+    fn an_incomplete_answer_is_a_protocol_error() {
         let whole = answer("app.example.com.", 7, |_| {});
         for cut in 2..whole.len() {
             let judgement = judge(&whole[..cut], &spec(&[]));

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_without_our_token_is_a_strangers() {
+    fn a_reply_without_our_token_is_ignored() {
         assert_eq!(decode(&reply(1, 8), Type::DGRAM, PEER, 9), None);
         let mut other_sequence = reply(1, 9);
         other_sequence[7] = 2;

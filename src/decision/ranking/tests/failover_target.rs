@@ -10,7 +10,7 @@ fn ranker(keys: &str, peers: &[(&str, &str)]) -> Ranker {
 const PEERS: [(&str, &str); 4] = [("x", ""), ("a", ""), ("b", ""), ("c", "")];
 
 #[test]
-fn the_dead_regions_own_last_ranking_decides() {
+fn the_last_ranking_of_the_down_region_decides() {
     let ranker = ranker("", &PEERS);
     let last = published("x", 23, &[("c", 5), ("own", 6), ("x", 7), ("unranked", 8), ("c", 9), ("a", 10)]);
     let others = published("b", 0, &[("a", 1)]);
@@ -38,7 +38,7 @@ fn a_ranking_older_than_a_day_does_not_count() {
     assert_eq!(names(&of(25)), ["a", "b", "c", "own"]);
 }
 
-/// A region that is cut off publishes last that it sees nobody.
+/// The last ranking that an isolated region publishes is empty.
 #[test]
 fn without_a_last_ranking_the_survivors_decide() {
     let ranker = ranker("", &PEERS);
@@ -71,9 +71,9 @@ fn without_any_measurement_preference_decides_then_the_name() {
     assert_eq!(names(&ranker.failover_targets(&region("x"), &[])), ["c", "a", "b", "own"]);
 }
 
-/// What is too near to this region may be far enough from the dead one, and the other way round.
+/// A region too near to this one may be far enough from the down one, and vice versa.
 #[test]
-fn filters_are_those_of_the_dead_region() {
+fn the_filters_of_the_down_region_apply() {
     let keys = "failure_domain: g1\nlocation: {latitude: 0, longitude: 0}\nfailover: {min_distance: 300km}";
     let peers = [
         ("x", "failure_domain: g2, location: {latitude: 0, longitude: 90},"),
@@ -87,7 +87,7 @@ fn filters_are_those_of_the_dead_region() {
 }
 
 #[test]
-fn this_region_stays_out_where_its_configuration_says_so() {
+fn this_region_is_excluded_if_its_configuration_says_so() {
     let out = |keys: &str| !names(&ranker(keys, &PEERS).failover_targets(&region("x"), &[])).contains(&"own");
     assert!(!out(""));
     assert!(out("maintenance: true"));

@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn a_dead_region_never_outranks_a_live_one(history in vec(inputs(), 1..6), published in anything_published()) {
+    fn a_down_region_never_outranks_one_that_is_up(history in vec(inputs(), 1..6), published in anything_published()) {
         let mut ranker = ranker();
         let start = Instant::now();
         for (seconds, inputs) in (0..).zip(&history) {
@@ -126,7 +126,7 @@ proptest! {
         }
     }
 
-    /// Whoever leads does so for a minute, unless it cannot take over any more or a better one is ranked for the first time.
+    /// A leader stays for a minute, unless it becomes ineligible or a better region is ranked for the first time.
     #[test]
     fn rank_1_does_not_flap(history in vec((inputs(), 1..40_u64), 1..40)) {
         let mut ranker = ranker();

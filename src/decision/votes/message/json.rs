@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_out_of_range_is_decoded() {
+    fn values_out_of_range_are_rejected() {
         assert!(VoteMessage::decode(EMPTY.as_bytes()).is_ok());
         let peer = |fields: &str| {
             let entry = format!(r#""peers":[{{"region":"b","state":"up","since_ms":1,"vote":"up",{fields}}}]"#);

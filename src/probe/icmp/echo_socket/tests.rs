@@ -22,7 +22,7 @@ fn pending(counter: u64) -> Pending {
 }
 
 #[test]
-fn late_and_duplicate_replies_are_told_apart() {
+fn late_and_duplicate_replies_are_distinguished() {
     let mut state = state();
     state.pending.push(pending(2));
     state.file_reply(2, None, None);
@@ -38,7 +38,7 @@ fn late_and_duplicate_replies_are_told_apart() {
 }
 
 #[test]
-fn an_error_reaches_the_request_that_it_quotes() {
+fn an_icmp_error_fails_the_request_that_it_quotes() {
     let mut state = state();
     state.pending.extend([pending(1), pending(2)]);
     let mut quoted = vec![0; 24];
@@ -56,7 +56,7 @@ async fn ping(socket: &EchoSocket) {
 }
 
 #[tokio::test]
-async fn answers_find_their_requests_while_the_sequence_wraps() {
+async fn replies_match_their_requests_while_the_sequence_wraps() {
     let socket = match EchoSocket::open(PEER, SocketOptions::default(), 56) {
         Ok(socket) => socket,
         Err(error) => {
