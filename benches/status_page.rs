@@ -105,7 +105,7 @@ fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
                 duplicates: 0,
                 failed_in: failed.then_some(Phase::Connect),
             };
-            engine.handle(Input::Event(event), now(at));
+            engine.handle(Input::Events(&mut vec![event]), now(at));
         }
         if step % 4 == 0 {
             let dying = step + DEAD_STEPS >= steps;

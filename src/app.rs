@@ -128,8 +128,7 @@ async fn watch(
         let wake_at = app.wake_at();
         tokio::select! {
             _ = happened.recv_many(&mut batch, BATCH) => {
-                let now = now();
-                batch.drain(..).for_each(|event| app.dispatch(Input::Event(event), now));
+                app.dispatch(Input::Events(&mut batch), now());
             }
             Some(response) = responded.recv() => app.dispatch(Input::VoteResponse(&response), now()),
             Some(restored) = app.restored() => app.restore(&restored),

@@ -49,6 +49,7 @@ pub struct Vantage {
     /// Something was evaluated, so that the next wake-up may be another one.
     evaluated: bool,
     wake_at: Option<Instant>,
+    ranking_due: bool,
 }
 
 impl Vantage {
@@ -69,6 +70,7 @@ impl Vantage {
             incidents_changed: false,
             evaluated: false,
             wake_at: None,
+            ranking_due: false,
         }
     }
 
@@ -126,15 +128,24 @@ impl Vantage {
             self.wake_at = self.next_wake_up();
         }
         let incidents_changed = std::mem::take(&mut self.incidents_changed);
-        if ranks || incidents_changed || !self.changes.is_empty() {
-            let inputs: Vec<_> = self.peers.iter().map(PeerMonitor::rank_input).collect();
-            self.targets.rank(&inputs, now.instant);
+        self.ranking_due |= ranks || incidents_changed || !self.changes.is_empty();
+        if ranks || incidents_changed {
+            self.refresh_ranking(now);
         }
         Effects {
             extra_probes: std::mem::take(&mut self.extra_probes.due),
             changes: std::mem::take(&mut self.changes),
             incidents: incidents_changed.then(|| self.incidents(now)),
             wake_at: self.wake_at,
+        }
+    }
+
+    /// Ranks the failover targets again, if something has changed since. An incident or a tick does so by itself; after a
+    /// change of state the caller does, because of many inputs at once only the last one needs a ranking.
+    pub fn refresh_ranking(&mut self, now: Now) {
+        if std::mem::take(&mut self.ranking_due) {
+            let inputs: Vec<_> = self.peers.iter().map(PeerMonitor::rank_input).collect();
+            self.targets.rank(&inputs, now.instant);
         }
     }
 

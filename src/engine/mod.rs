@@ -33,8 +33,9 @@ const REMEMBERED_EACH: usize = 50;
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// The schedule or a probe reports. Events of paths that are not measured any more change nothing.
-    Event(Event),
+    /// The schedule and the probes report; the events are taken out. Those of paths that are not measured any more change
+    /// nothing. Of many at once, which come when a thousand probes start, only the last one costs a ranking.
+    Events(&'a mut Vec<Event>),
     /// A peer's sidecar has answered.
     VoteResponse(&'a VoteResponse),
     /// An Alertmanager still holds an incident that the process before this one had reported.
@@ -108,8 +109,13 @@ impl Engine {
 
     /// Takes what happened, updates the metrics, and says what follows.
     pub fn handle(&mut self, input: Input<'_>, now: Now) -> Effects {
+        let is_tick = matches!(input, Input::Tick);
         let mut effects = match input {
-            Input::Event(event) => self.on_event(event, now),
+            Input::Events(events) => {
+                let mut effects = Effects::default();
+                events.drain(..).for_each(|event| effects.append(self.on_event(event, now)));
+                effects
+            }
             Input::VoteResponse(response) => self.on_vote_response(response, now),
             Input::Restored(incident) => self.vantage.handle(decision::Input::Restored(incident), now),
             Input::Timer => self.vantage.handle(decision::Input::Timer, now),
@@ -123,7 +129,8 @@ impl Engine {
                 peer.series.count_change(*transition);
             }
         }
-        if !effects.changes.is_empty() || effects.incidents.is_some() || matches!(input, Input::Tick) {
+        if !effects.changes.is_empty() || effects.incidents.is_some() || is_tick {
+            self.vantage.refresh_ranking(now);
             self.show(now);
         }
         effects.wake_at = self.vantage.wake_at();

@@ -75,7 +75,7 @@ impl Fixture {
     }
 
     fn record(&mut self, event: Event) {
-        self.engine.handle(Input::Event(event), at(self.now));
+        self.engine.handle(Input::Events(&mut vec![event]), at(self.now));
     }
 
     fn sampled(&mut self, id: u32, outcome: Outcome) {
