@@ -203,6 +203,10 @@ fn ten_peers_fit_in_eight_mebibytes_and_a_hundred_paths_run_for_a_minute_below_t
         Container::start(&network, host, &slices(&[&HARDENED, &cpus], &many(&network, peer.addr, count)), &["run"])
     };
     let (ten, hundred) = (start(4, 10), start(5, 25));
+    for container in [&ten, &hundred] {
+        // The engine calls a container started before its program listens.
+        eventually("it is ready", 10 * SECOND, || request(container.addr, "GET", "/-/ready"));
+    }
     let began = Instant::now();
     while began.elapsed() < 60 * SECOND {
         // As Prometheus would.
