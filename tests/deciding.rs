@@ -624,7 +624,7 @@ fn a_resolved_incident_is_reported_for_five_minutes() {
         published.extend(scene.vantage.handle(Input::Tick, scene.clock()).incidents);
     }
     assert_eq!(told(&scene), []);
-    assert_eq!(published, [Vec::new()], "it must be published anew without it");
+    assert_eq!(published, [Vec::new()], "it must be published again without it");
 }
 
 #[test]

@@ -76,7 +76,7 @@ mod tests {
         yaml::Diagnostics,
     };
 
-    /// envy finds each variable, and nobody takes one for a variable of Kubernetes.
+    /// envy finds each variable, and none is taken for a variable of Kubernetes.
     #[test]
     fn each_variable_is_found_by_its_name() {
         let diagnostics = Diagnostics::default();

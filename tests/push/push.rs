@@ -66,7 +66,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
 
     assert_eq!(shape(&webhook), shape(&documented()), "docs/webhook.md shows another webhook");
 
-    // What may change changes, and is pushed again; nobody is paged again.
+    // What may change changes, and is pushed again; no one is paged again.
     let fingerprint = alert["fingerprint"].clone();
     for evidence in ["once", "twice"] {
         telling.notifier.publish(vec![Incident { evidence: evidence.into(), candidates: Vec::new(), ..down.clone() }]);
@@ -140,7 +140,7 @@ async fn an_alertmanager_that_restarts_loses_nothing_and_resolves_nothing() {
     let up = Instant::now();
     telling.pushed(alertmanager.addr, "ok", accepted + 1).await;
     assert!(up.elapsed() < Duration::from_secs(3), "{:?}", up.elapsed());
-    // It wrote down what it had notified of: nobody is paged twice.
+    // It wrote down what it had notified of: no one is paged twice.
     sleep(Duration::from_secs(6)).await;
     assert_eq!(sink.statuses(), ["firing"]);
 

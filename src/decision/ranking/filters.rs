@@ -1,7 +1,7 @@
 //! What keeps a region from taking over: every reason, not just the first.
 //!
-//! Where a gate is asked for and the configuration does not say enough to pass it, it is closed: nobody moves
-//! data to a zone that is not known to be allowed.
+//! A filter that is configured rejects a region whose attributes are unknown: data must not move to a zone that is
+//! not known to be allowed.
 
 use super::{RankInput, RegionAttributes, TargetPolicy};
 use crate::model::{Ineligible, PeerState, Region};

@@ -127,7 +127,7 @@ fn a_degraded_region_takes_over_only_if_no_healthy_one_can() {
     well.held_down = true;
     let ranking = ranker.update(&[slow, well], now);
     assert_eq!(names(&ranking.candidates()), ["slow"]);
-    // This region is healthy, so that nobody needs the slow one when another dies.
+    // This region is healthy, so the slow one is not needed when another region goes down.
     assert_eq!(names(&ranker.failover_targets(&region("gone"), &[])), ["own"]);
 }
 

@@ -147,7 +147,7 @@ impl VoteMessage {
         self.sequence
     }
 
-    /// Whether the vantage holds itself to be cut off, so that what it says about others means nothing.
+    /// Whether the vantage is isolated, so that its votes do not count.
     pub const fn isolated(&self) -> bool {
         self.isolated
     }
