@@ -161,7 +161,7 @@ fn alertmanager(name: &str, workspace: &Workspace) -> Result<String> {
     for receiver in ["failover", "failover-drill", "deadmans-switch", "oncall", "tickets"] {
         fs::write(secrets.join(format!("{receiver}-token")), "token")?;
     }
-    text = text.replace("/etc/alertmanager/secrets", &secrets.display().to_string());
+    text = text.replace("/etc/alertmanager/secrets/regionwatch", &secrets.display().to_string());
     // Alertmanager's own defaults for the stock one, and no waiting for the tuned ones.
     let routes = "  routes:\n\
                   \x20   - {receiver: blackbox, matchers: ['alertname=\"BlackboxStock\"'], group_by: [peer_region], \

@@ -132,7 +132,7 @@ pub fn alertmanager_configuration(folder: &Path, sink: SocketAddr) -> PathBuf {
         assert!(text.contains(&before), "{before}");
         text = text.replace(&before, &format!("http://{sink}/{name}/"));
     }
-    text = text.replace("/etc/alertmanager/secrets", &folder.display().to_string());
+    text = text.replace("/etc/alertmanager/secrets/regionwatch", &folder.display().to_string());
     for (_, path) in text.lines().filter_map(|line| line.split_once("credentials_file: ")) {
         fs::write(path.trim_end_matches('}'), "token").unwrap();
     }

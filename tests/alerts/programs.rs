@@ -45,21 +45,48 @@ fn alerts_are_routed_to_their_receivers() {
     let config = format!("--config.file={}", path("alerts/alertmanager.yml"));
     let down = ["peer_region=us-east-1", "vantage_region=eu-west-1", "failover=true", "severity=critical"];
     let cases: [(&str, &[&str]); 14] = [
-        ("failover,oncall", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=push"]),
-        ("failover,oncall", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=rules"]),
-        ("failover,oncall", &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=false", "source=push"]),
-        ("failover,oncall", &["alertname=RegionwatchPeerFailover", "stage=execute", "source=push"]),
+        (
+            "regionwatch-failover,regionwatch-oncall",
+            &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=push"],
+        ),
+        (
+            "regionwatch-failover,regionwatch-oncall",
+            &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=false", "source=rules"],
+        ),
+        (
+            "regionwatch-failover,regionwatch-oncall",
+            &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=false", "source=push"],
+        ),
+        (
+            "regionwatch-failover,regionwatch-oncall",
+            &["alertname=RegionwatchPeerFailover", "stage=execute", "source=push"],
+        ),
         // Drills reach neither the switch nor people.
-        ("failover-drill", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=true", "drill_id=7"]),
-        ("failover-drill", &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=true", "source=rules"]),
-        ("deadmans-switch", &["-", "alertname=RegionwatchHeartbeat", "severity=none", "vantage_region=eu-west-1"]),
-        ("deadmans-switch", &["-", "alertname=RegionwatchWatchdog", "severity=none"]),
-        ("oncall", &["-", "alertname=RegionwatchPeerUnreachable", "severity=critical", "peer_region=us-east-1"]),
-        ("oncall", &["-", "alertname=RegionwatchVantageIsolated", "severity=critical", "vantage_region=eu-west-1"]),
-        ("oncall", &["-", "alertname=RegionwatchAbsent", "severity=critical"]),
-        ("tickets", &["-", "alertname=RegionwatchPeerDegraded", "severity=warning", "peer_region=us-east-1"]),
-        ("tickets", &["-", "alertname=RegionwatchTargetDown", "severity=warning"]),
-        ("tickets", &["-", "alertname=SomethingElse"]),
+        ("regionwatch-failover-drill", &["alertname=RegionwatchPeerDown", "stage=prepare", "drill=true", "drill_id=7"]),
+        (
+            "regionwatch-failover-drill",
+            &["alertname=RegionwatchPeerFailover", "stage=execute", "drill=true", "source=rules"],
+        ),
+        (
+            "regionwatch-deadmans-switch",
+            &["-", "alertname=RegionwatchHeartbeat", "severity=none", "vantage_region=eu-west-1"],
+        ),
+        ("regionwatch-deadmans-switch", &["-", "alertname=RegionwatchWatchdog", "severity=none"]),
+        (
+            "regionwatch-oncall",
+            &["-", "alertname=RegionwatchPeerUnreachable", "severity=critical", "peer_region=us-east-1"],
+        ),
+        (
+            "regionwatch-oncall",
+            &["-", "alertname=RegionwatchVantageIsolated", "severity=critical", "vantage_region=eu-west-1"],
+        ),
+        ("regionwatch-oncall", &["-", "alertname=RegionwatchAbsent", "severity=critical"]),
+        (
+            "regionwatch-tickets",
+            &["-", "alertname=RegionwatchPeerDegraded", "severity=warning", "peer_region=us-east-1"],
+        ),
+        ("regionwatch-tickets", &["-", "alertname=RegionwatchTargetDown", "severity=warning"]),
+        ("default", &["-", "alertname=SomethingElse", "severity=critical"]),
     ];
     for (receivers, labels) in cases {
         let verify = format!("--verify.receivers={receivers}");

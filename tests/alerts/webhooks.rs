@@ -107,7 +107,7 @@ fn edited(folder: &Path, sink: SocketAddr) -> String {
         );
     }
     text = text.replace("https://failover.example.com/regionwatch/drill", &format!("http://{sink}/failover-drill/x"));
-    text.replace("/etc/alertmanager/secrets", &secrets.display().to_string())
+    text.replace("/etc/alertmanager/secrets/regionwatch", &secrets.display().to_string())
 }
 
 fn post(alertmanager: SocketAddr, alert: &Value) {
