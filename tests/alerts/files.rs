@@ -7,7 +7,8 @@ use std::{
 
 use crate::{PUSHED, RUNBOOKS, alerts, path, read, rules};
 
-const PROMTOOL_TESTS: [&str; 2] = ["alerts/regionwatch.failover.test.yml", "alerts/regionwatch.test.yml"];
+const PROMTOOL_TESTS: [&str; 3] =
+    ["alerts/regionwatch.execute.test.yml", "alerts/regionwatch.failover.test.yml", "alerts/regionwatch.test.yml"];
 
 /// `BLESS=1 cargo test --test alerts` rewrites `alerts/prometheusrule.yaml`.
 #[test]
@@ -79,6 +80,28 @@ fn every_alert_has_severity_summary_description_and_runbook() {
     }
 }
 
+/// Prod and staging in one Prometheus are two worlds: what is not counted per environment melts them.
+#[test]
+fn every_group_and_every_join_of_the_rules_is_per_environment() {
+    let rules = rules();
+    let code = rules.lines().filter(|line| !line.trim_start().starts_with('#'));
+    // A query of an annotation that selects one environment needs no more.
+    let code = code.filter(|line| !line.contains("environment=%"));
+    let text: String = code.map(|line| format!("{} ", line.trim())).collect();
+    let mut seen = 0;
+    for keyword in [" by (", " on (", " without (", " ignoring ("] {
+        for rest in text.split(keyword).skip(1) {
+            let labels = rest.split(')').next().unwrap();
+            // That no series exists at all is of no environment, and a label that came later is in none.
+            let exempt = rest.starts_with(") absent(")
+                || rest.starts_with(r#"vantage_region) (regionwatch_build_info{environment!="#);
+            assert!(exempt || labels.split(", ").any(|label| label == "environment"), "{keyword}{rest:.120}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
 /// Alertmanager compares and routes by these; a push carries the same, but for its source.
 #[test]
 fn failover_alerts_carry_exactly_the_labels_that_a_push_carries() {
@@ -97,7 +120,12 @@ fn failover_alerts_carry_exactly_the_labels_that_a_push_carries() {
                 let expected =
                     ["severity: critical", "failover: \"true\"", &stage, "drill: \"false\"", "source: rules"];
                 assert_eq!(labels, expected, "{name}");
-                assert_eq!(field(&text, "keep_firing_for"), Some("5m"), "{name}");
+                // Only what can be taken back may outlast the outage.
+                let (hold, keeps) = (field(&text, "for"), field(&text, "keep_firing_for"));
+                match name.as_str() {
+                    "RegionwatchPeerFailover" => assert_eq!((hold, keeps), (None, None), "an order has its own window"),
+                    _ => assert_eq!(keeps, Some("5m"), "{name}"),
+                }
                 assert!(text.contains("failover_target: "), "{name}");
             }
             None => assert_eq!(labels.len(), 1, "{name} has more than a severity: {labels:?}"),

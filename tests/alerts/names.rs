@@ -8,7 +8,7 @@ use std::{
 
 use regionwatch::{
     metrics::families_table,
-    model::{Failure, Ineligible, PeerState, Vote},
+    model::{Failure, Ineligible, PeerState, Stage, Vote},
     probe,
 };
 use serde_json::Value;
@@ -24,6 +24,9 @@ use crate::{
     rules,
 };
 
+/// A label that every series has where it is configured, or where the scrape configuration sets it.
+const ENVIRONMENT: &str = "environment";
+
 type Labels = BTreeMap<String, BTreeSet<String>>;
 
 /// The series names of a page, each with all labels that it has there.
@@ -35,7 +38,7 @@ fn of_page(page: &str) -> Labels {
         // No value of ours holds a comma or a quote.
         let labels =
             labels.trim_end_matches('}').split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
-        names.entry(name.to_owned()).or_default().extend(labels);
+        names.entry(name.to_owned()).or_default().extend(labels.chain([ENVIRONMENT.to_owned()]));
     }
     names
 }
@@ -49,7 +52,7 @@ fn of_table() -> Labels {
         let name = name.trim_matches('`').to_owned();
         let mut labels: BTreeSet<_> =
             labels.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect();
-        labels.insert("vantage_region".into());
+        labels.extend(["vantage_region".into(), ENVIRONMENT.into()]);
         if kind == "histogram" {
             labels.insert("le".into());
             names.insert(format!("{name}_bucket"), labels);
@@ -66,6 +69,9 @@ fn possible(metric: &str, label: &str, value: &str) -> bool {
         (_, "state" | "from" | "to") => PeerState::parse(value).is_some(),
         (_, "vote") => Vote::parse(value).is_some(),
         (_, "reason") => Ineligible::parse(value).is_some(),
+        // That a series has it at all.
+        (_, ENVIRONMENT) => value.is_empty(),
+        (_, "stage") => Stage::parse(value).is_some(),
         (_, "layer") => probe::KINDS.iter().any(|kind| kind.layer().as_str() == value),
         (_, "probe") => probe::kind_named(value).is_some(),
         ("regionwatch_probes_total", "result") => value == "ok" || Failure::ALL.iter().any(|f| f.as_str() == value),
@@ -157,6 +163,7 @@ fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar
                         ["vantage", "peer"].iter().filter(|l| labels.contains(*l)).map(|l| format!("{l}_region")),
                     );
                     groupable.extend(labels.contains("probe").then(|| "probe".to_owned()));
+                    groupable.insert(ENVIRONMENT.into());
                     if !recorded.contains(metric) {
                         wrong.push(format!("{name}: {metric} is recorded by no rule"));
                     }

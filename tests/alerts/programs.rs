@@ -21,6 +21,12 @@ fn promtool_accepts_the_rules() {
 }
 
 #[test]
+fn the_rule_that_orders_passes_its_promtool_tests() {
+    require(&[Tool("promtool")]);
+    passes("promtool", &["test", "rules", &path("alerts/regionwatch.execute.test.yml")]);
+}
+
+#[test]
 fn the_failover_rules_pass_their_promtool_tests() {
     require(&[Tool("promtool")]);
     passes("promtool", &["test", "rules", &path("alerts/regionwatch.failover.test.yml")]);

@@ -27,7 +27,7 @@ impl Prometheus {
             fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let rules = write("rules.yml", rules(plan.execute_after));
+        let rules = shipped("regionwatch.rules.yml");
         let list = |hosts: Vec<String>| hosts.join(", ");
         let alertmanagers = list((0..plan.alertmanagers).map(alertmanager_address).collect());
         let regions = list((1..=plan.regions).map(|n| format!("\"10.0.{n}.2:{REGION_PORT}\"")).collect());
@@ -75,13 +75,4 @@ impl Prometheus {
             get(control, &address, path)?.contains(&wanted).then_some(())
         });
     }
-}
-
-/// The shipped rules, with another hold before the second stage.
-fn rules(hold: &str) -> String {
-    let text = fs::read_to_string(shipped("regionwatch.rules.yml")).unwrap();
-    let (before, after) = text.split_once("- alert: RegionwatchPeerFailover\n").unwrap();
-    let (expression, rest) = after.split_once("for: 30s\n").unwrap();
-    assert!(!expression.contains("alert:"), "{expression}");
-    format!("{before}- alert: RegionwatchPeerFailover\n{expression}for: {hold}\n{rest}")
 }
