@@ -22,6 +22,7 @@
 //! | 0 | [`geography`] | where regions are, how far apart, how soon light is back |
 //! | 1 | [`yaml`] | tree with positions, typed reader that collects every error, units, secrets, writer; knows no key |
 //! | 1 | [`net`] | sockets whose answers carry kernel timestamps; resolver, TLS and HTTP client over them |
+//! | 1 | [`signing`] | Ed25519 keys, and the signatures under orders to fail over |
 //! | 1 | [`window`] | the samples of one path over a trailing time, and their summary; history; trace |
 //! | 2 | [`probe`] | one file per kind: specification, reader, printer, prober |
 //! | 3 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
@@ -48,6 +49,7 @@ pub mod net;
 pub mod probe;
 pub mod schedule;
 pub mod server;
+pub mod signing;
 pub mod status;
 pub mod window;
 pub mod yaml;

@@ -12,7 +12,7 @@ use testkit::{
 
 const ROWS: &[&[&str]] = &[
     &["model", "geography"],
-    &["yaml", "net", "window"],
+    &["yaml", "net", "signing", "window"],
     &["probe"],
     &["config", "schedule", "decision"],
     &["metrics", "status"],
@@ -70,7 +70,7 @@ fn libraries_are_named_only_where_they_belong() {
         ("hickory_proto::", &["probe/dns/message.rs"]),
         ("rustls::", &["net/tls.rs", "net/http_client.rs", "yaml/secrets.rs"]),
         // rustls has a module of that name.
-        ("use ring::", &["decision/votes/signature.rs"]),
+        ("use ring::", &["decision/votes/signature.rs", "signing"]),
         ("saphyr_parser::", &["yaml/tree.rs"]),
         ("clap::", &["cli"]),
     ];

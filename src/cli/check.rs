@@ -48,7 +48,24 @@ fn summary(config: &Config) -> String {
         series_count(config),
         descriptors(config),
     );
+    let _ = writeln!(text, "{}", signing(config));
     text
+}
+
+/// Which vantages sign orders.
+fn signing(config: &Config) -> String {
+    let without: Vec<_> = config.peers.iter().filter(|peer| peer.public_keys.is_empty()).collect();
+    let own = match &config.signing {
+        Some(signing) => format!("This vantage signs orders with {}.", signing.key.public()),
+        None => "This vantage has no key to sign orders; create one with regionwatch keygen.".to_owned(),
+    };
+    let names: Vec<_> = without.iter().map(|peer| peer.region.as_str()).collect();
+    let peers = match names.len() {
+        0 => "Every peer has a public key.".to_owned(),
+        all if all == config.peers.len() => "No peer has a public key.".to_owned(),
+        _ => format!("Peers without a public key: {}.", names.join(", ")),
+    };
+    format!("{own} {peers}")
 }
 
 fn counted(count: usize, noun: &str) -> String {

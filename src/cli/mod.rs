@@ -1,9 +1,10 @@
-//! The commands: `run check demo doctor healthcheck`.
+//! The commands: `run check demo doctor healthcheck keygen`.
 
 mod check;
 mod demo;
 mod doctor;
 mod flags;
+mod keygen;
 mod report;
 
 use std::{
@@ -52,6 +53,8 @@ enum Action {
     Doctor,
     /// Ask a running instance whether it is healthy; for HEALTHCHECK. Exits with 1 if it is not.
     Healthcheck(ConfigArgs),
+    /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
+    Keygen(keygen::KeygenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Action::Demo(args) => demo::run(&args),
         Action::Doctor => doctor::run(),
         Action::Healthcheck(args) => healthcheck(&args),
+        Action::Keygen(args) => keygen::run(&args),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Peers without a file: `REGIONWATCH_PEERS=REGION=URL,...`, and `REGIONWATCH_DNS_SERVERS=REGION=HOST[:PORT],...`.
+//! Peers without a file: `REGIONWATCH_PEERS=REGION=URL,...`, `REGIONWATCH_DNS_SERVERS=REGION=HOST[:PORT],...`, and
+//! `REGIONWATCH_PUBLIC_KEYS=REGION=KEY,...`.
 //!
 //! A URL becomes one target of its region, named after the URL's host, with an icmp, a tcp (to the URL's port) and an http
 //! probe. The first URL of a region also gets a dns probe: it queries the URL's host on port 53 for its own address, or
@@ -8,7 +9,10 @@
 
 use std::sync::Arc;
 
-use super::types::{HttpUrl, Location, Peer, ProbeConfig, Target};
+use super::{
+    signing,
+    types::{HttpUrl, Location, Peer, ProbeConfig, Target},
+};
 use crate::{
     model::{AddressFamily, Host, Region},
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
@@ -20,14 +24,25 @@ pub(super) const PEERS: &str = "REGIONWATCH_PEERS";
 /// The variable that lists the name servers of its regions.
 pub(super) const DNS_SERVERS: &str = "REGIONWATCH_DNS_SERVERS";
 
+/// The variable that lists the public keys of its regions.
+pub(super) const PUBLIC_KEYS: &str = "REGIONWATCH_PUBLIC_KEYS";
+
 const PEERS_HINT: &str = "write REGION=URL, such as us-east-1=https://us.example.com/healthz";
 const SERVERS_HINT: &str = "write REGION=HOST, REGION=HOST:PORT or REGION=none, such as us-east-1=ns.us.example.com";
+
+const KEYS_HINT: &str =
+    "write REGION=KEY with the key that regionwatch keygen printed, such as us-east-1=ed25519:AbC...=";
 
 /// The port of DNS (RFC 1035 4.2).
 const DNS_PORT: u16 = 53;
 
 /// Reads the peers of the environment.
-pub(super) fn read(list: &Item<'_>, servers: Option<Item<'_>>, context: &ReadContext<'_>) -> Vec<Peer> {
+pub(super) fn read(
+    list: &Item<'_>,
+    servers: Option<Item<'_>>,
+    keys: Option<Item<'_>>,
+    context: &ReadContext<'_>,
+) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in list.list().unwrap_or_default() {
         let Some((region, text)) = split(&entry, PEERS_HINT) else { continue };
@@ -49,6 +64,7 @@ pub(super) fn read(list: &Item<'_>, servers: Option<Item<'_>>, context: &ReadCon
                     priority: 0,
                     capacity: None,
                     maintenance: false,
+                    public_keys: Vec::new(),
                     targets: Vec::new(),
                 });
                 peers.last_mut().expect("it was just pushed")
@@ -83,6 +99,15 @@ pub(super) fn read(list: &Item<'_>, servers: Option<Item<'_>>, context: &ReadCon
             // The target exists, and has no dns probe yet.
             let _ = add_dns(peer, host, DNS_PORT, context);
         }
+    }
+    let mut owners = signing::Owners::new();
+    for entry in keys.and_then(|keys| keys.secret().list()).unwrap_or_default() {
+        let Some((region, text)) = split(&entry, KEYS_HINT) else { continue };
+        let Some(peer) = peers.iter_mut().find(|peer| peer.region == region) else {
+            entry.wrong_value("is for a region that REGIONWATCH_PEERS does not name; name it there or remove this");
+            continue;
+        };
+        peer.public_keys.extend(signing::public_key(&entry, &region, text, peer.public_keys.len(), &mut owners));
     }
     peers
 }

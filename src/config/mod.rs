@@ -24,6 +24,7 @@ mod print;
 mod probes;
 mod reference;
 mod settings;
+mod signing;
 mod types;
 mod values;
 mod votes;
@@ -35,6 +36,7 @@ use self::{env::Variables, layers::Layers};
 pub use self::{
     reference::settings_table,
     settings::{Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, Failover, Flag, Log, SETTINGS, Setting},
+    signing::SigningKey,
     types::*,
     votes::VoteKeys,
 };
@@ -88,7 +90,10 @@ impl Config {
         let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own };
         let in_file = root.as_ref().and_then(|root| root.get(peers::KEY)).map(|item| peers::read(&item, &context));
         let listed = variables.get(env_peers::PEERS);
-        let listed = listed.map(|list| env_peers::read(&list, variables.get(env_peers::DNS_SERVERS), &context));
+        let listed = listed.map(|list| {
+            let [servers, keys] = [env_peers::DNS_SERVERS, env_peers::PUBLIC_KEYS].map(|name| variables.get(name));
+            env_peers::read(&list, servers, keys, &context)
+        });
 
         let mut warnings = diagnostics.warnings(&path.display().to_string());
         warnings.extend(env::unknown(&environment, &reference::variables(), &secrets));
@@ -137,7 +142,10 @@ fn require(variables: &Variables<'_>, has_file: bool, root: Option<&Fields<'_>>,
             }
         }
     }
-    if let (false, Some(servers)) = (lists_peers, variables.get(env_peers::DNS_SERVERS)) {
-        servers.wrong("has no effect without REGIONWATCH_PEERS; set it too, or write dns probes in the file");
+    for (name, instead) in [(env_peers::DNS_SERVERS, "dns probes"), (env_peers::PUBLIC_KEYS, "public_keys")] {
+        if let (false, Some(variable)) = (lists_peers, variables.get(name)) {
+            variable
+                .wrong(format!("has no effect without REGIONWATCH_PEERS; set it too, or write {instead} in the file"));
+        }
     }
 }

@@ -3,12 +3,13 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use super::{
-    probes,
+    probes, signing,
     types::{Location, Peer, ProbeConfig, Target},
     values::{self, ValueType},
 };
 use crate::{
     model::{AddressFamily, Host, Kind, Region, TargetName},
+    signing::PublicKey,
     yaml::{Fields, Item, ReadContext, addresses},
 };
 
@@ -18,12 +19,13 @@ pub(super) const KEY: &str = "peers";
 const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
 const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
 
-const PEER_KEYS: [&str; 8] =
-    ["region", "zone", "failure_domain", "location", "priority", "capacity", "maintenance", "targets"];
+const PEER_KEYS: [&str; 9] =
+    ["region", "zone", "failure_domain", "location", "priority", "capacity", "maintenance", "public_keys", "targets"];
 
 /// Reads the list of peers.
 pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
     let mut seen = HashMap::new();
+    let mut owners = signing::Owners::new();
     item.each(|item| {
         let fields = item.fields(&PEER_KEYS)?;
         let region = fields
@@ -38,8 +40,10 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
         let maintenance = fields.read("maintenance", |item| values::FLAG.read(item, secrets)).unwrap_or(false);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
         let (region, targets) = (region?, targets?);
+        let public_keys =
+            fields.read("public_keys", |item| public_keys(item, &region, &mut owners)).unwrap_or_default();
         let location = location.or_else(|| Location::of_region(region.as_str()));
-        Some(Peer { region, zone, failure_domain, location, priority, capacity, maintenance, targets })
+        Some(Peer { region, zone, failure_domain, location, priority, capacity, maintenance, public_keys, targets })
     })
     .unwrap_or_default()
 }
@@ -55,6 +59,15 @@ fn region(item: &Item<'_>, reading: &ReadContext<'_>, seen: &mut HashMap<Region,
         seen.insert(region.clone(), item.key().to_owned());
     }
     Some(region)
+}
+
+fn public_keys(item: &Item<'_>, region: &Region, owners: &mut signing::Owners) -> Option<Vec<PublicKey>> {
+    let mut keys = Vec::new();
+    for item in item.clone().secret().list()? {
+        let Some(text) = item.text() else { continue };
+        keys.extend(signing::public_key(&item, region, text, keys.len(), owners));
+    }
+    Some(keys)
 }
 
 fn targets(item: &Item<'_>, reading: &ReadContext<'_>) -> Option<Vec<Target>> {

@@ -6,7 +6,10 @@ use super::{
     types::{Peer, ProbeConfig, Target},
     values::{Coordinates, ValueType},
 };
-use crate::yaml::{units::duration_text, writer::Writer};
+use crate::yaml::{
+    units::duration_text,
+    writer::{Writer, quote},
+};
 
 impl Config {
     /// The effective whole as YAML: every default written out, secrets as `<secret>`, never what a file holds.
@@ -30,6 +33,10 @@ fn peer(page: &mut Writer, peer: &Peer) {
         page.raw("capacity", capacity);
     }
     page.raw("maintenance", peer.maintenance);
+    if !peer.public_keys.is_empty() {
+        let keys: Vec<_> = peer.public_keys.iter().map(|key| quote(&key.to_string())).collect();
+        page.raw("public_keys", format!("[{}]", keys.join(", ")));
+    }
     page.items("targets", &peer.targets, target);
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::yaml::units::duration_text;
 
 /// What is no setting with a type of its own: key, variable, flag, default, help.
-const OTHERS: [[&str; 5]; 3] = [
+const OTHERS: [[&str; 5]; 4] = [
     [
         peers::KEY,
         env_peers::PEERS,
@@ -18,6 +18,7 @@ const OTHERS: [[&str; 5]; 3] = [
         "The peer regions; the variable is `REGION=URL,...` and replaces the peers of the file",
     ],
     ["", env_peers::DNS_SERVERS, "", "", "With `REGIONWATCH_PEERS`: `REGION=HOST[:PORT],...`, or `REGION=none`"],
+    ["", env_peers::PUBLIC_KEYS, "", "", "With `REGIONWATCH_PEERS`: `REGION=KEY,...`; see `public_keys`"],
     ["", "REGIONWATCH_CONFIG", "config", "", "The file"],
 ];
 

@@ -8,12 +8,14 @@ use std::{
 };
 
 use super::{
+    signing::SigningKey,
     types::{Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
     values::{self, ValueType},
     votes::VoteKeys,
 };
 use crate::{
     model::{HttpUrl, Path, Region},
+    signing::PublicKeys,
     yaml::{Item, secrets::Secrets},
 };
 
@@ -190,6 +192,10 @@ settings! {
         votes: Option<VoteKeys> = values::KeyFile, None;
             "votes.key_file", "REGIONWATCH_VOTES_KEY_FILE" {
                 required: Some("write the path of a file with a key"), secret_section: true };
+        /// File with the key that signs this vantage's orders to fail over; create it with `regionwatch keygen`
+        signing: Option<SigningKey> = values::SigningKeyFile, None;
+            "signing.key_file", "REGIONWATCH_SIGNING_KEY_FILE" {
+                required: Some("write the path of a file that regionwatch keygen made"), secret_section: true };
         /// Base URLs of the Alertmanagers to push to
         alertmanagers: Vec<HttpUrl> = values::ALERTMANAGERS, Vec::new();
             "alertmanagers", "REGIONWATCH_ALERTMANAGERS";
@@ -257,6 +263,18 @@ impl Config {
                 })
             })
         })
+    }
+
+    /// The public keys of all vantages, this one's too.
+    pub fn public_keys(&self) -> PublicKeys {
+        let own = self.signing.iter().map(|signing| (&self.region, signing.key.public()));
+        let peers = self.peers.iter().flat_map(|peer| peer.public_keys.iter().map(move |key| (&peer.region, *key)));
+        let mut keys = PublicKeys::default();
+        for (region, key) in own.chain(peers) {
+            // What cannot be added is the own key in the place of a peer's, which is warned of.
+            let _ = keys.add(region, key);
+        }
+        keys
     }
 }
 

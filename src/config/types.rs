@@ -6,6 +6,7 @@ pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
     model::{AddressFamily, Cadence, Host, Kind, Region, Shape, TargetName, labels},
     probe::ProbeSpec,
+    signing::PublicKey,
 };
 
 /// The most buckets a configuration may ask for; each one is a series for each path.
@@ -63,6 +64,8 @@ pub struct Peer {
     pub capacity: Option<f64>,
     /// It must not be a failover target.
     pub maintenance: bool,
+    /// The keys that verify what it signs: one, two while it changes its key, or none.
+    pub public_keys: Vec<PublicKey>,
     /// What is probed in it; (target, kind) is unique.
     pub targets: Vec<Target>,
 }

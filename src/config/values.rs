@@ -3,7 +3,8 @@
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    addresses,
+    addresses, signing,
+    signing::SigningKey,
     types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
     votes::{self, VoteKeys},
 };
@@ -192,5 +193,23 @@ impl ValueType<VoteKeys> for KeyFile {
 
     fn print(&self, keys: &VoteKeys) -> String {
         quote(&keys.file.display().to_string())
+    }
+}
+
+/// The path of a file with the key that signs orders.
+pub(super) struct SigningKeyFile;
+
+impl ValueType<SigningKey> for SigningKeyFile {
+    fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<SigningKey> {
+        let key = item.read(|text| signing::read(text, secrets))?;
+        if key.is_exposed() {
+            let file = key.file.display();
+            item.warn(format!("can be read by every user of this machine; run: chmod o-rwx {file}"));
+        }
+        Some(key)
+    }
+
+    fn print(&self, key: &SigningKey) -> String {
+        quote(&key.file.display().to_string())
     }
 }

@@ -17,6 +17,40 @@ pub(super) fn of(config: &Config) -> Vec<String> {
     warnings.extend(no_votes(config));
     if !config.alertmanagers.is_empty() {
         warnings.extend(never_confirmed(config));
+        warnings.extend(unsigned(config));
+    }
+    warnings
+}
+
+/// Orders that a receiver which verifies signatures will not carry out.
+fn unsigned(config: &Config) -> Vec<String> {
+    let any = config.signing.is_some() || config.peers.iter().any(|peer| !peer.public_keys.is_empty());
+    let mut warnings = Vec::new();
+    if !any {
+        return warnings;
+    }
+    let Some(signing) = &config.signing else {
+        return vec![
+            "signing: is missing, so this vantage's orders to fail over are not signed; run regionwatch keygen FILE, \
+             and add signing: {key_file: FILE}"
+                .to_owned(),
+        ];
+    };
+    let own = |peer: &&Peer| peer.public_keys.contains(&signing.key.public());
+    if let Some(peer) = config.peers.iter().find(own) {
+        warnings.push(format!(
+            "peers: {} has the public key of this vantage, so its signatures do not count; write the key that \
+             regionwatch keygen --public FILE prints there",
+            peer.region
+        ));
+    }
+    let without = config.peers.iter().filter(|peer| peer.public_keys.is_empty()).map(|peer| &peer.region);
+    if let Some((peers, them)) = some(without, "peer") {
+        let have = if them { "have" } else { "has" };
+        warnings.push(format!(
+            "peers: {peers} {have} no public_keys, so orders do not carry their signatures; add public_keys: [KEY], with \
+             what regionwatch keygen --public FILE prints there"
+        ));
     }
     warnings
 }

@@ -9,6 +9,7 @@ mod host;
 mod kind;
 mod labels;
 mod name;
+mod order;
 mod sample;
 mod shape;
 mod time;
@@ -23,6 +24,7 @@ pub use self::{
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},
     name::{MAX_NAME, NameError, Region, TargetName},
+    order::{OrderSignature, Signature},
     sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},
     shape::Shape,
     time::{UnixMillis, Utc},

@@ -9,12 +9,14 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use regionwatch::{
     config::{Config, ConfigErrors, Loaded, Location, SETTINGS, Secret},
     probe::ProbeSpec,
+    signing::PrivateKey,
 };
 
 mod roundtrip;
@@ -497,4 +499,72 @@ fn two_variables_give_every_peer_all_four_kinds() {
     let told = paths(Some("b=ns.example.com,c=none"));
     assert!(told.contains(&"b/ns.example.com/dns ns.example.com".to_owned()), "{told:?}");
     assert_eq!(told.iter().filter(|path| path.contains("/dns")).count(), 1, "{told:?}");
+}
+
+#[test]
+fn the_signing_key_is_read_again_and_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("signing.key");
+    let file = with_peers("region: eu-west-1\nsigning: {key_file: signing.key}\n");
+    let load = || Config::load(Some((&folder.path().join("c.yaml"), &file)), []);
+    let (first, pem) = PrivateKey::generate().unwrap();
+    fs::write(&path, &pem).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let loaded = load().unwrap();
+    assert_eq!(loaded.config.signing.as_ref().unwrap().key, first);
+    assert!(!loaded.warnings.iter().any(|warning| warning.contains("signing.key_file")), "{:?}", loaded.warnings);
+    let body = pem.lines().nth(1).unwrap();
+    assert!(!format!("{loaded:?}{}", loaded.config.to_yaml()).contains(&body[24..]));
+    let (second, pem) = PrivateKey::generate().unwrap();
+    fs::write(&path, pem).unwrap();
+    assert_eq!(load().unwrap().config.signing.unwrap().key, second);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = load().unwrap().warnings;
+    let exposed = format!("can be read by every user of this machine; run: chmod o-rwx {}", path.display());
+    assert!(warnings.iter().any(|warning| warning.ends_with(&exposed)), "{warnings:?}");
+}
+
+#[test]
+fn public_keys_come_from_the_file_or_from_a_variable() {
+    let keys: Vec<_> = (0..3).map(|_| PrivateKey::generate().unwrap().0.public()).collect();
+    let environment = variables(&format!(
+        "REGIONWATCH_REGION=here\nREGIONWATCH_PEERS=a=https://a.example.com/,b=https://b.example.com/\n\
+         REGIONWATCH_PUBLIC_KEYS=a={},b={},a={}",
+        keys[0], keys[1], keys[2]
+    ));
+    let config = Config::load(None, environment).unwrap().config;
+    let read: Vec<_> = config.peers.iter().map(|peer| peer.public_keys.clone()).collect();
+    assert_eq!(read, [vec![keys[0], keys[2]], vec![keys[1]]]);
+}
+
+/// With a key anywhere, each vantage without one is named: its orders would not be carried out.
+#[test]
+fn vantages_that_do_not_sign_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, pem) = PrivateKey::generate().unwrap();
+    let peer = PrivateKey::generate().unwrap().0.public();
+    fs::write(folder.path().join("signing.key"), pem).unwrap();
+    let warnings = |signing: &str, keys: [&str; 2]| {
+        let peers = keys.iter().enumerate().map(|(n, key)| {
+            format!(
+                "- {{region: p{n}, public_keys: [{key}], targets: [{{host: h, probes: [{{kind: icmp}}, \
+                 {{kind: sidecar, url: 'http://h:1'}}]}}]}}\n"
+            )
+        });
+        let text =
+            format!("region: a\nalertmanagers: ['http://am:9093']\n{signing}peers:\n{}", peers.collect::<String>());
+        let loaded = Config::load(Some((&folder.path().join("c.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}"));
+        loaded.warnings.into_iter().filter(|warning| warning.contains("key")).collect::<Vec<_>>()
+    };
+    let signing = "signing: {key_file: signing.key}\n";
+    let told = |warnings: Vec<String>, part: &str| {
+        assert!(warnings.iter().any(|warning| warning.contains(part)), "{part} in {warnings:?}");
+    };
+    let silent = |warnings: Vec<String>| {
+        assert!(!warnings.iter().any(|warning| warning.contains("sign")), "{warnings:?}");
+    };
+    silent(warnings("", ["", ""]));
+    told(warnings("", [&format!("'{peer}'"), ""]), "signing: is missing, so this vantage's orders");
+    told(warnings(signing, [&format!("'{peer}'"), ""]), "peers: p1 has no public_keys");
+    told(warnings(signing, [&format!("'{}'", own.public()), ""]), "peers: p0 has the public key of this vantage");
 }

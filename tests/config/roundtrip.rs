@@ -19,6 +19,7 @@ use regionwatch::{
     model::{AddressFamily, Cadence, Host, Kind, Region, TargetName},
     net::{HttpVersion, TlsSpec},
     probe::*,
+    signing::{PrivateKey, PublicKey},
 };
 
 fn text() -> impl Strategy<Value = Arc<str>> {
@@ -189,11 +190,11 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
             .collect()
     });
     let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), any::<bool>());
-    let peer = (name(), traits, location(), 0..=1_000_000_u32, targets);
+    let peer = (name(), traits, location(), 0..=1_000_000_u32, targets, public_keys());
     vec(peer, 1..4).prop_map(|peers| {
         let named = peers.into_iter().enumerate();
         named
-            .map(|(n, (name, (zone, failure_domain, capacity, maintenance), location, priority, targets))| Peer {
+            .map(|(n, (name, (zone, failure_domain, capacity, maintenance), location, priority, targets, keys))| Peer {
                 region: Region::new(&format!("{name}{n}")).unwrap(),
                 zone,
                 failure_domain,
@@ -201,10 +202,24 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
                 priority,
                 capacity,
                 maintenance,
+                public_keys: numbered(keys, n),
                 targets,
             })
             .collect()
     })
+}
+
+/// Up to two public keys, which differ from those of peers with other numbers.
+fn public_keys() -> impl Strategy<Value = Vec<[u8; 32]>> {
+    vec(any::<[u8; 32]>(), 0..=2)
+}
+
+fn numbered(keys: Vec<[u8; 32]>, peer: usize) -> Vec<PublicKey> {
+    let number = |(n, mut key): (usize, [u8; 32])| {
+        (key[0], key[1]) = (peer as u8, n as u8);
+        format!("ed25519:{}", data_encoding::BASE64.encode(&key)).parse().unwrap()
+    };
+    keys.into_iter().enumerate().map(number).collect()
 }
 
 fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
@@ -232,11 +247,13 @@ fn config() -> impl Strategy<Value = Config> {
     let external_url = option::of(url(select(vec!["/".to_owned(), "/eu/".to_owned()])));
     let listen = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
     let here = (name(), listen, external_url, zones, location());
-    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), votes);
+    let key = PrivateKey::from_pem(&std::fs::read(file("signing.key")).unwrap()).unwrap();
+    let signing = option::of(Just(SigningKey { file: file("signing.key"), key }));
+    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), (votes, signing));
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
             (region, listen, external_url, (zone, failure_domain, priority, capacity, maintenance), location),
-            (alertmanagers, anchors, failover, peers, votes),
+            (alertmanagers, anchors, failover, peers, (votes, signing)),
             window,
             buckets,
             enable_lifecycle,
@@ -262,6 +279,7 @@ fn config() -> impl Strategy<Value = Config> {
             config.failover.min_capacity = min_capacity;
             [config.failover.allow_single_vantage, config.failover.confirm_burst] = flags;
             config.votes = votes;
+            config.signing = signing;
             config.window = window;
             config.buckets = buckets;
             config.enable_lifecycle = enable_lifecycle;

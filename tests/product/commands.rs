@@ -63,6 +63,31 @@ fn check_prints_what_will_be_measured_and_how_much_of_it() {
 }
 
 #[test]
+fn a_created_key_signs_and_check_prints_its_public_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("signing.key").display().to_string();
+    let created = output(&["keygen", &file], &[]);
+    assert!(created.status.success(), "{created:?}");
+    let key = String::from_utf8(created.stdout).unwrap();
+    assert!(key.starts_with("ed25519:") && key.lines().count() == 1, "{key}");
+    let again = output(&["keygen", &file], &[]);
+    assert!(again.status.code() == Some(1) && again.stdout.is_empty(), "{again:?}");
+    assert_eq!(String::from_utf8(output(&["keygen", "--public", &file], &[]).stdout).unwrap(), key);
+    let peers = "a=https://a.example/,b=https://b.example/";
+    let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", peers)];
+    let check = |more: &[(&str, &str)]| {
+        let output = output(&["check"], &[&environment[..], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check(&[]);
+    assert!(said.contains("has no key to sign orders; create one with regionwatch keygen. No peer has a"), "{said}");
+    let other = "a=ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let said = check(&[("REGIONWATCH_SIGNING_KEY_FILE", &file), ("REGIONWATCH_PUBLIC_KEYS", other)]);
+    assert!(said.contains(&format!("signs orders with {}. Peers without a public key: b.", key.trim_end())), "{said}");
+}
+
+#[test]
 fn check_prints_the_number_of_series_of_the_metrics_page() {
     let folder = tempfile::tempdir().unwrap();
     let peers = testkit::peers::start(folder.path());

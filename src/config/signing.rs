@@ -1,0 +1,56 @@
+//! The key that signs orders, and the public keys of the peers.
+
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt, path::PathBuf};
+
+use crate::{
+    model::Region,
+    signing::{InvalidKey, PrivateKey, PublicKey, PublicKeys},
+    yaml::{Item, Parsed, secrets::Secrets},
+};
+
+/// What orders are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// The key.
+    pub key: PrivateKey,
+}
+
+/// The key that a file holds.
+pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<SigningKey> {
+    let create = format!("create it with regionwatch keygen {}", secrets.path(text)?.display());
+    let (file, bytes) = secrets.bytes(text, &create)?;
+    let key = PrivateKey::from_pem(&bytes).map_err(|error| error.to_string())?;
+    Ok(SigningKey { file, key })
+}
+
+impl SigningKey {
+    /// Whether every user of the machine can read the file.
+    pub(super) fn is_exposed(&self) -> bool {
+        std::fs::metadata(&self.file).is_ok_and(|metadata| metadata.mode() & 0o004 != 0)
+    }
+}
+
+/// The keys that were read, each with the vantage that it belongs to: no key has two owners.
+pub(super) type Owners = BTreeMap<PublicKey, Region>;
+
+/// Reads one public key of a region. What is none may be a private key, and is not repeated.
+pub(super) fn public_key(
+    item: &Item<'_>,
+    region: &Region,
+    text: &str,
+    count: usize,
+    owners: &mut Owners,
+) -> Option<PublicKey> {
+    let key: PublicKey = text.parse().map_err(|error: InvalidKey| item.wrong(error.to_string())).ok()?;
+    match owners.insert(key, region.clone()) {
+        Some(other) if other == *region => item.wrong_value("is a duplicate; delete it"),
+        Some(other) => {
+            item.wrong_value(&format!("is also a key of {other}; create one for each vantage with regionwatch keygen"))
+        }
+        None if count == PublicKeys::MAX => item.wrong_value("is a third key; write at most two"),
+        None => return Some(key),
+    }
+    None
+}
