@@ -68,7 +68,7 @@ pub fn example() -> Vec<Value> {
 }
 
 pub fn is_operators(resource: &Value) -> bool {
-    resource["apiVersion"] == "monitoring.coreos.com/v1"
+    resource["apiVersion"].as_str().is_some_and(|version| version.starts_with("monitoring.coreos.com/"))
 }
 
 /// Every mistake that the schemas of that version of Kubernetes, and those of the operator, find.

@@ -5,7 +5,10 @@
 extern crate testkit;
 
 mod files;
+mod merged;
 mod names;
+mod operator;
+mod pager;
 mod programs;
 mod promql;
 

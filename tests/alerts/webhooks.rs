@@ -110,7 +110,7 @@ fn edited(folder: &Path, sink: SocketAddr) -> String {
     text.replace("/etc/alertmanager/secrets/regionwatch", &secrets.display().to_string())
 }
 
-fn post(alertmanager: SocketAddr, alert: &Value) {
+pub(crate) fn post(alertmanager: SocketAddr, alert: &Value) {
     let body = json!([alert]).to_string();
     let mut stream = TcpStream::connect(alertmanager).unwrap();
     write!(

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const schemas = join(process.argv[2], "node_modules/@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1");
+const schemas = join(process.argv[2], "node_modules/@kubernetes-models/prometheus-operator");
 
 const watched = (value, place, unread) => {
   if (value === null || typeof value !== "object") return value;
@@ -27,7 +27,7 @@ let text = "";
 for await (const chunk of process.stdin) text += chunk;
 let mistakes = 0;
 for (const resource of JSON.parse(text)) {
-  const { [resource.kind]: Model } = await import(pathToFileURL(join(schemas, `${resource.kind}.js`)));
+  const { [resource.kind]: Model } = await import(pathToFileURL(join(schemas, resource.apiVersion, `${resource.kind}.js`)));
   const unread = new Set();
   let told;
   try {
