@@ -6,7 +6,7 @@ use std::{any::Any, fs, os::unix::process::parent_id, process::ExitCode, thread}
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::needs::Missing;
+use crate::{needs::Missing, versions};
 
 /// A test of the suite.
 pub struct Test {
@@ -35,6 +35,9 @@ pub enum AtOnce {
 ///
 /// A filter that matches nothing is an error, unless cargo gives it to all suites.
 pub fn main(at_once: AtOnce) -> ExitCode {
+    if let Err(code) = versions::choose() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     if let AtOnce::Waiting(count) = at_once {
         arguments.test_threads.get_or_insert(count);

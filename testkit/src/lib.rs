@@ -16,6 +16,7 @@ pub mod simulation;
 pub mod sink;
 pub mod source;
 pub mod space;
+pub mod versions;
 pub mod web;
 
 pub use inventory;

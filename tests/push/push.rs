@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Alertmanager, Sink, free, incident, need_alertmanager, resolved, telling};
 
+const PAGE: &str = include_str!("../../docs/webhook.md");
+
 /// The webhook that docs/webhook.md shows.
 fn documented() -> Value {
-    let page = include_str!("../../docs/webhook.md");
-    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (_, rest) = PAGE.split_once("```json\n").unwrap();
     serde_json::from_str(rest.split_once("```").unwrap().0).unwrap()
 }
 
@@ -64,7 +65,13 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
     let started = regionwatch::model::UnixMillis::parse(alert["startsAt"].as_str().unwrap());
     assert_eq!((started, &alert["generatorURL"]), (Some(down.onset), &json!("http://eu.example:9877/peer/us-east-1")));
 
-    assert_eq!(shape(&webhook), shape(&documented()), "docs/webhook.md shows another webhook");
+    let (shown, mut arrived) = (shape(&documented()), shape(&webhook));
+    // A newer Alertmanager may add fields, which the page names but does not show.
+    arrived.as_object_mut().unwrap().retain(|field, _| {
+        let is_named = PAGE.contains(&format!("such as `{field}`"));
+        !is_named || shown.get(field).is_some()
+    });
+    assert_eq!(arrived, shown, "docs/webhook.md shows another webhook");
 
     // What may change changes, and is pushed again; no one is paged again.
     let fingerprint = alert["fingerprint"].clone();
