@@ -13,7 +13,8 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use testkit::rig::{
-    BLACKBOX, Result, blackbox,
+    BLACKBOX, Result,
+    blackbox::{self, rival},
     cgroup::Cgroup,
     compare::{Errors, Measure, Reported, compare},
     line::Line,
@@ -164,6 +165,7 @@ fn run(options: Options) -> Result<bool> {
             }
         }
     }
+    println!("Compared with {}\n", rival(bench.options.before.as_deref()));
     let met = report(&bench, &cells);
     own.print();
     Ok(met)

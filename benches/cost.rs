@@ -16,7 +16,8 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use testkit::rig::{
-    BLACKBOX, Result, blackbox,
+    BLACKBOX, Result,
+    blackbox::{self, rival},
     cgroup::Cgroup,
     net::Namespace,
     page::{Histogram, count, sum},
@@ -194,6 +195,7 @@ fn run(options: Options) -> Result<bool> {
     let watch = Duration::from_secs(if options.quick { 8 } else { options.seconds });
     let mut bench = Bench { options, watch, servers, net, workspace };
     println!("Each target is probed once a second by each of {:?}, for {} s\n", bench.options.kinds, watch.as_secs());
+    println!("Compared with {}", rival(bench.options.before.as_deref()));
     let mut met = true;
     for targets in bench.options.targets.clone() {
         let mut values = [Values::new(), Values::new()];

@@ -20,7 +20,9 @@ use rand::RngExt;
 use sink::{Call, Sink};
 use stack::{CONTROL, REGIONS, Stack, VANTAGES, region, sink_address, well};
 use testkit::rig::{
-    BLACKBOX, Result, pause,
+    BLACKBOX, Result,
+    blackbox::rival,
+    pause,
     process::Workspace,
     require,
     stats::{Table, number, quantile},
@@ -134,6 +136,7 @@ fn run(options: &Options) -> Result<bool> {
     let mut world = World::new(options)?;
     let began = sys::monotonic_ns();
     let deaths = die(options, &world.wan, &mut world.stack)?;
+    println!("Compared with {}\n", rival(None));
     let mut met = report(&world.sink, began, &deaths);
     drop(world);
     if options.weather > 0 {

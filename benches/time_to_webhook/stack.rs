@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use testkit::rig::{
-    BLACKBOX, Result,
+    Result, blackbox,
     client::Client,
     net::Namespace,
     pause,
@@ -71,12 +71,8 @@ impl Stack {
             processes.push(Process::spawn(command, &format!("sidecar{vantage}"), place, workspace)?);
         }
         let place = Place { net: control, cgroup: None };
-        let mut command = Command::new(BLACKBOX);
         let config = workspace.write("blackbox.yml", BLACKBOX_CONFIG)?;
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--web.listen-address=:{BLACKBOX_PORT}"))
-            .arg("--log.level=error");
+        let command = blackbox::command(&config, &format!(":{BLACKBOX_PORT}"));
         let mut process = Process::spawn(command, "blackbox", place, workspace)?;
         ready(&mut process, control, BLACKBOX_PORT, "/metrics")?;
         processes.push(process);

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -20,6 +21,7 @@ use super::{
     sys,
     truth::{Flow, Service},
 };
+use crate::versions::{newest_of, version};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9115);
 
@@ -31,6 +33,22 @@ const fn module(service: Service) -> &'static str {
         Service::Http => "http",
         Service::Https => "https",
     }
+}
+
+/// The newest blackbox_exporter that is here. `tests/run` unpacks a newer one than the system has.
+pub fn command(config: &Path, listen: &str) -> Command {
+    let mut command = Command::new(newest_of(BLACKBOX));
+    command.arg(format!("--config.file={}", config.display())).arg(format!("--web.listen-address={listen}"));
+    command.arg("--log.level=error");
+    command
+}
+
+/// What stands beside regionwatch in the figures: another build of it, or blackbox_exporter with its version.
+pub fn rival(before: Option<&Path>) -> String {
+    before.map_or_else(
+        || format!("blackbox_exporter {}", version(&newest_of(BLACKBOX))),
+        |build| format!("regionwatch, {}", build.display()),
+    )
 }
 
 /// Starts it and waits until it serves.
@@ -49,10 +67,7 @@ pub fn start(place: Place<'_>, timeout: Duration, workspace: &Workspace) -> Resu
         writeln!(config, "  {name}: {{timeout: {}ms, {body}}}", timeout.as_millis())?;
     }
     let config = workspace.write("blackbox.yml", &config)?;
-    let mut command = Command::new(BLACKBOX);
-    command.arg(format!("--config.file={}", config.display())).arg(format!("--web.listen-address={LISTEN}"));
-    command.arg("--log.level=error");
-    let mut process = Process::spawn(command, "blackbox", place, workspace)?;
+    let mut process = Process::spawn(command(&config, &LISTEN.to_string()), "blackbox", place, workspace)?;
     wait_until_ready(&mut process, place.net)?;
     Ok(process)
 }
