@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
 use tracing::{info, warn};
 
 use crate::{
@@ -35,6 +36,11 @@ pub(super) fn backoff(failures: usize) -> Duration {
 /// Whether the same request may succeed later.
 pub(super) fn is_retryable(result: PushResult) -> bool {
     !matches!(result, PushResult::Ok | PushResult::Status3xx | PushResult::Status4xx)
+}
+
+/// Whether the Alertmanager, or a proxy before it, wants other credentials than ours.
+pub(super) const fn refuses_credentials(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
 /// The beginning of an answer, safe to log.
@@ -72,6 +78,11 @@ impl ResultLog {
 pub(super) fn log_result(url: &str, answer: &Result<ApiResponse, Failure>) {
     match answer {
         Ok(ApiResponse { status, .. }) if status.is_success() => info!("Alertmanager {url} accepts alerts again"),
+        Ok(ApiResponse { status, body }) if refuses_credentials(*status) => warn!(
+            "Alertmanager {url} refuses our credentials with status {status}: {}; check the user, password, token and \
+             headers of its entry in alertmanagers",
+            excerpt(body)
+        ),
         Ok(ApiResponse { status, body }) => {
             warn!("Alertmanager {url} rejects alerts with status {status}: {}", excerpt(body));
         }

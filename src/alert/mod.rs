@@ -13,6 +13,7 @@ mod transport;
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,7 +22,7 @@ use tokio::{
 pub use self::restore::Restored;
 use self::{message::AlertSource, pusher::Pusher};
 use crate::{
-    config::HttpUrl,
+    config::{Alertmanager, HttpUrl},
     metrics::Metrics,
     model::{Incident, Region, UnixMillis},
     net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
@@ -35,8 +36,8 @@ const RESTORED: usize = 64;
 pub struct Setup<'a> {
     /// This vantage.
     pub vantage: &'a Region,
-    /// The base URLs of the Alertmanagers.
-    pub alertmanagers: &'a [HttpUrl],
+    /// The Alertmanagers; their URLs differ.
+    pub alertmanagers: &'a [Alertmanager],
     /// The URL of this sidecar's status page; the alerts' `generatorURL`.
     pub external_url: Option<&'a HttpUrl>,
 }
@@ -55,7 +56,7 @@ impl Notifier {
     /// it holds from before a restart.
     ///
     /// # Errors
-    /// A URL whose host TLS cannot verify.
+    /// A URL whose host TLS cannot verify, or a file of TLS that cannot be read.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -65,15 +66,17 @@ impl Notifier {
         tls: &TlsContext,
         metrics: &Metrics,
     ) -> Result<Self, ClientError> {
-        let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|url| url.to_string().into()).collect();
+        let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|to| to.url.to_string().into()).collect();
         let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
             external_url: setup.external_url.map(ToString::to_string),
             since: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000),
         });
-        let clients = setup.alertmanagers.iter().map(|url| {
+        let clients = setup.alertmanagers.iter().map(|Alertmanager { url, access }| {
+            let headers: HeaderMap = access.headers.iter().cloned().collect();
+            let client = || ApiClient::new(resolver, url, headers.clone(), &access.tls, tls);
             // Two, so that a query under way delays no alert.
-            Ok((ApiClient::new(resolver, url, tls)?, ApiClient::new(resolver, url, tls)?))
+            Ok((client()?, client()?))
         });
         let clients = clients.collect::<Result<Vec<_>, ClientError>>()?;
         let all_series = metrics.pushes(urls.iter().map(|url| &**url));

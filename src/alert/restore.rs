@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tracing::warn;
 
 use super::{
-    delivery::{backoff, excerpt, is_retryable, result_of},
+    delivery::{backoff, excerpt, is_retryable, refuses_credentials, result_of},
     message::{CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated},
     transport::Transport,
 };
@@ -59,6 +59,11 @@ pub(super) async fn query(transport: impl Transport, url: Arc<str>, restored: mp
                 }
                 Err(error) => Some(format!("invalid answer {}: {error}", excerpt(&answer.body))),
             },
+            // The pusher logs it.
+            Ok(answer) if refuses_credentials(answer.status) => {
+                sleep(RETRY_LATER).await;
+                continue;
+            }
             Ok(answer) if !is_retryable(result) => Some(format!("status {}: {}", answer.status, excerpt(&answer.body))),
             Err(Failure::Protocol) => Some("the answer is not HTTP, or larger than 1 MiB".to_owned()),
             // The pusher logs what is wrong.

@@ -15,6 +15,7 @@
 //! hold `${NAME}` of a variable; no secret is displayed, debugged or printed.
 
 mod addresses;
+mod alertmanagers;
 mod defaults;
 mod env;
 mod env_peers;

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
+    alertmanagers::Alertmanagers,
     signing::SigningKey,
-    types::{Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
+    types::{Alertmanager, Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
     values::{self, ValueType},
     votes::VoteKeys,
 };
@@ -196,8 +197,8 @@ settings! {
         signing: Option<SigningKey> = values::SigningKeyFile, None;
             "signing.key_file", "REGIONWATCH_SIGNING_KEY_FILE" {
                 required: Some("write the path of a file that regionwatch keygen made"), secret_section: true };
-        /// Base URLs of the Alertmanagers to push to
-        alertmanagers: Vec<HttpUrl> = values::ALERTMANAGERS, Vec::new();
+        /// Alertmanagers to push to: base URLs, or in the file also mappings of `url` with credentials, TLS and headers
+        alertmanagers: Vec<Alertmanager> = Alertmanagers, Vec::new();
             "alertmanagers", "REGIONWATCH_ALERTMANAGERS";
         /// `tcp://HOST:PORT` outside all regions; used to detect that this instance itself is cut off
         anchors: Vec<Anchor> = values::ANCHORS, Vec::new(); "anchors", "REGIONWATCH_ANCHORS";

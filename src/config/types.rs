@@ -5,7 +5,7 @@ use std::sync::Arc;
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
     model::{AddressFamily, Cadence, Host, Kind, Region, Shape, TargetName, labels},
-    probe::ProbeSpec,
+    probe::{HttpAccess, ProbeSpec},
     signing::PublicKey,
 };
 
@@ -35,6 +35,22 @@ labels! {
         Text = "text",
         /// One JSON object.
         Json = "json",
+    }
+}
+
+/// An Alertmanager to push to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alertmanager {
+    /// Its base URL, which is its name in metrics and in the log.
+    pub url: HttpUrl,
+    /// How it is accessed.
+    pub access: HttpAccess,
+}
+
+impl From<HttpUrl> for Alertmanager {
+    /// One that asks for nothing.
+    fn from(url: HttpUrl) -> Self {
+        Self { url, access: HttpAccess::default() }
     }
 }
 

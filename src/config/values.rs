@@ -81,7 +81,6 @@ pub(super) const LEVEL: Scalar<LogLevel> =
 pub(super) const FORMAT: Scalar<LogFormat> =
     text(|text| units::choice(text, &LogFormat::ALL.map(|format| (format.as_str(), format))));
 
-pub(super) const ALERTMANAGERS: Distinct<HttpUrl> = Distinct(addresses::alertmanager);
 pub(super) const ANCHORS: Distinct<Anchor> = Distinct(addresses::anchor);
 pub(super) const ZONES: Distinct<Arc<str>> = Distinct(addresses::zone);
 
@@ -89,7 +88,7 @@ pub(super) const ZONES: Distinct<Arc<str>> = Distinct(addresses::zone);
 pub(super) struct Distinct<T: 'static>(fn(&str) -> Parsed<T>);
 
 /// The most entries of a [`Distinct`] list of the file.
-const MAX_DISTINCT: usize = 64;
+pub(super) const MAX_DISTINCT: usize = 64;
 
 impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
     fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<T>> {

@@ -58,7 +58,7 @@ pub struct Topology {
     pub removed: Vec<PathId>,
     /// Whether the windows have another length, so that what they hold does not count.
     pub window_changed: bool,
-    /// Whether alerts go to other Alertmanagers, or with other links.
+    /// Whether alerts go to other Alertmanagers, with other links, or by files that may have changed.
     pub alerting_changed: bool,
     /// One for each path, in the order of the configuration.
     slots: Vec<Slot>,
@@ -126,8 +126,9 @@ impl Topology {
             anchors,
             removed: gone.map(|slot| slot.id).collect(),
             window_changed: config.window != self.config.window,
-            alerting_changed: (&config.alertmanagers, &config.external_url)
-                != (&self.config.alertmanagers, &self.config.external_url),
+            alerting_changed: alerting(&config) != alerting(&self.config)
+                // A certificate may have been renewed behind the same name.
+                || config.alertmanagers.iter().any(|to| to.access.tls.reads_files()),
             last_id,
             last_phase,
             config,
@@ -143,6 +144,11 @@ impl Topology {
     pub const fn path_count(&self) -> usize {
         self.slots.len()
     }
+}
+
+/// What the alert pushers are made of.
+fn alerting(config: &Config) -> impl PartialEq + '_ {
+    (&config.alertmanagers, &config.external_url)
 }
 
 fn target_of(path: &Path) -> (Region, TargetName) {

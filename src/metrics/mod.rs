@@ -57,7 +57,7 @@ pub fn series_count(config: &Config) -> usize {
         peers.extend(kinds.into_iter().map(|kind| metrics.peer(&peer.region, kind)));
         regions.push(metrics.region(&peer.region));
     }
-    let urls: Vec<_> = config.alertmanagers.iter().map(ToString::to_string).collect();
+    let urls: Vec<_> = config.alertmanagers.iter().map(|to| to.url.to_string()).collect();
     let pushes = metrics.pushes(urls.iter().map(String::as_str)).into();
     let anchors = config.anchors.iter().map(|anchor| metrics.anchor(&anchor.host.to_string())).collect();
     let exposed = Exposed { paths, peers: peers.into(), regions: regions.into(), votes: votes.into(), pushes, anchors };

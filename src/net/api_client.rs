@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
     uri::PathAndQuery,
 };
@@ -28,6 +28,7 @@ pub struct ApiClient {
     resolved: ResolvedHost,
     client: HttpClient,
     port: u16,
+    headers: HeaderMap,
 }
 
 /// What a server said.
@@ -40,17 +41,24 @@ pub struct ApiResponse {
 }
 
 impl ApiClient {
-    /// A client of what lies below the URL; nothing is sent yet. The name of its host is looked up from now on.
+    /// A client of what lies below the URL, which sends these header fields with each request; nothing is sent yet. The
+    /// name of its host is looked up from now on.
     ///
     /// # Errors
     /// See [`ClientError`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn new(resolver: &Resolver, url: &HttpUrl, tls: &TlsContext) -> Result<Self, ClientError> {
-        let client = HttpClient::new(url, HttpVersion::Http1, SocketOptions::default(), &TlsSpec::default(), tls)?;
+    pub fn new(
+        resolver: &Resolver,
+        url: &HttpUrl,
+        headers: HeaderMap,
+        tls: &TlsSpec,
+        context: &TlsContext,
+    ) -> Result<Self, ClientError> {
+        let client = HttpClient::new(url, HttpVersion::Http1, SocketOptions::default(), tls, context)?;
         let resolved = resolver.lookup(&url.host, AddressFamily::Any);
-        Ok(Self { resolved, client: client.keep_alive(true), port: url.port })
+        Ok(Self { resolved, client: client.keep_alive(true), port: url.port, headers })
     }
 
     /// Asks for `path`, which begins with `/` and may have a query, below the URL's own path. A `body` is JSON. The
@@ -95,6 +103,10 @@ impl ApiClient {
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Local)?;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        // `extend` would add to what is there.
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
         let json = HeaderValue::from_static("application/json");
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, json.clone());
@@ -111,13 +123,32 @@ mod tests {
     use super::*;
     use crate::model::Host;
 
+    fn client(resolver: &Resolver, url: &HttpUrl) -> ApiClient {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static("ours"));
+        headers.insert("x-scope-orgid", HeaderValue::from_static("tenant"));
+        ApiClient::new(resolver, url, headers, &TlsSpec::default(), &TlsContext::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn configured_headers_are_sent_with_every_request() {
+        let url = HttpUrl { https: false, host: Host::Name("a.example".into()), port: 80, path: Arc::from("/") };
+        for body in [Bytes::new(), Bytes::from_static(b"[]")] {
+            let request = client(&Resolver::new(None), &url).compose(Method::POST, "/x", body).unwrap();
+            let sent = |name: &str| request.headers().get_all(name).iter().collect::<Vec<_>>();
+            assert_eq!(sent("user-agent"), ["ours"]);
+            assert_eq!(sent("x-scope-orgid"), ["tenant"]);
+            assert_eq!(sent("accept"), ["application/json"]);
+        }
+    }
+
     #[tokio::test]
     async fn a_request_path_is_appended_to_the_path_of_the_url() {
         let resolver = Resolver::new(None);
         let asks = |path: &str| {
             let host = Host::Addr("2001:db8::1".parse().unwrap());
             let url = HttpUrl { https: false, host, port: 9093, path: Arc::from(path) };
-            let client = ApiClient::new(&resolver, &url, &TlsContext::default()).unwrap();
+            let client = client(&resolver, &url);
             client.compose(Method::GET, "/api/v2/alerts?a=b", Bytes::new()).unwrap().uri().to_string()
         };
         assert_eq!(asks("/"), "http://[2001:db8::1]:9093/api/v2/alerts?a=b");
@@ -128,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_a_resolver_fails_with_resolve() {
         let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 443, path: Arc::from("/") };
-        let client = ApiClient::new(&Resolver::new(None), &url, &TlsContext::default()).unwrap();
+        let client = client(&Resolver::new(None), &url);
         let answer = client.request(Method::GET, "/", Bytes::new(), Duration::from_secs(1), 1).await;
         assert_eq!(answer, Err(Failure::Resolve));
     }

@@ -1,5 +1,6 @@
 //! One HTTP request, on a fresh connection unless it is to be kept, and whether the response is the expected one.
 
+mod access;
 mod spec;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -12,7 +13,7 @@ use http::{
 };
 use http_body_util::Full;
 
-pub use self::spec::HttpSpec;
+pub use self::{access::HttpAccess, spec::HttpSpec};
 pub(super) use self::spec::{KEYS, read, write};
 use super::{
     kind::ProbeKind,
@@ -243,6 +244,11 @@ impl Probe for HttpProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_takes_every_key_of_access() {
+        assert!(HttpAccess::KEYS.iter().all(|key| KEYS.contains(key)));
+    }
 
     #[test]
     fn a_redirect_leads_only_within_the_same_origin() {

@@ -59,7 +59,7 @@ impl ProbeKind for TcpSpec {
 
     fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Self> {
         let tls = fields.get("tls").and_then(|item| {
-            if item.is_mapping() { tls::read(&item, context) } else { item.flag()?.then(Default::default) }
+            if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
         });
         let send = fields.read("send", |item| item.text()).map(|text| Arc::from(text.as_bytes()));
         let expect = fields.read("expect", |item| item.read(pattern::parse));

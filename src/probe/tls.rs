@@ -2,12 +2,11 @@
 
 use crate::{
     net::TlsSpec,
-    yaml::{Item, ReadContext, addresses, writer::Writer},
+    yaml::{Item, addresses, secrets::Secrets, writer::Writer},
 };
 
 /// Reads the mapping. Its files are read too, so that a wrong one is reported now.
-pub(super) fn read(item: &Item<'_>, context: &ReadContext<'_>) -> Option<TlsSpec> {
-    let secrets = context.secrets;
+pub(super) fn read(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<TlsSpec> {
     let fields = item.fields(&["server_name", "ca_file", "cert_file", "key_file", "insecure_skip_verify"])?;
     let certificate = fields.get("cert_file");
     let key = fields.get("key_file");

@@ -131,7 +131,8 @@ pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return Err(
-            "has a user or password in it; remove them (an http probe takes basic_auth or bearer_token)".to_owned()
+            "has a user or password in it; remove them (http probes and alertmanagers take basic_auth or bearer_token)"
+                .to_owned(),
         );
     }
     if path.contains('#') {

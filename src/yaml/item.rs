@@ -145,7 +145,8 @@ impl<'a> Item<'a> {
                 self.wrong("has no value; write a list, or delete the key if it is not needed");
                 None
             }
-            Value::Scalar { text, .. } if !self.secret => {
+            // A URL may have a password, which `wrong_value` does not show.
+            Value::Scalar { text, .. } if !self.secret && !text.contains('@') => {
                 self.wrong_value(&format!("is not a list; write [{text}]"));
                 None
             }

@@ -1,4 +1,4 @@
-//! Writes block YAML, line by line, which [`tree`](super::tree) reads back as the same values.
+//! Writes YAML, a block line by line or a mapping on one line, which [`tree`](super::tree) reads back as the same values.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,6 +9,8 @@ pub(crate) struct Writer {
     depth: usize,
     /// The next line is the first of a list item.
     item: bool,
+    /// Everything is on one line.
+    flow: bool,
 }
 
 impl Writer {
@@ -17,7 +19,19 @@ impl Writer {
         self.out
     }
 
+    /// A mapping on one line, whose entries `body` writes.
+    pub(crate) fn flow(body: impl FnOnce(&mut Self)) -> String {
+        let mut writer = Self { out: "{".to_owned(), flow: true, ..Self::default() };
+        body(&mut writer);
+        writer.out + "}"
+    }
+
     fn line(&mut self, key: &str, value: impl Display) {
+        if self.flow {
+            let separator = if self.out.ends_with('{') { "" } else { ", " };
+            let _ = write!(self.out, "{separator}{key}:{value}");
+            return;
+        }
         let indent = if self.item { self.depth - 1 } else { self.depth };
         let dash = if std::mem::take(&mut self.item) { "- " } else { "" };
         let _ = writeln!(self.out, "{:1$}{dash}{key}:{value}", "", indent * 2);
@@ -48,6 +62,9 @@ impl Writer {
 
     /// A mapping, whose lines `body` writes.
     pub(crate) fn mapping(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
+        if self.flow {
+            return self.raw(key, Self::flow(body));
+        }
         self.line(key, "");
         self.depth += 1;
         body(self);

@@ -124,7 +124,7 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
         let addr = alertmanager(fs::read_to_string(version.join("alerts.json")).unwrap());
         let vantage = region("eu-west-1");
         let url = HttpUrl { https: false, host: Host::Addr(addr.ip()), port: addr.port(), path: "/".into() };
-        let setup = Setup { vantage: &vantage, alertmanagers: &[url], external_url: None };
+        let setup = Setup { vantage: &vantage, alertmanagers: &[url.into()], external_url: None };
         let metrics = Metrics::new(&vantage, &[0.1]);
         let mut notifier = Notifier::spawn(setup, &Resolver::new(None), &TlsContext::default(), &metrics).unwrap();
         let mut restored: Vec<Incident> = Vec::new();

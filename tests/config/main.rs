@@ -150,6 +150,9 @@ fn secrets_are_not_in_printed_or_debug_output() {
         })
         .collect();
     assert_eq!(sent, ["key hunter2", "text/plain", "Basic cHJvYmU6aHVudGVyMg==", "Bearer s3cret-token"]);
+    let pushed = loaded.config.alertmanagers.iter().flat_map(|to| &to.access.headers);
+    let pushed: Vec<_> = pushed.map(|(_, value)| value.to_str().unwrap()).collect();
+    assert_eq!(pushed, ["Basic cHJvYmU6aHVudGVyMg==", "hunter2", "Bearer s3cret-token"]);
 }
 
 const PEERS: &str = "peers: [{region: us-east-1, targets: [{host: us.example.com, probes: [{kind: icmp}]}]}]\n";

@@ -242,7 +242,14 @@ fn config() -> impl Strategy<Value = Config> {
         .prop_map(|set| distinct(set.into_iter().map(|n| n as f64 / 1e9).collect()));
     let votes = option::of(Just(VoteKeys { file: file("votes.key"), keys: vec![Secret::new(*KEY)] }));
     let anchor = (host(), port()).prop_map(|(host, port)| Anchor { host, port });
-    let alertmanagers = vec(url(select(vec!["/".to_owned(), "/am/".to_owned()])), 0..3).prop_map(distinct);
+    let alertmanager = (url(select(vec!["/".to_owned(), "/am/".to_owned()])), tls()).prop_map(|(url, tls)| {
+        let tls = if url.https { tls } else { TlsSpec::default() };
+        Alertmanager { url, access: HttpAccess { tls, ..HttpAccess::default() } }
+    });
+    let alertmanagers = vec(alertmanager, 0..3).prop_map(|list| {
+        let urls = distinct(list.iter().map(|to| to.url.clone()).collect());
+        urls.iter().filter_map(|url| list.iter().find(|to| to.url == *url).cloned()).collect()
+    });
     let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), any::<bool>());
     let external_url = option::of(url(select(vec!["/".to_owned(), "/eu/".to_owned()])));
     let listen = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);

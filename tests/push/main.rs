@@ -8,6 +8,7 @@ extern crate testkit;
 mod failing;
 mod push;
 mod restoring;
+mod secured;
 mod support;
 
 suite!(Processors);

@@ -12,7 +12,7 @@ use std::{
 
 use regionwatch::{
     alert::{Notifier, Setup},
-    config::HttpUrl,
+    config::{self, HttpUrl},
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
     net::{Resolver, Timestamp, TlsContext},
@@ -147,6 +147,8 @@ pub(crate) async fn eventually<T>(what: &str, limit: Duration, mut find: impl Fn
 /// The real one, with a data folder of its own, killed when dropped.
 pub(crate) struct Alertmanager {
     pub(crate) addr: SocketAddr,
+    /// Flags besides those that each has.
+    pub(crate) flags: Vec<String>,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -167,7 +169,7 @@ impl Alertmanager {
             sink.addr
         );
         fs::write(folder.path().join("alertmanager.yml"), config).unwrap();
-        Self { addr: free(), folder, child: None }
+        Self { addr: free(), flags: Vec::new(), folder, child: None }
     }
 
     pub(crate) async fn started(sink: &Sink) -> Self {
@@ -183,6 +185,7 @@ impl Alertmanager {
             .arg(format!("--storage.path={place}/data"))
             .arg(format!("--web.listen-address={}", self.addr))
             .arg("--cluster.listen-address=")
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.folder.path().join("log")).unwrap())
@@ -249,7 +252,11 @@ pub(crate) fn telling(alertmanagers: &[SocketAddr]) -> Telling {
     telling_urls(&urls, &Resolver::new(None))
 }
 
-pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], resolver: &Resolver) -> Telling {
+pub(crate) fn telling_urls(urls: &[HttpUrl], resolver: &Resolver) -> Telling {
+    telling_alertmanagers(&urls.iter().cloned().map(Into::into).collect::<Vec<_>>(), resolver)
+}
+
+pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], resolver: &Resolver) -> Telling {
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]));
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
@@ -261,10 +268,10 @@ pub(crate) fn telling_urls(alertmanagers: &[HttpUrl], resolver: &Resolver) -> Te
 impl Telling {
     /// How many pushes to an Alertmanager had this result.
     pub(crate) fn pushes(&self, addr: SocketAddr, result: &str) -> u64 {
-        self.pushes_to(&url(addr), result)
+        self.pushes_to(url(addr), result)
     }
 
-    pub(crate) fn pushes_to(&self, url: &HttpUrl, result: &str) -> u64 {
+    pub(crate) fn pushes_to(&self, url: impl std::fmt::Display, result: &str) -> u64 {
         let mut page = self.metrics.page(Collect::All);
         let mut text = Vec::new();
         while page.next(&mut text) {}

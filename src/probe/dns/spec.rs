@@ -230,7 +230,7 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
     only("retry_over_tcp", &[Protocol::Udp], "udp");
 
     let protocol = protocol.unwrap_or(Protocol::Udp);
-    let tls = fields.read("tls", |item| tls::read(item, context)).unwrap_or_default();
+    let tls = fields.read("tls", |item| tls::read(item, context.secrets)).unwrap_or_default();
     let path = fields.read("path", |item| item.read(path)).unwrap_or_else(|| Arc::from("/dns-query"));
     let record = fields.get("record").map_or(Some(RecordType(1)), |item| item.read(record));
     let mut rcodes = vec![Rcode(0)];

@@ -1,0 +1,178 @@
+//! How a server is accessed over HTTP: header fields, credentials and TLS settings. Probes and alert pushes share these
+//! keys.
+
+use std::collections::HashSet;
+
+use data_encoding::BASE64;
+use http::{HeaderName, HeaderValue, header};
+
+use super::super::tls;
+use crate::{
+    model::HttpUrl,
+    net::TlsSpec,
+    yaml::{
+        Fields, Item,
+        secrets::{MASK, Secrets},
+        writer::{Writer, quote},
+    },
+};
+
+/// Headers that the client itself must set.
+const OWN_HEADERS: [HeaderName; 4] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
+
+/// A header field; the value may be a secret and is not printed.
+type Header = (HeaderName, HeaderValue);
+
+/// What a server is sent besides the request itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HttpAccess {
+    /// Header fields, one of which may authenticate; their values may be secrets and are not printed.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// TLS settings; used if the URL says https.
+    pub tls: TlsSpec,
+}
+
+impl HttpAccess {
+    /// The keys that it is written with.
+    pub(crate) const KEYS: [&str; 5] = ["headers", "basic_auth", "bearer_token", "bearer_token_file", "tls"];
+
+    /// Reads the keys of a server with this URL. It may have none of the `reserved` headers.
+    pub(crate) fn read(
+        fields: &Fields<'_>,
+        secrets: &Secrets<'_>,
+        url: Option<&HttpUrl>,
+        reserved: &[HeaderName],
+    ) -> Self {
+        let mut headers = fields.read("headers", |item| headers(item, secrets, reserved)).unwrap_or_default();
+        headers.extend(authorization(fields, &headers, secrets));
+        let tls = fields.read("tls", |item| tls::read(item, secrets)).unwrap_or_default();
+        if let (Some(item), Some(HttpUrl { https: false, .. })) = (fields.get("tls"), url) {
+            item.wrong("has no effect on an http URL; delete it or write an https URL");
+        }
+        Self { headers, tls }
+    }
+
+    /// Writes the keys for a server with this URL, but no secret.
+    pub(crate) fn write(&self, page: &mut Writer, url: &HttpUrl) {
+        write_headers(page, &self.headers);
+        if url.https {
+            tls::write(page, &self.tls);
+        }
+    }
+}
+
+/// Writes the header fields, but no secret.
+pub(super) fn write_headers(page: &mut Writer, headers: &[Header]) {
+    if !headers.is_empty() {
+        page.mapping("headers", |page| {
+            for (name, value) in headers {
+                page.text(&quote(name.as_str()), shown(value));
+            }
+        });
+    }
+}
+
+/// A header's value, where it is no secret.
+fn shown(value: &HeaderValue) -> &str {
+    if value.is_sensitive() { MASK } else { value.to_str().unwrap_or(MASK) }
+}
+
+/// A header's name, and the item of its value; a bad name may be a whole `Name:secret`, so it is not shown.
+pub(super) fn header_items<'a>(item: &Item<'a>) -> Option<Vec<(HeaderName, Item<'a>)>> {
+    let named = |(name, value): (&'a str, Item<'a>)| match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(name) => Some((name, value)),
+        Err(_) => {
+            item.wrong("has a key that is not a header name; write lines of Name: value, with a space after the colon");
+            None
+        }
+    };
+    let mut seen = HashSet::new();
+    let once = |(name, value): &(HeaderName, Item<'a>)| {
+        let first = seen.insert(name.clone());
+        if !first {
+            value.wrong("is a duplicate, because case does not matter; delete one of them");
+        }
+        first
+    };
+    Some(item.entries()?.into_iter().filter_map(named).filter(once).collect())
+}
+
+fn headers(item: &Item<'_>, secrets: &Secrets<'_>, reserved: &[HeaderName]) -> Option<Vec<Header>> {
+    let items = header_items(&item.clone().secret())?;
+    let value = |(name, item): (HeaderName, Item<'_>)| {
+        if OWN_HEADERS.contains(&name) || reserved.contains(&name) {
+            item.wrong("is set by regionwatch itself; delete it");
+        }
+        let value = item.read(|text| secrets.expand(text))?;
+        Some((name, secret_value(&item, &value)?))
+    };
+    Some(items.into_iter().filter_map(value).collect())
+}
+
+/// A value that is never printed nor logged.
+fn secret_value(item: &Item<'_>, value: &str) -> Option<HeaderValue> {
+    let Ok(mut value) = HeaderValue::from_str(value) else {
+        item.wrong("has a character that no header may have; write it in one line without control characters");
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The `Authorization` header that `basic_auth`, `bearer_token` or `bearer_token_file` asks for.
+fn authorization(
+    fields: &Fields<'_>,
+    headers: &[Header],
+    secrets: &Secrets<'_>,
+) -> Option<Header> {
+    let keys = ["basic_auth", "bearer_token", "bearer_token_file"];
+    let mut given = keys.into_iter().filter_map(|key| fields.get(key)).map(Item::secret);
+    let item = given.next()?;
+    for another in given {
+        another.wrong("is a second way to authenticate; write one of basic_auth, bearer_token or bearer_token_file");
+    }
+    if headers.iter().any(|(name, _)| *name == header::AUTHORIZATION) {
+        item.wrong("is a second way to authenticate; delete it or the header Authorization");
+    }
+    let value = if fields.get("basic_auth").is_some() {
+        let (user, password) = basic_auth(&item, secrets)?;
+        format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+    } else if fields.get("bearer_token").is_some() {
+        format!("Bearer {}", item.read(|text| secrets.expand(text)).filter(|token| not_empty(&item, token))?)
+    } else {
+        format!("Bearer {}", fields.get("bearer_token_file")?.read(|text| secrets.file(text))?)
+    };
+    Some((header::AUTHORIZATION, secret_value(&item, &value)?))
+}
+
+fn not_empty(item: &Item<'_>, text: &str) -> bool {
+    if text.is_empty() {
+        item.wrong("is empty; write ${NAME} of a variable that holds the secret");
+    }
+    !text.is_empty()
+}
+
+fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String)> {
+    let fields = item.fields(&["username", "password", "password_file"])?;
+    let user = fields.required("username", "write the user's name").and_then(|item| {
+        let user = item.read(|text| secrets.expand(text))?;
+        if user.contains(':') {
+            item.wrong("has a colon, which basic authentication cannot carry; write another user");
+        }
+        Some(user)
+    });
+    let password = match (fields.get("password"), fields.get("password_file")) {
+        (Some(item), None) => item.read(|text| secrets.expand(text)).filter(|text| not_empty(&item, text)),
+        (None, Some(_)) => fields.shown("password_file")?.read(|text| secrets.file(text)),
+        (Some(_), Some(item)) => {
+            item.wrong("is a second password; write either password or password_file");
+            None
+        }
+        (None, None) => {
+            fields.missing("password", "write password: ${NAME} of a variable, or password_file");
+            None
+        }
+    };
+    user.zip(password)
+}
