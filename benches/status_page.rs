@@ -132,6 +132,7 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         last_answer_age_ms: Some(0),
         onset: None,
         incident: None,
+        held: None,
     };
     let rank_entry = |(rank, (_, region)): (u32, (usize, &Region))| RankEntry {
         region: region.clone(),

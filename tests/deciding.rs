@@ -82,6 +82,8 @@ struct Scene {
     /// Since when each peer has been down with a quorum, with ourselves not isolated and nobody who reached it, but for short
     /// gaps; and when it was last so.
     reached: Vec<Option<(Instant, Instant)>>,
+    /// When each peer was last so.
+    held_at: Vec<Option<Instant>>,
     /// Since when it has been in its state.
     since: Vec<Instant>,
     was_isolated: bool,
@@ -91,6 +93,8 @@ struct Scene {
     minutes: Vec<VecDeque<bool>>,
     /// Whose port is closed, while its pings are answered.
     refuses: Option<usize>,
+    /// Whether the other vantages say that they hold down all peers.
+    others_hold: bool,
 }
 
 fn policy(confirm_burst: bool) -> Policy {
@@ -140,12 +144,14 @@ impl Scene {
             open: vec![None; peers],
             opened: 0,
             reached: vec![None; peers],
+            held_at: vec![None; peers],
             since: vec![start; peers],
             was_isolated: false,
             ordered: 0,
             extra_probes: Vec::new(),
             minutes: vec![VecDeque::new(); peers],
             refuses: None,
+            others_hold: false,
         }
     }
 
@@ -171,6 +177,12 @@ impl Scene {
             evidence: String::new(),
             resolved: None,
         }
+    }
+
+    /// What is reported of the second stage of the first peer: nothing, an order, or when it ended.
+    fn execute(&self) -> Option<Option<UnixMillis>> {
+        let incidents = self.vantage.incidents(self.clock());
+        incidents.into_iter().find(|told| told.stage == Stage::Execute).map(|told| told.resolved)
     }
 
     fn clock(&self) -> Now {
@@ -262,7 +274,7 @@ impl Scene {
             Says::Up => (Vote::Up, Some(self.now)),
             _ => (Vote::Up, Some(self.start)),
         };
-        let view = PeerVote { vote, good_at, incident: None };
+        let view = PeerVote { vote, good_at, incident: None, held: self.others_hold };
         let peers = self.regions.iter().map(|region| (region.clone(), view.clone())).collect();
         VoteSet { isolated: says == Says::Isolated, peers, ..VoteSet::default() }
     }
@@ -277,6 +289,7 @@ impl Scene {
     fn check(&mut self, changes: Vec<StateChange>) {
         let isolated = self.vantage.is_isolated();
         let now = self.now;
+        let incidents = self.vantage.incidents(self.clock());
         for news in changes {
             let StateChange::Peer { peer, transition, tally } = news else { continue };
             let Transition { from, to } = transition;
@@ -304,7 +317,20 @@ impl Scene {
                 Some((_, last)) if now - last > GAP => None,
                 gap => gap,
             };
+            if agreed {
+                self.held_at[n] = Some(now);
+            }
             let executed = standing.incident.is_some_and(|incident| incident.executed);
+            let is_held = standing.incident.is_some_and(|incident| incident.held);
+            assert!(is_held || !agreed || standing.incident.is_none(), "not held, although all agree");
+            let last = self.held_at[n].map(|at| now - at);
+            assert!(!is_held || last.is_some_and(|last| last <= GAP), "held down {last:?} after it was");
+            let execute: Vec<_> =
+                incidents.iter().filter(|told| told.peer == *standing.region && told.stage == Stage::Execute).collect();
+            assert_eq!(execute.iter().any(|told| told.resolved.is_none()), executed && is_held, "{execute:?}");
+            if execute.iter().any(|told| told.resolved.is_some()) && standing.incident.is_some() {
+                assert!(executed && !isolated && !matches!(standing.state, PeerState::Down | PeerState::Unknown));
+            }
             match (&mut self.open[n], standing.incident) {
                 (place @ None, Some(_)) => {
                     *place = Some(Opened { peer: n, at: now, executed });
@@ -471,6 +497,143 @@ fn an_ordinary_outage_goes_through_all_stages() {
     let states: Vec<_> = scene.moves.iter().filter(|(_, n, _)| *n == 0).map(|(_, _, change)| change.to).collect();
     use PeerState::{Down, Healthy, Recovering, Suspect};
     assert_eq!(states, [Healthy, Suspect, Down, Recovering, Healthy]);
+}
+
+fn dead(slots: u32) -> Part {
+    Part { slots, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false }
+}
+
+fn recovered(slots: u32) -> Part {
+    Part { slots, up: vec![true; 4], says: vec![Says::Up; 4], cannot_send: false }
+}
+
+/// A vantage whose second stage was reached.
+fn executed() -> Scene {
+    let mut scene = Scene::well(4, false);
+    scene.live(&dead(4 * 33));
+    assert_eq!(scene.execute(), Some(None));
+    scene
+}
+
+#[test]
+fn execute_ends_when_the_region_is_back_and_prepare_goes_on() {
+    let mut scene = executed();
+    let back = scene.now;
+    while scene.execute() == Some(None) {
+        scene.live(&recovered(1));
+        assert!(scene.now - back < 8 * SECOND);
+    }
+    let Some(Some(ended)) = scene.execute() else { panic!("the end is reported") };
+    let told = scene.vantage.incidents(scene.clock());
+    assert_eq!(
+        told.iter().map(|told| (told.stage, told.resolved)).collect::<Vec<_>>(),
+        [(Stage::Prepare, None), (Stage::Execute, Some(ended))]
+    );
+    scene.live(&recovered(4 * 290));
+    assert_eq!(scene.execute(), Some(Some(ended)), "for an Alertmanager that was away");
+    scene.live(&recovered(4 * 20));
+    assert_eq!(scene.execute(), None);
+    assert!(scene.open[0].is_some_and(|open| open.executed));
+}
+
+#[test]
+fn a_relapse_needs_the_quorum_again_and_is_the_same_incident() {
+    let mut scene = executed();
+    let id = |scene: &Scene| scene.vantage.peers().next().unwrap().incident.map(|incident| incident.id.to_string());
+    let first = id(&scene);
+    scene.live(&recovered(4 * 20));
+    assert!(matches!(scene.execute(), Some(Some(_))));
+    scene.live(&Part { says: vec![Says::Nothing; 4], ..dead(4 * 20) });
+    assert_eq!((scene.state(0), scene.execute()), (PeerState::Down, None));
+    scene.live(&dead(8));
+    assert_eq!((scene.execute(), id(&scene)), (Some(None), first));
+}
+
+#[test]
+fn a_lapse_of_the_quorum_of_less_than_five_seconds_ends_nothing() {
+    let mut scene = executed();
+    for _ in 0..3 {
+        // Votes are fresh for 3 s.
+        for _ in 0..4 * 6 {
+            scene.live(&Part { says: vec![Says::Nothing; 4], ..dead(1) });
+            assert_eq!(scene.execute(), Some(None));
+        }
+        scene.live(&dead(4 * 5));
+    }
+    scene.live(&Part { says: vec![Says::Nothing; 4], ..dead(4 * 9) });
+    assert_eq!(scene.execute(), None, "quiet: others may have a quorum");
+}
+
+#[test]
+fn a_vantage_that_does_not_hold_any_more_is_quiet_until_no_other_vantage_does() {
+    let mut scene = executed();
+    scene.others_hold = true;
+    scene.live(&Part { says: vec![Says::Down; 4], ..recovered(4 * 20) });
+    assert_eq!((scene.state(0), scene.execute()), (PeerState::Recovering, None));
+    scene.others_hold = false;
+    scene.live(&recovered(4 * 2));
+    assert!(matches!(scene.execute(), Some(Some(_))));
+    scene.others_hold = true;
+    scene.live(&recovered(4 * 2));
+    assert_eq!(scene.execute(), None, "it must not end the order of another vantage");
+}
+
+#[test]
+fn a_vantage_that_does_not_hear_another_one_that_is_alive_ends_no_order() {
+    let mut scene = executed();
+    let says = vec![Says::Up, Says::Nothing, Says::Up, Says::Up];
+    scene.live(&Part { says, ..recovered(4 * 20) });
+    assert_eq!((scene.state(0), scene.execute()), (PeerState::Recovering, None));
+    scene.live(&recovered(4 * 2));
+    assert!(matches!(scene.execute(), Some(Some(_))));
+}
+
+#[test]
+fn an_isolated_vantage_orders_nothing_and_ends_no_order() {
+    let mut scene = executed();
+    scene.live(&Part { up: vec![false; 4], ..dead(4 * 20) });
+    assert!(scene.vantage.is_isolated());
+    assert_eq!(scene.execute(), None);
+    scene.live(&dead(4 * 10));
+    assert_eq!(scene.execute(), Some(None));
+}
+
+#[test]
+fn a_restored_execute_of_a_healthy_region_is_never_ordered() {
+    let mut scene = Scene::new(4, false);
+    scene.live(&recovered(4 * 100));
+    let told = scene.told(Stage::Execute);
+    let effects = scene.vantage.handle(Input::Restored(&told), scene.clock());
+    let stages = |incidents: &[Incident]| incidents.iter().map(|told| (told.stage, told.resolved)).collect::<Vec<_>>();
+    assert_eq!(stages(&effects.incidents.unwrap()), [(Stage::Prepare, None)]);
+    scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed: true });
+    for _ in 0..4 * 60 {
+        scene.live(&recovered(1));
+        assert!(!matches!(scene.execute(), Some(None)));
+    }
+}
+
+#[test]
+fn a_restored_execute_is_ordered_again_when_the_vantage_itself_holds_the_region_down() {
+    let mut scene = Scene::new(4, false);
+    let told = scene.told(Stage::Execute);
+    scene.vantage.handle(Input::Restored(&told), scene.clock());
+    scene.open[0] = Some(Opened { peer: 0, at: scene.now, executed: true });
+    scene.live(&Part { says: vec![Says::Nothing; 4], ..dead(4 * 20) });
+    assert_eq!(scene.execute(), None);
+    scene.live(&dead(8));
+    assert_eq!(scene.execute(), Some(None));
+}
+
+#[test]
+fn a_process_that_did_not_run_orders_nothing_before_it_has_looked_again() {
+    let mut scene = executed();
+    let mut lone = setup(false, watched(4));
+    lone.policy.allow_single_vantage = true;
+    scene.vantage.handle(Input::Reconfigured(lone), scene.clock());
+    scene.now += 60 * SECOND;
+    scene.vantage.handle(Input::Tick, scene.clock());
+    assert_eq!(scene.execute(), None);
 }
 
 #[test]

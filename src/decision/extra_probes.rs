@@ -14,7 +14,7 @@ const BURST_INTERVAL: Duration = Duration::from_millis(50);
 /// How often votes are requested while a peer is suspected.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How old votes may become while a second stage is waited for, until they are requested.
+/// How old votes may become while a region is held down by them, until they are requested.
 const REFRESH_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
@@ -55,10 +55,10 @@ impl ExtraProbes {
         }
     }
 
-    /// Requests votes of those that have not sent any lately, while a second stage is waited for: it must not be reached
-    /// by votes that are older than what they are about.
+    /// Requests votes of those that have not sent any lately, while a region is held down: its second stage must not be
+    /// reached by votes that are older than what they are about, nor end because a vote was lost.
     pub(super) fn refresh_votes(&mut self, peers: &[PeerMonitor], votes: &VoteTable, now: Instant) {
-        if peers.iter().any(|peer| peer.incident.as_ref().is_some_and(OpenIncident::is_held)) {
+        if peers.iter().any(|peer| peer.incident.as_ref().is_some_and(OpenIncident::needs_votes)) {
             let stale = |region: &Region| votes.age(region, now).is_some_and(|age| age >= REFRESH_AFTER);
             let asked = self.vote_paths.iter().filter(|(region, _)| stale(region));
             self.due.extend(asked.map(|(_, path)| *path));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Policy;
+use super::{Now, Policy};
 use crate::model::{Candidate, Cause, Incident, PeerState, Region, Stage, Tally, UnixMillis};
 
 /// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
@@ -14,8 +14,9 @@ const RESOLVE_AFTER: Duration = Duration::from_secs(360);
 /// How long the end of an incident is reported, for an Alertmanager that is away just then.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
 
-/// How long the quorum may be lost during the hold, as a vote or two may be. After that the hold starts again.
-const QUORUM_GRACE: Duration = Duration::from_secs(5);
+/// How long a region may not be held down, as where a vote or two are lost. After that the hold starts again, and the order
+/// to fail over is withdrawn.
+const LAPSE: Duration = Duration::from_secs(5);
 
 /// The most time that counts towards the hold between two updates, of which there is one per second: what happened while
 /// this process did not run is unknown.
@@ -32,18 +33,39 @@ pub struct OpenIncident {
     pub cause: Cause,
     /// Whether a quorum has confirmed it.
     pub confirmed: bool,
-    /// Whether the second stage was reached, which is never taken back.
+    /// Whether the second stage was reached, which is never taken back. It is reported only [while the peer is held
+    /// down](Self::is_ordered).
     pub executed: bool,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
-    /// For how long the peer has been down with a quorum (or without one if that is enough), reached by no vantage, while
-    /// this one was not isolated.
-    held: Duration,
+    /// Whether the peer is held down now: down with a quorum (or without one if that is enough), reached by no vantage,
+    /// while this one is not isolated; but for lapses of up to 5 s.
+    pub held: bool,
+    /// For how long it has been, which the second stage waits for.
+    hold: Duration,
     /// For how long it has not been since.
     away: Duration,
-    /// When it was updated last, and whether it held then.
+    /// When it was updated last, and whether it was held down then.
     updated: Option<(Instant, bool)>,
+    /// When it was held down last.
+    held_at: Option<Instant>,
+    /// Until when nothing is believed, because this process did not run.
+    unsure_until: Option<Instant>,
+    /// Since when this vantage has known that no vantage holds it down.
+    released: Option<(UnixMillis, Instant)>,
+    /// When its second stage ended, while that is reported.
+    end: Option<UnixMillis>,
     well_since: Option<Instant>,
+}
+
+/// What is known of a peer when its incident is updated.
+#[derive(Clone, Copy)]
+pub(super) struct Findings<'a> {
+    pub(super) state: PeerState,
+    pub(super) tally: &'a Tally,
+    pub(super) isolated: bool,
+    /// Whether another vantage holds the peer down, or may do so unheard.
+    pub(super) held_elsewhere: bool,
 }
 
 /// An incident that is over.
@@ -75,16 +97,36 @@ impl OpenIncident {
             confirmed: false,
             executed: false,
             tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
-            held: Duration::ZERO,
+            held: false,
+            hold: Duration::ZERO,
             away: Duration::ZERO,
             updated: None,
+            held_at: None,
+            unsure_until: None,
+            released: None,
+            end: None,
             well_since: None,
         }
     }
 
-    /// The stages that it has reached.
+    /// Whether the peer is to be failed over now: the second stage was reached, and the peer is held down.
+    pub const fn is_ordered(&self) -> bool {
+        self.executed && self.held
+    }
+
+    /// The stages that are active.
     pub fn stages(&self) -> impl Iterator<Item = Stage> + use<> {
-        [Some(Stage::Prepare), self.executed.then_some(Stage::Execute)].into_iter().flatten()
+        self.reports(None).filter(|(_, end)| end.is_none()).map(|(stage, _)| stage)
+    }
+
+    /// The stages that are reported, and when each ended, if it has; `resolved` is when the incident did.
+    pub(super) fn reports(
+        &self,
+        resolved: Option<UnixMillis>,
+    ) -> impl Iterator<Item = (Stage, Option<UnixMillis>)> + use<> {
+        let ordered = self.is_ordered() && resolved.is_none();
+        let execute = if ordered { Some(None) } else { self.end.map(Some) };
+        [Some((Stage::Prepare, resolved)), execute.map(|end| (Stage::Execute, end))].into_iter().flatten()
     }
 
     /// One of its stages, as it is reported.
@@ -106,19 +148,13 @@ impl OpenIncident {
         Incident { peer, stage, id, onset, cause, confirmed, tally, candidates, evidence, resolved }
     }
 
-    /// Takes the state of the peer and the votes on it. Says whether anything that is reported has changed.
-    pub(super) fn update(
-        &mut self,
-        state: PeerState,
-        tally: &Tally,
-        isolated: bool,
-        policy: Policy,
-        now: Instant,
-    ) -> bool {
-        let before = (self.confirmed, self.executed);
+    /// Takes what is known of the peer. Says whether anything that is reported has changed.
+    pub(super) fn update(&mut self, findings: Findings<'_>, policy: Policy, now: Now) -> bool {
+        let before = self.reported();
+        let Findings { state, tally, isolated, .. } = findings;
         match state {
             PeerState::Healthy | PeerState::Degraded => {
-                self.well_since.get_or_insert(now);
+                self.well_since.get_or_insert(now.instant);
             }
             _ => self.well_since = None,
         }
@@ -129,9 +165,28 @@ impl OpenIncident {
         // An isolated vantage does not know whether the others still agree. And if two thirds report a region as down that
         // one vantage reaches, the network between them is broken: no reason to fail over.
         let agreed = tally.up == 0 && (tally.reached || policy.allow_single_vantage);
-        self.hold(state == PeerState::Down && !isolated && agreed, now);
-        self.executed |= self.held >= policy.execute_after && self.updated.is_some_and(|(_, holds)| holds);
-        before != (self.confirmed, self.executed)
+        self.hold(state == PeerState::Down && !isolated && agreed, now.instant);
+        self.executed |= self.hold >= policy.execute_after && self.updated.is_some_and(|(_, holds)| holds);
+        self.release(findings, now);
+        before != self.reported()
+    }
+
+    fn reported(&self) -> (bool, bool, bool, Option<UnixMillis>) {
+        (self.confirmed, self.executed, self.is_ordered(), self.end)
+    }
+
+    /// Ends the second stage where this vantage reaches the peer and no other one holds it down. A vantage that only lost
+    /// the quorum reports nothing: others may have one, and if none has, the alert expires.
+    fn release(&mut self, findings: Findings<'_>, now: Now) {
+        let Findings { state, isolated, held_elsewhere, .. } = findings;
+        let reaches = matches!(state, PeerState::Recovering | PeerState::Healthy | PeerState::Degraded);
+        if self.held || !reaches || isolated || held_elsewhere {
+            self.released = None;
+        } else {
+            self.released.get_or_insert((now.unix, now.instant));
+        }
+        let is_reported = |since: Instant| now.instant.saturating_duration_since(since) < RESOLVED_RETENTION;
+        self.end = self.released.filter(|(_, since)| self.executed && is_reported(*since)).map(|(at, _)| at);
     }
 
     /// Takes an older id until the second stage is reported: else a vantage that opened the incident before it knew of the
@@ -150,25 +205,41 @@ impl OpenIncident {
         let (at, held) = self.updated.replace((now, holds)).unwrap_or((now, false));
         let passed = now.saturating_duration_since(at);
         if held {
-            self.held += passed.min(MAX_TICK);
+            self.hold += passed.min(MAX_TICK);
             self.away = Duration::ZERO;
         } else {
             self.away += passed;
         }
-        if self.away > QUORUM_GRACE {
-            self.held = Duration::ZERO;
+        if self.away > LAPSE {
+            self.hold = Duration::ZERO;
+        }
+        // What was known before this process stopped for so long says nothing about now; fresh evidence comes in a moment.
+        if passed > LAPSE {
+            self.unsure_until = Some(now + MAX_TICK);
+        }
+        if holds && self.unsure_until.is_none_or(|until| now >= until) {
+            self.held_at = Some(now);
+        }
+        self.held = self.lapses_at().is_some_and(|at| now < at);
+    }
+
+    /// When the peer will not be held down any more, if nothing changes and it does not hold now.
+    fn lapses_at(&self) -> Option<Instant> {
+        self.held_at.map(|at| at + LAPSE)
+    }
+
+    /// When something will change, if nothing else does: the second stage is reached, or a lapse was too long.
+    pub(super) fn due(&self, policy: Policy) -> Option<Instant> {
+        match self.updated? {
+            (_, true) if self.executed => None,
+            (at, true) => Some(at + policy.execute_after.saturating_sub(self.hold)),
+            (_, false) => self.lapses_at().filter(|_| self.held),
         }
     }
 
-    /// When the second stage will be reached, if nothing changes.
-    pub(super) fn due(&self, policy: Policy) -> Option<Instant> {
-        let (at, _) = self.updated.filter(|(_, holds)| *holds && !self.executed)?;
-        Some(at + policy.execute_after.saturating_sub(self.held))
-    }
-
-    /// Whether the second stage is being waited for.
-    pub(super) fn is_held(&self) -> bool {
-        !self.executed && self.updated.is_some_and(|(_, holds)| holds)
+    /// Whether votes on it must be fresh: it would be held down by them for longer.
+    pub(super) fn needs_votes(&self) -> bool {
+        self.updated.is_some_and(|(_, holds)| holds)
     }
 
     /// Whether it is over.

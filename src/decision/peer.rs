@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Evidence, Now, OpenIncident, Policy, StateChange, Verdict, incidents::ResolvedIncident, ranking::RankInput,
+    Evidence, Now, OpenIncident, Policy, StateChange, Verdict,
+    incidents::{Findings, ResolvedIncident},
+    ranking::RankInput,
     votes::VoteTable,
 };
 use crate::{
@@ -57,6 +59,8 @@ pub(super) struct Context<'a> {
     pub(super) votes: &'a VoteTable,
     pub(super) isolated: bool,
     pub(super) policy: Policy,
+    /// Whether a vantage that may vote on it is alive and was not heard lately.
+    pub(super) unheard: bool,
     pub(super) now: Now,
 }
 
@@ -85,7 +89,7 @@ impl PeerMonitor {
 
     /// What follows from what is known now.
     pub(super) fn evaluate(&mut self, context: Context<'_>, changes: &mut Vec<StateChange>) -> Evaluation {
-        let Context { votes, isolated, policy, now } = context;
+        let Context { votes, isolated, policy, unheard, now } = context;
         let mut found = Evaluation::default();
         self.verdict.refresh();
         self.fix_incident_id(now);
@@ -101,7 +105,9 @@ impl PeerMonitor {
             }
         }
         let Some(incident) = &mut self.incident else { return found };
-        found.incident_changed |= incident.update(self.verdict.state(), &self.tally, isolated, policy, now.instant);
+        let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
+        let findings = Findings { state: self.verdict.state(), tally: &self.tally, isolated, held_elsewhere };
+        found.incident_changed |= incident.update(findings, policy, now);
         if self.verdict.state() == PeerState::Down && !isolated {
             found.incident_changed |= incident.rename(oldest(&self.region, votes, now));
         }

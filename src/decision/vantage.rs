@@ -298,7 +298,8 @@ impl Vantage {
 
     fn evaluate(&mut self, n: usize, now: Now) {
         self.evaluated = true;
-        let context = Context { votes: &self.votes, isolated: self.isolation.is_isolated(), policy: self.policy, now };
+        let (isolated, unheard) = (self.isolation.is_isolated(), self.has_unheard(n, now.instant));
+        let context = Context { votes: &self.votes, isolated, policy: self.policy, unheard, now };
         let peer = &mut self.peers[n];
         let found = peer.evaluate(context, &mut self.changes);
         self.incidents_changed |= found.incident_changed;
@@ -312,11 +313,20 @@ impl Vantage {
         self.extra_probes.request_votes(&self.peers, now.instant);
     }
 
+    /// Whether a vantage that may vote on a peer with an incident is alive, as far as is known, and was not heard lately.
+    fn has_unheard(&self, n: usize, now: Instant) -> bool {
+        let peer = &self.peers[n];
+        let is_alive = |region: &Region| {
+            let state = self.position(region).map(|n| self.peers[n].verdict.state());
+            state.is_some_and(|state| !matches!(state, PeerState::Unknown | PeerState::Down))
+        };
+        peer.incident.is_some() && self.votes.unheard(&peer.region, now).any(is_alive)
+    }
+
     fn next_wake_up(&self) -> Option<Instant> {
-        let isolated = self.isolation.is_isolated();
         let peers = self.peers.iter().flat_map(|peer| {
-            let held = peer.incident.as_ref().filter(|_| peer.verdict.state() == PeerState::Down && !isolated);
-            [peer.burst.map(|(_, at)| at), held.and_then(|open| open.due(self.policy))]
+            let due = peer.incident.as_ref().and_then(|open| open.due(self.policy));
+            [peer.burst.map(|(_, at)| at), due]
         });
         peers.chain([self.extra_probes.next_request()]).flatten().min()
     }
@@ -376,7 +386,7 @@ impl Vantage {
         let resolved = self.resolved.iter().map(|(region, resolved)| (region, &resolved.open, Some(resolved.at)));
         let incidents = open.chain(resolved).flat_map(|(peer, open, resolved)| {
             let candidates = self.targets.of(peer, &published, is_down);
-            open.stages().map(move |stage| open.report(peer, stage, candidates.clone(), resolved))
+            open.reports(resolved).map(move |(stage, end)| open.report(peer, stage, candidates.clone(), end))
         });
         incidents.collect()
     }

@@ -29,6 +29,7 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
     };
     let open = peer.incident.map(|incident| (incident.onset, Arc::clone(&incident.id)));
     let (onset, incident) = open.or_else(|| peer.incident_id_candidate.cloned()).unzip();
+    let held = incident.is_some().then(|| peer.incident.is_some_and(|incident| incident.held));
     PeerVoteEntry {
         region: peer.region.clone(),
         state: peer.state,
@@ -37,6 +38,7 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         last_answer_age_ms: peer.good_at.map(age),
         onset: onset.map(|onset| onset.min(VoteMessage::MAX_TIME)),
         incident,
+        held,
     }
 }
 

@@ -177,7 +177,7 @@ families! {
         "Round-trip time of light in a straight fiber; no path can be faster.",
         |region, out| out.gauge(&region.light_rtt);
     #[state] "incidents" gauge Region("stage")
-        "Whether an incident about the peer is active and sent to Alertmanager, by stage.",
+        "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
     "votes_received_total" counter Votes("result")
         "Vote messages received from the peer, by result: accepted, or the reason for rejection.",

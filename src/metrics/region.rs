@@ -105,7 +105,7 @@ impl RegionSeries {
         self.light_rtt.set(light_rtt);
     }
 
-    /// Sets the stages of its incident that are sent to Alertmanager.
+    /// Sets the stages of its incident that are active.
     pub fn set_incidents(&self, stages: impl IntoIterator<Item = Stage>) {
         self.incidents.store(LabelSet::of(stages).bits(), Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use regionwatch::decision::{Policy, Transition};
 use testkit::simulation::{
     figures::{self, Worth},
-    journal::{Journal, Said},
+    journal::{Journal, Order, Said},
     places,
     rivals::ALL,
     timeline::{DAY, MILLI, SECOND, Span, Time, Trouble, Weather, draw},
@@ -36,6 +36,7 @@ fn trouble(regions: usize, trouble: Trouble, lasts: Time) -> Journal {
     let span = Span { begin: 10 * SECOND, end: 10 * SECOND + lasts, trouble };
     let mut world = World::new(setup(regions, 0.0), vec![span]);
     world.run(70 * SECOND, |_| false);
+    assert_eq!(world.journal.unheld, 0);
     world.journal
 }
 
@@ -57,6 +58,8 @@ fn a_month_on_a_rough_network_has_no_false_failover_and_no_missed_outage() {
         let (alike, extra_probes) = figures::named_alike(&journal.executed);
         assert_eq!(alike, extra_probes, "every vantage has one name for the incident when it extra_probes to switch");
         assert_eq!(journal.restless, 0);
+        assert_eq!(journal.unheld, 0, "an order is given only while its vantage holds the region down");
+        assert!(journal.orders.iter().any(|order| order.end.is_some()));
         assert!(journal.moves.keys().all(|change| Transition::ALL.contains(change)), "{:?}", journal.moves);
     }
 }
@@ -79,6 +82,56 @@ fn a_single_vantage_and_every_rival_have_false_positives() {
         let worth = figures::worth(&alarms, figures::page(&truth));
         assert!(worth.wrong > 5, "{}: {worth:?}", rival.name);
     }
+}
+
+/// Everything in a time with these troubles.
+fn troubles(regions: usize, spans: &[(Time, Time, Trouble)], until: Time) -> Journal {
+    let span = |&(begin, end, trouble)| Span { begin: begin * SECOND, end: end * SECOND, trouble };
+    let mut world = World::new(Setup { skip: false, ..setup(regions, 0.02) }, spans.iter().map(span).collect());
+    world.run(until * SECOND, |_| false);
+    assert_eq!(world.journal.unheld, 0);
+    world.journal
+}
+
+#[test]
+fn orders_end_within_eight_seconds_of_the_return_of_a_region() {
+    let journal = troubles(4, &[(10, 60, Trouble::Dead(1))], 120);
+    assert_eq!(journal.orders.len(), 3, "{:?}", journal.orders);
+    let end = |order: &Order| order.end.expect("the region is back");
+    assert!(
+        journal.orders.iter().map(end).all(|end| (60 * SECOND..68 * SECOND).contains(&end)),
+        "{:?}",
+        journal.orders
+    );
+}
+
+#[test]
+fn a_relapse_is_ordered_again_only_while_a_quorum_holds_it_down() {
+    let journal = troubles(4, &[(10, 60, Trouble::Dead(1)), (80, 100, Trouble::Dead(1))], 130);
+    assert_eq!(journal.orders.len(), 6, "{:?}", journal.orders);
+    let relapse = (80 * SECOND..108 * SECOND, |order: &&Order| order.begin > 70 * SECOND);
+    let again: Vec<_> = journal.orders.iter().filter(relapse.1).collect();
+    assert!(again.iter().all(|order| relapse.0.contains(&order.end.unwrap_or(order.begin))), "{again:?}");
+    assert_eq!(journal.executed.len(), 3, "it is the same incident");
+}
+
+#[test]
+fn a_restarted_vantage_orders_a_region_again_only_while_it_is_down() {
+    // One restarts during the outage, and one after it: both had executed.
+    let spans = [(10, 90, Trouble::Dead(1)), (60, 62, Trouble::Restart(2)), (100, 102, Trouble::Restart(3))];
+    let journal = troubles(4, &spans, 140);
+    let by = |vantage| journal.orders.iter().filter(move |order| order.by == vantage);
+    assert_eq!((by(2).count(), by(3).count()), (2, 1), "{:?}", journal.orders);
+    assert!(journal.orders.iter().all(|order| order.end < Some(98 * SECOND)), "{:?}", journal.orders);
+}
+
+/// Where one vantage reaches a region again, the network is at fault: none orders it.
+#[test]
+fn a_region_that_returns_to_one_vantage_is_ordered_by_none() {
+    let cuts = [0, 2, 3].map(|from| (10, if from == 0 { 60 } else { 110 }, Trouble::Path { from, to: 1 }));
+    let journal = troubles(4, &cuts, 100);
+    assert_eq!(journal.orders.len(), 3, "{:?}", journal.orders);
+    assert!(journal.orders.iter().all(|order| order.end < Some(70 * SECOND)), "{:?}", journal.orders);
 }
 
 /// A longer timeout alone does not prevent this false failover; a quorum does.

@@ -43,6 +43,8 @@ pub struct PeerVoteEntry {
     pub onset: Option<UnixMillis>,
     /// The incident that this vantage counts it to: 1 to [`VoteMessage::MAX_INCIDENT`] printable ASCII characters.
     pub incident: Option<Arc<str>>,
+    /// Whether the vantage holds the peer down now; `None` without an incident, and from vantages that do not say.
+    pub held: Option<bool>,
 }
 
 /// What a vantage says about one peer as a failover target.
@@ -169,6 +171,8 @@ impl VoteMessage {
             vote: entry.vote,
             good_at: entry.last_answer_age_ms.and_then(|age| requested_at.checked_sub(Duration::from_millis(age))),
             incident: entry.onset.zip(entry.incident.clone()),
+            // 0.2.0 does not say, and reports an incident that was executed for as long as it is open.
+            held: entry.held.unwrap_or_else(|| entry.incident.is_some()),
         };
         let candidate =
             |entry: &RankEntry| Some(Candidate { region: entry.region.clone(), rank: entry.rank?, score: entry.score });
@@ -242,6 +246,7 @@ mod tests {
             last_answer_age_ms: Some(2_000),
             onset: Some(UnixMillis(1_795_230_245_123)),
             incident: Some("us-east-1/1795230245".into()),
+            held: None,
         }
     }
 
@@ -252,6 +257,20 @@ mod tests {
 
     pub(super) fn message(peers: Vec<PeerVoteEntry>, ranking: Vec<RankEntry>) -> Result<VoteMessage, InvalidMessage> {
         VoteMessage::new(region("eu-west-1"), (0xab, 7), false, peers, ranking)
+    }
+
+    /// A vantage of 0.2.0 reports an executed incident for as long as it is open.
+    #[test]
+    fn a_vantage_that_does_not_say_what_it_holds_down_holds_what_it_has_an_incident_for() {
+        let held = |entry: PeerVoteEntry| message(vec![entry], Vec::new()).unwrap().votes(Instant::now());
+        for (expected, said, incident) in
+            [(true, None, true), (false, None, false), (false, Some(false), true), (true, Some(true), true)]
+        {
+            let entry = entry("b");
+            let incident = entry.incident.clone().filter(|_| incident);
+            let votes = held(PeerVoteEntry { held: said, incident, ..entry });
+            assert_eq!(votes.peers[&region("b")].held, expected);
+        }
     }
 
     #[test]

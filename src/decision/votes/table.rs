@@ -20,6 +20,8 @@ pub struct PeerVote {
     pub good_at: Option<Instant>,
     /// The incident that it has open for the peer.
     pub incident: Option<(UnixMillis, Arc<str>)>,
+    /// Whether it holds the peer down now.
+    pub held: bool,
 }
 
 /// The votes of one vantage.
@@ -52,6 +54,12 @@ pub struct VoteStatus {
 struct Voter {
     fresh_for: Duration,
     last: Option<(Instant, VoteSet)>,
+}
+
+impl Voter {
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.last.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) <= self.fresh_for)
+    }
 }
 
 /// The newest votes of every vantage that may vote.
@@ -95,6 +103,14 @@ impl VoteTable {
         set.filter(|set| !set.isolated).filter_map(|set| set.peers.get(peer))
     }
 
+    /// The vantages that may vote on a peer and have no fresh vote.
+    pub fn unheard<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a Region> {
+        self.voters
+            .iter()
+            .filter(move |(region, voter)| *region != peer && !voter.is_fresh(now))
+            .map(|(region, _)| region)
+    }
+
     /// What each vantage that may vote on a peer has said last, whether it counts or not, by name.
     pub fn last_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = VoteStatus> + 'a {
         self.voters.iter().filter(move |(region, _)| *region != peer).map(move |(region, voter)| {
@@ -113,7 +129,7 @@ impl VoteTable {
     fn fresh<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = (Instant, &'a VoteSet)> {
         self.voters.iter().filter(move |(region, _)| *region != peer).filter_map(move |(_, voter)| {
             let (at, set) = voter.last.as_ref()?;
-            (now.saturating_duration_since(*at) <= voter.fresh_for).then_some((*at, set))
+            voter.is_fresh(now).then_some((*at, set))
         })
     }
 
@@ -173,7 +189,7 @@ mod tests {
     }
 
     fn says(vote: Vote, good_at: Option<Instant>) -> VoteSet {
-        let view = PeerVote { vote, good_at, incident: None };
+        let view = PeerVote { vote, good_at, incident: None, held: false };
         VoteSet { isolated: false, peers: [(region("dead"), view)].into(), ..VoteSet::default() }
     }
 

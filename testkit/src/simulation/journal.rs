@@ -16,6 +16,16 @@ pub struct Said {
     pub onset: Time,
 }
 
+/// An order to fail over, from when a vantage gives it until the vantage withdraws it or does not run any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    pub by: usize,
+    pub of: usize,
+    pub begin: Time,
+    /// `None` while it is given.
+    pub end: Option<Time>,
+}
+
 #[derive(Debug, Default)]
 pub struct Journal {
     pub suspected: Vec<Said>,
@@ -24,6 +34,9 @@ pub struct Journal {
     pub opened: Vec<Said>,
     pub confirmed: Vec<Said>,
     pub executed: Vec<Said>,
+    pub orders: Vec<Order>,
+    /// Times that an order was given for a region that its vantage did not hold down.
+    pub unheld: u64,
     pub moves: BTreeMap<(PeerState, PeerState), u64>,
     pub isolated: u64,
     /// Probes in slots, and beside them.

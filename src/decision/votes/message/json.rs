@@ -86,6 +86,8 @@ struct WireEntry<'a> {
     onset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incident: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +113,7 @@ impl<'a> WireEntry<'a> {
             last_answer_age_ms: entry.last_answer_age_ms,
             onset: entry.onset.map(|UnixMillis(millis)| millis),
             incident: entry.incident.as_deref().map(Cow::from),
+            held: entry.held,
         }
     }
 
@@ -123,6 +126,7 @@ impl<'a> WireEntry<'a> {
             last_answer_age_ms: self.last_answer_age_ms,
             onset: self.onset.map(UnixMillis),
             incident: self.incident.map(Arc::from),
+            held: self.held,
         })
     }
 }
@@ -207,20 +211,21 @@ mod tests {
             reasons: vec![Ineligible::State, Ineligible::Rpo],
             ..rank_entry("us-east-1")
         };
-        let silent = entry("us-east-1");
+        let silent = PeerVoteEntry { held: Some(true), ..entry("us-east-1") };
         let unknown = PeerVoteEntry {
             state: PeerState::Unknown,
             vote: Vote::Abstain,
             last_answer_age_ms: None,
             onset: None,
             incident: None,
+            held: None,
             ..entry("b")
         };
         let bytes = message(vec![silent, unknown], vec![rank_entry("b"), ineligible]).unwrap().encode().unwrap();
         let expected = concat!(
             r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"#,
             r#""peers":[{"region":"us-east-1","state":"suspect","since_ms":1250,"vote":"down","#,
-            r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245"},"#,
+            r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245","held":true},"#,
             r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain"}],"#,
             r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
             r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#,
@@ -299,8 +304,9 @@ mod tests {
         let states = (select(&PeerState::ALL), age(), select(&Vote::ALL), option::of(age()));
         let incident = option::of("[ -~]{1,128}".prop_map(Arc::from));
         let onset = option::of((0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis));
-        (states, onset, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), onset, incident)| {
-            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, ..entry("x") }
+        let incident = (onset, incident, any::<Option<bool>>());
+        (states, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), (onset, incident, held))| {
+            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, ..entry("x") }
         })
     }
 

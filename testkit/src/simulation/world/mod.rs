@@ -149,6 +149,10 @@ struct Node {
     /// Sidecar probes under way, and to whom.
     pending: HashMap<u64, usize>,
     told: BTreeMap<usize, Told>,
+    /// When each peer was down last with all that an order needs.
+    held_at: BTreeMap<usize, Time>,
+    /// Where the journal has the order for each peer that is ordered to be failed over now.
+    orders: BTreeMap<usize, usize>,
     ticks: u64,
     /// Slots that are still to be lost, by peer, and whether the last one was.
     forced: BTreeMap<usize, u32>,
@@ -300,6 +304,7 @@ impl World {
         let node = &mut self.nodes[node];
         node.boot += 1;
         node.wake_at = None;
+        node.held_at.clear();
         node.vantage = Some(vantage);
         effects
     }

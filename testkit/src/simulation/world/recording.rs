@@ -4,19 +4,22 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use regionwatch::{
     decision::{Effects, StateChange, Transition, Vantage},
-    model::{PathId, PeerState, Region},
+    model::{Incident, PathId, PeerState, Region, Stage},
 };
 
 use super::{
     super::{
-        journal::Said,
-        timeline::{MILLI, Time},
+        journal::{Order, Said},
+        timeline::{MILLI, SECOND, Time},
     },
     EPOCH, Event, KINDS, SIDECAR, Told, World,
 };
 
 /// The schedule has no more probes of one path beside the slots under way.
 const MOST_ASKED: usize = 8;
+
+/// How long an order outlasts what it needs.
+const LAPSE: Time = 5 * SECOND;
 
 impl World {
     /// After a vantage was told of something: does what it extra_probes, writes down what it says.
@@ -41,6 +44,41 @@ impl World {
             self.last_news = self.now;
             self.record(node, &changes, incidents.is_some());
         }
+        self.follow(node, incidents);
+    }
+
+    /// Writes down which orders a vantage gives from now on, and checks each of them against what the vantage knows.
+    fn follow(&mut self, by: usize, incidents: Option<Vec<Incident>>) {
+        let place = |region: &Region| self.regions.iter().position(|other| other == region).expect("one of ours");
+        let (now, single) = (self.now, self.setup.policy.allow_single_vantage);
+        let node = &mut self.nodes[by];
+        let Some(vantage) = &node.vantage else { return };
+        let isolated = vantage.is_isolated();
+        for standing in vantage.peers().filter(|standing| standing.state == PeerState::Down && !isolated) {
+            if standing.tally.up == 0 && (standing.tally.reached || single) {
+                node.held_at.insert(place(standing.region), now);
+            }
+        }
+        if let Some(incidents) = incidents {
+            let ordered = |incident: &&Incident| incident.stage == Stage::Execute && incident.resolved.is_none();
+            let mut before = std::mem::take(&mut node.orders);
+            for of in incidents.iter().filter(ordered).map(|incident| place(&incident.peer)) {
+                let known = before.remove(&of).unwrap_or_else(|| {
+                    self.journal.orders.push(Order { by, of, begin: now, end: None });
+                    self.journal.orders.len() - 1
+                });
+                node.orders.insert(of, known);
+            }
+            before.into_values().for_each(|ended| self.journal.orders[ended].end = Some(now));
+        }
+        let unheld = |of: &&usize| node.held_at.get(of).is_none_or(|at| at + LAPSE < now);
+        self.journal.unheld += node.orders.keys().filter(unheld).count() as u64;
+    }
+
+    /// A vantage does not run any more, and gives no orders.
+    pub(super) fn withdraw(&mut self, by: usize) {
+        let orders = std::mem::take(&mut self.nodes[by].orders);
+        orders.into_values().for_each(|order| self.journal.orders[order].end = Some(self.now));
     }
 
     fn record(&mut self, by: usize, changes: &[StateChange], incidents_changed: bool) {

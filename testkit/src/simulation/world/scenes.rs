@@ -55,6 +55,7 @@ impl World {
             }
             match (self.nodes[node].vantage.is_some(), runs) {
                 (true, false) => {
+                    self.withdraw(node);
                     self.nodes[node].vantage = None;
                     self.nodes[node].pending.clear();
                 }
