@@ -197,3 +197,18 @@ fn in_a_foreign_tree_neither_side_inhibits_the_alerts_of_the_other() {
         });
     }
 }
+
+/// It replaces the receiver of the same name in the shipped file.
+#[test]
+fn the_receiver_of_the_webhook_page_fits_the_shipped_configuration() {
+    require(&[Tool("amtool")]);
+    let page = read("docs/webhook.md");
+    let block = page.split("```yaml\nreceivers:\n").nth(1).unwrap().split("```").next().unwrap();
+    let shipped = read("alerts/alertmanager.yml");
+    let own = shipped.find("  - name: regionwatch-failover\n").unwrap();
+    let next = own + shipped[own..].find("\n\n").unwrap() + 1;
+    let folder = tempfile::tempdir().unwrap();
+    let config = write(folder.path(), "alertmanager.yml", &format!("{}{block}{}", &shipped[..own], &shipped[next..]));
+    passes("amtool", &["check-config", &config]);
+    assert_eq!(block.matches("- name: ").count(), 1);
+}

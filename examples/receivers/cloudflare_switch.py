@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Disables the failed region's pool of a Cloudflare load balancer, so that its traffic goes to the other pools.
+
+    webhook_receiver ... --exec 'python3 cloudflare_switch.py cloudflare.json'
+
+    {"account": "...", "token_file": "/etc/regionwatch/cloudflare-token", "pools": {"us-east-1": "POOL ID", ...}}
+
+The pool of the target must be enabled and healthy, or nothing is changed. Requests are repeated after 429 and 5xx, until
+RETRY_FOR seconds (300) are over. Needs Python 3.9, and VANTAGES as in regionwatch_check.py.
+"""
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from regionwatch_check import DOWN, UP, by_environment
+
+
+class Final(Exception):
+    """What no repetition mends."""
+
+
+def call(config, token, method, pool, body=None):
+    """One request about a pool. OSError where it may be repeated."""
+    base = config.get("api", "https://api.cloudflare.com/client/v4")
+    request = urllib.request.Request(
+        f"{base}/accounts/{config['account']}/load_balancers/pools/{pool}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            envelope = json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code == 429 or error.code >= 500:
+            time.sleep(min(float(error.headers.get("Retry-After", "0") or 0), 10))
+            raise
+        raise Final(f"{method} of the pool {pool}: {error.code} {error.read().decode(errors='replace')}") from error
+    except ValueError as error:
+        raise OSError(f"no JSON: {error}") from error
+    # Errors also come with the status 200.
+    if not envelope.get("success"):
+        raise OSError(f"{method} of the pool {pool}: {envelope.get('errors')}")
+    return envelope["result"]
+
+
+def attempt(config, token, failed, target):
+    pool = call(config, token, "GET", target)
+    if not pool["enabled"] or not pool.get("healthy", True):
+        raise Final("the pool of the target is disabled or unhealthy")
+    if call(config, token, "GET", failed)["enabled"]:
+        call(config, token, "PATCH", failed, {"enabled": False})
+    if call(config, token, "GET", failed)["enabled"]:
+        raise OSError("the pool is still enabled")
+
+
+def main():
+    failed, target = os.environ["PEER_REGION"], os.environ["FAILOVER_TARGET"]
+    with open(sys.argv[1], encoding="utf-8") as file:
+        config = json.load(file)
+    with open(config["token_file"], encoding="utf-8") as file:
+        token = file.read().strip()
+    pools = config["pools"]
+    until = time.monotonic() + float(os.environ.get("RETRY_FOR", "300"))
+    while True:
+        # Each round: what is repeated must still be right.
+        state, why = by_environment(failed)
+        print(why, file=sys.stderr)
+        if state == UP:
+            return 1
+        if state == DOWN and os.environ.get("DRY_RUN") != "false":
+            print(f"dry run: would disable the pool of {failed}")
+            return 0
+        try:
+            if state == DOWN:
+                attempt(config, token, pools[failed], pools[target])
+                print(f"the pool of {failed} is disabled")
+                return 0
+        except Final as error:
+            print(f"refused: {error}", file=sys.stderr)
+            return 1
+        except OSError as error:
+            print(error, file=sys.stderr)
+        if time.monotonic() > until:
+            print("the pool could not be changed: page a person", file=sys.stderr)
+            return 1
+        time.sleep(float(os.environ.get("PAUSE", "2")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The failover webhook as an AWS Lambda: it takes each order once, and starts a Step Functions state machine for it.
+
+Put it, the table and the state machine into a region that is not watched. Behind an API Gateway HTTP API with a Lambda
+authorizer for the bearer token. Environment: VANTAGES, MIN_VANTAGES and ENVIRONMENT as in regionwatch_check.py; TABLE (a
+DynamoDB table with the key "id", a string), STATE_MACHINE (its ARN).
+
+One item of the table is the slot: at most one region of an environment is failed over. Whoever fails back deletes the
+item. A call may end anywhere, by a throttled request, a timeout or a lost answer. Then it answers 5xx, the order comes
+again, and each step is safe to repeat:
+
+    read the slot   taken for this order or region and started: done. Taken for another region: refused
+    ask vantages    not down now: refused
+    take the slot   a conditional write: only if it is free, or already taken for this order
+    start           the execution is named after the order: Step Functions starts no name twice
+    note the start  so that a later copy of the order is answered without asking anyone
+"""
+import base64
+import hashlib
+import json
+import os
+
+import boto3
+from botocore.config import Config
+
+from regionwatch_check import DOWN, down_now, expired
+
+CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
+states = boto3.client("stepfunctions", config=CONFIG)
+dynamodb = boto3.client("dynamodb", config=CONFIG)
+
+
+def orders(webhook):
+    """What is to be executed: firing, no drill, one per region."""
+    found = {}
+    for alert in sorted(webhook["alerts"], key=lambda alert: alert["startsAt"]):
+        labels, notes = alert["labels"], alert.get("annotations", {})
+        real = labels.get("failover") == "true" and labels.get("drill") == "false" and labels.get("stage") == "execute"
+        if alert["status"] == "firing" and real:
+            # Alerts of the rules have no incident_id. With the start, the next incident is another order.
+            key = notes.get("incident_id") or f"{labels['peer_region']} {alert['startsAt']}"
+            found.setdefault(labels["peer_region"], {
+                "key": f"{labels.get('environment', '')} {key}",
+                "region": labels["peer_region"],
+                "target": notes.get("failover_target", ""),
+                "expires_at": notes.get("expires_at", ""),
+                # Orders by rules carry no signature: the state machine waits for a person first.
+                "approval": labels.get("source") != "push",
+            })
+    return list(found.values())
+
+
+def take(order):
+    """Starts the failover, or says why not: (status, reason). 503 asks Alertmanager to send the order again."""
+    environment, table = os.environ.get("ENVIRONMENT", ""), os.environ["TABLE"]
+    slot = {"id": {"S": f"slot {environment}"}}
+    taken = dynamodb.get_item(TableName=table, Key=slot, ConsistentRead=True).get("Item")
+    if taken and taken["region"]["S"] != order["region"]:
+        return 503, f"{taken['region']['S']} is failed over already, and was not released"
+    if taken and "started" in taken:
+        return 200, "known"
+    if expired(order["expires_at"]):
+        return 503, f"expired at {order['expires_at']}"
+    vantages = os.environ["VANTAGES"].split()
+    state, why = down_now(order["region"], vantages, int(os.environ.get("MIN_VANTAGES", "2")), environment)
+    if state != DOWN:
+        return 503, why
+    if taken:
+        # Another copy came this far, perhaps with another key: finish what it began.
+        order = json.loads(taken["order"]["S"])
+    text = json.dumps(order, sort_keys=True)
+    try:
+        dynamodb.put_item(
+            TableName=table,
+            Item={**slot, "region": {"S": order["region"]}, "key": {"S": order["key"]}, "order": {"S": text}},
+            ConditionExpression="attribute_not_exists(id) OR #key = :key",
+            ExpressionAttributeNames={"#key": "key"},
+            ExpressionAttributeValues={":key": {"S": order["key"]}},
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return 503, "the slot was taken meanwhile"
+    name = "regionwatch-" + hashlib.sha256(order["key"].encode()).hexdigest()[:40]
+    try:
+        states.start_execution(stateMachineArn=os.environ["STATE_MACHINE"], name=name, input=text)
+    except states.exceptions.ExecutionAlreadyExists:
+        pass
+    dynamodb.update_item(
+        TableName=table, Key=slot, UpdateExpression="SET started = :yes", ConditionExpression="#key = :key",
+        ExpressionAttributeNames={"#key": "key"},
+        ExpressionAttributeValues={":yes": {"BOOL": True}, ":key": {"S": order["key"]}},
+    )
+    return 200, f"started {name}"
+
+
+def handler(event, context):
+    body = event["body"]
+    if event.get("isBase64Encoded"):
+        body = base64.b64decode(body)
+    results = []
+    for order in orders(json.loads(body)):
+        # What is raised here (throttled, timed out, no such table) is a 5xx, and Alertmanager sends the order again.
+        status, why = take(order)
+        print(json.dumps({"order": order["key"], "status": status, "why": why}))
+        results.append({"status": status, "order": order["key"], "why": why})
+    return {"statusCode": max([one["status"] for one in results], default=200), "body": json.dumps(results)}

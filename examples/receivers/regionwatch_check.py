@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Whether a region is down now. Exit status 0 if it is, 1 if it is not, 2 if too few vantages answer: ask again.
+
+    VANTAGES="https://regionwatch.eu-west-1.example.com https://regionwatch.eu-central-1.example.com" \
+        regionwatch_check.py us-east-1
+
+An alert is minutes old when it arrives late, and anyone who reaches Alertmanager can add one. So ask the vantages
+themselves before anything is switched. The region is down now if at least MIN_VANTAGES (2) of them hold it down and none
+reaches it. A vantage that does not answer, that is isolated, or that is the region itself does not count.
+ENVIRONMENT, where you have one, must be that of the vantages. EXPIRES_AT is the time after which the order is void.
+
+Needs Python 3.9 and nothing else.
+"""
+import concurrent.futures
+import datetime
+import json
+import os
+import sys
+import urllib.request
+
+# Exit statuses.
+DOWN, UP, UNCLEAR = 0, 1, 2
+SKEW = datetime.timedelta(seconds=30)
+
+
+def expired(expires_at, now=None):
+    """Whether an order is void. One without an end does not expire by itself: the vantages are asked anyway."""
+    if not expires_at:
+        return False
+    end = datetime.datetime.fromisoformat(expires_at.replace("Z", "+00:00"))
+    return (now or datetime.datetime.now(datetime.timezone.utc)) > end + SKEW
+
+
+def fetch(url):
+    with urllib.request.urlopen(url.rstrip("/") + "/api/v1/regions", timeout=2) as answer:
+        return json.load(answer)
+
+
+def down_now(region, urls, least=2, environment="", fetch=fetch):
+    """DOWN, UP or UNCLEAR, and why, for the log."""
+
+    def opinion(url):
+        try:
+            message = fetch(url)
+            entry = next(peer for peer in message["peers"] if peer["region"] == region)
+            if message["isolated"] or message["vantage"] == region or message.get("environment", "") != environment:
+                return None
+            # "held" is missing in 0.2.0.
+            held = entry["vote"] == "down" and entry.get("held", "incident" in entry)
+            return message["vantage"], "held" if held else entry["vote"]
+        except (OSError, ValueError, LookupError, StopIteration, TypeError, AttributeError):
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+        # By name: a load balancer in front of them shows the same vantage twice.
+        opinions = dict(filter(None, pool.map(opinion, urls)))
+    reaches = sorted(name for name, one in opinions.items() if one == "up")
+    held = sorted(name for name, one in opinions.items() if one == "held")
+    if reaches:
+        return UP, f"{region} is reached by {', '.join(reaches)}"
+    if len(held) < least:
+        return UNCLEAR, f"{region} is held down by {len(held)} of {len(urls)} vantages, and {least} are needed"
+    return DOWN, f"{region} is held down by {', '.join(held)}"
+
+
+def by_environment(region):
+    """As above, with the settings of the process."""
+    if expired(os.environ.get("EXPIRES_AT")):
+        return UP, f"the order expired at {os.environ['EXPIRES_AT']}"
+    urls = os.environ["VANTAGES"].split()
+    least = int(os.environ.get("MIN_VANTAGES", "2"))
+    return down_now(region, urls, least, os.environ.get("ENVIRONMENT", ""))
+
+
+if __name__ == "__main__":
+    state, why = by_environment(sys.argv[1])
+    print(why, file=sys.stderr)
+    sys.exit(state)

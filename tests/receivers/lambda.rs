@@ -1,0 +1,255 @@
+//! `lambda_handler.py` with the real boto3, against fakes of DynamoDB and Step Functions.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdout, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+
+use crate::fake::{Answer, Fake, REGION, Request, Vantage, example, python, urls, vantages};
+
+/// What happens to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It is refused, and has no effect.
+    Throttled,
+    /// As above, with a 500.
+    Failed,
+    /// It has its effect, and the answer is lost, as where the function ends at that moment.
+    AnswerLost,
+}
+
+#[derive(Default)]
+struct Aws {
+    slot: Option<Value>,
+    /// Names of executions, with their input.
+    executions: BTreeMap<String, Value>,
+    /// The number of the request that meets a fault.
+    fault: Option<(usize, Fault)>,
+    count: usize,
+}
+
+impl Aws {
+    fn answer(&mut self, request: &Request) -> Answer {
+        self.count += 1;
+        let fault = self.fault.filter(|(number, _)| *number == self.count).map(|(_, fault)| fault);
+        match fault {
+            Some(Fault::Throttled) => return error(400, "ThrottlingException"),
+            Some(Fault::Failed) => return error(500, "InternalServerError"),
+            _ => {}
+        }
+        let answer = self.apply(&request.operation(), &request.json());
+        if fault == Some(Fault::AnswerLost) { (0, String::new()) } else { answer }
+    }
+
+    fn apply(&mut self, operation: &str, body: &Value) -> Answer {
+        let key = &body["ExpressionAttributeValues"][":key"];
+        match operation {
+            "GetItem" => {
+                assert_eq!(body["ConsistentRead"], true);
+                (200, self.slot.as_ref().map_or_else(|| json!({}), |item| json!({"Item": item})).to_string())
+            }
+            "PutItem" => {
+                assert_eq!(body["ConditionExpression"], "attribute_not_exists(id) OR #key = :key");
+                if self.slot.as_ref().is_some_and(|item| item["key"] != *key) {
+                    return error(400, "ConditionalCheckFailedException");
+                }
+                self.slot = Some(body["Item"].clone());
+                (200, "{}".into())
+            }
+            "UpdateItem" => {
+                let Some(slot) = self.slot.as_mut().filter(|item| item["key"] == *key) else {
+                    return error(400, "ConditionalCheckFailedException");
+                };
+                slot["started"] = json!({"BOOL": true});
+                (200, "{}".into())
+            }
+            "StartExecution" => {
+                let name = body["name"].as_str().unwrap();
+                assert!(name.len() <= 80 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+                let input: Value = serde_json::from_str(body["input"].as_str().unwrap()).unwrap();
+                if self.executions.contains_key(name) {
+                    return error(400, "ExecutionAlreadyExists");
+                }
+                self.executions.insert(name.to_owned(), input);
+                (200, json!({"executionArn": "arn", "startDate": 1.0}).to_string())
+            }
+            other => panic!("{other}: {body}"),
+        }
+    }
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    (status, json!({"__type": format!("com.amazonaws#{code}"), "message": "as the test says"}).to_string())
+}
+
+struct World {
+    aws: Arc<Mutex<Aws>>,
+    fake: Fake,
+    vantages: [Vantage; 2],
+    function: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.function.kill();
+        let _ = self.function.wait();
+    }
+}
+
+/// Calls the handler for each line. What it raises is a 500 of the gateway.
+const FUNCTION: &str = "
+import json, sys, lambda_handler
+for line in sys.stdin:
+    try:
+        status = lambda_handler.handler(json.loads(line), None)['statusCode']
+    except Exception as error:
+        status = 500
+        print(error, file=sys.stderr)
+    print('status', status, flush=True)
+";
+
+impl World {
+    fn start() -> Self {
+        let aws: Arc<Mutex<Aws>> = Arc::default();
+        let shared = Arc::clone(&aws);
+        let fake = Fake::start(move |request| shared.lock().unwrap().answer(request));
+        let vantages = vantages();
+        let mut function = python()
+            .args(["-c", FUNCTION])
+            .current_dir(example(""))
+            .envs([("AWS_ENDPOINT_URL", &*fake.url()), ("VANTAGES", &urls(&vantages))])
+            .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-west-2")])
+            .envs([("TABLE", "failover"), ("STATE_MACHINE", "arn:aws:states:us-west-2:1:stateMachine:failover")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = BufReader::new(function.stdout.take().unwrap());
+        Self { aws, fake, vantages, function, answers }
+    }
+
+    /// The status of the answer to a webhook.
+    fn post(&mut self, alerts: &[Value]) -> u16 {
+        let body = json!({"version": "4", "status": "firing", "alerts": alerts}).to_string();
+        writeln!(self.function.stdin.as_mut().unwrap(), "{}", json!({"body": body})).unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(self.answers.read_line(&mut line).unwrap() > 0, "the function has ended");
+            if let Some(status) = line.strip_prefix("status ") {
+                return status.trim().parse().unwrap();
+            }
+        }
+    }
+
+    fn started(&self) -> Vec<Value> {
+        self.aws.lock().unwrap().executions.values().cloned().collect()
+    }
+
+    /// Forgets everything, and lets one request meet a fault.
+    fn reset(&self, fault: Option<(usize, Fault)>) {
+        *self.aws.lock().unwrap() = Aws { fault, ..Aws::default() };
+    }
+
+    /// What an operator does after the region was failed back.
+    fn release(&self) {
+        self.aws.lock().unwrap().slot = None;
+    }
+}
+
+fn push(region: &str, id: &str) -> Value {
+    json!({"status": "firing", "startsAt": "2026-11-21T08:13:22.792Z", "endsAt": "0001-01-01T00:00:00Z",
+        "labels": {"alertname": "RegionwatchPeerFailover", "failover": "true", "drill": "false", "stage": "execute",
+            "peer_region": region, "source": "push"},
+        "annotations": {"incident_id": id, "failover_target": "eu-central-1"}})
+}
+
+fn rules(starts_at: &str) -> Value {
+    let mut alert = push(REGION, "");
+    alert["labels"]["source"] = json!("rules");
+    alert["annotations"].as_object_mut().unwrap().remove("incident_id");
+    alert["startsAt"] = json!(starts_at);
+    alert
+}
+
+#[test]
+fn an_order_starts_one_execution_whichever_request_fails_and_however() {
+    let mut world = World::start();
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
+    let requests = world.fake.requests().len();
+    assert_eq!(requests, 4);
+    for number in 1..=requests {
+        for fault in [Fault::Throttled, Fault::Failed, Fault::AnswerLost] {
+            world.reset(Some((number, fault)));
+            assert!(world.post(&[push(REGION, "us-east-1-1")]) >= 500, "{number} {fault:?}");
+            // Alertmanager sends it again, and other Alertmanagers do as well.
+            for _ in 0..2 {
+                assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200, "{number} {fault:?}");
+            }
+            let started = world.started();
+            assert_eq!(started.len(), 1, "{number} {fault:?}");
+            assert_eq!((&started[0]["region"], &started[0]["approval"]), (&json!(REGION), &json!(false)));
+        }
+    }
+}
+
+#[test]
+fn by_rules_alone_every_incident_waits_for_approval_and_the_second_one_is_not_lost() {
+    let mut world = World::start();
+    // Two vantages report one incident, at different times.
+    let first = [rules("2026-11-21T08:13:52.000Z"), rules("2026-11-21T08:13:53.000Z")];
+    assert_eq!(world.post(&first), 200);
+    assert_eq!(world.post(&first[1..]), 200);
+    assert_eq!(world.started().len(), 1);
+    assert_eq!(world.started()[0]["approval"], true);
+    world.release();
+    // A copy of the first one, which came late, starts nothing; what is new does.
+    assert_eq!(world.post(&first), 200);
+    assert_eq!(world.started().len(), 1);
+    world.release();
+    assert_eq!(world.post(&[rules("2026-12-24T00:00:00.000Z")]), 200);
+    assert_eq!(world.started().len(), 2);
+}
+
+#[test]
+fn a_planted_order_for_a_region_that_is_up_starts_nothing_and_is_asked_for_again() {
+    let mut world = World::start();
+    world.vantages[0].says("up");
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 503);
+    world.vantages[0].says("held");
+    let mut expired = push(REGION, "us-east-1-1");
+    expired["annotations"]["expires_at"] = json!("2026-11-21T08:14:00Z");
+    assert_eq!(world.post(&[expired]), 503);
+    assert_eq!(world.started().len(), 0);
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn only_one_region_of_an_environment_is_failed_over_until_it_is_released() {
+    let mut world = World::start();
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.post(&[push("eu-central-1", "eu-central-1-1")]), 503);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn prepare_resolved_drills_and_other_alerts_start_nothing() {
+    let mut world = World::start();
+    for (place, value) in [
+        ("/status", "resolved"),
+        ("/labels/stage", "prepare"),
+        ("/labels/drill", "true"),
+        ("/labels/drill", "no"),
+        ("/labels/failover", "false"),
+    ] {
+        let mut alert = push(REGION, "us-east-1-1");
+        *alert.pointer_mut(place).unwrap() = json!(value);
+        assert_eq!(world.post(&[alert]), 200, "{place}");
+    }
+    assert_eq!(world.fake.requests().len(), 0);
+}
