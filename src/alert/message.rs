@@ -7,7 +7,10 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Candidate, Incident, Region, Stage, UnixMillis};
+use crate::{
+    config::UrlTemplate,
+    model::{Candidate, Incident, Region, Stage, UnixMillis},
+};
 
 /// How long Alertmanager keeps an alert that is not pushed again: long enough for a restart of the sidecar.
 pub(super) const ALERT_TTL: Duration = Duration::from_secs(300);
@@ -20,8 +23,6 @@ pub(super) const MAX_EVIDENCE: usize = 1_000;
 
 /// The `source` label of pushed alerts; the Prometheus rules have another.
 pub(super) const SOURCE: &str = "push";
-
-const RUNBOOKS: &str = "https://github.com/regionwatch/regionwatch/blob/main/docs/runbooks/";
 
 /// The name of the alert for a stage.
 pub(super) const fn alertname(stage: Stage) -> &'static str {
@@ -37,6 +38,10 @@ pub(super) struct AlertSource {
     pub(super) vantage: Region,
     /// The URL of its status page.
     pub(super) external_url: Option<String>,
+    /// The runbooks that its alerts link to.
+    pub(super) runbook_url: UrlTemplate,
+    /// The dashboard that they link to.
+    pub(super) dashboard_url: UrlTemplate,
     /// When it started.
     pub(super) since: UnixMillis,
 }
@@ -111,7 +116,6 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
         ("evidence", truncated(&incident.evidence, MAX_EVIDENCE).into()),
         ("incident_id", (&*incident.id).into()),
         ("onset", incident.onset.to_string().into()),
-        ("runbook_url", format!("{RUNBOOKS}{name}.md").into()),
         ("summary", summary.into()),
         ("vantage_region", vantage.as_str().into()),
         ("votes", format!("{down}/{voters}").into()),
@@ -119,6 +123,9 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     if let Some(target) = target {
         annotations.insert("failover_target", target.into());
     }
+    annotations.extend(runbook(source, name));
+    let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
+    annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
     // Alertmanager rejects an alert that ends before it starts.
     let end = incident.resolved.map_or_else(|| expiry(now), |resolved| resolved.max(incident.onset));
     PostableAlert {
@@ -129,6 +136,11 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
         ends_at: end.to_string(),
         generator_url: source.external_url.as_deref().map(|url| peer_page(url, peer)),
     }
+}
+
+/// The annotation of an alert's runbook.
+fn runbook(source: &AlertSource, name: &str) -> Option<(&'static str, Cow<'static, str>)> {
+    source.runbook_url.link(&[("alertname", name)]).map(|url| ("runbook_url", url.into()))
 }
 
 /// The page of a peer, below the URL of the status page.
@@ -152,9 +164,11 @@ fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
                 format!("The instance of {vantage} runs and can push alerts; page on the absence of this alert.")
                     .into(),
             ),
-            ("runbook_url", format!("{RUNBOOKS}{NAME}.md").into()),
             ("summary", "This vantage runs.".into()),
-        ]),
+        ])
+        .into_iter()
+        .chain(runbook(source, NAME))
+        .collect(),
         starts_at: source.since.min(now).to_string(),
         ends_at: expiry(now).to_string(),
         generator_url: source.external_url.as_deref().map(Cow::Borrowed),
@@ -188,14 +202,23 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Cause, Tally};
+    use crate::{
+        config::Config,
+        model::{Cause, Tally},
+    };
 
     pub(crate) fn region(name: &str) -> Region {
         Region::new(name).unwrap()
     }
 
     pub(crate) fn source() -> AlertSource {
-        AlertSource { vantage: region("eu-west-1"), external_url: None, since: UnixMillis(1_795_230_000_000) }
+        AlertSource {
+            vantage: region("eu-west-1"),
+            external_url: None,
+            runbook_url: UrlTemplate::runbooks(),
+            dashboard_url: UrlTemplate::default(),
+            since: UnixMillis(1_795_230_000_000),
+        }
     }
 
     pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
@@ -249,6 +272,37 @@ pub(super) mod tests {
                 "endsAt": "2026-11-21T03:09:06.000Z",
             })
         );
+    }
+
+    #[test]
+    fn links_are_those_of_the_configuration() {
+        let template = |key: &str, url: &str| {
+            let text = format!(
+                "region: a\n{key}: '{url}'\npeers: [{{region: b, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]"
+            );
+            Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap().config
+        };
+        let links = |source: &AlertSource| {
+            let alerts = body(source, &[incident("us-east-1", Stage::Execute)], UnixMillis(0));
+            let alerts: Vec<Value> = serde_json::from_slice(&alerts).unwrap();
+            let link = |n: usize, name: &str| alerts[n]["annotations"][name].as_str().map(str::to_owned);
+            [link(0, "runbook_url"), link(1, "runbook_url"), link(0, "dashboard_url"), link(1, "dashboard_url")]
+        };
+        let linked = AlertSource {
+            runbook_url: template("runbook_url", "https://wiki.example/{alertname}").runbook_url,
+            dashboard_url: template("dashboard_url", "https://g.example/?p={peer_region}&v={vantage_region}")
+                .dashboard_url,
+            ..source()
+        };
+        let expected = [
+            "https://wiki.example/RegionwatchPeerFailover",
+            "https://wiki.example/RegionwatchHeartbeat",
+            "https://g.example/?p=us-east-1&v=eu-west-1",
+        ];
+        assert_eq!(links(&linked)[..3], expected.map(|url| Some(url.to_owned())));
+        assert_eq!(links(&linked)[3], None);
+        let unlinked = AlertSource { runbook_url: template("runbook_url", "").runbook_url, ..source() };
+        assert_eq!(links(&unlinked), [None, None, None, None]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::{
 pub use self::restore::Restored;
 use self::{message::AlertSource, pusher::Pusher};
 use crate::{
-    config::{Alertmanager, HttpUrl},
+    config::{Alertmanager, HttpUrl, UrlTemplate},
     metrics::Metrics,
     model::{Incident, Region, UnixMillis},
     net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
@@ -38,6 +38,10 @@ pub struct Setup<'a> {
     pub vantage: &'a Region,
     /// The Alertmanagers; their URLs differ.
     pub alertmanagers: &'a [Alertmanager],
+    /// The runbooks that alerts link to.
+    pub runbook_url: &'a UrlTemplate,
+    /// The dashboard that alerts link to.
+    pub dashboard_url: &'a UrlTemplate,
     /// The URL of this sidecar's status page; the alerts' `generatorURL`.
     pub external_url: Option<&'a HttpUrl>,
 }
@@ -70,6 +74,8 @@ impl Notifier {
         let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
             external_url: setup.external_url.map(ToString::to_string),
+            runbook_url: setup.runbook_url.clone(),
+            dashboard_url: setup.dashboard_url.clone(),
             since: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000),
         });
         let clients = setup.alertmanagers.iter().map(|Alertmanager { url, access }| {

@@ -211,6 +211,8 @@ fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Me
         vantage: &config.region,
         alertmanagers: &config.alertmanagers,
         external_url: config.external_url.as_ref(),
+        runbook_url: &config.runbook_url,
+        dashboard_url: &config.dashboard_url,
     };
     Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)
 }

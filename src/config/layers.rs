@@ -78,6 +78,9 @@ impl<'a> Layers<'a> {
     }
 
     fn read(&mut self, setting: &Setting, item: &Item<'_>) {
+        if setting.is_obsolete() {
+            item.warn("has no effect; delete it");
+        }
         if (setting.read)(item, self.secrets, &mut self.config) {
             self.given.insert(setting.key);
         }
@@ -97,8 +100,10 @@ fn current<'a>(item: Option<Item<'a>>, old: Option<Item<'a>>, name: &str) -> Opt
 fn section_fields<'a>(item: &Item<'a>, settings: &[Setting]) -> Option<Fields<'a>> {
     let item = item.clone();
     let item = if settings.iter().any(|setting| setting.more.secret_section) { item.secret() } else { item };
-    let names: Vec<_> = settings.iter().map(|setting| setting.section_and_name().1).collect();
+    let (obsolete, current): (Vec<_>, Vec<_>) = settings.iter().partition(|setting| setting.is_obsolete());
+    let names: Vec<_> = current.iter().map(|setting| setting.section_and_name().1).collect();
     let old = settings.iter().filter_map(|setting| Some(setting.more.was?.0));
+    let old = old.chain(obsolete.iter().map(|setting| setting.section_and_name().1));
     let known: Vec<_> = names.iter().copied().chain(old).collect();
     Some(item.fields_of(&names)?.only(|_| format!("write {}", one_of(&names)), &known))
 }
@@ -109,6 +114,7 @@ impl Config {
         for (section, settings) in sections() {
             let values: Vec<_> = settings
                 .iter()
+                .filter(|setting| !setting.is_obsolete())
                 .filter_map(|setting| Some((setting.section_and_name().1, (setting.print)(self)?)))
                 .collect();
             let print = |writer: &mut Writer| values.iter().for_each(|(name, value)| writer.raw(name, value));

@@ -27,6 +27,7 @@ mod reference;
 mod settings;
 mod signing;
 mod types;
+mod url_template;
 mod values;
 mod votes;
 mod warnings;
@@ -39,6 +40,7 @@ pub use self::{
     settings::{Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, Failover, Flag, Log, SETTINGS, Setting},
     signing::SigningKey,
     types::*,
+    url_template::UrlTemplate,
     votes::VoteKeys,
 };
 pub use crate::yaml::{ConfigErrors, Secret};

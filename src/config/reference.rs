@@ -35,7 +35,7 @@ pub(super) fn variables() -> BTreeSet<String> {
 pub fn settings_table() -> String {
     let mut table =
         String::from("| key in the file | variable and flag | default | meaning |\n| --- | --- | --- | --- |\n");
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| !setting.is_obsolete()) {
         let flag = setting.flag().map_or("", |flag| match flag {
             Flag::Switch(name) | Flag::Value(name, _) => name,
         });

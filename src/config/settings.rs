@@ -11,6 +11,7 @@ use super::{
     alertmanagers::Alertmanagers,
     signing::SigningKey,
     types::{Alertmanager, Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
+    url_template::UrlTemplate,
     values::{self, ValueType},
     votes::VoteKeys,
 };
@@ -41,6 +42,8 @@ pub(super) struct More {
     pub(super) restart: bool,
     /// The flag of the command line, which beats the variable.
     pub(super) flag: Option<Flag>,
+    /// It is read, has no effect, and is neither printed nor documented.
+    pub(super) obsolete: bool,
     /// The key and the variable of an earlier version, which still work.
     pub(super) was: Option<(&'static str, &'static str)>,
     /// A secret may have been written in the place of the section, so its text is never shown.
@@ -69,6 +72,11 @@ impl Setting {
         self.key.split_once('.').unwrap_or(("", self.key))
     }
 
+    /// Whether it is read, but has no effect and is not documented.
+    pub const fn is_obsolete(&self) -> bool {
+        self.more.obsolete
+    }
+
     /// Its flag of the command line.
     pub fn flag(&self) -> Option<Flag> {
         self.more.flag
@@ -83,7 +91,15 @@ impl Setting {
     }
 }
 
-const NONE: More = More { required: None, restart: false, flag: None, was: None, secret_section: false, default: None };
+const NONE: More = More {
+    required: None,
+    restart: false,
+    flag: None,
+    obsolete: false,
+    was: None,
+    secret_section: false,
+    default: None,
+};
 
 /// What a setting holds: always a value, or perhaps none.
 trait Slot<T> {
@@ -200,6 +216,11 @@ settings! {
         /// Alertmanagers to push to: base URLs, or in the file also mappings of `url` with credentials, TLS and headers
         alertmanagers: Vec<Alertmanager> = Alertmanagers, Vec::new();
             "alertmanagers", "REGIONWATCH_ALERTMANAGERS";
+        /// URL of the runbook that a pushed alert links to, with `{alertname}`; an empty text leaves the link out
+        runbook_url: UrlTemplate = values::RUNBOOK_URL, UrlTemplate::runbooks(); "runbook_url", "REGIONWATCH_RUNBOOK_URL";
+        /// URL of the dashboard that a pushed alert links to, with `{peer_region}` and `{vantage_region}`
+        dashboard_url: UrlTemplate = values::DASHBOARD_URL, UrlTemplate::default();
+            "dashboard_url", "REGIONWATCH_DASHBOARD_URL";
         /// `tcp://HOST:PORT` outside all regions; used to detect that this instance itself is cut off
         anchors: Vec<Anchor> = values::ANCHORS, Vec::new(); "anchors", "REGIONWATCH_ANCHORS";
         /// Time range of quantiles, loss and jitter; `10s` to `1h`
@@ -240,8 +261,9 @@ settings! {
         min_distance_meters: f64 = values::DISTANCE, 0.0; "failover.min_distance", "REGIONWATCH_MIN_DISTANCE";
         /// Minimum capacity of a failover target, 0 to 1; 0 allows any
         min_capacity: f64 = values::RATIO, 0.0; "failover.min_capacity", "REGIONWATCH_MIN_CAPACITY";
-        /// Replication lag that is tolerated; without effect until databases are measured
-        rpo: Duration = values::HOLD, Duration::from_secs(5); "failover.rpo", "REGIONWATCH_RPO";
+        /// Has no effect; files of earlier versions may have it
+        rpo: Duration = values::HOLD, Duration::from_secs(5);
+            "failover.rpo", "REGIONWATCH_RPO" { obsolete: true };
     }
 
     /// What is logged, and how.

@@ -6,6 +6,7 @@ use super::{
     addresses, signing,
     signing::SigningKey,
     types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
+    url_template::{self, UrlTemplate},
     votes::{self, VoteKeys},
 };
 use crate::{
@@ -71,6 +72,8 @@ pub(super) const RATIO: Scalar<f64> = plain(units::ratio);
 pub(super) const FLAG: Scalar<bool> = plain(units::flag);
 pub(super) const LISTEN: Scalar<SocketAddr> = text(addresses::listen);
 pub(super) const BASE_URL: Scalar<HttpUrl> = text(addresses::external_url);
+pub(super) const RUNBOOK_URL: Scalar<UrlTemplate> = text(url_template::runbook);
+pub(super) const DASHBOARD_URL: Scalar<UrlTemplate> = text(url_template::dashboard);
 pub(super) const DISTANCE: Scalar<f64> = unit(units::distance, |meters| units::distance_text(*meters));
 /// How long something is held or tolerated.
 pub(super) const HOLD: Scalar<Duration> = duration(|text| units::duration_in(Duration::ZERO..=DAY)(text));

@@ -148,7 +148,7 @@ impl Topology {
 
 /// What the alert pushers are made of.
 fn alerting(config: &Config) -> impl PartialEq + '_ {
-    (&config.alertmanagers, &config.external_url)
+    (&config.alertmanagers, &config.external_url, &config.runbook_url, &config.dashboard_url)
 }
 
 fn target_of(path: &Path) -> (Region, TargetName) {
@@ -234,5 +234,7 @@ mod tests {
             first.next(with("anchors: ['tcp://192.0.2.9:53']\nwindow: 1m\nalertmanagers: ['http://192.0.2.3:9093']"));
         assert_eq!((ids(&next), next.removed.clone()), (vec![(nine, 2, Change::Kept)], vec![PathId(1)]));
         assert!(next.window_changed && next.alerting_changed);
+        let links = ["external_url: 'http://a/'", "runbook_url: ''", "dashboard_url: 'http://a/'"];
+        assert!(links.iter().all(|link| first.next(with(link)).alerting_changed));
     }
 }

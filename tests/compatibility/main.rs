@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use regionwatch::{
     alert::{Notifier, Setup},
-    config::Config,
+    config::{Config, UrlTemplate},
     decision::votes::{Keys, RejectReason, VoteMessage, verify},
     metrics::Metrics,
     model::{Cause, Host, HttpUrl, Incident, Nonce, Region, Stage, UnixMillis, Vote, VoteResponse},
@@ -124,7 +124,13 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
         let addr = alertmanager(fs::read_to_string(version.join("alerts.json")).unwrap());
         let vantage = region("eu-west-1");
         let url = HttpUrl { https: false, host: Host::Addr(addr.ip()), port: addr.port(), path: "/".into() };
-        let setup = Setup { vantage: &vantage, alertmanagers: &[url.into()], external_url: None };
+        let setup = Setup {
+            vantage: &vantage,
+            alertmanagers: &[url.into()],
+            external_url: None,
+            runbook_url: &UrlTemplate::runbooks(),
+            dashboard_url: &UrlTemplate::default(),
+        };
         let metrics = Metrics::new(&vantage, &[0.1]);
         let mut notifier = Notifier::spawn(setup, &Resolver::new(None), &TlsContext::default(), &metrics).unwrap();
         let mut restored: Vec<Incident> = Vec::new();

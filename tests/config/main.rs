@@ -231,6 +231,17 @@ fn a_rejected_value_is_reported_with_the_key_or_variable_of_its_setting() {
     }
 }
 
+#[test]
+fn an_obsolete_setting_of_an_earlier_version_is_read_with_a_warning_and_not_printed() {
+    let file = with_peers("region: eu-west-1\nfailover: {rpo: 9s}\n");
+    let loaded = Config::load(Some((Path::new("x.yaml"), &file)), []).unwrap();
+    assert_eq!(loaded.warnings, ["x.yaml:2:17: failover.rpo: has no effect; delete it"]);
+    let loaded = Config::load(Some((Path::new("x.yaml"), &with_peers("region: a\n"))), variables("REGIONWATCH_RPO=9s"));
+    let Loaded { config, warnings, .. } = loaded.unwrap();
+    assert_eq!(warnings, ["REGIONWATCH_RPO: has no effect; delete it"]);
+    assert!(!config.to_yaml().contains("rpo"), "{}", config.to_yaml());
+}
+
 /// A setting that was renamed keeps its old names, which warn.
 #[test]
 fn renamed_settings_accept_the_old_name_with_a_warning() {

@@ -234,7 +234,7 @@ fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
 fn config() -> impl Strategy<Value = Config> {
     let hold = || millis(0..=86_400_000);
     let choices = (any::<[bool; 2]>(), 0.0..=1.0);
-    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, hold(), hold(), choices);
+    let failover = (btree_set(zone(), 0..3), 0.0..=20_000_000.0, any::<bool>(), hold(), choices);
     let levels = select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]);
     let formats = select(vec![LogFormat::Text, LogFormat::Json]);
     let log = (levels, formats).prop_map(|(level, format)| Log { level, format });
@@ -278,10 +278,10 @@ fn config() -> impl Strategy<Value = Config> {
             config.maintenance = maintenance;
             config.alertmanagers = alertmanagers;
             config.anchors = anchors;
-            let (zones, min_distance_meters, rpo, execute_after, (flags, min_capacity)) = failover;
+            let (zones, min_distance_meters, links, execute_after, (flags, min_capacity)) = failover;
             config.failover.allowed_zones = zones.into_iter().collect();
             config.failover.min_distance_meters = min_distance_meters;
-            config.failover.rpo = rpo;
+            config.runbook_url = if links { UrlTemplate::runbooks() } else { UrlTemplate::default() };
             config.failover.execute_after = execute_after;
             config.failover.min_capacity = min_capacity;
             [config.failover.allow_single_vantage, config.failover.confirm_burst] = flags;

@@ -12,7 +12,7 @@ use std::{
 
 use regionwatch::{
     alert::{Notifier, Setup},
-    config::{self, HttpUrl},
+    config::{self, HttpUrl, UrlTemplate},
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
     net::{Resolver, Timestamp, TlsContext},
@@ -260,7 +260,13 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]));
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
-    let setup = Setup { vantage: &vantage, alertmanagers, external_url: Some(&external_url) };
+    let setup = Setup {
+        vantage: &vantage,
+        alertmanagers,
+        external_url: Some(&external_url),
+        runbook_url: &UrlTemplate::runbooks(),
+        dashboard_url: &UrlTemplate::default(),
+    };
     let notifier = Notifier::spawn(setup, resolver, &TlsContext::default(), &metrics).unwrap();
     Telling { notifier, metrics }
 }
