@@ -23,6 +23,7 @@
 //! | 1 | [`yaml`] | tree with positions, typed reader that collects every error, units, secrets, writer; knows no key |
 //! | 1 | [`net`] | sockets whose answers carry kernel timestamps; resolver, TLS and HTTP client over them |
 //! | 1 | [`signing`] | Ed25519 keys, and the signatures under orders to fail over |
+//! | 1 | [`logging`] | log lines to stderr, dropped where they cannot be written |
 //! | 1 | [`window`] | the samples of one path over a trailing time, and their summary; history; trace |
 //! | 2 | [`probe`] | one file per kind: specification, reader, printer, prober |
 //! | 3 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
@@ -36,6 +37,9 @@
 //! | 6 | [`app`] | a main loop that applies effects; reload, shutdown |
 //! | 7 | [`cli`] | the commands |
 
+// They panic if they cannot write; `logging::to_stderr` and `io::Write` do not.
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
+
 pub mod alert;
 pub mod app;
 pub mod cli;
@@ -43,6 +47,7 @@ pub mod config;
 pub mod decision;
 pub mod engine;
 pub mod geography;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod net;

@@ -12,7 +12,7 @@ use testkit::{
 
 const ROWS: &[&[&str]] = &[
     &["model", "geography"],
-    &["yaml", "net", "signing", "window"],
+    &["yaml", "net", "logging", "signing", "window"],
     &["probe"],
     &["config", "schedule", "decision"],
     &["metrics", "status"],

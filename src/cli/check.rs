@@ -1,22 +1,24 @@
 //! `check`: what a configuration would probe.
 
-use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
+use super::report;
 use crate::{
     app::descriptors,
     config::{Config, Loaded},
+    logging,
     metrics::series_count,
 };
 
 /// Prints warnings, then the effective configuration or what it would probe.
 pub(super) fn print(loaded: &Loaded, effective: bool) -> ExitCode {
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        logging::to_stderr(format_args!("warning: {warning}"));
     }
     let text = if effective { loaded.config.to_yaml() } else { summary(&loaded.config) };
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match report::print(&text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => report::failed(format_args!("stdout: {error}")),
     }
 }
 

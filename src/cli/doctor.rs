@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::ExitCode,
     time::Duration,
 };
 
-use super::check::table;
+use super::{check::table, report};
 use crate::net::{
     Datagram, ErrorQueueEvent, PingSocketKind, ReadMore, SocketOptions, TimestampingGuard, open_ping_socket,
     raise_descriptor_limit,
@@ -30,8 +29,7 @@ pub(super) fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("regionwatch: cannot start: {error}");
-            return ExitCode::FAILURE;
+            return report::failed(format_args!("cannot start: {error}"));
         }
     };
     let findings = runtime.block_on(examine());
@@ -49,7 +47,7 @@ pub(super) fn run() -> ExitCode {
         0 => "\nregionwatch can use everything here.\n",
         _ => "\nA missing item limits only what it names; everything else works.\n",
     });
-    let written = std::io::stdout().write_all(text.as_bytes()).is_ok();
+    let written = report::print(&text).is_ok();
     if missing == 0 && written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -10,7 +10,11 @@ use std::{
 
 use clap::Args;
 
-use crate::signing::{PrivateKey, PublicKey};
+use super::report;
+use crate::{
+    logging,
+    signing::{PrivateKey, PublicKey},
+};
 
 /// The largest file that is read.
 const FILE_LIMIT: u64 = 64 << 10;
@@ -29,13 +33,14 @@ pub(super) fn run(args: &KeygenArgs) -> ExitCode {
     let key = if args.public { public(&args.file) } else { create(&args.file) };
     let printed = key.and_then(|key| writeln!(io::stdout(), "{key}").map_err(|error| format!("stdout: {error}")));
     if let Err(error) = printed {
-        eprintln!("regionwatch: {error}");
-        return ExitCode::FAILURE;
+        return report::failed(error);
     }
     if !args.public {
         let file = args.file.display();
-        eprintln!("{file} is the private key: write signing: {{key_file: {file}}} into this instance's configuration.");
-        eprintln!("The line above is the public key: add it to public_keys of this region in every other instance.");
+        logging::to_stderr(format_args!(
+            "{file} is the private key: write signing: {{key_file: {file}}} into this instance's configuration.\n\
+             The line above is the public key: add it to public_keys of this region in every other instance."
+        ));
     }
     ExitCode::SUCCESS
 }

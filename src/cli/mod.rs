@@ -27,7 +27,7 @@ use self::{
 use crate::{
     app,
     config::{Config, DEFAULT_LISTEN, Loaded},
-    server,
+    logging, server,
 };
 
 /// The largest configuration file that is read.
@@ -157,7 +157,7 @@ fn healthcheck(args: &ConfigArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(reason) => {
-            eprintln!("unhealthy: {reason}");
+            logging::to_stderr(format_args!("unhealthy: {reason}"));
             ExitCode::FAILURE
         }
     }

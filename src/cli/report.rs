@@ -1,31 +1,57 @@
 //! What every command reports: its log, its errors and its exit status.
 
-use std::{io, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use tracing::Level;
 
 use crate::{
     app::RunError,
     config::{Log, LogFormat, LogLevel},
+    logging,
 };
 
 /// `EX_USAGE` (sysexits.h): the command line or the configuration is invalid.
 pub(super) const USAGE: u8 = 64;
 
+/// How long the end of the process waits for the last lines of the log.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
 /// Prints errors of the command line or the configuration.
 pub(super) fn usage(errors: &str) -> ExitCode {
-    eprintln!("{}", errors.trim_end());
+    logging::to_stderr(errors.trim_end());
     USAGE.into()
 }
 
 /// Prints why a command ended, if it failed.
 pub(super) fn finish(result: Result<(), RunError>) -> ExitCode {
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("regionwatch: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(error),
+    };
+    logging::flush(LAST_LINES);
+    code
+}
+
+/// Prints why a command failed.
+pub(super) fn failed(error: impl Display) -> ExitCode {
+    logging::to_stderr(format_args!("regionwatch: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Prints the output of a command. A reader that has read enough, such as `head`, is no failure.
+///
+/// # Errors
+/// Whatever else keeps it from being written.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }
 
@@ -41,7 +67,10 @@ pub(super) fn log_to_stderr(log: &Log) {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    let writer = logging::start();
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(move || writer).with_target(false);
+    // It would report its errors by `eprintln!`.
+    let builder = builder.log_internal_errors(false);
     match log.format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -6,6 +6,7 @@ use super::{
     anchor::AnchorSeries, path::PathSeries, peer::PeerSeries, push::PushSeries, region::RegionSeries, samples::Samples,
     vantage::VantageSeries, votes::VoteSeries,
 };
+use crate::logging;
 
 /// A metric family, as it is documented and exposed.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +81,9 @@ families! {
     #[state] "config_last_reload_success_timestamp_seconds" gauge Vantage("")
         "Time of the last successful configuration load, in seconds since 1970.",
         |series, out| out.gauge(&series.reload_timestamp);
+    "log_lines_dropped_total" counter Vantage("")
+        "Log lines that were not written, because the disk was full or their reader stalled or ended.",
+        |_, out| out.put(logging::dropped());
     "clock_steps_total" counter Vantage("")
         "Probes discarded because the wall clock was set while they were in flight.",
         |series, out| out.put(series.clock_steps.get());

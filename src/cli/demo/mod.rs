@@ -28,7 +28,7 @@ use tracing::{
 };
 
 use self::servers::Servers;
-use super::report::{finish, log_to_stderr, usage};
+use super::report::{finish, log_to_stderr, print, usage};
 use crate::{
     app,
     config::{Config, LogLevel, Secret, VoteKeys},
@@ -108,7 +108,8 @@ fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
         Ok(listener) => listener,
         Err(error) => return finish(Err(error)),
     };
-    println!("{}", welcome(args, &sites));
+    // Nothing depends on whether someone reads it.
+    drop(print(&format!("{}\n", welcome(args, &sites))));
     if args.kill.is_some()
         && let Err(error) = start_sidecars(&mut sites, args)
     {
