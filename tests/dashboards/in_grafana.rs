@@ -115,7 +115,7 @@ fn each_grafana_fault_is_reported_on_one_line() {
         (OVERVIEW, 404, r#"{"message":"Dashboard not found"}"#.to_owned(), "404, and not 200: Dashboard not found"),
         (OVERVIEW, 200, "[]".to_owned(), "not an object of JSON: []"),
         (OVERVIEW, 200, "{}".to_owned(), "regionwatch-overview.json"),
-        (OVERVIEW, 200, overview(|it| drop(it["panels"].as_array_mut().unwrap().pop())), "14 panels, and the file 15"),
+        (OVERVIEW, 200, overview(|it| drop(it["panels"].as_array_mut().unwrap().pop())), "15 panels, and the file 16"),
         (OVERVIEW, 200, overview(|it| it["title"] = "Home".into()), "\"Home\""),
         (OVERVIEW, 200, overview(|it| it["panels"][0]["targets"][0]["expr"] = "up".into()), "other queries"),
         (SOURCE, 404, r#"{"message":"Data source not found"}"#.to_owned(), "Data source not found"),

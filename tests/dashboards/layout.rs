@@ -29,7 +29,8 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<String> {
     let link = &items(json, "links").first().cloned().unwrap_or_default();
     demand(link["includeVars"] == true && link["keepTime"] == true, "links lose the time or the variables".into());
     let own: Vec<_> = dashboard.variables().iter().map(|variable| text(variable, "name")).collect();
-    let own: Vec<_> = own.iter().filter(|name| !["datasource", "job", "instance"].contains(name)).collect();
+    let shared = ["datasource", "environment", "job", "instance", "vantage"];
+    let own: Vec<_> = own.iter().filter(|name| !shared.contains(name)).collect();
     demand(own.len() <= 1, format!("more than one variable of its own: {own:?}"));
 
     let mut ids = BTreeSet::new();
@@ -104,7 +105,7 @@ fn every_dashboard_has_the_form_that_grafana_loads_unchanged() {
 fn shared_parts_are_identical_in_all_dashboards() {
     let all = shipped();
     let (first, others) = all.split_first().unwrap();
-    let variables = |dashboard: &Dashboard| dashboard.variables()[..3].to_vec();
+    let variables = |dashboard: &Dashboard| dashboard.variables()[..5].to_vec();
     for other in others {
         assert_eq!(first.json["links"], other.json["links"], "{}", other.file);
         assert_eq!(variables(first), variables(other), "{}", other.file);

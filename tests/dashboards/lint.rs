@@ -1,12 +1,12 @@
 //! The rules of dashboard-linter (github.com/grafana/dashboard-linter, read from its source), by their names. Of its 17
 //! rules the two about LogQL have nothing to judge here; where the original looks at some types of panels only, these
-//! look at all.
+//! look at all. The rules whose names begin with `regionwatch` are our own.
 
 use serde_json::Value;
 
 use crate::{
-    dashboard::{Dashboard, items, shipped, text},
-    promql::names,
+    dashboard::{Dashboard, Query, items, shipped, text},
+    promql::{Names, Selector, names},
     read,
     units::UNITS,
 };
@@ -21,6 +21,9 @@ pub(crate) struct Complaint {
 }
 
 const SOURCE: &str = "${datasource}";
+
+/// What Prometheus makes of a scrape or of a rule, and what `environment` of the configuration does not reach.
+const OF_PROMETHEUS: [&str; 1] = ["up"];
 const FUNCTIONS: [&str; 4] = ["label_names", "label_values", "metrics", "query_result"];
 
 /// Whatever breaks a rule, exceptions included.
@@ -41,11 +44,23 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
             == ("datasource", "Data source", "prometheus")
     };
     demand("template-datasource-rule", "", matches!(&sources[..], [one] if is_source(one)), "no variable datasource");
-    for (rule, name, label) in [("template-job-rule", "job", "Job"), ("template-instance-rule", "instance", "Instance")]
-    {
-        let variable = variables.iter().find(|variable| text(variable, "name") == name).cloned().unwrap_or_default();
+    // A label that may be absent: `.*` matches that too.
+    for (rule, name, label, all) in [
+        ("template-job-rule", "job", "Job", ".+"),
+        ("template-instance-rule", "instance", "Instance", ".+"),
+        ("regionwatch-environment-variable", "environment", "Environment", ".*"),
+        ("regionwatch-region-variables", "vantage", "Vantage", ".*"),
+        ("regionwatch-region-variables", "peer", "Peer region", ".*"),
+    ] {
+        let named = |name: &str| variables.iter().find(|variable| text(variable, "name") == name);
+        // Where everything is about one peer region, it takes one value.
+        if name == "peer" && named("peer_region").is_some_and(|variable| variable["multi"] == false) {
+            continue;
+        }
+        let variable = named(name).cloned().unwrap_or_default();
         let labels = (text(&variable, "type"), text(&variable, "label"), text(&variable, "allValue"));
-        demand(rule, "", labels == ("query", label, ".+") && variable["multi"] == true, &variable.to_string());
+        let several = variable["multi"] == true && variable["includeAll"] == true;
+        demand(rule, "", labels == ("query", label, all) && several, &variable.to_string());
         demand(rule, "", text(&variable["datasource"], "uid") == SOURCE, "not from the data source");
     }
     for variable in variables.iter().filter(|variable| text(variable, "type") == "query") {
@@ -68,14 +83,8 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
             demand("target-promql-rule", title, !query.expression.is_empty(), "an empty query");
             for selector in names(query.expression).selectors {
                 let metric = &selector.metric;
-                let has = |label: &str| {
-                    let same = |m: &&crate::promql::Matcher| {
-                        m.label == label && m.operator == "=~" && m.value == format!("${label}")
-                    };
-                    selector.matchers.iter().filter(same).count() == 1
-                };
-                demand("target-job-rule", title, has("job"), metric);
-                demand("target-instance-rule", title, has("instance"), metric);
+                demand("target-job-rule", title, selects(&selector, "job", "job"), metric);
+                demand("target-instance-rule", title, selects(&selector, "instance", "instance"), metric);
                 let call = selector.call.as_deref().unwrap_or_default();
                 let is_rate = ["rate", "irate"].contains(&call);
                 let fixed = is_rate && selector.range.as_deref() != Some("$__rate_interval");
@@ -85,7 +94,116 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
             }
         }
     }
+    for query in dashboard.queries() {
+        let names = names(query.expression);
+        for selector in &names.selectors {
+            for what in unselected(selector, &own_peers(dashboard)) {
+                demand("regionwatch-selector", query.panel, false, &what);
+            }
+            if let Some(what) = counted_twice(selector) {
+                demand("regionwatch-two-jobs", query.panel, false, &what);
+            }
+        }
+        for what in too_many(&query, &names) {
+            demand("regionwatch-cost", query.panel, false, &what);
+        }
+        for what in ungrouped(&names) {
+            demand("regionwatch-grouping", query.panel, false, &what);
+        }
+    }
     wrong
+}
+
+/// Whether a selector takes the values that are chosen for a variable.
+fn selects(selector: &Selector, label: &str, variable: &str) -> bool {
+    let value = format!("${variable}");
+    selector.matchers.iter().filter(|m| m.label == label && m.operator == "=~" && m.value == value).count() == 1
+}
+
+/// The variable of the peer regions.
+fn own_peers(dashboard: &Dashboard) -> String {
+    let mut names = dashboard.variables().iter().map(|variable| text(variable, "name"));
+    names.find(|name| name.starts_with("peer")).unwrap_or_default().to_owned()
+}
+
+/// What `families!` says of a metric.
+struct Family {
+    /// It is on the small page, and so in two jobs.
+    state: bool,
+    /// Of what there is one series, such as `Region`.
+    subject: String,
+}
+
+impl Family {
+    /// There are as many as pairs of regions.
+    fn of_pairs(&self) -> bool {
+        ["Path", "Peer", "Region", "Votes"].contains(&&*self.subject)
+    }
+}
+
+fn family(metric: &str) -> Option<Family> {
+    let families = read("src/metrics/families.rs");
+    let metric = metric.strip_prefix("regionwatch_")?;
+    let names = ["_bucket", "_sum", "_count"].iter().filter_map(|end| metric.strip_suffix(end)).chain([metric]);
+    let line = names.into_iter().find_map(|name| {
+        families.lines().find(|line| line.trim_start_matches("#[state]").trim_start().contains(&format!("\"{name}\" ")))
+    })?;
+    let subject = line.rsplit_once('(')?.0.rsplit(' ').next()?.to_owned();
+    Some(Family { state: line.contains("#[state] "), subject })
+}
+
+/// Samples of each pair of regions, one per second and for hours: too many at fifty regions.
+fn too_many(query: &Query<'_>, names: &Names) -> Vec<String> {
+    let one_peer = query.expression.contains("\"$peer_region\"");
+    let long = |selector: &&Selector| {
+        let range = selector.range.as_deref().unwrap_or("$__rate_interval");
+        let family = family(&selector.metric);
+        family.is_some_and(|family| family.of_pairs() && !one_peer && (!query.instant || range != "$__rate_interval"))
+    };
+    names.selectors.iter().filter(long).map(|selector| format!("{} is not recorded", selector.metric)).collect()
+}
+
+/// The variables that a selector ignores, of those that it could follow.
+fn unselected(selector: &Selector, peers: &str) -> Vec<String> {
+    let metric = &selector.metric;
+    if OF_PROMETHEUS.contains(&&**metric) {
+        return Vec::new();
+    }
+    // A recorded series names its labels: `vantage_peer:...`.
+    let level = metric.split_once(':').map(|(level, _)| level);
+    let per = |word: &str, own: bool| level.map_or(own, |level| level.split('_').any(|part| part == word));
+    let own = metric.starts_with("regionwatch_");
+    let of_peer = family(metric).is_some_and(|family| family.of_pairs());
+    let mut missing = Vec::new();
+    let mut demand = |has: bool, label: &str, variable: &str| {
+        if has && !selects(selector, label, variable) {
+            missing.push(format!("{metric} ignores ${variable}"));
+        }
+    };
+    demand(true, "environment", "environment");
+    demand(per("vantage", own), "vantage_region", "vantage");
+    demand(per("peer", of_peer), "peer_region", peers);
+    missing
+}
+
+/// A series of the small page is in two jobs: what adds or counts must see it once.
+fn counted_twice(selector: &Selector) -> Option<String> {
+    family(&selector.metric).filter(|family| family.state)?;
+    let merges = |name: &str| ["max", "min", "group"].contains(&name);
+    match &selector.aggregation {
+        Some(around) if merges(&around.name) && !around.by.iter().any(|label| label == "job") => None,
+        around => Some(format!("{} of two jobs, in {around:?}", selector.metric)),
+    }
+}
+
+/// Lists of labels without `environment`. With `up` this is the one of the scrape configuration, if any.
+fn ungrouped(names: &Names) -> Vec<String> {
+    let joins_up = names.selectors.iter().any(|selector| OF_PROMETHEUS.contains(&&*selector.metric));
+    let lists = names.groupings.iter().filter(|grouping| {
+        let exempt = (grouping.word == "on" && joins_up) || grouping.labels == ["le"];
+        !grouping.word.starts_with("group_") && !exempt && !grouping.labels.iter().any(|label| label == "environment")
+    });
+    lists.map(|grouping| format!("{} {:?}", grouping.word, grouping.labels)).collect()
 }
 
 /// The units of a panel: the one that is meant for all its values, and those of the overrides.

@@ -18,7 +18,7 @@ use crate::{
 
 /// How long the outage may take to be seen: the region dies after 10 s, is given up 10 s after that, and some rules are
 /// evaluated each 15 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The values of a dashboard's variables, each as Grafana would insert it.
 type Choice = Vec<(String, String)>;
@@ -86,7 +86,7 @@ pub(crate) fn strangers(outage: &Outage, dashboard: &Dashboard) -> Vec<String> {
     for (place, expression) in variables.chain(queries) {
         let names = promql::names(&expression);
         let mut groupable = BTreeSet::new();
-        for selector in names.selectors {
+        for selector in &names.selectors {
             let metric = &selector.metric;
             let series = outage.series(metric);
             if series.is_empty() {
@@ -105,7 +105,11 @@ pub(crate) fn strangers(outage: &Outage, dashboard: &Dashboard) -> Vec<String> {
             let labels = series.iter().filter_map(Value::as_object);
             groupable.extend(labels.flat_map(|labels| labels.keys().cloned()));
         }
-        for label in names.grouping.iter().filter(|label| !groupable.contains(*label)) {
+        for label in names.grouped().filter(|label| !groupable.contains(*label)) {
+            // Made by `label_replace`.
+            if expression.contains(&format!("\"{label}\"")) {
+                continue;
+            }
             wrong.push(format!("{place}: nothing there has the label {label}"));
         }
     }
@@ -149,6 +153,9 @@ pub(crate) fn misnomers(panel: &Value, answers: &[(Query<'_>, Vec<Series>)]) -> 
             renamed.insert(to.as_str().unwrap().to_owned());
         }
     }
+    let overridden = items(&panel["fieldConfig"], "overrides").iter().flat_map(|over| items(over, "properties"));
+    let names = overridden.filter(|property| property["id"] == "displayName");
+    renamed.extend(names.map(|property| text(property, "value").to_owned()));
     for order in items(&panel["options"], "sortBy") {
         if !renamed.contains(text(order, "displayName")) {
             wrong.push(format!("{title}: is sorted by {}, which it does not have", order["displayName"]));
@@ -171,9 +178,23 @@ pub(crate) fn misnomers(panel: &Value, answers: &[(Query<'_>, Vec<Series>)]) -> 
 
 /// Queries that show something where nothing of regionwatch is chosen.
 fn strays(outage: &Outage, dashboard: &Dashboard) -> Vec<String> {
-    let foreign = [("job", FOREIGN), ("instance", ".+"), ("peer_region", ".*")];
+    let foreign = [
+        ("job", FOREIGN),
+        ("instance", ".+"),
+        ("environment", ".*"),
+        ("vantage", ".*"),
+        ("peer_region", ".*"),
+        ("peer", ".*"),
+    ];
     let mut wrong = Vec::new();
-    for query in dashboard.queries().iter().filter(|query| query.expression.contains("$job")) {
+    // What the rules have recorded is of regionwatch, and has no job.
+    let has_no_job = |selector: &promql::Selector| {
+        selector.metric.contains(':') && !selector.matchers.iter().any(|matcher| matcher.label == "job")
+    };
+    let follows = |query: &&Query<'_>| {
+        query.expression.contains("$job") && !promql::names(query.expression).selectors.iter().any(has_no_job)
+    };
+    for query in dashboard.queries().iter().filter(follows) {
         match outage.query(&filled_in(query.expression, &foreign), query.instant) {
             Ok(found) if found.is_empty() => {}
             other => wrong.push(format!("{}: counts what is not regionwatch's: {other:?}", query.place())),
@@ -214,19 +235,22 @@ const SIGHTS: &[Sight] = &[
     ("regionwatch-overview", "State of each pair", |all| {
         of_victim(all).filter(|series| last(series) == 5.0).count() == 3
     }),
+    ("regionwatch-overview", "State of each region", |all| of_victim(all).any(|series| last(series) == 5.0)),
+    ("regionwatch-pair", "State over time, by vantage", |all| !all.is_empty()),
     ("regionwatch-overview", "If this region fails, go to", |all| {
         // The dead region's last word is not lost.
         of_victim(all).count() == 0 && all.iter().any(|series| series.label("vantage_region") == VICTIM)
     }),
     ("regionwatch-failover", "Regions with a quorum for down", |all| last(&all[0]) == 1.0),
-    ("regionwatch-failover", "Failovers triggered", |all| last(&all[0]) == 1.0),
+    ("regionwatch-failover", "Failovers ordered", |all| last(&all[0]) == 1.0),
     ("regionwatch-failover", "Ineligible candidates, with reasons", |all| {
         ["state", "quorum"].iter().all(|reason| of_victim(all).any(|series| series.label("reason") == *reason))
     }),
-    ("regionwatch-failover", "State changes in 30 minutes", |all| of_victim(all).any(|s| s.label("to") == "down")),
+    ("regionwatch-failover", "State changes in 5 minutes", |all| of_victim(all).any(|s| s.label("to") == "down")),
     ("regionwatch-failover", "Incidents", |all| of_victim(all).any(|series| last(series) == 2.0)),
     ("regionwatch-failover", "Alerts of the rules", |all| {
-        of_victim(all).any(|series| series.label("alertname") == "RegionwatchPeerDown" && last(series) == 2.0)
+        let mut about = all.iter().filter(|series| series.label("about") == VICTIM);
+        about.any(|series| series.label("alertname") == "RegionwatchPeerDown" && last(series) == 2.0)
     }),
 ];
 

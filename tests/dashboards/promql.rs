@@ -10,6 +10,8 @@ pub(crate) struct Selector {
     pub(crate) range: Option<String>,
     /// The function whose first argument begins with it.
     pub(crate) call: Option<String>,
+    /// The innermost aggregation around it, and its labels.
+    pub(crate) aggregation: Option<Aggregation>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -19,12 +21,32 @@ pub(crate) struct Matcher {
     pub(crate) value: String,
 }
 
+/// An aggregation, such as `sum by (a)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Aggregation {
+    pub(crate) name: String,
+    pub(crate) by: Vec<String>,
+}
+
+/// A list of labels after `by`, `on` and the like.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Grouping {
+    pub(crate) word: String,
+    pub(crate) labels: Vec<String>,
+}
+
 /// What an expression names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) selectors: Vec<Selector>,
-    /// The labels in the lists of `by`, `on` and the like.
-    pub(crate) grouping: Vec<String>,
+    pub(crate) groupings: Vec<Grouping>,
+}
+
+impl Names {
+    /// The labels in all lists.
+    pub(crate) fn grouped(&self) -> impl Iterator<Item = &String> {
+        self.groupings.iter().flat_map(|grouping| &grouping.labels)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +58,7 @@ enum Token {
 
 const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 const WORDS: [&str; 8] = ["and", "or", "unless", "bool", "offset", "atan2", "inf", "nan"];
+const AGGREGATIONS: [&str; 9] = ["sum", "count", "avg", "min", "max", "group", "quantile", "topk", "bottomk"];
 
 fn tokens(text: &str) -> Vec<Token> {
     let word = |c: char| c.is_ascii_alphanumeric() || "_:$.".contains(c);
@@ -84,28 +107,49 @@ fn matchers(tokens: Vec<Token>) -> Vec<Matcher> {
 pub(crate) fn names(expression: &str) -> Names {
     let mut tokens = tokens(expression).into_iter().peekable();
     let mut names = Names::default();
-    let (mut calls, mut called) = (Vec::new(), None);
+    let (mut calls, mut called, mut by) = (Vec::<Option<String>>::new(), None, Vec::new());
+    let mut aggregations: Vec<Option<Aggregation>> = Vec::new();
     while let Some(token) = tokens.next() {
         let next = tokens.peek().cloned();
         match token {
-            Token::Sign('(') => calls.push(called.take()),
-            Token::Sign(')') => drop(calls.pop()),
+            Token::Sign('(') => {
+                let called = called.take();
+                let name = called.clone().filter(|name: &String| AGGREGATIONS.contains(&&**name));
+                aggregations.push(name.map(|name| Aggregation { name, by: std::mem::take(&mut by) }));
+                calls.push(called);
+            }
+            Token::Sign(')') => {
+                calls.pop();
+                aggregations.pop();
+            }
             Token::Word(word) if LISTS.contains(&&*word) => {
                 if next == Some(Token::Sign('(')) {
                     tokens.next();
                     let labels = until(&mut tokens, ')');
-                    names.grouping.extend(labels.into_iter().filter_map(|token| match token {
+                    let labels = labels.into_iter().filter_map(|token| match token {
                         Token::Word(label) => Some(label),
                         _ => None,
-                    }));
+                    });
+                    let labels: Vec<_> = labels.collect();
+                    if word == "by" {
+                        by.clone_from(&labels);
+                    }
+                    names.groupings.push(Grouping { word, labels });
                 }
             }
             Token::Word(word) if WORDS.contains(&&*word) || word.starts_with(|c: char| c.is_ascii_digit()) => {}
             Token::Word(word) if next == Some(Token::Sign('(')) => called = Some(word),
-            Token::Word(_) if matches!(&next, Some(Token::Word(list)) if LISTS.contains(&&**list)) => {}
+            Token::Word(word) if matches!(&next, Some(Token::Word(list)) if LISTS.contains(&&**list)) => {
+                called = AGGREGATIONS.contains(&&*word).then_some(word);
+            }
             Token::Word(metric) => {
-                let mut selector =
-                    Selector { metric, matchers: Vec::new(), range: None, call: calls.last().cloned().flatten() };
+                let mut selector = Selector {
+                    metric,
+                    matchers: Vec::new(),
+                    range: None,
+                    call: calls.last().cloned().flatten(),
+                    aggregation: aggregations.iter().rev().flatten().next().cloned(),
+                };
                 if tokens.next_if_eq(&Token::Sign('{')).is_some() {
                     selector.matchers = matchers(until(&mut tokens, '}'));
                 }
@@ -129,6 +173,7 @@ fn selectors_ranges_calls_and_groupings_are_parsed() {
     let found = names(
         r#"2 * sum by (a, b) (rate(x{l=~"$v", m!="w|z"}[$__rate_interval])) / on (c) group_right () (up == 1) or histogram_quantile(0.5, y)"#,
     );
+    let labels = |list: &[&str]| list.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
     let matcher = |label: &str, operator: &str, value: &str| Matcher {
         label: label.into(),
         operator: operator.into(),
@@ -139,12 +184,16 @@ fn selectors_ranges_calls_and_groupings_are_parsed() {
         matchers: Vec::new(),
         range: None,
         call: call.map(str::to_owned),
+        aggregation: None,
     };
     let x = Selector {
         matchers: vec![matcher("l", "=~", "$v"), matcher("m", "!=", "w|z")],
         range: Some("$__rate_interval".into()),
+        aggregation: Some(Aggregation { name: "sum".into(), by: labels(&["a", "b"]) }),
         ..selector("x", Some("rate"))
     };
     let expected = vec![x, selector("up", None), selector("y", Some("histogram_quantile"))];
-    assert_eq!(found, Names { selectors: expected, grouping: ["a", "b", "c"].map(str::to_owned).to_vec() });
+    let grouping = |word: &str, list: &[&str]| Grouping { word: word.into(), labels: labels(list) };
+    let groupings = vec![grouping("by", &["a", "b"]), grouping("on", &["c"]), grouping("group_right", &[])];
+    assert_eq!(found, Names { selectors: expected, groupings });
 }

@@ -9,7 +9,14 @@ use crate::dashboard::{Dashboard, filled_in, shipped};
 
 /// What the parser says of all expressions: nothing where it understands them.
 pub(crate) fn complaints(dashboards: &[Dashboard]) -> String {
-    let variables = [("job", "a"), ("instance", "b|c"), ("peer_region", "d")];
+    let variables = [
+        ("job", "a"),
+        ("instance", "b|c"),
+        ("environment", ".*"),
+        ("vantage", "e"),
+        ("peer_region", "d"),
+        ("peer", "d|f"),
+    ];
     let queries: Vec<_> = dashboards.iter().flat_map(Dashboard::queries).collect();
     assert!(queries.len() > 60, "{}", queries.len());
     let rule = |(number, query): (usize, _)| {

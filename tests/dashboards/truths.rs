@@ -1,11 +1,15 @@
-//! What a panel shows of a history that is written down here, by the unit tests of promtool.
+//! What a panel shows of a history that is written down here, by the unit tests of promtool, with the rules that are
+//! shipped.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 use testkit::needs::{Need::Tool, require};
 
-use crate::dashboard::{Dashboard, filled_in, shipped};
+use crate::{
+    dashboard::{Dashboard, filled_in, shipped},
+    read,
+};
 
 /// A query: the dashboard without `regionwatch-`, the panel, and the letter of the query.
 type Place = (&'static str, &'static str, &'static str);
@@ -14,15 +18,33 @@ type Place = (&'static str, &'static str, &'static str);
 type Shown = Vec<(String, f64)>;
 
 /// A history of a Prometheus, one sample a minute, and what queries show of it some minutes after its beginning.
+#[derive(Default)]
 pub(crate) struct History {
     name: &'static str,
+    /// The environment that is chosen; empty for all.
+    environment: &'static str,
+    /// How often the rules are evaluated, if not every minute.
+    evaluation_interval: &'static str,
     series: Vec<(String, &'static str)>,
     shown: Vec<(u32, Place, Shown)>,
 }
 
 /// What promtool says where the panels show something else: nothing where they show the truth.
 pub(crate) fn complaints(dashboards: &[Dashboard], history: &History) -> String {
-    let variables = [("job", ".+"), ("instance", ".+"), ("peer_region", ".+")];
+    complaints_with(dashboards, history, &read("alerts/regionwatch.rules.yml"))
+}
+
+/// The same with other rules.
+pub(crate) fn complaints_with(dashboards: &[Dashboard], history: &History, rules: &str) -> String {
+    let environment = if history.environment.is_empty() { ".*" } else { history.environment };
+    let variables = [
+        ("job", ".+"),
+        ("instance", ".+"),
+        ("environment", environment),
+        ("vantage", ".*"),
+        ("peer_region", ".+"),
+        ("peer", ".*"),
+    ];
     let test = |(minute, (file, panel, reference), shown): &(u32, Place, Shown)| {
         let queries = dashboards.iter().flat_map(Dashboard::queries);
         let mut queries = queries.filter(|query| query.dashboard.strip_prefix("regionwatch-") == Some(*file));
@@ -36,7 +58,10 @@ pub(crate) fn complaints(dashboards: &[Dashboard], history: &History) -> String 
         history.series.iter().map(|(series, values)| json!({"series": series, "values": values})).collect();
     let tests: Vec<_> = history.shown.iter().map(test).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
-    let whole = json!({"tests": [
+    let rule_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(rule_file.path(), rules).unwrap();
+    let every = if history.evaluation_interval.is_empty() { "1m" } else { history.evaluation_interval };
+    let whole = json!({"rule_files": [rule_file.path()], "evaluation_interval": every, "tests": [
         {"name": history.name, "interval": "1m", "input_series": series, "promql_expr_test": tests}
     ]});
     // JSON is YAML.
@@ -96,7 +121,7 @@ pub(crate) fn a_pod_is_replaced() -> History {
         shown.push((minute, SCORE, vec![pair("eu-central-1", 0.5), pair("us-east-1", 0.1)]));
         shown.push((minute, ELIGIBLE, vec![pair("eu-central-1", 1.0), pair("us-east-1", 1.0)]));
     }
-    History { name: "a pod is replaced", series, shown }
+    History { name: "a pod is replaced", series, shown, ..History::default() }
 }
 
 /// Two jobs read one process. First eu-central-1 is no longer eligible, then it leaves the configuration, then the
@@ -129,7 +154,7 @@ pub(crate) fn a_candidate_leaves() -> History {
         shown.push((minute, GO_TO_SCORE, vec![pair("us-east-1", 0.1)]));
         shown.push((minute, RANK, vec![pair("us-east-1", 1.0)]));
     }
-    History { name: "a candidate leaves", series, shown }
+    History { name: "a candidate leaves", series, shown, ..History::default() }
 }
 
 /// Four sidecars, of which one dies after minute 10; another dies too after minute 60, but for one of its two jobs.
@@ -174,7 +199,7 @@ pub(crate) fn among_others() -> History {
         (1400, UNSCRAPABLE, number(2.0)),
         (1400, SCRAPED, number(0.5)),
     ];
-    History { name: "among others", series, shown }
+    History { name: "among others", evaluation_interval: "10m", series, shown, ..History::default() }
 }
 
 /// Three changes seen by a pod, two by its successor, each by two jobs; and a clock that was set once.
@@ -193,15 +218,16 @@ pub(crate) fn counted() -> History {
         (r#"regionwatch_clock_steps_total{job="a",instance="b"}"#.into(), "5x9 6x40"),
         (r#"regionwatch_clock_steps_total{job="c",instance="b"}"#.into(), "5x9 6x40"),
     ];
+    let changes = |count| vec![(r#"{peer_region="b", to="suspect"}"#.to_owned(), count)];
+    const CHANGES: Place = ("failover", "State changes in 5 minutes", "A");
     let shown = vec![
-        (
-            25,
-            ("failover", "State changes in 30 minutes", "A"),
-            vec![(r#"{peer_region="b", to="suspect"}"#.to_owned(), 5.0)],
-        ),
+        (2, CHANGES, vec![]),
+        (6, CHANGES, changes(3.0)),
+        (12, CHANGES, vec![]),
+        (17, CHANGES, changes(2.0)),
         (25, ("sidecar", "Clock steps", "A"), number(1.0)),
     ];
-    History { name: "counted", series, shown }
+    History { name: "counted", series, shown, ..History::default() }
 }
 
 /// Peers that answered until minute 10, and an Alertmanager that was asked until then.
@@ -223,13 +249,164 @@ pub(crate) fn silence() -> History {
         (30, rejected, vec![]),
         (30, failed, vec![]),
     ];
-    History { name: "silence", series, shown }
+    History { name: "silence", series, shown, ..History::default() }
+}
+
+/// What the page of a vantage says of a peer, in both jobs.
+fn both_jobs(labels: &str, metric: &str, values: &'static str) -> [(String, &'static str); 2] {
+    let vantage = labels.split('"').nth(1).unwrap();
+    ["regionwatch", "regionwatch-state"].map(|job| {
+        (format!(r#"regionwatch_{metric}{{job="{job}",instance="{vantage}:9877",vantage_region={labels}}}"#), values)
+    })
+}
+
+fn of_pair(vantage: &str, peer: &str) -> String {
+    format!(r#""{vantage}",peer_region="{peer}""#)
+}
+
+/// Four vantages, of which d is dead. First a and b vote down and c is isolated; from minute 5 on c votes up, and from
+/// minute 10 on it votes down.
+pub(crate) fn votes_of_four() -> History {
+    let mut series = Vec::new();
+    for vantage in ["a", "b", "c"] {
+        for peer in ["a", "b", "c", "d"].into_iter().filter(|peer| *peer != vantage) {
+            series.extend(both_jobs(&of_pair(vantage, peer), "candidate_eligible", "1x20"));
+        }
+        let on_d = of_pair(vantage, "d");
+        let own = vantage == "c";
+        let down = if own { "3x4 2x4 3x10" } else { "2x9 3x10" };
+        series.extend(both_jobs(&format!("{on_d},vote=\"down\""), "peer_votes", down));
+        series.extend(both_jobs(&format!("{on_d},vote=\"up\""), "peer_votes", "0x4 1x4 0x10"));
+        series.extend(both_jobs(&on_d, "peer_quorum", "2x20"));
+        series.extend(both_jobs(&on_d, "peer_quorum_reached", "0x4 1x15"));
+        let isolated = if own { "1x4 0x15" } else { "0x20" };
+        series.extend(both_jobs(&format!("\"{vantage}\""), "vantage_isolated", isolated));
+    }
+    let by_vantage = |[a, b, c]: [f64; 3]| {
+        let of = |vantage, value| (format!(r#"{{vantage_region="{vantage}", peer_region="d"}}"#), value);
+        vec![of("a", a), of("b", b), of("c", c)]
+    };
+    const DOWN: Place = ("failover", "Down votes, and how many are needed", "A");
+    const NEEDED: Place = ("failover", "Down votes, and how many are needed", "B");
+    const NEEDED_NOW: Place = ("failover", "Votes now", "D");
+    const ISOLATED: Place = ("failover", "Votes now", "F");
+    let named =
+        |(place, value): (Place, f64)| (place, vec![(format!(r#"{}{{peer_region="d"}}"#, recorded(place)), value)]);
+    let mut shown = vec![
+        (3, NEEDED_NOW, by_vantage([3.0; 3])),
+        (3, ISOLATED, by_vantage([0.0, 0.0, 1.0])),
+        (7, NEEDED_NOW, by_vantage([2.0; 3])),
+        (7, ISOLATED, by_vantage([0.0; 3])),
+        (12, NEEDED_NOW, by_vantage([3.0; 3])),
+        (3, ("failover", "Regions with a quorum for down", "A"), number(0.0)),
+        (7, ("failover", "Regions with a quorum for down", "A"), number(1.0)),
+    ];
+    for (minute, down, needed) in [(3, 2.0, 3.0), (7, 2.0, 2.0), (12, 3.0, 3.0)] {
+        for told in [(DOWN, down), (NEEDED, needed)] {
+            let (place, value) = named(told);
+            shown.push((minute, place, value));
+        }
+    }
+    History { name: "votes of four", series, shown, ..History::default() }
+}
+
+/// Production, where b is down as a sees it and c is isolated; staging, and vantages without an environment, where all is
+/// well.
+pub(crate) fn environments(environment: &'static str) -> History {
+    let mut series = Vec::new();
+    for (label, down) in [("prod", "1x20"), ("staging", "0x20"), ("", "0x20")] {
+        let up = if down.starts_with('1') { "0x20" } else { "1x20" };
+        let suffix = if label.is_empty() { String::new() } else { format!(",environment=\"{label}\"") };
+        for (vantage, peer) in [("a", "b"), ("a", "c"), ("c", "a"), ("c", "b")] {
+            let pair = of_pair(vantage, peer) + &suffix;
+            let wrong = peer == "b" || (label == "prod" && vantage == "c");
+            for state in ["unknown", "healthy", "degraded", "recovering", "suspect", "down"] {
+                let values = match state {
+                    "down" if wrong => down,
+                    "healthy" if wrong => up,
+                    "healthy" => "1x20",
+                    _ => "0x20",
+                };
+                series.extend(both_jobs(&format!("{pair},state=\"{state}\""), "peer_state", values));
+            }
+            series.extend(both_jobs(
+                &format!("{pair},stage=\"execute\""),
+                "incidents",
+                if peer == "b" { down } else { "0x20" },
+            ));
+            series.extend(both_jobs(&pair, "candidate_eligible", if peer == "b" { up } else { "1x20" }));
+        }
+        let isolated = if label == "prod" { "1x20" } else { "0x20" };
+        series.extend(both_jobs(&format!("\"a\"{suffix}"), "vantage_isolated", "0x20"));
+        series.extend(both_jobs(&format!("\"c\"{suffix}"), "vantage_isolated", isolated));
+    }
+    // A second Prometheus would fire on both vantages.
+    for vantage in ["a", "c"] {
+        let alert =
+            r#"alertname="RegionwatchPeerFailover",failover="true",stage="execute",source="rules",alertstate="firing""#;
+        series.push((
+            format!(r#"ALERTS{{{alert},environment="prod",vantage_region="{vantage}",peer_region="b"}}"#),
+            "1x20",
+        ));
+    }
+    let all = environment.is_empty();
+    let of = |labels: &str, value| (format!("{{{labels}}}"), value);
+    let chosen = |samples: Vec<(String, f64)>| {
+        let has = |labels: &str| match environment {
+            "" => true,
+            name => labels.contains(&format!("environment=\"{name}\"")),
+        };
+        samples.into_iter().filter(|(labels, _)| has(labels)).collect::<Vec<_>>()
+    };
+    let mut worst = Vec::new();
+    let mut cells = Vec::new();
+    for (label, wrong) in [("prod", true), ("staging", false), ("", false)] {
+        let prefix = if label.is_empty() { String::new() } else { format!("environment=\"{label}\", ") };
+        let down = if wrong { 5.0 } else { 1.0 };
+        // Nothing but the isolated c reports a.
+        worst.extend((!wrong).then(|| of(&format!("{prefix}peer_region=\"a\""), 1.0)));
+        worst.push(of(&format!("{prefix}peer_region=\"b\""), down));
+        worst.push(of(&format!("{prefix}peer_region=\"c\""), 1.0));
+        for (vantage, peer) in [("a", "b"), ("a", "c"), ("c", "a"), ("c", "b")] {
+            let value = match (wrong, vantage, peer) {
+                (true, "c", _) => 6.0,
+                (true, _, "b") => 5.0,
+                _ => 1.0,
+            };
+            let pair = format!("vantage_region=\"{vantage}\", peer_region=\"{peer}\", vantage=\"{label} {vantage}\"");
+            cells.push(of(&format!("{prefix}{pair}"), value));
+        }
+    }
+    let bad = all || environment == "prod";
+    let orders = number(if bad { 1.0 } else { 0.0 });
+    let shown = vec![
+        (10, ("overview", "Regions, worst state of all vantages", "A"), chosen(worst)),
+        (10, ("overview", "State of each pair", "A"), chosen(cells)),
+        (10, ("overview", "Regions down", "A"), number(if bad { 1.0 } else { 0.0 })),
+        (10, ("overview", "Isolated vantages", "A"), number(if bad { 1.0 } else { 0.0 })),
+        (10, ("overview", "Fewest failover targets", "A"), number(if bad { 1.0 } else { 2.0 })),
+        (10, ("failover", "Failovers ordered", "A"), orders.clone()),
+        (10, ("failover", "Failovers ordered", "B"), orders),
+    ];
+    History { name: "environments", environment, series, shown, ..History::default() }
+}
+
+/// The name that a recorded series keeps in a panel.
+fn recorded(place: Place) -> String {
+    let dashboards = shipped();
+    let query = dashboards.iter().flat_map(Dashboard::queries).find(|query| {
+        query.dashboard.strip_prefix("regionwatch-") == Some(place.0)
+            && (query.panel, query.reference) == (place.1, place.2)
+    });
+    query.unwrap().expression.split('{').next().unwrap().to_owned()
 }
 
 #[test]
 fn panels_show_the_expected_values_for_every_history() {
     require(&[Tool("promtool")]);
-    for history in [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence()] {
+    let in_environments = ["", "prod", "staging"].map(environments);
+    let others = [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence(), votes_of_four()];
+    for history in others.into_iter().chain(in_environments) {
         let said = complaints(&shipped(), &history);
         assert!(said.is_empty(), "{}: {said}", history.name);
     }
