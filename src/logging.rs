@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
+    panic,
     sync::{
         Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +14,9 @@ use std::{
     thread,
     time::Duration,
 };
+
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// The most bytes of lines that wait to be written.
 const MAX_WAITING: usize = 256 << 10;
@@ -34,7 +38,7 @@ pub fn to_stderr(text: impl std::fmt::Display) {
     }
 }
 
-/// Starts the thread. What is logged from now on goes through it.
+/// Starts the thread. What is logged from now on goes through it, and what a panic says.
 pub fn start() -> LogWriter {
     let queue = QUEUE.get_or_init(Queue::default);
     // Not through `io::stderr`, whose lock a blocked write would hold.
@@ -45,14 +49,18 @@ pub fn start() -> LogWriter {
     };
     // Without a thread, the queue fills up and then drops lines.
     drop(thread::Builder::new().name("log".to_owned()).spawn(run));
+    // By default a panic would wait for the reader of stderr before it ends the process.
+    panic::set_hook(Box::new(|panic| {
+        to_stderr(panic);
+        flush();
+    }));
     LogWriter(queue)
 }
 
-/// Waits until all lines are written, but no longer than this.
-pub fn flush(limit: Duration) {
+/// Waits until all lines are written, but no longer than 300 ms: for the end of the process.
+pub fn flush() {
     if let Some(queue) = QUEUE.get() {
-        let lines = queue.lines();
-        drop(queue.written.wait_timeout_while(lines, limit, |lines| lines.bytes > 0));
+        queue.flush(LAST_LINES);
     }
 }
 
@@ -104,6 +112,10 @@ impl Queue {
         self.added.notify_one();
     }
 
+    fn flush(&self, limit: Duration) {
+        drop(self.written.wait_timeout_while(self.lines(), limit, |lines| lines.bytes > 0));
+    }
+
     /// Writes lines for the life of the process.
     fn write_to(&self, mut out: impl Write) {
         let mut lines = self.lines();
@@ -120,5 +132,65 @@ impl Queue {
             lines.bytes -= line.len();
             self.written.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    fn writing_to(out: impl Write + Send + 'static) -> &'static Queue {
+        let queue: &'static Queue = Box::leak(Box::default());
+        thread::spawn(|| queue.write_to(out));
+        queue
+    }
+
+    struct Sent(mpsc::Sender<Vec<u8>>);
+
+    impl Write for Sent {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order_and_a_flush_waits_for_the_last() {
+        let (sender, written) = mpsc::channel();
+        let queue = writing_to(Sent(sender));
+        let lines: Vec<Vec<u8>> = (0..100).map(|n| format!("line {n}\n").into_bytes()).collect();
+        lines.iter().for_each(|line| queue.push(line.clone()));
+        queue.flush(Duration::from_secs(10));
+        assert_eq!(written.try_iter().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
+    fn a_reader_that_stalls_costs_a_bounded_queue_and_a_bounded_flush() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stalled = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let queue = writing_to(stalled);
+        let before = dropped();
+        (0..20_000).for_each(|_| queue.push(vec![b'x'; 1 << 10]));
+        queue.flush(Duration::from_millis(10));
+        assert!(queue.lines().bytes <= MAX_WAITING);
+        assert!(dropped() - before > 1_000, "{}", dropped() - before);
+    }
+
+    #[test]
+    fn one_line_may_be_longer_than_the_queue() {
+        let (sender, written) = mpsc::channel();
+        let queue = writing_to(Sent(sender));
+        queue.push(vec![b'x'; 2 * MAX_WAITING]);
+        queue.flush(Duration::from_secs(10));
+        assert_eq!(written.try_iter().map(|line| line.len()).sum::<usize>(), 2 * MAX_WAITING);
     }
 }

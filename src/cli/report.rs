@@ -4,7 +4,6 @@ use std::{
     fmt::Display,
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use tracing::Level;
@@ -18,9 +17,6 @@ use crate::{
 /// `EX_USAGE` (sysexits.h): the command line or the configuration is invalid.
 pub(super) const USAGE: u8 = 64;
 
-/// How long the end of the process waits for the last lines of the log.
-const LAST_LINES: Duration = Duration::from_millis(300);
-
 /// Prints errors of the command line or the configuration.
 pub(super) fn usage(errors: &str) -> ExitCode {
     logging::to_stderr(errors.trim_end());
@@ -33,7 +29,7 @@ pub(super) fn finish(result: Result<(), RunError>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error),
     };
-    logging::flush(LAST_LINES);
+    logging::flush();
     code
 }
 
