@@ -19,6 +19,7 @@ mod alertmanagers;
 mod defaults;
 mod env;
 mod env_peers;
+mod labels;
 mod layers;
 mod peers;
 mod print;

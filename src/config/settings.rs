@@ -2,6 +2,7 @@
 //! and the table in docs/configuration.md follow from it.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -16,7 +17,7 @@ use super::{
     votes::VoteKeys,
 };
 use crate::{
-    model::{HttpUrl, Path, Region},
+    model::{ConstantLabels, HttpUrl, LabelName, LabelValue, Path, Region},
     signing::PublicKeys,
     yaml::{Item, secrets::Secrets},
 };
@@ -185,6 +186,12 @@ settings! {
             "region", "REGIONWATCH_REGION" {
                 required: Some("write the region that this instance runs in, such as eu-west-1"),
                 default: Some("required"), restart: true };
+        /// Environment of this region, such as `prod`: a label of every series, alert and vote; the same on every vantage
+        environment: Option<LabelValue> = values::Environment, None;
+            "environment", "REGIONWATCH_ENVIRONMENT" { restart: true };
+        /// Further labels of every series and alert, such as `{team: platform}`, or `team=platform,...`; at most 16
+        labels: BTreeMap<LabelName, LabelValue> = values::Labels, BTreeMap::new();
+            "labels", "REGIONWATCH_LABELS" { restart: true };
         /// Address to serve on
         listen: SocketAddr = values::LISTEN, DEFAULT_LISTEN;
             "listen", "REGIONWATCH_LISTEN" { flag: Some(Flag::Value("listen", "ADDRESS")), restart: true };
@@ -276,6 +283,11 @@ settings! {
 }
 
 impl Config {
+    /// The labels that every series and alert has.
+    pub fn constant_labels(&self) -> ConstantLabels {
+        ConstantLabels { environment: self.environment.clone(), others: self.labels.clone() }
+    }
+
     /// Every path, with how it is probed.
     pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
         self.peers.iter().flat_map(|peer| {

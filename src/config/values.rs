@@ -1,16 +1,16 @@
 //! Types of settings: how a value is read from the file and from a variable, and how it is printed.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    addresses, signing,
+    addresses, labels, signing,
     signing::SigningKey,
     types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
     url_template::{self, UrlTemplate},
     votes::{self, VoteKeys},
 };
 use crate::{
-    model::{HttpUrl, Region},
+    model::{HttpUrl, LabelName, LabelValue, Region},
     yaml::{Item, Parsed, addresses::region, secrets::Secrets, units, writer::quote},
 };
 
@@ -114,6 +114,33 @@ impl<T: PartialEq + Display> ValueType<Vec<T>> for Distinct<T> {
     fn print(&self, values: &Vec<T>) -> String {
         let values: Vec<_> = values.iter().map(|value| quote(&value.to_string())).collect();
         format!("[{}]", values.join(", "))
+    }
+}
+
+/// The name of an environment; an empty one is none.
+pub(super) struct Environment;
+
+impl ValueType<LabelValue> for Environment {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<LabelValue> {
+        labels::environment(item)
+    }
+
+    fn print(&self, environment: &LabelValue) -> String {
+        quote(environment.as_str())
+    }
+}
+
+/// Names and values: a mapping in the file, `NAME=VALUE,...` in a variable.
+pub(super) struct Labels;
+
+impl ValueType<BTreeMap<LabelName, LabelValue>> for Labels {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<BTreeMap<LabelName, LabelValue>> {
+        labels::read(item)
+    }
+
+    fn print(&self, labels: &BTreeMap<LabelName, LabelValue>) -> String {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}: {}", quote(value.as_str()))).collect();
+        format!("{{{}}}", labels.join(", "))
     }
 }
 

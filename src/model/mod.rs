@@ -4,6 +4,7 @@
 //! closed sets are enums, a cadence cannot have a zero interval.
 
 mod cadence;
+mod constant_labels;
 mod decision;
 mod host;
 mod kind;
@@ -19,6 +20,7 @@ mod vote_response;
 pub(crate) use self::labels::labels;
 pub use self::{
     cadence::Cadence,
+    constant_labels::{ConstantLabels, ENVIRONMENT, LabelError, LabelName, LabelValue, MAX_LABEL},
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, Vote},
     host::{AddressFamily, Host},
     kind::{Facts, Kind, Layer},

@@ -210,7 +210,7 @@ fn unknown_variables_warn_and_service_links_do_not() {
     assert_eq!(loaded.config.region.as_str(), "eu-west-1");
 }
 
-/// Each setting is read from its key and from its variable, which an error names.
+/// Each setting is read from its key and from its variable, which an error names. None takes a control character.
 #[test]
 fn a_rejected_value_is_reported_with_the_key_or_variable_of_its_setting() {
     for setting in SETTINGS {
@@ -220,13 +220,13 @@ fn a_rejected_value_is_reported_with_the_key_or_variable_of_its_setting() {
             errors.lines().collect::<Vec<_>>()
         };
         let line = match setting.key.split_once('.') {
-            Some((section, key)) => format!("{section}: {{{key}: '?'}}\n"),
-            None => format!("{}: '?'\n", setting.key),
+            Some((section, key)) => format!("{section}: {{{key}: \"?\\a\"}}\n"),
+            None => format!("{}: \"?\\a\"\n", setting.key),
         };
         let in_file = errors(&if setting.key == "region" { line } else { format!("region: a\n{line}") }, Vec::new());
         let named = |line: &String| line.starts_with("x.yaml:") && line.contains(&format!(": {}: ", setting.key));
         assert!(in_file.len() == 1 && named(&in_file[0]), "{in_file:?}");
-        let variable = errors("region: a\n", vec![(setting.variable.into(), "?".into())]);
+        let variable = errors("region: a\n", vec![(setting.variable.into(), "?\u{7}".into())]);
         assert!(variable.len() == 1 && variable[0].starts_with(setting.variable), "{variable:?}");
     }
 }

@@ -16,7 +16,7 @@ use proptest::{
 };
 use regionwatch::{
     config::*,
-    model::{AddressFamily, Cadence, Host, Kind, Region, TargetName},
+    model::{AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
     net::{HttpVersion, TlsSpec},
     probe::*,
     signing::{PrivateKey, PublicKey},
@@ -29,6 +29,16 @@ fn text() -> impl Strategy<Value = Arc<str>> {
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof!["[A-Za-z0-9._-]{1,50}", Just("null".to_owned()), Just("1e3".to_owned()), Just("---".to_owned())]
+}
+
+fn label_value() -> impl Strategy<Value = LabelValue> {
+    let texts = prop_oneof!["[^\\p{Cc}\\s]{1,32}", Just("null".to_owned()), Just("a: \"b\" \\ #1".to_owned())];
+    texts.prop_map(|text| LabelValue::new(&text).unwrap())
+}
+
+/// Names that no label of a series or an alert has.
+fn label_names() -> impl Strategy<Value = LabelName> {
+    "my_[A-Za-z0-9_]{0,20}".prop_map(|name| LabelName::new(&name).unwrap())
 }
 
 fn zone() -> impl Strategy<Value = Arc<str>> {
@@ -253,13 +263,21 @@ fn config() -> impl Strategy<Value = Config> {
     let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), any::<bool>());
     let external_url = option::of(url(select(vec!["/".to_owned(), "/eu/".to_owned()])));
     let listen = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
-    let here = (name(), listen, external_url, zones, location());
+    let labels = (option::of(label_value()), btree_map(label_names(), label_value(), 0..=16));
+    let here = (name(), labels, listen, external_url, zones, location());
     let key = PrivateKey::from_pem(&std::fs::read(file("signing.key")).unwrap()).unwrap();
     let signing = option::of(Just(SigningKey { file: file("signing.key"), key }));
     let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), (votes, signing));
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
-            (region, listen, external_url, (zone, failure_domain, priority, capacity, maintenance), location),
+            (
+                region,
+                (environment, labels),
+                listen,
+                external_url,
+                (zone, failure_domain, priority, capacity, maintenance),
+                location,
+            ),
             (alertmanagers, anchors, failover, peers, (votes, signing)),
             window,
             buckets,
@@ -268,6 +286,8 @@ fn config() -> impl Strategy<Value = Config> {
         )| {
             let mut config = least();
             config.region = Region::new(&format!("{region}-here")).unwrap();
+            config.environment = environment;
+            config.labels = labels;
             config.listen = listen;
             config.external_url = external_url;
             config.zone = zone;
