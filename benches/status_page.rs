@@ -81,7 +81,7 @@ fn configuration() -> Result<Config> {
 /// A engine that has seen five minutes of everything; one probe in 50 failed.
 fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
     let now = |instant| Now { instant, unix: UnixMillis(1_795_230_245_123) };
-    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
+    let metrics = Arc::new(Metrics::of(config));
     let mut engine = Engine::new(metrics, Arc::clone(config), start);
     let topology = Topology::first(Arc::clone(config), SlotPhase::random());
     let count = u32::try_from(topology.path_count())?;
@@ -171,11 +171,12 @@ fn run() -> Result<bool> {
 
     let (queries, mut queried) = mpsc::channel(16);
     let state = ServerState {
-        metrics: Arc::new(Metrics::new(&config.region, &config.buckets)),
+        metrics: Arc::new(Metrics::of(&config)),
         queries,
         lifecycle: false,
         ready: Arc::default(),
         region: config.region.clone(),
+        environment: None,
         version: "bench",
     };
     // No copy and no page is used a second time.

@@ -95,7 +95,7 @@ async fn watch(
     }
     check_descriptors(&config);
 
-    let metrics = Arc::new(Metrics::new(&config.region, &config.buckets));
+    let metrics = Arc::new(Metrics::of(&config));
     let (queries, mut queried) = mpsc::channel(16);
     let ready = Arc::new(AtomicBool::new(false));
     let state = ServerState {
@@ -104,6 +104,7 @@ async fn watch(
         lifecycle: config.enable_lifecycle,
         ready: Arc::clone(&ready),
         region: config.region.clone(),
+        environment: config.environment.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let address = listener.local_addr()?;

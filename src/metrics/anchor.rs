@@ -1,7 +1,9 @@
 //! The series of one anchor.
 
-use super::{samples::Series, value::Gauge};
-use crate::model::Region;
+use super::{
+    samples::{InstanceLabels, Series},
+    value::Gauge,
+};
 
 /// Whether one anchor answers.
 #[derive(Debug)]
@@ -18,8 +20,8 @@ impl Series for AnchorSeries {
 
 impl AnchorSeries {
     /// The series of an anchor that was not probed yet; `name` is as configured, a URL without secrets.
-    pub(super) fn new(vantage: &Region, name: &str) -> Self {
-        let labels = format!("vantage_region=\"{vantage}\",anchor=\"{name}\"").into();
+    pub(super) fn new(instance: &InstanceLabels, name: &str) -> Self {
+        let labels = format!("{instance},anchor=\"{name}\"").into();
         Self { labels, success: Gauge::default() }
     }
 

@@ -45,7 +45,7 @@ pub(super) enum Scope {
 
 impl Scope {
     /// The labels of the region, target and probe that the scope is about.
-    const fn labels(self) -> &'static str {
+    pub(super) const fn labels(self) -> &'static str {
         match self {
             Self::Path(_) => "peer_region, target, probe",
             Self::Peer(_) => "peer_region, probe",
@@ -184,7 +184,7 @@ families! {
         "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
     "votes_received_total" counter Votes("result")
-        "Vote messages received from the peer, by result: accepted, or the reason for rejection.",
+        "Vote messages received from the peer, by result: accepted, environment_missing (accepted, but one side has none), or the reason for rejection.",
         VoteSeries::write_results;
     "alert_pushes_total" counter Push("alertmanager, result")
         "Alert push attempts, by Alertmanager and result.",

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::{
     config::Config,
-    model::{Kind, Path, Region, Shape},
+    model::{ConstantLabels, Kind, Path, Region, Shape},
 };
 
 mod anchor;
@@ -39,13 +39,13 @@ pub use self::{
     votes::VoteSeries,
 };
 use self::{
-    samples::Series,
+    samples::{InstanceLabels, Series},
     value::{Bound, bounds},
 };
 
 /// How many series a configuration makes on `/metrics`, without those of the process, once everything has a value.
 pub fn series_count(config: &Config) -> usize {
-    let metrics = Metrics::new(&config.region, &config.buckets);
+    let metrics = Metrics::of(config);
     let paths = config.paths().map(|(path, probe)| metrics.path(&path, probe.shape())).collect();
     let (mut peers, mut regions, mut votes) = (Vec::new(), Vec::new(), Vec::new());
     for peer in &config.peers {
@@ -85,7 +85,8 @@ pub fn series_count(config: &Config) -> usize {
 /// ```
 #[derive(Debug)]
 pub struct Metrics {
-    region: Region,
+    constant: ConstantLabels,
+    instance: InstanceLabels,
     vantage: Arc<VantageSeries>,
     bounds: Arc<[Bound]>,
     exposed: RwLock<Exposed>,
@@ -94,9 +95,21 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics of a vantage region, with the upper bounds of the latency buckets in seconds.
     pub fn new(region: &Region, buckets: &[f64]) -> Self {
+        Self::labelled(region, ConstantLabels::default(), buckets)
+    }
+
+    /// The metrics of the vantage region of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self::labelled(&config.region, config.constant_labels(), &config.buckets)
+    }
+
+    /// The metrics of a vantage region, each with these labels.
+    fn labelled(region: &Region, constant: ConstantLabels, buckets: &[f64]) -> Self {
+        let instance = InstanceLabels::new(region, &constant);
         Self {
-            region: region.clone(),
-            vantage: Arc::new(VantageSeries::new(region)),
+            vantage: Arc::new(VantageSeries::new(&instance)),
+            constant,
+            instance,
             bounds: bounds(buckets),
             exposed: RwLock::default(),
         }
@@ -109,27 +122,27 @@ impl Metrics {
 
     /// New series for a path; on the page once they are [exposed](Self::expose).
     pub fn path(&self, path: &Path, shape: Shape) -> Arc<PathSeries> {
-        Arc::new(PathSeries::new(&self.region, path, shape, Arc::clone(&self.bounds)))
+        Arc::new(PathSeries::new(&self.instance, path, shape, Arc::clone(&self.bounds)))
     }
 
     /// New series for a peer and a kind of probe; on the page once they are [exposed](Self::expose).
     pub fn peer(&self, peer: &Region, kind: Kind) -> Arc<PeerSeries> {
-        Arc::new(PeerSeries::new(&self.region, peer, kind))
+        Arc::new(PeerSeries::new(&self.instance, peer, kind))
     }
 
     /// New series for a peer as a whole; on the page once they are [exposed](Self::expose).
     pub fn region(&self, peer: &Region) -> Arc<RegionSeries> {
-        Arc::new(RegionSeries::new(&self.region, peer))
+        Arc::new(RegionSeries::new(&self.instance, peer))
     }
 
     /// New series for the vote messages from a peer; on the page once they are [exposed](Self::expose).
     pub fn votes(&self, peer: &Region) -> Arc<VoteSeries> {
-        Arc::new(VoteSeries::new(&self.region, peer))
+        Arc::new(VoteSeries::new(&self.instance, peer))
     }
 
     /// New series for an anchor; on the page once they are [exposed](Self::expose).
     pub fn anchor(&self, name: &str) -> Arc<AnchorSeries> {
-        Arc::new(AnchorSeries::new(&self.region, name))
+        Arc::new(AnchorSeries::new(&self.instance, name))
     }
 
     /// Exposes these series from now on, and no others.
@@ -143,7 +156,7 @@ impl Metrics {
     pub fn pushes<'a>(&self, alertmanagers: impl IntoIterator<Item = &'a str>) -> Vec<Arc<PushSeries>> {
         let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
         let series = |url| {
-            let labels = PushSeries::labels_of(&self.region, url);
+            let labels = PushSeries::labels_of(&self.instance, url);
             let known = exposed.pushes.iter().find(|series| series.labels() == &*labels).cloned();
             known.unwrap_or_else(|| Arc::new(PushSeries::new(labels)))
         };
@@ -155,7 +168,7 @@ impl Metrics {
     /// A page to be written piece by piece.
     pub fn page(&self, collect: Collect) -> Page {
         let exposed = self.exposed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let head = if collect == Collect::All { process::text() } else { Vec::new() };
+        let head = if collect == Collect::All { process::text(&self.constant) } else { Vec::new() };
         Page::new(head, Arc::clone(&self.vantage), exposed, collect)
     }
 }

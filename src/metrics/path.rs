@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series},
     value::{Bound, Counter, Gauge, Histogram, seconds},
 };
-use crate::model::{Failure, Kind, Path, Phase, Region, Shape, Timings};
+use crate::model::{Failure, Kind, Path, Phase, Shape, Timings};
 
 /// The series of one path.
 #[derive(Debug)]
@@ -36,10 +36,9 @@ impl Series for PathSeries {
 }
 
 impl PathSeries {
-    pub(super) fn new(vantage: &Region, path: &Path, shape: Shape, bounds: Arc<[Bound]>) -> Self {
+    pub(super) fn new(instance: &InstanceLabels, path: &Path, shape: Shape, bounds: Arc<[Bound]>) -> Self {
         let Path { peer, target, kind } = path;
-        let labels =
-            format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\",target=\"{target}\",probe=\"{kind}\"");
+        let labels = format!("{instance},peer_region=\"{peer}\",target=\"{target}\",probe=\"{kind}\"");
         Self {
             labels: labels.into(),
             kind: *kind,

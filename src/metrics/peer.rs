@@ -1,7 +1,7 @@
 //! The series of one peer and one kind of probe, over all targets.
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series},
     value::Gauge,
 };
 use crate::{
@@ -25,8 +25,8 @@ impl Series for PeerSeries {
 }
 
 impl PeerSeries {
-    pub(super) fn new(vantage: &Region, peer: &Region, kind: Kind) -> Self {
-        let labels = format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\",probe=\"{kind}\"");
+    pub(super) fn new(instance: &InstanceLabels, peer: &Region, kind: Kind) -> Self {
+        let labels = format!("{instance},peer_region=\"{peer}\",probe=\"{kind}\"");
         Self { labels: labels.into(), quantiles: Default::default(), loss: Gauge::default(), jitter: Gauge::default() }
     }
 

@@ -4,18 +4,36 @@ use prometheus::{
     Encoder, TextEncoder,
     core::Collector,
     process_collector::ProcessCollector,
-    proto::{Counter, MetricFamily},
+    proto::{Counter, LabelPair, MetricFamily},
 };
 
-use crate::net::process_cpu_time;
+use crate::{model::ConstantLabels, net::process_cpu_time};
 
-/// The families in the text format.
-pub(super) fn text() -> Vec<u8> {
+/// The families in the text format, each series with these labels.
+pub(super) fn text(constant: &ConstantLabels) -> Vec<u8> {
     let mut text = Vec::new();
-    if let Err(error) = TextEncoder::new().encode(&families(&ProcessCollector::for_self()), &mut text) {
+    let mut families = families(&ProcessCollector::for_self());
+    families.iter_mut().for_each(|family| label(family, constant));
+    if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
         tracing::error!("cannot write the metrics of the process: {error}");
     }
     text
+}
+
+fn label(family: &mut MetricFamily, constant: &ConstantLabels) {
+    let pair = |(name, value): (&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    };
+    let mut metrics = family.take_metric();
+    for metric in &mut metrics {
+        let mut labels = metric.take_label();
+        labels.extend(constant.iter().map(pair));
+        metric.set_label(labels);
+    }
+    family.set_metric(metrics);
 }
 
 /// The collector knows the CPU time in whole seconds only: a quiet instance needs minutes for one.

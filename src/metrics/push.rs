@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series, escaped},
     value::{Counter, Histogram, bounds},
 };
-use crate::model::{Failure, Region, labels};
+use crate::model::{Failure, labels};
 
 /// Upper bounds of the histogram, in seconds: an Alertmanager nearby answers in one millisecond, and one push may
 /// take a second.
@@ -86,9 +86,9 @@ impl PushSeries {
     }
 
     /// The labels of an Alertmanager's URL.
-    pub(super) fn labels_of(vantage: &Region, url: &str) -> Box<str> {
-        let url = url.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        format!("vantage_region=\"{vantage}\",alertmanager=\"{url}\"").into()
+    pub(super) fn labels_of(instance: &InstanceLabels, url: &str) -> Box<str> {
+        let url = escaped(url);
+        format!("{instance},alertmanager=\"{url}\"").into()
     }
 
     /// Records a push. If it failed, it has no duration.
@@ -114,7 +114,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::metrics::{Collect, Metrics};
+    use crate::{
+        metrics::{Collect, Metrics},
+        model::Region,
+    };
 
     fn page(metrics: &Arc<Metrics>) -> String {
         let mut page = metrics.page(Collect::All);

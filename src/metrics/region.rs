@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series},
     value::{Counter, Gauge},
 };
 use crate::{
@@ -51,10 +51,10 @@ impl Series for RegionSeries {
 
 impl RegionSeries {
     /// The series of a peer about which nothing is known.
-    pub(super) fn new(vantage: &Region, peer: &Region) -> Self {
+    pub(super) fn new(instance: &InstanceLabels, peer: &Region) -> Self {
         let zero = || Gauge::new(0.0);
         Self {
-            labels: format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\"").into(),
+            labels: format!("{instance},peer_region=\"{peer}\"").into(),
             state: AtomicU8::new(PeerState::Unknown as u8),
             since: zero(),
             changes: Default::default(),

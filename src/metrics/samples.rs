@@ -1,7 +1,34 @@
 //! The text format of Prometheus, version 0.0.4: the one place that writes samples.
 
+use std::fmt::{self, Write as _};
+
 use super::value::{Gauge, Histogram};
-use crate::model::Label;
+use crate::model::{ConstantLabels, Label, Region};
+
+/// The labels that every series of an instance has: its region, and the constant ones. Rendered once.
+#[derive(Debug, Clone)]
+pub(super) struct InstanceLabels(Box<str>);
+
+impl InstanceLabels {
+    pub(super) fn new(vantage: &Region, constant: &ConstantLabels) -> Self {
+        let mut text = format!("vantage_region=\"{vantage}\"");
+        for (name, value) in constant.iter() {
+            let _ = write!(text, ",{name}=\"{}\"", escaped(value));
+        }
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for InstanceLabels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A label value as the text format writes it.
+pub(super) fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
 
 /// Something with series of its own on the page.
 pub(super) trait Series {

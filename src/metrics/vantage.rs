@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series},
     value::{Counter, Gauge, Histogram, bounds},
 };
-use crate::model::{Region, StampSource};
+use crate::model::StampSource;
 
 /// Upper bounds of the start delay, in seconds: timers have a resolution of 1 ms, a throttle period is 100 ms.
 const START_DELAY_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -35,9 +35,9 @@ impl Series for VantageSeries {
 }
 
 impl VantageSeries {
-    pub(super) fn new(vantage: &Region) -> Self {
+    pub(super) fn new(instance: &InstanceLabels) -> Self {
         Self {
-            labels: format!("vantage_region=\"{vantage}\"").into(),
+            labels: instance.to_string().into(),
             start_delay: Histogram::new(bounds(&START_DELAY_BUCKETS)),
             clock_steps: Counter::default(),
             reload_successful: Gauge::new(0.0),

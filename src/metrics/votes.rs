@@ -1,7 +1,7 @@
 //! The series of the vote messages from one peer.
 
 use super::{
-    samples::{Samples, Series},
+    samples::{InstanceLabels, Samples, Series},
     value::Counter,
 };
 use crate::{decision::votes::RejectReason, model::Region};
@@ -11,6 +11,7 @@ use crate::{decision::votes::RejectReason, model::Region};
 pub struct VoteSeries {
     labels: Box<str>,
     accepted: Counter,
+    environment_missing: Counter,
     rejected: [Counter; RejectReason::ALL.len()],
 }
 
@@ -21,10 +22,11 @@ impl Series for VoteSeries {
 }
 
 impl VoteSeries {
-    pub(super) fn new(vantage: &Region, peer: &Region) -> Self {
+    pub(super) fn new(instance: &InstanceLabels, peer: &Region) -> Self {
         Self {
-            labels: format!("vantage_region=\"{vantage}\",peer_region=\"{peer}\"").into(),
+            labels: format!("{instance},peer_region=\"{peer}\"").into(),
             accepted: Counter::default(),
+            environment_missing: Counter::default(),
             rejected: Default::default(),
         }
     }
@@ -37,8 +39,14 @@ impl VoteSeries {
         }
     }
 
+    /// Counts a message that was accepted although one side has no environment.
+    pub fn count_environment_missing(&self) {
+        self.environment_missing.add(1);
+    }
+
     pub(super) fn write_results(&self, out: &mut Samples<'_>) {
         out.put_with(&[("result", "accepted")], self.accepted.get());
+        out.put_with(&[("result", "environment_missing")], self.environment_missing.get());
         out.each("result", |reason: RejectReason| self.rejected[reason as usize].get());
     }
 }
@@ -46,11 +54,13 @@ impl VoteSeries {
 #[cfg(test)]
 mod tests {
     use super::{super::samples::Sink, *};
+    use crate::model::ConstantLabels;
 
     #[test]
     fn every_result_has_its_own_counter_from_the_start() {
         let region = |name| Region::new(name).unwrap();
-        let series = VoteSeries::new(&region("here"), &region("there"));
+        let here = InstanceLabels::new(&region("here"), &ConstantLabels::default());
+        let series = VoteSeries::new(&here, &region("there"));
         let lines = || {
             let mut out = Vec::new();
             series.write_results(&mut Samples { sink: Sink::Page(&mut out), name: "x", labels: series.labels() });
@@ -59,8 +69,10 @@ mod tests {
         let line = |result: &str, count: u64| {
             format!("x{{vantage_region=\"here\",peer_region=\"there\",result=\"{result}\"}} {count}\n")
         };
-        assert_eq!(lines().matches("} 0\n").count(), 1 + RejectReason::ALL.len());
+        assert_eq!(lines().matches("} 0\n").count(), 2 + RejectReason::ALL.len());
         series.count(&Ok(()));
+        series.count_environment_missing();
+        assert!(lines().contains(&line("environment_missing", 1)));
         for reason in RejectReason::ALL {
             series.count::<()>(&Err(reason));
             assert!(lines().contains(&line(reason.as_str(), 1)), "{}", lines());

@@ -2,8 +2,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    config::Config,
     metrics::Metrics,
-    model::{Failure, Path, Phase, Region, Shape, StampSource, TargetName, Timings},
+    model::{Failure, LabelName, Path, Phase, Region, Shape, StampSource, TargetName, Timings},
     probe,
     window::{Latency, Summary},
 };
@@ -150,6 +151,73 @@ fn a_peer_without_successes_has_loss_but_no_latency() {
     let page = text(&metrics, Collect::State);
     assert!(page.contains("quantile=\"0.95\"} 0.006\n"));
     assert!(!page.contains("regionwatch_peer_jitter_seconds{"));
+}
+
+/// Everything that a configuration can expose, each with a value.
+fn labelled(settings: &str) -> Arc<Metrics> {
+    let text =
+        format!("region: here\n{settings}peers: [{{region: b, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]");
+    let config = Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let metrics = Arc::new(Metrics::of(&config));
+    let region = Region::new("b").unwrap();
+    metrics.pushes(["http://am/"]);
+    metrics.expose(Exposed {
+        paths: [metrics.path(&path("b", "h"), ping())].into(),
+        peers: [metrics.peer(&region, probe::ICMP)].into(),
+        regions: [metrics.region(&region)].into(),
+        votes: [metrics.votes(&region)].into(),
+        anchors: [metrics.anchor("tcp://192.0.2.1:443")].into(),
+        ..Exposed::default()
+    });
+    metrics
+}
+
+#[test]
+fn every_series_has_the_environment_and_the_constant_labels() {
+    let metrics = labelled("environment: \"a\\\"b\\\\\"\nlabels: {team: platform, cost_center: 42}\n");
+    let constant = r#"environment="a\"b\\",cost_center="42",team="platform""#;
+    for (collect, process) in [(Collect::All, true), (Collect::State, false)] {
+        let page = text(&metrics, collect);
+        assert_eq!(page.contains("\nprocess_open_fds{"), process);
+        let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(samples.len() > 30);
+        for line in samples {
+            let (_, labels) = line.split_once('{').unwrap_or_else(|| panic!("{line} has no label"));
+            assert!(labels.starts_with(constant) || labels.contains(&format!(",{constant}")), "{line}");
+            assert_eq!(line.matches("environment=").count(), 1, "{line}");
+        }
+    }
+}
+
+#[test]
+fn without_an_environment_no_series_has_such_a_label() {
+    let page = text(&labelled(""), Collect::All);
+    assert!(!page.contains("environment=") && page.contains("\nprocess_open_fds "));
+}
+
+#[test]
+fn no_constant_label_can_have_the_name_of_another_label_of_a_series() {
+    let metrics = labelled("labels: {own: x}\n");
+    let page = text(&metrics, Collect::All);
+    let mut names: Vec<_> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| line.split('{').nth(1))
+        .flat_map(|labels| labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next()))
+        .collect();
+    names.extend(FAMILIES.iter().flat_map(|family| family.labels.split(", ")));
+    names.extend(FAMILIES.iter().flat_map(|family| family.scope.labels().split(", ")));
+    names.retain(|name| !name.is_empty() && *name != "own" && LabelName::new(name).is_ok());
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() > 15 && names.contains(&"le") && names.contains(&"vantage_region"), "{names:?}");
+    for name in names {
+        let text = format!(
+            "region: here\nlabels: {{{name}: x}}\npeers: [{{region: b, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]"
+        );
+        let errors = Config::load(Some(("c.yaml".as_ref(), &text)), []).expect_err(name);
+        assert!(errors.to_string().contains(&format!("labels.{name}: \"x\" has the name {name}, ")), "{errors}");
+    }
 }
 
 #[test]
