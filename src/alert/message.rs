@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::UrlTemplate,
-    model::{Candidate, Incident, Region, Stage, UnixMillis},
+    model::{Candidate, ConstantLabels, Incident, Region, Stage, UnixMillis},
 };
 
 /// How long Alertmanager keeps an alert that is not pushed again: long enough for a restart of the sidecar.
@@ -36,6 +36,8 @@ pub(super) const fn alertname(stage: Stage) -> &'static str {
 #[derive(Debug, Clone)]
 pub(super) struct AlertSource {
     pub(super) vantage: Region,
+    /// Labels of all its alerts.
+    pub(super) constant: ConstantLabels,
     /// The URL of its status page.
     pub(super) external_url: Option<String>,
     /// The runbooks that its alerts link to.
@@ -46,7 +48,7 @@ pub(super) struct AlertSource {
     pub(super) since: UnixMillis,
 }
 
-type Pairs<'a> = BTreeMap<&'static str, Cow<'a, str>>;
+type Pairs<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
 /// `postableAlert` of Alertmanager's API, version 2.
 #[derive(Debug, Serialize)]
@@ -82,19 +84,28 @@ fn expiry(now: UnixMillis) -> UnixMillis {
     UnixMillis(now.0.saturating_add(ALERT_TTL.as_millis() as u64))
 }
 
+/// The labels of an alert, with those that all alerts have.
+fn labels<'a, const N: usize>(source: &'a AlertSource, own: [(&'a str, Cow<'a, str>); N]) -> Pairs<'a> {
+    let constant = source.constant.iter().map(|(name, value)| (name, value.into()));
+    constant.chain(own).collect()
+}
+
 fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -> PostableAlert<'a> {
     let Incident { peer, stage, tally, cause, .. } = incident;
     let name = alertname(*stage);
     let vantage = &source.vantage;
-    let labels = BTreeMap::from([
-        ("alertname", name.into()),
-        ("drill", "false".into()),
-        ("failover", "true".into()),
-        ("peer_region", peer.as_str().into()),
-        ("severity", "critical".into()),
-        ("source", SOURCE.into()),
-        ("stage", stage.as_str().into()),
-    ]);
+    let labels = labels(
+        source,
+        [
+            ("alertname", name.into()),
+            ("drill", "false".into()),
+            ("failover", "true".into()),
+            ("peer_region", peer.as_str().into()),
+            ("severity", "critical".into()),
+            ("source", SOURCE.into()),
+            ("stage", stage.as_str().into()),
+        ],
+    );
     let (summary, advice) = match stage {
         Stage::Prepare => ("A peer region is down.", "Prepare the failover"),
         Stage::Execute => ("A peer region stays down and is to be failed over.", "Fail over"),
@@ -152,12 +163,15 @@ fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
     const NAME: &str = "RegionwatchHeartbeat";
     let vantage = &source.vantage;
     PostableAlert {
-        labels: BTreeMap::from([
-            ("alertname", NAME.into()),
-            ("severity", "none".into()),
-            ("source", SOURCE.into()),
-            ("vantage_region", vantage.as_str().into()),
-        ]),
+        labels: labels(
+            source,
+            [
+                ("alertname", NAME.into()),
+                ("severity", "none".into()),
+                ("source", SOURCE.into()),
+                ("vantage_region", vantage.as_str().into()),
+            ],
+        ),
         annotations: BTreeMap::from([
             (
                 "description",
@@ -204,7 +218,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         config::Config,
-        model::{Cause, Tally},
+        model::{Cause, LabelName, LabelValue, Tally},
     };
 
     pub(crate) fn region(name: &str) -> Region {
@@ -214,6 +228,7 @@ pub(super) mod tests {
     pub(crate) fn source() -> AlertSource {
         AlertSource {
             vantage: region("eu-west-1"),
+            constant: ConstantLabels::default(),
             external_url: None,
             runbook_url: UrlTemplate::runbooks(),
             dashboard_url: UrlTemplate::default(),
@@ -314,6 +329,23 @@ pub(super) mod tests {
         );
         assert_eq!(heartbeat["startsAt"], "2026-11-21T03:00:00.000Z");
         assert_eq!(posted(&[incident("us-east-1", Stage::Prepare)], 0).len(), 2);
+    }
+
+    #[test]
+    fn every_alert_has_the_environment_and_the_constant_labels() {
+        let value = |text| LabelValue::new(text).unwrap();
+        let mut source = source();
+        source.constant.environment = Some(value("prod"));
+        source.constant.others.insert(LabelName::new("team").unwrap(), value("a \"b\""));
+        let incidents = [incident("us-east-1", Stage::Prepare), incident("us-east-1", Stage::Execute)];
+        let alerts: Vec<Value> = serde_json::from_slice(&body(&source, &incidents, UnixMillis(5))).unwrap();
+        assert_eq!(alerts.len(), 3);
+        for alert in alerts {
+            assert_eq!(
+                (&alert["labels"]["environment"], &alert["labels"]["team"]),
+                (&json!("prod"), &json!("a \"b\""))
+            );
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use self::{message::AlertSource, pusher::Pusher};
 use crate::{
     config::{Alertmanager, HttpUrl, UrlTemplate},
     metrics::Metrics,
-    model::{Incident, Region, UnixMillis},
+    model::{ConstantLabels, Incident, Region, UnixMillis},
     net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
 };
 
@@ -36,6 +36,8 @@ const RESTORED: usize = 64;
 pub struct Setup<'a> {
     /// This vantage.
     pub vantage: &'a Region,
+    /// Labels of all its alerts.
+    pub labels: &'a ConstantLabels,
     /// The Alertmanagers; their URLs differ.
     pub alertmanagers: &'a [Alertmanager],
     /// The runbooks that alerts link to.
@@ -73,6 +75,7 @@ impl Notifier {
         let urls: Vec<Arc<str>> = setup.alertmanagers.iter().map(|to| to.url.to_string().into()).collect();
         let source = Arc::new(AlertSource {
             vantage: setup.vantage.clone(),
+            constant: setup.labels.clone(),
             external_url: setup.external_url.map(ToString::to_string),
             runbook_url: setup.runbook_url.clone(),
             dashboard_url: setup.dashboard_url.clone(),
@@ -90,7 +93,12 @@ impl Notifier {
         let (restored_tx, restored) = mpsc::channel(RESTORED);
         let mut tasks = JoinSet::new();
         for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
-            tasks.spawn(restore::query(queries, Arc::clone(&url), restored_tx.clone()));
+            tasks.spawn(restore::query(
+                queries,
+                Arc::clone(&url),
+                setup.labels.environment.clone(),
+                restored_tx.clone(),
+            ));
             let pusher = Pusher { transport, url, series, source: Arc::clone(&source) };
             tasks.spawn(pusher.run(incidents.subscribe()));
         }

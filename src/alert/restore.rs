@@ -1,6 +1,6 @@
 //! Restores incidents after a restart, from the alerts that Alertmanager still holds from any vantage.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Method;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     metrics::PushResult,
-    model::{Candidate, Cause, Failure, Incident, Region, Stage, Tally, UnixMillis},
+    model::{Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, Region, Stage, Tally, UnixMillis},
 };
 
 /// The delay before the next query after an answer that a retry does not improve.
@@ -40,16 +40,25 @@ pub struct Restored {
     pub incident: Incident,
 }
 
-/// Queries one Alertmanager for firing incidents until it has answered once, and sends them to `restored`.
-pub(super) async fn query(transport: impl Transport, url: Arc<str>, restored: mpsc::Sender<Restored>) {
-    let path = format!("/api/v2/alerts?active=true&filter=source%3D%22{SOURCE}%22&filter=failover%3D%22true%22");
+/// Queries one Alertmanager for firing incidents of this environment until it has answered once, and sends them to
+/// `restored`.
+pub(super) async fn query(
+    transport: impl Transport,
+    url: Arc<str>,
+    environment: Option<LabelValue>,
+    restored: mpsc::Sender<Restored>,
+) {
+    let environment = environment.as_ref().map(LabelValue::as_str);
+    let filters =
+        [("source", SOURCE), ("failover", "true"), (ENVIRONMENT, environment.unwrap_or_default())].map(filter);
+    let path = format!("/api/v2/alerts?active=true{}", filters.concat());
     let mut failures = 0;
     let mut logged = false;
     loop {
         let answer = transport.request(Method::GET, &path, Bytes::new(), MAX_BODY).await;
         let result = result_of(&answer);
         let reason = match answer {
-            Ok(answer) if result == PushResult::Ok => match read(&answer.body) {
+            Ok(answer) if result == PushResult::Ok => match read(&answer.body, environment) {
                 Ok(incidents) => {
                     for incident in incidents {
                         // The receiver is gone only when the notifier is being dropped.
@@ -81,6 +90,19 @@ pub(super) async fn query(transport: impl Transport, url: Arc<str>, restored: mp
     }
 }
 
+/// The parameter that selects alerts by a label; those without the label, if the value is empty.
+fn filter((label, value): (&str, &str)) -> String {
+    let mut filter = format!("&filter={label}%3D%22");
+    for byte in value.replace('\\', "\\\\").replace('"', "\\\"").bytes() {
+        let _ = match byte {
+            b'-' | b'_' | b'.' => write!(filter, "{}", char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => write!(filter, "{}", char::from(byte)),
+            _ => write!(filter, "%{byte:02X}"),
+        };
+    }
+    filter + "%22"
+}
+
 /// `gettableAlert` of Alertmanager's API, version 2: the fields that are used.
 #[derive(Debug, Deserialize)]
 struct GettableAlert {
@@ -90,13 +112,17 @@ struct GettableAlert {
     starts_at: String,
 }
 
-/// The incidents in an answer; alerts that are not ours are skipped.
+/// The incidents in an answer; alerts that are not ours, or of another environment, are skipped.
 ///
 /// # Errors
 /// Why the answer as a whole is invalid.
-fn read(answer: &[u8]) -> Result<Vec<Incident>, String> {
+fn read(answer: &[u8], environment: Option<&str>) -> Result<Vec<Incident>, String> {
     let alerts: Vec<serde_json::Value> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
-    let readable = alerts.into_iter().filter_map(|alert| incident(&serde_json::from_value(alert).ok()?));
+    let readable = alerts.into_iter().filter_map(|alert| {
+        let alert: GettableAlert = serde_json::from_value(alert).ok()?;
+        let theirs = alert.labels.get(ENVIRONMENT).map(String::as_str).filter(|theirs| !theirs.is_empty());
+        incident(&alert).filter(|_| theirs == environment)
+    });
     Ok(readable.take(MAX_INCIDENTS).collect())
 }
 
@@ -160,7 +186,7 @@ mod tests {
     }
 
     fn read_back(alerts: &[Value]) -> Vec<Incident> {
-        read(&serde_json::to_vec(alerts).unwrap()).unwrap()
+        read(&serde_json::to_vec(alerts).unwrap(), None).unwrap()
     }
 
     #[test]
@@ -196,6 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn only_incidents_of_this_environment_are_restored() {
+        let with = |theirs: Option<&str>, ours: Option<&str>| {
+            let mut alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
+            if let Some(theirs) = theirs {
+                alert["labels"]["environment"] = json!(theirs);
+            }
+            read(&serde_json::to_vec(&[alert]).unwrap(), ours).unwrap().len()
+        };
+        for (theirs, ours) in [(None, None), (Some(""), None), (Some("prod"), Some("prod"))] {
+            assert_eq!(with(theirs, ours), 1, "{theirs:?} {ours:?}");
+        }
+        for (theirs, ours) in [(Some("staging"), Some("prod")), (None, Some("prod")), (Some("staging"), None)] {
+            assert_eq!(with(theirs, ours), 0, "{theirs:?} {ours:?}");
+        }
+    }
+
+    #[test]
+    fn the_environment_in_a_query_is_encoded() {
+        assert_eq!(filter(("environment", "prod-eu")), "&filter=environment%3D%22prod-eu%22");
+        assert_eq!(filter(("environment", "")), "&filter=environment%3D%22%22");
+        assert_eq!(filter(("environment", "a \"\\\u{e9}&")), "&filter=environment%3D%22a%20%5C%22%5C%5C%C3%A9%26%22");
+    }
+
+    #[test]
     fn an_invalid_alert_is_skipped_and_an_invalid_annotation_replaced() {
         let alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
         let with = |name: &str, value: &str| {
@@ -225,15 +275,15 @@ mod tests {
     proptest! {
         #[test]
         fn an_arbitrary_response_never_panics(answer: Vec<u8>, name in "[a-z_]{1,12}", value in "\\PC{0,40}") {
-            let _ = read(&answer);
+            let _ = read(&answer, None);
             let mut alert = posted(&[incident("us-east-1", Stage::Execute)]).remove(0);
             alert["annotations"][&*name] = json!(value);
             alert["startsAt"] = json!(value);
             let mut text = serde_json::to_vec(&[alert]).unwrap();
-            let _ = read(&text);
+            let _ = read(&text, None);
             let at = answer.len() % text.len();
             text[at] ^= 1;
-            let _ = read(&text);
+            let _ = read(&text, None);
         }
     }
 }

@@ -207,8 +207,10 @@ fn start(slot: &Slot, cadence: Cadence, launcher: Launcher) -> Command {
 }
 
 fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
+    let labels = config.constant_labels();
     let setup = Setup {
         vantage: &config.region,
+        labels: &labels,
         alertmanagers: &config.alertmanagers,
         external_url: config.external_url.as_ref(),
         runbook_url: &config.runbook_url,

@@ -18,7 +18,7 @@ use regionwatch::{
     config::{Config, UrlTemplate},
     decision::votes::{Keys, RejectReason, VoteMessage, verify},
     metrics::Metrics,
-    model::{Cause, Host, HttpUrl, Incident, Nonce, Region, Stage, UnixMillis, Vote, VoteResponse},
+    model::{Cause, ConstantLabels, Host, HttpUrl, Incident, Nonce, Region, Stage, UnixMillis, Vote, VoteResponse},
     net::{Resolver, TlsContext},
 };
 use tokio::time::{Instant, timeout};
@@ -73,6 +73,7 @@ fn a_signed_vote_message_of_a_released_version_is_verified() {
         let response = response(&version, "vote-message.json", Some("vote-message.signature"));
         let message = verify(&response, Some(&Keys::new(&[key]).unwrap())).unwrap();
         assert_eq!((message.incarnation(), message.sequence()), (0xb747_957a_89d2_b105, 1));
+        assert_eq!(message.environment(), None);
         let other = Keys::new(&["another key of another product"]).unwrap();
         assert_eq!(verify(&response, Some(&other)).err(), Some(RejectReason::BadSignature));
     }
@@ -126,6 +127,7 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
         let url = HttpUrl { https: false, host: Host::Addr(addr.ip()), port: addr.port(), path: "/".into() };
         let setup = Setup {
             vantage: &vantage,
+            labels: &ConstantLabels::default(),
             alertmanagers: &[url.into()],
             external_url: None,
             runbook_url: &UrlTemplate::runbooks(),

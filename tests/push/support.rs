@@ -14,7 +14,7 @@ use regionwatch::{
     alert::{Notifier, Setup},
     config::{self, HttpUrl, UrlTemplate},
     metrics::{Collect, Metrics},
-    model::{Candidate, Cause, Host, Incident, Region, Stage, Tally, UnixMillis},
+    model::{Candidate, Cause, ConstantLabels, Host, Incident, Region, Stage, Tally, UnixMillis},
     net::{Resolver, Timestamp, TlsContext},
 };
 use serde_json::Value;
@@ -262,6 +262,7 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
     let setup = Setup {
         vantage: &vantage,
+        labels: &ConstantLabels::default(),
         alertmanagers,
         external_url: Some(&external_url),
         runbook_url: &UrlTemplate::runbooks(),

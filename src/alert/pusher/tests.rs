@@ -180,7 +180,7 @@ async fn an_alertmanager_is_queried_until_it_has_answered_once() {
     let down = Plan::Fails(Failure::Refused);
     let transport = Planned::new([down, down, down, down, down, Plan::Answers(404), Plan::Hangs]);
     let (sender, mut restored) = mpsc::channel(1);
-    restore::query(transport.clone(), "http://am/".into(), sender).await;
+    restore::query(transport.clone(), "http://am/".into(), None, sender).await;
     assert_eq!(restored.recv().await, None);
     assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
 }
