@@ -3,7 +3,10 @@
 use tracing::{info, warn};
 
 use crate::{
-    decision::{StateChange, Transition},
+    decision::{
+        StateChange, Transition,
+        votes::{MissingEnvironment, VoteProblem},
+    },
     model::{PeerState, Tally},
 };
 
@@ -23,10 +26,21 @@ pub(super) fn log(change: &StateChange) {
             warn!(%why, "this vantage appears to be isolated; it reports no peer as down");
         }
         StateChange::Isolation(None) => info!("this vantage is no longer isolated"),
-        StateChange::Votes { peer, rejected: Some(reason), has_key } => {
+        StateChange::Votes { peer, problem: Some(VoteProblem::Rejected(reason)), has_key } => {
             let (reason, remedy) = (reason.as_str(), reason.remedy(*has_key));
             warn!(%peer, "rejecting the votes of {peer}: {reason}; {remedy}");
         }
-        StateChange::Votes { peer, rejected: None, .. } => info!(%peer, "accepting the votes of {peer} again"),
+        StateChange::Votes { peer, problem: Some(VoteProblem::EnvironmentMissing(missing)), .. } => {
+            let remedy = match missing {
+                MissingEnvironment::There => {
+                    "they have no environment; write the environment of this vantage there too"
+                }
+                MissingEnvironment::Here => {
+                    "they have an environment; write it as environment: NAME on this vantage too"
+                }
+            };
+            warn!(%peer, "accepting the votes of {peer}, which may be of another environment: {remedy}");
+        }
+        StateChange::Votes { peer, problem: None, .. } => info!(%peer, "accepting the votes of {peer} again"),
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     IsolationReason, PathInfo, QualitySample, Transition,
     ranking::{RegionAttributes, TargetPolicy},
-    votes::{RejectReason, VoteSet},
+    votes::{VoteProblem, VoteSet},
 };
 use crate::{
     model::{Incident, PathId, Region, Sample, Tally},
@@ -144,12 +144,12 @@ pub enum StateChange {
     },
     /// This vantage is isolated now, and why; `None`: it is not any more.
     Isolation(Option<IsolationReason>),
-    /// The votes of a peer are rejected from now on, and why; `None`: they are accepted again.
+    /// What is wrong with the votes of a peer from now on; `None`: they are accepted, and nothing is missing.
     Votes {
         /// The peer.
         peer: Region,
-        /// Why.
-        rejected: Option<RejectReason>,
+        /// What is wrong.
+        problem: Option<VoteProblem>,
         /// Whether there is a key here to verify them.
         has_key: bool,
     },

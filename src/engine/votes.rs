@@ -12,10 +12,10 @@ use crate::{
     config::{Config, Secret},
     decision::{
         Now, StateChange, Vantage,
-        votes::{Keys, RejectionLog, Sequence, VoteMessage, verify},
+        votes::{Keys, Sequence, VoteLog, VoteMessage, VoteProblem, check_environment, verify},
     },
     metrics::{Metrics, VoteSeries},
-    model::{Region, VoteResponse},
+    model::{LabelValue, Region, VoteResponse},
 };
 
 /// What is received from the peers' sidecars, and published to them.
@@ -25,6 +25,7 @@ pub(super) struct Votes {
     incarnation: u64,
     sequence: u64,
     keys: Option<Keys>,
+    environment: Option<LabelValue>,
     /// The last message could not be encoded.
     is_failing: bool,
     /// The peers with a sidecar.
@@ -34,13 +35,20 @@ pub(super) struct Votes {
 #[derive(Debug)]
 struct VoterState {
     sequence: Sequence,
-    rejections: RejectionLog,
+    log: VoteLog,
     series: Arc<VoteSeries>,
 }
 
 impl Votes {
     pub(super) fn new() -> Self {
-        Self { incarnation: rand::random(), sequence: 0, keys: None, is_failing: false, voters: HashMap::new() }
+        Self {
+            incarnation: rand::random(),
+            sequence: 0,
+            keys: None,
+            environment: None,
+            is_failing: false,
+            voters: HashMap::new(),
+        }
     }
 
     /// Accepts votes of the sidecars of this configuration from now on, and of no others. Returns their series.
@@ -48,6 +56,7 @@ impl Votes {
         let secrets = config.votes.iter().flat_map(|votes| &votes.keys).map(Secret::as_bytes).collect::<Vec<_>>();
         // No key at all is not a weak one; the lengths of the others were checked when they were read.
         self.keys = Keys::new(&secrets).ok();
+        self.environment.clone_from(&config.environment);
         let mut before = std::mem::take(&mut self.voters);
         let sidecars = config.paths().filter(|(path, _)| path.kind.carries_votes());
         let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
@@ -55,7 +64,7 @@ impl Votes {
         for peer in peers {
             let voter = before.remove(&peer).unwrap_or_else(|| VoterState {
                 sequence: Sequence::default(),
-                rejections: RejectionLog::default(),
+                log: VoteLog::default(),
                 series: metrics.votes(&peer),
             });
             order.push(Arc::clone(&voter.series));
@@ -69,26 +78,32 @@ impl Votes {
     pub(super) fn on_response(&mut self, response: &VoteResponse) -> (Option<VoteMessage>, Option<StateChange>) {
         let Some(voter) = self.voters.get_mut(&response.peer) else { return (None, None) };
         let result = verify(response, self.keys.as_ref()).and_then(|message| {
+            let missing = check_environment(self.environment.as_ref(), message.environment())?;
             voter.sequence.accept(&message)?;
-            Ok(message)
+            Ok((message, missing))
         });
-        voter.series.count(&result);
         let peer = response.peer.clone();
-        let reason = result.as_ref().err().copied();
-        if let Some(reason) = reason {
+        let problem = match &result {
+            Ok((_, missing)) => missing.map(VoteProblem::EnvironmentMissing),
+            Err(reason) => Some(VoteProblem::Rejected(*reason)),
+        };
+        match &problem {
+            Some(VoteProblem::EnvironmentMissing(_)) => voter.series.count_environment_missing(),
+            _ => voter.series.count(&result),
+        }
+        if let Err(reason) = &result {
             debug!(%peer, result = reason.as_str(), "vote message rejected");
         }
         let has_key = self.keys.is_some();
-        let change =
-            voter.rejections.should_log(reason).then_some(StateChange::Votes { peer, rejected: reason, has_key });
-        (result.ok(), change)
+        let change = voter.log.should_log(problem).then_some(StateChange::Votes { peer, problem, has_key });
+        (result.ok().map(|(message, _)| message), change)
     }
 
     /// The next message of this vantage, encoded, and what signs it; `None` if it is too large.
     pub(super) fn next_message(&mut self, vantage: &Vantage, now: Now) -> Option<(Bytes, Option<Keys>)> {
         self.sequence += 1;
         let message = vantage.vote_message((self.incarnation, self.sequence), now);
-        let result = message.and_then(|message| message.encode());
+        let result = message.and_then(|message| message.with_environment(self.environment.clone()).encode());
         // Logged once: anyone may request it, as often as they like.
         let was_failing = std::mem::replace(&mut self.is_failing, result.is_err());
         if let Some(invalid) = result.as_ref().err().filter(|_| !was_failing) {
@@ -104,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        decision::votes::MissingEnvironment,
         metrics::{Collect, Exposed},
         model::{Nonce, UnixMillis},
     };
@@ -123,6 +139,10 @@ mod tests {
         Fixture { votes: Votes::new(), metrics: Arc::new(Metrics::new(&region("here"), &[0.1])) }
     }
 
+    fn environment(name: &str) -> Option<LabelValue> {
+        LabelValue::new(name).ok()
+    }
+
     /// Peers of these names, each with a sidecar, and one without.
     fn config(peers: &[&str]) -> Config {
         let peer = |name: &str, sidecar: bool| {
@@ -139,8 +159,12 @@ mod tests {
     }
 
     fn reply(peer: &str, keys: &Keys, sequence: u64) -> VoteResponse {
-        let body =
-            VoteMessage::new(region(peer), (1, sequence), false, Vec::new(), Vec::new()).unwrap().encode().unwrap();
+        reply_from(peer, keys, (1, sequence), None)
+    }
+
+    fn reply_from(peer: &str, keys: &Keys, id: (u64, u64), environment: Option<LabelValue>) -> VoteResponse {
+        let message = VoteMessage::new(region(peer), id, false, Vec::new(), Vec::new()).unwrap();
+        let body = message.with_environment(environment).encode().unwrap();
         let nonce = Nonce(7);
         VoteResponse {
             peer: region(peer),
@@ -184,6 +208,63 @@ mod tests {
             assert_eq!(count(&votes, peer, result), Some(1), "{peer} {result}");
         }
         assert!(!accepts(&mut votes, &reply("stranger", &keys, 1)));
+    }
+
+    #[test]
+    fn votes_of_another_environment_are_rejected_and_do_not_disturb_the_own_sequence() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        let configured = Config { environment: environment("prod"), ..config(&["a"]) };
+        let series = votes.votes.reconfigure(&configured, &votes.metrics).into();
+        votes.metrics.expose(Exposed { votes: series, ..Exposed::default() });
+        let mut accepts = |id, name| accepts(&mut votes, &reply_from("a", &keys, id, environment(name)));
+        assert!(accepts((1, 5), "prod"));
+        assert!(!accepts((2, 9), "staging"));
+        assert!(!accepts((1, 4), "prod"), "still the old sequence");
+        assert!(accepts((1, 6), ""), "a rollout is under way");
+        for (result, times) in [("accepted", 1), ("environment", 1), ("replayed", 1), ("environment_missing", 1)] {
+            assert_eq!(count(&votes, "a", result), Some(times), "{result}");
+        }
+    }
+
+    #[test]
+    fn a_missing_environment_is_logged_once_per_peer_and_not_per_vote() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        for (ours, theirs, missing) in [("prod", "", MissingEnvironment::There), ("", "prod", MissingEnvironment::Here)]
+        {
+            let mut votes = votes();
+            let configured = Config { environment: environment(ours), ..config(&["a", "b"]) };
+            votes.votes.reconfigure(&configured, &votes.metrics);
+            let mut logged = Vec::new();
+            for sequence in 0..50 {
+                for peer in ["a", "b"] {
+                    let (message, change) =
+                        votes.votes.on_response(&reply_from(peer, &keys, (1, sequence), environment(theirs)));
+                    assert!(message.is_some(), "accepted");
+                    logged.extend(change);
+                }
+            }
+            let change = |peer: &str| StateChange::Votes {
+                peer: region(peer),
+                problem: Some(VoteProblem::EnvironmentMissing(missing)),
+                has_key: true,
+            };
+            assert_eq!(logged, [change("a"), change("b")]);
+        }
+    }
+
+    #[test]
+    fn the_own_message_names_the_environment() {
+        let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
+        let vantage = Vantage::new(region("here"), now.instant);
+        let mut votes = votes();
+        let mut named = |name: &str| {
+            let configured = Config { environment: environment(name), ..config(&[]) };
+            votes.votes.reconfigure(&configured, &votes.metrics);
+            let (bytes, _) = votes.votes.next_message(&vantage, now).unwrap();
+            VoteMessage::decode(&bytes).unwrap().environment().cloned()
+        };
+        assert_eq!((named(""), named("prod")), (None, environment("prod")));
     }
 
     #[test]

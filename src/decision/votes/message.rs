@@ -7,7 +7,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{PeerVote, VoteSet};
-use crate::model::{Candidate, Ineligible, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse};
+use crate::model::{
+    Candidate, Ineligible, LabelError, LabelValue, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse,
+};
 
 /// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
 const VERSION: u64 = 1;
@@ -18,6 +20,7 @@ const VERSION: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoteMessage {
     vantage: Region,
+    environment: Option<LabelValue>,
     incarnation: u64,
     sequence: u64,
     isolated: bool,
@@ -82,6 +85,9 @@ pub enum InvalidMessage {
     /// A name that no region can have.
     #[error("has a region whose name {0}")]
     Name(#[from] NameError),
+    /// An environment that is no label value.
+    #[error("has an environment that {0}")]
+    Environment(#[from] LabelError),
     /// A word that is none of those that the field may have, or a text of another form.
     #[error("has an unknown or malformed {0}")]
     Text(&'static str),
@@ -131,7 +137,18 @@ impl VoteMessage {
         distinct(ranking.iter().map(|rank_entry| &rank_entry.region), &vantage, "ranking")?;
         peers.iter().try_for_each(PeerVoteEntry::check)?;
         ranking.iter().try_for_each(RankEntry::check)?;
-        Ok(Self { vantage, incarnation, sequence, isolated, peers, ranking })
+        Ok(Self { vantage, environment: None, incarnation, sequence, isolated, peers, ranking })
+    }
+
+    /// The same message from a vantage of an environment.
+    #[must_use]
+    pub fn with_environment(self, environment: Option<LabelValue>) -> Self {
+        Self { environment, ..self }
+    }
+
+    /// The environment of the sender; `None` if it has none, as before version 0.3.
+    pub const fn environment(&self) -> Option<&LabelValue> {
+        self.environment.as_ref()
     }
 
     /// The sender.

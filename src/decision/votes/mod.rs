@@ -9,5 +9,5 @@ pub use self::{
     message::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
     signature::{Keys, WeakKey},
     table::{PeerVote, VoteSet, VoteStatus, VoteTable},
-    verify::{RejectReason, RejectionLog, Sequence, verify},
+    verify::{MissingEnvironment, RejectReason, Sequence, VoteLog, VoteProblem, check_environment, verify},
 };

@@ -1,7 +1,7 @@
 //! Whether what a peer answered counts: it is the peer's, it is new, and it makes sense.
 
 use super::{Keys, VoteMessage};
-use crate::model::{VoteResponse, labels};
+use crate::model::{LabelValue, VoteResponse, labels};
 
 labels! {
     /// Why what a peer answered does not count, in the order of the checks.
@@ -17,6 +17,8 @@ labels! {
         Malformed = "malformed",
         /// It is another vantage's than the one that was asked.
         WrongSender = "foreign",
+        /// It is of another environment.
+        Environment = "environment",
         /// It is older than one that the vantage had sent before.
         Replayed = "replayed",
     }
@@ -41,6 +43,10 @@ impl RejectReason {
             Self::Oversized => "the answer is larger than a vote message; write a url that ends in /api/v1/regions",
             Self::WrongSender => {
                 "the sidecar of another region answers; compare the url with the region in its configuration"
+            }
+            Self::Environment => {
+                "its environment differs from ours; write the url of the sidecar in this environment, or the same \
+                 environment there"
             }
             Self::Replayed => "old votes are replayed; write the url of the sidecar itself, without a cache in between",
         }
@@ -68,6 +74,41 @@ pub fn verify(reply: &VoteResponse, keys: Option<&Keys>) -> Result<VoteMessage, 
     if *message.vantage() == reply.peer { Ok(message) } else { Err(RejectReason::WrongSender) }
 }
 
+/// Compares the environment of a message with ours. A message counts if one side has none, so that the vantages can get
+/// theirs one by one.
+///
+/// # Errors
+/// [`RejectReason::Environment`], if both have one and these differ.
+pub fn check_environment(
+    ours: Option<&LabelValue>,
+    theirs: Option<&LabelValue>,
+) -> Result<Option<MissingEnvironment>, RejectReason> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(RejectReason::Environment),
+        (Some(_), None) => Ok(Some(MissingEnvironment::There)),
+        (None, Some(_)) => Ok(Some(MissingEnvironment::Here)),
+        _ => Ok(None),
+    }
+}
+
+/// Which side of a vote has no environment while the other one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingEnvironment {
+    /// This vantage.
+    Here,
+    /// The vantage that votes.
+    There,
+}
+
+/// What is wrong with the votes of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoteProblem {
+    /// They do not count.
+    Rejected(RejectReason),
+    /// They count, but nothing tells them from the votes of another environment.
+    EnvironmentMissing(MissingEnvironment),
+}
+
 fn decode(reply: &VoteResponse, body: &[u8]) -> Result<VoteMessage, RejectReason> {
     VoteMessage::decode(body).map_err(|invalid| {
         tracing::debug!(peer = %reply.peer, "the vote message {invalid}");
@@ -75,24 +116,24 @@ fn decode(reply: &VoteResponse, body: &[u8]) -> Result<VoteMessage, RejectReason
     })
 }
 
-/// Whether one peer's messages count, as people are logged: not each of them, but a lasting change.
+/// What is wrong with one peer's messages, as it is logged: not each of them, but a lasting change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RejectionLog {
-    logged: Option<RejectReason>,
+pub struct VoteLog {
+    logged: Option<VoteProblem>,
     /// How many in a row differ from what was logged.
     differing: u8,
 }
 
-impl RejectionLog {
+impl VoteLog {
     /// One that was overtaken by the next is refused now and then, and means nothing.
     const LASTING: u8 = 3;
 
-    /// Takes the result of a message, `None` if it was accepted. Says whether it is worth a line in the log.
-    pub fn should_log(&mut self, reason: Option<RejectReason>) -> bool {
-        self.differing = if reason == self.logged { 0 } else { self.differing + 1 };
+    /// Takes what is wrong with a message, if anything is. Says whether it is worth a line in the log.
+    pub fn should_log(&mut self, problem: Option<VoteProblem>) -> bool {
+        self.differing = if problem == self.logged { 0 } else { self.differing + 1 };
         let changed = self.differing >= Self::LASTING;
         if changed {
-            *self = Self { logged: reason, differing: 0 };
+            *self = Self { logged: problem, differing: 0 };
         }
         changed
     }
@@ -215,15 +256,33 @@ mod tests {
 
     #[test]
     fn a_lasting_rejection_is_logged_once_and_a_single_one_never() {
-        let (forged, foreign) = (Some(RejectReason::BadSignature), Some(RejectReason::WrongSender));
-        let mut log = RejectionLog::default();
-        let mut logged = |reasons: &[Option<RejectReason>]| -> Vec<bool> {
-            reasons.iter().map(|reason| log.should_log(*reason)).collect()
+        let rejected = |reason| Some(VoteProblem::Rejected(reason));
+        let (forged, foreign) = (rejected(RejectReason::BadSignature), rejected(RejectReason::WrongSender));
+        let missing = Some(VoteProblem::EnvironmentMissing(MissingEnvironment::There));
+        let mut log = VoteLog::default();
+        let mut logged = |problems: &[Option<VoteProblem>]| -> Vec<bool> {
+            problems.iter().map(|problem| log.should_log(*problem)).collect()
         };
         assert_eq!(logged(&[None, forged, None, forged, forged, None]), [false; 6]);
         assert_eq!(logged(&[forged, foreign, forged, forged, forged]), [false, false, true, false, false]);
         assert_eq!(logged(&[foreign; 5]), [false, false, true, false, false]);
         assert_eq!(logged(&[None; 5]), [false, false, true, false, false]);
+        assert_eq!(logged(&[missing; 5]), [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_vote_of_another_environment_is_rejected_and_one_without_is_accepted() {
+        let named = |name: &str| Some(LabelValue::new(name).unwrap());
+        let check = |ours: &str, theirs: &str| {
+            let [ours, theirs] = [ours, theirs].map(|name| if name.is_empty() { None } else { named(name) });
+            check_environment(ours.as_ref(), theirs.as_ref())
+        };
+        assert_eq!(check("prod", "staging"), Err(RejectReason::Environment));
+        assert_eq!(check("prod", "Prod"), Err(RejectReason::Environment));
+        assert_eq!(check("prod", "prod"), Ok(None));
+        assert_eq!(check("", ""), Ok(None));
+        assert_eq!(check("prod", ""), Ok(Some(MissingEnvironment::There)));
+        assert_eq!(check("", "prod"), Ok(Some(MissingEnvironment::Here)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
-use crate::model::{Ineligible, PeerState, Region, UnixMillis, Vote};
+use crate::model::{Ineligible, LabelValue, PeerState, Region, UnixMillis, Vote};
 
 impl VoteMessage {
     /// The bytes: always the same ones for the same message.
@@ -18,6 +18,7 @@ impl VoteMessage {
         let wire = Wire {
             version: VERSION,
             vantage: self.vantage.as_str().into(),
+            environment: self.environment.as_ref().map(|environment| environment.as_str().into()),
             boot_id: format!("{:016x}", self.incarnation).into(),
             seq: self.sequence,
             isolated: self.isolated,
@@ -48,7 +49,11 @@ impl VoteMessage {
         }
         let peers = wire.peers.into_iter().map(WireEntry::read).collect::<Result<_, _>>()?;
         let ranking = wire.ranking.into_iter().map(WireRank::read).collect::<Result<_, _>>()?;
-        Self::new(Region::new(&wire.vantage)?, (incarnation(&wire.boot_id)?, wire.seq), wire.isolated, peers, ranking)
+        let environment = wire.environment.filter(|environment| !environment.is_empty());
+        let environment = environment.map(|environment| LabelValue::new(&environment)).transpose()?;
+        let id = (incarnation(&wire.boot_id)?, wire.seq);
+        let message = Self::new(Region::new(&wire.vantage)?, id, wire.isolated, peers, ranking)?;
+        Ok(message.with_environment(environment))
     }
 }
 
@@ -63,6 +68,8 @@ struct Wire<'a> {
     version: u64,
     #[serde(borrow)]
     vantage: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    environment: Option<Cow<'a, str>>,
     #[serde(borrow)]
     boot_id: Cow<'a, str>,
     seq: u64,
@@ -235,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_message_names_its_environment_only_if_it_has_one() {
+        let plain = message(Vec::new(), Vec::new()).unwrap();
+        assert_eq!(VoteMessage::decode(&plain.encode().unwrap()).unwrap().environment(), None);
+        assert!(!String::from_utf8_lossy(&plain.encode().unwrap()).contains("environment"));
+        let prod = LabelValue::new("prod").unwrap();
+        let bytes = plain.with_environment(Some(prod.clone())).encode().unwrap();
+        assert!(bytes.starts_with(br#"{"version":1,"vantage":"eu-west-1","environment":"prod","boot_id":"#));
+        assert_eq!(VoteMessage::decode(&bytes).unwrap().environment(), Some(&prod));
+        let empty = EMPTY.replacen("7,", r#"7,"environment":"","#, 1);
+        assert_eq!(VoteMessage::decode(empty.as_bytes()).unwrap().environment(), None);
+        let null = EMPTY.replacen("7,", r#"7,"environment":null,"#, 1);
+        assert_eq!(VoteMessage::decode(null.as_bytes()).unwrap().environment(), None);
+    }
+
+    #[test]
     fn unknown_fields_and_reasons_are_ignored() {
         let text = r#"{"new":[{"x":null}],"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,
             "isolated":false,"peers":[{"region":"b","state":"down","since_ms":0,"vote":"down","new":{}}],
@@ -272,6 +294,9 @@ mod tests {
             peer("\"incident\":\"\\n\""),
             peer("\"incident\":\"\u{e9}\""),
             peer(&format!("\"incident\":\"{long}\"")),
+            ("7,", "7,\"environment\":\"a\\n\",".to_owned()),
+            ("7,", "7,\"environment\":7,".to_owned()),
+            ("7,", format!("7,\"environment\":\"{long}\",")),
             place("\"rank\":0"),
             place("\"rank\":1025"),
             place("\"score_seconds\":-0.001"),
@@ -324,13 +349,16 @@ mod tests {
             names in vec("[A-Za-z0-9._-]{1,50}", 8),
             counted in (any::<u64>(), 0..=VoteMessage::MAX_SEQUENCE),
             isolated in any::<bool>(),
+            environment in option::of("[^\\p{Cc}]{1,64}"),
             peers in vec(entries(), 0..8),
             ranking in vec(rank_entries(), 0..8),
         ) -> VoteMessage {
             let name = |n: usize| region(&format!("{}-{n}", names[n]));
             let peers = peers.into_iter().enumerate().map(|(n, entry)| PeerVoteEntry { region: name(n), ..entry });
             let ranking = ranking.into_iter().enumerate().map(|(n, rank_entry)| RankEntry { region: name(n), ..rank_entry });
-            VoteMessage::new(region("here"), counted, isolated, peers.collect(), ranking.collect()).unwrap()
+            VoteMessage::new(region("here"), counted, isolated, peers.collect(), ranking.collect())
+                .unwrap()
+                .with_environment(environment.map(|environment| LabelValue::new(&environment).unwrap()))
         }
     }
 
