@@ -36,8 +36,10 @@ fn summary(config: &Config) -> String {
             ]
         })
         .collect();
+    let environment = config.environment.as_ref().map(|name| format!(" of environment {name}")).unwrap_or_default();
+    let Config { region, listen, .. } = config;
     let mut text =
-        format!("The configuration is valid. Region {} serves on {} and probes:\n\n", config.region, config.listen);
+        format!("The configuration is valid. Region {region}{environment} serves on {listen} and probes:\n\n");
     table(&mut text, &["PEER", "TARGET", "PROBE", "INTERVAL", "TIMEOUT", "DESTINATION"], &rows);
     let rate: f64 = config.paths().map(|(_, probe)| 1.0 / probe.cadence.interval().as_secs_f64()).sum();
     let targets: usize = config.peers.iter().map(|peer| peer.targets.len()).sum();
@@ -100,6 +102,18 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn the_environment_is_named_if_there_is_one() {
+        let first = |setting: &str| {
+            let text =
+                format!("region: a\n{setting}peers: [{{region: b, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]");
+            let config = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config;
+            summary(&config).lines().next().unwrap().to_owned()
+        };
+        assert_eq!(first(""), "The configuration is valid. Region a serves on 0.0.0.0:9877 and probes:");
+        assert!(first("environment: prod\n").contains(" Region a of environment prod serves on "));
+    }
 
     #[test]
     fn an_ipv6_address_has_brackets_before_a_port() {

@@ -1,12 +1,12 @@
 //! `/api/v1/probes`: recent probes as JSON.
 
-use std::{fmt::Display, iter};
+use std::fmt::Display;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::params::{parameters, quoted};
 use crate::{
-    model::{Kind, Path, PhaseTimes, Region, TargetName, Utc},
+    model::{Kind, LabelValue, Path, PhaseTimes, Region, TargetName, Utc},
     probe,
     window::{PathHistory, Record},
 };
@@ -107,6 +107,7 @@ fn parse_limit(value: &str) -> Result<usize, String> {
 /// A part of the JSON text.
 enum Part {
     Text(&'static str),
+    Environment(LabelValue),
     Path(Path),
     Sample(Record),
 }
@@ -115,14 +116,16 @@ enum Part {
 pub(super) struct ProbesJson(Box<dyn Iterator<Item = Part> + Send>);
 
 impl ProbesJson {
-    pub(super) fn new(paths: Vec<PathHistory>) -> Self {
+    pub(super) fn new(environment: Option<LabelValue>, paths: Vec<PathHistory>) -> Self {
         let comma = |n: usize| (n > 0).then_some(Part::Text(","));
         let paths = paths.into_iter().enumerate().flat_map(move |(n, PathHistory { path, samples })| {
             let samples = samples.into_iter().enumerate();
             let samples = samples.flat_map(move |(n, record)| comma(n).into_iter().chain([Part::Sample(record)]));
             comma(n).into_iter().chain([Part::Path(path)]).chain(samples).chain([Part::Text("]}")])
         });
-        Self(Box::new(iter::once(Part::Text("{\"probes\":[")).chain(paths).chain([Part::Text("]}\n")])))
+        let head =
+            [Part::Text("{")].into_iter().chain(environment.map(Part::Environment)).chain([Part::Text("\"probes\":[")]);
+        Self(Box::new(head.chain(paths).chain([Part::Text("]}\n")])))
     }
 
     /// Appends about 24 KiB of JSON and returns whether more follows.
@@ -130,6 +133,11 @@ impl ProbesJson {
         while out.len() < CHUNK {
             match self.0.next() {
                 Some(Part::Text(text)) => out.extend_from_slice(text.as_bytes()),
+                Some(Part::Environment(environment)) => {
+                    out.extend_from_slice(b"\"environment\":");
+                    json(out, environment.as_str());
+                    out.push(b',');
+                }
                 Some(Part::Path(path)) => {
                     json(out, &PathLabels::of(&path));
                     out.pop(); // the object stays open for the samples
@@ -215,7 +223,7 @@ mod tests {
     }
 
     fn page(paths: Vec<PathHistory>) -> (String, usize) {
-        let (mut histories, mut all, mut longest) = (ProbesJson::new(paths), Vec::new(), 0);
+        let (mut histories, mut all, mut longest) = (ProbesJson::new(None, paths), Vec::new(), 0);
         loop {
             let mut out = Vec::new();
             let more = histories.next(&mut out);
@@ -248,6 +256,13 @@ mod tests {
         assert_eq!(page(vec![]).0, "{\"probes\":[]}\n");
         let empty = r#"{"peer_region":"r","target":"t","probe":"tcp","samples":[]}"#;
         assert_eq!(page(vec![history(vec![]), history(vec![])]).0, format!("{{\"probes\":[{empty},{empty}]}}\n"));
+    }
+
+    #[test]
+    fn the_environment_is_named_if_there_is_one() {
+        let (mut json, mut text) = (ProbesJson::new(Some(LabelValue::new("\"prod\"").unwrap()), vec![]), Vec::new());
+        while json.next(&mut text) {}
+        assert_eq!(String::from_utf8(text).unwrap(), "{\"environment\":\"\\\"prod\\\"\",\"probes\":[]}\n");
     }
 
     #[test]

@@ -149,7 +149,12 @@ impl Routes {
     }
 
     fn about(&self) -> About<'_> {
-        About { region: &self.state.region, version: self.state.version, uptime: self.started.elapsed() }
+        About {
+            region: &self.state.region,
+            environment: self.state.environment.as_ref(),
+            version: self.state.version,
+            uptime: self.started.elapsed(),
+        }
     }
 
     async fn overview(&self, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
@@ -231,7 +236,7 @@ impl Routes {
         let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
             return Err(Rejection::Unavailable("too many concurrent requests for probes"));
         };
-        let probes = ProbesJson::new(self.engine.probes(filter).await?);
+        let probes = ProbesJson::new(self.state.environment.clone(), self.engine.probes(filter).await?);
         let body = Body::new(Content::Probes(probes)).with_permit(permit);
         Ok(self.encoders.respond(JSON, body, request.headers()))
     }

@@ -6,7 +6,13 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::PathFilter;
-use crate::{decision::votes::Keys, metrics::Metrics, model::Region, status::Overview, window::PathHistory};
+use crate::{
+    decision::votes::Keys,
+    metrics::Metrics,
+    model::{LabelValue, Region},
+    status::Overview,
+    window::PathHistory,
+};
 
 /// What is served.
 pub struct ServerState {
@@ -20,6 +26,8 @@ pub struct ServerState {
     pub ready: Arc<AtomicBool>,
     /// The vantage region, for the status page.
     pub region: Region,
+    /// The environment, for the status page and `/api/v1/probes`.
+    pub environment: Option<LabelValue>,
     /// The version of this program, for the status page.
     pub version: &'static str,
 }

@@ -109,6 +109,7 @@ async fn the_probe_accepts_the_votes_of_our_server() {
         lifecycle: false,
         ready: Arc::default(),
         region: there,
+        environment: None,
         version: "1.2.3",
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -99,6 +99,7 @@ impl Setup {
             lifecycle: self.lifecycle,
             ready: Arc::clone(&ready),
             region: Region::new("eu-west-1").unwrap(),
+            environment: None,
             version: "1.2.3",
         };
         let (stop, stopped) = oneshot::channel();

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{assets::ASSETS, format, headline};
 use crate::{
-    model::Region,
+    model::{LabelValue, Region},
     status::{Headline, Overview, Severity},
 };
 
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct About<'a> {
     /// The vantage region.
     pub(crate) region: &'a Region,
+    /// Its environment, if it has one.
+    pub(crate) environment: Option<&'a LabelValue>,
     /// The version of this program.
     pub(crate) version: &'static str,
     /// How long it has been serving.
@@ -44,7 +46,12 @@ pub(super) fn page(about: About<'_>, overview: &Overview, title: &str, url: &str
                 }
                 "regionwatch"
             }
-            span.vantage { span.dim { "vantage" } " " b { (about.region) } }
+            span.vantage {
+                span.dim { "vantage" } " " b { (about.region) }
+                @if let Some(environment) = about.environment {
+                    " " span.dim { "environment" } " " b #environment { (environment) }
+                }
+            }
             nav aria-label="Pages" {
                 @for (page, name) in PAGES {
                     a href=(page) aria-current=[(page == url).then_some("page")] { (name) }
@@ -82,7 +89,9 @@ fn document(
                 meta name="color-scheme" content="light dark";
                 title {
                     @for title in titles.iter().filter(|title| !title.is_empty()) { (title) " \u{b7} " }
-                    (about.region) " \u{b7} regionwatch"
+                    (about.region)
+                    @if let Some(environment) = about.environment { " \u{b7} " (environment) }
+                    " \u{b7} regionwatch"
                 }
                 link rel="icon" href=(ASSETS.icon(severity).url);
                 link rel="stylesheet" href=(ASSETS.style.url);

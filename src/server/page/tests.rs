@@ -24,7 +24,7 @@ fn region(name: &str) -> Region {
 }
 
 fn about(region: &Region) -> About<'_> {
-    About { region, version: "1.2.3", uptime: Duration::from_secs(61) }
+    About { region, environment: None, version: "1.2.3", uptime: Duration::from_secs(61) }
 }
 
 fn view(name: &str, state: PeerState) -> PeerView {
