@@ -13,6 +13,7 @@ extern crate testkit;
 mod alerting;
 mod alertmanagers;
 mod death;
+mod environments;
 mod majority;
 mod outage;
 mod partial;

@@ -7,7 +7,7 @@ use testkit::space::Host;
 use crate::{
     alerting::{START, alertmanager_address, shipped},
     process::{Process, get, wait_for},
-    region::{Plan, REGION_PORT},
+    region::{NamedBy, Plan, REGION_PORT},
     world::CONTROL,
 };
 
@@ -30,14 +30,21 @@ impl Prometheus {
         let rules = shipped("regionwatch.rules.yml");
         let list = |hosts: Vec<String>| hosts.join(", ");
         let alertmanagers = list((0..plan.alertmanagers).map(alertmanager_address).collect());
-        let regions = list((1..=plan.regions).map(|n| format!("\"10.0.{n}.2:{REGION_PORT}\"")).collect());
+        let region = |n: u8| {
+            let environment = match plan.named_by {
+                NamedBy::Scrape => plan.environment(n),
+                NamedBy::Setting => "",
+            };
+            format!("{{targets: [\"10.0.{n}.2:{REGION_PORT}\"], labels: {{environment: \"{environment}\"}}}}")
+        };
+        let regions = list((1..=plan.everywhere()).map(region).collect());
         let config = write(
             "prometheus.yml",
             format!(
                 "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\n\
                  alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanagers}\"]}}]}}]}}\n\
                  scrape_configs:\n  - job_name: regionwatch-state\n    params: {{collect: [state]}}\n\
-                 \x20   static_configs: [{{targets: [{regions}]}}]\n"
+                 \x20   static_configs: [{regions}]\n"
             ),
         );
         let data = folder.join("prometheus").display().to_string();

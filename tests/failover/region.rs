@@ -46,6 +46,30 @@ pub(crate) struct Plan {
     pub(crate) pushes: bool,
     /// Prometheus evaluates the rules.
     pub(crate) rules: bool,
+    /// Each has all the regions, by the same names.
+    pub(crate) environments: &'static [&'static str],
+    /// Where the name of the environment comes from.
+    pub(crate) named_by: NamedBy,
+}
+
+/// Where the name of an environment comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// The sidecars do not know it.
+    Scrape,
+    Setting,
+}
+
+impl Plan {
+    /// How many regions there are in all environments.
+    pub(crate) fn everywhere(&self) -> u8 {
+        self.regions * self.environments.len() as u8
+    }
+
+    /// The environment of the nth region, counted from 1.
+    pub(crate) fn environment(&self, n: u8) -> &'static str {
+        self.environments[usize::from((n - 1) / self.regions)]
+    }
 }
 
 impl Default for Plan {
@@ -59,6 +83,8 @@ impl Default for Plan {
             alertmanagers: 1,
             pushes: true,
             rules: false,
+            environments: &[""],
+            named_by: NamedBy::Setting,
         }
     }
 }
@@ -66,6 +92,7 @@ impl Default for Plan {
 /// A region: its host, and the sidecar in it.
 pub(crate) struct Region {
     pub(crate) name: char,
+    pub(crate) environment: &'static str,
     net: u8,
     line: String,
     log: PathBuf,
@@ -80,13 +107,13 @@ impl Region {
         let host = Host::new();
         attach(hub, &host, n);
         Ping::Datagram.allow_on(&host);
-        let name = char::from(b'a' + n - 1);
-        let config = folder.path().join(format!("{name}.yaml"));
+        let (name, environment) = (letter(n, plan), plan.environment(n));
+        let config = folder.path().join(format!("{name}{n}.yaml"));
         fs::write(&config, configuration(n, plan)).unwrap();
         let line = format!("{} run --config {}", binary(), config.display());
-        let log = folder.path().join(format!("{name}.log"));
+        let log = folder.path().join(format!("{name}{n}.log"));
         let service = (plan.serves != Serves::Nothing).then(|| Service::start(&host, SERVICE_PORT));
-        Self { name, net: n, line, log, sidecar: None, service, host }
+        Self { name, environment, net: n, line, log, sidecar: None, service, host }
     }
 
     /// Starts the sidecar, again or for the first time.
@@ -110,17 +137,24 @@ impl Region {
         format!("net{}", self.net)
     }
 
+    /// The address that its sidecar serves on.
+    pub(crate) fn address(&self) -> String {
+        format!("10.0.{}.2:{REGION_PORT}", self.net)
+    }
+
     /// What its sidecar shows, seen from beside it.
     fn page(&self) -> Option<String> {
         get(&self.host, OWN, "/metrics?collect=state")
     }
 
-    /// The value of the one series of this name that has all these labels.
+    /// The value of the one series of this name that has all these labels, on the small page.
     pub(crate) fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
-        let page = self.page()?;
-        let name = format!("regionwatch_{name}{{");
-        let is = |line: &&str| line.starts_with(&name) && labels.iter().all(|label| line.contains(label));
-        page.lines().find(is)?.rsplit(' ').next()?.parse().ok()
+        value_on(&self.page()?, name, labels)
+    }
+
+    /// The same, on the whole page.
+    pub(crate) fn any_value(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        value_on(&get(&self.host, OWN, "/metrics")?, name, labels)
     }
 
     /// What it thinks of a peer.
@@ -133,14 +167,29 @@ impl Region {
     }
 }
 
+fn value_on(page: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let name = format!("regionwatch_{name}{{");
+    let is = |line: &&str| line.starts_with(&name) && labels.iter().all(|label| line.contains(label));
+    page.lines().find(is)?.rsplit(' ').next()?.parse().ok()
+}
+
+/// The name of the nth region, counted from 1 over all environments.
+fn letter(n: u8, plan: &Plan) -> char {
+    char::from(b'a' + (n - 1) % plan.regions)
+}
+
 /// What a sidecar is told.
 fn configuration(own: u8, plan: &Plan) -> String {
-    let name = |n: u8| char::from(b'a' + n - 1);
+    let name = |n: u8| letter(n, plan);
     let mut text = format!(
         "region: {}\nlisten: 0.0.0.0:{REGION_PORT}\nvotes: {{key_file: votes.key}}\n\
          external_url: http://10.0.{own}.2:{REGION_PORT}\n",
         name(own)
     );
+    let environment = plan.environment(own);
+    if plan.named_by == NamedBy::Setting && !environment.is_empty() {
+        text.push_str(&format!("environment: {environment}\n"));
+    }
     if plan.pushes {
         let urls: Vec<_> = (0..plan.alertmanagers).map(|n| format!("\"http://{}\"", alertmanager_address(n))).collect();
         text.push_str(&format!("alertmanagers: [{}]\n", urls.join(", ")));
@@ -153,7 +202,7 @@ fn configuration(own: u8, plan: &Plan) -> String {
         "failover: {{execute_after: {}, allow_single_vantage: {}}}\npeers:\n",
         plan.execute_after, plan.allow_single_vantage
     ));
-    for peer in (1..=plan.regions).filter(|n| *n != own) {
+    for peer in (1..=plan.everywhere()).filter(|n| *n != own && plan.environment(*n) == environment) {
         let address = format!("10.0.{peer}.2");
         text.push_str(&format!(
             "  - region: {}\n    targets:\n      - name: edge\n        host: {address}\n        probes:\n\

@@ -63,7 +63,7 @@ impl World {
         };
         let anchors = ANCHOR_NETS.iter().filter(|_| plan.anchors).map(anchor).collect();
         let region = |n: u8| Region::new(n, &hub, &folder, plan);
-        let mut regions: Vec<_> = (1..=plan.regions).map(region).collect();
+        let mut regions: Vec<_> = (1..=plan.everywhere()).map(region).collect();
         regions.iter_mut().for_each(Region::start);
         let prometheus = plan.rules.then(|| Prometheus::start(&control, folder.path(), plan));
         let world = Self { regions, alertmanagers, sink, control, hub, prometheus, _anchors: anchors, _folder: folder };
@@ -74,11 +74,14 @@ impl World {
     /// Waits until everybody has an opinion of everybody.
     fn is_warm(&self, pushes: bool) {
         for region in &self.regions {
-            for peer in self.regions.iter().filter(|peer| peer.name != region.name) {
+            for peer in
+                self.regions.iter().filter(|peer| peer.name != region.name && peer.environment == region.environment)
+            {
                 let (from, to) = (region.name, peer.name);
                 wait_for(&format!("{from} to know {to}"), WARM, || {
                     let well = matches!(region.state_of(to)?.as_str(), "healthy" | "degraded");
-                    let voters = self.regions.len() as f64 - 1.0;
+                    let peers = |one: &&Region| one.environment == region.environment;
+                    let voters = self.regions.iter().filter(peers).count() as f64 - 1.0;
                     let up = region.value("peer_votes", &[&peer_label(to), "vote=\"up\""])?;
                     let ranked = region.value("candidate_rank", &[&peer_label(to)]).is_some();
                     (well && up == voters && ranked).then_some(())
@@ -86,11 +89,17 @@ impl World {
             }
         }
         if let Some(prometheus) = &self.prometheus {
-            let pairs = self.regions.len() * (self.regions.len() - 1);
-            prometheus.knows(&self.control, pairs);
+            let others = |one: &Region| {
+                let peer = |peer: &&Region| peer.name != one.name && peer.environment == one.environment;
+                self.regions.iter().filter(peer).count()
+            };
+            prometheus.knows(&self.control, self.regions.iter().map(others).sum());
         }
         for region in self.regions.iter().filter(|_| pushes) {
-            let heartbeat = |call: &Call| call.label("vantage_region") == region.name.to_string();
+            let heartbeat = |call: &Call| {
+                call.label("vantage_region") == region.name.to_string()
+                    && call.label("environment") == region.environment
+            };
             wait_for(&format!("the heartbeat of {}", region.name), WARM, || {
                 self.sink.calls("deadmans-switch").iter().any(heartbeat).then_some(())
             });
@@ -99,6 +108,11 @@ impl World {
 
     pub(crate) fn region(&self, name: char) -> &Region {
         self.regions.iter().find(|region| region.name == name).unwrap()
+    }
+
+    /// The region of this name in an environment.
+    pub(crate) fn region_of(&self, environment: &str, name: char) -> &Region {
+        self.regions.iter().find(|region| region.environment == environment && region.name == name).unwrap()
     }
 
     pub(crate) fn region_mut(&mut self, name: char) -> &mut Region {
@@ -117,11 +131,33 @@ impl World {
 
     /// Swallows everything to and from a region. Returns when that began.
     pub(crate) fn blackhole(&self, name: char) -> Instant {
-        let link = self.region(name).link();
+        self.swallow(self.region(name))
+    }
+
+    /// Swallows everything to and from this region. Returns when that began.
+    pub(crate) fn swallow(&self, region: &Region) -> Instant {
+        let link = region.link();
         let now = Instant::now();
         self.forward(&format!("-i {link} -j DROP"));
         self.forward(&format!("-o {link} -j DROP"));
         now
+    }
+
+    /// Parts one region from the others of its environment; it still reaches the control host.
+    pub(crate) fn seclude(&self, region: &Region) {
+        let others = |one: &&Region| one.environment == region.environment && one.name != region.name;
+        for other in self.regions.iter().filter(others) {
+            self.forward(&format!("-i {} -o {} -j DROP", region.link(), other.link()));
+            self.forward(&format!("-i {} -o {} -j DROP", other.link(), region.link()));
+        }
+    }
+
+    /// Sends what one region sends to the sidecar of another to the sidecar of a third one.
+    pub(crate) fn redirect(&self, from: &Region, to: &Region, instead: &Region) {
+        let (link, to, instead) = (from.link(), to.address(), instead.address());
+        let (host, port) = to.split_once(':').unwrap();
+        let rule = format!("-i {link} -d {host} -p tcp --dport {port} -j DNAT --to-destination {instead}");
+        self.hub.command(&format!("iptables -w -t nat -A PREROUTING {rule}"), "");
     }
 
     /// Refuses everything that is sent to a region, as its own kernel would where nothing listens. Returns when that began.
