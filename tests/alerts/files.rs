@@ -7,8 +7,12 @@ use std::{
 
 use crate::{PUSHED, RUNBOOKS, alerts, path, read, rules};
 
-const PROMTOOL_TESTS: [&str; 3] =
-    ["alerts/regionwatch.execute.test.yml", "alerts/regionwatch.failover.test.yml", "alerts/regionwatch.test.yml"];
+const PROMTOOL_TESTS: [&str; 4] = [
+    "alerts/regionwatch.execute.test.yml",
+    "alerts/regionwatch.failover.test.yml",
+    "alerts/regionwatch.hours.test.yml",
+    "alerts/regionwatch.test.yml",
+];
 
 /// `BLESS=1 cargo test --test alerts` rewrites `alerts/prometheusrule.yaml`.
 #[test]
@@ -89,13 +93,15 @@ fn every_group_and_every_join_of_the_rules_is_per_environment() {
     let code = code.filter(|line| !line.contains("environment=%"));
     let text: String = code.map(|line| format!("{} ", line.trim())).collect();
     let mut seen = 0;
-    for keyword in [" by (", " on (", " without (", " ignoring ("] {
+    for (keyword, lists_what_stays) in [(" by (", true), (" on (", true), (" without (", false), (" ignoring (", false)]
+    {
         for rest in text.split(keyword).skip(1) {
             let labels = rest.split(')').next().unwrap();
             // That no series exists at all is of no environment, and a label that came later is in none.
             let exempt = rest.starts_with(") absent(")
                 || rest.starts_with(r#"vantage_region) (regionwatch_build_info{environment!="#);
-            assert!(exempt || labels.split(", ").any(|label| label == "environment"), "{keyword}{rest:.120}");
+            let named = labels.split(", ").any(|label| label == "environment");
+            assert!(exempt || named == lists_what_stays, "{keyword}{rest:.120}");
             seen += 1;
         }
     }

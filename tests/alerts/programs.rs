@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use testkit::needs::{Need::Tool, require};
 
-use crate::path;
+use crate::{path, read};
 
 pub(crate) fn passes(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -36,6 +36,31 @@ fn the_failover_rules_pass_their_promtool_tests() {
 fn the_other_rules_pass_their_promtool_tests() {
     require(&[Tool("promtool")]);
     passes("promtool", &["test", "rules", &path("alerts/regionwatch.test.yml")]);
+}
+
+#[test]
+fn what_the_rules_say_over_hours_passes_its_promtool_tests() {
+    require(&[Tool("promtool")]);
+    passes("promtool", &["test", "rules", &path("alerts/regionwatch.hours.test.yml")]);
+}
+
+/// The command that the head of the rules and docs/alerts.md give, run as it stands there.
+#[test]
+fn one_documented_command_gives_every_alert_another_address_of_its_runbook() {
+    require(&[Tool("promtool")]);
+    let (rules, page) = (read("alerts/regionwatch.rules.yml"), read("docs/alerts.md"));
+    let command = rules.lines().find_map(|line| line.strip_prefix("#     sed ")).unwrap();
+    assert!(page.contains(&format!("sed {command}")), "{command}");
+    let folder = tempfile::tempdir().unwrap();
+    let alerts = path("alerts");
+    let script = format!("cd '{alerts}' && sed {command} > '{}/rules.yml'", folder.path().display());
+    passes("sh", &["-c", &script]);
+    let edited = std::fs::read_to_string(folder.path().join("rules.yml")).unwrap();
+    for name in crate::alerts() {
+        assert!(edited.contains(&format!("runbook_url: https://wiki.example.com/{name}\n")), "{name}");
+    }
+    assert!(!edited.contains("runbook_url: https://github.com"), "{edited}");
+    passes("promtool", &["check", "rules", &folder.path().join("rules.yml").display().to_string()]);
 }
 
 #[test]

@@ -38,12 +38,22 @@ fn matcher(text: &str) -> (String, Vec<String>) {
 
 /// The labels in the lists of `by` and `on`.
 pub(crate) fn grouping(text: &str) -> BTreeSet<String> {
+    let mut labels = lists("by (", text);
+    labels.extend(joins(text));
+    labels
+}
+
+/// The labels in the lists of `on`.
+pub(crate) fn joins(text: &str) -> BTreeSet<String> {
+    lists("on (", text)
+}
+
+fn lists(keyword: &str, text: &str) -> BTreeSet<String> {
     let words: Vec<_> = text.split_whitespace().collect();
-    let text = words.join(" ");
-    let lists = ["by (", "on ("].map(|keyword| text.split(keyword).skip(1).map(str::to_owned).collect::<Vec<_>>());
-    lists
-        .concat()
-        .iter()
+    words
+        .join(" ")
+        .split(keyword)
+        .skip(1)
         .flat_map(|rest| rest.split(')').next().unwrap().split(','))
         .map(|label| label.trim().to_owned())
         .filter(|label| !label.is_empty())
