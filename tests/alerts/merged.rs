@@ -17,7 +17,7 @@ use testkit::{
 use crate::{
     programs::{OURS, passes, receivers},
     read,
-    webhooks::post,
+    webhooks::{Sink, edited, post},
 };
 
 /// What is between the marks of a block, with its marks.
@@ -211,4 +211,55 @@ fn the_receiver_of_the_webhook_page_fits_the_shipped_configuration() {
     let config = write(folder.path(), "alertmanager.yml", &format!("{}{block}{}", &shipped[..own], &shipped[next..]));
     passes("amtool", &["check-config", &config]);
     assert_eq!(block.matches("- name: ").count(), 1);
+}
+
+/// The group keys of the webhooks that came to a receiver, with the labels that make each group.
+fn groups(calls: &[Value], receiver: &str) -> BTreeSet<String> {
+    let of = |call: &&Value| call["receiver"] == receiver && call["status"] == "firing";
+    calls.iter().filter(of).map(|call| call["groupLabels"].to_string()).collect()
+}
+
+#[test]
+fn environments_and_watchdogs_are_groups_of_their_own_and_do_not_inhibit_each_other() {
+    require(&[Tool("prometheus-alertmanager")]);
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start();
+    let config = file(folder.path(), "alertmanager.yml", &edited(folder.path(), sink.addr));
+    let (_running, alertmanager) = start(folder.path(), &config);
+    let down = |environment: &str, source: &str| {
+        let mut alert = json!({"labels": {"alertname": "RegionwatchPeerFailover", "peer_region": "us-east-1",
+            "failover": "true", "stage": "execute", "drill": "false", "severity": "critical", "source": source}});
+        if !environment.is_empty() {
+            alert["labels"]["environment"] = json!(environment);
+        }
+        alert
+    };
+    // Pushed in staging and without an environment; by the rules in production, and again in staging.
+    for alert in [down("staging", "push"), down("", "push"), down("prod", "rules"), down("staging", "rules")] {
+        post(alertmanager, &alert);
+    }
+    let watchdog =
+        |cluster: &str| json!({"labels": {"alertname": "RegionwatchWatchdog", "severity": "none", "cluster": cluster}});
+    let heartbeat = |vantage: &str| json!({"labels": {"alertname": "RegionwatchHeartbeat", "severity": "none", "vantage_region": vantage}});
+    for alert in [watchdog("eu"), watchdog("us"), heartbeat("eu-west-1"), heartbeat("us-east-1")] {
+        post(alertmanager, &alert);
+    }
+    let expected = |receiver: &str, count: usize| {
+        eventually(receiver, Duration::from_secs(8), || {
+            Some(groups(&sink.bodies(), receiver)).filter(|groups| groups.len() == count)
+        })
+    };
+    expected("regionwatch-deadmans-switch", 4);
+    let failovers = expected("regionwatch-failover", 3);
+    for environment in ["\"environment\":\"prod\"", "\"environment\":\"staging\""] {
+        assert_eq!(failovers.iter().filter(|group| group.contains(environment)).count(), 1, "{failovers:?}");
+    }
+    // Only the second alert of staging is inhibited.
+    eventually("what is inhibited", Duration::from_secs(5), || {
+        let alerts: Vec<Value> = serde_json::from_str(&get(alertmanager, "/api/v2/alerts")).ok()?;
+        let inhibited: Vec<_> = alerts.iter().filter(|alert| alert["status"]["inhibitedBy"] != json!([])).collect();
+        let [only] = inhibited[..] else { return None };
+        let label = |name: &str| only["labels"][name].as_str().unwrap_or_default().to_owned();
+        ((label("environment"), label("source")) == ("staging".into(), "rules".into())).then_some(())
+    });
 }

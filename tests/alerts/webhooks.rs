@@ -36,13 +36,13 @@ impl Call {
 }
 
 /// Takes every webhook, and says so.
-struct Sink {
-    addr: SocketAddr,
+pub(crate) struct Sink {
+    pub(crate) addr: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Sink {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let sink = Self { addr: listener.local_addr().unwrap(), calls: Arc::default() };
         let calls = Arc::clone(&sink.calls);
@@ -57,6 +57,10 @@ impl Sink {
             }
         });
         sink
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.calls.lock().unwrap().iter().map(|call| call.body.clone()).collect()
     }
 
     fn count(&self, receiver: &str, status: &str, labels: &[(&str, &str)]) -> usize {
@@ -95,7 +99,7 @@ fn answer(stream: &TcpStream) -> Option<Call> {
 }
 
 /// The shipped file, with nothing changed but what a user changes: URLs and paths of credentials.
-fn edited(folder: &Path, sink: SocketAddr) -> String {
+pub(crate) fn edited(folder: &Path, sink: SocketAddr) -> String {
     let secrets = folder.join("secrets");
     std::fs::create_dir(&secrets).unwrap();
     let mut text = read("alerts/alertmanager.yml");
