@@ -125,14 +125,17 @@ impl Ledger {
         let accepted = |entry: &Entry| matches!(entry.decision, Decision::Accepted { .. });
         let known = match order.incident_id {
             Some(_) => self.of(&key).any(accepted),
-            // What comes after the end is new.
-            None => last.is_some_and(accepted),
+            // What comes after the end is new, and what began after the block period, if the end was never received.
+            None => last.is_some_and(|entry| {
+                let began = UnixMillis::parse(&order.onset).map_or(0, |onset| onset.0);
+                accepted(entry) && began <= entry.at.saturating_add(self.rules.block_millis)
+            }),
         };
         if known {
             return Ok(None);
         }
         let decision = self.decide(order, now);
-        if last.is_some_and(|entry| entry.decision == decision) {
+        if last.is_some_and(|entry| !accepted(entry) && entry.decision == decision) {
             return Ok(None);
         }
         self.append(order.clone(), decision.clone(), now)?;
@@ -317,6 +320,22 @@ mod tests {
         assert_eq!(take(&mut ledger, &again, 2), "known");
         assert_eq!(take(&mut ledger, &order("c", "execute", "3"), 3), "to b");
         assert_eq!(take(&mut ledger, &again, HOUR), "to b");
+    }
+
+    #[test]
+    fn by_rules_alone_a_second_incident_is_an_order_although_the_end_of_the_first_was_never_received() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = ledger(&folder, &[]);
+        let from = |starts_at: u64| {
+            let mut order = order("a", "execute", "");
+            (order.incident_id, order.onset) = (None, UnixMillis(starts_at).to_string());
+            order
+        };
+        assert_eq!(take(&mut ledger, &from(0), 1), "to b");
+        // The same one, later, and as another vantage reports it.
+        assert_eq!(take(&mut ledger, &from(0), 3 * HOUR), "known");
+        assert_eq!(take(&mut ledger, &from(9_000), 3 * HOUR), "known");
+        assert_eq!(take(&mut ledger, &from(2 * HOUR), 3 * HOUR), "to b");
     }
 
     #[test]

@@ -17,6 +17,8 @@ struct Alert {
     labels: HashMap<String, String>,
     #[serde(default)]
     annotations: HashMap<String, String>,
+    #[serde(default, rename = "startsAt")]
+    starts_at: String,
 }
 
 /// One alert of a failover.
@@ -76,7 +78,8 @@ impl Order {
             stage,
             incident_id: text(&alert.annotations, "incident_id"),
             candidates,
-            onset: text(&alert.annotations, "onset").unwrap_or_default(),
+            // Alerts of the rules have no onset.
+            onset: text(&alert.annotations, "onset").unwrap_or_else(|| alert.starts_at.clone()),
             // Whatever is not clearly real is not carried out.
             dry_run: text(&alert.labels, "drill").as_deref() != Some("false"),
         })
