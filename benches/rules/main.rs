@@ -1,0 +1,313 @@
+//! What the rules and the dashboards cost Prometheus: fifty regions that all observe each other, one of them down, and a
+//! day of samples for every query that looks back further than half an hour.
+//!
+//! Prints, for each rule group, how long its evaluations take of its interval, and the slowest queries of the dashboards.
+//! Ends with 2 where a bound is broken: a tenth of the interval, half a second. `--rules` and `--dashboards` name others
+//! to compare with.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "it prints its figures")]
+
+mod queries;
+mod world;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use clap::Parser;
+use serde_json::Value;
+use testkit::{
+    process::{Running, escaped, eventually, free, get, request},
+    rig::{
+        stats::{Table, quantile},
+        sys,
+    },
+    root,
+    versions::{newest_of, version},
+};
+
+use tokio::time::Instant;
+
+use crate::{queries::Query, world::World};
+
+#[derive(Debug, Clone, Parser)]
+struct Options {
+    /// An hour of samples instead of a day.
+    #[arg(long)]
+    quick: bool,
+    #[arg(long, default_value_t = 50)]
+    regions: usize,
+    /// Seconds between two samples of the past.
+    #[arg(long, default_value_t = 60)]
+    step: u64,
+    /// How long the rules are watched, s.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Seconds between two scrapes of the small page.
+    #[arg(long, default_value_t = 1)]
+    scrape: u64,
+    #[arg(long)]
+    rules: Option<PathBuf>,
+    #[arg(long)]
+    dashboards: Option<PathBuf>,
+    /// Leaves the queries of the dashboards out.
+    #[arg(long)]
+    only_rules: bool,
+    /// Only the Prometheus of the system, or only the newest.
+    #[arg(long)]
+    only: Option<String>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if !options.bench {
+        println!("rules: runs by `cargo bench --bench rules` (or with --bench) only");
+        return ExitCode::SUCCESS;
+    }
+    let world = Arc::new(World::new(options.regions));
+    println!("{} regions, {} series", world.regions, world.series());
+    let rules = options.rules.clone().unwrap_or_else(|| root().join("alerts/regionwatch.rules.yml"));
+    let boards = options.dashboards.clone().unwrap_or_else(|| root().join("dashboards"));
+    let queries = queries::of(&boards);
+    let names = queries::long(&fs::read_to_string(&rules).unwrap(), &queries);
+    let mut met = true;
+    let system = PathBuf::from("prometheus");
+    for (name, program) in [("system", system.clone()), ("newest", newest_of("prometheus"))] {
+        let is_asked = options.only.as_deref().is_none_or(|only| only == name);
+        if is_asked && (name == "system" || program != system) {
+            println!("\n## Prometheus {}\n", version(&program));
+            let run = Run::start(&program, &options, &world, &rules, &names);
+            met &= run.groups(Duration::from_secs(options.seconds));
+            run.rules();
+            if !options.only_rules {
+                met &= run.queries(&queries);
+            }
+        }
+    }
+    if met { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+/// A Prometheus with a past, that scrapes all vantages.
+struct Run {
+    addr: SocketAddr,
+    _prometheus: Running,
+    _folder: tempfile::TempDir,
+}
+
+impl Run {
+    fn start(
+        program: &Path,
+        options: &Options,
+        world: &Arc<World>,
+        rules: &Path,
+        names: &std::collections::BTreeSet<String>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path();
+        let data = place.join("data");
+        let end = sys::realtime_ns() as u64 / 1_000_000_000;
+        let past = place.join("past");
+        let mut file = std::io::BufWriter::new(fs::File::create(&past).unwrap());
+        let hours = if options.quick { 1 } else { 24 };
+        world.past(names, end, hours, options.step, |text| file.write_all(text.as_bytes()).unwrap());
+        file.into_inner().unwrap();
+        let made = Command::new("promtool")
+            .args(["tsdb", "create-blocks-from", "openmetrics"])
+            .args([&past, &data])
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        fs::remove_file(past).unwrap();
+
+        let exporter = serve(Arc::clone(world));
+        let targets: Vec<_> = (0..world.dead()).map(world::region).collect();
+        let job = |name: &str, interval: u64, parameters: &str| {
+            format!(
+                "  - {{job_name: {name}, scrape_interval: {interval}s, scrape_timeout: {interval}s, {parameters}\
+                 static_configs: [{{targets: [{}]}}], relabel_configs: [\
+                 {{source_labels: [__address__], target_label: instance}}, \
+                 {{source_labels: [__address__], replacement: '/$1', target_label: __metrics_path__}}, \
+                 {{target_label: __address__, replacement: '{exporter}'}}]}}\n",
+                targets.join(", ")
+            )
+        };
+        let config = format!(
+            "global: {{evaluation_interval: 15s}}\nrule_files: ['{}']\nscrape_configs:\n{}{}",
+            fs::canonicalize(rules).unwrap().display(),
+            job("regionwatch-state", options.scrape, "params: {collect: [state]}, "),
+            job("regionwatch", 15, ""),
+        );
+        let config_file = place.join("prometheus.yml");
+        fs::write(&config_file, config).unwrap();
+        let addr = free();
+        let arguments = [
+            format!("--config.file={}", config_file.display()),
+            format!("--storage.tsdb.path={}", data.display()),
+            format!("--web.listen-address={addr}"),
+            "--log.level=error".to_owned(),
+        ];
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let prometheus = Running::start(program.to_str().unwrap(), &arguments, &[]);
+        eventually("Prometheus is ready", Duration::from_secs(120), || {
+            request(addr, "GET", "/-/ready").filter(|answer| answer.status == 200)
+        });
+        Self { addr, _prometheus: prometheus, _folder: folder }
+    }
+
+    /// How long the groups took of their intervals; whether all kept the bound.
+    fn groups(&self, watch: Duration) -> bool {
+        // Until every vantage was scraped by both jobs, and every group evaluated once.
+        thread::sleep(Duration::from_secs(75));
+        let mut taken = std::collections::BTreeMap::<String, Vec<f64>>::new();
+        let of = |page: &str, name: &str| -> Vec<(String, f64)> {
+            let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
+            lines
+                .filter_map(|(labels, value)| {
+                    Some((labels.rsplit_once(';')?.1.trim_end_matches('"').into(), value.parse().ok()?))
+                })
+                .collect()
+        };
+        let first = get(self.addr, "/metrics");
+        let until = Instant::now() + watch;
+        let mut page = first.clone();
+        while Instant::now() < until {
+            thread::sleep(Duration::from_secs(1));
+            page = get(self.addr, "/metrics");
+            for (group, seconds) in of(&page, "prometheus_rule_group_last_duration_seconds") {
+                taken.entry(group).or_default().push(seconds);
+            }
+        }
+        let find = |values: Vec<(String, f64)>, group: &str| {
+            values.into_iter().find(|(name, _)| name == group).map_or(0.0, |found| found.1)
+        };
+        let mut table =
+            Table::new(&["group", "interval, s", "p50, s", "max, s", "of the interval", "missed", "target < 10 %"]);
+        let mut met = true;
+        for (group, mut seconds) in taken {
+            let interval = find(of(&page, "prometheus_rule_group_interval_seconds"), &group);
+            let [p50, max] = [0.5, 1.0].map(|q| quantile(&mut seconds, q));
+            let name = "prometheus_rule_group_iterations_missed_total";
+            let missed = find(of(&page, name), &group) - find(of(&first, name), &group);
+            let is_met = p50 < interval / 10.0 && missed == 0.0;
+            met &= is_met;
+            table.row(vec![
+                group,
+                interval.to_string(),
+                format!("{p50:.3}"),
+                format!("{max:.3}"),
+                format!("{:.1} %", 100.0 * p50 / interval),
+                missed.to_string(),
+                if is_met { "met" } else { "MISSED" }.into(),
+            ]);
+        }
+        table.print();
+        met
+    }
+
+    /// The slowest rules. What a rule reads does not depend on what else the machine does.
+    fn rules(&self) {
+        let read = |path: &str| -> Value { serde_json::from_str(&get(self.addr, path)).unwrap_or_default() };
+        let mut table = Table::new(&["s", "samples read", "group", "rule"]);
+        let answer = read("/api/v1/rules");
+        let mut rules = Vec::new();
+        for group in answer["data"]["groups"].as_array().into_iter().flatten() {
+            for rule in group["rules"].as_array().into_iter().flatten() {
+                rules.push((rule["evaluationTime"].as_f64().unwrap_or_default(), group, rule));
+            }
+        }
+        rules.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (seconds, group, rule) in rules.iter().take(12) {
+            let [group, name] =
+                [&group["name"], &rule["name"]].map(|name| name.as_str().unwrap_or_default().to_owned());
+            let query = rule["query"].as_str().unwrap_or_default();
+            let stats = read(&format!("/api/v1/query?stats=all&query={}", escaped(query)));
+            let samples = stats["data"]["stats"]["samples"]["totalQueryableSamples"].to_string();
+            table.row(vec![format!("{seconds:.3}"), samples, group, name]);
+        }
+        println!("\nThe slowest rules:\n");
+        table.print();
+    }
+
+    /// How long the queries of the dashboards take; whether all kept the bound.
+    fn queries(&self, queries: &[Query]) -> bool {
+        let mut taken: Vec<_> = queries.iter().map(|query| (self.time_of(query), query)).collect();
+        taken.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let slow = taken.iter().filter(|(seconds, _)| *seconds >= 0.5).count();
+        println!("\n{} queries of dashboards, {slow} of them take 0.5 s or longer. The slowest:\n", taken.len());
+        let mut table = Table::new(&["s", "dashboard", "panel"]);
+        for (seconds, query) in taken.iter().take(12.max(slow)) {
+            table.row(vec![format!("{seconds:.2}"), query.dashboard.clone(), query.panel.clone()]);
+        }
+        table.print();
+        slow == 0
+    }
+
+    /// The best of two, as a dashboard asks again and again.
+    fn time_of(&self, query: &Query) -> f64 {
+        let end = sys::realtime_ns() as u64 / 1_000_000_000;
+        let path = if query.is_instant {
+            format!("/api/v1/query?time={end}&query={}", escaped(&query.expression))
+        } else {
+            format!("/api/v1/query_range?start={}&end={end}&step=15&query={}", end - 3600, escaped(&query.expression))
+        };
+        let once = |_| {
+            let began = Instant::now();
+            match request(self.addr, "GET", &path) {
+                Some(answer) => {
+                    assert_eq!(answer.status, 200, "{}: {}: {}", query.panel, query.expression, answer.body)
+                }
+                // Longer than the client waits.
+                None => return 10.0,
+            }
+            began.elapsed().as_secs_f64()
+        };
+        (0..2).map(once).fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Serves the pages of all vantages.
+fn serve(world: Arc<World>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let began = Instant::now();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let world = Arc::clone(&world);
+            thread::spawn(move || answer(&stream, &world, began));
+        }
+    });
+    addr
+}
+
+/// Answers the requests of a connection. None is an error where the client leaves.
+fn answer(stream: &TcpStream, world: &World, began: Instant) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut first, mut line) = (String::new(), String::new());
+        reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        }
+        let path = first.split(' ').nth(1)?;
+        let vantage = path.strip_prefix("/r")?.get(..2)?.parse().ok()?;
+        let page = world.page(vantage, !path.contains("collect=state"), began.elapsed().as_secs_f64());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
+            page.len()
+        );
+        let mut stream = stream;
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(page.as_bytes()).ok()?;
+    }
+}
