@@ -24,6 +24,7 @@ mod layers;
 mod peers;
 mod print;
 mod probes;
+mod quorum;
 mod reference;
 mod settings;
 mod signing;
@@ -37,6 +38,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use self::{env::Variables, layers::Layers};
 pub use self::{
+    quorum::Voters,
     reference::settings_table,
     settings::{Config, DEFAULT_BUCKETS, DEFAULT_LISTEN, Failover, Flag, Log, SETTINGS, Setting},
     signing::SigningKey,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    quorum::{Voters, is_mutual_tls},
     settings::Config,
     types::{Peer, ProbeConfig},
 };
@@ -127,6 +128,26 @@ fn never_confirmed(config: &Config) -> Vec<String> {
         ),
         _ => {}
     }
+    let voters = Voters::of(config);
+    let hopeless: Vec<_> =
+        config.peers.iter().map(|peer| &peer.region).filter(|peer| !voters.can_confirm(peer)).collect();
+    match &hopeless[..] {
+        [peer] if config.peers.len() == 1 => warnings.push(format!(
+            "failover: no quorum can confirm an outage of {peer}, the only peer, so the stage execute is never reached; add a \
+             third region to every instance, or failover: {{allow_single_vantage: true}}"
+        )),
+        // Said above.
+        _ if !warnings.is_empty() => {}
+        [peer, ..] => {
+            let (regions, _) = some(hopeless.iter(), "peer").unwrap_or_default();
+            let (on, vantages) = (voters.on(peer), config.peers.len() + 1);
+            warnings.push(format!(
+                "failover: no quorum can confirm an outage of {regions}, because {on} of {vantages} vantages can vote on \
+                 {peer}; add {{kind: sidecar, url: \"http://HOST:9877\"}} to a target of each peer that has none"
+            ));
+        }
+        [] => {}
+    }
     if config.peers.len() == 1 && config.anchors.len() < 2 {
         warnings.push(
             "anchors: has fewer than two, so an outage of the only peer looks like the isolation of this instance; add \
@@ -135,8 +156,4 @@ fn never_confirmed(config: &Config) -> Vec<String> {
         );
     }
     warnings
-}
-
-fn is_mutual_tls(probe: &ProbeConfig) -> bool {
-    matches!(&probe.spec, ProbeSpec::Sidecar(spec) if spec.is_mutual_tls())
 }

@@ -17,7 +17,7 @@ pub(crate) use self::setup::{attributes, own_attributes, target_policy};
 pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::votes::Votes;
 use crate::{
-    config::Config,
+    config::{Config, Voters},
     decision::{self, Effects, Now, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
@@ -258,6 +258,9 @@ impl Engine {
         let anchors: Vec<_> = anchors.collect();
         self.anchors = anchors.iter().cloned().collect();
         let votes = self.votes.reconfigure(config, &self.metrics);
+        let voters = Voters::of(config);
+        self.metrics.vantage().set_vantages(voters.vantages());
+        self.peers.iter().for_each(|peer| peer.series.set_quorum_possible(voters.can_confirm(&peer.region)));
         self.locate();
         // Filled before they are shown, so that no scrape misses them.
         let mut effects = self.vantage.handle(decision::Input::Reconfigured(setup::decision(topology)), now);

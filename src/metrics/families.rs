@@ -153,6 +153,12 @@ families! {
     #[state] "peer_quorum_reached" gauge Region("")
         "Whether enough vantages vote down, and those with a fresh vote are more than half of all.",
         |region, out| out.gauge(&region.reached);
+    #[state] "peer_quorum_possible" gauge Region("")
+        "Whether a quorum could confirm an outage of the peer (1), or this vantage alone may; 0 = never `execute`.",
+        |region, out| out.gauge(&region.quorum_possible);
+    #[state] "vantages" gauge Vantage("")
+        "Number of vantages whose votes count here, including this one.",
+        |series, out| out.gauge(&series.vantages);
     #[state] "vantage_isolated" gauge Vantage("")
         "Whether this vantage appears to be isolated (1); it then reports no peer as down.",
         |series, out| out.gauge(&series.isolated);

@@ -32,6 +32,7 @@ pub struct RegionSeries {
     votes: [Gauge; Vote::ALL.len()],
     pub(super) needed: Gauge,
     pub(super) reached: Gauge,
+    pub(super) quorum_possible: Gauge,
     pub(super) eligible: Gauge,
     /// A set of [`Ineligible`]; without meaning until `eligible` is known.
     reasons: AtomicU32,
@@ -61,6 +62,7 @@ impl RegionSeries {
             votes: [zero(), zero(), zero()],
             needed: zero(),
             reached: zero(),
+            quorum_possible: zero(),
             eligible: Gauge::default(),
             reasons: AtomicU32::new(0),
             rank: Gauge::default(),
@@ -80,6 +82,11 @@ impl RegionSeries {
         }
         self.needed.set(f64::from(tally.needed));
         self.reached.set(f64::from(u8::from(tally.reached)));
+    }
+
+    /// Sets whether its outage can ever be confirmed.
+    pub fn set_quorum_possible(&self, possible: bool) {
+        self.quorum_possible.set(f64::from(u8::from(possible)));
     }
 
     /// Counts a change of the state.

@@ -24,6 +24,7 @@ pub struct VantageSeries {
     pub(super) reload_timestamp: Gauge,
     pub(super) isolated: Gauge,
     pub(super) health_score: Gauge,
+    pub(super) vantages: Gauge,
     /// The index of the last one, or [`usize::MAX`].
     source: AtomicUsize,
 }
@@ -44,6 +45,7 @@ impl VantageSeries {
             reload_timestamp: Gauge::new(0.0),
             isolated: Gauge::new(0.0),
             health_score: Gauge::new(0.0),
+            vantages: Gauge::new(1.0),
             source: AtomicUsize::new(usize::MAX),
         }
     }
@@ -52,6 +54,11 @@ impl VantageSeries {
     pub fn set_health(&self, isolated: bool, score: u8) {
         self.isolated.set(f64::from(u8::from(isolated)));
         self.health_score.set(f64::from(score));
+    }
+
+    /// Sets how many vantages' votes count, with this one's.
+    pub fn set_vantages(&self, count: usize) {
+        self.vantages.set(count as f64);
     }
 
     /// Observes how much later than scheduled a probe started.

@@ -300,9 +300,13 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     assert_eq!(warnings(to, &[true, true], identity), none);
     assert_eq!(warnings(keys, &[true, true], ""), none);
     assert_eq!(warnings(keys, &[false, false], ""), ["peers"]);
-    assert_eq!(warnings(keys, &[true], ""), ["anchors"]);
-    assert_eq!(warnings(to, &[false], ""), ["anchors"]);
-    assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), none);
+    assert_eq!(warnings(keys, &[true, false], ""), ["failover"]);
+    assert_eq!(warnings(keys, &[true, true, false], ""), none);
+    assert_eq!(warnings(keys, &[true], ""), ["failover", "anchors"]);
+    assert_eq!(warnings(to, &[false], ""), ["failover", "anchors"]);
+    assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), ["failover"]);
+    let alone = "failover: {allow_single_vantage: true}\n";
+    assert_eq!(warnings(&format!("{keys}{anchors}{alone}"), &[true], ""), none);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{region::Plan, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,8 +40,10 @@ fn an_isolated_vantage_suspects_no_peer_and_the_others_report_it_down() {
     world.nothing_but(&told, 10 * SECOND);
     assert_eq!(world.region('a').value("vantage_isolated", &[]), Some(1.0));
     world.mend();
+    let mended = Instant::now();
     world.comes_to_see('b', 'a', "recovering");
-    world.nothing_but(&told, 8 * SECOND);
+    world.webhook('a', "execute resolved", mended, 30 * SECOND);
+    world.nothing_but(&[told[0], told[1], ('a', "execute resolved")], 8 * SECOND);
     for peer in ['b', 'c'] {
         let state = world.region('a').state_of(peer).unwrap();
         assert!(["healthy", "degraded"].contains(&&*state), "{peer} is {state}");
