@@ -133,6 +133,7 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         onset: None,
         incident: None,
         held: None,
+        order: None,
     };
     let rank_entry = |(rank, (_, region)): (u32, (usize, &Region))| RankEntry {
         region: region.clone(),

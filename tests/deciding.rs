@@ -176,6 +176,7 @@ impl Scene {
             candidates: Vec::new(),
             evidence: String::new(),
             resolved: None,
+            signatures: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use regionwatch::{
     decision::votes::VoteMessage,
     net::hostile::{fuzz_expiry, fuzz_response},
     probe::hostile::{fuzz_answer, fuzz_reply},
+    signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
 };
 
 const ROUNDS: usize = 4_000;
@@ -108,7 +109,8 @@ fn arbitrary_vote_messages_never_panic() {
         r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":["#,
         r#"{"region":"us-east-1","state":"down","since_ms":1250,"vote":"down","last_answer_age_ms":2000,"#,
         r#""onset":1795230245123,"incident":"us-east-1/1795230245"},"#,
-        r#"{"region":"b","state":"unknown","since_ms":0,"vote":"abstain"}],"#,
+        r#"{"region":"b","state":"unknown","since_ms":0,"vote":"abstain","orders":[{"stage":"execute","drill":false,"at":5,"#,
+        r#""signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}]}],"#,
         r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
         r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#
     );
@@ -125,4 +127,21 @@ fn arbitrary_vote_messages_never_panic() {
     for deepest in ["[", "{\"x\":"] {
         let _ = VoteMessage::decode(deepest.repeat(VoteMessage::MAX_BYTES / deepest.len()).as_bytes());
     }
+}
+
+#[test]
+fn arbitrary_signatures_and_keys_never_panic() {
+    let entry = concat!(
+        r#"{"vantage":"eu-west-1","at":"2026-11-21T03:04:05.123Z","signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"#,
+        r#"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}"#
+    );
+    let list = format!("[{entry},{entry}]");
+    mutations(&[list.into(), format!("[{}]", vec![entry; 40].join(",")).into()], fuzz_signatures);
+    for deepest in ["[", "{\"vantage\":"] {
+        fuzz_signatures(deepest.repeat(100_000).as_bytes());
+    }
+    let (key, pem) = PrivateKey::generate().unwrap();
+    mutations(&[pem.into_bytes()], |bytes| drop(PrivateKey::from_pem(bytes)));
+    let keys = format!("# keys\nx {}\n", key.public());
+    mutations(&[keys.into_bytes()], |bytes| drop(PublicKeys::parse(&String::from_utf8_lossy(bytes))));
 }

@@ -19,6 +19,9 @@ const REMEMBERED: usize = 10_000;
 /// The longest line that is read back.
 const LONGEST_LINE: u64 = 64 << 10;
 
+/// How far the clocks of the vantages may differ from ours, in milliseconds.
+const SKEW: u64 = 30_000;
+
 /// What is never done.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
@@ -43,6 +46,16 @@ pub(crate) enum Decision {
         /// Why.
         reason: String,
     },
+    /// Nothing is done until a person approves it.
+    AwaitsApproval {
+        /// Why.
+        reason: String,
+    },
+    /// Not carried out: an order about the same outage was.
+    SameOutage {
+        /// The key of that order.
+        order: String,
+    },
     /// It is over; nothing is undone.
     Resolved,
     /// The command has ended.
@@ -60,6 +73,8 @@ impl fmt::Display for Decision {
             Self::Accepted { target: Some(target) } => write!(f, "accepted, to {target}"),
             Self::Accepted { target: None } => f.write_str("accepted, without a target"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::AwaitsApproval { reason } => write!(f, "waits for the approval of a person: {reason}"),
+            Self::SameOutage { order } => write!(f, "is about the outage of {order}, which was carried out"),
             Self::Resolved => f.write_str("over; nothing is undone"),
             Self::Ended { ok: true } => f.write_str("carried out"),
             Self::Ended { ok: false } => f.write_str("failed"),
@@ -115,31 +130,57 @@ impl Ledger {
         Ok(Self { file, entries, rules })
     }
 
-    /// Decides on an order and records that; `None` where nothing new is to be said of it.
+    /// Decides on an order and records that; `None` where nothing new is to be said of it. With a reason why it needs the
+    /// approval of a person, it is not carried out.
     ///
     /// # Errors
     /// The record cannot be written: then nothing was decided.
-    pub(crate) fn take(&mut self, order: &Order, now: UnixMillis) -> std::io::Result<Option<Decision>> {
+    pub(crate) fn take(
+        &mut self,
+        order: &Order,
+        needs_approval: Option<String>,
+        now: UnixMillis,
+    ) -> std::io::Result<Option<Decision>> {
         let key = order.key();
         let last = self.of(&key).rfind(|entry| !matches!(entry.decision, Decision::Ended { .. }));
         let accepted = |entry: &Entry| matches!(entry.decision, Decision::Accepted { .. });
+        let awaits = |entry: &Entry| matches!(entry.decision, Decision::AwaitsApproval { .. });
+        let began = UnixMillis::parse(&order.onset).map_or(0, |onset| onset.0);
+        // What comes after the end is new, and what began after the block period, if the end was never received.
+        let is_old = |entry: &Entry| began <= entry.at.saturating_add(self.rules.block_millis);
         let known = match order.incident_id {
             Some(_) => self.of(&key).any(accepted),
-            // What comes after the end is new, and what began after the block period, if the end was never received.
-            None => last.is_some_and(|entry| {
-                let began = UnixMillis::parse(&order.onset).map_or(0, |onset| onset.0);
-                accepted(entry) && began <= entry.at.saturating_add(self.rules.block_millis)
-            }),
+            None => last.is_some_and(|entry| accepted(entry) && is_old(entry)),
         };
-        if known {
+        if known || (needs_approval.is_some() && last.is_some_and(|entry| awaits(entry) && is_old(entry))) {
             return Ok(None);
         }
-        let decision = self.decide(order, now);
-        if last.is_some_and(|entry| !accepted(entry) && entry.decision == decision) {
+        let decision = match (self.same_outage(order), needs_approval) {
+            (Some(order), _) => Decision::SameOutage { order },
+            (None, Some(reason)) => Decision::AwaitsApproval { reason },
+            (None, None) => self.decide(order, now),
+        };
+        if last.is_some_and(|entry| !accepted(entry) && !awaits(entry) && entry.decision == decision) {
             return Ok(None);
         }
         self.append(order.clone(), decision.clone(), now)?;
         Ok(Some(decision))
+    }
+
+    /// The key of the order that was carried out about the same outage: that outage had begun when it was carried out. Two
+    /// vantages may have named one outage differently.
+    fn same_outage(&self, order: &Order) -> Option<String> {
+        let onset = UnixMillis::parse(&order.onset)?;
+        let about = |entry: &&Entry| entry.order.peer_region == order.peer_region;
+        let last = self.entries.iter().rev().filter(about).take_while(|entry| entry.decision != Decision::BackOn);
+        let mut carried_out = last.filter(|entry| {
+            let Order { stage, dry_run, incident_id, .. } = &entry.order;
+            (stage, *dry_run) == (&order.stage, order.dry_run)
+                && incident_id.is_some()
+                && matches!(entry.decision, Decision::Accepted { .. })
+        });
+        let entry = carried_out.find(|entry| onset.0 <= entry.at.saturating_add(SKEW))?;
+        Some(entry.order.key())
     }
 
     fn of<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Entry> {
@@ -287,10 +328,11 @@ mod tests {
     }
 
     fn take(ledger: &mut Ledger, order: &Order, at: u64) -> String {
-        match ledger.take(order, UnixMillis(at)).unwrap() {
+        match ledger.take(order, None, UnixMillis(at)).unwrap() {
             None => "known".to_owned(),
             Some(Decision::Accepted { target }) => format!("to {}", target.unwrap_or_default()),
             Some(Decision::Refused { reason }) => reason,
+            Some(Decision::SameOutage { order }) => format!("as {order}"),
             Some(other) => panic!("{other:?}"),
         }
     }
@@ -358,6 +400,37 @@ mod tests {
     }
 
     #[test]
+    fn one_outage_with_two_names_is_carried_out_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = ledger(&folder, &[]);
+        let onset = UnixMillis::parse("2026-11-21T03:04:05.123Z").unwrap().0;
+        let of = |id: &str, onset: u64| Order { onset: UnixMillis(onset).to_string(), ..order("a", "execute", id) };
+        assert_eq!(take(&mut ledger, &of("1", onset), onset + 31_000), "to b");
+        // Named by a vantage that saw it begin later, and long after the block period.
+        assert_eq!(take(&mut ledger, &of("2", onset + 9_000), onset + 5 * HOUR), "as 1 execute");
+        assert_eq!(take(&mut ledger, &of("2", onset + 9_000), onset + 5 * HOUR), "known");
+        // A region that was switched back can fail again, and an outage that began later is another one.
+        assert_eq!(take(&mut ledger, &of("3", onset + 4 * HOUR), onset + 5 * HOUR), "to b");
+        assert!(ledger.back_on("a", UnixMillis(onset + 6 * HOUR)).unwrap());
+        assert_eq!(take(&mut ledger, &of("4", onset + 5 * HOUR), onset + 7 * HOUR), "to b");
+    }
+
+    #[test]
+    fn an_order_that_waits_for_approval_is_recorded_once_and_hides_no_signed_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rules = order("a", "execute", "1");
+        (rules.incident_id, rules.onset) = (None, String::new());
+        let ask = |ledger: &mut Ledger, at| ledger.take(&rules, Some("unsigned".to_owned()), UnixMillis(at)).unwrap();
+        let waits = Decision::AwaitsApproval { reason: "unsigned".to_owned() };
+        assert_eq!(ask(&mut ledger(&folder, &[]), 0), Some(waits.clone()));
+        assert_eq!(ask(&mut ledger(&folder, &[]), 1), None);
+        assert_eq!(take(&mut ledger(&folder, &[]), &order("a", "execute", "1"), 2), "to b");
+        assert!(ledger(&folder, &[]).unfinished().iter().all(|order| order.incident_id.is_some()));
+        ledger(&folder, &[]).resolve(&rules, UnixMillis(3)).unwrap();
+        assert_eq!(ask(&mut ledger(&folder, &[]), 4), Some(waits), "another outage");
+    }
+
+    #[test]
     fn a_dry_run_takes_no_region_out_of_service() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder, &["a", "b"]);
@@ -386,7 +459,7 @@ mod tests {
     fn an_order_that_cannot_be_recorded_is_not_accepted() {
         let order = order("a", "execute", "1");
         let mut full = Ledger::on_a_full_disk();
-        assert!(full.take(&order, UnixMillis(0)).is_err());
+        assert!(full.take(&order, None, UnixMillis(0)).is_err());
         assert!(full.entries.is_empty());
     }
 

@@ -6,12 +6,14 @@
 mod ledger;
 mod order;
 mod server;
+mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use ledger::{Ledger, Rules};
 use server::{Receiver, Runner};
+use verify::Verifier;
 
 /// Receives failover webhooks from Alertmanager, records each order once, and runs a command for it.
 ///
@@ -39,6 +41,19 @@ struct Arguments {
     /// INCIDENT_ID, ONSET and DRY_RUN (true or false).
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
+    /// File with the public keys of the vantages, one "VANTAGE PUBLIC-KEY" a line. Orders of stage execute then need
+    /// signatures, and an unsigned one of rules waits for the approval of a person.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Vantages that must have signed an order.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, requires = "keys")]
+    min_signatures: usize,
+    /// Environment of this receiver; orders of others are skipped.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Shell command to run for an order that waits for approval, with the environment of --exec; it should page a person.
+    #[arg(long, value_name = "COMMAND")]
+    on_approval: Option<String>,
     /// Run the command for stage prepare too (STAGE=prepare).
     #[arg(long, requires = "exec")]
     exec_prepare: bool,
@@ -72,8 +87,13 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             eprintln!("{} was ordered and its end was never recorded: see what became of it", order.key());
         }
     }
-    let runner = Runner { command: arguments.exec.clone(), prepare: arguments.exec_prepare };
-    let receiver = Arc::new(Receiver::new(ledger, token.transpose()?, runner));
+    let runner = Runner {
+        command: arguments.exec.clone(),
+        prepare: arguments.exec_prepare,
+        on_approval: arguments.on_approval.clone(),
+    };
+    let verifier = Verifier::new(arguments.keys.as_deref(), arguments.min_signatures, arguments.environment.clone())?;
+    let receiver = Arc::new(Receiver::new(ledger, token.transpose()?, runner, verifier));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(arguments.listen)

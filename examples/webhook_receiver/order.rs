@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use regionwatch::model::Stage;
+use regionwatch::model::{Stage, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// The webhook, as far as it matters; newer Alertmanagers send more.
@@ -35,6 +35,32 @@ pub(crate) struct Order {
     #[serde(default)]
     pub(crate) onset: String,
     pub(crate) dry_run: bool,
+}
+
+/// What an order says for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// `push` or `rules`.
+    pub(crate) source: String,
+    pub(crate) environment: String,
+    pub(crate) expires_at: Option<UnixMillis>,
+    /// The annotation, as it came.
+    pub(crate) signatures: String,
+}
+
+impl Proof {
+    fn of(alert: &Alert) -> Self {
+        let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
+        Self {
+            source: label("source"),
+            environment: label("environment"),
+            expires_at: alert
+                .annotations
+                .get("expires_at")
+                .map(|text| UnixMillis::parse(text).unwrap_or(UnixMillis(0))),
+            signatures: alert.annotations.get("signatures").cloned().unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,18 +113,17 @@ impl Order {
 }
 
 impl Webhook {
-    /// The orders that are in force, and those that are over.
-    pub(crate) fn orders(&self) -> (Vec<Order>, Vec<Order>) {
-        let with_status = |status: &str| {
-            let mut orders: Vec<Order> = Vec::new();
-            for order in self.alerts.iter().filter(|alert| alert.status == status).filter_map(Order::from) {
-                if !orders.iter().any(|known| known.key() == order.key()) {
-                    orders.push(order);
-                }
+    /// The orders that are in force, with what each says for itself, and those that are over.
+    pub(crate) fn orders(&self) -> (Vec<(Order, Proof)>, Vec<Order>) {
+        let with_status = |status: &'static str| self.alerts.iter().filter(move |alert| alert.status == status);
+        let firing = with_status("firing").filter_map(|alert| Some((Order::from(alert)?, Proof::of(alert))));
+        let mut over: Vec<Order> = Vec::new();
+        for order in with_status("resolved").filter_map(Order::from) {
+            if !over.iter().any(|known| known.key() == order.key()) {
+                over.push(order);
             }
-            orders
-        };
-        (with_status("firing"), with_status("resolved"))
+        }
+        (firing.collect(), over)
     }
 }
 
@@ -125,7 +150,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn order(peer: &str, stage: &str, id: &str) -> Order {
-        webhook(&[alert(peer, stage, id)]).orders().0.remove(0)
+        webhook(&[alert(peer, stage, id)]).orders().0.remove(0).0
     }
 
     #[test]
@@ -133,11 +158,9 @@ pub(crate) mod tests {
         let mut second = alert("a", "execute", "1");
         second["labels"]["vantage_region"] = json!("elsewhere");
         let (orders, _) = webhook(&[alert("a", "execute", "1"), second]).orders();
-        assert_eq!(orders.len(), 1);
-        assert_eq!(
-            (orders[0].key().as_str(), &*orders[0].candidates),
-            ("1 execute", &["b".to_owned(), "c".into()][..])
-        );
+        assert_eq!(orders[0], orders[1]);
+        let (order, _) = &orders[0];
+        assert_eq!((order.key().as_str(), &*order.candidates), ("1 execute", &["b".to_owned(), "c".into()][..]));
     }
 
     #[test]
@@ -145,11 +168,11 @@ pub(crate) mod tests {
         for drill in [json!("true"), json!("False"), json!(""), json!("no")] {
             let mut alert = alert("a", "execute", "1");
             alert["labels"]["drill"] = drill;
-            assert!(webhook(&[alert]).orders().0[0].dry_run);
+            assert!(webhook(&[alert]).orders().0[0].0.dry_run);
         }
         let mut unsaid = alert("a", "execute", "1");
         unsaid["labels"].as_object_mut().unwrap().remove("drill");
-        assert!(webhook(&[unsaid]).orders().0[0].dry_run);
+        assert!(webhook(&[unsaid]).orders().0[0].0.dry_run);
         assert!(!order("a", "execute", "1").dry_run);
     }
 
@@ -157,7 +180,7 @@ pub(crate) mod tests {
     fn without_an_incident_id_the_key_is_region_and_stage() {
         let mut alert = alert("a", "prepare", "1");
         alert["annotations"].as_object_mut().unwrap().remove("incident_id");
-        assert_eq!(webhook(&[alert]).orders().0[0].key(), "a prepare");
+        assert_eq!(webhook(&[alert]).orders().0[0].0.key(), "a prepare");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP side: who may speak, what is answered, and the command that is run.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,7 +19,8 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
     ledger::{Decision, Ledger},
-    order::{Order, Webhook},
+    order::{Order, Proof, Webhook},
+    verify::{Verdict, Verifier},
 };
 
 /// The largest webhook.
@@ -33,11 +35,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Entries that `GET /incidents` shows.
 const SHOWN: usize = 1_000;
 
+/// Orders whose reason to be skipped is remembered, so that it is not logged again and again.
+const SKIPPED: usize = 1_000;
+
 /// What is run for an order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runner {
     pub(crate) command: Option<String>,
     pub(crate) prepare: bool,
+    /// What is run for an order that waits for approval.
+    pub(crate) on_approval: Option<String>,
 }
 
 /// Receives webhooks.
@@ -46,6 +53,9 @@ pub(crate) struct Receiver {
     ledger: Mutex<Ledger>,
     token: Option<String>,
     runner: Runner,
+    verifier: Verifier,
+    /// Why each order was skipped last.
+    skipped: Mutex<BTreeMap<String, String>>,
 }
 
 type Reply = (StatusCode, String);
@@ -55,8 +65,8 @@ fn now() -> UnixMillis {
 }
 
 impl Receiver {
-    pub(crate) const fn new(ledger: Ledger, token: Option<String>, runner: Runner) -> Self {
-        Self { ledger: Mutex::new(ledger), token, runner }
+    pub(crate) const fn new(ledger: Ledger, token: Option<String>, runner: Runner, verifier: Verifier) -> Self {
+        Self { ledger: Mutex::new(ledger), token, runner, verifier, skipped: Mutex::new(BTreeMap::new()) }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -153,9 +163,24 @@ impl Receiver {
         };
         let (firing, resolved) = webhook.orders();
         let mut told = Vec::new();
-        for order in firing {
+        let mut again = None;
+        for (order, verdict) in self.judged(firing) {
+            let needs_approval = match verdict {
+                Verdict::Valid => None,
+                Verdict::NeedsApproval(reason) => Some(reason),
+                Verdict::Retry(reason) => {
+                    self.log_skipped(&order, &reason);
+                    again.get_or_insert_with(|| format!("{}: {reason}", order.key()));
+                    continue;
+                }
+                Verdict::Skip(reason) => {
+                    self.log_skipped(&order, &reason);
+                    told.push(json!({"order": order.key(), "skipped": reason}));
+                    continue;
+                }
+            };
             // The lock is held while it is decided and written: one at a time for each region.
-            let taken = self.ledger().take(&order, now());
+            let taken = self.ledger().take(&order, needs_approval, now());
             match taken {
                 Ok(decision) => {
                     told.push(json!({"order": order.key(), "new": decision}));
@@ -173,7 +198,38 @@ impl Receiver {
             }
             told.push(json!({"order": order.key(), "new": "resolved"}));
         }
-        (StatusCode::OK, json!(told).to_string())
+        match again {
+            // Alertmanager sends it again, with newer signatures and another time at which it expires.
+            Some(reason) => failed(StatusCode::SERVICE_UNAVAILABLE, &reason),
+            None => (StatusCode::OK, json!(told).to_string()),
+        }
+    }
+
+    /// Each order once, with the best that any of its alerts says for it.
+    fn judged(&self, firing: Vec<(Order, Proof)>) -> Vec<(Order, Verdict)> {
+        let mut orders: Vec<(Order, Verdict)> = Vec::new();
+        for (order, proof) in firing {
+            let verdict = self.verifier.judge(&order, &proof, now());
+            match orders.iter_mut().find(|(known, _)| known.key() == order.key()) {
+                Some(known) if verdict < known.1 => *known = (order, verdict),
+                Some(_) => {}
+                None => orders.push((order, verdict)),
+            }
+        }
+        orders
+    }
+
+    /// Logs why an order is skipped, unless that was the reason the last time.
+    fn log_skipped(&self, order: &Order, reason: &str) {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        if skipped.len() >= SKIPPED {
+            skipped.clear();
+        }
+        // The time at which it expired is another one each time.
+        let kind = reason.split(" at ").next().unwrap_or(reason);
+        if skipped.insert(order.key(), kind.to_owned()).as_deref() != Some(kind) {
+            eprintln!("{} {}: not carried out: {reason}", order.key(), order.peer_region);
+        }
     }
 
     /// What is not recorded must come again: Alertmanager repeats what was answered with 5xx.
@@ -192,10 +248,13 @@ impl Receiver {
 
     /// Runs the command on a thread of its own: Alertmanager waits for the answer, and not for the failover.
     fn carry_out(self: &Arc<Self>, order: &Order, decision: Decision) {
-        let (Some(command), Decision::Accepted { target }) = (&self.runner.command, decision) else { return };
-        if !order.executes() && !self.runner.prepare {
-            return;
-        }
+        let awaits_approval = matches!(decision, Decision::AwaitsApproval { .. });
+        let (command, target) = match decision {
+            Decision::Accepted { target } if order.executes() || self.runner.prepare => (&self.runner.command, target),
+            Decision::AwaitsApproval { .. } => (&self.runner.on_approval, order.candidates.first().cloned()),
+            _ => return,
+        };
+        let Some(command) = command else { return };
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(command).stdin(Stdio::null());
         shell.envs([
@@ -213,6 +272,10 @@ impl Receiver {
             match &status {
                 Ok(status) => eprintln!("{}: the command ended with {status}", order.key()),
                 Err(error) => eprintln!("{}: the command could not be run: {error}", order.key()),
+            }
+            // The page for an approval is not the failover.
+            if awaits_approval {
+                return;
             }
             let ok = status.is_ok_and(|status| status.success());
             if let Err(error) = receiver.ledger().end(&order, ok, now()) {
@@ -245,7 +308,7 @@ mod tests {
     }
 
     async fn start_with(ledger: Ledger, token: Option<&str>, runner: Runner) -> std::net::SocketAddr {
-        let receiver = Arc::new(Receiver::new(ledger, token.map(ToOwned::to_owned), runner));
+        let receiver = Arc::new(Receiver::new(ledger, token.map(ToOwned::to_owned), runner, Verifier::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(receiver.serve(listener));
@@ -277,7 +340,7 @@ mod tests {
         let out = folder.path().join("out");
         let command =
             format!("echo $PEER_REGION $FAILOVER_TARGET $STAGE $INCIDENT_ID $ONSET $DRY_RUN >> {}", out.display());
-        let runner = Runner { command: Some(command), prepare: false };
+        let runner = Runner { command: Some(command), ..Runner::default() };
         let record = folder.path().join("record");
         let addr = start(&record, None, runner).await;
         let body = webhook(&[alert("a", "prepare", "1"), alert("a", "execute", "1")]);

@@ -78,12 +78,12 @@ impl ResultLog {
 pub(super) fn log_result(url: &str, answer: &Result<ApiResponse, Failure>) {
     match answer {
         Ok(ApiResponse { status, .. }) if status.is_success() => info!("Alertmanager {url} accepts alerts again"),
-        Ok(ApiResponse { status, body }) if refuses_credentials(*status) => warn!(
+        Ok(ApiResponse { status, body, .. }) if refuses_credentials(*status) => warn!(
             "Alertmanager {url} refuses our credentials with status {status}: {}; check the user, password, token and \
              headers of its entry in alertmanagers",
             excerpt(body)
         ),
-        Ok(ApiResponse { status, body }) => {
+        Ok(ApiResponse { status, body, .. }) => {
             warn!("Alertmanager {url} rejects alerts with status {status}: {}", excerpt(body));
         }
         Err(failure) => warn!("cannot push alerts to Alertmanager {url}: {failure}"),
@@ -103,7 +103,8 @@ impl DeliveryLog {
             let Incident { peer, stage, id, .. } = incident;
             let status = if incident.resolved.is_some() { "resolved" } else { "firing" };
             let target = incident.candidates.first().map_or("none", |candidate| candidate.region.as_str());
-            info!(%peer, %stage, %id, target, "sent to Alertmanager {url}: {status}");
+            let signatures = incident.signatures.len();
+            info!(%peer, %stage, %id, target, signatures, "sent to Alertmanager {url}: {status}");
         }
         self.0 = incidents.iter().map(key).collect();
     }

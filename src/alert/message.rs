@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::UrlTemplate,
     model::{Candidate, ConstantLabels, Incident, Region, Stage, UnixMillis},
+    signing::SignatureList,
 };
 
 /// How long Alertmanager keeps an alert that is not pushed again: long enough for a restart of the sidecar.
 pub(super) const ALERT_TTL: Duration = Duration::from_secs(300);
+
+/// How long an order to fail over is valid. It is pushed only while a vantage holds the region down, six times as often.
+pub(super) const ORDER_TTL: Duration = Duration::from_secs(60);
 
 /// The most candidates that an alert lists, best first. A webhook stays small whatever is configured.
 pub(super) const MAX_CANDIDATES: usize = 16;
@@ -72,7 +76,8 @@ pub(super) struct CandidateEntry<'a> {
     pub(super) score_seconds: Option<f64>,
 }
 
-/// The body of a push: all incidents and the heartbeat.
+/// The body of a push: all incidents and the heartbeat. `now` is by the clock of the Alertmanager, as far as it is known:
+/// only there do the times of an alert count.
 pub(super) fn body(source: &AlertSource, incidents: &[Incident], now: UnixMillis) -> Vec<u8> {
     let mut alerts: Vec<_> = incidents.iter().map(|incident| alert(source, incident, now)).collect();
     alerts.push(heartbeat(source, now));
@@ -80,8 +85,8 @@ pub(super) fn body(source: &AlertSource, incidents: &[Incident], now: UnixMillis
     serde_json::to_vec(&alerts).unwrap_or_default()
 }
 
-fn expiry(now: UnixMillis) -> UnixMillis {
-    UnixMillis(now.0.saturating_add(ALERT_TTL.as_millis() as u64))
+fn after(now: UnixMillis, time: Duration) -> UnixMillis {
+    UnixMillis(now.0.saturating_add(time.as_millis() as u64))
 }
 
 /// The labels of an alert, with those that all alerts have.
@@ -137,13 +142,20 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     annotations.extend(runbook(source, name));
     let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
     annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
-    // Alertmanager rejects an alert that ends before it starts.
-    let end = incident.resolved.map_or_else(|| expiry(now), |resolved| resolved.max(incident.onset));
+    let valid_for = if *stage == Stage::Execute { ORDER_TTL } else { ALERT_TTL };
+    // Alertmanager rejects an alert that starts in the future, or that ends before it starts.
+    let start = incident.onset.min(now);
+    let end = incident.resolved.map_or_else(|| after(now, valid_for), |resolved| resolved.min(now).max(start));
+    if *stage == Stage::Execute && incident.resolved.is_none() {
+        annotations.insert("expires_at", end.to_string().into());
+        if !incident.signatures.is_empty() {
+            annotations.insert("signatures", SignatureList::encode(&incident.signatures).into());
+        }
+    }
     PostableAlert {
         labels,
         annotations,
-        // After a clock was set back, the onset may lie in the future, which Alertmanager rejects too.
-        starts_at: incident.onset.min(now).to_string(),
+        starts_at: start.to_string(),
         ends_at: end.to_string(),
         generator_url: source.external_url.as_deref().map(|url| peer_page(url, peer)),
     }
@@ -184,7 +196,7 @@ fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
         .chain(runbook(source, NAME))
         .collect(),
         starts_at: source.since.min(now).to_string(),
-        ends_at: expiry(now).to_string(),
+        ends_at: after(now, ALERT_TTL).to_string(),
         generator_url: source.external_url.as_deref().map(Cow::Borrowed),
     }
 }
@@ -219,6 +231,7 @@ pub(super) mod tests {
     use crate::{
         config::Config,
         model::{Cause, LabelName, LabelValue, Tally},
+        signing::{Order, PrivateKey},
     };
 
     pub(crate) fn region(name: &str) -> Region {
@@ -253,6 +266,7 @@ pub(super) mod tests {
             candidates: vec![candidate("eu-central-1", 1, Some(33)), candidate("ap-south-1", 2, None)],
             evidence: "icmp, tcp and http of 2 targets are silent since 03:04:05".into(),
             resolved: None,
+            signatures: Vec::new(),
         }
     }
 
@@ -282,9 +296,10 @@ pub(super) mod tests {
                     "onset": "2026-11-21T03:04:05.123Z",
                     "evidence": "icmp, tcp and http of 2 targets are silent since 03:04:05",
                     "incident_id": "us-east-1-1795230245123",
+                    "expires_at": "2026-11-21T03:05:06.000Z",
                 },
                 "startsAt": "2026-11-21T03:04:05.123Z",
-                "endsAt": "2026-11-21T03:09:06.000Z",
+                "endsAt": "2026-11-21T03:05:06.000Z",
             })
         );
     }
@@ -372,8 +387,29 @@ pub(super) mod tests {
     fn a_resolved_alert_ends_when_resolved_and_never_before_its_start() {
         let over =
             |resolved| Incident { resolved: Some(UnixMillis(resolved)), ..incident("us-east-1", Stage::Prepare) };
-        assert_eq!(posted(&[over(1_795_230_300_000)], 0)[0]["endsAt"], "2026-11-21T03:05:00.000Z");
-        assert_eq!(posted(&[over(5)], 0)[0]["endsAt"], "2026-11-21T03:04:05.123Z");
+        assert_eq!(posted(&[over(1_795_230_300_000)], 1_795_230_400_000)[0]["endsAt"], "2026-11-21T03:05:00.000Z");
+        assert_eq!(posted(&[over(5)], 1_795_230_400_000)[0]["endsAt"], "2026-11-21T03:04:05.123Z");
+    }
+
+    #[test]
+    fn an_order_carries_its_signatures_and_expires_after_a_minute() {
+        let (key, _) = PrivateKey::generate().unwrap();
+        let mut incident = incident("us-east-1", Stage::Execute);
+        let order = Order { environment: "", region: &incident.peer, stage: Stage::Execute, drill: false };
+        let signed = order.sign(&region("eu-west-1"), &key, UnixMillis(1_795_230_245_500)).unwrap();
+        incident.signatures = vec![signed.clone()];
+        let alert = posted(&[incident.clone()], 1_795_230_246_000).remove(0);
+        assert_eq!(SignatureList::decode(alert["annotations"]["signatures"].as_str().unwrap()), [signed]);
+        assert_eq!(alert["annotations"]["expires_at"], alert["endsAt"]);
+        // An end, and the first stage, order nothing.
+        incident.resolved = Some(UnixMillis(1_795_230_245_600));
+        let over = posted(&[incident.clone()], 1_795_230_246_000).remove(0);
+        let prepare =
+            posted(&[Incident { stage: Stage::Prepare, resolved: None, ..incident }], 1_795_230_246_000).remove(0);
+        for name in ["signatures", "expires_at"] {
+            assert_eq!((over["annotations"].get(name), prepare["annotations"].get(name)), (None, None), "{name}");
+        }
+        assert_eq!(prepare["endsAt"], "2026-11-21T03:09:06.000Z");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
     metrics::Metrics,
     model::{ConstantLabels, Incident, Region, UnixMillis},
     net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
+    signing::PublicKeys,
 };
 
 /// Restored incidents that may wait to be received; the queries wait meanwhile.
@@ -38,6 +39,8 @@ pub struct Setup<'a> {
     pub vantage: &'a Region,
     /// Labels of all its alerts.
     pub labels: &'a ConstantLabels,
+    /// The keys that an order must be signed with to be restored.
+    pub public_keys: &'a PublicKeys,
     /// The Alertmanagers; their URLs differ.
     pub alertmanagers: &'a [Alertmanager],
     /// The runbooks that alerts link to.
@@ -91,14 +94,11 @@ impl Notifier {
         let all_series = metrics.pushes(urls.iter().map(|url| &**url));
         let (incidents, _) = watch::channel(Arc::from([]));
         let (restored_tx, restored) = mpsc::channel(RESTORED);
+        let keys = Arc::new(setup.public_keys.clone());
         let mut tasks = JoinSet::new();
         for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
-            tasks.spawn(restore::query(
-                queries,
-                Arc::clone(&url),
-                setup.labels.environment.clone(),
-                restored_tx.clone(),
-            ));
+            let environment = setup.labels.environment.clone();
+            tasks.spawn(restore::query(queries, Arc::clone(&url), environment, Arc::clone(&keys), restored_tx.clone()));
             let pusher = Pusher { transport, url, series, source: Arc::clone(&source) };
             tasks.spawn(pusher.run(incidents.subscribe()));
         }
@@ -107,13 +107,13 @@ impl Notifier {
 
     /// Replaces the set of incidents and pushes it at once where it differs. An incident that is missing is not sent
     /// again and expires after 5 minutes: one that is over must stay in the set with its time of
-    /// [`resolved`](Incident::resolved) for that long. Never waits.
+    /// [`resolved`](Incident::resolved) for that long. Signatures that were only renewed are sent with the next push.
+    /// Never waits.
     pub fn publish(&self, incidents: Vec<Incident>) {
         self.incidents.send_if_modified(|current| {
-            let changed = **current != *incidents;
-            if changed {
-                *current = incidents.into();
-            }
+            let same = |(before, after): (&Incident, &Incident)| before.reports_same(after);
+            let changed = current.len() != incidents.len() || !current.iter().zip(&incidents).all(same);
+            *current = incidents.into();
             changed
         });
     }

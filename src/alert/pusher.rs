@@ -25,6 +25,23 @@ const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 /// The most bytes of an answer to a push that are read.
 const MAX_ANSWER: usize = 64 << 10;
 
+/// The clock of an Alertmanager, by its last answer. By it, an order expires at the right time wherever our own clock is.
+struct Clock {
+    date: UnixMillis,
+    read_at: Instant,
+}
+
+impl Clock {
+    fn at(date: UnixMillis) -> Self {
+        Self { date, read_at: Instant::now() }
+    }
+
+    fn now(&self) -> UnixMillis {
+        // Its date has no fraction of a second. An alert must not seem to start before its onset.
+        UnixMillis(self.date.0.saturating_add(999 + self.read_at.elapsed().as_millis() as u64))
+    }
+}
+
 /// Pushes to one Alertmanager.
 pub(super) struct Pusher<T> {
     pub(super) transport: T,
@@ -42,12 +59,13 @@ impl<T: Transport> Pusher<T> {
     pub(super) async fn run(self, mut incidents: watch::Receiver<Arc<[Incident]>>) {
         let mut results = ResultLog::default();
         let mut deliveries = DeliveryLog::default();
+        let mut clock = None;
         let mut failures = 0;
         let mut watching = true;
         loop {
             let set = Arc::clone(&incidents.borrow_and_update());
             let started = Instant::now();
-            let result = self.push(&set, &mut results).await;
+            let result = self.push(&set, &mut results, &mut clock).await;
             if result == PushResult::Ok {
                 deliveries.record(&self.url, &set);
             }
@@ -65,13 +83,16 @@ impl<T: Transport> Pusher<T> {
         }
     }
 
-    async fn push(&self, incidents: &[Incident], results: &mut ResultLog) -> PushResult {
-        let now = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
-        let body = message::body(&self.source, incidents, now);
+    async fn push(&self, incidents: &[Incident], results: &mut ResultLog, clock: &mut Option<Clock>) -> PushResult {
+        let own = || UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
+        let body = message::body(&self.source, incidents, clock.as_ref().map_or_else(own, Clock::now));
         let started = Instant::now();
         let answer = self.transport.request(Method::POST, "/api/v2/alerts", body.into(), MAX_ANSWER).await;
         let result = result_of(&answer);
         self.series.record(result, started.elapsed());
+        if let Some(date) = answer.as_ref().ok().and_then(|answer| answer.date) {
+            *clock = Some(Clock::at(date));
+        }
         if results.should_log(result) {
             log_result(&self.url, &answer);
         }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     metrics::PushResult,
     model::{Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, Region, Stage, Tally, UnixMillis},
+    signing::{Order, PublicKeys, SignatureList},
 };
 
 /// The delay before the next query after an answer that a retry does not improve.
@@ -46,6 +47,7 @@ pub(super) async fn query(
     transport: impl Transport,
     url: Arc<str>,
     environment: Option<LabelValue>,
+    keys: Arc<PublicKeys>,
     restored: mpsc::Sender<Restored>,
 ) {
     let environment = environment.as_ref().map(LabelValue::as_str);
@@ -61,6 +63,11 @@ pub(super) async fn query(
             Ok(answer) if result == PushResult::Ok => match read(&answer.body, environment) {
                 Ok(incidents) => {
                     for incident in incidents {
+                        if !is_trusted(&incident, environment, &keys) {
+                            let Incident { peer, id, .. } = &incident;
+                            warn!(%peer, %id, "Alertmanager {url} holds an order without a known signature; it is ignored");
+                            continue;
+                        }
                         // The receiver is gone only when the notifier is being dropped.
                         let _ = restored.send(Restored { alertmanager: Arc::clone(&url), incident }).await;
                     }
@@ -101,6 +108,15 @@ fn filter((label, value): (&str, &str)) -> String {
         };
     }
     filter + "%22"
+}
+
+/// Whether a vantage that is known signed an order, however long ago. Without any key, every order is trusted, and takes
+/// effect only while the region is held down.
+fn is_trusted(incident: &Incident, environment: Option<&str>, keys: &PublicKeys) -> bool {
+    let environment = environment.unwrap_or_default();
+    let order = Order { environment, region: &incident.peer, stage: Stage::Execute, drill: false };
+    let is_signed = || incident.signatures.iter().any(|signed| keys.verify(&order, signed));
+    keys.is_empty() || incident.stage != Stage::Execute || is_signed()
 }
 
 /// `gettableAlert` of Alertmanager's API, version 2: the fields that are used.
@@ -151,6 +167,7 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
         candidates: annotation("candidates").map(candidates).unwrap_or_default(),
         evidence: truncated(annotation("evidence").unwrap_or_default(), MAX_EVIDENCE).to_owned(),
         resolved: None,
+        signatures: annotation("signatures").map(SignatureList::decode).unwrap_or_default(),
     })
 }
 
@@ -180,6 +197,7 @@ mod tests {
         },
         *,
     };
+    use crate::signing::PrivateKey;
 
     fn posted(incidents: &[Incident]) -> Vec<Value> {
         serde_json::from_slice(&body(&source(), incidents, UnixMillis(1_795_230_246_000))).unwrap()
@@ -243,6 +261,26 @@ mod tests {
         assert_eq!(filter(("environment", "prod-eu")), "&filter=environment%3D%22prod-eu%22");
         assert_eq!(filter(("environment", "")), "&filter=environment%3D%22%22");
         assert_eq!(filter(("environment", "a \"\\\u{e9}&")), "&filter=environment%3D%22a%20%5C%22%5C%5C%C3%A9%26%22");
+    }
+
+    #[test]
+    fn an_order_is_restored_only_with_a_known_signature_however_old() {
+        let (key, _) = PrivateKey::generate().unwrap();
+        let here = Region::new("eu-west-1").unwrap();
+        let mut keys = PublicKeys::default();
+        keys.add(&here, key.public()).unwrap();
+        let mut before = incident("us-east-1", Stage::Execute);
+        let planted = read_back(&posted(&[before.clone()])).remove(0);
+        let order = Order { environment: "", region: &before.peer, stage: Stage::Execute, drill: false };
+        before.signatures = vec![order.sign(&here, &key, UnixMillis(5)).unwrap()];
+        let signed = read_back(&posted(&[before.clone()])).remove(0);
+        assert_eq!(signed.signatures, before.signatures);
+        assert!(is_trusted(&signed, None, &keys) && !is_trusted(&planted, None, &keys));
+        assert!(!is_trusted(&signed, Some("prod"), &keys));
+        assert!(is_trusted(&planted, None, &PublicKeys::default()));
+        let other = Incident { peer: Region::new("us-west-1").unwrap(), ..signed };
+        assert!(!is_trusted(&other, None, &keys));
+        assert!(is_trusted(&incident("us-east-1", Stage::Prepare), None, &keys));
     }
 
     #[test]

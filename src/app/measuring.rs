@@ -211,6 +211,7 @@ fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Me
     let setup = Setup {
         vantage: &config.region,
         labels: &labels,
+        public_keys: &config.public_keys(),
         alertmanagers: &config.alertmanagers,
         external_url: config.external_url.as_ref(),
         runbook_url: &config.runbook_url,

@@ -114,6 +114,11 @@ impl OpenIncident {
         self.executed && self.held
     }
 
+    /// Whether the peer is held down now, and has been for that long or was ordered before.
+    pub fn is_held_for(&self, hold: Duration) -> bool {
+        self.held && (self.executed || self.hold >= hold)
+    }
+
     /// The stages that are active.
     pub fn stages(&self) -> impl Iterator<Item = Stage> + use<> {
         self.reports(None).filter(|(_, end)| end.is_none()).map(|(stage, _)| stage)
@@ -145,7 +150,19 @@ impl OpenIncident {
             }
         };
         let (peer, id) = (peer.clone(), Arc::clone(id));
-        Incident { peer, stage, id, onset, cause, confirmed, tally, candidates, evidence, resolved }
+        Incident {
+            peer,
+            stage,
+            id,
+            onset,
+            cause,
+            confirmed,
+            tally,
+            candidates,
+            evidence,
+            resolved,
+            signatures: Vec::new(),
+        }
     }
 
     /// Takes what is known of the peer. Says whether anything that is reported has changed.

@@ -39,6 +39,7 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         onset: onset.map(|onset| onset.min(VoteMessage::MAX_TIME)),
         incident,
         held,
+        order: None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! Sole owner of what was measured and of what follows from it: one [`Input`] in, [`Effects`] out, metrics updated.
 //! Synchronous, without clock or lock.
 
+mod orders;
 mod overview;
 mod setup;
 mod summaries;
 mod topology;
 mod votes;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -15,10 +16,10 @@ use tokio::time::Instant;
 #[cfg(test)]
 pub(crate) use self::setup::{attributes, own_attributes, target_policy};
 pub use self::topology::{Change, PathSetup, Slot, Topology};
-use self::votes::Votes;
+use self::{orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
-    decision::{self, Effects, Now, StateChange, Vantage, votes::Keys},
+    decision::{self, Effects, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
     model::{Incident, Kind, Outcome, Path, PathId, Region, Sample, VoteResponse},
@@ -29,6 +30,9 @@ use crate::{
 /// How many probes are remembered in all, which bounds memory; and for one path.
 const REMEMBERED: usize = 32_000;
 const REMEMBERED_EACH: usize = 50;
+
+/// How long before its own order a vantage signs that of the others: theirs may come first, and must not lack a signature.
+const SIGN_AHEAD: Duration = Duration::from_secs(3);
 
 /// What happens to the engine.
 #[derive(Debug)]
@@ -89,6 +93,7 @@ pub struct Engine {
     anchors: HashMap<PathId, Arc<AnchorSeries>>,
     vantage: Vantage,
     votes: Votes,
+    orders: Orders,
     ticks: usize,
 }
 
@@ -102,6 +107,7 @@ impl Engine {
             anchors: HashMap::new(),
             vantage: Vantage::new(config.region.clone(), now),
             votes: Votes::new(),
+            orders: Orders::new(config.region.clone()),
             ticks: 0,
             config,
         }
@@ -122,6 +128,13 @@ impl Engine {
             Input::Tick => self.on_tick(now),
             Input::Topology(topology) => return self.reconfigure(topology, now),
         };
+        if is_tick && self.orders.are_signed() && self.vantage.peers().any(|peer| is_ordered(&peer)) {
+            // With signatures of this second.
+            effects.incidents.get_or_insert_with(|| self.vantage.incidents(now));
+        }
+        if let Some(incidents) = &mut effects.incidents {
+            self.orders.sign(incidents, now);
+        }
         for change in &effects.changes {
             if let StateChange::Peer { peer, transition, .. } = change
                 && let Some(peer) = self.peers.iter().find(|known| known.region == *peer)
@@ -192,6 +205,7 @@ impl Engine {
         if let Some(message) = message {
             let (from, requested_at) = (&response.peer, response.requested_at);
             let votes = message.votes(requested_at);
+            self.orders.on_votes(&message, requested_at);
             effects = self.vantage.handle(decision::Input::Votes { from, requested_at, votes }, now);
         }
         effects.changes.extend(change);
@@ -261,9 +275,13 @@ impl Engine {
         let voters = Voters::of(config);
         self.metrics.vantage().set_vantages(voters.vantages());
         self.peers.iter().for_each(|peer| peer.series.set_quorum_possible(voters.can_confirm(&peer.region)));
+        self.orders.reconfigure(config);
         self.locate();
         // Filled before they are shown, so that no scrape misses them.
         let mut effects = self.vantage.handle(decision::Input::Reconfigured(setup::decision(topology)), now);
+        if let Some(incidents) = &mut effects.incidents {
+            self.orders.sign(incidents, now);
+        }
         (0..self.peers.len()).for_each(|n| self.publish(n, now));
         effects.wake_at = self.vantage.wake_at();
         self.show(now);
@@ -285,13 +303,20 @@ impl Engine {
     }
 
     /// What Alertmanager must know.
-    pub fn incidents(&self, now: Now) -> Vec<Incident> {
-        self.vantage.incidents(now)
+    pub fn incidents(&mut self, now: Now) -> Vec<Incident> {
+        let mut incidents = self.vantage.incidents(now);
+        self.orders.sign(&mut incidents, now);
+        incidents
     }
 
     /// The next vote message of this vantage, encoded, and what signs it; `None` if it is too large to be sent.
     pub fn vote_message(&mut self, now: Now) -> Option<(Bytes, Option<Keys>)> {
-        self.votes.next_message(&self.vantage, now)
+        let hold = self.config.failover.execute_after.saturating_sub(SIGN_AHEAD);
+        let signs = |peer: &PeerStatus<'_>| peer.incident.is_some_and(|incident| incident.is_held_for(hold));
+        let ordered = self.vantage.peers().filter(signs).map(|peer| peer.region);
+        let orders: HashMap<_, _> =
+            ordered.filter_map(|region| Some((region.clone(), self.orders.own(region, now)?))).collect();
+        self.votes.next_message(&self.vantage, &orders, now)
     }
 
     /// Shows how far away the peers are, if that is known.
@@ -308,6 +333,7 @@ impl Engine {
     fn show(&self, now: Now) {
         for (peer, status) in self.peers.iter().zip(self.vantage.peers()) {
             peer.series.set_state(status.state, now.unix_at(status.since), &status.tally);
+            peer.series.set_order_signatures(self.orders.signatures_of(&peer.region));
             peer.series.set_incidents(status.incident.into_iter().flat_map(|incident| incident.stages()));
             if let Some(ranked) = self.vantage.ranking().of(&peer.region) {
                 let score = ranked.score.map(|score| score.as_secs_f64());
@@ -329,6 +355,11 @@ impl Engine {
         let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
         found.into_iter().take(limit).map(|state| history(state)).collect()
     }
+}
+
+/// Whether this vantage orders to fail the peer over now.
+fn is_ordered(peer: &PeerStatus<'_>) -> bool {
+    peer.incident.is_some_and(OpenIncident::is_ordered)
 }
 
 fn count(series: &PathSeries, outcome: &Outcome, sent_at: u64) {

@@ -31,7 +31,7 @@ impl Engine {
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
             ranking: self.vantage.ranking().regions().to_vec(),
-            incidents: self.incidents(now),
+            incidents: self.vantage.incidents(now),
         }
     }
 

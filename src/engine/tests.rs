@@ -185,6 +185,7 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         candidates: vec![candidate.clone()],
         evidence: String::new(),
         resolved: None,
+        signatures: Vec::new(),
     };
     fixture.engine.handle(Input::Restored(&told), fixture.now());
     let [incident] = fixture.engine.incidents(fixture.now()).try_into().expect("one incident");

@@ -15,7 +15,7 @@ use crate::{
         votes::{Keys, Sequence, VoteLog, VoteMessage, VoteProblem, check_environment, verify},
     },
     metrics::{Metrics, VoteSeries},
-    model::{LabelValue, Region, VoteResponse},
+    model::{LabelValue, OrderSignature, Region, VoteResponse},
 };
 
 /// What is received from the peers' sidecars, and published to them.
@@ -100,10 +100,17 @@ impl Votes {
     }
 
     /// The next message of this vantage, encoded, and what signs it; `None` if it is too large.
-    pub(super) fn next_message(&mut self, vantage: &Vantage, now: Now) -> Option<(Bytes, Option<Keys>)> {
+    pub(super) fn next_message(
+        &mut self,
+        vantage: &Vantage,
+        orders: &HashMap<Region, OrderSignature>,
+        now: Now,
+    ) -> Option<(Bytes, Option<Keys>)> {
         self.sequence += 1;
         let message = vantage.vote_message((self.incarnation, self.sequence), now);
-        let result = message.and_then(|message| message.with_environment(self.environment.clone()).encode());
+        let order = |peer: &Region| orders.get(peer).map(|signed| (signed.at, signed.signature));
+        let result =
+            message.and_then(|message| message.with_environment(self.environment.clone()).with_orders(order).encode());
         // Logged once: anyone may request it, as often as they like.
         let was_failing = std::mem::replace(&mut self.is_failing, result.is_err());
         if let Some(invalid) = result.as_ref().err().filter(|_| !was_failing) {
@@ -261,7 +268,7 @@ mod tests {
         let mut named = |name: &str| {
             let configured = Config { environment: environment(name), ..config(&[]) };
             votes.votes.reconfigure(&configured, &votes.metrics);
-            let (bytes, _) = votes.votes.next_message(&vantage, now).unwrap();
+            let (bytes, _) = votes.votes.next_message(&vantage, &HashMap::new(), now).unwrap();
             VoteMessage::decode(&bytes).unwrap().environment().cloned()
         };
         assert_eq!((named(""), named("prod")), (None, environment("prod")));
@@ -286,7 +293,9 @@ mod tests {
     fn the_sequence_increases_and_each_start_has_its_own_incarnation() {
         let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
         let vantage = Vantage::new(region("here"), now.instant);
-        let message = |votes: &mut Votes| VoteMessage::decode(&votes.next_message(&vantage, now).unwrap().0).unwrap();
+        let none = HashMap::new();
+        let message =
+            |votes: &mut Votes| VoteMessage::decode(&votes.next_message(&vantage, &none, now).unwrap().0).unwrap();
         let (mut one, mut other) = (Votes::new(), Votes::new());
         let (first, second) = (message(&mut one), message(&mut one));
         assert_eq!((first.incarnation(), first.sequence() + 1), (second.incarnation(), second.sequence()));

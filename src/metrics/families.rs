@@ -189,6 +189,9 @@ families! {
     #[state] "incidents" gauge Region("stage")
         "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
+    "order_signatures" gauge Region("")
+        "Valid signatures under the order to fail over the peer; absent without an order.",
+        |region, out| out.gauge(&region.order_signatures);
     "votes_received_total" counter Votes("result")
         "Vote messages received from the peer, by result: accepted, environment_missing (accepted, but one side has none), or the reason for rejection.",
         VoteSeries::write_results;

@@ -42,6 +42,7 @@ pub struct RegionSeries {
     pub(super) light_rtt: Gauge,
     /// A set of [`Stage`].
     incidents: AtomicU32,
+    pub(super) order_signatures: Gauge,
 }
 
 impl Series for RegionSeries {
@@ -70,6 +71,7 @@ impl RegionSeries {
             distance: Gauge::default(),
             light_rtt: Gauge::default(),
             incidents: AtomicU32::new(0),
+            order_signatures: Gauge::default(),
         }
     }
 
@@ -115,6 +117,11 @@ impl RegionSeries {
     /// Sets the stages of its incident that are active.
     pub fn set_incidents(&self, stages: impl IntoIterator<Item = Stage>) {
         self.incidents.store(LabelSet::of(stages).bits(), Ordering::Relaxed);
+    }
+
+    /// Sets how many valid signatures the order to fail it over has; `None` without an order.
+    pub fn set_order_signatures(&self, signatures: Option<usize>) {
+        self.order_signatures.set(signatures.map(|signatures| signatures as f64));
     }
 
     pub(super) fn write_state(&self, out: &mut Samples<'_>) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Region, UnixMillis, labels};
+use super::{OrderSignature, Region, UnixMillis, labels};
 
 labels! {
     /// The state of a peer region as seen by one vantage.
@@ -133,4 +133,16 @@ pub struct Incident {
     pub evidence: String,
     /// When it was resolved, if it is.
     pub resolved: Option<UnixMillis>,
+    /// Of an order to fail over: the vantages that sign it, because they hold the region down now.
+    pub signatures: Vec<OrderSignature>,
+}
+
+impl Incident {
+    /// Whether the other one reports the same: signatures are renewed every second, and only their vantages count.
+    pub fn reports_same(&self, other: &Self) -> bool {
+        let signers =
+            |incident: &Self| incident.signatures.iter().map(|signed| signed.vantage.clone()).collect::<Vec<_>>();
+        let bare = |incident: &Self| Self { signatures: Vec::new(), ..incident.clone() };
+        signers(self) == signers(other) && bare(self) == bare(other)
+    }
 }

@@ -51,6 +51,19 @@ impl UnixMillis {
     }
 }
 
+impl UnixMillis {
+    /// Reads the time of a `Date` header field, such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7). `None` where
+    /// it is none.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let (_, date) = text.split_once(", ")?;
+        let parts: Vec<&str> = date.split(' ').collect();
+        let [day, month, year, time, "GMT"] = parts[..] else { return None };
+        let month = 1 + MONTHS.iter().position(|name| *name == month)?;
+        Self::parse(&format!("{year}-{month:02}-{day}T{time}Z"))
+    }
+}
+
 /// The milliseconds of what follows the seconds, and what follows them.
 fn fraction(text: &str) -> Option<(u64, &str)> {
     let Some(digits) = text.strip_prefix('.') else { return Some((0, text)) };
@@ -122,6 +135,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_time_of_a_server_is_read_from_its_date() {
+        let read = UnixMillis::parse_http_date;
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(UnixMillis(784_111_777_000)));
+        for wrong in [
+            "",
+            ", ",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov \u{e9}94 08:49:37 GMT",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn every_form_of_a_timestamp_in_the_standard_is_parsed() {

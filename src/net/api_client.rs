@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, DATE, USER_AGENT},
     uri::PathAndQuery,
 };
 use http_body_util::Full;
@@ -19,7 +19,7 @@ use super::{
     resolver::{ResolvedHost, Resolver},
     tls::{TlsContext, TlsSpec},
 };
-use crate::model::{AddressFamily, Failure, HttpUrl};
+use crate::model::{AddressFamily, Failure, HttpUrl, UnixMillis};
 
 /// A client of one origin that keeps its connection (HTTP/1.1, with TLS where the URL says https). Follows no
 /// redirect and obeys no proxy.
@@ -36,6 +36,8 @@ pub struct ApiClient {
 pub struct ApiResponse {
     /// The status.
     pub status: StatusCode,
+    /// When it answered, by its own clock, to the second.
+    pub date: Option<UnixMillis>,
     /// The whole body.
     pub body: Vec<u8>,
 }
@@ -85,7 +87,8 @@ impl ApiClient {
         };
         let response = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
         let body = response.body.ok_or(Failure::Protocol)?;
-        Ok(ApiResponse { status: response.head.status, body })
+        let date = response.head.headers.get(DATE).and_then(|date| UnixMillis::parse_http_date(date.to_str().ok()?));
+        Ok(ApiResponse { status: response.head.status, date, body })
     }
 
     /// Returns when the server closes the connection that is kept between requests; never where none is kept. A

@@ -5,8 +5,15 @@ mod key;
 mod order;
 mod public_keys;
 
+pub(crate) use self::order::{decode_signature, encode_signature};
 pub use self::{
     key::{InvalidKey, PrivateKey, PublicKey},
     order::{Order, SignatureList},
     public_keys::PublicKeys,
 };
+
+#[doc(hidden)]
+pub mod hostile {
+    //! The parser that sees what anyone can add to Alertmanager, for the fuzz targets.
+    pub use super::order::fuzz_signatures;
+}

@@ -96,6 +96,21 @@ impl SignatureList {
     }
 }
 
+/// Reads a list of signatures, and verifies what is in it.
+#[doc(hidden)]
+pub fn fuzz_signatures(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let signatures = SignatureList::decode(&text);
+    assert!(signatures.len() <= SignatureList::MAX);
+    let order = |region| Order { environment: "", region, stage: Stage::Execute, drill: false };
+    for signed in &signatures {
+        // Never one that nobody made.
+        let key: PublicKey = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".parse().expect("a constant key");
+        assert!(!order(&signed.vantage).verify(&key, signed));
+    }
+    assert_eq!(SignatureList::decode(&SignatureList::encode(&signatures)), signatures);
+}
+
 /// A signature as text.
 pub(crate) fn encode_signature(signature: &Signature) -> String {
     BASE64.encode(&signature.0)

@@ -126,6 +126,7 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
         let vantage = region("eu-west-1");
         let url = HttpUrl { https: false, host: Host::Addr(addr.ip()), port: addr.port(), path: "/".into() };
         let setup = Setup {
+            public_keys: &regionwatch::signing::PublicKeys::default(),
             vantage: &vantage,
             labels: &ConstantLabels::default(),
             alertmanagers: &[url.into()],

@@ -28,7 +28,7 @@ fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
 }
 
 /// The example is built by `cargo test` as a test only.
-fn receiver() -> PathBuf {
+pub(crate) fn receiver() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // What the cargo around us has set for this package alone would make build scripts run again, here and there.
     let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -45,7 +45,7 @@ fn receiver() -> PathBuf {
     deps.parent().unwrap().parent().unwrap().join("examples/webhook_receiver")
 }
 
-fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {
+pub(crate) fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {
     serde_json::from_str(&request(receiver, "GET", "/incidents")?.body).ok()
 }
 

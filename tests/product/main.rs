@@ -9,6 +9,7 @@ mod failover_page;
 mod log;
 mod prometheus;
 mod reload;
+mod signed_orders;
 mod votes;
 
 suite!(Processors);

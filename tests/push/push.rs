@@ -49,6 +49,9 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
         })
     );
     let onset = down.onset.to_string();
+    let expires_at =
+        regionwatch::model::UnixMillis::parse(alert["annotations"]["expires_at"].as_str().unwrap()).unwrap();
+    assert!(expires_at.0.abs_diff(down.onset.0 + 60_000) < 5_000, "{expires_at}");
     assert_eq!(
         alert["annotations"],
         json!({
@@ -59,6 +62,7 @@ async fn a_push_fires_one_webhook_with_exactly_these_labels_and_annotations() {
             "failover_target": "eu-central-1",
             "candidates": "[{\"region\":\"eu-central-1\",\"rank\":1,\"score_seconds\":0.033}]",
             "votes": "2/2", "confirmed": "true", "cause": "silence", "onset": onset,
+            "expires_at": expires_at.to_string(),
             "evidence": "icmp and tcp are silent", "incident_id": &*down.id, "vantage_region": "eu-west-1",
         })
     );

@@ -16,6 +16,7 @@ use regionwatch::{
     metrics::{Collect, Metrics},
     model::{Candidate, Cause, ConstantLabels, Host, Incident, Region, Stage, Tally, UnixMillis},
     net::{Resolver, Timestamp, TlsContext},
+    signing::PublicKeys,
 };
 use serde_json::Value;
 use testkit::needs::{Need, require};
@@ -53,6 +54,7 @@ pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
         candidates: vec![Candidate { region: region("eu-central-1"), rank: 1, score: Some(Duration::from_millis(33)) }],
         evidence: "icmp and tcp are silent".into(),
         resolved: None,
+        signatures: Vec::new(),
     }
 }
 
@@ -263,6 +265,7 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
     let setup = Setup {
         vantage: &vantage,
         labels: &ConstantLabels::default(),
+        public_keys: &PublicKeys::default(),
         alertmanagers,
         external_url: Some(&external_url),
         runbook_url: &UrlTemplate::runbooks(),

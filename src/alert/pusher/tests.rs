@@ -74,7 +74,11 @@ impl Transport for Planned {
         let at = self.start.elapsed().as_millis() as u64;
         self.state().1.push((at, body));
         let plan = self.state().0.pop_front().unwrap_or(Plan::Answers(200));
-        let answer = |status| ApiResponse { status: StatusCode::from_u16(status).unwrap(), body: b"[]".to_vec() };
+        let answer = |status| {
+            // Its clock is an hour ahead of 1970.
+            let date = Some(UnixMillis(3_600_000 + at / 1_000 * 1_000));
+            ApiResponse { status: StatusCode::from_u16(status).unwrap(), date, body: b"[]".to_vec() }
+        };
         match plan {
             Plan::Hangs => {
                 sleep(REQUEST_TIMEOUT).await;
@@ -132,6 +136,25 @@ async fn a_change_is_pushed_at_once_and_everything_every_ten_seconds() {
     assert_eq!(running.series.total(PushResult::Ok), 5);
 }
 
+/// A skew of decades changes nothing: an order is valid for a minute by the clock that judges it.
+#[tokio::test(start_paused = true)]
+async fn an_order_expires_by_the_clock_of_the_alertmanager() {
+    let running = start([]);
+    until(12_000, &running).await;
+    running.incidents.send_replace([incident("us-east-1", Stage::Execute)].into());
+    until(12_500, &running).await;
+    let order = running.transport.last().remove(0);
+    // Its last answer was that of 10 s, and 2 s have passed since.
+    let now = 3_600_000 + 12_999;
+    let times = [&order["annotations"]["expires_at"], &order["endsAt"], &order["startsAt"]]
+        .map(|time| UnixMillis::parse(time.as_str().unwrap()).unwrap().0);
+    assert!(times[0].abs_diff(now + 60_000) <= 10 && times[1] == times[0], "{order}");
+    assert!(times[2].abs_diff(now) <= 10, "{order}");
+    until(23_000, &running).await;
+    let again = UnixMillis::parse(running.transport.last()[0]["endsAt"].as_str().unwrap()).unwrap();
+    assert!(again.0.abs_diff(now + 70_000) <= 1_010, "{again}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_push_is_retried_quickly_and_then_every_second() {
     let running = start([Plan::Fails(Failure::Refused); 6]);
@@ -180,7 +203,7 @@ async fn an_alertmanager_is_queried_until_it_has_answered_once() {
     let down = Plan::Fails(Failure::Refused);
     let transport = Planned::new([down, down, down, down, down, Plan::Answers(404), Plan::Hangs]);
     let (sender, mut restored) = mpsc::channel(1);
-    restore::query(transport.clone(), "http://am/".into(), None, sender).await;
+    restore::query(transport.clone(), "http://am/".into(), None, Arc::default(), sender).await;
     assert_eq!(restored.recv().await, None);
     assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
 }

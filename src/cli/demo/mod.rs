@@ -11,9 +11,9 @@ mod servers;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    future, io, iter,
+    fs, future, io, iter,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::Duration,
@@ -31,7 +31,8 @@ use self::servers::Servers;
 use super::report::{finish, log_to_stderr, print, usage};
 use crate::{
     app,
-    config::{Config, LogLevel, Secret, VoteKeys},
+    config::{Config, LogLevel, Secret, SigningKey, VoteKeys},
+    signing::PrivateKey,
 };
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,9 @@ pub(super) struct DemoArgs {
     /// URL of an Alertmanager to push to; repeatable.
     #[arg(long, value_name = "URL")]
     alertmanager: Vec<String>,
+    /// Sign orders to fail over, and write the regions' public keys to this file, for a webhook receiver.
+    #[arg(long, value_name = "FILE", requires = "kill")]
+    keys: Option<PathBuf>,
 }
 
 /// An address and a port; an error names the port in its example.
@@ -86,6 +90,8 @@ struct Site {
     region: &'static str,
     /// The address of its instance.
     sidecar: SocketAddr,
+    /// The key that it signs orders with.
+    key: PrivateKey,
     /// Its servers; our own region has none.
     servers: Option<Servers>,
     /// Its instance runs until this is dropped.
@@ -103,6 +109,12 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 }
 
 fn start(config: Config, mut sites: Vec<Site>, args: &DemoArgs) -> ExitCode {
+    if let Some(path) = &args.keys {
+        let lines = sites.iter().map(|site| format!("{} {}\n", site.region, site.key.public()));
+        if let Err(error) = fs::write(path, lines.collect::<String>()) {
+            return usage(&format!("--keys {}: {error}", path.display()));
+        }
+    }
     log_to_stderr(&config.log);
     let listener = match app::bind(config.listen) {
         Ok(listener) => listener,
@@ -158,7 +170,7 @@ fn start_sidecars(sites: &mut [Site], args: &DemoArgs) -> Result<(), String> {
 }
 
 fn welcome(args: &DemoArgs, sites: &[Site]) -> String {
-    let DemoArgs { listen, kill, alertmanager } = args;
+    let DemoArgs { listen, kill, alertmanager, .. } = args;
     let sidecars = sites.iter().filter(|site| kill.is_some() || site.servers.is_none());
     let sidecars: Vec<_> = sidecars.map(|site| format!("'{}'", site.sidecar)).collect();
     let mut text = format!("regionwatch probes three simulated regions from {OWN}:\n");
@@ -199,16 +211,22 @@ fn sites(args: &DemoArgs) -> Result<Vec<Site>, String> {
     if own.ip().is_unspecified() {
         own.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    let mut sites = vec![Site { region: OWN, sidecar: own, servers: None, until: None }];
+    let mut sites = vec![Site { region: OWN, sidecar: own, key: key()?, servers: None, until: None }];
     for Simulated { region, address, delay } in &REGIONS {
+        let key = key()?;
         let site = || {
             let servers = servers::start(region, *address, *delay)?;
             let sidecar = TcpListener::bind((IpAddr::V4(*address), 0))?.local_addr()?;
-            Ok(Site { region, sidecar, servers: Some(servers), until: None })
+            Ok(Site { region, sidecar, key, servers: Some(servers), until: None })
         };
         sites.push(site().map_err(|error: io::Error| format!("cannot simulate {region} on {address}: {error}"))?);
     }
     Ok(sites)
+}
+
+/// A key for a region of this run alone.
+fn key() -> Result<PrivateKey, String> {
+    PrivateKey::generate().map(|(key, _)| key).map_err(|_| "the system provides no random numbers".to_owned())
 }
 
 /// The configuration of a region's instance.
@@ -258,6 +276,13 @@ fn configuration(own: &Site, sites: &[Site], args: &DemoArgs) -> Result<Config, 
     // Only a process on this machine could forge a vote.
     let key = Secret::new(b"the regions of the demo trust all that this machine says".to_vec());
     config.votes = votes.then(|| VoteKeys { file: "demo".into(), keys: vec![key] });
+    if args.keys.is_some() {
+        config.signing = Some(SigningKey { file: "demo".into(), key: own.key.clone() });
+        for peer in &mut config.peers {
+            let site = sites.iter().find(|site| site.region == peer.region.as_str());
+            peer.public_keys = site.map(|site| site.key.public()).into_iter().collect();
+        }
+    }
     Ok(config)
 }
 
@@ -270,6 +295,7 @@ mod tests {
             listen: "127.0.0.1:9877".parse().unwrap(),
             kill: kill.map(str::to_owned),
             alertmanager: vec!["http://127.0.0.1:9093".into()],
+            keys: None,
         }
     }
 

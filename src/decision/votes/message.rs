@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::{PeerVote, VoteSet};
 use crate::model::{
-    Candidate, Ineligible, LabelError, LabelValue, NameError, PeerState, Region, UnixMillis, Vote, VoteResponse,
+    Candidate, Ineligible, LabelError, LabelValue, NameError, PeerState, Region, Signature, UnixMillis, Vote,
+    VoteResponse,
 };
 
 /// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
@@ -48,6 +49,8 @@ pub struct PeerVoteEntry {
     pub incident: Option<Arc<str>>,
     /// Whether the vantage holds the peer down now; `None` without an incident, and from vantages that do not say.
     pub held: Option<bool>,
+    /// When the vantage signed the order to fail the peer over, and its signature; only while it holds the peer down.
+    pub order: Option<(UnixMillis, Signature)>,
 }
 
 /// What a vantage says about one peer as a failover target.
@@ -112,6 +115,8 @@ impl VoteMessage {
     pub const MAX_PEERS: usize = 1024;
     /// The longest incident id, in characters.
     pub const MAX_INCIDENT: usize = 128;
+    /// The most orders about one peer.
+    pub const MAX_ORDERS: usize = 8;
     /// The greatest age: 1000 years of 365 days, in milliseconds.
     pub const MAX_AGE_MS: u64 = 1000 * 365 * 86_400_000;
     /// The greatest time: the end of the year 9999.
@@ -149,6 +154,15 @@ impl VoteMessage {
     /// The environment of the sender; `None` if it has none, as before version 0.3.
     pub const fn environment(&self) -> Option<&LabelValue> {
         self.environment.as_ref()
+    }
+
+    /// The same with these signatures under orders, of peers that are in it.
+    #[must_use]
+    pub fn with_orders(mut self, mut order: impl FnMut(&Region) -> Option<(UnixMillis, Signature)>) -> Self {
+        for entry in &mut self.peers {
+            entry.order = order(&entry.region).filter(|(at, _)| *at <= Self::MAX_TIME);
+        }
+        self
     }
 
     /// The sender.
@@ -205,6 +219,7 @@ impl PeerVoteEntry {
     fn check(&self) -> Result<(), InvalidMessage> {
         within(self.since_ms <= VoteMessage::MAX_AGE_MS, "since_ms")?;
         within(self.last_answer_age_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "last_answer_age_ms")?;
+        within(self.order.is_none_or(|(at, _)| at <= VoteMessage::MAX_TIME), "at")?;
         within(self.onset.is_none_or(|onset| onset <= VoteMessage::MAX_TIME), "onset")?;
         let printable = |id: &Arc<str>| {
             (1..=VoteMessage::MAX_INCIDENT).contains(&id.len()) && id.bytes().all(|c| matches!(c, b' '..=b'~'))
@@ -264,6 +279,7 @@ mod tests {
             onset: Some(UnixMillis(1_795_230_245_123)),
             incident: Some("us-east-1/1795230245".into()),
             held: None,
+            order: None,
         }
     }
 

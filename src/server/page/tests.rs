@@ -72,6 +72,7 @@ fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
         candidates: (1..).zip(candidates).map(candidate).collect(),
         evidence: "Nothing was answered.".to_owned(),
         resolved: None,
+        signatures: Vec::new(),
     }
 }
 

@@ -7,7 +7,10 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
-use crate::model::{Ineligible, LabelValue, PeerState, Region, UnixMillis, Vote};
+use crate::{
+    model::{Ineligible, LabelValue, PeerState, Region, Signature, Stage, UnixMillis, Vote},
+    signing::{decode_signature, encode_signature},
+};
 
 impl VoteMessage {
     /// The bytes: always the same ones for the same message.
@@ -95,6 +98,19 @@ struct WireEntry<'a> {
     incident: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<bool>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    orders: Vec<WireOrder<'a>>,
+}
+
+/// A signature of the sender under an order about the peer, in the environment of the message.
+#[derive(Serialize, Deserialize)]
+struct WireOrder<'a> {
+    #[serde(borrow)]
+    stage: Cow<'a, str>,
+    drill: bool,
+    at: u64,
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,10 +137,15 @@ impl<'a> WireEntry<'a> {
             onset: entry.onset.map(|UnixMillis(millis)| millis),
             incident: entry.incident.as_deref().map(Cow::from),
             held: entry.held,
+            orders: entry.order.iter().map(WireOrder::of).collect(),
         }
     }
 
     fn read(self) -> Result<PeerVoteEntry, InvalidMessage> {
+        if self.orders.len() > VoteMessage::MAX_ORDERS {
+            return Err(InvalidMessage::Number("number of orders"));
+        }
+        let order = self.orders.iter().find(|order| order.is_execute()).map(WireOrder::read).transpose()?;
         Ok(PeerVoteEntry {
             region: Region::new(&self.region)?,
             state: self.state.0.ok_or(InvalidMessage::Text("state"))?,
@@ -134,7 +155,25 @@ impl<'a> WireEntry<'a> {
             onset: self.onset.map(UnixMillis),
             incident: self.incident.map(Arc::from),
             held: self.held,
+            order,
         })
+    }
+}
+
+impl<'a> WireOrder<'a> {
+    fn of((UnixMillis(at), signature): &(UnixMillis, Signature)) -> Self {
+        let signature = encode_signature(signature).into();
+        Self { stage: Stage::Execute.as_str().into(), drill: false, at: *at, signature }
+    }
+
+    /// Whether it orders a failover; later versions may sign more.
+    fn is_execute(&self) -> bool {
+        Stage::parse(&self.stage) == Some(Stage::Execute) && !self.drill
+    }
+
+    fn read(&self) -> Result<(UnixMillis, Signature), InvalidMessage> {
+        let signature = decode_signature(&self.signature).ok_or(InvalidMessage::Text("signature"))?;
+        Ok((UnixMillis(self.at), signature))
     }
 }
 
@@ -226,6 +265,7 @@ mod tests {
             onset: None,
             incident: None,
             held: None,
+            order: Some((UnixMillis(1_795_230_245_123), Signature([0; 64]))),
             ..entry("b")
         };
         let bytes = message(vec![silent, unknown], vec![rank_entry("b"), ineligible]).unwrap().encode().unwrap();
@@ -233,7 +273,8 @@ mod tests {
             r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"#,
             r#""peers":[{"region":"us-east-1","state":"suspect","since_ms":1250,"vote":"down","#,
             r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245","held":true},"#,
-            r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain"}],"#,
+            r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain","orders":[{"stage":"execute","drill":false,"#,
+            r#""at":1795230245123,"signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}]}],"#,
             r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
             r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#,
             "\n"
@@ -276,6 +317,11 @@ mod tests {
         let place =
             |fields: &str| ("\"ranking\":[]", format!(r#""ranking":[{{"region":"b","eligible":true,{fields}}}]"#));
         let long = "i".repeat(VoteMessage::MAX_INCIDENT + 1);
+        let zeros = encode_signature(&Signature([0; 64]));
+        let order = |at: u64, signature: &str| {
+            format!(r#"{{"stage":"execute","drill":false,"at":{at},"signature":"{signature}"}}"#)
+        };
+        let orders = |count: usize, order: &str| format!("\"orders\":[{}]", vec![order; count].join(","));
         for (from, to) in [
             ("1,", "2,".to_owned()),
             ("\"a\"", "\"\"".to_owned()),
@@ -297,6 +343,12 @@ mod tests {
             ("7,", "7,\"environment\":\"a\\n\",".to_owned()),
             ("7,", "7,\"environment\":7,".to_owned()),
             ("7,", format!("7,\"environment\":\"{long}\",")),
+            peer(&orders(9, &order(1, &zeros))),
+            peer(&orders(1, &order(253_402_300_800_000, &zeros))),
+            peer(&orders(1, &order(1, "AA=="))),
+            peer(&orders(1, &order(1, &zeros[1..]))),
+            peer(&orders(1, "{\"stage\":\"execute\",\"drill\":false,\"at\":1}")),
+            peer("\"orders\":{}"),
             place("\"rank\":0"),
             place("\"rank\":1025"),
             place("\"score_seconds\":-0.001"),
@@ -308,6 +360,11 @@ mod tests {
             assert_ne!(text, EMPTY);
             assert!(VoteMessage::decode(text.as_bytes()).is_err(), "{text}");
         }
+        // Orders that are not known here are left out.
+        let unknown = r#""orders":[{"stage":"later","drill":false,"at":1,"signature":"?"},{"stage":"execute","drill":true,"at":1,"signature":""}]"#;
+        let (from, to) = peer(unknown);
+        let decoded = VoteMessage::decode(EMPTY.replacen(from, &to, 1).as_bytes()).unwrap();
+        assert_eq!(decoded.peers()[0].order, None);
         let (from, to) = peer("\"onset\":253402300799999");
         assert!(VoteMessage::decode(EMPTY.replacen(from, &to, 1).as_bytes()).is_ok());
     }
@@ -328,10 +385,11 @@ mod tests {
         let age = || prop_oneof![0..100_000_u64, 0..=VoteMessage::MAX_AGE_MS];
         let states = (select(&PeerState::ALL), age(), select(&Vote::ALL), option::of(age()));
         let incident = option::of("[ -~]{1,128}".prop_map(Arc::from));
-        let onset = option::of((0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis));
-        let incident = (onset, incident, any::<Option<bool>>());
-        (states, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), (onset, incident, held))| {
-            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, ..entry("x") }
+        let time = || (0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis);
+        let order = option::of((time(), vec(any::<u8>(), 64).prop_map(|bytes| Signature(bytes.try_into().unwrap()))));
+        let incident = (option::of(time()), incident, any::<Option<bool>>(), order);
+        (states, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), (onset, incident, held, order))| {
+            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, order, ..entry("x") }
         })
     }
 

@@ -298,6 +298,7 @@ impl World {
                 candidates: Vec::new(),
                 evidence: String::new(),
                 resolved: None,
+                signatures: Vec::new(),
             };
             effects.append(vantage.handle(Input::Restored(&incident), clock));
         }
