@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     attempt::Attempt,
     connection::Measured,
-    http_client::{AGENT, ClientError, HttpClient, HttpVersion},
+    http_client::{AGENT, BodyUse, ClientError, HttpClient, HttpVersion},
     options::SocketOptions,
     resolver::{ResolvedHost, Resolver},
     tls::{TlsContext, TlsSpec},
@@ -83,7 +83,7 @@ impl ApiClient {
         let exchange = async {
             let request = self.compose(method, path, body)?;
             let server = (self.resolved.address(&attempt).await?, self.port).into();
-            self.client.send(server, request, most, true, &mut Measured::default(), &attempt).await
+            self.client.send(server, request, BodyUse::kept(most), &mut Measured::default(), &attempt).await
         };
         let response = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
         let body = response.body.ok_or(Failure::Protocol)?;

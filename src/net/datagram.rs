@@ -52,6 +52,9 @@ pub enum ReadMore<T> {
     More(T),
 }
 
+/// The most datagrams that are read of a peer in one wake-up; then the other probes have their turn.
+pub const DATAGRAM_BUDGET: usize = 32;
+
 /// A connected, non-blocking datagram socket.
 #[derive(Debug)]
 pub struct Datagram {
@@ -133,7 +136,8 @@ impl Datagram {
 
     /// Calls `take` whenever something may have arrived, until it returns something else than `WouldBlock`.
     /// It must have emptied the socket and its error queue before it returns that. What still lies there when it
-    /// says [`ReadMore::Last`] is seen when something else arrives.
+    /// says [`ReadMore::Last`] is seen when something else arrives. `Interrupted` means that there may be more: it is
+    /// called again when other tasks have had their turn.
     ///
     /// # Errors
     /// What `take` says.
@@ -148,6 +152,10 @@ impl Datagram {
                 }
                 Ok(ReadMore::More(value)) => return Ok(value),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    drop(guard);
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => return Err(error),
             }
         }

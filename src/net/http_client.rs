@@ -42,6 +42,10 @@ use crate::model::{Failure, HttpUrl, Phase};
 const MAX_HEADERS: usize = 128;
 const MAX_HEAD: usize = 64 << 10;
 
+/// The most bytes that a peer may send until the head of its final response is there: interim responses (RFC 9110 15.2)
+/// and frames that bring nothing on are bounded so. And until the next request, while a connection is kept.
+const HEAD_ALLOWANCE: usize = 2 * MAX_HEAD;
+
 /// How we call ourselves.
 pub(crate) const AGENT: &str = concat!("regionwatch/", env!("CARGO_PKG_VERSION"));
 
@@ -86,6 +90,31 @@ pub(crate) struct HttpResponse {
     /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
     /// end.
     pub(crate) body: Option<Vec<u8>>,
+}
+
+/// Takes the pieces of a body as they arrive.
+type Inspector<'a> = dyn FnMut(&[u8]) + Send + 'a;
+
+/// What becomes of a response's body.
+pub(crate) struct BodyUse<'a> {
+    /// The most bytes of it.
+    pub(crate) limit: usize,
+    /// Whether it is wanted as a whole.
+    pub(crate) keep: bool,
+    /// Takes its pieces as they arrive.
+    pub(crate) inspect: Option<&'a mut Inspector<'a>>,
+}
+
+impl BodyUse<'_> {
+    /// It is wanted as a whole.
+    pub(crate) fn kept(limit: usize) -> BodyUse<'static> {
+        BodyUse { limit, keep: true, inspect: None }
+    }
+
+    /// What a peer may send for such a body, with TLS and small frames around it.
+    const fn allowance(&self) -> usize {
+        HEAD_ALLOWANCE.saturating_add(self.limit.saturating_mul(2))
+    }
 }
 
 /// A connection that requests are sent on.
@@ -149,8 +178,7 @@ impl HttpClient {
         &self.uri
     }
 
-    /// Sends the request, whose URI is absolute, and reads the whole response, `limit` bytes of body at the
-    /// most.
+    /// Sends the request, whose URI is absolute, and reads the whole response, with no more of a body than the limit.
     ///
     /// A server may close a kept connection at any time, and a request that is under way then gets no answer: that
     /// says nothing about the server, so the request is sent again on a fresh connection (RFC 9112 9.3.1). It must
@@ -159,8 +187,7 @@ impl HttpClient {
         &self,
         server: SocketAddr,
         request: Request<Full<Bytes>>,
-        limit: usize,
-        keep_body: bool,
+        body: BodyUse<'_>,
         measured: &mut Measured,
         attempt: &Attempt,
     ) -> Result<HttpResponse, Failure> {
@@ -196,7 +223,9 @@ impl HttpClient {
         let processing = Elapsed::between(from, to);
         attempt.enter(Phase::Transfer);
         let (head, incoming) = response.into_parts();
-        let body = read_body(incoming, limit, keep_body).await?;
+        session.timestamps.allow(body.allowance());
+        let body = read_body(incoming, body).await?;
+        session.timestamps.allow(HEAD_ALLOWANCE);
         let processing = processing.ok_or(Failure::Local)?;
         measured.add(Phase::Processing, processing);
         let whole_read = session.timestamps.read();
@@ -281,6 +310,7 @@ async fn start(
 impl Session {
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         self.timestamps.begin();
+        self.timestamps.allow(HEAD_ALLOWANCE);
         let result = match &mut self.sender {
             Sender::Http1(sender) => {
                 to_origin_form(&mut request)?;
@@ -313,7 +343,8 @@ fn to_origin_form(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<Option<Vec<u8>>, Failure> {
+async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option<Vec<u8>>, Failure> {
+    let BodyUse { limit, keep, mut inspect } = wanted;
     let mut body = Vec::new();
     let mut read = 0;
     while let Some(frame) = incoming.frame().await {
@@ -322,6 +353,9 @@ async fn read_body(mut incoming: Incoming, limit: usize, keep: bool) -> Result<O
             read += data.len();
             if read > limit {
                 return Ok(None);
+            }
+            if let Some(inspect) = &mut inspect {
+                inspect(data);
             }
             if keep {
                 body.extend_from_slice(data);
@@ -362,7 +396,7 @@ pub async fn fuzz_response(bytes: &[u8], http2: bool) {
     };
     let client = async {
         if let Ok(response) = session.send(request).await {
-            let _ = read_body(response.into_body(), MAX_HEAD, true).await;
+            let _ = read_body(response.into_body(), BodyUse::kept(MAX_HEAD)).await;
         }
     };
     tokio::join!(server, client);

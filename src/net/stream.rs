@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -47,7 +50,7 @@ pub(super) async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<
         return Err(failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
-    Ok((Stream { io, timestamps: Arc::default() }, connected))
+    Ok((Stream { io, timestamps: Arc::default(), since_wake_up: 0 }, connected))
 }
 
 fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instant)> {
@@ -88,13 +91,43 @@ pub struct Readings {
     timestamped: Option<u32>,
 }
 
-/// When bytes of a `Stream` left and arrived; shared with the owner of the stream.
-#[derive(Debug, Default)]
-pub struct StreamTimestamps(Mutex<Readings>);
+/// The most bytes that are read of a peer in one wake-up; then the other probes have their turn. Parsing them takes less
+/// than a millisecond, whatever they are.
+const READ_BUDGET: usize = 16 << 10;
+
+/// The bytes that a peer may send where nothing else is said: a TLS handshake with a long chain of certificates.
+const ALLOWANCE: usize = 128 << 10;
+
+/// When bytes of a `Stream` left and arrived, and how many more may arrive; shared with the owner of the stream.
+#[derive(Debug)]
+pub struct StreamTimestamps {
+    readings: Mutex<Readings>,
+    allowance: AtomicUsize,
+}
+
+impl Default for StreamTimestamps {
+    /// Nothing has left or arrived yet.
+    fn default() -> Self {
+        Self { readings: Mutex::default(), allowance: AtomicUsize::new(ALLOWANCE) }
+    }
+}
 
 impl StreamTimestamps {
     fn state(&self) -> std::sync::MutexGuard<'_, Readings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on the peer may send this many bytes, with all that TLS and HTTP/2 add to them. A read beyond that fails
+    /// with `InvalidData`, so that a peer that talks without end costs a bounded amount.
+    pub(crate) fn allow(&self, bytes: usize) {
+        self.allowance.store(bytes, Ordering::Relaxed);
+    }
+
+    fn spend(&self, bytes: usize) -> io::Result<()> {
+        let left = self.allowance.load(Ordering::Relaxed).checked_sub(bytes);
+        let left = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "more bytes than expected"))?;
+        self.allowance.store(left, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Forgets what was sent and received so far: a new phase begins.
@@ -137,6 +170,8 @@ impl StreamTimestamps {
 pub(crate) struct Stream {
     io: TcpStream,
     timestamps: Arc<StreamTimestamps>,
+    /// Bytes read since this connection last waited for some.
+    since_wake_up: usize,
 }
 
 impl Stream {
@@ -167,14 +202,26 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.since_wake_up >= READ_BUDGET {
+            self.since_wake_up = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
-            ready!(self.io.poll_read_ready(cx))?;
+            if self.io.poll_read_ready(cx)?.is_pending() {
+                self.since_wake_up = 0;
+                return Poll::Pending;
+            }
             let unfilled = buf.initialize_unfilled();
+            let room = unfilled.len().min(READ_BUDGET);
+            let unfilled = &mut unfilled[..room];
             match self.io.try_io(Interest::READABLE, || receive(self.io.as_fd(), unfilled, 0)) {
                 Ok(message) => {
                     if message.len > 0 {
                         self.timestamps.received(message.timestamp);
+                        self.timestamps.spend(message.len)?;
+                        self.since_wake_up += message.len;
                     }
                     buf.advance(message.len);
                     return Poll::Ready(Ok(()));

@@ -24,9 +24,9 @@ use super::{
 use crate::{
     model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
     net::{
-        Attempt, ClockReading, ClockWatch, Connection, Connector, Datagram, Elapsed, ErrorQueueEvent, HttpClient,
-        HttpVersion, Measured, ReadMore, ResolvedHost, SocketOptions, StreamTimestamps, Timestamp, TlsSpec, failure,
-        local_failure, tls_failure,
+        Attempt, BodyUse, ClockReading, ClockWatch, Connection, Connector, DATAGRAM_BUDGET, Datagram, Elapsed,
+        ErrorQueueEvent, HttpClient, HttpVersion, Measured, ReadMore, ResolvedHost, SocketOptions, StreamTimestamps,
+        Timestamp, TlsSpec, failure, local_failure, tls_failure,
     },
     yaml::{Fields, ReadContext, writer::Writer},
 };
@@ -102,6 +102,10 @@ impl ProbeKind for DnsSpec {
 /// The largest message that is read over HTTPS; the other transports cannot carry more anyway.
 const MESSAGE_LIMIT: usize = 65_535;
 
+/// The most datagrams that may come instead of the answer. Only the server's address can send them, or who can forge it;
+/// reading that many takes some milliseconds.
+const MAX_UNRELATED: u32 = 4096;
+
 /// Asks one server.
 #[derive(Debug)]
 pub(crate) struct DnsProbe {
@@ -131,9 +135,10 @@ impl DnsProbe {
         socket.send(&question).map_err(|error| local_failure(&error))?;
         let mut buffer = [0; 1536];
         let mut departed = departure(&socket, &mut buffer).map_err(|error| failure(&error))?;
+        let mut unrelated = 0;
         let (arrival, truncated) = socket
             .until(|| {
-                loop {
+                for _ in 0..DATAGRAM_BUDGET {
                     let message = match socket.try_receive(&mut buffer) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             departed = departed.or(departure(&socket, &mut buffer)?);
@@ -147,9 +152,14 @@ impl DnsProbe {
                         }
                         Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), true))),
                         // Anybody can send a datagram; the answer may still come.
-                        Judgement::Unrelated => attempt.set_timeout_reason(Failure::Protocol),
+                        Judgement::Unrelated if unrelated < MAX_UNRELATED => {
+                            unrelated += 1;
+                            attempt.set_timeout_reason(Failure::Protocol);
+                        }
+                        Judgement::Unrelated => return Ok(ReadMore::Last((Err(Failure::Protocol), false))),
                     }
                 }
+                Err(io::ErrorKind::Interrupted.into())
             })
             .await
             .map_err(|error| failure(&error))?;
@@ -191,6 +201,7 @@ impl DnsProbe {
         let len = (question.len() - 2) as u16;
         question[..2].copy_from_slice(&len.to_be_bytes());
         timestamps.begin();
+        timestamps.allow(2 * MESSAGE_LIMIT);
         stream.write_all(&question).await.map_err(failed)?;
         stream.flush().await.map_err(failed)?;
         loop {
@@ -201,6 +212,7 @@ impl DnsProbe {
                 Judgement::Answer(verdict) => verdict?,
                 // There is no room on a connection to run out of.
                 Judgement::Truncated => return Err(Failure::Protocol),
+                // The connection allows the bytes of a few messages.
                 Judgement::Unrelated => {
                     attempt.set_timeout_reason(Failure::Protocol);
                     continue;
@@ -227,7 +239,7 @@ impl DnsProbe {
             .header(header::ACCEPT, HeaderValue::from_static("application/dns-message"))
             .body(self.question.encode(0).into())
             .map_err(|_| Failure::Local)?;
-        let answer = client.send(server, request, MESSAGE_LIMIT, true, measured, attempt).await?;
+        let answer = client.send(server, request, BodyUse::kept(MESSAGE_LIMIT), measured, attempt).await?;
         let body = answer.body.ok_or(Failure::Protocol)?;
         if answer.head.status != http::StatusCode::OK {
             return Err(Failure::Status);

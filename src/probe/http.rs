@@ -17,11 +17,12 @@ pub use self::{access::HttpAccess, spec::HttpSpec};
 pub(super) use self::spec::{KEYS, read, write};
 use super::{
     kind::ProbeKind,
+    pattern::Pattern,
     prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
     model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
-    net::{AGENT, Attempt, ClockWatch, HttpClient, HttpResponse, Measured, ResolvedHost, TlsSpec},
+    net::{AGENT, Attempt, BodyUse, ClockWatch, HttpClient, HttpResponse, Measured, ResolvedHost, TlsSpec},
     yaml::{Fields, ReadContext, writer::Writer},
 };
 
@@ -135,9 +136,9 @@ impl HttpProbe {
         let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
         let mut measured = Measured::default();
-        let mut response = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
+        let (mut response, matches) = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
         let stepped = watch.stepped();
-        let judged = self.judge(&response);
+        let judged = self.judge(&response, matches);
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
             exchange.receive(&mut response);
         }
@@ -148,15 +149,14 @@ impl HttpProbe {
         Ok(measured.into_timings(&self.resolved))
     }
 
-    /// Follows redirects as far as allowed.
+    /// Follows redirects as far as allowed. Returns the response, and whether its body is the expected one.
     async fn fetch<E: Exchange>(
         &self,
         server: SocketAddr,
         exchange: &mut E,
         measured: &mut Measured,
         attempt: &Attempt,
-    ) -> Result<HttpResponse, Failure> {
-        let keep_body = E::KEEPS_BODY || self.spec.expect_body.is_some();
+    ) -> Result<(HttpResponse, bool), Failure> {
         let mut uri = self.client.uri().clone();
         for _ in 0..=self.spec.redirects {
             let mut request = Request::new(Full::new(self.body.clone()));
@@ -164,11 +164,17 @@ impl HttpProbe {
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = self.headers.clone();
             exchange.prepare(request.headers_mut());
-            let response =
-                self.client.send(server, request, self.spec.body_limit, keep_body, measured, attempt).await?;
+            let mut matcher = self.spec.expect_body.as_ref().map(Pattern::matcher);
+            let mut inspect = |bytes: &[u8]| {
+                if let Some(matcher) = &mut matcher {
+                    matcher.feed(bytes);
+                }
+            };
+            let body = BodyUse { limit: self.spec.body_limit, keep: E::KEEPS_BODY, inspect: Some(&mut inspect) };
+            let response = self.client.send(server, request, body, measured, attempt).await?;
             match self.redirection(&response, &uri) {
                 Some(next) => uri = next,
-                None => return Ok(response),
+                None => return Ok((response, matcher.is_none_or(|mut matcher| matcher.is_match()))),
             }
         }
         // The last allowed redirect led to yet another one.
@@ -191,8 +197,10 @@ impl HttpProbe {
         same_origin(location, current)
     }
 
-    fn judge(&self, response: &HttpResponse) -> Result<(), Failure> {
-        let body = response.body.as_ref().ok_or(Failure::Protocol)?;
+    fn judge(&self, response: &HttpResponse, matches: bool) -> Result<(), Failure> {
+        if response.body.is_none() {
+            return Err(Failure::Protocol);
+        }
         let status = response.head.status;
         let expected =
             if self.spec.status.is_empty() { status.is_success() } else { self.spec.status.contains(&status.as_u16()) };
@@ -206,14 +214,11 @@ impl HttpProbe {
         }
         for (name, pattern) in &self.spec.expect_headers {
             let mut values = response.head.headers.get_all(name).iter();
-            if !values.any(|value| pattern.is_match(&String::from_utf8_lossy(value.as_bytes()))) {
+            if !values.any(|value| pattern.is_match(value.as_bytes())) {
                 return Err(Failure::Mismatch);
             }
         }
-        match &self.spec.expect_body {
-            Some(pattern) if !pattern.is_match(&String::from_utf8_lossy(body)) => Err(Failure::Mismatch),
-            _ => Ok(()),
-        }
+        if matches { Ok(()) } else { Err(Failure::Mismatch) }
     }
 }
 

@@ -131,16 +131,20 @@ impl TcpProbe {
             stream.write_all(send).await.map_err(|error| tls_failure(&error))?;
         }
         let Some(expect) = &self.spec.expect else { return Ok(()) };
-        let mut received = Vec::with_capacity(1024);
-        while received.len() < EXPECT_LIMIT {
-            let mut part = (&mut stream).take((EXPECT_LIMIT - received.len()) as u64);
-            let count = part.read_buf(&mut received).await.map_err(|error| tls_failure(&error))?;
-            if expect.is_match(&String::from_utf8_lossy(&received)) {
+        let mut matcher = expect.matcher();
+        let mut buffer = [0; 1024];
+        let mut left = EXPECT_LIMIT;
+        while left > 0 {
+            let room = left.min(buffer.len());
+            let count = stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure(&error))?;
+            matcher.feed(&buffer[..count]);
+            if matcher.is_match() {
                 return Ok(());
             }
             if count == 0 {
                 break;
             }
+            left -= count;
             // It has sent something else so far.
             attempt.set_timeout_reason(Failure::Mismatch);
         }

@@ -100,6 +100,67 @@ async fn the_right_answer_counts_after_spoofed_ones() {
 }
 
 #[tokio::test]
+async fn a_flood_with_wrong_identifiers_is_a_protocol_error_before_the_deadline() {
+    let flood = servers::udp(|question| {
+        let mut wrong = empty_answer(question);
+        wrong[0] ^= 0xff;
+        std::iter::repeat_n(wrong, 20_000).collect()
+    });
+    let failure = ask(flood, "").timeout(Duration::from_secs(6)).fails_early().await;
+    assert_eq!(failure, Failure::Protocol);
+}
+
+/// An answer that takes long to parse for its size: each record's name and data are the same longest name.
+fn costly_answer(question: &[u8], records: u16) -> Vec<u8> {
+    // Without the EDNS record, which is the last 11 bytes of a question of ours.
+    let mut answer = empty_answer(&question[..question.len() - 11]);
+    answer[6..12].copy_from_slice(&[records.to_be_bytes(), [0; 2], [0; 2]].concat());
+    let name = u16::try_from(answer.len()).unwrap() | 0xc000;
+    let cname = [&[0, 5, 0, 1, 0, 0, 0, 0][..]].concat();
+    answer.extend([1, b'a'].repeat(126));
+    answer.push(0);
+    answer.extend(&cname);
+    answer.extend([0, 2]);
+    answer.extend(name.to_be_bytes());
+    for _ in 1..records {
+        answer.extend(name.to_be_bytes());
+        answer.extend(&cname);
+        answer.extend([0, 2]);
+        answer.extend(name.to_be_bytes());
+    }
+    answer
+}
+
+#[tokio::test]
+async fn an_answer_with_thousands_of_records_is_a_protocol_error_without_being_parsed() {
+    let peer = |records: u16| {
+        servers::tcp(move |mut stream| {
+            let mut len = [0; 2];
+            let _ = stream.read_exact(&mut len);
+            let mut question = vec![0; u16::from_be_bytes(len).into()];
+            let _ = stream.read_exact(&mut question);
+            let answer = costly_answer(&question, records);
+            let len = u16::try_from(answer.len()).unwrap();
+            let _ = stream.write_all(&[&len.to_be_bytes()[..], &answer].concat());
+        })
+    };
+    ask(peer(200), ", transport: tcp").timeout(Duration::from_secs(6)).succeeds().await;
+    let failure = ask(peer(4000), ", transport: tcp").timeout(Duration::from_secs(6)).fails_early().await;
+    assert_eq!(failure, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn unrelated_messages_without_end_on_a_connection_are_a_protocol_error_before_the_deadline() {
+    let peer = servers::tcp(|mut stream| {
+        let mut question = [0; 512];
+        let _ = stream.read(&mut question);
+        while stream.write_all(&[&[0xff, 0xff][..], &[0; 0xffff]].concat()).is_ok() {}
+    });
+    let failure = ask(peer, ", transport: tcp").timeout(Duration::from_secs(6)).fails_early().await;
+    assert_eq!(failure, Failure::Protocol);
+}
+
+#[tokio::test]
 async fn a_truncated_message_is_a_protocol_error_at_once() {
     let addr = servers::udp(|question| vec![empty_answer(question)[..14].to_vec()]);
     assert_eq!(ask(addr, "").fails().await, Failure::Protocol);

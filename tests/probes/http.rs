@@ -13,6 +13,9 @@ use crate::{
     support::{Certificate, Probing, phase, phases, probing},
 };
 
+/// Longer than any of these peers needs to be found out.
+const LONG: Duration = Duration::from_secs(6);
+
 fn get(addr: SocketAddr, more: &str) -> Probing {
     probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x', {more}"))
 }
@@ -93,6 +96,78 @@ async fn an_endless_body_is_limited_or_times_out() {
     assert_eq!(get(drip, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
     let flood = servers::repeats(head, b"8\r\naaaaaaaa\r\n", Duration::ZERO);
     assert_eq!(get(flood, "body_limit: 64KiB").fails().await, Failure::Protocol);
+}
+
+/// A frame of HTTP/2 (RFC 9113 4.1) on a stream below 256.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A HEADERS frame with this status, on the first stream of a client.
+fn status(status: &str) -> Vec<u8> {
+    // A literal field without indexing, whose name is entry 8 of the static table (RFC 7541).
+    frame(1, 4, 1, &[&[8, 3], status.as_bytes()].concat())
+}
+
+fn leaked(bytes: Vec<u8>) -> &'static [u8] {
+    Vec::leak(bytes)
+}
+
+/// The same bytes many times, to be written at once.
+fn many(bytes: &[u8]) -> &'static [u8] {
+    leaked(bytes.repeat(1000))
+}
+
+#[tokio::test]
+async fn interim_responses_without_end_are_a_protocol_error_before_the_deadline() {
+    let interim = servers::repeats(b"", many(b"HTTP/1.1 100 Continue\r\n\r\n"), Duration::ZERO);
+    assert_eq!(get(interim, "method: GET").timeout(LONG).fails_early().await, Failure::Protocol);
+    let interim = servers::repeats(leaked(frame(4, 0, 0, &[])), many(&status("103")), Duration::ZERO);
+    assert_eq!(get(interim, "version: 2").timeout(LONG).fails_early().await, Failure::Protocol);
+}
+
+#[tokio::test]
+async fn frames_that_bring_nothing_on_are_a_protocol_error_before_the_deadline() {
+    let settings = frame(4, 0, 0, &[]);
+    let frames = [
+        ("SETTINGS", settings.clone()),
+        ("PING", frame(6, 0, 0, &[0; 8])),
+        ("WINDOW_UPDATE", frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("PRIORITY", frame(2, 0, 3, &[0; 5])),
+        ("GOAWAY", frame(7, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0])),
+        ("unknown", frame(0xfa, 0, 0, &[])),
+    ];
+    for (name, endless) in frames {
+        for answered in [false, true] {
+            let head = if answered { status("200") } else { Vec::new() };
+            let first = leaked([settings.clone(), head].concat());
+            let peer = servers::repeats(first, many(&endless), Duration::ZERO);
+            let failure = get(peer, "version: 2").timeout(LONG).fails_early().await;
+            assert!(matches!(failure, Failure::Protocol | Failure::Refused), "{name}, {answered}: {failure}");
+        }
+    }
+    for payload in [&[b'a'][..], &[]] {
+        let first = leaked([settings.clone(), status("200")].concat());
+        let peer = servers::repeats(first, many(&frame(0, 0, 1, payload)), Duration::ZERO);
+        assert_eq!(get(peer, "version: 2").timeout(LONG).fails_early().await, Failure::Protocol, "{payload:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_in_small_pieces_is_read_and_matched_as_a_whole() {
+    let addr = servers::tcp(|mut stream| {
+        servers::read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n");
+        let mut body = vec![b'a'; 900_000];
+        body[..5].copy_from_slice(b"begin");
+        body[899_997..].copy_from_slice(b"end");
+        for piece in body.chunks(1000) {
+            let _ = stream.write_all(piece);
+        }
+    });
+    get(addr, "expect: {body: '^begina+end$'}").timeout(LONG).succeeds().await;
+    assert_eq!(get(addr, "expect: {body: '^begina+b'}").timeout(LONG).fails_early().await, Failure::Mismatch);
 }
 
 #[tokio::test]

@@ -118,6 +118,14 @@ impl Probing {
         }
     }
 
+    /// One probe that must fail long before its deadline.
+    pub(crate) async fn fails_early(self) -> Failure {
+        let limit = self.timeout / 2;
+        let seen = self.run(1).await.remove(0);
+        assert!(seen.took < limit, "ended only after {:?}", seen.took);
+        seen.outcome.unwrap_err()
+    }
+
     /// One probe that must fail because its deadline came.
     pub(crate) async fn fails_at_the_deadline(self) -> Failure {
         let timeout = self.timeout;

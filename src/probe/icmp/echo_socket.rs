@@ -16,8 +16,8 @@ use super::packet::{HEADER, TOKEN, decode, encode};
 use crate::{
     model::Failure,
     net::{
-        Attempt, ClockReading, Datagram, Elapsed, ErrorQueueEvent, PingSocketKind, ReadMore, SocketOptions, Timestamp,
-        local_failure, open_ping_socket,
+        Attempt, ClockReading, DATAGRAM_BUDGET, Datagram, Elapsed, ErrorQueueEvent, PingSocketKind, ReadMore,
+        SocketOptions, Timestamp, local_failure, open_ping_socket,
     },
 };
 
@@ -121,15 +121,17 @@ impl EchoSocket {
         self.kind == PingSocketKind::Raw && self.peer.is_ipv4()
     }
 
-    /// Reads and files everything that has arrived; for a socket that no request waits on any more.
+    /// Reads and files what has arrived, within the budget; for a socket that no request waits on any more.
     pub(super) fn receive_all(&self) {
         self.take(&mut self.state(), None);
     }
 
-    /// Reads what has come and files it: up to the answer to the request `wanted`, or all.
-    fn take(&self, state: &mut State, wanted: Option<u64>) {
+    /// Reads what has come and files it: up to the answer to the request `wanted`, or all. Returns whether there may be
+    /// more, because the budget was used up.
+    fn take(&self, state: &mut State, wanted: Option<u64>) -> bool {
         let mut buffer = std::mem::take(&mut state.buffer);
-        loop {
+        let mut more = true;
+        for _ in 0..DATAGRAM_BUDGET {
             match self.io.try_receive(&mut buffer) {
                 Ok(message) => {
                     let bytes = &buffer[..message.len.min(buffer.len())];
@@ -139,19 +141,23 @@ impl EchoSocket {
                     }
                     state.file_reply(reply.counter, message.timestamp, message.hop_limit);
                     if wanted == Some(reply.counter) {
+                        more = false;
                         break;
                     }
                 }
                 Err(error) => {
                     // An ICMP error is returned here too; only the error queue has the request that it belongs to.
                     let empty = error.kind() == io::ErrorKind::WouldBlock;
-                    if !self.read_error_queue(state, None) || empty {
+                    let entries = self.read_error_queue(state, None);
+                    if entries == 0 || empty {
+                        more = entries == DATAGRAM_BUDGET;
                         break;
                     }
                 }
             }
         }
         state.buffer = buffer;
+        more
     }
 
     fn socket_type(&self) -> Type {
@@ -161,19 +167,18 @@ impl EchoSocket {
         }
     }
 
-    /// Files the entries of the error queue: up to the departure of the packet `wanted`, or all. Returns whether there
-    /// were any.
-    fn read_error_queue(&self, state: &mut State, wanted: Option<u32>) -> bool {
+    /// Files the entries of the error queue, within the budget: up to the departure of the packet `wanted`, or all.
+    /// Returns how many there were.
+    fn read_error_queue(&self, state: &mut State, wanted: Option<u32>) -> usize {
         // Room for the header of a request that is quoted, whatever lies on top of it.
         let mut buffer = [0; 128];
-        let mut any = false;
-        while let Ok(notice) = self.io.try_error_queue(&mut buffer) {
-            any = true;
+        for entries in 0..DATAGRAM_BUDGET {
+            let Ok(notice) = self.io.try_error_queue(&mut buffer) else { return entries };
             match notice {
                 ErrorQueueEvent::Sent { id, at } => {
                     state.file_departure(id, at);
                     if wanted == Some(id) {
-                        break;
+                        return entries + 1;
                     }
                 }
                 // How the kernel reports a redirect or a source quench to a datagram socket (ping_err in
@@ -190,7 +195,7 @@ impl EchoSocket {
                 ErrorQueueEvent::Local { .. } | ErrorQueueEvent::Other => {}
             }
         }
-        any
+        DATAGRAM_BUDGET
     }
 
     /// Reports to an attempt what was received since the last report.
@@ -257,8 +262,9 @@ impl Request<'_> {
     pub(super) async fn answer(&self) -> Result<Reply, Failure> {
         let mut reading = pin!(self.socket.io.until(|| {
             let mut state = self.socket.state();
-            self.socket.take(&mut state, Some(self.counter));
-            let answer = self.taken(&mut state).ok_or(io::ErrorKind::WouldBlock)?;
+            let more = self.socket.take(&mut state, Some(self.counter));
+            let wait = if more { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock };
+            let answer = self.taken(&mut state).ok_or(wait)?;
             Ok(if state.pending.len() > 1 { ReadMore::More(answer) } else { ReadMore::Last(answer) })
         }));
         std::future::poll_fn(|cx: &mut Context<'_>| {
