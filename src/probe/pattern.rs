@@ -53,6 +53,9 @@ impl Pattern {
             .map_err(|error| {
                 let mut cause: &dyn std::error::Error = &error;
                 while let Some(inner) = cause.source() {
+                    if inner.downcast_ref::<thompson::BuildError>().is_some_and(|error| error.size_limit().is_some()) {
+                        return format!("it is larger than {} KiB when compiled", Self::MAX_SIZE >> 10);
+                    }
                     cause = inner;
                 }
                 cause.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
