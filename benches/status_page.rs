@@ -27,7 +27,7 @@ use regionwatch::{
         VoteResponse,
     },
     schedule::{Event, SlotPhase},
-    server::{self, Limits, Query, ServerState},
+    server::{self, KnownVantages, Limits, Query, ServerState},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -175,6 +175,7 @@ fn run() -> Result<bool> {
         metrics: Arc::new(Metrics::of(&config)),
         queries,
         lifecycle: false,
+        vantages: KnownVantages::default(),
         ready: Arc::default(),
         region: config.region.clone(),
         environment: None,

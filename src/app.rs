@@ -39,7 +39,7 @@ use crate::{
     metrics::Metrics,
     net::{TimestampingGuard, tune_allocator},
     schedule::{Schedule, SlotTimer},
-    server::{self, Limits, Query, ServerState},
+    server::{self, KnownVantages, Limits, Query, ServerState},
 };
 
 /// Events that may wait for the engine: what a thousand paths can produce in a stall of a second.
@@ -47,6 +47,9 @@ const EVENTS: usize = 4096;
 
 /// Answers of sidecars that may wait to be read; with the largest bodies, 16 MiB.
 const RESPONSES: usize = 64;
+
+/// After how many seconds the server learns the addresses of the vantages again.
+const VANTAGES_EVERY: u32 = 5;
 
 /// Events that are recorded at once.
 const BATCH: usize = 256;
@@ -98,11 +101,13 @@ async fn watch(
     let metrics = Arc::new(Metrics::of(&config));
     let (queries, mut queried) = mpsc::channel(16);
     let ready = Arc::new(AtomicBool::new(false));
+    let vantages = KnownVantages::default();
     let state = ServerState {
         metrics: Arc::clone(&metrics),
         queries,
         lifecycle: config.enable_lifecycle,
         ready: Arc::clone(&ready),
+        vantages: vantages.clone(),
         region: config.region.clone(),
         environment: config.environment.clone(),
         version: env!("CARGO_PKG_VERSION"),
@@ -124,6 +129,7 @@ async fn watch(
     let mut batch = Vec::with_capacity(BATCH);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = 0_u32;
     let mut reloading = Reloading::new(reload);
     loop {
         let wake_at = app.wake_at();
@@ -141,6 +147,10 @@ async fn watch(
                     return Err(RunError::Ended("HTTP server"));
                 }
                 app.dispatch(Input::Tick, now());
+                if ticks.is_multiple_of(VANTAGES_EVERY) {
+                    vantages.set(app.vantage_addresses());
+                }
+                ticks = ticks.wrapping_add(1);
             }
             Some(query) = queried.recv() => match query {
                 Query::Reload(reply) => reloading.request(reply),

@@ -1,6 +1,6 @@
 //! What runs under a configuration: one topology, and one engine whose effects are applied.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{error, info, warn};
@@ -78,6 +78,12 @@ impl App {
     /// How many paths are measured.
     pub(super) const fn paths(&self) -> usize {
         self.topology.path_count()
+    }
+
+    /// The addresses of the sidecars of the peers, as they are known now.
+    pub(super) fn vantage_addresses(&self) -> Vec<IpAddr> {
+        let sidecars = self.config().paths().filter(|(path, _)| path.kind.carries_votes());
+        sidecars.flat_map(|(_, probe)| self.resolver.known(&probe.host)).collect()
     }
 
     /// When [`Input::Timer`] is due, if ever.

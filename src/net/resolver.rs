@@ -190,6 +190,20 @@ impl Resolver {
         ResolvedHost { source, family, reported: Mutex::new(0) }
     }
 
+    /// The addresses of a host that are known now; none of a name that is not looked up.
+    pub fn known(&self, host: &Host) -> Vec<IpAddr> {
+        let name = match host {
+            Host::Addr(address) => return vec![*address],
+            Host::Name(name) => name,
+        };
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.get(name).and_then(Weak::upgrade);
+        match entry.map(|entry| entry.borrow().answer.clone()) {
+            Some(Answer::Addresses(addresses)) => addresses.to_vec(),
+            Some(Answer::Pending | Answer::Nothing) | None => Vec::new(),
+        }
+    }
+
     fn watch(&self, name: &Arc<str>) -> watch::Receiver<Entry> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = known.get(name).and_then(Weak::upgrade)

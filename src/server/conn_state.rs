@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::limits::Limits;
+use super::{client::Client, limits::Limits};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {
@@ -38,6 +41,13 @@ pub(super) struct Progress {
     wrote: Instant,
 }
 
+impl Activity {
+    /// Whether the client has not taken all of a response.
+    const fn is_unread(self) -> bool {
+        matches!(self, Self::Response | Self::Flush)
+    }
+}
+
 impl Progress {
     /// Whether no request is being answered.
     pub(super) fn is_waiting(&self) -> bool {
@@ -47,6 +57,11 @@ impl Progress {
     /// The start of the activity.
     pub(super) fn since(&self) -> Instant {
         self.since
+    }
+
+    /// When the client last took bytes of a response.
+    pub(super) fn wrote(&self) -> Instant {
+        self.wrote
     }
 
     /// Whether a limit on time is exceeded.
@@ -62,19 +77,57 @@ impl Progress {
     }
 }
 
+/// What connections tell the table of connections.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// A connection has become idle, so that it may be evicted.
+    pub(super) room: Notify,
+    /// Responses that are not read hold more memory than they may: some connection must be evicted.
+    pub(super) pressure: Notify,
+    /// Responses to strangers that are not read yet.
+    unread: AtomicUsize,
+}
+
+impl Signals {
+    /// How many responses to strangers are not read yet.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.load(Ordering::Relaxed)
+    }
+}
+
 /// The state of one connection, shared by its task and the table of connections.
 #[derive(Debug)]
 pub(super) struct ConnState {
+    client: Client,
     progress: Mutex<Progress>,
-    /// Notified when the connection becomes idle, so that it may be evicted.
-    room: Arc<Notify>,
+    signals: Arc<Signals>,
+    max_unread: usize,
 }
 
 impl ConnState {
     /// The state of a new connection.
-    pub(super) fn new(room: Arc<Notify>) -> Self {
+    pub(super) fn new(client: Client, signals: Arc<Signals>, max_unread: usize) -> Self {
         let now = Instant::now();
-        Self { progress: Mutex::new(Progress { activity: Activity::Head, since: now, wrote: now }), room }
+        let progress = Mutex::new(Progress { activity: Activity::Head, since: now, wrote: now });
+        Self { client, progress, signals, max_unread }
+    }
+
+    /// Who the connection comes from.
+    pub(super) const fn client(&self) -> Client {
+        self.client
+    }
+
+    /// Changes the activity, and counts responses that are not read.
+    fn enter(&self, progress: &mut Progress, activity: Activity) {
+        let before = std::mem::replace(&mut progress.activity, activity).is_unread();
+        if self.client.trusted || before == activity.is_unread() {
+            return;
+        }
+        if before {
+            self.signals.unread.fetch_sub(1, Ordering::Relaxed);
+        } else if self.signals.unread.fetch_add(1, Ordering::Relaxed) >= self.max_unread {
+            self.signals.pressure.notify_one();
+        }
     }
 
     // Only a test can see a poisoned lock: a panic ends a release build.
@@ -91,7 +144,8 @@ impl ConnState {
     pub(super) fn on_read(&self) {
         let mut progress = self.lock();
         if progress.activity == Activity::Idle {
-            (progress.activity, progress.since) = (Activity::Head, Instant::now());
+            self.enter(&mut progress, Activity::Head);
+            progress.since = Instant::now();
         }
     }
 
@@ -104,16 +158,27 @@ impl ConnState {
     pub(super) fn on_flush(&self) {
         let mut progress = self.lock();
         if progress.activity == Activity::Flush {
-            (progress.activity, progress.since) = (Activity::Idle, Instant::now());
-            self.room.notify_one();
+            self.enter(&mut progress, Activity::Idle);
+            progress.since = Instant::now();
+            self.signals.room.notify_one();
         }
     }
 
     /// A whole request head has arrived; the response lasts until the returned value is dropped.
     pub(super) fn on_request(self: &Arc<Self>) -> InFlight {
         let now = Instant::now();
-        *self.lock() = Progress { activity: Activity::Response, since: now, wrote: now };
+        let mut progress = self.lock();
+        self.enter(&mut progress, Activity::Response);
+        (progress.since, progress.wrote) = (now, now);
+        drop(progress);
         InFlight(Arc::clone(self))
+    }
+}
+
+impl Drop for ConnState {
+    fn drop(&mut self) {
+        let mut progress = self.progress();
+        self.enter(&mut progress, Activity::Idle);
     }
 }
 
@@ -125,7 +190,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let mut progress = self.0.lock();
         if progress.activity == Activity::Response {
-            progress.activity = Activity::Flush;
+            self.0.enter(&mut progress, Activity::Flush);
         }
     }
 }

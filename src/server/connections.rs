@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -12,12 +13,15 @@ use std::{
 };
 
 use tokio::{
-    sync::Notify,
     task::{AbortHandle, Id, JoinSet},
     time::Instant,
 };
 
-use super::{conn_state::ConnState, limits::Limits};
+use super::{
+    client::Client,
+    conn_state::{ConnState, Progress, Signals},
+    limits::Limits,
+};
 
 /// Counts of connections.
 #[derive(Debug, Default)]
@@ -52,20 +56,31 @@ pub(super) struct Connections {
     open: HashMap<Id, (AbortHandle, Arc<ConnState>)>,
     limits: Limits,
     stats: Arc<ServerStats>,
-    room: Arc<Notify>,
+    signals: Arc<Signals>,
+}
+
+/// What becomes of a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// There is room, or has been made.
+    Admitted,
+    /// It waits until a request in flight is answered.
+    Waits,
+    /// It is closed: others of its address are being answered, and have all the room that it may have.
+    Refused,
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>) -> Self {
-        Self { tasks: JoinSet::new(), open: HashMap::new(), limits, stats, room: Arc::default() }
+    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>, signals: Arc<Signals>) -> Self {
+        Self { tasks: JoinSet::new(), open: HashMap::new(), limits, stats, signals }
     }
 
     /// Serves a connection in a task of its own.
-    pub(super) fn spawn<F>(&mut self, serve: impl FnOnce(Arc<ConnState>) -> F) -> Id
+    pub(super) fn spawn<F>(&mut self, client: Client, serve: impl FnOnce(Arc<ConnState>) -> F) -> Id
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let state = Arc::new(ConnState::new(Arc::clone(&self.room)));
+        let state = Arc::new(ConnState::new(client, Arc::clone(&self.signals), self.limits.max_unread));
         let task = self.tasks.spawn(serve(Arc::clone(&state)));
         let id = task.id();
         self.open.insert(id, (task, state));
@@ -73,7 +88,8 @@ impl Connections {
         id
     }
 
-    /// Returns when a connection has ended or, if the table is full, has become idle.
+    /// Returns when a connection has ended or, if the table is full, has become idle. Relieves the pressure of responses
+    /// that are not read.
     pub(super) async fn changed(&mut self) {
         tokio::select! {
             // An ended connection leaves the table before another one is evicted.
@@ -83,8 +99,10 @@ impl Connections {
                 self.open.remove(&id);
                 self.count();
             }
-            () = self.room.notified(), if self.is_full() => {}
-            else => std::future::pending().await,
+            () = self.signals.room.notified(), if self.is_full() => {}
+            () = self.signals.pressure.notified() => {
+                self.evict_most_stalled();
+            }
         }
     }
 
@@ -100,22 +118,90 @@ impl Connections {
         self.open.len() >= self.limits.max_connections
     }
 
+    fn is_full_for_strangers(&self) -> bool {
+        let strangers = self.strangers().count();
+        strangers + self.limits.reserved >= self.limits.max_connections
+    }
+
+    fn strangers(&self) -> impl Iterator<Item = (Id, Client, Progress)> {
+        let all = self.open.iter().map(|(id, (_, state))| (*id, state.client(), state.progress()));
+        all.filter(|(_, client, _)| !client.trusted)
+    }
+
     /// Counts a failed accept.
     pub(super) fn on_accept_error(&self) {
         self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether one more connection may be accepted; if the table is full, evicts one that waits for a request.
-    pub(super) fn evict_if_full(&mut self) -> bool {
-        !self.is_full() || self.evict_oldest_idle()
+    /// Makes room for a connection of this client, if there is none.
+    ///
+    /// Strangers share what is not reserved for this host and known vantages: the address with the most connections gives
+    /// one up, first one that waits for a request, then the one whose client has read nothing for longest. So many
+    /// connections from one place cost only that place.
+    pub(super) fn admit(&mut self, client: Client) -> Admission {
+        let full = self.is_full() || (!client.trusted && self.is_full_for_strangers());
+        if !full {
+            return Admission::Admitted;
+        }
+        let victim = if client.trusted { self.victim_for_trusted() } else { self.victim_for_stranger(client) };
+        match victim {
+            Some(id) => {
+                self.evict(id);
+                Admission::Admitted
+            }
+            None if client.trusted => Admission::Waits,
+            None => Admission::Refused,
+        }
     }
 
-    /// Closes the connection that has waited longest for a request; `false` if requests are in flight on all of them.
+    fn victim_for_trusted(&self) -> Option<Id> {
+        let strangers = self.largest_group().and_then(|(group, _)| self.least_useful(group));
+        strangers.or_else(|| {
+            let all = self.open.iter().map(|(id, (_, state))| (*id, state.progress()));
+            oldest_waiting(all)
+        })
+    }
+
+    fn victim_for_stranger(&self, client: Client) -> Option<Id> {
+        let (largest, most) = self.largest_group()?;
+        let of_client = || self.strangers().filter(|(_, other, _)| other.group == client.group);
+        if of_client().count() < most {
+            return self.least_useful(largest);
+        }
+        oldest_waiting(of_client().map(|(id, _, progress)| (id, progress)))
+    }
+
+    /// The address of strangers with the most connections, and how many it has.
+    fn largest_group(&self) -> Option<(IpAddr, usize)> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.strangers().for_each(|(_, client, _)| *counts.entry(client.group).or_default() += 1);
+        counts.into_iter().max_by_key(|(_, count)| *count)
+    }
+
+    /// The connection of this address that waits for a request longest, or else whose client has read nothing for longest.
+    fn least_useful(&self, group: IpAddr) -> Option<Id> {
+        let of_group = || self.strangers().filter(|(_, client, _)| client.group == group);
+        oldest_waiting(of_group().map(|(id, _, progress)| (id, progress)))
+            .or_else(|| of_group().min_by_key(|(.., progress)| progress.wrote()).map(|(id, ..)| id))
+    }
+
+    /// Closes the stranger's connection whose client has read nothing of a response for longest, unless all of them move.
+    fn evict_most_stalled(&mut self) -> bool {
+        let now = Instant::now();
+        let stalled = self.strangers().filter(|(.., progress)| {
+            let stalled = now.saturating_duration_since(progress.wrote());
+            !progress.is_waiting() && stalled >= self.limits.pressure_stall
+        });
+        let victim = stalled.min_by_key(|(.., progress)| progress.wrote()).map(|(id, ..)| id);
+        victim.is_some_and(|id| self.evict(id))
+    }
+
+    /// Closes the connection that has waited longest for a request, a stranger's if there is one; `false` if requests are
+    /// in flight on all of them.
     pub(super) fn evict_oldest_idle(&mut self) -> bool {
-        let waiting = self.open.iter().map(|(id, (_, state))| (*id, state.progress()));
-        let waiting = waiting.filter(|(_, progress)| progress.is_waiting());
-        let oldest = waiting.min_by_key(|(_, progress)| progress.since()).map(|(id, _)| id);
-        oldest.is_some_and(|id| self.evict(id))
+        let strangers = oldest_waiting(self.strangers().map(|(id, _, progress)| (id, progress)));
+        let all = || oldest_waiting(self.open.iter().map(|(id, (_, state))| (*id, state.progress())));
+        strangers.or_else(all).is_some_and(|id| self.evict(id))
     }
 
     /// Closes every connection that exceeds a limit on time.
@@ -124,6 +210,12 @@ impl Connections {
         let overdue: Vec<_> = overdue.map(|(id, _)| *id).collect();
         for id in overdue {
             self.evict(id);
+        }
+        let surplus = self.signals.unread().saturating_sub(self.limits.max_unread);
+        for _ in 0..surplus {
+            if !self.evict_most_stalled() {
+                break;
+            }
         }
     }
 
@@ -143,23 +235,107 @@ impl Connections {
     }
 }
 
+fn oldest_waiting(connections: impl Iterator<Item = (Id, Progress)>) -> Option<Id> {
+    let waiting = connections.filter(|(_, progress)| progress.is_waiting());
+    waiting.min_by_key(|(_, progress)| progress.since()).map(|(id, _)| id)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
 
+    const HERE: Client = Client { group: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), trusted: true };
+
+    fn stranger(n: u8) -> Client {
+        Client { group: [192, 0, 2, n].into(), trusted: false }
+    }
+
     async fn pass(seconds: u64) {
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
     fn connections(max_connections: usize) -> Connections {
-        Connections::new(Limits { max_connections, ..Limits::default() }, Arc::default())
+        let limits = Limits { max_connections, reserved: 1, max_unread: 2, ..Limits::default() };
+        Connections::new(limits, Arc::default(), Arc::default())
     }
 
     fn open(all: &mut Connections) -> (Id, Arc<ConnState>) {
-        let id = all.spawn(|_| std::future::pending());
+        open_by(all, HERE)
+    }
+
+    fn open_by(all: &mut Connections, client: Client) -> (Id, Arc<ConnState>) {
+        // As a task does, which ends with its connection.
+        let id = all.spawn(client, |state| async move {
+            let _state = state;
+            std::future::pending().await
+        });
         (id, Arc::clone(&all.open[&id].1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_without_end_from_one_address_cost_only_that_address() {
+        let mut all = connections(5);
+        let (other, _) = open_by(&mut all, stranger(2));
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            pass(1).await;
+            assert_eq!(all.admit(stranger(1)), Admission::Admitted);
+            flood.push(open_by(&mut all, stranger(1)));
+        }
+        assert!(all.open.contains_key(&other), "the older connection of another address stays");
+        assert_eq!(all.open.len(), 4, "a place is reserved");
+        // All of them get a response, and read nothing.
+        let _unread: Vec<_> =
+            all.open.iter().filter(|(id, _)| **id != other).map(|(_, (_, state))| state.on_request()).collect();
+        assert_eq!(all.admit(stranger(1)), Admission::Refused);
+        assert_eq!(all.admit(stranger(3)), Admission::Admitted);
+        open_by(&mut all, stranger(3));
+        assert!(all.open.contains_key(&other));
+        assert_eq!(all.strangers().filter(|(_, client, _)| *client == stranger(1)).count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_give_way_to_known_vantages_and_to_this_host() {
+        let mut all = connections(3);
+        let mut unread = Vec::new();
+        for n in 1..=2 {
+            let (_, state) = open_by(&mut all, stranger(n));
+            unread.push(state.on_request());
+        }
+        for _ in 0..3 {
+            assert_eq!(all.admit(HERE), Admission::Admitted);
+            let (_, state) = open(&mut all);
+            unread.push(state.on_request());
+        }
+        assert_eq!(all.strangers().count(), 0);
+        assert_eq!(all.admit(stranger(1)), Admission::Refused);
+        assert_eq!(all.admit(HERE), Admission::Waits);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_responses_that_are_not_read_the_most_stalled_is_closed() {
+        let mut all = connections(10);
+        let (here, state) = open(&mut all);
+        let _in_flight = state.on_request();
+        let mut held = Vec::new();
+        for n in 1..=3 {
+            pass(1).await;
+            let (id, state) = open_by(&mut all, stranger(n));
+            let in_flight = state.on_request();
+            held.push((id, state, in_flight));
+        }
+        held[0].1.on_write();
+        assert_eq!(all.signals.unread(), 3);
+        all.changed().await;
+        assert!(
+            !all.open.contains_key(&held[1].0) && all.open.contains_key(&held[0].0) && all.open.contains_key(&here)
+        );
+        let (_, state, in_flight) = held.remove(1);
+        drop((state, in_flight));
+        all.changed().await;
+        assert_eq!(all.signals.unread(), 2, "a connection that ended is not counted");
     }
 
     #[tokio::test(start_paused = true)]
@@ -169,18 +345,18 @@ mod tests {
         let in_flight = busy.on_request();
         pass(1).await;
         let (waiting, _) = open(&mut all);
-        assert!(all.evict_if_full());
+        assert_eq!(all.admit(HERE), Admission::Admitted);
         assert!(!all.open.contains_key(&waiting));
         all.changed().await;
         assert_eq!((all.tasks.len(), all.stats.connections()), (1, 1), "its task has ended");
         let (_, other) = open(&mut all);
         let second = other.on_request();
-        assert!(!all.evict_if_full(), "both are being answered");
+        assert_eq!(all.admit(HERE), Admission::Waits, "both are being answered");
         drop(in_flight);
-        assert!(!all.evict_if_full(), "the last bytes are still to be written");
+        assert_eq!(all.admit(HERE), Admission::Waits, "the last bytes are still to be written");
         busy.on_flush();
         all.changed().await;
-        assert!(all.evict_if_full());
+        assert_eq!(all.admit(HERE), Admission::Admitted);
         assert!(all.open.values().all(|(_, state)| Arc::ptr_eq(state, &other)));
         drop(second);
     }

@@ -8,6 +8,14 @@ pub struct Limits {
     /// Open connections. At the limit a new connection replaces the one that has waited longest for a request; it waits
     /// while requests are in flight on all of them.
     pub max_connections: usize,
+    /// Connections that only this host and known vantages may use.
+    pub reserved: usize,
+    /// Responses to strangers that are in flight; beyond that those are closed whose client has stopped reading.
+    pub max_unread: usize,
+    /// Bytes of long responses that are held for all clients; a further one waits, and stalled ones are closed.
+    pub held_bytes: usize,
+    /// How long a client may read nothing of a response while others wait for its memory.
+    pub pressure_stall: Duration,
     /// Connections that the kernel queues before they are accepted, if its own limit allows as many. If the queue is full,
     /// a client retries a second later, and a crowd would delay a scrape.
     pub backlog: i32,
@@ -33,8 +41,8 @@ pub struct Limits {
     pub votes_max_age: Duration,
     /// The same for the overview: the engine copies at most two per second.
     pub overview_max_age: Duration,
-    /// Bytes that the kernel may buffer for a client that does not read (Linux doubles it for its bookkeeping). With 256
-    /// connections at most 64 MiB; enough for 3 MB/s over 80 ms.
+    /// Bytes that the kernel may buffer for a client that does not read (Linux doubles it for its bookkeeping). With
+    /// `max_unread` at most 8 MiB; enough for 1.6 MB/s over 80 ms.
     pub send_buffer: usize,
     /// Pause after a failed accept, for example if file descriptors are exhausted.
     pub accept_pause: Duration,
@@ -46,6 +54,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 256,
+            reserved: 64,
+            max_unread: 64,
+            held_bytes: 8 << 20,
+            pressure_stall: Duration::from_secs(1),
             backlog: 4096,
             head_timeout: Duration::from_secs(10),
             max_head_bytes: 16 << 10,
@@ -58,7 +70,7 @@ impl Default for Limits {
             histories: 4,
             votes_max_age: Duration::from_millis(10),
             overview_max_age: Duration::from_millis(500),
-            send_buffer: 128 << 10,
+            send_buffer: 64 << 10,
             accept_pause: Duration::from_millis(100),
             shutdown_grace: Duration::from_secs(1),
         }

@@ -9,6 +9,7 @@
 //! | `state` | what the server shares with the engine: metrics, and a channel for a [`Query`] |
 //! | `serve` | the server's thread and accept loop |
 //! | `connections`, `conn_state`, `limits` | connection table, progress of each connection, limits and eviction |
+//! | `client` | whose connections come first |
 //! | `routes` | which response belongs to which path |
 //! | `body`, `encoding` | response bodies, compressed if the client accepts that |
 //! | `api` | `/api/v1/probes` |
@@ -17,6 +18,7 @@
 
 mod api;
 mod body;
+mod client;
 mod conn_state;
 mod connections;
 mod encoding;
@@ -32,6 +34,7 @@ mod state;
 
 pub use self::{
     api::PathFilter,
+    client::KnownVantages,
     connections::ServerStats,
     health::probe_health,
     limits::Limits,

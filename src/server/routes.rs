@@ -1,17 +1,24 @@
 //! Which response belongs to which path.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 
 use super::{
     api::{PathFilter, ProbesJson, parse_path},
     body::{Body, Content},
+    conn_state::Signals,
     engine_client::{EngineClient, Snapshot},
     limits::Limits,
     page::{self, ASSETS, About, Asset},
@@ -87,16 +94,25 @@ pub(super) struct Routes {
     encoders: Encoders,
     /// Requests for probe histories that may be in flight.
     histories: Arc<Semaphore>,
+    /// The memory of long responses, in KiB.
+    held: Arc<Semaphore>,
+    max_held: u32,
+    signals: Arc<Signals>,
+    max_wait: Duration,
     started: Instant,
 }
 
 impl Routes {
-    pub(super) fn new(state: ServerState, limits: Limits) -> Self {
+    pub(super) fn new(state: ServerState, limits: Limits, signals: Arc<Signals>) -> Self {
         Self {
             engine: EngineClient::new(state.queries.clone(), limits),
             state,
             encoders: Encoders::new(limits.encoders),
             histories: Arc::new(Semaphore::new(limits.histories)),
+            held: Arc::new(Semaphore::new(limits.held_bytes >> 10)),
+            max_held: (limits.held_bytes >> 10) as u32,
+            signals,
+            max_wait: limits.query_timeout,
             started: Instant::now(),
         }
     }
@@ -116,10 +132,10 @@ impl Routes {
     async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
         let (path, headers) = (request.uri().path(), request.headers());
         let Some(route) = Route::of(path) else {
-            return Ok(match accepts_html(headers) {
-                true => self.not_found("page", path, None, headers),
-                false => text(StatusCode::NOT_FOUND, PATHS),
-            });
+            return match accepts_html(headers) {
+                true => self.not_found("page", path, None, headers).await,
+                false => Ok(text(StatusCode::NOT_FOUND, PATHS)),
+            };
         };
         let (methods, allow) = route.methods();
         if !methods.contains(request.method()) {
@@ -133,7 +149,7 @@ impl Routes {
             Route::Path(path) => self.path(path, headers).await,
             Route::Configuration => {
                 let Snapshot { overview, .. } = self.engine.snapshot().await?;
-                Ok(self.html(page::configuration(self.about(), &overview), headers))
+                self.html(page::configuration(self.about(), &overview), headers).await
             }
             Route::Asset(asset) => Ok(self.asset(asset, headers)),
             Route::Metrics => self.metrics(request),
@@ -160,39 +176,62 @@ impl Routes {
     async fn overview(&self, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Snapshot { overview, page } = self.engine.snapshot().await?;
         let page = page.get_or_init(|| page::overview(self.about(), &overview)).clone();
-        Ok(self.html(page, headers))
+        self.html(page, headers).await
     }
 
     async fn peer(&self, peer: &str, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Snapshot { overview, .. } = self.engine.snapshot().await?;
-        Ok(match page::peer(self.about(), &overview, peer) {
-            Some(page) => self.html(page, headers),
-            None => self.not_found("peer", peer, Some(&overview), headers),
-        })
+        match page::peer(self.about(), &overview, peer) {
+            Some(page) => self.html(page, headers).await,
+            None => self.not_found("peer", peer, Some(&overview), headers).await,
+        }
     }
 
     async fn path(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Snapshot { overview, .. } = self.engine.snapshot().await?;
         let Some(view) = parse_path(name).ok().and_then(|path| overview.path(&path)) else {
-            return Ok(self.not_found("path", name, Some(&overview), headers));
+            return self.not_found("path", name, Some(&overview), headers).await;
         };
         let history = self.engine.history(&view.path).await?;
-        Ok(self.html(page::path(self.about(), &overview, view, &history.samples), headers))
+        self.html(page::path(self.about(), &overview, view, &history.samples), headers).await
+    }
+
+    /// Room for a long response until its client has read it. Clients that read nothing are closed if there is none.
+    async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
+        let kibibytes = u32::try_from(1 + (bytes >> 10)).unwrap_or(u32::MAX).min(self.max_held);
+        let deadline = Instant::now() + self.max_wait;
+        loop {
+            let wait = Duration::from_millis(100).min(deadline.saturating_duration_since(Instant::now()));
+            match timeout(wait, Arc::clone(&self.held).acquire_many_owned(kibibytes)).await {
+                Ok(Ok(permit)) => return Ok(permit),
+                _ if Instant::now() >= deadline => {
+                    return Err(Rejection::Unavailable("too many responses are not read"));
+                }
+                _ => self.signals.pressure.notify_one(),
+            }
+        }
     }
 
     /// A page for people.
-    fn html(&self, page: Bytes, headers: &HeaderMap) -> Response<Body> {
-        let mut response = self.encoders.respond(HTML, Body::new(Content::Text(page)), headers);
+    async fn html(&self, page: Bytes, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
+        let permit = self.hold(page.len()).await?;
+        let mut response = self.encoders.respond(HTML, Body::new(Content::Text(page)).with_permit(permit), headers);
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        response
+        Ok(response)
     }
 
-    fn not_found(&self, what: &str, name: &str, overview: Option<&Overview>, headers: &HeaderMap) -> Response<Body> {
-        let mut response = self.html(page::not_found(self.about(), what, name, overview), headers);
+    async fn not_found(
+        &self,
+        what: &str,
+        name: &str,
+        overview: Option<&Overview>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Rejection> {
+        let mut response = self.html(page::not_found(self.about(), what, name, overview), headers).await?;
         *response.status_mut() = StatusCode::NOT_FOUND;
-        response
+        Ok(response)
     }
 
     fn asset(&self, asset: &Asset, headers: &HeaderMap) -> Response<Body> {

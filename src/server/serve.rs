@@ -1,6 +1,6 @@
 //! The server's thread and its accept loop.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, thread};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, thread};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -13,8 +13,9 @@ use tokio::{
 };
 
 use super::{
-    conn_state::{ConnState, WatchedStream},
-    connections::{Connections, ServerStats},
+    client::Client,
+    conn_state::{ConnState, Signals, WatchedStream},
+    connections::{Admission, Connections, ServerStats},
     limits::Limits,
     routes::Routes,
     state::ServerState,
@@ -84,14 +85,16 @@ async fn serve(
     stats: Arc<ServerStats>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let routes = Arc::new(Routes::new(state, limits));
+    let signals = Arc::<Signals>::default();
+    let vantages = state.vantages.clone();
+    let routes = Arc::new(Routes::new(state, limits, Arc::clone(&signals)));
     let http = http(&limits);
     let graceful = GracefulShutdown::new();
-    let mut connections = Connections::new(limits, stats);
+    let mut connections = Connections::new(limits, stats, signals);
     let mut sweep = interval(limits.sweep_interval());
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = pin!(stop);
-    let mut accepted = None;
+    let mut accepted: Option<(TcpStream, Client)> = None;
     let mut retry_at = None;
     loop {
         tokio::select! {
@@ -100,12 +103,19 @@ async fn serve(
             _ = sweep.tick(), if !connections.is_empty() => connections.evict_overdue(Instant::now()),
             () = connections.changed() => {}
             stream = accept(&listener, retry_at), if accepted.is_none() => match stream {
-                Ok(stream) => (accepted, retry_at) = (Some(stream), None),
+                Ok((stream, from)) => (accepted, retry_at) = (Some((stream, vantages.client(from.ip()))), None),
                 Err(error) => retry_at = on_accept_error(&error, retry_at, &mut connections, &limits),
             },
         }
-        if let Some(stream) = accepted.take_if(|_| connections.evict_if_full()) {
-            connections.spawn(|state| converse(stream, state, Arc::clone(&routes), http.clone(), graceful.watcher()));
+        if let Some((stream, client)) = accepted.take() {
+            match connections.admit(client) {
+                Admission::Admitted => {
+                    let (routes, http, watcher) = (Arc::clone(&routes), http.clone(), graceful.watcher());
+                    connections.spawn(client, |state| converse(stream, state, routes, http, watcher));
+                }
+                Admission::Waits => accepted = Some((stream, client)),
+                Admission::Refused => drop(stream),
+            }
         }
         // The new connection is polled, and its socket read, before the next one may evict it.
         tokio::task::yield_now().await;
@@ -128,11 +138,11 @@ fn http(limits: &Limits) -> http1::Builder {
 }
 
 /// The next connection, not before `retry_at`.
-async fn accept(listener: &TcpListener, retry_at: Option<Instant>) -> io::Result<TcpStream> {
+async fn accept(listener: &TcpListener, retry_at: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
     if let Some(at) = retry_at {
         sleep_until(at).await;
     }
-    Ok(listener.accept().await?.0)
+    listener.accept().await
 }
 
 /// When to accept again. The server never gives up: a sidecar that does not listen is worse than none. Repeated errors

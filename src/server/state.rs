@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::PathFilter;
+use super::{api::PathFilter, client::KnownVantages};
 use crate::{
     decision::votes::Keys,
     metrics::Metrics,
@@ -24,6 +24,8 @@ pub struct ServerState {
     pub lifecycle: bool,
     /// What `/-/ready` reports.
     pub ready: Arc<AtomicBool>,
+    /// Whose connections come first.
+    pub vantages: KnownVantages,
     /// The vantage region, for the status page.
     pub region: Region,
     /// The environment, for the status page and `/api/v1/probes`.

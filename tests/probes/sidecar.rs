@@ -13,7 +13,7 @@ use regionwatch::{
     decision::votes::{Keys, RejectReason, VoteMessage, verify},
     metrics::Metrics,
     model::{Failure, Nonce, Region, VoteResponse},
-    server::{self, EncodedVotes, Limits, Query, ServerState},
+    server::{self, EncodedVotes, KnownVantages, Limits, Query, ServerState},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -107,6 +107,7 @@ async fn the_probe_accepts_the_votes_of_our_server() {
         metrics: Arc::new(Metrics::new(&there, &DEFAULT_BUCKETS)),
         queries,
         lifecycle: false,
+        vantages: KnownVantages::default(),
         ready: Arc::default(),
         region: there,
         environment: None,

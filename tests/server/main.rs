@@ -5,5 +5,6 @@ mod hostile;
 mod load;
 mod pages;
 mod responses;
+mod strangers;
 mod support;
 mod votes;

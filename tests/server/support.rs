@@ -20,7 +20,7 @@ use regionwatch::{
         Failure, Path, PeerState, Phase, Region, Shape, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
-    server::{self, EncodedVotes, Limits, Query, Server, ServerState, ServerStats},
+    server::{self, EncodedVotes, KnownVantages, Limits, Query, Server, ServerState, ServerStats},
     status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},
 };
@@ -97,6 +97,7 @@ impl Setup {
             metrics: metrics_of(self.page),
             queries,
             lifecycle: self.lifecycle,
+            vantages: KnownVantages::default(),
             ready: Arc::clone(&ready),
             region: Region::new("eu-west-1").unwrap(),
             environment: None,
@@ -128,10 +129,14 @@ pub(crate) fn history(target: usize, samples: usize) -> PathHistory {
 
 /// What the stand-in knows: one peer that is healthy, with one path.
 fn overview() -> Overview {
-    let text = "region: eu-west-1\npeers: [{region: us-east-1, targets: [{name: edge-7, host: 192.0.2.1, \
-                probes: [{kind: http, url: 'http://192.0.2.1/', bearer_token: hush}]}]}]";
+    // So many peers make the page of the configuration longer than what the kernel holds for a client.
+    let probes = "probes: [{kind: http, url: 'http://192.0.2.1/', bearer_token: hush}]";
+    let peer = |region: String| format!("{{region: {region}, targets: [{{name: edge-7, host: 192.0.2.1, {probes}}}]}}");
+    let peers: Vec<_> =
+        std::iter::once("us-east-1".to_owned()).chain((0..100).map(|n| format!("other-{n}"))).map(peer).collect();
+    let text = format!("region: eu-west-1\npeers: [{}]", peers.join(", "));
     let config =
-        Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+        Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
     let at = UnixMillis(1_795_230_245_123);
     let PathHistory { path, .. } = history(7, 0);
     let paths = vec![PathView { path: path.clone(), trace: Trace::new(Instant::now()), last: None, failed: None }];
