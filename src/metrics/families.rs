@@ -126,6 +126,9 @@ families! {
     "tls_certificate_expiry_timestamp_seconds" gauge Path("")
         "Expiry of the first certificate in the chain that the target presented last, in seconds since 1970.",
         PathSeries::write_certificate_expiry;
+    "tls_certificate_not_before_timestamp_seconds" gauge Path("")
+        "Start of the validity of that certificate, in seconds since 1970.",
+        PathSeries::write_certificate_not_before;
     #[state] "peer_latency_seconds" summary Peer("quantile")
         "Latency quantiles over all targets of a peer in the trailing window; absent without a success.",
         PeerSeries::write_quantiles;

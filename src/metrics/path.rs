@@ -6,7 +6,7 @@ use super::{
     samples::{InstanceLabels, Samples, Series},
     value::{Bound, Counter, Gauge, Histogram, seconds},
 };
-use crate::model::{Failure, Kind, Path, Phase, Shape, Timings};
+use crate::model::{Failure, Kind, Path, Phase, Shape, Timings, Validity};
 
 /// The series of one path.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct PathSeries {
     pub(super) retransmits: Counter,
     pub(super) slots_missed: Counter,
     hop_limit: Gauge,
+    certificate_not_before: Gauge,
     certificate_expiry: Gauge,
 }
 
@@ -55,6 +56,7 @@ impl PathSeries {
             retransmits: Counter::default(),
             slots_missed: Counter::default(),
             hop_limit: Gauge::default(),
+            certificate_not_before: Gauge::default(),
             certificate_expiry: Gauge::default(),
         }
     }
@@ -76,8 +78,9 @@ impl PathSeries {
         if let Some(hops) = timings.hop_limit {
             self.hop_limit.set(f64::from(hops));
         }
-        if let Some(expiry) = timings.certificate_expiry {
-            self.certificate_expiry.set(expiry as f64);
+        if let Some(Validity { not_before, not_after }) = timings.certificate {
+            self.certificate_not_before.set(not_before as f64);
+            self.certificate_expiry.set(not_after as f64);
         }
         self.success.set(1.0);
         // Milliseconds: a double cannot hold nanoseconds since 1970.
@@ -128,6 +131,12 @@ impl PathSeries {
     pub(super) fn write_hop_limit(&self, out: &mut Samples<'_>) {
         if self.shape.phases.contains(Phase::Rtt) {
             out.gauge(&self.hop_limit);
+        }
+    }
+
+    pub(super) fn write_certificate_not_before(&self, out: &mut Samples<'_>) {
+        if self.shape.phases.contains(Phase::Tls) {
+            out.gauge(&self.certificate_not_before);
         }
     }
 

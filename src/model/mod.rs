@@ -27,7 +27,7 @@ pub use self::{
     labels::{Label, LabelSet},
     name::{MAX_NAME, NameError, Region, TargetName},
     order::{OrderSignature, Signature},
-    sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},
+    sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings, Validity},
     shape::Shape,
     time::{UnixMillis, Utc},
     url::HttpUrl,

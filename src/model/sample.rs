@@ -120,6 +120,15 @@ impl PhaseTimes {
     }
 }
 
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// `notBefore`.
+    pub not_before: i64,
+    /// `notAfter`.
+    pub not_after: i64,
+}
+
 /// What a successful probe measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timings {
@@ -132,8 +141,8 @@ pub struct Timings {
     pub source: StampSource,
     /// SYNs that the kernel had to send again; 0 but for TCP and what runs on it.
     pub syn_retransmits: u32,
-    /// When the first certificate of the peer's chain expires, in seconds since 1970; TLS only.
-    pub certificate_expiry: Option<i64>,
+    /// Of the certificate of the peer's chain that expires first; TLS only.
+    pub certificate: Option<Validity>,
     /// The hop limit (TTL) that the reply arrived with; ICMP only.
     pub hop_limit: Option<u8>,
 }
@@ -141,7 +150,7 @@ pub struct Timings {
 impl Timings {
     /// Timings whose total is the sum of their phases.
     pub fn new(phases: PhaseTimes, source: StampSource) -> Self {
-        Self { total: phases.total(), phases, source, syn_retransmits: 0, certificate_expiry: None, hop_limit: None }
+        Self { total: phases.total(), phases, source, syn_retransmits: 0, certificate: None, hop_limit: None }
     }
 
     /// Timings of a probe with a single phase.

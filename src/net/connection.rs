@@ -12,7 +12,7 @@ use super::{
     stream::{Stream, StreamTimestamps, connect},
     tls::{self, Connector, TlsStream},
 };
-use crate::model::{Failure, Phase, PhaseTimes, StampSource, Timings};
+use crate::model::{Failure, Phase, PhaseTimes, StampSource, Timings, Validity};
 
 /// What an attempt has measured so far.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub(crate) struct Measured {
     phases: PhaseTimes,
     source: StampSource,
     syn_retransmits: u32,
-    pub(crate) certificate_expiry: Option<i64>,
+    pub(crate) certificate: Option<Validity>,
 }
 
 impl Default for Measured {
     /// Nothing yet.
     fn default() -> Self {
         let phases = PhaseTimes::default();
-        Self { phases, source: StampSource::Kernel, syn_retransmits: 0, certificate_expiry: None }
+        Self { phases, source: StampSource::Kernel, syn_retransmits: 0, certificate: None }
     }
 }
 
@@ -53,7 +53,7 @@ impl Measured {
         Timings {
             total,
             syn_retransmits: self.syn_retransmits,
-            certificate_expiry: self.certificate_expiry,
+            certificate: self.certificate,
             ..Timings::new(self.phases, self.source)
         }
     }
@@ -92,7 +92,7 @@ impl Connection {
         if let Some(elapsed) = Elapsed::between(readings.first_sent, readings.last_received) {
             measured.add(Phase::Tls, elapsed);
         }
-        measured.certificate_expiry = tls::expiry(&stream);
+        measured.certificate = tls::validity(&stream);
         Ok(Self { io: Either::Right(stream) })
     }
 

@@ -35,7 +35,7 @@ use super::{
     stream::StreamTimestamps,
     tls::{Connector, TlsContext, TlsError, TlsSpec},
 };
-use crate::model::{Failure, HttpUrl, Phase};
+use crate::model::{Failure, HttpUrl, Phase, Validity};
 
 /// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
 /// several times over.
@@ -124,7 +124,7 @@ struct Session {
     sender: Sender,
     timestamps: Arc<StreamTimestamps>,
     driver: Driver,
-    certificate_expiry: Option<i64>,
+    certificate: Option<Validity>,
     /// Whether head and body come in segments of their own timestamps: HTTP/1.1 without TLS.
     plain: bool,
 }
@@ -209,7 +209,7 @@ impl HttpClient {
                 (fresh, response)
             }
         };
-        measured.certificate_expiry = session.certificate_expiry;
+        measured.certificate = session.certificate;
         let head_read = session.timestamps.read();
         let (from, to) = if session.plain {
             (head_read.last_sent, head_read.first_received)
@@ -276,7 +276,7 @@ impl HttpClient {
         let timestamps = connection.enable_timestamps();
         let plain = self.tls.is_none() && !http2;
         let session = start(connection.io, server, http2, timestamps, plain).await?;
-        Ok(Session { certificate_expiry: measured.certificate_expiry, ..session })
+        Ok(Session { certificate: measured.certificate, ..session })
     }
 }
 
@@ -304,7 +304,7 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Session { server, sender, timestamps, driver: Driver(driver), certificate_expiry: None, plain })
+    Ok(Session { server, sender, timestamps, driver: Driver(driver), certificate: None, plain })
 }
 
 impl Session {

@@ -18,10 +18,13 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     },
 };
-use x509_cert::der::{Decode, Reader, SliceReader};
+use x509_cert::{
+    der::{Decode, Reader, SliceReader},
+    time::Time,
+};
 
 use super::{errors, stream::Stream};
-use crate::model::{Failure, Host};
+use crate::model::{Failure, Host, Validity};
 
 /// How a TLS handshake is made and judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -191,25 +194,27 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// When the first certificate of the peer's chain expires, in seconds since 1970.
-pub(super) fn expiry(stream: &TlsStream) -> Option<i64> {
+/// When the certificate of the peer's chain that expires first is valid.
+pub(super) fn validity(stream: &TlsStream) -> Option<Validity> {
     let chain = stream.get_ref().1.peer_certificates()?;
-    chain.iter().filter_map(|certificate| not_after(certificate)).min()
+    chain.iter().filter_map(|certificate| validity_of(certificate)).min_by_key(|validity| validity.not_after)
 }
 
-/// `notAfter` of a certificate (RFC 5280 4.1.2.5).
-fn not_after(der: &[u8]) -> Option<i64> {
+/// `validity` of a certificate (RFC 5280 4.1.2.5).
+fn validity_of(der: &[u8]) -> Option<Validity> {
     let mut reader = SliceReader::new(der).ok()?;
     let certificate = x509_cert::Certificate::decode(&mut reader).ok()?;
     if !reader.is_finished() {
         return None;
     }
-    i64::try_from(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
+    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
+    let validity = certificate.tbs_certificate.validity;
+    Some(Validity { not_before: seconds(validity.not_before)?, not_after: seconds(validity.not_after)? })
 }
 
 /// What the fuzz target calls.
 pub fn fuzz_expiry(der: &[u8]) {
-    not_after(der);
+    validity_of(der);
 }
 
 /// Accepts any certificate, but still checks that the peer has its key.

@@ -111,7 +111,8 @@ fn prometheus_keeps_the_measurements_of_sidecars_and_drops_their_decisions() {
         peer_distance_meters peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
         probe_duplicates_total probe_duration_seconds probe_last_success_timestamp_seconds probe_late_total \
         probe_phase_duration_seconds probe_reply_hop_limit probe_slots_missed_total probe_start_delay_seconds \
-        probe_success probes_total tcp_syn_retransmits_total timestamp_source tls_certificate_expiry_timestamp_seconds";
+        probe_success probes_total tcp_syn_retransmits_total timestamp_source tls_certificate_expiry_timestamp_seconds \
+        tls_certificate_not_before_timestamp_seconds";
     let expected: BTreeSet<_> = expected.split_whitespace().collect();
     assert_eq!(kept, expected, "a family that is new here is either measured or decided: sort it in");
 }

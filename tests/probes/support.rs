@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use regionwatch::{
     app::prober,
     config::Config,
-    model::{Failure, Outcome, PathId, Phase, Region, Timings, VoteResponse},
+    model::{Failure, Outcome, PathId, Phase, Region, Timings, Validity, VoteResponse},
     net::{Resolver, TimestampingGuard, TlsContext},
     probe::ResponseSender,
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
@@ -147,21 +147,23 @@ pub(crate) fn phase(timings: &Timings, wanted: Phase) -> Duration {
 /// A certificate for the names, and the files to use it by.
 pub(crate) struct Certificate {
     pub(crate) folder: Arc<tempfile::TempDir>,
-    pub(crate) expiry: i64,
+    pub(crate) validity: Validity,
 }
 
 impl Certificate {
     pub(crate) fn new(names: &[&str]) -> Self {
         let mut params =
             rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 2, 3);
         params.not_after = rcgen::date_time_ymd(2031, 2, 3);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        // 2031-02-03T00:00:00Z
-        Self { folder: Arc::new(folder), expiry: 1_927_843_200 }
+        // 2026-02-03T00:00:00Z and 2031-02-03T00:00:00Z
+        let validity = Validity { not_before: 1_770_076_800, not_after: 1_927_843_200 };
+        Self { folder: Arc::new(folder), validity }
     }
 
     pub(crate) fn cert(&self) -> String {

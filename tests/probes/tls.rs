@@ -29,17 +29,17 @@ fn tls_server(certificates: &[(&str, &Certificate)]) -> (Server, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_handshake_is_a_phase_and_the_expiry_is_read() {
+async fn a_handshake_is_a_phase_and_the_validity_of_the_certificate_is_read() {
     let certificate = Certificate::new(&["a.example"]);
     let (_server, addr) = tls_server(&[("a.example", &certificate)]);
     let tls = format!("tls: {{server_name: a.example, ca_file: '{}'}}", certificate.cert());
     let timings = probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port())).succeeds().await;
     assert_eq!(phases(&timings), ["connect", "tls"]);
-    assert_eq!(timings.certificate_expiry, Some(certificate.expiry));
+    assert_eq!(timings.certificate, Some(certificate.validity));
     let probe = format!("kind: http, url: 'https://127.0.0.1:{}/', {tls}", addr.port());
     let timings = probing("127.0.0.1", probe).succeeds().await;
     assert_eq!(phases(&timings), ["connect", "tls", "processing", "transfer"]);
-    assert_eq!(timings.certificate_expiry, Some(certificate.expiry));
+    assert_eq!(timings.certificate, Some(certificate.validity));
     assert!(timings.total < Duration::from_millis(200), "{timings:?}");
 }
 
