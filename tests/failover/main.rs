@@ -21,6 +21,7 @@ mod process;
 mod prometheus;
 mod region;
 mod rules;
+mod samples;
 mod service;
 mod world;
 
