@@ -33,7 +33,7 @@ pub(super) fn failure_domain(text: &str) -> Parsed<Arc<str>> {
 
 fn base_url(text: &str, example: &str) -> Parsed<HttpUrl> {
     let url = url(text)?;
-    if url.path.contains('?') {
+    if url.path.as_str().contains('?') {
         return Err(format!("has a query; write the base URL such as {example}"));
     }
     Ok(url)
@@ -43,7 +43,7 @@ fn base_url(text: &str, example: &str) -> Parsed<HttpUrl> {
 pub(super) fn alertmanager(text: &str) -> Parsed<HttpUrl> {
     const EXAMPLE: &str = "http://alertmanager:9093";
     let url = base_url(text, EXAMPLE)?;
-    if url.path.ends_with("/api/v2/alerts") || url.path.ends_with("/api/v2") {
+    if ["/api/v2/alerts", "/api/v2"].iter().any(|api| url.path.as_str().ends_with(api)) {
         return Err(format!("is the API's URL; write the base URL such as {EXAMPLE}"));
     }
     Ok(url)

@@ -5,10 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use crate::yaml::{Parsed, addresses::url, diagnostics::one_of};
+use crate::{
+    model::url::without_query_values,
+    yaml::{
+        Parsed,
+        addresses::url,
+        diagnostics::{one_of, without_secrets},
+    },
+};
 
 /// A URL in which `{name}` stands for a value; empty if there is to be no link.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct UrlTemplate(Arc<str>);
 
 impl UrlTemplate {
@@ -26,8 +33,26 @@ impl UrlTemplate {
 
 impl fmt::Display for UrlTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&shown(&self.0))
     }
+}
+
+impl fmt::Debug for UrlTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", shown(&self.0))
+    }
+}
+
+/// The text without the values of its query, but for placeholders.
+fn shown(text: &str) -> String {
+    let (page, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
+    let Some((path, query)) = page.split_once('?') else { return text.to_owned() };
+    let is_placeholder = |value: &str| value.starts_with('{') && value.find('}') == Some(value.len() - 1);
+    let masked = query.split('&').map(|part| match part.split_once('=') {
+        Some((_, value)) if is_placeholder(value) => part.to_owned(),
+        _ => without_query_values(&format!("?{part}"))[1..].to_owned(),
+    });
+    format!("{path}?{}{fragment}", masked.collect::<Vec<_>>().join("&"))
 }
 
 /// A value as it may stand in each part of a URL (RFC 3986 2.3).
@@ -59,7 +84,7 @@ fn template(text: &str, known: &[&str]) -> Parsed<UrlTemplate> {
         return Ok(UrlTemplate::default());
     }
     if !text.contains("://") {
-        return Err(format!("has no scheme; write https://{text}"));
+        return Err(format!("has no scheme; write https://{}", without_secrets(text)));
     }
     let mut example = String::new();
     let mut rest = text;

@@ -1,7 +1,5 @@
 //! Warnings about a valid configuration that cannot do what it asks for.
 
-use std::sync::Arc;
-
 use super::{
     quorum::{Voters, is_mutual_tls},
     settings::Config,
@@ -97,11 +95,11 @@ fn some<T: std::fmt::Display>(mut names: impl Iterator<Item = T>, noun: &str) ->
 /// Sidecar probes that do not request votes. The prefix of a reverse proxy may come before the path.
 fn no_votes(config: &Config) -> Option<String> {
     let sidecar = |(path, probe): (Path, &ProbeConfig)| match &probe.spec {
-        ProbeSpec::Sidecar(spec) => Some((path.peer, Arc::clone(&spec.request.url.path))),
+        ProbeSpec::Sidecar(spec) => Some((path.peer, spec.request.url.path.clone())),
         _ => None,
     };
     let is_votes = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(SidecarSpec::PATH));
-    let wrong: Vec<_> = config.paths().filter_map(sidecar).filter(|(_, path)| !is_votes(path)).collect();
+    let wrong: Vec<_> = config.paths().filter_map(sidecar).filter(|(_, path)| !is_votes(path.as_str())).collect();
     let (peers, _) = some(wrong.iter().map(|(peer, _)| peer), "peer")?;
     Some(format!(
         "peers: the sidecar probe of {peers} requests {}, which has no votes; write url: \"http://HOST:9877{}\"",

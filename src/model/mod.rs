@@ -14,7 +14,7 @@ mod order;
 mod sample;
 mod shape;
 mod time;
-mod url;
+pub(crate) mod url;
 mod vote_response;
 
 pub(crate) use self::labels::labels;
@@ -30,7 +30,7 @@ pub use self::{
     sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings, Validity},
     shape::Shape,
     time::{UnixMillis, Utc},
-    url::HttpUrl,
+    url::{HttpUrl, MASK, UrlPath},
     vote_response::{NONCE_HEADER, Nonce, SIGNATURE_HEADER, VoteResponse},
 };
 

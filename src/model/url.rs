@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::Host;
 
-/// An `http` or `https` URL.
+/// An `http` or `https` URL, which is displayed without the values of its query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     /// Whether the scheme is https.
@@ -14,7 +14,7 @@ pub struct HttpUrl {
     /// Port; 80 or 443 by default.
     pub port: u16,
     /// Path and query, beginning with `/`.
-    pub path: Arc<str>,
+    pub path: UrlPath,
 }
 
 impl HttpUrl {
@@ -22,15 +22,92 @@ impl HttpUrl {
     pub const fn default_port(https: bool) -> u16 {
         if https { 443 } else { 80 }
     }
+
+    /// The URL as requests have it, with its secrets.
+    pub fn sent(&self) -> String {
+        format!("{}{}", self.origin(), self.path.as_str())
+    }
+
+    fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let host = self.host.bracketed();
+        if self.port == Self::default_port(self.https) {
+            format!("{scheme}://{host}")
+        } else {
+            format!("{scheme}://{host}:{}", self.port)
+        }
+    }
 }
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.host.bracketed())?;
-        if self.port != Self::default_port(self.https) {
-            write!(f, ":{}", self.port)?;
-        }
-        f.write_str(&self.path)
+        write!(f, "{}{}", self.origin(), self.path)
+    }
+}
+
+/// Path and query of a URL. What may be a secret is sent, but neither displayed nor debugged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UrlPath {
+    sent: Arc<str>,
+    shown: Arc<str>,
+}
+
+impl UrlPath {
+    /// A path as it is sent, and the same with [`MASK`] in the places of secrets. The values of its query are never shown.
+    pub fn new(sent: &str, shown: &str) -> Self {
+        Self { sent: sent.into(), shown: without_query_values(shown).into() }
+    }
+
+    /// The path as it is sent.
+    pub fn as_str(&self) -> &str {
+        &self.sent
+    }
+}
+
+impl From<&str> for UrlPath {
+    fn from(path: &str) -> Self {
+        Self::new(path, path)
+    }
+}
+
+impl fmt::Display for UrlPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for UrlPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown)
+    }
+}
+
+/// What is written instead of a secret.
+pub const MASK: &str = "<secret>";
+
+/// The text of a URL with [`MASK`] in the places of its query's values.
+pub(crate) fn without_query_values(url: &str) -> String {
+    let masked = |part: &str| match part.split_once('=') {
+        None if !part.is_empty() => MASK.to_owned(),
+        Some((name, value)) if !value.is_empty() => format!("{name}={MASK}"),
+        _ => part.to_owned(),
+    };
+    match url.split_once('?') {
+        Some((path, query)) => format!("{path}?{}", query.split('&').map(masked).collect::<Vec<_>>().join("&")),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_query_are_sent_and_not_shown() {
+        let path = UrlPath::from("/x?token=hunter2&a=&b=1=2&hunter2");
+        let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 8443, path };
+        assert_eq!(url.sent(), "https://a.example:8443/x?token=hunter2&a=&b=1=2&hunter2");
+        assert_eq!(url.to_string(), "https://a.example:8443/x?token=<secret>&a=&b=<secret>&<secret>");
+        assert!(!format!("{url:?}").contains("hunter2"));
     }
 }

@@ -121,8 +121,6 @@ impl ApiClient {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::model::Host;
 
@@ -135,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn configured_headers_are_sent_with_every_request() {
-        let url = HttpUrl { https: false, host: Host::Name("a.example".into()), port: 80, path: Arc::from("/") };
+        let url = HttpUrl { https: false, host: Host::Name("a.example".into()), port: 80, path: "/".into() };
         for body in [Bytes::new(), Bytes::from_static(b"[]")] {
             let request = client(&Resolver::new(None), &url).compose(Method::POST, "/x", body).unwrap();
             let sent = |name: &str| request.headers().get_all(name).iter().collect::<Vec<_>>();
@@ -150,7 +148,7 @@ mod tests {
         let resolver = Resolver::new(None);
         let asks = |path: &str| {
             let host = Host::Addr("2001:db8::1".parse().unwrap());
-            let url = HttpUrl { https: false, host, port: 9093, path: Arc::from(path) };
+            let url = HttpUrl { https: false, host, port: 9093, path: path.into() };
             let client = client(&resolver, &url);
             client.compose(Method::GET, "/api/v2/alerts?a=b", Bytes::new()).unwrap().uri().to_string()
         };
@@ -161,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_a_resolver_fails_with_resolve() {
-        let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 443, path: Arc::from("/") };
+        let url = HttpUrl { https: true, host: Host::Name("a.example".into()), port: 443, path: "/".into() };
         let client = client(&Resolver::new(None), &url);
         let answer = client.request(Method::GET, "/", Bytes::new(), Duration::from_secs(1), 1).await;
         assert_eq!(answer, Err(Failure::Resolve));

@@ -163,8 +163,7 @@ impl HttpClient {
             HttpVersion::Http2 => &[b"h2"],
         };
         let tls = if url.https { Some(context.connector(tls, &url.host, alpn)?) } else { None };
-        let text = url.to_string();
-        let uri = text.parse().map_err(|_| ClientError::Url(text))?;
+        let uri = url.sent().parse().map_err(|_| ClientError::Url(url.to_string()))?;
         Ok(Self { uri, tls, version, options, kept: None })
     }
 

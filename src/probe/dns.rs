@@ -90,7 +90,7 @@ impl ProbeKind for DnsSpec {
             // RFC 7858 registers the protocol name "dot".
             DnsTransport::Tls(tls) => Transport::Tls(context.tls.connector(tls, context.host, &[b"dot"])?),
             DnsTransport::Https { tls, path } => {
-                let url = HttpUrl { https: true, host: context.host.clone(), port: self.port, path: Arc::clone(path) };
+                let url = HttpUrl { https: true, host: context.host.clone(), port: self.port, path: path.clone() };
                 Transport::Https(Box::new(HttpClient::new(&url, HttpVersion::Auto, options, tls, context.tls)?))
             }
         };

@@ -127,7 +127,7 @@ impl HttpProbe {
             headers.remove(name);
         }
         headers.extend(spec.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
-        let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body));
+        let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.as_bytes()));
         Ok(Self { resolved: context.resolved, spec, client, headers, body })
     }
 

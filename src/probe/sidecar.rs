@@ -65,7 +65,7 @@ impl ProbeKind for SidecarSpec {
         let request = read(fields, context, |text, mut defaults| {
             let has_path = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?']));
             if !is_alias && !has_path {
-                defaults.url.path = Arc::from(Self::PATH);
+                defaults.url.path = Self::PATH.into();
             }
             HttpSpec { keep_alive: true, ..defaults }
         });

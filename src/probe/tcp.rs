@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{Facts, Failure, Host, Kind, Layer, Phase, Shape, Timings},
     net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure},
-    yaml::{Fields, ReadContext, writer::Writer},
+    yaml::{Fields, ReadContext, Secret, writer::Writer},
 };
 
 /// A TCP connection. Its handshake is one round trip, answered by the kernel, so it ranks first.
@@ -38,7 +38,7 @@ pub struct TcpSpec {
     /// Shake hands for TLS once connected.
     pub tls: Option<TlsSpec>,
     /// Bytes to send once connected.
-    pub send: Option<Arc<[u8]>>,
+    pub send: Option<Secret>,
     /// A pattern that the first 64 KiB of what the peer sends must match.
     pub expect: Option<Pattern>,
 }
@@ -61,7 +61,7 @@ impl ProbeKind for TcpSpec {
         let tls = fields.get("tls").and_then(|item| {
             if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
         });
-        let send = fields.read("send", |item| item.text()).map(|text| Arc::from(text.as_bytes()));
+        let send = fields.get("send").and_then(|item| item.secret_text(context.secrets));
         let expect = fields.read("expect", |item| item.read(pattern::parse));
         let port = fields.required("port", "write the port to connect to, such as 443")?;
         Some(Self { port: port.port()?, tls, send, expect })
@@ -72,7 +72,7 @@ impl ProbeKind for TcpSpec {
         if let Some(spec) = &self.tls {
             tls::write(page, spec);
         }
-        page.option("send", self.send.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
+        page.option("send", self.send.as_ref());
         page.option("expect", self.expect.as_ref().map(|pattern| pattern.source()));
     }
 
@@ -128,7 +128,7 @@ impl TcpProbe {
             attempt.enter(Phase::Processing);
         }
         if let Some(send) = &self.spec.send {
-            stream.write_all(send).await.map_err(|error| tls_failure(&error))?;
+            stream.write_all(send.as_bytes()).await.map_err(|error| tls_failure(&error))?;
         }
         let Some(expect) = &self.spec.expect else { return Ok(()) };
         let mut matcher = expect.matcher();

@@ -6,8 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use super::units::{Parsed, port};
-use crate::model::{Host, HttpUrl, MAX_NAME, Region, TargetName};
+use super::{
+    diagnostics::without_secrets,
+    secrets::{Expanded, Secrets},
+    units::{Parsed, port},
+};
+use crate::model::{Host, HttpUrl, MASK, MAX_NAME, Region, TargetName, UrlPath};
 
 /// A region's name.
 pub(crate) fn region(text: &str) -> Parsed<Region> {
@@ -116,10 +120,32 @@ pub(crate) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
 
 /// An `http` or `https` URL.
 pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
+    url_with(text, |path| Ok(path.into()))
+}
+
+/// The same, in whose path and query variables are replaced.
+pub(crate) fn url_of_variables(text: &str, secrets: &Secrets<'_>) -> Parsed<HttpUrl> {
+    url_with(text, |path| secrets.expand(path))
+}
+
+/// Path and query, in which variables are replaced.
+pub(crate) fn path_of_variables(text: &str, secrets: &Secrets<'_>) -> Parsed<UrlPath> {
+    path_and_query(&secrets.expand(text)?).ok_or_else(|| "is not a path; write it such as /dns-query".to_owned())
+}
+
+fn path_and_query(Expanded { sent, shown }: &Expanded) -> Option<UrlPath> {
+    // `check --print` writes this, and it must load.
+    let sent = sent.replace(MASK, "%3Csecret%3E");
+    let parsed = http::uri::PathAndQuery::from_str(&sent).ok()?;
+    let valid = sent.starts_with('/') && parsed.as_str() == sent && sent.is_ascii();
+    valid.then(|| UrlPath::new(&sent, shown))
+}
+
+fn url_with(text: &str, expand: impl FnOnce(&str) -> Parsed<Expanded>) -> Parsed<HttpUrl> {
     const HINT: &str = "write a URL such as https://edge.example.com/healthz";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(match host_port(text.split('/').next().unwrap_or_default()) {
-            Ok(_) => format!("has no scheme; write https://{text} or http://{text}"),
+            Ok(_) => format!("has no scheme; write https://{0} or http://{0}", without_secrets(text)),
             Err(_) => format!("is not a URL; {HINT}"),
         });
     };
@@ -135,23 +161,24 @@ pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
                 .to_owned(),
         );
     }
-    if path.contains('#') {
+    if authority.contains("${") {
+        return Err("has a ${ before its path; write scheme, host and port themselves".to_owned());
+    }
+    let path = match path.as_bytes() {
+        [] => expand("/")?,
+        [b'?', ..] => expand(&format!("/{path}"))?,
+        _ => expand(path)?,
+    };
+    if path.sent.contains('#') {
         return Err("has a fragment, which is never sent; remove the # and what follows".to_owned());
     }
     if authority.is_empty() {
         return Err(format!("has no host; {HINT}"));
     }
     let (host, port) = host_port(authority)?;
-    let path = match path.as_bytes() {
-        [] => "/".to_owned(),
-        [b'?', ..] => format!("/{path}"),
-        _ => path.to_owned(),
-    };
-    http::uri::PathAndQuery::from_str(&path)
-        .ok()
-        .filter(|parsed| parsed.as_str() == path && path.is_ascii())
+    let path = path_and_query(&path)
         .ok_or_else(|| "has a character in its path that must be percent-encoded; write it such as %20".to_owned())?;
-    Ok(HttpUrl { https, host, port: port.unwrap_or_else(|| HttpUrl::default_port(https)), path: Arc::from(path) })
+    Ok(HttpUrl { https, host, port: port.unwrap_or_else(|| HttpUrl::default_port(https)), path })
 }
 
 #[cfg(test)]
@@ -186,9 +213,9 @@ mod tests {
     #[test]
     fn a_url_is_read_as_it_is_written() {
         for text in ["https://a.example/", "http://[::1]:9093/x?y=1", "https://192.0.2.1:8443/", "http://a/?q"] {
-            assert_eq!(url(text).map(|url| url.to_string()).as_deref(), Ok(text));
+            assert_eq!(url(text).map(|url| url.sent()).as_deref(), Ok(text));
         }
-        assert_eq!(url("HTTPS://A.example:443?q").map(|u| u.to_string()).as_deref(), Ok("https://a.example/?q"));
+        assert_eq!(url("HTTPS://A.example:443?q").map(|u| u.sent()).as_deref(), Ok("https://a.example/?q"));
         for text in [
             "",
             "a.example",
@@ -202,6 +229,8 @@ mod tests {
             "https://a/#b",
             "https://a/b c",
             "https://a/\u{fc}",
+            "https://${HOST}/",
+            "${URL}",
             "https://[::1/",
             "https://[a]/",
             "http:///x",

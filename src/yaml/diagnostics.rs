@@ -5,6 +5,8 @@ use std::{
     fmt,
 };
 
+use crate::model::{MASK, url::without_query_values};
+
 /// Where a value is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
@@ -121,30 +123,54 @@ impl Diagnostics {
 /// The most characters of a value that an error repeats.
 const MAX_SHOWN: usize = 80;
 
-/// A value as an error shows it: quoted, on one line, shortened, without the password of a URL.
+/// A value as an error shows it: quoted, on one line, shortened, without the secrets of a URL.
 pub(crate) fn quoted(value: &str) -> String {
-    let shown = without_password(value);
+    let shown = without_secrets(value);
     match shown.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{:?}...", &shown[..end]),
         None => format!("{shown:?}"),
     }
 }
 
-/// Everything before an `@` may be `user:password`, in a URL or in one without its scheme.
-fn without_password(value: &str) -> String {
-    let mut shown = String::new();
-    for (n, part) in value.split(',').enumerate() {
-        shown.push_str(if n == 0 { "" } else { "," });
-        match part.rsplit_once('@') {
-            Some((before, after)) => {
-                shown.push_str(before.find("://").map_or("", |at| &before[..at + 3]));
-                shown.push_str("<secret>@");
-                shown.push_str(after);
-            }
-            None => shown.push_str(part),
-        }
+/// A value without the passwords, the values of queries and the fragments of the URLs in it.
+pub(crate) fn without_secrets(value: &str) -> String {
+    // The value of a query may have commas.
+    let parts = value.split(',').scan(false, |masked, part| {
+        let (shown, masks) = match *masked && !part.contains("://") {
+            true => (MASK.to_owned(), true),
+            false => part_without_secrets(part),
+        };
+        *masked = masks;
+        Some(shown)
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// The same of a value without commas, and whether something at its end is masked.
+fn part_without_secrets(part: &str) -> (String, bool) {
+    let is_url = part.contains("://") || part.starts_with('/');
+    let end = part.find(['?', '#']).filter(|at| is_url || part[*at..].contains('='));
+    let Some(end) = end else { return (without_password(part), false) };
+    if part[end..].contains('@') {
+        // It may be in a password.
+        let scheme = part.find("://").map_or("", |at| &part[..at + 3]);
+        return (format!("{scheme}{MASK}"), true);
     }
-    shown
+    let (url, fragment) = part.split_at(part.find('#').unwrap_or(part.len()));
+    let (before, query) = url.split_at(end.min(url.len()));
+    let fragment = if fragment.is_empty() { String::new() } else { format!("#{MASK}") };
+    (format!("{}{}{fragment}", without_password(before), without_query_values(query)), true)
+}
+
+/// Everything before an `@` may be `user:password`, in a URL or in one without its scheme.
+fn without_password(part: &str) -> String {
+    match part.rsplit_once('@') {
+        Some((before, after)) => {
+            let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+            format!("{scheme}{MASK}@{after}")
+        }
+        None => part.to_owned(),
+    }
 }
 
 /// The option that was probably meant: the nearest by edits, if it is near.
@@ -196,6 +222,21 @@ mod tests {
     fn a_value_is_printed_on_one_line_and_truncated() {
         assert_eq!(quoted("a\nb"), r#""a\nb""#);
         assert_eq!(quoted(&"é".repeat(200)), format!("\"{}\"...", "é".repeat(MAX_SHOWN)));
+    }
+
+    #[test]
+    fn the_values_of_a_query_and_the_fragment_are_not_shown() {
+        for (value, shown) in [
+            ("https://a/x?token=hunter2&b", "https://a/x?token=<secret>&<secret>"),
+            ("a.example/?token=hunter2,ter2", "a.example/?token=<secret>,<secret>"),
+            ("us=https://a/?hunter2,eu=https://b/", "us=https://a/?<secret>,eu=https://b/"),
+            ("https://a/#hunter2?x", "https://a/#<secret>"),
+            ("https://a/?token=hun@ter2", "https://<secret>"),
+            ("https://me:hunt?er2@host/", "https://<secret>"),
+            ("(?i)ok|what?", "(?i)ok|what?"),
+        ] {
+            assert_eq!(quoted(value), format!("{shown:?}"));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    diagnostics::{Diagnostics, Place, one_of, quoted, suggestion},
+    diagnostics::{Diagnostics, Place, one_of, quoted, suggestion, without_secrets},
+    secrets::{Secret, Secrets, names_variable},
     tree::{Entry, Node, SEPARATORS, Value, shown_key},
     units::{self, Parsed},
 };
@@ -56,8 +57,18 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The text; anything else is an error.
+    /// The text; anything else is an error, and so is a variable, because none is replaced.
     pub(crate) fn text(&self) -> Option<&'a str> {
+        let text = self.raw()?;
+        if names_variable(text) {
+            self.wrong_value("has a ${NAME}, but this key takes no variable; write the value itself");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The text, whose variables the caller replaces; anything else is an error.
+    pub(crate) fn raw(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Rejected => None,
             _ if self.node.is_null() => {
@@ -91,7 +102,18 @@ impl<'a> Item<'a> {
         parse(self.text()?).map_err(|reason| self.wrong_value(&reason)).ok()
     }
 
-    /// The same, with its text and its place for an error that is only known later.
+    /// What the function reads from the text, in which it replaces variables.
+    pub(crate) fn read_raw<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        parse(self.raw()?).map_err(|reason| self.wrong_value(&reason)).ok()
+    }
+
+    /// What is sent of a text that may have variables, and is never shown.
+    pub(crate) fn secret_text(self, secrets: &Secrets<'_>) -> Option<Secret> {
+        let expanded = self.secret().read_raw(|text| secrets.expand(text))?;
+        Some(Secret::new(expanded.sent.into_bytes()))
+    }
+
+    /// The same as [`Item::read`], with its text and its place for an error that is only known later.
     pub(crate) fn spanned<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<Spanned<T>> {
         let value = self.read(parse)?;
         Some(Spanned { value, text: self.text()?.to_owned(), place: self.place(), key: self.key.clone() })
@@ -145,8 +167,8 @@ impl<'a> Item<'a> {
                 self.wrong("has no value; write a list, or delete the key if it is not needed");
                 None
             }
-            // A URL may have a password, which `wrong_value` does not show.
-            Value::Scalar { text, .. } if !self.secret && !text.contains('@') => {
+            // A URL may have secrets, which `wrong_value` does not show.
+            Value::Scalar { text, .. } if !self.secret && without_secrets(text) == *text => {
                 self.wrong_value(&format!("is not a list; write [{text}]"));
                 None
             }

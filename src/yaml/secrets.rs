@@ -16,13 +16,14 @@ use std::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::units::Parsed;
+pub(crate) use crate::model::MASK;
 
 /// The largest file that is read: a bundle of all public authorities has 0.2 MB.
 const MAX_FILE: u64 = 4 << 20;
 
 const A_PATH: &str = "write the path of a file";
 
-/// Bytes that are never displayed, debugged or printed.
+/// Bytes that are sent, and displayed, debugged and printed as [`MASK`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<[u8]>);
 
@@ -38,14 +39,39 @@ impl Secret {
     }
 }
 
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
 }
 
-/// What is written instead of a secret.
-pub(crate) const MASK: &str = "<secret>";
+/// A text in which variables were replaced.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Expanded {
+    /// With the values of the variables.
+    pub(crate) sent: String,
+    /// With [`MASK`] in their places.
+    pub(crate) shown: String,
+}
+
+impl Expanded {
+    fn push(&mut self, text: &str) {
+        self.sent.push_str(text);
+        self.shown.push_str(text);
+    }
+}
+
+impl From<&str> for Expanded {
+    fn from(text: &str) -> Self {
+        Self { sent: text.to_owned(), shown: text.to_owned() }
+    }
+}
 
 /// Where secrets come from.
 pub(crate) struct Secrets<'a> {
@@ -66,26 +92,27 @@ impl<'a> Secrets<'a> {
     }
 
     /// The text with each `${NAME}` replaced by that variable; `$${` stands for `${`.
-    pub(crate) fn expand(&self, text: &str) -> Parsed<String> {
-        let mut expanded = String::with_capacity(text.len());
+    pub(crate) fn expand(&self, text: &str) -> Parsed<Expanded> {
+        let mut expanded = Expanded::default();
         let mut rest = text;
         while let Some(at) = rest.find("${") {
             let (before, after) = (&rest[..at], &rest[at + 2..]);
             if let Some(before) = before.strip_suffix('$') {
-                expanded.push_str(before);
-                expanded.push_str("${");
+                expanded.push(before);
+                expanded.push("${");
                 rest = after;
                 continue;
             }
-            expanded.push_str(before);
+            expanded.push(before);
             let (name, after) = after
                 .split_once('}')
                 .filter(|(name, _)| is_variable(name))
                 .ok_or("has a ${ without a variable name and }; write ${NAME}, or $${ for a literal ${")?;
-            expanded.push_str(&self.variable(name)?);
+            expanded.sent.push_str(&self.variable(name)?);
+            expanded.shown.push_str(MASK);
             rest = after;
         }
-        expanded.push_str(rest);
+        expanded.push(rest);
         Ok(expanded)
     }
 
@@ -103,6 +130,10 @@ impl<'a> Secrets<'a> {
     pub(crate) fn path(&self, text: &str) -> Parsed<PathBuf> {
         if text.is_empty() {
             return Err("is empty; write the path of a file".to_owned());
+        }
+        // Errors name the path, and a URL may have secrets.
+        if text.contains("://") {
+            return Err("is a URL; write the path of a file".to_owned());
         }
         Ok(self.directory.join(text))
     }
@@ -165,6 +196,17 @@ impl<'a> Secrets<'a> {
     }
 }
 
+/// The text that [`Secrets::expand`] reads as this one.
+pub(crate) fn unexpanded(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+/// Whether `${NAME}` is in the text.
+pub(crate) fn names_variable(text: &str) -> bool {
+    let after = text.split("${").skip(1);
+    after.filter_map(|after| after.split_once('}')).any(|(name, _)| is_variable(name))
+}
+
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -181,15 +223,16 @@ mod tests {
         assert_eq!((format!("{key:?}"), format!("{key:#?}")), ("<secret>".to_owned(), "<secret>".to_owned()));
     }
 
-    fn expand(text: &str) -> Parsed<String> {
+    fn expand(text: &str) -> Parsed<Expanded> {
         let variables = BTreeMap::from([("TOKEN".into(), "s3cret".into()), ("EMPTY".into(), OsString::new())]);
         Secrets::new(&variables, Path::new("")).expand(text)
     }
 
     #[test]
     fn variables_are_substituted_once() {
-        assert_eq!(expand("a ${TOKEN}-${TOKEN} $b").as_deref(), Ok("a s3cret-s3cret $b"));
-        assert_eq!(expand("$${TOKEN}").as_deref(), Ok("${TOKEN}"));
+        let (sent, shown) = ("a s3cret-s3cret $b".to_owned(), "a <secret>-<secret> $b".to_owned());
+        assert_eq!(expand("a ${TOKEN}-${TOKEN} $b"), Ok(Expanded { sent, shown }));
+        assert_eq!(expand("$${TOKEN}"), Ok("${TOKEN}".into()));
         for text in ["${", "${}", "${A B}", "${1}", "${MISSING}", "${EMPTY}"] {
             assert!(expand(text).is_err(), "{text}");
         }

@@ -20,6 +20,7 @@ use regionwatch::{
 };
 
 mod roundtrip;
+mod secrets;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)

@@ -24,6 +24,7 @@ use regionwatch::{
 
 fn text() -> impl Strategy<Value = Arc<str>> {
     prop_oneof![any::<String>(), Just("null".to_owned()), Just(" - a: #\t\r\n\u{85}\u{feff}".to_owned())]
+        .prop_filter("is no text of an answer", |text| !text.is_empty() && !text.contains("${"))
         .prop_map(Arc::from)
 }
 
@@ -33,6 +34,7 @@ fn name() -> impl Strategy<Value = String> {
 
 fn label_value() -> impl Strategy<Value = LabelValue> {
     let texts = prop_oneof!["[^\\p{Cc}\\s]{1,32}", Just("null".to_owned()), Just("a: \"b\" \\ #1".to_owned())];
+    let texts = texts.prop_filter("names a variable", |text| !text.contains("${"));
     texts.prop_map(|text| LabelValue::new(&text).unwrap())
 }
 
@@ -57,8 +59,22 @@ fn url(path: impl Strategy<Value = String>) -> impl Strategy<Value = HttpUrl> {
         https,
         host,
         port,
-        path: path.into(),
+        path: path.as_str().into(),
     })
+}
+
+/// The values of a query are printed and read as this.
+fn path_and_query() -> impl Strategy<Value = String> {
+    let name = "[a-z0-9%.~-]{1,9}";
+    ("/[a-z0-9/%.~-]{0,9}", vec(name, 0..3)).prop_map(|(path, names)| {
+        let query: Vec<_> = names.iter().map(|name| format!("{name}=%3Csecret%3E")).collect();
+        if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
+    })
+}
+
+/// What is printed of a body, and read again.
+fn masked() -> Secret {
+    Secret::new(*b"<secret>")
 }
 
 fn port() -> impl Strategy<Value = u16> {
@@ -102,9 +118,8 @@ fn icmp() -> impl Strategy<Value = ProbeSpec> {
 }
 
 fn tcp() -> impl Strategy<Value = ProbeSpec> {
-    (port(), option::of(tls()), option::of(text()), option::of(pattern())).prop_map(|(port, tls, send, expect)| {
-        TcpSpec { port, tls, send: send.map(|text| text.as_bytes().into()), expect }.into()
-    })
+    (port(), option::of(tls()), any::<bool>(), option::of(pattern()))
+        .prop_map(|(port, tls, send, expect)| TcpSpec { port, tls, send: send.then(masked), expect }.into())
 }
 
 fn dns() -> impl Strategy<Value = ProbeSpec> {
@@ -112,17 +127,16 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
         0 => DnsTransport::Udp,
         1 => DnsTransport::Tcp,
         2 => DnsTransport::Tls(tls),
-        _ => DnsTransport::Https { tls, path: path.into() },
+        _ => DnsTransport::Https { tls, path: path.as_str().into() },
     });
     let query = prop_oneof![Just(".".to_owned()), "([A-Za-z0-9_*-]{1,9}\\.){1,4}"];
     let record = prop_oneof![Just(1), Just(28), any::<u16>()];
-    let parts =
-        (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 3]>(), any::<IpAddr>(), "\\PC{1,9}");
+    let parts = (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 3]>(), any::<IpAddr>(), text());
     parts.prop_map(|(port, transport, query, record, rcodes, [recursion, retry, asks], addr, other)| {
         let answer = match (record, addr) {
             (1, IpAddr::V4(_)) | (28, IpAddr::V6(_)) => Some(addr.to_string()),
             (1 | 28, _) => None,
-            _ => Some(other),
+            _ => Some(other.to_string()),
         };
         DnsSpec {
             port,
@@ -142,7 +156,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
     let methods = select(vec![http::Method::GET, http::Method::POST, http::Method::OPTIONS]);
     let versions = select(vec![HttpVersion::Auto, HttpVersion::Http1, HttpVersion::Http2]);
     let headers = btree_map(select(vec!["content-type", "null", "1", "x-a"]), pattern(), 0..3);
-    let request = (url("/[a-z0-9/?=&%.~-]{0,20}".boxed()), methods, option::of(text()), 0..=10_u8, versions, tls());
+    let request = (url(path_and_query()), methods, any::<bool>(), 0..=10_u8, versions, tls());
     let answer = (vec(100..=599_u16, 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>());
     (request, answer).prop_map(move |((url, method, body, redirects, version, tls), answer)| {
         let (status, headers, expect_body, body_limit, keep_alive) = answer;
@@ -152,7 +166,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             url,
             method,
             headers: Vec::new(),
-            body: body.map(|text| text.as_bytes().into()),
+            body: body.then(masked),
             status,
             expect_headers: headers.collect(),
             expect_body,

@@ -20,6 +20,31 @@ fn get(addr: SocketAddr, more: &str) -> Probing {
     probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/x', {more}"))
 }
 
+/// Sent as `${PROBE_TOKEN}`, it would be no secret and no token.
+#[tokio::test]
+async fn variables_are_replaced_in_path_query_header_and_body() {
+    let addr = servers::tcp(|mut stream| {
+        let mut request = String::new();
+        let mut part = [0; 4096];
+        while !request.ends_with("end of body") {
+            match stream.read(&mut part) {
+                Ok(0) | Err(_) => return,
+                Ok(read) => request.push_str(&String::from_utf8_lossy(&part[..read])),
+            }
+        }
+        let right = request.starts_with("POST /hunter2/x?token=hunter2&literal=$%7B HTTP/1.1\r\n")
+            && request.contains("x-key: key hunter2\r\n")
+            && request.ends_with("\r\n\r\n{hunter2} ${PROBE_TOKEN} end of body");
+        let status = if right { "200 OK" } else { "400 Bad Request" };
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    });
+    let probe = format!(
+        "kind: http, url: 'http://{addr}/${{PROBE_TOKEN}}/x?token=${{PROBE_TOKEN}}&literal=$%7B', method: POST, \
+         headers: {{X-Key: 'key ${{PROBE_TOKEN}}'}}, body: '{{${{PROBE_TOKEN}}}} $${{PROBE_TOKEN}} end of body'"
+    );
+    probing("127.0.0.1", probe).succeeds().await;
+}
+
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Region: there\r\n\r\nhello";
 
 #[tokio::test]

@@ -65,7 +65,7 @@ impl Probing {
             self.probe,
             self.timeout.as_millis()
         );
-        let config = Config::load(Some((Path::new("test.yaml"), &text)), [])
+        let config = Config::load(Some((Path::new("test.yaml"), &text)), [("PROBE_TOKEN".into(), "hunter2".into())])
             .unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
             .config;
         let (_, probe) = config.paths().next().unwrap();

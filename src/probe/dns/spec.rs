@@ -4,8 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::super::tls;
 use crate::{
+    model::UrlPath,
     net::TlsSpec,
-    yaml::{Fields, Parsed, ReadContext, units::choice, writer::Writer},
+    yaml::{Fields, Parsed, ReadContext, addresses, secrets::unexpanded, units::choice, writer::Writer},
 };
 
 /// One DNS question to one server.
@@ -51,7 +52,7 @@ pub enum DnsTransport {
         /// TLS settings.
         tls: TlsSpec,
         /// The path, by default `/dns-query`.
-        path: Arc<str>,
+        path: UrlPath,
     },
 }
 
@@ -231,7 +232,8 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
 
     let protocol = protocol.unwrap_or(Protocol::Udp);
     let tls = fields.read("tls", |item| tls::read(item, context.secrets)).unwrap_or_default();
-    let path = fields.read("path", |item| item.read(path)).unwrap_or_else(|| Arc::from("/dns-query"));
+    let path = fields.read("path", |item| item.read_raw(|text| addresses::path_of_variables(text, context.secrets)));
+    let path = path.unwrap_or_else(|| "/dns-query".into());
     let record = fields.get("record").map_or(Some(RecordType(1)), |item| item.read(record));
     let mut rcodes = vec![Rcode(0)];
     let mut answers = Vec::new();
@@ -280,19 +282,11 @@ pub(super) fn write(page: &mut Writer, spec: &DnsSpec) {
         page.raw("retry_over_tcp", spec.retry_over_tcp);
     }
     if let DnsTransport::Https { path, .. } = &spec.transport {
-        page.text("path", path);
+        page.text("path", unexpanded(&path.to_string()));
     }
     if let Some(settings) = spec.transport.tls() {
         tls::write(page, settings);
     }
-}
-
-fn path(text: &str) -> Parsed<Arc<str>> {
-    text.parse::<http::uri::PathAndQuery>()
-        .ok()
-        .filter(|path| text.starts_with('/') && path.as_str() == text)
-        .map(|path| Arc::from(path.as_str()))
-        .ok_or_else(|| "is not a path; write it such as /dns-query".to_owned())
 }
 
 #[cfg(test)]

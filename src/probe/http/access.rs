@@ -104,7 +104,7 @@ fn headers(item: &Item<'_>, secrets: &Secrets<'_>, reserved: &[HeaderName]) -> O
         if OWN_HEADERS.contains(&name) || reserved.contains(&name) {
             item.wrong("is set by regionwatch itself; delete it");
         }
-        let value = item.read(|text| secrets.expand(text))?;
+        let value = expand(&item, secrets)?;
         Some((name, secret_value(&item, &value)?))
     };
     Some(items.into_iter().filter_map(value).collect())
@@ -139,11 +139,15 @@ fn authorization(
         let (user, password) = basic_auth(&item, secrets)?;
         format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
     } else if fields.get("bearer_token").is_some() {
-        format!("Bearer {}", item.read(|text| secrets.expand(text)).filter(|token| not_empty(&item, token))?)
+        format!("Bearer {}", expand(&item, secrets).filter(|token| not_empty(&item, token))?)
     } else {
         format!("Bearer {}", fields.get("bearer_token_file")?.read(|text| secrets.file(text))?)
     };
     Some((header::AUTHORIZATION, secret_value(&item, &value)?))
+}
+
+fn expand(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<String> {
+    item.read_raw(|text| secrets.expand(text)).map(|expanded| expanded.sent)
 }
 
 fn not_empty(item: &Item<'_>, text: &str) -> bool {
@@ -156,14 +160,14 @@ fn not_empty(item: &Item<'_>, text: &str) -> bool {
 fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String)> {
     let fields = item.fields(&["username", "password", "password_file"])?;
     let user = fields.required("username", "write the user's name").and_then(|item| {
-        let user = item.read(|text| secrets.expand(text))?;
+        let user = expand(&item, secrets)?;
         if user.contains(':') {
             item.wrong("has a colon, which basic authentication cannot carry; write another user");
         }
         Some(user)
     });
     let password = match (fields.get("password"), fields.get("password_file")) {
-        (Some(item), None) => item.read(|text| secrets.expand(text)).filter(|text| not_empty(&item, text)),
+        (Some(item), None) => expand(&item, secrets).filter(|text| not_empty(&item, text)),
         (None, Some(_)) => fields.shown("password_file")?.read(|text| secrets.file(text)),
         (Some(_), Some(item)) => {
             item.wrong("is a second password; write either password or password_file");

@@ -1,7 +1,5 @@
 //! What an HTTP request sends and expects, and how that is written in configuration files.
 
-use std::sync::Arc;
-
 use http::{HeaderName, HeaderValue, Method};
 
 use super::access::{HttpAccess, header_items, write_headers};
@@ -13,7 +11,8 @@ use crate::{
         tls,
     },
     yaml::{
-        Fields, Item, ReadContext, addresses,
+        Fields, Item, ReadContext, Secret, addresses,
+        secrets::unexpanded,
         units::{self, size_text},
         writer::{Writer, quote},
     },
@@ -62,7 +61,7 @@ pub struct HttpSpec {
     /// Header fields to send; the value may be a secret and is not printed.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Body to send.
-    pub body: Option<Arc<[u8]>>,
+    pub body: Option<Secret>,
     /// The statuses that count as success; empty means 200 to 299.
     pub status: Vec<u16>,
     /// Header fields of which each must be there and match.
@@ -108,7 +107,10 @@ pub(crate) fn read(
     defaults: impl FnOnce(&str, HttpSpec) -> HttpSpec,
 ) -> Option<HttpSpec> {
     let url = fields.required("url", "write a URL such as https://edge.example.com/healthz");
-    let default = url.and_then(|item| Some(defaults(item.text()?, HttpSpec::get(item.read(addresses::url)?))));
+    let default = url.and_then(|item| {
+        let url = item.read_raw(|text| addresses::url_of_variables(text, context.secrets))?;
+        Some(defaults(item.raw()?, HttpSpec::get(url)))
+    });
     let method = fields.get("method").map_or(Some(Method::GET), |item| item.choice(&METHODS));
     let HttpAccess { headers, tls } =
         HttpAccess::read(fields, context.secrets, default.as_ref().map(|default| &default.url), &[]);
@@ -126,7 +128,7 @@ pub(crate) fn read(
     Some(HttpSpec {
         method: method?,
         headers,
-        body: fields.read("body", |item| item.text()).map(|text| Arc::from(text.as_bytes())),
+        body: fields.get("body").and_then(|item| item.secret_text(context.secrets)),
         status: status.unwrap_or_default(),
         expect_headers,
         expect_body: expect_body.and_then(|item| item.read(pattern::parse)),
@@ -141,10 +143,10 @@ pub(crate) fn read(
 
 /// Writes the keys, but no secret.
 pub(crate) fn write(page: &mut Writer, spec: &HttpSpec) {
-    page.text("url", &spec.url);
+    page.text("url", unexpanded(&spec.url.to_string()));
     page.text("method", &spec.method);
     write_headers(page, &spec.headers);
-    page.option("body", spec.body.as_ref().map(|bytes| String::from_utf8_lossy(bytes)));
+    page.option("body", spec.body.as_ref());
     page.raw("body_limit", size_text(spec.body_limit));
     page.mapping("expect", |page| {
         let default = if spec.status.is_empty() { " # 200 to 299" } else { "" };
