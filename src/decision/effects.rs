@@ -97,7 +97,8 @@ pub enum Input<'a> {
         /// Its votes, and its ranking.
         votes: VoteSet,
     },
-    /// An incident that the process before this one had reported goes on, until the peer has recovered.
+    /// An incident that Alertmanager holds since before this process started. It goes on once the peer is suspect, down or
+    /// recovering, and is forgotten if the peer is healthy or degraded before.
     Restored(&'a Incident),
     /// The moment that [`Effects::wake_at`] asked for.
     Timer,

@@ -12,6 +12,7 @@ mod now;
 mod peer;
 mod quality;
 pub mod ranking;
+mod restored;
 mod vantage;
 mod verdict;
 mod vote_message;

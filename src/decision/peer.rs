@@ -8,10 +8,11 @@ use super::{
     Evidence, Now, OpenIncident, Policy, StateChange, Verdict,
     incidents::{Findings, ResolvedIncident},
     ranking::RankInput,
+    restored::Restored,
     votes::VoteTable,
 };
 use crate::{
-    model::{PeerState, Region, Tally, UnixMillis, Vote},
+    model::{Candidate, Cause, Incident, PeerState, Region, Tally, UnixMillis, Vote},
     window::Summary,
 };
 
@@ -48,6 +49,10 @@ pub(super) struct PeerMonitor {
     /// Probes of the burst that are still to be sent, and when the next one is.
     pub(super) burst: Option<(u32, Instant)>,
     pub(super) was_silent: bool,
+    /// What Alertmanager held at the start, as long as nothing that was seen decides whether it goes on.
+    restored: Option<Restored>,
+    /// Whether this process has seen it healthy or degraded.
+    was_well: bool,
     tally: Tally,
     /// Since when it has been failing, and the id that an incident would have.
     incident_id_candidate: Option<(Instant, (UnixMillis, Arc<str>))>,
@@ -71,6 +76,8 @@ pub(super) struct Evaluation {
     pub(super) opened: bool,
     pub(super) incident_changed: bool,
     pub(super) resolved: Option<ResolvedIncident>,
+    /// The targets of an incident that goes on from before the start.
+    pub(super) restored: Option<Vec<Candidate>>,
 }
 
 impl PeerMonitor {
@@ -82,6 +89,8 @@ impl PeerMonitor {
             summary: None,
             burst: None,
             was_silent: false,
+            restored: None,
+            was_well: false,
             tally: Tally::default(),
             incident_id_candidate: None,
         }
@@ -99,10 +108,18 @@ impl PeerMonitor {
             let Some(transition) = self.verdict.step(&self.tally, isolated, now.instant) else { break };
             changes.push(StateChange::Peer { peer: self.region.clone(), transition, tally: self.tally });
             found.suspected |= transition.to == PeerState::Suspect;
+            self.was_well |= matches!(transition.to, PeerState::Healthy | PeerState::Degraded);
+            if transition.to == PeerState::Down {
+                self.resume(&mut found);
+            }
             if transition.to == PeerState::Down && self.incident.is_none() {
                 self.incident = Some(self.open_incident(votes, now));
                 (found.opened, found.incident_changed) = (true, true);
             }
+        }
+        self.forget_if_refuted();
+        if matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering) {
+            self.resume(&mut found);
         }
         let Some(incident) = &mut self.incident else { return found };
         let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
@@ -119,6 +136,36 @@ impl PeerMonitor {
             found.resolved = open.map(|open| ResolvedIncident::new(open, now.unix, now.instant));
         }
         found
+    }
+
+    /// Remembers an incident that Alertmanager held at the start, unless what was seen since refutes it. Says whether one
+    /// that is open has changed.
+    pub(super) fn restore(&mut self, told: &Incident) -> bool {
+        if let Some(open) = &mut self.incident {
+            let is_same = open.id == told.id;
+            if is_same {
+                open.confirm(told);
+            }
+            return is_same;
+        }
+        if !(self.was_well && is_refuted(told.cause, &self.verdict.evidence)) {
+            self.restored = Some(Restored::merge(self.restored.take(), told));
+            self.verdict.evidence.assume_was_up(told.cause);
+        }
+        false
+    }
+
+    fn forget_if_refuted(&mut self) {
+        self.restored.take_if(|restored| self.was_well && is_refuted(restored.open.cause, &self.verdict.evidence));
+    }
+
+    /// Goes on with the incident that is remembered.
+    fn resume(&mut self, found: &mut Evaluation) {
+        self.forget_if_refuted();
+        if let Some(Restored { open, candidates }) = self.restored.take() {
+            self.incident = Some(open);
+            (found.opened, found.incident_changed, found.restored) = (true, true, Some(candidates));
+        }
     }
 
     /// Fixes the id of an incident at the first failure. Computed again, its timestamp could shift by 1 ms, and vantages
@@ -181,6 +228,15 @@ impl PeerMonitor {
             lag: None,
             held_down: self.tally.reached,
         }
+    }
+}
+
+/// Whether what was seen of a peer that was well refutes an incident from before. A peer whose service is dead may look
+/// well at first, by its pings: only an answer of the service counts.
+fn is_refuted(cause: Cause, evidence: &Evidence) -> bool {
+    match cause {
+        Cause::Silence => true,
+        Cause::Service => evidence.good_at().is_some(),
     }
 }
 

@@ -3,15 +3,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{
-    Effects, Evidence, Input, Isolation, IsolationReason, Now, OpenIncident, PeerSetup, PeerStatus, Policy, Setup,
-    StateChange,
+    Effects, Evidence, Input, Isolation, IsolationReason, Now, PeerSetup, PeerStatus, Policy, Setup, StateChange,
     extra_probes::ExtraProbes,
     failover_targets::FailoverTargets,
     incidents::ResolvedIncident,
@@ -20,7 +18,7 @@ use super::{
     ranking::Ranking,
     votes::{VoteStatus, VoteTable},
 };
-use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample, Stage};
+use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
 
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
@@ -115,7 +113,7 @@ impl Vantage {
                 self.votes.record(from, requested_at, votes);
                 self.update_peers(PeerMonitor::depends_on_votes, now);
             }
-            Input::Restored(incident) => self.on_restored(incident),
+            Input::Restored(incident) => self.on_restored(incident, now),
             Input::Timer => self.on_timer(now),
             Input::Tick => self.on_tick(now),
             Input::Reconfigured(setup) => self.reconfigure(setup, now.instant),
@@ -213,19 +211,10 @@ impl Vantage {
         }
     }
 
-    fn on_restored(&mut self, restored: &Incident) {
-        self.targets.restore(&restored.peer, &restored.candidates);
+    fn on_restored(&mut self, restored: &Incident, now: Now) {
         let Some(n) = self.position(&restored.peer) else { return };
-        let peer = &mut self.peers[n];
-        let open = peer.incident.get_or_insert_with(|| {
-            let mut open = OpenIncident::new(Arc::clone(&restored.id), restored.onset, restored.cause);
-            open.tally = restored.tally;
-            open
-        });
-        open.confirmed |= restored.confirmed || restored.stage == Stage::Execute;
-        open.executed |= restored.stage == Stage::Execute;
-        peer.verdict.evidence.assume_was_up(restored.cause);
-        self.incidents_changed = true;
+        self.incidents_changed |= self.peers[n].restore(restored);
+        self.evaluate(n, now);
     }
 
     fn on_timer(&mut self, now: Now) {
@@ -307,6 +296,9 @@ impl Vantage {
             self.resolved.retain(|(region, _)| *region != peer.region);
         }
         self.resolved.extend(found.resolved.map(|resolved| (peer.region.clone(), resolved)));
+        if let Some(candidates) = found.restored {
+            self.targets.restore(&peer.region, &candidates);
+        }
         if found.suspected {
             self.extra_probes.request_votes_at(now.instant);
         }

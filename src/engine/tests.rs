@@ -188,6 +188,11 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         signatures: Vec::new(),
     };
     fixture.engine.handle(Input::Restored(&told), fixture.now());
+    assert_eq!(fixture.engine.incidents(fixture.now()), []);
+    for _ in 0..10 {
+        fixture.now += SECOND;
+        fixture.sampled(1, Err(Failure::Timeout));
+    }
     let [incident] = fixture.engine.incidents(fixture.now()).try_into().expect("one incident");
     assert_eq!((incident.id, incident.candidates), (told.id, vec![candidate]));
 }

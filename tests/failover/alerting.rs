@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use regionwatch::model::UnixMillis;
 use serde_json::Value;
 use testkit::{root, sink::alertmanager_configuration, space::Host};
 
@@ -98,6 +99,29 @@ impl Alertmanager {
     pub(crate) fn alerts(&self, control: &Host, peer: char) -> Vec<Value> {
         let path = format!("/api/v2/alerts?filter=failover%3D%22true%22&filter=peer_region%3D%22{peer}%22");
         serde_json::from_str(&get(control, &self.address, &path).unwrap()).unwrap()
+    }
+
+    /// Adds an alert that looks as if a vantage had pushed it, as anyone who reaches Alertmanager can.
+    pub(crate) fn plant(
+        &self,
+        control: &Host,
+        peer: char,
+        (stage, alertname): (&str, &str),
+        id: &str,
+        ends_at: UnixMillis,
+    ) {
+        let line = format!(
+            "amtool alert add --alertmanager.url=http://{} alertname={alertname} stage={stage} peer_region={peer} \
+             failover=true drill=false severity=critical source=push --annotation=incident_id={id} \
+             --annotation=confirmed=true --annotation=onset=\"{}\" --end={ends_at}",
+            self.address,
+            UnixMillis(ends_at.0 - 3_600_000)
+        );
+        let _adding = Process::start(control, &line, &self.log);
+        wait_for("the planted alert", START, || {
+            let is = |alert: &Value| alert["labels"]["stage"] == stage && alert["annotations"]["incident_id"] == id;
+            self.alerts(control, peer).iter().any(is).then_some(())
+        });
     }
 
     pub(crate) fn is_ready(&self, control: &Host) {

@@ -2,9 +2,11 @@
 
 use std::{thread, time::Duration};
 
+use regionwatch::{model::UnixMillis, net::Timestamp};
+use testkit::needs::{Need, require};
 use tokio::time::Instant;
 
-use crate::{region::Plan, report, world::World};
+use crate::{process::wait_for, region::Plan, report, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];
@@ -60,4 +62,42 @@ fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout() {
         world.is_one_incident('c', &calls.iter().collect::<Vec<_>>());
     }
     assert!(world.story().iter().all(|(_, kind)| kind.ends_with("firing")), "{:?}", world.story());
+}
+
+/// No keys are configured, so that nothing but the sidecars' own evidence speaks against it.
+#[test]
+fn planted_orders_for_a_healthy_region_are_not_pushed_on_by_starting_sidecars_and_name_no_later_outage() {
+    const PLANTED: &str = "c-1";
+    require(&[Need::Tool("amtool")]);
+    let mut world = World::new(&Plan::default());
+    let ends_at = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000 + 20_000);
+    for alert in [("prepare", "RegionwatchPeerDown"), ("execute", "RegionwatchPeerFailover")] {
+        world.alertmanagers[0].plant(&world.control, 'c', alert, PLANTED, ends_at);
+    }
+    for name in ['a', 'b'] {
+        world.region_mut(name).start();
+        wait_for("the planted order to be read", 10 * SECOND, || {
+            let said = world.region(name).said();
+            ["stage=prepare", "stage=execute"]
+                .iter()
+                .all(|stage| said.lines().any(|line| line.contains(PLANTED) && line.contains(stage)))
+                .then_some(())
+        });
+    }
+    for name in ['a', 'b'] {
+        world.comes_to_see(name, 'c', "healthy");
+    }
+    // Pushes would make it last longer.
+    let left = ends_at.0.saturating_sub(Timestamp::now().unix_nanos() / 1_000_000);
+    thread::sleep(Duration::from_millis(left) + SECOND);
+    assert_eq!(world.alertmanagers[0].alerts(&world.control, 'c'), [] as [serde_json::Value; 0]);
+    let died = world.blackhole('c');
+    let calls = ["prepare firing", "execute firing"].map(|kind| {
+        let limit = (25 * SECOND).saturating_sub(died.elapsed());
+        wait_for(&format!("{kind} of the outage"), limit, || {
+            let mut calls = world.sink.calls("failover").into_iter();
+            calls.find(|call| call.kind() == kind && call.annotation("incident_id") != PLANTED)
+        })
+    });
+    world.is_one_incident('c', &calls.each_ref());
 }
