@@ -140,7 +140,7 @@ fn failover_alerts_carry_exactly_the_labels_that_a_push_carries() {
 }
 
 #[test]
-fn only_the_failover_group_is_evaluated_every_second() {
+fn only_orders_and_what_prepares_them_are_evaluated_every_second() {
     let rules = rules();
     let intervals: Vec<_> = rules
         .split("\n  - name: ")
@@ -148,8 +148,41 @@ fn only_the_failover_group_is_evaluated_every_second() {
         .map(|group| (group.lines().next().unwrap(), field(group, "interval").unwrap()))
         .collect();
     let fast: Vec<_> = intervals.iter().filter(|(_, interval)| *interval == "1s").map(|(name, _)| *name).collect();
-    assert_eq!(fast, ["regionwatch.failover"], "{intervals:?}");
+    assert_eq!(fast, ["regionwatch.failover", "regionwatch.prepare"], "{intervals:?}");
     assert!(intervals.len() > 2, "{intervals:?}");
+}
+
+/// At fifty regions a metric of each pair is thousands of series, and each second of a range one more sample of each.
+#[test]
+fn only_groups_of_a_minute_and_slower_read_more_than_15_minutes_of_what_sidecars_expose() {
+    let rules = rules();
+    let mut long = Vec::new();
+    for group in rules.split("\n  - name: ").skip(1) {
+        let is_fast = field(group, "interval").unwrap().ends_with('s');
+        // The text of an alert reads the series of one vantage.
+        for line in group.lines().filter(|line| is_fast && !line.contains("printf")) {
+            for (at, _) in line.match_indices('[') {
+                let window = line[at + 1..].split(']').next().unwrap();
+                let metric = line[..at].rsplit(['(', ' ']).next().unwrap();
+                let minutes = window.strip_suffix('m').map(|minutes| minutes.parse::<u32>().unwrap());
+                let is_short = window.ends_with('s') || minutes.is_some_and(|minutes| minutes <= 15);
+                if !is_short && !metric.contains(":regionwatch_") {
+                    long.push(line.trim());
+                }
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn the_texts_of_failover_alerts_read_no_series_for_each_reason() {
+    let rules = rules();
+    let targets: Vec<_> = rules.lines().filter(|line| line.contains("bottomk(1, vantage_peer:")).collect();
+    assert_eq!(targets.len(), 3);
+    for target in targets {
+        assert!(!target.contains("regionwatch_candidate_ineligible"), "{target}");
+    }
 }
 
 /// Features that Prometheus 2.42 does not have.
