@@ -30,7 +30,7 @@ use regionwatch::{
     server::{self, KnownVantages, Limits, Query, ServerState},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -176,6 +176,7 @@ fn run() -> Result<bool> {
         queries,
         lifecycle: false,
         vantages: KnownVantages::default(),
+        external_url: watch::Sender::new(None).subscribe(),
         ready: Arc::default(),
         region: config.region.clone(),
         environment: None,

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{info, warn};
@@ -79,7 +79,6 @@ pub fn run(
         let watching = tokio::spawn(watch(config, listener, reload, stop));
         watching.await.unwrap_or(Err(RunError::Ended("main loop")))
     });
-    // Without waiting for a file that is being read.
     runtime.shutdown_background();
     result
 }
@@ -102,10 +101,12 @@ async fn watch(
     let (queries, mut queried) = mpsc::channel(16);
     let ready = Arc::new(AtomicBool::new(false));
     let vantages = KnownVantages::default();
+    let external_url = watch::Sender::new(config.external_url.clone());
     let state = ServerState {
         metrics: Arc::clone(&metrics),
         queries,
         lifecycle: config.enable_lifecycle,
+        external_url: external_url.subscribe(),
         ready: Arc::clone(&ready),
         vantages: vantages.clone(),
         region: config.region.clone(),
@@ -157,10 +158,16 @@ async fn watch(
                 query => app.answer(query, now()),
             },
             Some(()) = hangup.recv() => reloading.begin(),
-            loaded = reloading.read() => reloading.finish(&app.reload(loaded)),
+            loaded = reloading.read() => {
+                let result = app.reload(loaded);
+                external_url.send_replace(app.config().external_url.clone());
+                reloading.finish(&result);
+            }
             _ = &mut schedule => return Err(RunError::Ended("schedule")),
             why = &mut end => {
                 info!(why, "stopping");
+                // Requests that wait for a file are not waited for.
+                drop((reloading, queried));
                 let _ = stop_server.send(());
                 return server.join().map_err(|_| RunError::Ended("HTTP server"));
             }

@@ -1,62 +1,108 @@
 //! Reading the configuration again while everything goes on.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-use crate::config::{Config, Loaded};
+use crate::{
+    config::{Config, Loaded},
+    yaml::file::{DEADLINE, Reader},
+};
 
 /// Reads the configuration again; the error is every mistake, one a line.
 pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
+/// Threads that may wait for a file system that does not answer. Each ends when its file system answers.
+const MAX_HUNG: usize = 4;
+
+type Reply = oneshot::Sender<Result<(), String>>;
+
 /// A configuration that is being read again, and the requests that wait for it. It is read on another thread, because files can
-/// be slow, and measuring goes on meanwhile.
+/// be slow, and measuring goes on meanwhile. A thread that hangs is left behind, and keeps no later reload from its work.
 pub(super) struct Reloading {
     reload: Arc<Reload>,
-    reading: Option<JoinHandle<Result<Loaded, String>>>,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
-    /// It was asked for again since it began, when the file may have changed.
+    reading: Option<Reading>,
+    hung: Vec<Reader>,
+    waiting: Vec<Reply>,
+    /// Requests since it began: the file may have changed meanwhile.
+    next: Vec<Reply>,
     again: bool,
+}
+
+struct Reading {
+    loaded: oneshot::Receiver<Result<Loaded, String>>,
+    started: Result<Reader, String>,
+    until: Instant,
 }
 
 impl Reloading {
     /// Nothing is being read.
     pub(super) fn new(reload: Reload) -> Self {
-        Self { reload: Arc::new(reload), reading: None, waiting: Vec::new(), again: false }
+        let (waiting, next) = (Vec::new(), Vec::new());
+        Self { reload: Arc::new(reload), reading: None, hung: Vec::new(), waiting, next, again: false }
     }
 
     /// Reads the configuration, and sends the result to this sender.
-    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<(), String>>) {
-        self.waiting.push(reply);
+    pub(super) fn request(&mut self, reply: Reply) {
+        let waiting = if self.reading.is_some() { &mut self.next } else { &mut self.waiting };
+        waiting.push(reply);
         self.begin();
     }
 
     pub(super) fn begin(&mut self) {
         if self.reading.is_some() {
             self.again = true;
-        } else {
-            let reload = Arc::clone(&self.reload);
-            self.reading = Some(tokio::task::spawn_blocking(move || reload()));
+            return;
         }
+        let (result, loaded) = oneshot::channel();
+        let started = self.start(result);
+        self.reading = Some(Reading { loaded, started, until: Instant::now() + DEADLINE });
     }
 
-    /// The configuration, once it has been read; never where it is not being read.
+    /// Begins to read; the error says why that is impossible now.
+    fn start(&mut self, result: oneshot::Sender<Result<Loaded, String>>) -> Result<Reader, String> {
+        self.hung.retain(|reader| !reader.has_ended());
+        if let Some(oldest) = self.hung.first().filter(|_| self.hung.len() >= MAX_HUNG) {
+            let file = oldest.file();
+            return Err(format!(
+                "{file}: {MAX_HUNG} earlier reloads still wait for it; repair its file system, or restart"
+            ));
+        }
+        let reload = Arc::clone(&self.reload);
+        Reader::start(move || {
+            let _ = result.send(reload());
+        })
+    }
+
+    /// The configuration, once it has been read or the deadline has passed; never where it is not being read.
     pub(super) async fn read(&mut self) -> Result<Loaded, String> {
-        let loaded = match &mut self.reading {
-            Some(reading) => reading.await.unwrap_or_else(|error| Err(error.to_string())),
-            None => std::future::pending().await,
-        };
-        self.reading = None;
-        loaded
+        let Some(Reading { loaded, until, .. }) = &mut self.reading else { return pending().await };
+        let loaded = timeout_at(*until, loaded).await;
+        let Some(Reading { started, .. }) = self.reading.take() else { return pending().await };
+        let reader = started?;
+        match loaded {
+            Ok(loaded) => {
+                loaded.unwrap_or_else(|_| Err("configuration: the thread that read it ended early".to_owned()))
+            }
+            Err(_) => {
+                let late = reader.late();
+                self.hung.push(reader);
+                Err(late)
+            }
+        }
     }
 
-    /// Answers the requests; or reads once more, if that was requested meanwhile.
+    /// Answers the requests, and reads once more if that was requested meanwhile.
     pub(super) fn finish(&mut self, result: &Result<(), String>) {
-        if std::mem::take(&mut self.again) {
-            return self.begin();
-        }
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(result.clone());
+        }
+        self.waiting.append(&mut self.next);
+        if std::mem::take(&mut self.again) {
+            self.begin();
         }
     }
 }
@@ -74,9 +120,62 @@ pub(super) fn check_restart_only(running: &Config, loaded: &Loaded) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{path::Path, sync::mpsc, time::Duration};
 
     use super::*;
+
+    /// The deadline passes in virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn reads_that_hang_are_left_behind_and_only_a_few_of_them() {
+        let (release, hang) = mpsc::channel::<()>();
+        let (hang, (ended, end)) = (std::sync::Mutex::new(hang), mpsc::channel());
+        let reload = move || {
+            let _ = hang.lock().unwrap().recv();
+            let _ = ended.send(());
+            Err("read".to_owned())
+        };
+        let mut reloading = Reloading::new(Box::new(reload));
+        for _ in 0..MAX_HUNG {
+            let (reply, mut replied) = oneshot::channel();
+            let asked = Instant::now();
+            reloading.request(reply);
+            let late = reloading.read().await.unwrap_err();
+            assert_eq!((late.contains("was not read within 5 s"), asked.elapsed().as_secs()), (true, 5), "{late}");
+            reloading.finish(&Err(late.clone()));
+            assert_eq!(replied.try_recv(), Ok(Err(late)));
+        }
+        let asked = Instant::now();
+        reloading.begin();
+        let refused = reloading.read().await.unwrap_err();
+        assert!(
+            refused.contains("4 earlier reloads still wait") && asked.elapsed() < Duration::from_secs(1),
+            "{refused}"
+        );
+
+        drop(release);
+        (0..MAX_HUNG).for_each(|_| end.recv().unwrap());
+        while !reloading.hung.iter().all(Reader::has_ended) {
+            std::thread::yield_now();
+        }
+        tokio::time::resume();
+        reloading.begin();
+        assert_eq!(reloading.read().await.unwrap_err(), "read");
+    }
+
+    #[tokio::test]
+    async fn a_request_during_a_read_gets_the_result_of_the_next_one() {
+        let mut reloading = Reloading::new(Box::new(|| Err("read".to_owned())));
+        let [(first, mut one), (second, mut two)] = [oneshot::channel(), oneshot::channel()];
+        reloading.request(first);
+        reloading.request(second);
+        for (result, waits) in [("older", true), ("newer", false)] {
+            assert_eq!(reloading.read().await.unwrap_err(), "read");
+            reloading.finish(&Err(result.to_owned()));
+            assert_eq!(two.try_recv().is_err(), waits);
+        }
+        assert_eq!(one.try_recv(), Ok(Err("older".to_owned())));
+        assert!(reloading.reading.is_none());
+    }
 
     #[test]
     fn a_restart_only_setting_is_reported_with_its_place_and_both_values() {

@@ -9,8 +9,7 @@ mod report;
 
 use std::{
     ffi::OsString,
-    fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -28,6 +27,7 @@ use crate::{
     app,
     config::{Config, DEFAULT_LISTEN, Loaded},
     logging, server,
+    yaml::file::{self, Content, Unreadable},
 };
 
 /// The largest configuration file that is read.
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
     };
     match command.action {
         Action::Run(args) => run(&args),
-        Action::Check(args) => match Source::new(&args.config).load() {
+        Action::Check(args) => match Source::new(&args.config).load_in_time() {
             Ok(loaded) => check::print(&loaded, args.print),
             Err(errors) => usage(&errors),
         },
@@ -106,6 +106,12 @@ impl Source {
         Self { file: args.config.clone().or_else(named), environment: environment.chain(flags).collect() }
     }
 
+    /// The configuration, or all of its errors, one per line; or the file that is not read by the deadline.
+    fn load_in_time(&self) -> Result<Loaded, String> {
+        let source = self.clone();
+        file::in_time(move || source.load())?
+    }
+
     /// The configuration, or all of its errors, one per line.
     fn load(&self) -> Result<Loaded, String> {
         let text = self.file.as_deref().map(read_file).transpose()?;
@@ -116,18 +122,15 @@ impl Source {
 
 fn read_file(path: &Path) -> Result<String, String> {
     let place = path.display();
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
+    let Content { bytes, .. } = file::read(path, FILE_LIMIT).map_err(|error| match error {
+        Unreadable::Not(kind) => format!("{place}: is {kind} and not a regular file; name a regular file"),
+        Unreadable::TooLarge => format!("{place}: is larger than 1 MiB; split the peers over several instances"),
+        Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound => {
             format!("{place}: does not exist; name an existing file with --config or REGIONWATCH_CONFIG")
         }
-        _ => format!("{place}: cannot be read: {error}"),
+        Unreadable::Io(error) => format!("{place}: cannot be read: {error}"),
     })?;
-    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| format!("{place}: cannot be read: {error}"))?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(format!("{place}: is larger than 1 MiB; split the peers over several instances"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes.to_vec()).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         format!("{place}:{line}: is not UTF-8; save the file in that encoding")
     })
@@ -135,7 +138,7 @@ fn read_file(path: &Path) -> Result<String, String> {
 
 fn run(args: &ConfigArgs) -> ExitCode {
     let source = Source::new(args);
-    let loaded = match source.load() {
+    let loaded = match source.load_in_time() {
         Ok(loaded) => loaded,
         Err(errors) => return usage(&errors),
     };
@@ -149,7 +152,9 @@ fn run(args: &ConfigArgs) -> ExitCode {
 
 fn healthcheck(args: &ConfigArgs) -> ExitCode {
     let timeout = Duration::from_secs(2);
-    let result = health_address(args)
+    let source = Source::new(args);
+    let result = file::in_time(move || health_address(&source))
+        .and_then(|address| address)
         .and_then(|address| server::probe_health(address, timeout).map_err(|reason| format!("{address}: {reason}")));
     match result {
         Ok(()) => {
@@ -165,8 +170,7 @@ fn healthcheck(args: &ConfigArgs) -> ExitCode {
 
 /// The address of the server, from the arguments that it was started with. Only the address matters: an error
 /// elsewhere in a file that has changed since then does not make a running server unhealthy.
-fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
-    let source = Source::new(args);
+fn health_address(source: &Source) -> Result<SocketAddr, String> {
     match source.load() {
         Ok(loaded) => Ok(loaded.config.listen),
         Err(_) => {
@@ -176,7 +180,7 @@ fn health_address(args: &ConfigArgs) -> Result<SocketAddr, String> {
                     .to_str()
                     .and_then(|value| value.parse().ok())
                     .ok_or_else(|| format!("--listen {value:?} is not an address and a port")),
-                None => Ok(listen_line(&source).unwrap_or(DEFAULT_LISTEN)),
+                None => Ok(listen_line(source).unwrap_or(DEFAULT_LISTEN)),
             }
         }
     }

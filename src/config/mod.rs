@@ -46,6 +46,7 @@ pub use self::{
     url_template::UrlTemplate,
     votes::VoteKeys,
 };
+use crate::model::MAX_VOTE_PEERS;
 pub use crate::yaml::{ConfigErrors, Secret};
 use crate::yaml::{Diagnostics, Fields, Item, Place, ReadContext, secrets::Secrets, tree};
 
@@ -114,6 +115,14 @@ impl Config {
         let locations = settings.map(|setting| (setting.key, location(setting))).collect();
         config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
         config.peers = listed.or(in_file).unwrap_or_default();
+        let peers = variables.get(env_peers::PEERS).or_else(|| root.as_ref()?.get(peers::KEY));
+        if let Some(peers) = peers.filter(|_| config.votes() && config.peers.len() > MAX_VOTE_PEERS) {
+            peers.wrong(format!(
+                "has {} peers, but a vantage that votes can have {MAX_VOTE_PEERS}; split them over several instances, or \
+                 remove votes and the sidecar probes",
+                config.peers.len()
+            ));
+        }
         match diagnostics.into_errors(&path.display().to_string()) {
             Some(errors) => Err(errors),
             None => {

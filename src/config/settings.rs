@@ -288,6 +288,11 @@ impl Config {
         ConstantLabels { environment: self.environment.clone(), others: self.labels.clone() }
     }
 
+    /// Whether this vantage exchanges votes.
+    pub(super) fn votes(&self) -> bool {
+        self.votes.is_some() || self.paths().any(|(path, _)| path.kind.carries_votes())
+    }
+
     /// Every path, with how it is probed.
     pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
         self.peers.iter().flat_map(|peer| {

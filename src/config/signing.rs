@@ -1,7 +1,8 @@
 //! The key that signs orders, and the public keys of the peers.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
+use super::votes::exposed;
 use crate::{
     model::Region,
     signing::{InvalidKey, PrivateKey, PublicKey, PublicKeys},
@@ -17,19 +18,22 @@ pub struct SigningKey {
     pub key: PrivateKey,
 }
 
-/// The key that a file holds.
-pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<SigningKey> {
+/// The key that a file holds, and what is wrong with it although it works.
+pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<(SigningKey, Vec<String>)> {
     let create = format!("create it with regionwatch keygen {}", secrets.path(text)?.display());
-    let (file, bytes) = secrets.bytes(text, &create)?;
-    let key = PrivateKey::from_pem(&bytes).map_err(|error| error.to_string())?;
-    Ok(SigningKey { file, key })
-}
-
-impl SigningKey {
-    /// Whether every user of the machine can read the file.
-    pub(super) fn is_exposed(&self) -> bool {
-        std::fs::metadata(&self.file).is_ok_and(|metadata| metadata.mode() & 0o004 != 0)
+    let (file, content) = secrets.bytes(text, &create)?;
+    let key = PrivateKey::from_pem(&content.bytes).map_err(|error| error.to_string())?;
+    let mut warnings = Vec::new();
+    if key.is_repeated() {
+        let place = file.display();
+        warnings.push(format!(
+            "contains a key of one repeated byte; delete it, and create one with regionwatch keygen {place}"
+        ));
     }
+    if content.is_exposed {
+        warnings.push(exposed(&file));
+    }
+    Ok((SigningKey { file, key }, warnings))
 }
 
 /// The keys that were read, each with the vantage that it belongs to: no key has two owners.

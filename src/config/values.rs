@@ -217,7 +217,9 @@ pub(super) struct KeyFile;
 
 impl ValueType<VoteKeys> for KeyFile {
     fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<VoteKeys> {
-        item.read(|text| votes::read(text, secrets))
+        let (keys, warnings) = item.read(|text| votes::read(text, secrets))?;
+        warnings.into_iter().for_each(|warning| item.warn(warning));
+        Some(keys)
     }
 
     fn print(&self, keys: &VoteKeys) -> String {
@@ -230,11 +232,8 @@ pub(super) struct SigningKeyFile;
 
 impl ValueType<SigningKey> for SigningKeyFile {
     fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<SigningKey> {
-        let key = item.read(|text| signing::read(text, secrets))?;
-        if key.is_exposed() {
-            let file = key.file.display();
-            item.warn(format!("can be read by every user of this machine; run: chmod o-rwx {file}"));
-        }
+        let (key, warnings) = item.read(|text| signing::read(text, secrets))?;
+        warnings.into_iter().for_each(|warning| item.warn(warning));
         Some(key)
     }
 

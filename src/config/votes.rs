@@ -13,11 +13,18 @@ pub struct VoteKeys {
     pub keys: Vec<Secret>,
 }
 
-/// The keys that a file holds.
-pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<VoteKeys> {
-    let (file, bytes) = secrets.bytes(text, &format!("create it with {}", new_key(&secrets.path(text)?)))?;
-    let keys = list(&bytes, &file)?;
-    Ok(VoteKeys { file, keys })
+/// The keys that a file holds, and what is wrong with them although they work.
+pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<(VoteKeys, Vec<String>)> {
+    let (file, content) = secrets.bytes(text, &format!("create it with {}", new_key(&secrets.path(text)?)))?;
+    let keys = list(&content.bytes, &file)?;
+    let mut warnings = Vec::new();
+    if keys.iter().any(|key| is_repeated(key.as_bytes())) {
+        warnings.push(format!("contains a key of one repeated character; create one with {}", new_key(&file)));
+    }
+    if content.is_exposed {
+        warnings.push(exposed(&file));
+    }
+    Ok((VoteKeys { file, keys }, warnings))
 }
 
 /// The keys of a file: one or two lines of 16 to 256 printable characters, without blank lines and lines that begin
@@ -53,9 +60,19 @@ fn list(file: &[u8], path: &Path) -> Parsed<Vec<Secret>> {
     if keys.is_empty() { Err(format!("contains no key; {}", hint())) } else { Ok(keys) }
 }
 
+/// Whether a key is one byte, again and again.
+fn is_repeated(key: &[u8]) -> bool {
+    key.iter().all(|byte| *byte == key[0])
+}
+
+/// A warning of a key that every user of the machine can read.
+pub(super) fn exposed(file: &Path) -> String {
+    format!("can be read by every user of this machine; run: chmod o-rwx {}", file.display())
+}
+
 /// What to type for a new key in that file.
 fn new_key(path: &Path) -> String {
-    format!("openssl rand -hex 32 > {}", path.display())
+    format!("(umask 077; openssl rand -hex 32 > {})", path.display())
 }
 
 #[cfg(test)]

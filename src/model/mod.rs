@@ -31,7 +31,7 @@ pub use self::{
     shape::Shape,
     time::{UnixMillis, Utc},
     url::{HttpUrl, MASK, UrlPath},
-    vote_response::{NONCE_HEADER, Nonce, SIGNATURE_HEADER, VoteResponse},
+    vote_response::{MAX_VOTE_PEERS, NONCE_HEADER, Nonce, SIGNATURE_HEADER, VoteResponse},
 };
 
 #[cfg(test)]

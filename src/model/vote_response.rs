@@ -31,6 +31,9 @@ impl fmt::Display for Nonce {
     }
 }
 
+/// The most peers of a vantage that votes.
+pub const MAX_VOTE_PEERS: usize = 1024;
+
 /// An answer with status 200 to a sidecar probe. Every byte of it is the peer's, and nothing is verified yet.
 #[derive(Debug, Clone)]
 pub struct VoteResponse {

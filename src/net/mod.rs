@@ -45,7 +45,7 @@ pub use resolver::{ResolvedHost, Resolver, TokioResolvers};
 pub use stream::StreamTimestamps;
 pub use timer::Timer;
 pub(crate) use tls::{Connector, failure as tls_failure};
-pub use tls::{TlsContext, TlsError, TlsSpec};
+pub use tls::{PemFile, TlsContext, TlsError, TlsSpec};
 
 #[doc(hidden)]
 pub mod hostile {

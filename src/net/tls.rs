@@ -1,7 +1,7 @@
 //! TLS handshakes by rustls with ring, and what is read of the peer's certificates.
 
 use std::{
-    fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -32,9 +32,9 @@ pub struct TlsSpec {
     /// The name that is sent and verified, where it is not the target's.
     pub server_name: Option<Arc<str>>,
     /// PEM file of the authorities to trust, instead of those of the system.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<PemFile>,
     /// PEM files of our certificate chain and key, for mutual TLS.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PemFile, PemFile)>,
     /// Do not verify the peer's certificate.
     pub insecure_skip_verify: bool,
 }
@@ -46,10 +46,34 @@ impl TlsSpec {
     }
 }
 
+/// A PEM file with what it held when the configuration was read, because a file system may not answer later. Two are the same
+/// if their paths are: a certificate may be renewed behind the same name.
+#[derive(Clone)]
+pub struct PemFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its content, which may be a private key, and is never debugged.
+    pub content: Arc<[u8]>,
+}
+
+impl PartialEq for PemFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for PemFile {}
+
+impl fmt::Debug for PemFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.path)
+    }
+}
+
 /// A TLS setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds no PEM of the kind.
+    /// A file holds no PEM of the kind.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file.
@@ -89,7 +113,7 @@ impl TlsContext {
     /// A connector for one target. `alpn` is offered in this order.
     ///
     /// # Errors
-    /// A file that cannot be read, a name that cannot be verified.
+    /// A file without PEM of the kind, a name that cannot be verified.
     pub fn connector(&self, spec: &TlsSpec, host: &Host, alpn: &[&[u8]]) -> Result<Connector, TlsError> {
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
@@ -98,7 +122,7 @@ impl TlsContext {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             let roots = match &spec.ca_file {
-                Some(path) => Arc::new(roots_from(path)?),
+                Some(file) => Arc::new(roots_from(file)?),
                 None => self.public_roots(),
             };
             builder.with_root_certificates(roots)
@@ -135,9 +159,8 @@ fn file_error(path: &Path, reason: impl ToString) -> TlsError {
     TlsError::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = fs::read(path).map_err(|error| file_error(path, error))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+fn certificates(PemFile { path, content }: &PemFile) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
     let certificates = certificates.map_err(|error| file_error(path, error))?;
     if certificates.is_empty() {
         return Err(file_error(path, "holds no certificate in PEM"));
@@ -145,15 +168,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let pem = fs::read(path).map_err(|error| file_error(path, error))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| file_error(path, error))
+fn private_key(PemFile { path, content }: &PemFile) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(content).map_err(|error| file_error(path, error))
 }
 
-fn roots_from(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots_from(file: &PemFile) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| file_error(path, error))?;
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| file_error(&file.path, error))?;
     }
     Ok(roots)
 }
@@ -168,8 +190,8 @@ pub struct Connector {
     name: ServerName<'static>,
 }
 
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -89,16 +89,17 @@ impl EngineClient {
 
     /// Reloads the configuration; the inner error has one mistake per line.
     pub(super) async fn reload(&self) -> Result<Result<(), String>, Rejection> {
-        self.query(Query::Reload).await
+        timeout(self.limits.reload_timeout, self.ask(Query::Reload)).await.unwrap_or(Err(Rejection::TIMED_OUT))
     }
 
     async fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Rejection> {
+        self.in_time(self.ask(query)).await
+    }
+
+    async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Rejection> {
         let (reply, answer) = oneshot::channel();
-        self.in_time(async {
-            self.queries.send(query(reply)).await.map_err(|_| Rejection::TIMED_OUT)?;
-            answer.await.map_err(|_| Rejection::TIMED_OUT)
-        })
-        .await
+        self.queries.send(query(reply)).await.map_err(|_| Rejection::TIMED_OUT)?;
+        answer.await.map_err(|_| Rejection::TIMED_OUT)
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {

@@ -25,6 +25,7 @@ mod encoding;
 mod engine_client;
 mod health;
 mod limits;
+mod origin;
 mod page;
 mod params;
 mod response;

@@ -21,6 +21,7 @@ use super::{
     conn_state::Signals,
     engine_client::{EngineClient, Snapshot},
     limits::Limits,
+    origin,
     page::{self, ASSETS, About, Asset},
     params::{parameters, quoted},
     response::{EXPOSITION, Encoders, HTML, JSON, Rejection, short, text},
@@ -160,7 +161,7 @@ impl Routes {
                 Ok(text(StatusCode::OK, "regionwatch is ready.\n"))
             }
             Route::Ready => Ok(text(StatusCode::SERVICE_UNAVAILABLE, "regionwatch is not ready yet.\n")),
-            Route::Reload => self.reload().await,
+            Route::Reload => self.reload(request).await,
         }
     }
 
@@ -280,10 +281,13 @@ impl Routes {
         Ok(self.encoders.respond(JSON, body, request.headers()))
     }
 
-    async fn reload(&self) -> Result<Response<Body>, Rejection> {
+    async fn reload<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
         if !self.state.lifecycle {
             let message = "Lifecycle API is not enabled; start with --enable-lifecycle.\n";
             return Ok(text(StatusCode::FORBIDDEN, message));
+        }
+        if let Some(reason) = origin::refusal(request, self.state.external_url.borrow().as_ref()) {
+            return Ok(text(StatusCode::FORBIDDEN, format!("not reloaded: {reason}\n")));
         }
         let late = Rejection::Unavailable("the reload did not finish in time; it may still take effect");
         Ok(match self.engine.reload().await.map_err(|_| late)? {

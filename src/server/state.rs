@@ -3,13 +3,13 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{api::PathFilter, client::KnownVantages};
 use crate::{
     decision::votes::Keys,
     metrics::Metrics,
-    model::{LabelValue, Region},
+    model::{HttpUrl, LabelValue, Region},
     status::Overview,
     window::PathHistory,
 };
@@ -22,6 +22,8 @@ pub struct ServerState {
     pub queries: mpsc::Sender<Query>,
     /// Whether `POST /-/reload` is served.
     pub lifecycle: bool,
+    /// Where users reach this server, besides its addresses.
+    pub external_url: watch::Receiver<Option<HttpUrl>>,
     /// What `/-/ready` reports.
     pub ready: Arc<AtomicBool>,
     /// Whose connections come first.

@@ -78,6 +78,7 @@ impl fmt::Debug for PublicKey {
 pub struct PrivateKey {
     pair: Arc<Ed25519KeyPair>,
     public: PublicKey,
+    is_repeated: bool,
 }
 
 impl PrivateKey {
@@ -114,12 +115,19 @@ impl PrivateKey {
         // Version 1 has no public key inside that could be checked.
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| InvalidKey::Private)?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| InvalidKey::Private)?;
-        Ok(Self { pair: Arc::new(pair), public: PublicKey(public) })
+        let seed = der.get(PKCS8.len()..PKCS8.len() + 32).unwrap_or_default();
+        let is_repeated = seed.iter().all(|byte| *byte == seed[0]);
+        Ok(Self { pair: Arc::new(pair), public: PublicKey(public), is_repeated })
     }
 
     /// The public part.
     pub const fn public(&self) -> PublicKey {
         self.public
+    }
+
+    /// Whether its private part is one byte, again and again, which can be guessed.
+    pub const fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// Signs these bytes.
@@ -174,6 +182,16 @@ mod tests {
         let body = pem.lines().nth(1).unwrap();
         assert!(!format!("{key:?}{:?}", key.public()).contains(&body[24..]));
         assert_ne!(PrivateKey::generate().unwrap().0.public(), key.public());
+    }
+
+    #[test]
+    fn a_private_part_of_one_repeated_byte_is_noticed() {
+        let pem = |seed: [u8; 32]| format!("{BEGIN}\n{}\n{END}\n", BASE64.encode(&[&PKCS8[..], &seed].concat()));
+        let mut seed = [b'a'; 32];
+        assert!(PrivateKey::from_pem(pem(seed).as_bytes()).unwrap().is_repeated());
+        seed[31] = b'b';
+        assert!(!PrivateKey::from_pem(pem(seed).as_bytes()).unwrap().is_repeated());
+        assert!(!PrivateKey::generate().unwrap().0.is_repeated());
     }
 
     #[test]

@@ -7,15 +7,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt,
-    fs::File,
-    io::{ErrorKind, Read},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::units::Parsed;
+use super::{
+    file::{self, Content, Unreadable},
+    units::Parsed,
+};
 pub(crate) use crate::model::MASK;
 
 /// The largest file that is read: a bundle of all public authorities has 0.2 MB.
@@ -79,11 +81,13 @@ pub(crate) struct Secrets<'a> {
     /// The directory of the configuration file, at which relative paths begin.
     directory: &'a Path,
     used: RefCell<BTreeSet<String>>,
+    /// The files that were read: many probes may name the same one.
+    files: RefCell<BTreeMap<PathBuf, Content>>,
 }
 
 impl<'a> Secrets<'a> {
     pub(crate) fn new(variables: &'a BTreeMap<OsString, OsString>, directory: &'a Path) -> Self {
-        Self { variables, directory, used: RefCell::default() }
+        Self { variables, directory, used: RefCell::default(), files: RefCell::default() }
     }
 
     /// Whether `${name}` was used.
@@ -138,9 +142,12 @@ impl<'a> Secrets<'a> {
         Ok(self.directory.join(text))
     }
 
-    /// The path and the bytes of a regular file of at most 4 MiB; `instead` is what to do if there is none.
-    pub(crate) fn bytes(&self, text: &str, instead: &str) -> Parsed<(PathBuf, Vec<u8>)> {
+    /// The path and the content of a regular file of at most 4 MiB; `instead` is what to do if there is none.
+    pub(crate) fn bytes(&self, text: &str, instead: &str) -> Parsed<(PathBuf, Content)> {
         let path = self.path(text)?;
+        if let Some(content) = self.files.borrow().get(&path) {
+            return Ok((path, content.clone()));
+        }
         let failed = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound if path == Path::new(text) => format!("does not exist; {instead}"),
             ErrorKind::NotFound => format!("does not exist as {}; {instead}", path.display()),
@@ -149,22 +156,19 @@ impl<'a> Secrets<'a> {
             }
             _ => format!("cannot be read ({error}); write the path of a readable file"),
         };
-        // A pipe or a device could block, or never end.
-        if !std::fs::metadata(&path).map_err(failed)?.is_file() {
-            return Err("is not a regular file; write the path of a file".to_owned());
-        }
-        let mut bytes = Vec::new();
-        File::open(&path).map_err(failed)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err("has more than 4 MiB; write the path of the right file".to_owned());
-        }
-        Ok((path, bytes))
+        let content = file::read(&path, MAX_FILE).map_err(|error| match error {
+            Unreadable::Not(kind) => format!("is {kind} and not a regular file; write the path of a file"),
+            Unreadable::TooLarge => "has more than 4 MiB; write the path of the right file".to_owned(),
+            Unreadable::Io(error) => failed(error),
+        })?;
+        self.files.borrow_mut().insert(path.clone(), content.clone());
+        Ok((path, content))
     }
 
     /// The content of a file with a secret, without the line break at its end.
     pub(crate) fn file(&self, text: &str) -> Parsed<String> {
-        let (_, bytes) = self.bytes(text, A_PATH)?;
-        let secret = String::from_utf8(bytes).map_err(|_| "is not UTF-8; write a text file with one line")?;
+        let (_, Content { bytes, .. }) = self.bytes(text, A_PATH)?;
+        let secret = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8; write a text file with one line")?;
         let secret = secret.trim_end_matches(['\r', '\n']);
         match secret {
             "" => Err("is an empty file; write the secret into it".to_owned()),
@@ -175,20 +179,20 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    /// The path of a PEM file that holds certificates.
-    pub(crate) fn certificates(&self, text: &str) -> Parsed<PathBuf> {
-        let (path, bytes) = self.bytes(text, A_PATH)?;
+    /// The path and the bytes of a PEM file that holds certificates.
+    pub(crate) fn certificates(&self, text: &str) -> Parsed<(PathBuf, Arc<[u8]>)> {
+        let (path, Content { bytes, .. }) = self.bytes(text, A_PATH)?;
         match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
-            Ok(certificates) if !certificates.is_empty() => Ok(path),
+            Ok(certificates) if !certificates.is_empty() => Ok((path, bytes)),
             _ => Err("contains no certificate in PEM form; write a file with -----BEGIN CERTIFICATE-----".to_owned()),
         }
     }
 
-    /// The path of a PEM file that holds a private key.
-    pub(crate) fn private_key(&self, text: &str) -> Parsed<PathBuf> {
-        let (path, bytes) = self.bytes(text, A_PATH)?;
+    /// The path and the bytes of a PEM file that holds a private key.
+    pub(crate) fn private_key(&self, text: &str) -> Parsed<(PathBuf, Arc<[u8]>)> {
+        let (path, Content { bytes, .. }) = self.bytes(text, A_PATH)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
-            Ok(_) => Ok(path),
+            Ok(_) => Ok((path, bytes)),
             Err(_) => {
                 Err("contains no private key in PEM form; write a file with -----BEGIN PRIVATE KEY-----".to_owned())
             }

@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod harness;
 pub mod kubernetes;
+pub mod lease;
 pub mod needs;
 pub mod peers;
 pub mod process;

@@ -287,7 +287,9 @@ fn a_failover_that_can_never_be_confirmed_warns() {
         });
         let text = format!("region: here\n{lines}peers: [{}]\n", peers.collect::<String>());
         let loaded = Config::load(Some((&folder("any.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
-        let keys = loaded.warnings.iter().map(|warning| warning.split(':').next().unwrap().to_owned());
+        // How a checkout creates the key file is another matter.
+        let other = loaded.warnings.iter().filter(|warning| !warning.contains("can be read by every user"));
+        let keys = other.map(|warning| warning.split(':').next().unwrap().to_owned());
         keys.collect::<Vec<_>>()
     };
     let to = "alertmanagers: ['http://am:9093']\n";
@@ -335,7 +337,7 @@ fn the_suggested_key_command_writes_the_file_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = with_peers("region: a\nvotes: {key_file: votes.key}\n");
     let key = folder.path().join("votes.key");
-    let command = format!("openssl rand -hex 32 > {}", key.display());
+    let command = format!("(umask 077; openssl rand -hex 32 > {})", key.display());
     for content in [None, Some(""), Some("short\n"), Some("no text: \u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\n")] {
         content.into_iter().for_each(|content| fs::write(&key, content).unwrap());
         let told = Config::load(Some((&folder.path().join("a.yaml"), &file)), []).unwrap_err().to_string();

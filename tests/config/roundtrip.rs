@@ -17,7 +17,7 @@ use proptest::{
 use regionwatch::{
     config::*,
     model::{AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
-    net::{HttpVersion, TlsSpec},
+    net::{HttpVersion, PemFile, TlsSpec},
     probe::*,
     signing::{PrivateKey, PublicKey},
 };
@@ -96,6 +96,11 @@ fn pattern() -> impl Strategy<Value = Pattern> {
         .prop_map(|p| Pattern::new(p).unwrap())
 }
 
+/// Compared by its path alone.
+fn pem(name: &str) -> PemFile {
+    PemFile { path: file(name), content: Arc::from([]) }
+}
+
 fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/files")).join(name)
 }
@@ -106,8 +111,8 @@ const KEY: &[u8; 33] = b"test-key-0123456789abcdef01234567";
 fn tls() -> impl Strategy<Value = TlsSpec> {
     (option::of(host()), any::<[bool; 3]>()).prop_map(|(server, [ca, identity, insecure_skip_verify])| TlsSpec {
         server_name: server.map(|host| host.to_string().into()),
-        ca_file: ca.then(|| file("ca.pem")),
-        identity: identity.then(|| (file("ca.pem"), file("key.pem"))),
+        ca_file: ca.then(|| pem("ca.pem")),
+        identity: identity.then(|| (pem("ca.pem"), pem("key.pem"))),
         insecure_skip_verify,
     })
 }

@@ -15,7 +15,7 @@ use regionwatch::{
     model::{Failure, Nonce, Region, VoteResponse},
     server::{self, EncodedVotes, KnownVantages, Limits, Query, ServerState},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     servers,
@@ -108,6 +108,7 @@ async fn the_probe_accepts_the_votes_of_our_server() {
         queries,
         lifecycle: false,
         vantages: KnownVantages::default(),
+        external_url: watch::Sender::new(None).subscribe(),
         ready: Arc::default(),
         region: there,
         environment: None,

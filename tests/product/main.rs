@@ -6,6 +6,7 @@ extern crate testkit;
 
 mod commands;
 mod failover_page;
+mod files;
 mod log;
 mod prometheus;
 mod reload;

@@ -98,7 +98,7 @@ fn unknown_paths_list_the_available_ones_and_wrong_methods_the_allowed_ones() {
 #[test]
 fn a_reload_succeeds_fails_times_out_or_is_disabled() {
     let reload = |lifecycle, prober| {
-        let limits = Limits { query_timeout: Duration::from_millis(100), ..Limits::default() };
+        let limits = Limits { reload_timeout: Duration::from_millis(100), ..Limits::default() };
         let answer = Setup { lifecycle, prober, limits, ..Setup::default() }.run().ask("POST", "/-/reload", "");
         (answer.status, answer.text().to_owned())
     };

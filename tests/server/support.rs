@@ -25,7 +25,7 @@ use regionwatch::{
     window::{PathHistory, Record, Trace},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -98,6 +98,7 @@ impl Setup {
             queries,
             lifecycle: self.lifecycle,
             vantages: KnownVantages::default(),
+            external_url: watch::Sender::new(None).subscribe(),
             ready: Arc::clone(&ready),
             region: Region::new("eu-west-1").unwrap(),
             environment: None,
@@ -224,7 +225,7 @@ impl Running {
 
     /// One request on a connection of its own.
     pub(crate) fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
         Answer::parse(&self.raw(&request))
     }
 

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{PeerVote, VoteSet};
 use crate::model::{
-    Candidate, Ineligible, LabelError, LabelValue, NameError, PeerState, Region, Signature, UnixMillis, Vote,
-    VoteResponse,
+    Candidate, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region, Signature, UnixMillis,
+    Vote, VoteResponse,
 };
 
 /// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
@@ -112,7 +112,7 @@ impl VoteMessage {
     /// The most bytes of a message.
     pub const MAX_BYTES: usize = VoteResponse::MAX_BODY;
     /// The most peers, and the most places of the ranking.
-    pub const MAX_PEERS: usize = 1024;
+    pub const MAX_PEERS: usize = MAX_VOTE_PEERS;
     /// The longest incident id, in characters.
     pub const MAX_INCIDENT: usize = 128;
     /// The most orders about one peer.
