@@ -13,8 +13,8 @@ use http::{
 };
 use http_body_util::Full;
 
-pub use self::{access::HttpAccess, spec::HttpSpec};
 pub(super) use self::spec::{KEYS, read, write};
+pub use self::{access::HttpAccess, spec::HttpSpec};
 use super::{
     kind::ProbeKind,
     pattern::Pattern,

@@ -121,11 +121,7 @@ fn secret_value(item: &Item<'_>, value: &str) -> Option<HeaderValue> {
 }
 
 /// The `Authorization` header that `basic_auth`, `bearer_token` or `bearer_token_file` asks for.
-fn authorization(
-    fields: &Fields<'_>,
-    headers: &[Header],
-    secrets: &Secrets<'_>,
-) -> Option<Header> {
+fn authorization(fields: &Fields<'_>, headers: &[Header], secrets: &Secrets<'_>) -> Option<Header> {
     let keys = ["basic_auth", "bearer_token", "bearer_token_file"];
     let mut given = keys.into_iter().filter_map(|key| fields.get(key)).map(Item::secret);
     let item = given.next()?;
