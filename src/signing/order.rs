@@ -104,7 +104,7 @@ pub fn fuzz_signatures(bytes: &[u8]) {
     assert!(signatures.len() <= SignatureList::MAX);
     let order = |region| Order { environment: "", region, stage: Stage::Execute, drill: false };
     for signed in &signatures {
-        // Never one that nobody made.
+        // Never a signature that no vantage made.
         let key: PublicKey = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".parse().expect("a constant key");
         assert!(!order(&signed.vantage).verify(&key, signed));
     }

@@ -11,7 +11,7 @@ use std::{
 /// `F_SETSIG` of fcntl(2), which libc does not have for every C library.
 const F_SETSIG: libc::c_int = 10;
 
-/// A lease on a file: whoever else opens it waits until this is dropped, or for `/proc/sys/fs/lease-break-time`, which is 45 s.
+/// A lease on a file: another process that opens it waits until this is dropped, or for `/proc/sys/fs/lease-break-time`, which is 45 s.
 pub struct Lease(#[allow(dead_code, reason = "the lease lasts as long as its descriptor")] File);
 
 impl Lease {
