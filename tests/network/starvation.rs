@@ -104,18 +104,20 @@ fn a_cpu_starved_process_loses_no_probe_and_measures_the_network() {
         let (made, missed) = (probes(&last, &[]) - probes(&first, &[]), missed(&last) - missed(&first));
         let slots = RATE * took.as_secs_f64();
         assert!((slots - made - missed).abs() < 3.0 * RATE, "{context}: {made} + {missed} of {slots}");
-        // How much a hundredth of a processor gets done is the machine's affair; that none of it is lost is ours.
-        let least = if micros == 1_000 { 0.1 } else { 0.9 };
+        // How much a process gets done that is held back is the machine's affair; that none of it is lost is ours.
+        let least = if held_back * 4 >= ran { 0.1 } else { 0.9 };
         assert!(made > least * slots, "{context}: {made} of {slots}");
 
         // The peers' kernel answers pings and SYNs, so nobody's hunger is in these. nginx and knotd must be woken,
-        // which on a busy machine takes longer; a clock of the process would be off by tens of milliseconds.
+        // which on a busy machine takes longer; a clock of the process would be off by tens of milliseconds nearly always.
+        // A starved process makes some 30 probes of a kind: two that the machine's own network delayed are no hunger.
         for (kind, bound) in [("icmp", "0.0005"), ("tcp", "0.0005"), ("dns", "0.01"), ("http", "0.01")] {
             let kind = format!("probe=\"{kind}\"");
             let count = total(&last, "regionwatch_probe_duration_seconds_count", &[&kind]);
             let bucket = format!("le=\"{bound}\"");
             let quick = total(&last, "regionwatch_probe_duration_seconds_bucket", &[&kind, &bucket]);
-            assert!(quick >= 0.99 * count, "{context}: {kind}: {quick} of {count} within {bound} s");
+            let slow = count - quick;
+            assert!(slow <= 0.01 * count + 2.0, "{context}: {kind}: {slow} of {count} not within {bound} s");
         }
     });
 }
