@@ -35,13 +35,15 @@
 //! | 5 | [`alert`] | the push to every Alertmanager |
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 6 | [`app`] | a main loop that applies effects; reload, shutdown |
-//! | 7 | [`cli`] | the commands |
+//! | 7 | [`bench`] | a latency benchmark: a run, its statistics, its reports |
+//! | 8 | [`cli`] | the commands |
 
 // They panic if they cannot write; `logging::to_stderr` and `io::Write` do not.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod alert;
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod decision;

@@ -18,6 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["metrics", "status"],
     &["engine", "alert", "server"],
     &["app"],
+    &["bench"],
     &["cli", "lib", "main"],
 ];
 
