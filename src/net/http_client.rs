@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts};
+use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts, uri::Authority};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
@@ -317,6 +317,7 @@ impl Session {
             }
             Sender::Http2(sender) => {
                 *request.version_mut() = Version::HTTP_2;
+                to_authority(&mut request)?;
                 sender.send_request(request).await
             }
         };
@@ -342,6 +343,16 @@ fn to_origin_form(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// HTTP/2 carries the host in `:authority`; a field beside it must say the same, or the request is malformed (RFC 9113
+/// 8.3.1).
+fn to_authority(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
+    let Some(host) = request.headers_mut().remove(header::HOST) else { return Ok(()) };
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Failure::Local)?);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Local)?;
+    Ok(())
+}
+
 async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option<Vec<u8>>, Failure> {
     let BodyUse { limit, keep, mut inspect } = wanted;
     let mut body = Vec::new();
@@ -349,10 +360,15 @@ async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| failure(&error))?;
         if let Some(data) = frame.data_ref() {
-            read += data.len();
-            if read > limit {
+            let room = limit - read;
+            if data.len() > room {
+                // One byte more tells a pattern that its match does not need the end of the body.
+                if let Some(inspect) = &mut inspect {
+                    inspect(&data[..=room]);
+                }
                 return Ok(None);
             }
+            read += data.len();
             if let Some(inspect) = &mut inspect {
                 inspect(data);
             }

@@ -126,6 +126,11 @@ impl Matcher<'_> {
         self.state = Some(state);
     }
 
+    /// Whether the text has a match before its last byte, however it goes on.
+    pub fn has_matched(&self) -> bool {
+        self.state.is_some_and(|state| state.is_match())
+    }
+
     /// Whether the text has a match if it ends here.
     pub fn is_match(&mut self) -> bool {
         let (Some(cache), Some(state)) = (&mut self.cache, self.state) else { return false };

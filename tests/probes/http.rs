@@ -120,7 +120,8 @@ async fn an_endless_body_is_limited_or_times_out() {
     let drip = servers::repeats(head, b"1\r\na\r\n", Duration::from_millis(50));
     assert_eq!(get(drip, "method: GET").fails_at_the_deadline().await, Failure::Timeout);
     let flood = servers::repeats(head, b"8\r\naaaaaaaa\r\n", Duration::ZERO);
-    assert_eq!(get(flood, "body_limit: 64KiB").fails().await, Failure::Protocol);
+    get(flood, "body_limit: 64KiB").succeeds().await;
+    assert_eq!(get(flood, "body_limit: 64KiB, expect: {body: b}").fails().await, Failure::Mismatch);
 }
 
 /// A frame of HTTP/2 (RFC 9113 4.1) on a stream below 256.
@@ -196,14 +197,23 @@ async fn a_large_body_in_small_pieces_is_read_and_matched_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_a_protocol_error_and_one_at_the_limit_is_not() {
+async fn of_a_body_over_the_limit_only_the_first_bytes_are_matched() {
     let addr = servers::tcp(|mut stream| {
         servers::read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2048\r\n\r\n");
-        let _ = stream.write_all(&[b'a'; 2048]);
+        let _ = stream.write_all(&[b'a'; 1023]);
+        let _ = stream.write_all(&[b'b'; 1025]);
     });
-    get(addr, "body_limit: 2KiB").succeeds().await;
-    assert_eq!(get(addr, "body_limit: 1KiB").fails().await, Failure::Protocol);
+    for expected in ["", ", expect: {status: [200]}", ", expect: {body: ^aa}", ", expect: {body: ab}"] {
+        get(addr, &format!("body_limit: 1KiB{expected}")).succeeds().await;
+    }
+    // What was read does not end there: neither may a match.
+    for expected in ["abb", "ab$"] {
+        let expected = format!("body_limit: 1KiB, expect: {{body: '{expected}'}}");
+        assert_eq!(get(addr, &expected).fails().await, Failure::Mismatch, "{expected}");
+    }
+    get(addr, "body_limit: 2KiB, expect: {body: b$}").succeeds().await;
+    assert_eq!(get(addr, "body_limit: 1KiB, expect: {status: [204]}").fails().await, Failure::Status);
 }
 
 #[tokio::test]
@@ -321,6 +331,57 @@ async fn nginx_is_measured_over_every_version() {
     assert_eq!((phases(&timings).len(), timings.source), (4, StampSource::Kernel));
     probe(format!("https://{secure}/"), "1", "HTTP/1.1").succeeds().await;
     probe(format!("https://{secure}/"), "2", "HTTP/2.0").succeeds().await;
+}
+
+/// As `curl --header 'Host: inner.example:8443'` does it.
+#[tokio::test]
+async fn a_host_header_names_the_virtual_host_over_every_version() {
+    let certificate = Certificate::new(&["a.example"]);
+    let (plain, secure) = (servers::closed(), servers::closed());
+    let server = |name: &str| {
+        format!(
+            "server {{ listen {plain}; listen {secure} ssl http2; server_name {name}; ssl_certificate {};\n\
+             ssl_certificate_key {}; location / {{ return 200 '{name} $http_host'; }} }}\n",
+            certificate.cert(),
+            certificate.key()
+        )
+    };
+    let servers = server("outer.example") + &server("inner.example");
+    let _nginx = servers::nginx(certificate.folder.path(), &servers, plain);
+    let tls = format!(", tls: {{server_name: a.example, ca_file: '{}'}}", certificate.cert());
+    let (http, https) = (format!("http://{plain}/"), format!("https://{secure}/"));
+    for (url, version, tls) in [(&http, "1", ""), (&https, "1", &*tls), (&https, "2", &tls)] {
+        let host = "headers: {Host: 'inner.example:8443'}, expect: {body: '^inner.example inner.example:8443$'}";
+        probing("127.0.0.1", format!("kind: http, url: '{url}', version: '{version}', {host}{tls}")).succeeds().await;
+    }
+}
+
+/// Each of these leads to the page for `curl --location`, too.
+#[tokio::test]
+async fn a_redirect_may_be_any_reference_to_the_same_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = servers::closed();
+    let host = format!("//{plain}/folder/next");
+    let references = ["next", "./next", "../folder/next", "?a=1", &host, "../../folder/./x/../next", "n\u{e9}xt page"];
+    let location = |(n, reference): (usize, &&str)| {
+        format!(
+            "location = /folder/{n} {{ if ($args) {{ return 200 there; }}\n\
+             return 302 '{reference}'; }}\n"
+        )
+    };
+    let locations: String = references.iter().enumerate().map(location).collect();
+    let servers = format!(
+        "server {{ listen {plain}; absolute_redirect off; {locations} location = /folder/next {{ return 200 there; }}\n\
+         location = '/folder/n\u{e9}xt page' {{ return 200 there; }} }}"
+    );
+    let _nginx = servers::nginx(folder.path(), &servers, plain);
+    for (n, reference) in references.iter().enumerate() {
+        let url = format!("http://{plain}/folder/{n}");
+        let curl = std::process::Command::new("curl").args(["--silent", "--location", &url]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&curl.stdout), "there", "curl: {reference}");
+        let probe = format!("kind: http, url: '{url}', redirects: 1, expect: {{body: ^there$}}");
+        probing("127.0.0.1", probe).succeeds().await;
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use data_encoding::BASE64;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header, uri::Authority};
 
 use super::super::tls;
 use crate::{
@@ -105,6 +105,10 @@ fn headers(item: &Item<'_>, secrets: &Secrets<'_>, reserved: &[HeaderName]) -> O
             item.wrong("is set by regionwatch itself; delete it");
         }
         let value = expand(&item, secrets)?;
+        if name == header::HOST && Authority::try_from(value.as_str()).is_err() {
+            item.wrong("is not a host; write a name or an address, with :PORT where it has one");
+            return None;
+        }
         Some((name, secret_value(&item, &value)?))
     };
     Some(items.into_iter().filter_map(value).collect())

@@ -70,7 +70,7 @@ pub struct HttpSpec {
     pub expect_body: Option<Pattern>,
     /// How many redirects to follow, 0 to 10, and only to the same host.
     pub redirects: u8,
-    /// The largest body that is read; a larger one is a failure.
+    /// How much of a body is read. Of a longer one the rest is neither waited for nor matched.
     pub body_limit: usize,
     /// Which HTTP versions are offered.
     pub version: HttpVersion,
