@@ -62,10 +62,10 @@ fn alertmanager(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<Alertmanager> 
 
 fn print(Alertmanager { url, access }: &Alertmanager) -> String {
     if *access == HttpAccess::default() {
-        return quote(&url.to_string());
+        return quote(&format!("{url:#}"));
     }
     Writer::flow(|page| {
-        page.text("url", url);
+        page.text("url", format!("{url:#}"));
         access.write(page, url);
     })
 }

@@ -143,7 +143,7 @@ fn add_dns(peer: &mut Peer, host: Host, port: u16, context: &ReadContext<'_>) ->
     let name = addresses::derived_name(&host)?;
     let first = peer.targets.first().and_then(|target| target.probes.first()).map(|probe| &probe.host);
     let (query, record): (Arc<str>, _) = match first {
-        Some(Host::Name(name)) => (Arc::from(format!("{name}.")), RecordType(1)),
+        Some(host @ Host::Name(_)) => (Arc::from(format!("{host}.")), RecordType(1)),
         _ => (Arc::from("."), RecordType(2)),
     };
     let spec = DnsSpec::question(port, query, record);

@@ -42,7 +42,8 @@ fn peer(page: &mut Writer, peer: &Peer) {
 
 fn target(page: &mut Writer, target: &Target) {
     page.text("name", &target.name);
-    page.option("host", target.probes.iter().find(|probe| probe.spec.url_host().is_none()).map(|p| &p.host));
+    let host = target.probes.iter().find(|probe| probe.spec.url_host().is_none()).map(|probe| &probe.host);
+    page.option("host", host.map(|host| format!("{host:#}")));
     if let Some(probe) = target.probes.first() {
         page.raw("address_family", probe.family);
         if let Some(tos) = probe.tos {

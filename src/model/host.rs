@@ -9,7 +9,7 @@ use super::labels;
 pub enum Host {
     /// A literal address; never resolved.
     Addr(IpAddr),
-    /// A DNS name, lower case, without the final dot.
+    /// A DNS name, lower case. With a final dot no search list completes it; only `{:#}` displays the dot.
     Name(Arc<str>),
 }
 
@@ -17,7 +17,8 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Addr(addr) => addr.fmt(f),
-            Self::Name(name) => f.write_str(name),
+            Self::Name(name) if f.alternate() => f.write_str(name),
+            Self::Name(name) => f.write_str(name.strip_suffix('.').unwrap_or(name)),
         }
     }
 }

@@ -25,23 +25,25 @@ impl HttpUrl {
 
     /// The URL as requests have it, with its secrets.
     pub fn sent(&self) -> String {
-        format!("{}{}", self.origin(), self.path.as_str())
+        format!("{}{}", Origin(self), self.path.as_str())
     }
+}
 
-    fn origin(&self) -> String {
-        let scheme = if self.https { "https" } else { "http" };
-        let host = self.host.bracketed();
-        if self.port == Self::default_port(self.https) {
-            format!("{scheme}://{host}")
-        } else {
-            format!("{scheme}://{host}:{}", self.port)
-        }
+struct Origin<'a>(&'a HttpUrl);
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HttpUrl { https, host, port, .. } = self.0;
+        f.write_str(if *https { "https://" } else { "http://" })?;
+        host.bracketed().fmt(f)?;
+        if *port == HttpUrl::default_port(*https) { Ok(()) } else { write!(f, ":{port}") }
     }
 }
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin(), self.path)
+        Origin(self).fmt(f)?;
+        self.path.fmt(f)
     }
 }
 

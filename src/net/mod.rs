@@ -27,6 +27,7 @@ mod options;
 mod ping;
 mod resolver;
 mod stream;
+mod system_names;
 mod timer;
 mod tls;
 

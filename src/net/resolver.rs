@@ -5,23 +5,26 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use hickory_resolver::{
     TokioResolver,
-    config::{LookupIpStrategy, ServerOrderingStrategy},
     net::{DnsError, NetError},
+    proto::rr::Name,
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 
-use super::attempt::Attempt;
+use super::{
+    attempt::Attempt,
+    system_names::{self, SystemFiles},
+};
 use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
@@ -32,6 +35,9 @@ const CEILING: Duration = Duration::from_secs(300);
 
 /// How long a lookup may take, over all servers and attempts.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The port that a route is asked for; nothing is sent to it (RFC 863).
+const DISCARD_PORT: u16 = 9;
 
 /// How many lookups run at once; at the start there may be a thousand.
 const CONCURRENT: usize = 16;
@@ -99,8 +105,7 @@ impl ResolvedHost {
             Answer::Pending => None,
             Answer::Nothing => Some(Err(Failure::Resolve)),
             Answer::Addresses(addresses) => {
-                let admitted = || addresses.iter().copied().filter(|address| self.family.admits(*address));
-                Some(admitted().find(IpAddr::is_ipv4).or_else(|| admitted().next()).ok_or(Failure::Resolve))
+                Some(addresses.iter().copied().find(|address| self.family.admits(*address)).ok_or(Failure::Resolve))
             }
         }
     }
@@ -123,7 +128,8 @@ pub type TokioResolvers = [TokioResolver; 2];
 /// Looks names up in the background for as long as a [`ResolvedHost`] of them exists.
 #[derive(Debug)]
 pub struct Resolver {
-    resolvers: Option<TokioResolvers>,
+    /// None until the system's configuration is read.
+    resolvers: watch::Receiver<Option<TokioResolvers>>,
     permits: Arc<Semaphore>,
     known: Mutex<HashMap<Arc<str>, Weak<watch::Sender<Entry>>>>,
     users: Arc<Mutex<Users>>,
@@ -133,32 +139,26 @@ pub struct Resolver {
 type Users = HashMap<Arc<str>, BTreeSet<Region>>;
 
 impl Resolver {
-    /// Reads the system's resolver configuration (`/etc/resolv.conf`, `/etc/hosts`). Without one, names fail
-    /// and literal addresses work.
+    /// Looks names up as the system's configuration says (`/etc/resolv.conf`, `/etc/hosts`), also when it changes.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn from_system() -> Self {
-        let resolver = |strategy| {
-            TokioResolver::builder_tokio().and_then(|mut builder| {
-                let options = builder.options_mut();
-                options.timeout = Duration::from_secs(1);
-                options.attempts = 1;
-                // We keep the answers ourselves, with their TTL.
-                options.cache_size = 0;
-                options.ip_strategy = strategy;
-                options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-                builder.build()
-            })
-        };
-        match (resolver(LookupIpStrategy::Ipv4Only), resolver(LookupIpStrategy::Ipv6Only)) {
-            (Ok(v4), Ok(v6)) => Self::new(Some([v4, v6])),
-            (Err(error), _) | (_, Err(error)) => {
-                warn!("cannot read the resolver configuration, so names will not resolve: {error}");
-                Self::new(None)
-            }
-        }
+        Self::from_files(SystemFiles::default())
     }
 
-    /// Looks names up with these resolvers.
+    fn from_files(files: SystemFiles) -> Self {
+        let (sender, resolvers) = watch::channel(None);
+        tokio::spawn(system_names::follow(files, sender));
+        Self::following(resolvers)
+    }
+
+    /// Looks names up with these resolvers. Without them names fail, and literal addresses work.
     pub fn new(resolvers: Option<TokioResolvers>) -> Self {
+        Self::following(watch::channel(resolvers).1)
+    }
+
+    fn following(resolvers: watch::Receiver<Option<TokioResolvers>>) -> Self {
         Self {
             resolvers,
             permits: Arc::new(Semaphore::new(CONCURRENT)),
@@ -224,18 +224,22 @@ impl Resolver {
 /// Looks a name up again and again until it has no users left.
 async fn refresh(
     name: Arc<str>,
-    resolvers: Option<TokioResolvers>,
+    mut resolvers: watch::Receiver<Option<TokioResolvers>>,
     permits: Arc<Semaphore>,
     users: Arc<Mutex<Users>>,
     entry: Arc<watch::Sender<Entry>>,
 ) {
     loop {
+        // Those that never change have no sender, and those that change are there soon.
+        let Some(current) = resolvers.wait_for(Option::is_some).await.ok().and_then(|current| current.clone()) else {
+            return;
+        };
         let Ok(permit) = permits.acquire().await else { return };
-        let (answer, duration, again) = resolve(&name, resolvers.as_ref()).await;
+        let (answer, duration, again) = resolve(&name, &current).await;
         drop(permit);
         let answered = answer.iter().all(Option::is_some);
         let before = entry.borrow().answer.clone();
-        entry.send_modify(|entry| apply(entry, answer, duration));
+        entry.send_modify(|entry| apply(entry, answer, duration, has_route));
         match change(&before, &entry.borrow().answer) {
             Some(Change::Lost) => {
                 let users = users.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,16 +250,57 @@ async fn refresh(
         }
         tokio::select! {
             () = sleep_until(again) => {}
+            () = follow_routes(&entry) => {}
+            Ok(()) = resolvers.changed() => {}
             () = entry.closed() => return,
         }
     }
+}
+
+/// Puts the addresses of a name that has both families in the right order when a route comes or goes. Never returns.
+async fn follow_routes(entry: &watch::Sender<Entry>) {
+    loop {
+        sleep(FLOOR).await;
+        entry.send_if_modified(|entry| match &entry.answer {
+            Answer::Addresses(addresses) if is_mixed(addresses) => {
+                let mut ordered = addresses.to_vec();
+                order(&mut ordered, has_route);
+                let changed = ordered[..] != addresses[..];
+                if changed {
+                    entry.answer = Answer::Addresses(ordered.into());
+                }
+                changed
+            }
+            _ => false,
+        });
+    }
+}
+
+fn is_mixed(addresses: &[IpAddr]) -> bool {
+    addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6)
+}
+
+/// The order in which addresses are used: what can be reached comes first (RFC 6724 6, rule 1), then IPv4, then the lowest.
+/// Servers rotate their answers; a target should not wander with them.
+fn order(addresses: &mut [IpAddr], has_route: impl Fn(IpAddr) -> bool) {
+    addresses.sort_unstable();
+    if is_mixed(addresses) {
+        addresses.sort_by_cached_key(|address| !has_route(*address));
+    }
+}
+
+/// Whether this host has a route to the address, and an address of its own for it. A datagram socket that is connected
+/// sends nothing.
+fn has_route(address: IpAddr) -> bool {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, DISCARD_PORT))).is_ok()
 }
 
 /// What a lookup said of one family: its addresses, of which there may be none; or `None`, where nothing answered.
 type Part = Option<Vec<IpAddr>>;
 
 /// Puts the result of a lookup in force, IPv4 and IPv6. Where a resolver gave no answer, the last one stays.
-fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration) {
+fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration, has_route: impl Fn(IpAddr) -> bool) {
     if v4.is_some() && v6.is_some() {
         entry.lookups += 1;
         entry.duration = duration;
@@ -267,8 +312,7 @@ fn apply(entry: &mut Entry, [v4, v6]: [Part; 2], duration: Duration) {
     let keep = |v4: bool| known.iter().copied().filter(|address| address.is_ipv4() == v4).collect();
     let mut addresses = v4.unwrap_or_else(|| keep(true));
     addresses.extend(v6.unwrap_or_else(|| keep(false)));
-    // Servers rotate their answers; a target should not wander with them.
-    addresses.sort_unstable();
+    order(&mut addresses, has_route);
     addresses.dedup();
     let answer = if addresses.is_empty() { Answer::Nothing } else { Answer::Addresses(addresses.into()) };
     entry.answer = answer;
@@ -301,14 +345,13 @@ fn without_address(name: &str, answered: bool, peers: Option<&BTreeSet<Region>>)
 }
 
 /// Looks both families up, each by itself: a resolver that answers for one of them has said nothing of the other.
-async fn resolve(name: &str, resolvers: Option<&TokioResolvers>) -> ([Part; 2], Duration, Instant) {
+async fn resolve(name: &str, resolvers: &TokioResolvers) -> ([Part; 2], Duration, Instant) {
     let started = Instant::now();
-    let Some(resolvers) = resolvers else { return ([None, None], Duration::ZERO, started + CEILING) };
-    // The final dot spares the search list: a name is taken as it is written, unless it is a single word, which
-    // container platforms complete.
-    let absolute = if name.contains('.') { format!("{name}.") } else { name.to_owned() };
+    // Names as the hosts of containers have them may have an underscore in a label, which is no letter of a host name
+    // (RFC 1123) but one of a DNS name (RFC 2181 11). Without a final dot, the search list completes them.
+    let Ok(query) = Name::from_ascii(name) else { return ([None, None], Duration::ZERO, started + CEILING) };
     let [v4, v6] = resolvers;
-    let (v4, v6) = tokio::join!(resolve_family(&absolute, v4), resolve_family(&absolute, v6));
+    let (v4, v6) = tokio::join!(resolve_family(&query, v4), resolve_family(&query, v6));
     let nothing = [&v4, &v6].into_iter().all(|(part, _)| part.as_ref().is_none_or(Vec::is_empty));
     // A name that has no address is looked for again soon: its target fails meanwhile.
     let valid = if nothing { FLOOR } else { v4.1.min(v6.1) };
@@ -317,8 +360,8 @@ async fn resolve(name: &str, resolvers: Option<&TokioResolvers>) -> ([Part; 2], 
 }
 
 /// The addresses of one family, and how long they are valid.
-async fn resolve_family(name: &str, resolver: &TokioResolver) -> (Part, Duration) {
-    match timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(name)).await {
+async fn resolve_family(name: &Name, resolver: &TokioResolver) -> (Part, Duration) {
+    match timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(name.clone())).await {
         Ok(Ok(lookup)) => {
             let valid_for = lookup.valid_until().saturating_duration_since(Instant::now().into_std());
             (Some(lookup.iter().collect()), valid_for)
@@ -328,7 +371,7 @@ async fn resolve_family(name: &str, resolver: &TokioResolver) -> (Part, Duration
             (Some(Vec::new()), valid_for)
         }
         Ok(Err(error)) => {
-            debug!(name, "lookup failed: {error}");
+            debug!(%name, "lookup failed: {error}");
             (None, Duration::ZERO)
         }
         Err(_) => (None, Duration::ZERO),
@@ -355,16 +398,16 @@ mod tests {
     #[tokio::test]
     async fn a_silent_resolver_leaves_the_last_addresses_in_use() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO));
-        sender.send_modify(|e| apply(e, [None, None], Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, |_| true));
+        sender.send_modify(|e| apply(e, [None, None], Duration::ZERO, |_| true));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
     }
 
     #[tokio::test]
     async fn a_name_that_stops_existing_fails_with_resolve() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO));
-        sender.send_modify(|e| apply(e, addresses(&[]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::ZERO, |_| true));
+        sender.send_modify(|e| apply(e, addresses(&[]), Duration::ZERO, |_| true));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Err(Failure::Resolve));
     }
 
@@ -373,7 +416,7 @@ mod tests {
         let mut entry = Entry::default();
         let mut next = |part: [Part; 2]| {
             let before = entry.answer.clone();
-            apply(&mut entry, part, Duration::ZERO);
+            apply(&mut entry, part, Duration::ZERO, |_| true);
             change(&before, &entry.answer)
         };
         let (some, other) = (|| addresses(&["192.0.2.1"]), || addresses(&["192.0.2.2"]));
@@ -391,11 +434,11 @@ mod tests {
     #[tokio::test]
     async fn the_family_decides_and_any_prefers_ipv4() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, |_| true));
         let v6 = Ok("2001:db8::1".parse().unwrap());
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, Ok("192.0.2.1".parse().unwrap()));
         assert_eq!(lookup(&sender, AddressFamily::V6).address(&attempt()).await, v6);
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1"]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1"]), Duration::ZERO, |_| true));
         assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v6);
         assert_eq!(lookup(&sender, AddressFamily::V4).address(&attempt()).await, Err(Failure::Resolve));
     }
@@ -403,18 +446,63 @@ mod tests {
     #[tokio::test]
     async fn an_answer_for_one_family_keeps_the_addresses_of_the_other() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO));
+        sender.send_modify(|e| apply(e, addresses(&["2001:db8::1", "192.0.2.1"]), Duration::ZERO, |_| true));
         let v4_only = [Some(vec!["192.0.2.2".parse().unwrap()]), None];
-        sender.send_modify(|e| apply(e, v4_only, Duration::ZERO));
+        sender.send_modify(|e| apply(e, v4_only, Duration::ZERO, |_| true));
         let address = |family| lookup(&sender, family);
         assert_eq!(address(AddressFamily::V6).address(&attempt()).await, Ok("2001:db8::1".parse().unwrap()));
         assert_eq!(address(AddressFamily::V4).address(&attempt()).await, Ok("192.0.2.2".parse().unwrap()));
     }
 
     #[tokio::test]
+    async fn of_two_families_the_one_that_has_a_route_is_used() {
+        let (sender, _receiver) = watch::channel(Entry::default());
+        let both = || addresses(&["2001:db8::1", "192.0.2.1"]);
+        sender.send_modify(|e| apply(e, both(), Duration::ZERO, |address| address.is_ipv6()));
+        let v6 = Ok("2001:db8::1".parse().unwrap());
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v6);
+        let v4 = Ok("192.0.2.1".parse().unwrap());
+        assert_eq!(lookup(&sender, AddressFamily::V4).address(&attempt()).await, v4);
+        sender.send_modify(|e| apply(e, both(), Duration::ZERO, |_| false));
+        assert_eq!(lookup(&sender, AddressFamily::Any).address(&attempt()).await, v4);
+    }
+
+    /// The address of a name, once it is this one.
+    async fn becomes(host: &ResolvedHost, address: &str) {
+        let wanted = Ok(address.parse().unwrap());
+        let found = async {
+            while host.address(&attempt()).await != wanted {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), found).await.unwrap_or_else(|_| panic!("not {address}"));
+    }
+
+    #[tokio::test]
+    async fn the_files_of_the_system_are_read_again_when_they_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let interval = Duration::from_millis(20);
+        let files = SystemFiles { resolv_conf: path("resolv.conf"), hosts: path("hosts"), interval };
+        let resolver = Resolver::from_files(files.clone());
+        let host = |name: &str| resolver.lookup(&Host::Name(name.into()), AddressFamily::Any);
+        // No file yet, and no name server.
+        let (web, localhost) = (host("web_1"), host("localhost"));
+        becomes(&localhost, "127.0.0.1").await;
+        std::fs::write(&files.hosts, "192.0.2.7 Web_1 # as Compose names it\n").unwrap();
+        becomes(&web, "192.0.2.7").await;
+        std::fs::write(&files.resolv_conf, "search example.com\nnameserver 127.0.0.1\n").unwrap();
+        std::fs::write(&files.hosts, "192.0.2.8 web_1\n192.0.2.9 app.svc.example.com\n").unwrap();
+        becomes(&web, "192.0.2.8").await;
+        // A name that has a dot is completed, too, as with getent; a final dot says that it is whole.
+        becomes(&host("app.svc"), "192.0.2.9").await;
+        assert_eq!(host("app.svc.").address(&attempt()).await, Err(Failure::Resolve));
+    }
+
+    #[tokio::test]
     async fn each_lookup_is_reported_once() {
         let (sender, _receiver) = watch::channel(Entry::default());
-        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::from_millis(7)));
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.1"]), Duration::from_millis(7), |_| true));
         let lookup = lookup(&sender, AddressFamily::Any);
         let mut phases = PhaseTimes::default();
         lookup.report(&mut phases);

@@ -65,7 +65,7 @@ fn address(host: &str) -> Option<IpAddr> {
 fn is_host(text: &str, host: &Host) -> bool {
     match host {
         Host::Addr(own) => address(text) == Some(*own),
-        Host::Name(name) => text == &**name,
+        Host::Name(_) => text == host.to_string(),
     }
 }
 

@@ -74,9 +74,10 @@ pub(crate) fn bracketed_host(text: &str) -> Parsed<Host> {
     }
 }
 
-/// A DNS host name, in lower case, without its final dot (RFC 1123; private zones have `_` as well).
+/// A DNS host name, in lower case (RFC 1123; private zones have `_` as well).
 fn host_name(text: &str) -> Parsed<Arc<str>> {
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let text = text.to_ascii_lowercase();
+    let name = text.strip_suffix('.').unwrap_or(&text);
     if !name.is_ascii() {
         return Err("has letters outside ASCII; write the name in its xn-- form".to_owned());
     }
@@ -93,7 +94,7 @@ fn host_name(text: &str) -> Parsed<Arc<str>> {
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
         return Err(format!("looks like an IPv4 address but is not one; {HOST_HINT}"));
     }
-    Ok(Arc::from(name))
+    Ok(Arc::from(text))
 }
 
 /// A name that TLS sends and verifies.

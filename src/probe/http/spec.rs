@@ -143,7 +143,7 @@ pub(crate) fn read(
 
 /// Writes the keys, but no secret.
 pub(crate) fn write(page: &mut Writer, spec: &HttpSpec) {
-    page.text("url", unexpanded(&spec.url.to_string()));
+    page.text("url", unexpanded(&format!("{:#}", spec.url)));
     page.text("method", &spec.method);
     write_headers(page, &spec.headers);
     page.option("body", spec.body.as_ref());

@@ -1,0 +1,206 @@
+//! What this machine says of names: `/etc/resolv.conf` and `/etc/hosts`, read again when they change.
+//!
+//! Container platforms write both after a start, and change them while a process runs. They are read as glibc reads them
+//! (resolv.conf(5), hosts(5)): without a name server the one on this host is asked, and a line that cannot be used takes
+//! nothing else with it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hickory_resolver::{
+    Hosts, TokioResolver,
+    config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ServerOrderingStrategy},
+    lookup::Lookup,
+    net::{NetError, runtime::TokioRuntimeProvider},
+    proto::{
+        op::Query,
+        rr::{Name, RData, Record, RecordType},
+    },
+    system_conf::parse_resolv_conf,
+};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tracing::warn;
+
+use super::resolver::TokioResolvers;
+
+/// How long the files may take to be read, on a file system that may not answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of each file is read.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// The validity of an address of the hosts file, in seconds: a change of the file is seen without it.
+const HOSTS_TTL: u32 = 300;
+
+/// The files, and how often they are looked at.
+#[derive(Debug, Clone)]
+pub(super) struct SystemFiles {
+    pub(super) resolv_conf: PathBuf,
+    pub(super) hosts: PathBuf,
+    pub(super) interval: Duration,
+}
+
+impl Default for SystemFiles {
+    fn default() -> Self {
+        let interval = Duration::from_secs(5);
+        Self { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), interval }
+    }
+}
+
+/// What the files hold; empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Contents {
+    resolv_conf: String,
+    hosts: String,
+}
+
+/// Reads the files now and whenever they have changed, for as long as somebody waits for resolvers.
+pub(super) async fn follow(files: SystemFiles, resolvers: watch::Sender<Option<TokioResolvers>>) {
+    let mut known = None;
+    loop {
+        let (files, interval) = (files.clone(), files.interval);
+        // A read that hangs is given up, and what is known stays in use.
+        match timeout(READ_TIMEOUT, spawn_blocking(move || read(&files))).await {
+            Ok(Ok(contents)) if known.as_ref() != Some(&contents) => {
+                match build(&contents) {
+                    Ok(built) => drop(resolvers.send_replace(Some(built))),
+                    Err(error) => warn!("cannot use the resolver configuration: {error}"),
+                }
+                known = Some(contents);
+            }
+            Ok(_) => {}
+            Err(_) => warn!("cannot read the resolver configuration in {READ_TIMEOUT:?}"),
+        }
+        tokio::select! {
+            () = sleep(interval) => {}
+            () = resolvers.closed() => return,
+        }
+    }
+}
+
+fn read(files: &SystemFiles) -> Contents {
+    Contents { resolv_conf: content(&files.resolv_conf), hosts: content(&files.hosts) }
+}
+
+/// The text of a regular file; empty where there is none, as for glibc.
+fn content(path: &Path) -> String {
+    let text = || -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        if fs::metadata(path)?.is_file() {
+            File::open(path)?.take(FILE_LIMIT).read_to_end(&mut text)?;
+        }
+        Ok(text)
+    };
+    String::from_utf8_lossy(&text().unwrap_or_default()).into_owned()
+}
+
+/// The resolvers of IPv4 and IPv6.
+fn build(contents: &Contents) -> Result<TokioResolvers, NetError> {
+    let (config, options) = parse_resolv_conf(usable(&contents.resolv_conf))?;
+    // glibc completes by the domain of this host only where there is no search list.
+    let domain = config.domain().filter(|_| config.search().is_empty()).cloned();
+    let config = ResolverConfig::from_parts(domain, config.search().to_vec(), config.name_servers().to_vec());
+    let hosts = Arc::new(parse_hosts(&contents.hosts));
+    let resolver = |strategy| {
+        let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+        let resolver_options = builder.options_mut();
+        *resolver_options = options.clone();
+        resolver_options.timeout = Duration::from_secs(1);
+        resolver_options.attempts = 1;
+        // We keep the answers ourselves, with their TTL.
+        resolver_options.cache_size = 0;
+        resolver_options.ip_strategy = strategy;
+        resolver_options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        resolver_options.use_hosts_file = ResolveHosts::Never;
+        let mut resolver = builder.build()?;
+        resolver.set_hosts(Arc::clone(&hosts));
+        Ok::<_, NetError>(resolver)
+    };
+    Ok([resolver(LookupIpStrategy::Ipv4Only)?, resolver(LookupIpStrategy::Ipv6Only)?])
+}
+
+/// The text of resolv.conf without search domains that are no domains, and with a name server.
+fn usable(resolv_conf: &str) -> String {
+    let mut text = String::with_capacity(resolv_conf.len());
+    let mut has_server = false;
+    for line in resolv_conf.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some(keyword @ ("search" | "domain")) => {
+                let (domains, others): (Vec<_>, Vec<_>) =
+                    words.partition(|domain| *domain == "." || Name::from_ascii(domain).is_ok());
+                if !others.is_empty() {
+                    warn!("the resolver configuration has search domains that are not DNS names: {others:?}");
+                }
+                if domains.is_empty() {
+                    continue;
+                }
+                text.push_str(keyword);
+                for domain in domains {
+                    text.push(' ');
+                    text.push_str(domain);
+                }
+            }
+            Some("nameserver") => {
+                has_server |= words.next().is_some_and(|server| server.parse::<IpAddr>().is_ok());
+                text.push_str(line);
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    if !has_server {
+        text.push_str("nameserver 127.0.0.1\n");
+    }
+    text
+}
+
+/// The names of a hosts file.
+fn parse_hosts(text: &str) -> Hosts {
+    let mut hosts = Hosts::default();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(address) = words.next().and_then(|address| address.parse::<IpAddr>().ok()) else { continue };
+        for name in words.filter_map(|name| Name::from_ascii(name.to_ascii_lowercase()).ok()) {
+            let record_type = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+            let record = Record::from_rdata(name.clone(), HOSTS_TTL, RData::from(address));
+            let lookup = Lookup::new_with_max_ttl(Query::query(name.clone(), record_type), [record]);
+            hosts.insert(name, record_type, lookup);
+        }
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_search_domain_that_is_no_name_takes_nothing_else_with_it() {
+        let long = "x".repeat(64);
+        let text = format!("search svc.cluster.local {long}.example\noptions ndots:5\nnameserver 192.0.2.53\n");
+        let (config, options) = parse_resolv_conf(usable(&text)).unwrap();
+        assert_eq!(config.search(), [Name::from_ascii("svc.cluster.local").unwrap()]);
+        assert_eq!((config.name_servers().len(), options.ndots), (1, 5));
+        assert!(build(&Contents { resolv_conf: format!("search {long}\n"), hosts: String::new() }).is_ok());
+    }
+
+    #[test]
+    fn without_a_name_server_the_one_on_this_host_is_asked() {
+        for text in ["", "options ndots:2\n", "nameserver\n", "nameserver example.com\n"] {
+            let (config, _) = parse_resolv_conf(usable(text)).unwrap();
+            let servers: Vec<_> = config.name_servers().iter().map(|server| server.ip).collect();
+            assert_eq!(servers, [IpAddr::from([127, 0, 0, 1])], "{text}");
+        }
+    }
+}
