@@ -67,7 +67,7 @@ fn libraries_are_named_only_where_they_belong() {
         // Its sockets are made in the one, its packets decoded in the other.
         ("surge_ping::", &["net/ping.rs", "probe/icmp"]),
         ("unsafe {", &["net"]),
-        ("hickory_resolver::", &["net/resolver.rs"]),
+        ("hickory_resolver::", &["net/resolver"]),
         ("hickory_proto::", &["probe/dns/message.rs"]),
         ("rustls::", &["net/tls.rs", "net/http_client.rs", "yaml/secrets.rs"]),
         // rustls has a module of that name.

@@ -27,7 +27,6 @@ mod options;
 mod ping;
 mod resolver;
 mod stream;
-mod system_names;
 mod timer;
 mod tls;
 

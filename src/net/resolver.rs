@@ -3,6 +3,8 @@
 //! A name that its servers say does not exist fails its own target with `resolve`. A resolver that does not
 //! answer is no reason to call a peer dead: then the last addresses stay in use.
 
+mod system;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
@@ -21,10 +23,9 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{
-    attempt::Attempt,
-    system_names::{self, SystemFiles},
-};
+use self::system::SystemFiles;
+pub use self::system::TokioResolvers;
+use super::attempt::Attempt;
 use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
@@ -122,9 +123,6 @@ impl ResolvedHost {
     }
 }
 
-/// A resolver for IPv4 and one for IPv6.
-pub type TokioResolvers = [TokioResolver; 2];
-
 /// Looks names up in the background for as long as a [`ResolvedHost`] of them exists.
 #[derive(Debug)]
 pub struct Resolver {
@@ -149,7 +147,7 @@ impl Resolver {
 
     fn from_files(files: SystemFiles) -> Self {
         let (sender, resolvers) = watch::channel(None);
-        tokio::spawn(system_names::follow(files, sender));
+        tokio::spawn(system::follow(files, sender));
         Self::following(resolvers)
     }
 

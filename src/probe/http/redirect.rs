@@ -42,7 +42,7 @@ pub(super) fn same_origin(reference: &[u8], current: &Uri) -> Option<Uri> {
     };
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     match path {
-        "" => with_path(current, current.path(), query.or(current.query())),
+        "" => with_path(current, current.path(), query.or_else(|| current.query())),
         _ if path.starts_with('/') => with_path(current, &without_dots(path), query),
         _ => {
             let folder = current.path().rsplit_once('/').map_or("", |(folder, _)| folder);

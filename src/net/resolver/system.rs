@@ -31,7 +31,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::resolver::TokioResolvers;
+/// A resolver for IPv4 and one for IPv6.
+pub type TokioResolvers = [TokioResolver; 2];
 
 /// How long the files may take to be read, on a file system that may not answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
