@@ -144,7 +144,10 @@ async fn an_alertmanager_that_restarts_loses_nothing_and_resolves_nothing() {
     let down = incident("us-east-1", Stage::Execute);
     telling.notifier.publish(vec![down.clone()]);
     sink.nth(1).await;
+    alertmanager.notified(1).await;
     let accepted = telling.pushes(alertmanager.addr, "ok");
+    // It writes down right after that whom it has notified.
+    sleep(Duration::from_millis(500)).await;
     alertmanager.signal("TERM");
     sleep(Duration::from_secs(1)).await;
     alertmanager.start().await;

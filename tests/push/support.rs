@@ -230,11 +230,28 @@ impl Alertmanager {
 
     /// The alerts that it holds.
     pub(crate) fn alerts(&self) -> Vec<Value> {
+        serde_json::from_str(&self.get("/api/v2/alerts")).unwrap()
+    }
+
+    /// Waits until so many webhooks were answered and it knows that. A webhook is received before.
+    pub(crate) async fn notified(&self, times: u32) {
+        let notified = || {
+            let page = self.get("/metrics");
+            let webhooks = page.lines().filter(|line| {
+                line.starts_with("alertmanager_notifications_total{") && line.contains("integration=\"webhook\"")
+            });
+            let count: f64 = webhooks.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+            (count >= f64::from(times)).then_some(())
+        };
+        eventually("Alertmanager has notified", Duration::from_secs(20), notified).await;
+    }
+
+    fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.addr).unwrap();
-        write!(stream, "GET /api/v2/alerts HTTP/1.0\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+        text.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 }
 
