@@ -7,7 +7,15 @@
 mod message;
 mod spec;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -95,7 +103,8 @@ impl ProbeKind for DnsSpec {
             }
         };
         let question = Question::new(&self).ok_or_else(|| SetupError::Query(self.query.to_string()))?;
-        Ok(DnsProbe { resolved: context.resolved, spec: self, question, options, transport })
+        let without_edns = AtomicBool::default();
+        Ok(DnsProbe { resolved: context.resolved, spec: self, question, options, transport, without_edns })
     }
 }
 
@@ -114,6 +123,8 @@ pub(crate) struct DnsProbe {
     question: Question,
     options: SocketOptions,
     transport: Transport,
+    /// The server has said that it does not know EDNS.
+    without_edns: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -124,19 +135,55 @@ enum Transport {
     Https(Box<HttpClient>),
 }
 
+/// What a server has said to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// All of the answer, and the right one.
+    All,
+    /// That there is more than fits into a datagram.
+    Part,
+    /// That it wants the question without EDNS.
+    NoEdns,
+}
+
 impl DnsProbe {
-    /// Asks with a datagram. Returns whether the answer was truncated.
-    async fn ask_udp(&self, server: SocketAddr, measured: &mut Measured, attempt: &Attempt) -> Result<bool, Failure> {
+    async fn ask(
+        &self,
+        server: SocketAddr,
+        edns: bool,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<Said, Failure> {
+        match &self.transport {
+            Transport::Udp => match self.ask_udp(server, edns, measured, attempt).await? {
+                Said::Part if self.spec.retry_over_tcp => self.ask_stream(server, None, edns, measured, attempt).await,
+                Said::Part if !self.spec.answers.is_empty() => Err(Failure::Mismatch),
+                said => Ok(said),
+            },
+            Transport::Tcp => self.ask_stream(server, None, edns, measured, attempt).await,
+            Transport::Tls(connector) => self.ask_stream(server, Some(connector), edns, measured, attempt).await,
+            Transport::Https(client) => self.ask_https(server, client, edns, measured, attempt).await,
+        }
+    }
+
+    /// Asks with a datagram.
+    async fn ask_udp(
+        &self,
+        server: SocketAddr,
+        edns: bool,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<Said, Failure> {
         attempt.enter(Phase::Request);
         let id: u16 = rand::random();
-        let question = self.question.encode(id);
+        let question = self.question.encode(id, edns);
         let socket = Datagram::udp(server, self.options).map_err(|error| local_failure(&error))?;
         let before = Timestamp::now();
         socket.send(&question).map_err(|error| local_failure(&error))?;
         let mut buffer = [0; 1536];
         let mut departed = departure(&socket, &mut buffer).map_err(|error| failure(&error))?;
         let mut unrelated = 0;
-        let (arrival, truncated) = socket
+        let (arrival, said) = socket
             .until(|| {
                 for _ in 0..DATAGRAM_BUDGET {
                     let message = match socket.try_receive(&mut buffer) {
@@ -146,17 +193,18 @@ impl DnsProbe {
                         }
                         received => received?,
                     };
-                    match self.question.judge(&buffer[..message.len.min(buffer.len())], id, &self.spec) {
+                    match self.question.judge(&buffer[..message.len.min(buffer.len())], id, edns, &self.spec) {
                         Judgement::Answer(verdict) => {
-                            return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), false)));
+                            return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), Said::All)));
                         }
-                        Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), true))),
+                        Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), Said::Part))),
+                        Judgement::NoEdns => return Ok(ReadMore::Last((Ok(message.timestamp), Said::NoEdns))),
                         // Anybody can send a datagram; the answer may still come.
                         Judgement::Unrelated if unrelated < MAX_UNRELATED => {
                             unrelated += 1;
                             attempt.set_timeout_reason(Failure::Protocol);
                         }
-                        Judgement::Unrelated => return Ok(ReadMore::Last((Err(Failure::Protocol), false))),
+                        Judgement::Unrelated => return Ok(ReadMore::Last((Err(Failure::Protocol), Said::All))),
                     }
                 }
                 Err(io::ErrorKind::Interrupted.into())
@@ -165,7 +213,7 @@ impl DnsProbe {
             .map_err(|error| failure(&error))?;
         let sent = ClockReading::sent(departed, before);
         measured.add(Phase::Request, ClockReading::received(arrival?).since(sent));
-        Ok(truncated)
+        Ok(said)
     }
 
     /// Asks over a connection.
@@ -173,22 +221,25 @@ impl DnsProbe {
         &self,
         server: SocketAddr,
         connector: Option<&Connector>,
+        edns: bool,
         measured: &mut Measured,
         attempt: &Attempt,
-    ) -> Result<(), Failure> {
+    ) -> Result<Said, Failure> {
         let connection = Connection::open(server, self.options, connector, measured, attempt).await?;
         let timestamps = connection.enable_timestamps();
-        measured.add(Phase::Request, self.ask_over(connection.io, &timestamps, attempt).await?);
-        Ok(())
+        let (elapsed, said) = self.ask_over(connection.io, edns, &timestamps, attempt).await?;
+        measured.add(Phase::Request, elapsed);
+        Ok(said)
     }
 
     /// Asks with the two bytes of length that come before a message on a connection (RFC 7766 8).
     async fn ask_over(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        edns: bool,
         timestamps: &StreamTimestamps,
         attempt: &Attempt,
-    ) -> Result<Elapsed, Failure> {
+    ) -> Result<(Elapsed, Said), Failure> {
         let failed = |error: io::Error| match error.kind() {
             // Closed between or in messages, without a reset.
             io::ErrorKind::UnexpectedEof => Failure::Protocol,
@@ -197,7 +248,7 @@ impl DnsProbe {
         attempt.enter(Phase::Request);
         let id: u16 = rand::random();
         let mut question = vec![0, 0];
-        question.extend(self.question.encode(id));
+        question.extend(self.question.encode(id, edns));
         let len = (question.len() - 2) as u16;
         question[..2].copy_from_slice(&len.to_be_bytes());
         timestamps.begin();
@@ -208,8 +259,9 @@ impl DnsProbe {
             let len = stream.read_u16().await.map_err(failed)?;
             let mut answer = vec![0; len.into()];
             stream.read_exact(&mut answer).await.map_err(failed)?;
-            match self.question.judge(&answer, id, &self.spec) {
-                Judgement::Answer(verdict) => verdict?,
+            let said = match self.question.judge(&answer, id, edns, &self.spec) {
+                Judgement::Answer(verdict) => verdict.map(|()| Said::All)?,
+                Judgement::NoEdns => Said::NoEdns,
                 // There is no room on a connection to run out of.
                 Judgement::Truncated => return Err(Failure::Protocol),
                 // The connection allows the bytes of a few messages.
@@ -217,9 +269,10 @@ impl DnsProbe {
                     attempt.set_timeout_reason(Failure::Protocol);
                     continue;
                 }
-            }
+            };
             let readings = timestamps.read();
-            return Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local);
+            let elapsed = Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local)?;
+            return Ok((elapsed, said));
         }
     }
 
@@ -228,16 +281,17 @@ impl DnsProbe {
         &self,
         server: SocketAddr,
         client: &HttpClient,
+        edns: bool,
         measured: &mut Measured,
         attempt: &Attempt,
-    ) -> Result<(), Failure> {
+    ) -> Result<Said, Failure> {
         // RFC 8484 4.1: the identifier should be 0, so that caches can work.
         let request = Request::builder()
             .method(Method::POST)
             .uri(client.uri().clone())
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/dns-message"))
             .header(header::ACCEPT, HeaderValue::from_static("application/dns-message"))
-            .body(self.question.encode(0).into())
+            .body(self.question.encode(0, edns).into())
             .map_err(|_| Failure::Local)?;
         let answer = client.send(server, request, BodyUse::kept(MESSAGE_LIMIT), measured, attempt).await?;
         let body = answer.body.ok_or(Failure::Protocol)?;
@@ -248,8 +302,9 @@ impl DnsProbe {
             Phase::Processing | Phase::Transfer => Phase::Request,
             other => other,
         });
-        match self.question.judge(&body, 0, &self.spec) {
-            Judgement::Answer(verdict) => verdict,
+        match self.question.judge(&body, 0, edns, &self.spec) {
+            Judgement::Answer(verdict) => verdict.map(|()| Said::All),
+            Judgement::NoEdns => Ok(Said::NoEdns),
             Judgement::Truncated | Judgement::Unrelated => Err(Failure::Protocol),
         }
     }
@@ -279,18 +334,12 @@ impl Probe for DnsProbe {
         let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.port);
         let watch = ClockWatch::start();
         let mut measured = Measured::default();
-        match &self.transport {
-            Transport::Udp => {
-                let truncated = self.ask_udp(server, &mut measured, attempt).await?;
-                if truncated && self.spec.retry_over_tcp {
-                    self.ask_stream(server, None, &mut measured, attempt).await?;
-                } else if truncated && !self.spec.answers.is_empty() {
-                    return Err(Failure::Mismatch.into());
-                }
-            }
-            Transport::Tcp => self.ask_stream(server, None, &mut measured, attempt).await?,
-            Transport::Tls(connector) => self.ask_stream(server, Some(connector), &mut measured, attempt).await?,
-            Transport::Https(client) => self.ask_https(server, client, &mut measured, attempt).await?,
+        let edns = self.spec.edns && !self.without_edns.load(Ordering::Relaxed);
+        if self.ask(server, edns, &mut measured, attempt).await? == Said::NoEdns {
+            self.without_edns.store(true, Ordering::Relaxed);
+            // Only the question that is answered is measured.
+            measured = Measured::default();
+            self.ask(server, false, &mut measured, attempt).await?;
         }
         if watch.stepped() {
             return Err(ProbeError::ClockStep);

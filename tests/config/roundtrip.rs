@@ -136,8 +136,8 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
     });
     let query = prop_oneof![Just(".".to_owned()), "([A-Za-z0-9_*-]{1,9}\\.){1,4}"];
     let record = prop_oneof![Just(1), Just(28), any::<u16>()];
-    let parts = (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 3]>(), any::<IpAddr>(), text());
-    parts.prop_map(|(port, transport, query, record, rcodes, [recursion, retry, asks], addr, other)| {
+    let parts = (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 4]>(), any::<IpAddr>(), text());
+    parts.prop_map(|(port, transport, query, record, rcodes, [recursion, retry, asks, edns], addr, other)| {
         let answer = match (record, addr) {
             (1, IpAddr::V4(_)) | (28, IpAddr::V6(_)) => Some(addr.to_string()),
             (1 | 28, _) => None,
@@ -151,6 +151,7 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
             rcodes: rcodes.into_iter().map(Rcode).collect(),
             answers: answer.filter(|_| asks).map(Arc::from).into_iter().collect(),
             retry_over_tcp: retry && transport == DnsTransport::Udp,
+            edns,
             transport,
         }
         .into()

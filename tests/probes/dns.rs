@@ -3,6 +3,10 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,16 +65,58 @@ async fn a_closed_port_is_refused_at_once() {
 
 #[tokio::test]
 async fn one_question_is_one_packet_and_silence_is_a_timeout() {
-    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = std::sync::Arc::clone(&count);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
     let addr = servers::udp(move |_| {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
         Vec::new()
     });
     let started = Instant::now();
     assert_eq!(ask(addr, "").fails_at_the_deadline().await, Failure::Timeout);
     let probes = started.elapsed().as_millis() / 100 + 2;
-    assert!(count.load(std::sync::atomic::Ordering::Relaxed) as u128 <= probes, "questions are sent again");
+    assert!(count.load(Ordering::Relaxed) as u128 <= probes, "questions are sent again");
+}
+
+/// A server of before EDNS (RFC 6891 7), which repeats nothing of a question that it does not understand.
+#[tokio::test]
+async fn a_server_that_does_not_know_edns_is_asked_without_it_from_then_on() {
+    for rcode in [1, 4] {
+        let (refusals, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (refused, answered) = (Arc::clone(&refusals), Arc::clone(&answers));
+        let addr = servers::udp(move |question| {
+            // The last two bytes of the counts: additional records, of which EDNS is one.
+            if question[10..12] == [0, 0] {
+                answered.fetch_add(1, Ordering::Relaxed);
+                return vec![empty_answer(question)];
+            }
+            refused.fetch_add(1, Ordering::Relaxed);
+            let mut error = question[..12].to_vec();
+            error[2..4].copy_from_slice(&[0x80, rcode]);
+            error[4..].fill(0);
+            vec![error]
+        });
+        let seen = ask(addr, "").run(3).await;
+        assert!(seen.iter().all(|seen| seen.outcome.is_ok()), "{seen:?}");
+        assert_eq!(refusals.load(Ordering::Relaxed), 1);
+        assert!(answers.load(Ordering::Relaxed) >= 3);
+        ask(addr, ", edns: false").succeeds().await;
+        assert_eq!(refusals.load(Ordering::Relaxed), 1);
+        let expected = format!(", expect: {{rcode: ['{rcode}']}}");
+        ask(addr, &expected).succeeds().await;
+        assert_eq!(refusals.load(Ordering::Relaxed), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_error_without_a_question_is_an_answer() {
+    let addr = servers::udp(|question| {
+        let mut error = question[..12].to_vec();
+        error[2..4].copy_from_slice(&[0x80, 5]);
+        error[4..].fill(0);
+        vec![error]
+    });
+    assert_eq!(ask(addr, "").timeout(Duration::from_secs(6)).fails_early().await, Failure::Status);
+    ask(addr, ", expect: {rcode: [REFUSED]}").succeeds().await;
 }
 
 #[tokio::test]

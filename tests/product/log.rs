@@ -77,14 +77,17 @@ impl Vantage {
             assert!(Instant::now() < until, "no line is dropped");
         }
         let (before, started) = (self.probes(), Instant::now());
-        let mut slowest = Duration::ZERO;
+        let mut took = Vec::new();
         while started.elapsed() < Duration::from_secs(2) {
             let asked = Instant::now();
             assert_eq!(request(self.addr, "GET", "/api/v1/regions").map(|answer| answer.status), Some(200));
-            slowest = slowest.max(asked.elapsed());
+            took.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+        took.sort_unstable();
+        // A write that blocks would hold up every answer; one in ten may wait for a busy machine.
+        let [nearly_all, slowest] = [took[took.len() * 9 / 10], took[took.len() - 1]];
+        assert!(nearly_all < Duration::from_millis(100) && slowest < Duration::from_secs(1), "{took:?}");
         // One each 250 ms.
         assert!(self.probes() - before >= 7.0, "{} probes in 2 s", self.probes() - before);
         self.signal("TERM");

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query},
+    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
     serialize::binary::BinEncodable,
 };
@@ -27,6 +27,11 @@ fn record_count(bytes: &[u8]) -> Option<u32> {
     Some(counts.map(|count| u32::from(u16::from_be_bytes([count[0], count[1]]))).sum())
 }
 
+/// Whether the header announces no question.
+fn has_no_question(bytes: &[u8]) -> bool {
+    bytes.get(4..6) == Some(&[0, 0])
+}
+
 /// A question that is asked again and again, each time with a new identifier.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -43,6 +48,8 @@ pub(super) enum Judgement {
     Answer(Result<(), Failure>),
     /// It answers our question, but not all of it fitted.
     Truncated,
+    /// The server does not know EDNS, and wants the question without it (RFC 6891 7).
+    NoEdns,
     /// It is not an answer to our question: wrong identifier, wrong question, or no answer at all.
     Unrelated,
 }
@@ -57,22 +64,25 @@ impl Question {
         Some(Self { query, section, recursion: spec.recursion })
     }
 
-    /// The question as bytes, with this identifier.
-    pub(super) fn encode(&self, id: u16) -> Vec<u8> {
+    /// The question as bytes, with this identifier, and with EDNS or without.
+    pub(super) fn encode(&self, id: u16, edns: bool) -> Vec<u8> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = self.recursion;
         message.add_query(self.query.clone());
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_PAYLOAD);
-        message.set_edns(edns);
+        if edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_PAYLOAD);
+            message.set_edns(edns);
+        }
         // A name that was parsed can be written.
         message.to_vec().unwrap_or_default()
     }
 
-    /// Judges what came back.
-    pub(super) fn judge(&self, bytes: &[u8], id: u16, spec: &DnsSpec) -> Judgement {
+    /// Judges what came back to the question with EDNS or without.
+    pub(super) fn judge(&self, bytes: &[u8], id: u16, edns: bool, spec: &DnsSpec) -> Judgement {
         // Before anything is parsed, because parsing costs and comparing does not.
-        if bytes.get(..2) != Some(&id.to_be_bytes()) || !self.is_repeated_in(bytes) {
+        let repeated = has_no_question(bytes) || self.is_repeated_in(bytes);
+        if bytes.get(..2) != Some(&id.to_be_bytes()) || !repeated {
             return Judgement::Unrelated;
         }
         if record_count(bytes).is_none_or(|count| count > MAX_RECORDS) {
@@ -81,10 +91,18 @@ impl Question {
         let Ok(message) = Message::from_vec(bytes) else {
             return Judgement::Answer(Err(Failure::Protocol));
         };
-        let answers_us = message.metadata.message_type == MessageType::Response
-            && matches!(&message.queries[..], [query] if self.is(query));
-        if !answers_us {
+        let rcode = message.metadata.response_code;
+        // Servers that do not understand a question may not repeat it.
+        let is_ours = match &message.queries[..] {
+            [query] => self.is(query),
+            queries => queries.is_empty() && rcode != ResponseCode::NoError,
+        };
+        if message.metadata.message_type != MessageType::Response || !is_ours {
             return Judgement::Unrelated;
+        }
+        let unknown_to_server = matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) && message.edns.is_none();
+        if edns && unknown_to_server && verdict(&message, spec).is_err() {
+            return Judgement::NoEdns;
         }
         if message.metadata.truncation {
             // The rcode is not what did not fit.
@@ -129,16 +147,15 @@ pub fn fuzz_answer(bytes: &[u8]) {
     let spec = DnsSpec { recursion: false, answers: vec!["192.0.2.1".into()], ..question };
     if let Some(question) = Question::new(&spec) {
         let id = bytes.get(..2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-        question.judge(bytes, id, &spec);
+        for edns in [true, false] {
+            question.judge(bytes, id, edns, &spec);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::{
-        op::ResponseCode,
-        rr::{RData, Record, rdata::A},
-    };
+    use hickory_proto::rr::{RData, Record, rdata::A};
 
     use super::*;
     use crate::probe::dns::spec::RecordType as Type;
@@ -158,7 +175,32 @@ mod tests {
     }
 
     fn judge(bytes: &[u8], spec: &DnsSpec) -> Judgement {
-        Question::new(spec).unwrap().judge(bytes, 7, spec)
+        Question::new(spec).unwrap().judge(bytes, 7, true, spec)
+    }
+
+    #[test]
+    fn an_error_needs_no_question_section_and_one_that_edns_may_cause_is_asked_again_without() {
+        let error = |code| {
+            answer("app.example.com.", 7, |m| {
+                (m.queries, m.answers) = (Vec::new(), Vec::new());
+                m.metadata.response_code = code;
+            })
+        };
+        assert_eq!(judge(&error(ResponseCode::Refused), &spec(&[])), Judgement::Answer(Err(Failure::Status)));
+        assert_eq!(judge(&error(ResponseCode::NoError), &spec(&[])), Judgement::Unrelated);
+        for code in [ResponseCode::FormErr, ResponseCode::NotImp] {
+            assert_eq!(judge(&error(code), &spec(&[])), Judgement::NoEdns);
+            let without = Question::new(&spec(&[])).unwrap().judge(&error(code), 7, false, &spec(&[]));
+            assert_eq!(without, Judgement::Answer(Err(Failure::Status)));
+            // A server that answers with EDNS knows it, and an error that is expected is no reason to ask again.
+            let knows = answer("app.example.com.", 7, |m| {
+                m.metadata.response_code = code;
+                m.set_edns(Edns::new());
+            });
+            assert_eq!(judge(&knows, &spec(&[])), Judgement::Answer(Err(Failure::Status)));
+            let rcodes = vec![super::super::spec::Rcode(u16::from(code) as u8)];
+            assert_eq!(judge(&error(code), &DnsSpec { rcodes, ..spec(&[]) }), Judgement::Answer(Ok(())));
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct DnsSpec {
     pub answers: Vec<Arc<str>>,
     /// Ask again over TCP where the UDP answer was truncated.
     pub retry_over_tcp: bool,
+    /// Ask with EDNS, and without it from the server's first sign that it does not know it.
+    pub edns: bool,
 }
 
 /// A DNS record type, by its number (IANA).
@@ -130,7 +132,7 @@ const RCODES: [&str; 11] = [
 
 /// The keys of a DNS probe.
 pub(super) const KEYS: &[&str] =
-    &["port", "transport", "query", "record", "recursion", "expect", "retry_over_tcp", "path", "tls"];
+    &["port", "transport", "query", "record", "recursion", "expect", "retry_over_tcp", "edns", "path", "tls"];
 
 fn record(text: &str) -> Parsed<RecordType> {
     if let Some(number) = text.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()) {
@@ -212,6 +214,7 @@ impl DnsSpec {
             rcodes: vec![Rcode(0)],
             answers: Vec::new(),
             retry_over_tcp: false,
+            edns: true,
         }
     }
 }
@@ -263,6 +266,7 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
         rcodes,
         answers,
         retry_over_tcp: fields.read("retry_over_tcp", |item| item.flag()).unwrap_or(false),
+        edns: fields.read("edns", |item| item.flag()).unwrap_or(true),
     })
 }
 
@@ -281,6 +285,7 @@ pub(super) fn write(page: &mut Writer, spec: &DnsSpec) {
     if spec.transport == DnsTransport::Udp {
         page.raw("retry_over_tcp", spec.retry_over_tcp);
     }
+    page.raw("edns", spec.edns);
     if let DnsTransport::Https { path, .. } = &spec.transport {
         page.text("path", unexpanded(&path.to_string()));
     }
