@@ -1,0 +1,158 @@
+//! What is decided about one order after another.
+
+use super::*;
+use crate::order::tests::order;
+
+const HOUR: u64 = 3_600_000;
+
+fn ledger(folder: &tempfile::TempDir, regions: &[&str]) -> Ledger {
+    let regions = regions.iter().map(|name| (*name).to_owned()).collect();
+    Ledger::open(&folder.path().join("record"), Rules { regions, block_millis: HOUR }).unwrap()
+}
+
+fn take(ledger: &mut Ledger, order: &Order, at: u64) -> String {
+    match ledger.take(order, None, UnixMillis(at)).unwrap() {
+        None => "known".to_owned(),
+        Some(Decision::Accepted { target }) => format!("to {}", target.unwrap_or_default()),
+        Some(Decision::Refused { reason }) => reason,
+        Some(Decision::SameOutage { order }) => format!("as {order}"),
+        Some(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_order_is_accepted_once_even_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let execute = order("a", "execute", "1");
+    assert_eq!(take(&mut ledger(&folder, &[]), &execute, 5), "to b");
+    assert_eq!(take(&mut ledger(&folder, &[]), &execute, 6), "known");
+    ledger(&folder, &[]).resolve(&execute, UnixMillis(7)).unwrap();
+    assert_eq!(take(&mut ledger(&folder, &[]), &execute, 9 * HOUR), "known");
+    let prepare = order("a", "prepare", "1");
+    assert_eq!(take(&mut ledger(&folder, &[]), &prepare, 8), "to b");
+}
+
+#[test]
+fn a_region_is_failed_over_once_per_block_period() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &[]);
+    assert_eq!(take(&mut ledger, &order("a", "execute", "1"), 0), "to b");
+    let again = order("a", "execute", "2");
+    assert_eq!(
+        take(&mut ledger, &again, 1),
+        "a was ordered to execute already; blocked until 1970-01-01T01:00:00.000Z"
+    );
+    assert_eq!(take(&mut ledger, &again, 2), "known");
+    assert_eq!(take(&mut ledger, &order("c", "execute", "3"), 3), "to b");
+    assert_eq!(take(&mut ledger, &again, HOUR), "to b");
+}
+
+#[test]
+fn by_rules_alone_a_second_incident_is_an_order_although_the_end_of_the_first_was_never_received() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &[]);
+    let from = |starts_at: u64| {
+        let mut order = order("a", "execute", "");
+        (order.incident_id, order.onset) = (None, UnixMillis(starts_at).to_string());
+        order
+    };
+    assert_eq!(take(&mut ledger, &from(0), 1), "to b");
+    // The same one, later, and as another vantage reports it.
+    assert_eq!(take(&mut ledger, &from(0), 3 * HOUR), "known");
+    assert_eq!(take(&mut ledger, &from(9_000), 3 * HOUR), "known");
+    assert_eq!(take(&mut ledger, &from(2 * HOUR), 3 * HOUR), "to b");
+}
+
+#[test]
+fn at_least_one_region_stays_in_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &["a", "b", "c"]);
+    assert_eq!(take(&mut ledger, &order("x", "execute", "0"), 0), "x is not among --regions");
+    let mut elsewhere = order("a", "execute", "0");
+    elsewhere.candidates = vec!["y".into(), "a".into()];
+    assert_eq!(take(&mut ledger, &elsewhere, 0), "no region that is in service can take over");
+    assert_eq!(take(&mut ledger, &order("a", "execute", "1"), 1), "to b");
+    // The best candidate is off itself.
+    assert_eq!(take(&mut ledger, &order("b", "execute", "2"), 2), "to c");
+    let last = order("c", "execute", "3");
+    assert_eq!(take(&mut ledger, &last, 3), "without c no region would stay in service");
+    assert_eq!(take(&mut ledger, &order("c", "prepare", "3"), 3), "to b");
+    assert!(ledger.back_on("b", UnixMillis(4)).unwrap());
+    assert!(!ledger.back_on("b", UnixMillis(4)).unwrap());
+    assert_eq!(take(&mut ledger, &last, 5), "to b");
+}
+
+#[test]
+fn one_outage_with_two_names_is_carried_out_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &[]);
+    let onset = UnixMillis::parse("2026-11-21T03:04:05.123Z").unwrap().0;
+    let of = |id: &str, onset: u64| Order { onset: UnixMillis(onset).to_string(), ..order("a", "execute", id) };
+    assert_eq!(take(&mut ledger, &of("1", onset), onset + 31_000), "to b");
+    // Named by a vantage that saw it begin later, and long after the block period.
+    assert_eq!(take(&mut ledger, &of("2", onset + 9_000), onset + 5 * HOUR), "as 1 execute");
+    assert_eq!(take(&mut ledger, &of("2", onset + 9_000), onset + 5 * HOUR), "known");
+    // A region that was switched back can fail again, and an outage that began later is another one.
+    assert_eq!(take(&mut ledger, &of("3", onset + 4 * HOUR), onset + 5 * HOUR), "to b");
+    assert!(ledger.back_on("a", UnixMillis(onset + 6 * HOUR)).unwrap());
+    assert_eq!(take(&mut ledger, &of("4", onset + 5 * HOUR), onset + 7 * HOUR), "to b");
+}
+
+#[test]
+fn an_order_that_waits_for_approval_is_recorded_once_and_hides_no_signed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rules = order("a", "execute", "1");
+    (rules.incident_id, rules.onset) = (None, String::new());
+    let ask = |ledger: &mut Ledger, at| ledger.take(&rules, Some("unsigned".to_owned()), UnixMillis(at)).unwrap();
+    let waits = Decision::AwaitsApproval { reason: "unsigned".to_owned() };
+    assert_eq!(ask(&mut ledger(&folder, &[]), 0), Some(waits.clone()));
+    assert_eq!(ask(&mut ledger(&folder, &[]), 1), None);
+    assert_eq!(take(&mut ledger(&folder, &[]), &order("a", "execute", "1"), 2), "to b");
+    assert!(ledger(&folder, &[]).unfinished().iter().all(|order| order.incident_id.is_some()));
+    ledger(&folder, &[]).resolve(&rules, UnixMillis(3)).unwrap();
+    assert_eq!(ask(&mut ledger(&folder, &[]), 4), Some(waits), "another outage");
+}
+
+#[test]
+fn a_dry_run_takes_no_region_out_of_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &["a", "b"]);
+    let mut drill = order("b", "execute", "1");
+    drill.dry_run = true;
+    drill.candidates = vec!["a".into()];
+    assert_eq!(take(&mut ledger, &drill, 0), "to a");
+    assert_eq!(take(&mut ledger, &order("a", "execute", "2"), 1), "to b");
+}
+
+#[test]
+fn an_incomplete_last_line_of_the_record_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    take(&mut ledger(&folder, &[]), &order("a", "execute", "1"), 0);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
+    assert_eq!(take(&mut ledger(&folder, &[]), &order("c", "execute", "2"), 1), "to b");
+    assert_eq!(ledger(&folder, &[]).entries.len(), 2);
+    std::fs::write(&path, [b"{}\n", &whole[..]].concat()).unwrap();
+    let error = Ledger::open(&path, Rules::default()).unwrap_err();
+    assert!(error.contains("line 1 is none of ours"), "{error}");
+}
+
+#[test]
+fn an_order_that_cannot_be_recorded_is_not_accepted() {
+    let order = order("a", "execute", "1");
+    let mut full = Ledger::on_a_full_disk();
+    assert!(full.take(&order, None, UnixMillis(0)).is_err());
+    assert!(full.entries.is_empty());
+}
+
+#[test]
+fn an_unfinished_command_is_found_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = ledger(&folder, &[]);
+    let (done, lost) = (order("a", "execute", "1"), order("c", "execute", "2"));
+    take(&mut first, &done, 0);
+    first.end(&done, true, UnixMillis(1)).unwrap();
+    take(&mut first, &lost, 2);
+    assert_eq!(ledger(&folder, &[]).unfinished(), [&lost]);
+}
