@@ -7,6 +7,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
+use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
 use crate::model::Signature;
 
@@ -101,14 +102,12 @@ impl PrivateKey {
     /// # Errors
     /// There is no such key, or more than one.
     pub fn from_pem(text: &[u8]) -> Result<Self, InvalidKey> {
-        let text = std::str::from_utf8(text).map_err(|_| InvalidKey::Private)?;
-        let (_, rest) = text.split_once(BEGIN).ok_or(InvalidKey::Private)?;
-        let (body, rest) = rest.split_once(END).ok_or(InvalidKey::Private)?;
-        if rest.contains(BEGIN) {
-            return Err(InvalidKey::Many);
+        let mut keys = PrivatePkcs8KeyDer::pem_slice_iter(text);
+        let key = keys.next().and_then(Result::ok).ok_or(InvalidKey::Private)?;
+        match keys.next() {
+            None => Self::from_pkcs8(key.secret_pkcs8_der()),
+            Some(_) => Err(InvalidKey::Many),
         }
-        let body: String = body.split_ascii_whitespace().collect();
-        Self::from_pkcs8(&BASE64.decode(body.as_bytes()).map_err(|_| InvalidKey::Private)?)
     }
 
     fn from_pkcs8(der: &[u8]) -> Result<Self, InvalidKey> {
