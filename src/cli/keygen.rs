@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,6 +14,7 @@ use super::report;
 use crate::{
     logging,
     signing::{PrivateKey, PublicKey},
+    yaml::file::{self, Content, Unreadable},
 };
 
 /// The largest file that is read.
@@ -67,14 +68,18 @@ fn create(path: &Path) -> Result<PublicKey, String> {
 
 fn public(path: &Path) -> Result<PublicKey, String> {
     let place = path.display();
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("{place}: does not exist; create it with: regionwatch keygen {place}"),
-        _ => format!("{place}: cannot be read ({error}); run this as a user who may read it"),
-    })?;
-    file.take(FILE_LIMIT)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("{place}: cannot be read ({error}); name the file that regionwatch keygen made"))?;
+    let owned = path.to_owned();
+    let Content { bytes, .. } =
+        file::in_time(move || file::read(&owned, FILE_LIMIT))?.map_err(|error| match error {
+            Unreadable::Not(kind) => format!("{place}: is {kind}; name the file that regionwatch keygen made"),
+            Unreadable::TooLarge => {
+                format!("{place}: is larger than 64 KiB; name the file that regionwatch keygen made")
+            }
+            Unreadable::Io(error) if error.kind() == ErrorKind::NotFound => {
+                format!("{place}: does not exist; create it with: regionwatch keygen {place}")
+            }
+            Unreadable::Io(error) => format!("{place}: cannot be read ({error}); run this as a user who may read it"),
+        })?;
     Ok(PrivateKey::from_pem(&bytes).map_err(|error| format!("{place}: {error}"))?.public())
 }
 
