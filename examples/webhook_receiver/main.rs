@@ -1,7 +1,8 @@
 //! An example of the program behind the failover webhook: it decides once, records before it answers, and then runs
 //! a command. docs/webhook.md describes the contract that it keeps.
 
-#![allow(clippy::print_stderr, reason = "an example says what it does where people see it")]
+// They panic if the disk is full; `regionwatch::logging::to_stderr` does not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod ledger;
 mod order;
@@ -12,6 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use ledger::{Ledger, Rules};
+use regionwatch::logging::{self, to_stderr};
 use server::{Receiver, Runner};
 use verify::Verifier;
 
@@ -61,13 +63,14 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("webhook_receiver: {error}");
-            ExitCode::FAILURE
-        }
+    // From here on no order waits for who reads the log.
+    logging::start();
+    let result = run(&arguments);
+    if let Err(error) = &result {
+        to_stderr(format_args!("webhook_receiver: {error}"));
     }
+    logging::flush();
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
@@ -84,7 +87,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let ledger = Ledger::open(&arguments.record, rules)?;
     if arguments.exec.is_some() {
         for order in ledger.unfinished() {
-            eprintln!("{} was ordered and its end was never recorded: see what became of it", order.key());
+            let key = order.key();
+            to_stderr(format_args!("{key} was ordered and its end was never recorded: see what became of it"));
         }
     }
     let runner = Runner {
@@ -99,7 +103,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let listener = tokio::net::TcpListener::bind(arguments.listen)
             .await
             .map_err(|error| format!("cannot listen on {}: {error}; give another --listen", arguments.listen))?;
-        eprintln!("listening on {}", listener.local_addr().map_err(|error| error.to_string())?);
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        to_stderr(format_args!("listening on {address}"));
         tokio::select! {
             () = receiver.serve(listener) => {}
             _ = tokio::signal::ctrl_c() => {}

@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use regionwatch::{model::UnixMillis, net::Timestamp};
+use regionwatch::{logging::to_stderr, model::UnixMillis, net::Timestamp};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
@@ -185,7 +185,7 @@ impl Receiver {
                 Ok(decision) => {
                     told.push(json!({"order": order.key(), "new": decision}));
                     if let Some(decision) = decision {
-                        eprintln!("{}: {decision}", order.key());
+                        to_stderr(format_args!("{}: {decision}", order.key()));
                         self.carry_out(&order, decision);
                     }
                 }
@@ -228,13 +228,13 @@ impl Receiver {
         // The time at which it expired is another one each time.
         let kind = reason.split(" at ").next().unwrap_or(reason);
         if skipped.insert(order.key(), kind.to_owned()).as_deref() != Some(kind) {
-            eprintln!("{} {}: not carried out: {reason}", order.key(), order.peer_region);
+            to_stderr(format_args!("{} {}: not carried out: {reason}", order.key(), order.peer_region));
         }
     }
 
     /// What is not recorded must come again: Alertmanager repeats what was answered with 5xx.
     fn unrecorded(&self, error: &std::io::Error) -> Reply {
-        eprintln!("cannot write the record: {error}");
+        to_stderr(format_args!("cannot write the record: {error}"));
         failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the record: {error}"))
     }
 
@@ -270,8 +270,8 @@ impl Receiver {
         std::thread::spawn(move || {
             let status = shell.status();
             match &status {
-                Ok(status) => eprintln!("{}: the command ended with {status}", order.key()),
-                Err(error) => eprintln!("{}: the command could not be run: {error}", order.key()),
+                Ok(status) => to_stderr(format_args!("{}: the command ended with {status}", order.key())),
+                Err(error) => to_stderr(format_args!("{}: the command could not be run: {error}", order.key())),
             }
             // The page for an approval is not the failover.
             if awaits_approval {
@@ -279,7 +279,7 @@ impl Receiver {
             }
             let ok = status.is_ok_and(|status| status.success());
             if let Err(error) = receiver.ledger().end(&order, ok, now()) {
-                eprintln!("cannot write the record: {error}");
+                to_stderr(format_args!("cannot write the record: {error}"));
             }
         });
     }

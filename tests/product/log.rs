@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,7 +14,9 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-/// A vantage under this log, killed when dropped.
+use crate::failover_page::receiver;
+
+/// A program under this log, killed when dropped.
 struct Vantage {
     child: Child,
     addr: SocketAddr,
@@ -104,6 +107,47 @@ fn full() -> Stdio {
 #[test]
 fn a_full_disk_under_the_log_stops_nothing() {
     Vantage::start(full()).goes_on_without_its_log();
+}
+
+/// One on a full disk, and one whose reader stalls.
+#[test]
+fn the_example_receiver_carries_out_orders_whatever_becomes_of_its_log() {
+    let alert = |id: &str| {
+        format!(
+            r#"{{"status":"firing","labels":{{"failover":"true","drill":"false","peer_region":"{id}","stage":"execute","source":"push"}},
+            "annotations":{{"incident_id":"{id}","failover_target":"b"}}}}"#
+        )
+    };
+    for stderr in [full(), Stdio::piped()] {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, acts) = (free(), folder.path().join("acts"));
+        let mut command = Command::new(receiver());
+        command.arg(format!("--listen={at}")).arg(format!("--record={}", folder.path().join("record").display()));
+        command.arg(format!("--exec=echo $INCIDENT_ID >> {}", acts.display()));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let _vantage = Vantage { child, addr: at, _folder: folder };
+        eventually("the receiver is ready", Duration::from_secs(20), || {
+            request(at, "GET", "/-/healthy").filter(|answer| answer.status == 200)
+        });
+        // A hundred lines a webhook, which is more than a pipe holds in the end.
+        for round in 0..8 {
+            let alerts: Vec<_> = (0..100).map(|n| alert(&format!("{round}-{n}-{}", "x".repeat(150)))).collect();
+            assert_eq!(post(at, &format!(r#"{{"alerts":[{}]}}"#, alerts.join(","))), 200);
+        }
+        eventually("every order is carried out", Duration::from_secs(60), || {
+            (fs::read_to_string(&acts).unwrap_or_default().lines().count() == 800).then_some(())
+        });
+    }
+}
+
+/// The status of the answer to a webhook.
+fn post(addr: SocketAddr, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "POST / HTTP/1.0\r\nHost: {addr}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 #[test]
