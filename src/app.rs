@@ -5,6 +5,7 @@ mod log;
 mod measuring;
 mod probers;
 mod reloading;
+mod system;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -32,12 +33,13 @@ use self::{
     measuring::{App, now},
     probers::check_descriptors,
     reloading::Reloading,
+    system::trust_store,
 };
 use crate::{
     config::Config,
     engine::Input,
     metrics::Metrics,
-    net::{TimestampingGuard, tune_allocator},
+    net::{TimestampingGuard, TlsContext, tune_allocator},
     schedule::{Schedule, SlotTimer},
     server::{self, KnownVantages, Limits, Query, ServerState},
 };
@@ -73,10 +75,11 @@ pub fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     tune_allocator();
+    let (tls, reload) = trust_store(&config, reload)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
     let result = runtime.block_on(async {
-        let watching = tokio::spawn(watch(config, listener, reload, stop));
+        let watching = tokio::spawn(watch(config, tls, listener, reload, stop));
         watching.await.unwrap_or(Err(RunError::Ended("main loop")))
     });
     runtime.shutdown_background();
@@ -85,6 +88,7 @@ pub fn run(
 
 async fn watch(
     config: Config,
+    tls: Arc<TlsContext>,
     listener: TcpListener,
     reload: Reload,
     stop: impl Future<Output = ()> + Send,
@@ -123,7 +127,7 @@ async fn watch(
     let (commands, commanded) = mpsc::unbounded_channel();
     let mut schedule = tokio::spawn(Schedule::default().run(SlotTimer::new(), commanded, events.clone()));
     let (responses, mut responded) = mpsc::channel(RESPONSES);
-    let mut app = App::new(config, metrics, commands, events, responses)?;
+    let mut app = App::new(config, tls, metrics, commands, events, responses)?;
     ready.store(true, Ordering::Release);
     info!(%address, region = %app.config().region, paths = app.paths(), "measuring");
 

@@ -15,6 +15,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The system's trust store was not read in time.
+    #[error("{0}")]
+    File(String),
     /// A probe cannot be built.
     #[error("{path}: {source}")]
     Probe {

@@ -36,7 +36,7 @@ pub(super) struct App {
     engine: Engine,
     wake_at: Option<Instant>,
     resolver: Resolver,
-    tls: TlsContext,
+    tls: Arc<TlsContext>,
     commands: mpsc::UnboundedSender<Command>,
     events: mpsc::Sender<Event>,
     responses: mpsc::Sender<VoteResponse>,
@@ -47,12 +47,13 @@ impl App {
     /// Measures under this configuration from now on.
     pub(super) fn new(
         config: Config,
+        tls: Arc<TlsContext>,
         metrics: Arc<Metrics>,
         commands: mpsc::UnboundedSender<Command>,
         events: mpsc::Sender<Event>,
         responses: mpsc::Sender<VoteResponse>,
     ) -> Result<Self, RunError> {
-        let (resolver, tls, config) = (Resolver::from_system(), TlsContext::default(), Arc::new(config));
+        let (resolver, config) = (Resolver::from_system(), Arc::new(config));
         let mut app = Self {
             engine: Engine::new(Arc::clone(&metrics), Arc::clone(&config), Instant::now()),
             notifier: notifier(&config, &resolver, &tls, &metrics)?,

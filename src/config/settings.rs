@@ -293,6 +293,12 @@ impl Config {
         self.votes.is_some() || self.paths().any(|(path, _)| path.kind.carries_votes())
     }
 
+    /// Whether a peer or an Alertmanager is verified by the authorities of the system.
+    pub fn trusts_the_system(&self) -> bool {
+        let pushes = self.alertmanagers.iter().filter(|to| to.url.https).any(|to| to.access.tls.trusts_the_system());
+        pushes || self.paths().any(|(_, probe)| probe.spec.trusts_the_system())
+    }
+
     /// Every path, with how it is probed.
     pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
         self.peers.iter().flat_map(|peer| {

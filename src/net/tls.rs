@@ -40,6 +40,11 @@ pub struct TlsSpec {
 }
 
 impl TlsSpec {
+    /// Whether the peer is verified by the authorities of the system.
+    pub const fn trusts_the_system(&self) -> bool {
+        self.ca_file.is_none() && !self.insecure_skip_verify
+    }
+
     /// Whether it depends on files, which may change while the configuration does not.
     pub const fn reads_files(&self) -> bool {
         self.ca_file.is_some() || self.identity.is_some()
@@ -103,6 +108,11 @@ impl Default for TlsContext {
 }
 
 impl TlsContext {
+    /// Reads the system's trust store, unless it was read before. It may be on a file system that does not answer.
+    pub fn read_public_roots(&self) {
+        self.public_roots();
+    }
+
     /// The system's trust store, or Mozilla's authorities if it has none. Read when first needed, because most of it
     /// stays in memory.
     fn public_roots(&self) -> Arc<RootCertStore> {

@@ -146,12 +146,20 @@ macro_rules! kinds {
                 }
             }
 
+            fn tls(&self) -> Option<&TlsSpec> {
+                match self {
+                    $(Self::$variant(spec) => spec.tls(),)+
+                }
+            }
+
             /// Whether it depends on files, which may change while the configuration does not.
             pub fn reads_files(&self) -> bool {
-                let tls = match self {
-                    $(Self::$variant(spec) => spec.tls(),)+
-                };
-                tls.is_some_and(TlsSpec::reads_files)
+                self.tls().is_some_and(TlsSpec::reads_files)
+            }
+
+            /// Whether it verifies its peer by the authorities of the system.
+            pub fn trusts_the_system(&self) -> bool {
+                self.tls().is_some_and(TlsSpec::trusts_the_system)
             }
 
             /// The host of its URL, if it has one; otherwise it goes to the target's host.

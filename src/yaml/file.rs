@@ -40,10 +40,15 @@ impl From<io::Error> for Unreadable {
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Content, Unreadable> {
+    reading(path, || read_regular(path, limit))
+}
+
+/// Runs what reads this file. It is the one that did not answer if the deadline passes meanwhile.
+pub(crate) fn reading<T>(path: &Path, read: impl FnOnce() -> T) -> T {
     set_current(Some(path.to_owned()));
-    let content = read_regular(path, limit);
+    let result = read();
     set_current(None);
-    content
+    result
 }
 
 fn read_regular(path: &Path, limit: u64) -> Result<Content, Unreadable> {

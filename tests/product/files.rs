@@ -90,11 +90,12 @@ fn a_named_pipe_is_refused_at_a_reload_and_the_next_one_works() {
 fn check_and_run_end_with_a_clear_error_if_a_file_is_a_pipe_or_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let config = configuration(folder.path(), free());
-    let ends = |arguments: &[&str], limit: u64, told: &str| {
+    let ends_with = |status: i32, arguments: &[&str], limit: u64, told: &str| {
         let mut running = Running::start(binary(), arguments, &[]);
-        assert_eq!(running.ends_within(Duration::from_secs(limit)), 64, "{}", running.said());
+        assert_eq!(running.ends_within(Duration::from_secs(limit)), status, "{}", running.said());
         assert!(running.said().contains(told), "{}", running.said());
     };
+    let ends = |arguments: &[&str], limit, told: &str| ends_with(64, arguments, limit, told);
     let pipe_path = folder.path().join("pipe");
     pipe(&pipe_path);
     let (pipe_path, directory) = (pipe_path.display().to_string(), folder.path().display().to_string());
@@ -109,8 +110,47 @@ fn check_and_run_end_with_a_clear_error_if_a_file_is_a_pipe_or_hangs() {
             ends(&[command, "--config", &config], 9, &format!("{name}: was not read within 5 s"));
         }
     }
+    let lease = Lease::take(&folder.path().join("votes.key"));
+    let key = folder.path().join("votes.key").display().to_string();
+    ends_with(1, &["keygen", "--public", &key], 9, "votes.key: was not read within 5 s");
+    drop(lease);
     pipe(&folder.path().join("votes.key"));
+    ends_with(1, &["keygen", "--public", &key], 3, "votes.key: is a named pipe");
     ends(&["check", "--config", &config], 3, "votes.key_file: \"votes.key\" is a named pipe and not a regular file");
+}
+
+#[test]
+fn a_trust_store_that_hangs_ends_a_start_and_a_reload_by_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free();
+    let config = configuration(folder.path(), listen);
+    let plain = fs::read_to_string(&config).unwrap();
+    let verifies = plain.replace("kind: tcp, port: 1", "kind: tcp, port: 1, tls: true");
+    let store = folder.path().join("store.pem");
+    let (key, store_path) = (folder.path().join("ca.key"), store.display().to_string());
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=ca", "-out", &store_path, "-keyout"]);
+    assert!(openssl.arg(&key).output().unwrap().status.success());
+    let environment = [("SSL_CERT_FILE", store_path.as_str())];
+    let late = "store.pem: was not read within 5 s";
+    {
+        let _lease = Lease::take(&store);
+        write(folder.path(), "c.yaml", &verifies);
+        let mut start = Running::start(binary(), &["run", "--config", &config], &environment);
+        assert_ne!(start.ends_within(Duration::from_secs(9)), 0, "{}", start.said());
+        assert!(start.said().contains(late), "{}", start.said());
+    }
+    write(folder.path(), "c.yaml", &plain);
+    let lease = Lease::take(&store);
+    let running = sidecar(&["run", "--config", &config], &environment, listen);
+    write(folder.path(), "c.yaml", &verifies);
+    running.signal("HUP");
+    let probes = || value(&get(listen, "/metrics"), "regionwatch_probe_start_delay_seconds_count").unwrap();
+    let before = probes();
+    eventually("the reload has failed", Duration::from_secs(9), || running.said().contains(late).then_some(()));
+    assert!(probes() > before + 20.0, "measuring goes on");
+    drop(lease);
+    assert_eq!(request(listen, "POST", "/-/reload").unwrap().status, 200);
 }
 
 #[test]
