@@ -4,6 +4,7 @@
 #![allow(clippy::new_without_default, reason = "making a host or a network has effects, which a default must not have")]
 #![allow(missing_docs, reason = "for the tests of this project alone, where most names say what they are")]
 
+pub mod cpu;
 pub mod engine;
 pub mod harness;
 pub mod kubernetes;

@@ -475,11 +475,10 @@ fn files_full_of_errors_are_rejected_quickly() {
         format!("{}: 1", "x".repeat(1_000_000)),
         format!("region: {}", "x".repeat(1_000_000)),
     ] {
-        let began = tokio::time::Instant::now();
-        let errors = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_err();
+        let (took, errors) = testkit::cpu::timed(|| Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_err());
         let start: String = text.chars().take(40).collect();
         assert!(errors.len() <= 1001 && errors.to_string().len() < 1_000_000, "{start}");
-        assert!(began.elapsed().as_secs() < 10, "{start} took {:?}", began.elapsed());
+        assert!(took.as_secs() < 10, "{start} took {took:?}");
     }
 }
 

@@ -191,11 +191,15 @@ fn memory_stays_bounded_with_every_connection_asking_for_a_huge_page() {
     if !alone("hostile::memory_stays_bounded_with_every_connection_asking_for_a_huge_page", "ulimit -n 2048;") {
         return;
     }
-    let server = Setup { page: 1_000_000_000, ..Setup::default() }.run();
+    // A busy machine takes long to begin 250 pages, and none of them may be given up meanwhile.
+    let long = Duration::from_secs(300);
+    let limits = Limits { stall_timeout: long, response_timeout: long, ..Limits::default() };
+    let server = Setup { page: 1_000_000_000, limits, ..Setup::default() }.run();
     server.settles();
     let before = resident();
     let mut readers: Vec<_> = (0..250).map(|_| server.connect_small()).collect();
     for reader in &mut readers {
+        reader.set_read_timeout(Some(long)).unwrap();
         reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").unwrap();
     }
     // Each reader takes a little, so that all of them are in the middle of their page.

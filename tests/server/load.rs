@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     thread,
     time::Duration,
@@ -92,7 +92,7 @@ fn ten_thousand_requests_leak_no_connection() {
 /// Clients that have asked for the page and read its first byte.
 fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
     let reader = || {
-        let mut reader = server.connect();
+        let mut reader = server.connect_small();
         reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         reader.read_exact(&mut [0; 1]).unwrap();
         reader
@@ -102,21 +102,31 @@ fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn at_the_limit_a_new_connection_waits_and_no_progressing_response_is_evicted() {
+    const PAGE: usize = 3_000_000;
     let limits = Limits { max_connections: 4, ..Limits::default() };
-    let server = Setup { page: 20_000_000, limits, ..Setup::default() }.run();
-    let clients: Vec<_> = readers(&server, 4)
+    let server = Setup { page: PAGE, limits, ..Setup::default() }.run();
+    let mut readers = readers(&server, 4);
+    let mut waiting = server.connect();
+    waiting.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    // All four pages move, and none has ended: together they are more than all buffers hold.
+    waiting.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    for _ in 0..100 {
+        for reader in &mut readers {
+            reader.read_exact(&mut [0; 1_000]).unwrap();
+        }
+        let answered = waiting.read(&mut [0; 1]);
+        assert!(answered.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "it does not wait");
+    }
+    let pages: Vec<_> = readers
         .into_iter()
-        .map(|mut reader| {
-            thread::spawn(move || {
-                let mut page = Vec::from(*b"H");
-                reader.read_to_end(&mut page).unwrap();
-                Answer::parse(&page).body.len()
-            })
-        })
+        .map(|mut reader| thread::spawn(move || reader.read_to_end(&mut Vec::new()).unwrap()))
         .collect();
-    assert_eq!(server.get("/-/healthy").status, 200);
-    for client in clients {
-        assert!(client.join().unwrap() >= 20_000_000);
+    waiting.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = Vec::new();
+    waiting.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer).status, 200);
+    for page in pages {
+        assert!(page.join().unwrap() >= PAGE - 200_000, "a page was cut");
     }
     assert_eq!(server.stats().evicted(), 0);
 }
