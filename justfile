@@ -33,7 +33,6 @@ bench name *options:
 simulate *options:
     cargo run --release --example simulation -- {{ options }}
 
-# Fuzzes a target: certificate, config_file, dns_answer, http_response, icmp_reply, order_signatures, vote_message
+# Fuzzes a target of fuzz/fuzz_targets, such as dns_answer, with options of libFuzzer
 fuzz target *options:
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
-        cargo +nightly fuzz run --features fuzzer {{ target }} -- {{ options }}
+    fuzz/run {{ target }} {{ options }}

@@ -1,19 +1,137 @@
-//! The entry points of the fuzz targets in `fuzz/`, fed with seeds, everything cut and everything flipped: a
-//! short run of each on every machine, without a fuzzer. Nothing may panic or hang.
+//! The entry points of the fuzz targets in `fuzz/`, fed with seeds, everything cut and everything flipped, and with the corpus
+//! that the fuzzer has found: a short run of each on every machine, without a fuzzer. Nothing may panic or hang.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::{path::Path, time::Duration};
-
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use regionwatch::{
-    config::Config,
-    decision::votes::VoteMessage,
-    net::hostile::{fuzz_expiry, fuzz_response},
-    probe::hostile::{fuzz_answer, fuzz_reply},
-    signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use regex::bytes::RegexBuilder;
+use regionwatch::{
+    alert::hostile::{fuzz_held, fuzz_push, push_series},
+    config::Config,
+    decision::votes::{VoteMessage, hostile::fuzz_vote},
+    metrics::PushSeries,
+    net::hostile::{Peer, Script, fuzz_expiry, fuzz_response},
+    probe::hostile::{fuzz_answer, fuzz_pattern, fuzz_reply},
+    signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
+    yaml::hostile::fuzz_tree,
+};
+use tokio::runtime::{Builder, Runtime};
+
 const ROUNDS: usize = 4_000;
+
+/// How long one exchange may take on a busy machine. A peer that has hung up leaves nothing to wait for, and the clients have
+/// enough of one that goes on without end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A peer on loopback, and what runs it.
+struct World {
+    runtime: Runtime,
+    peer: Peer,
+    series: Arc<PushSeries>,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let peer = runtime.block_on(Peer::bind());
+        Self { runtime, peer, series: push_series() }
+    }
+
+    fn responds(&self, script: &Script) {
+        for http2 in [false, true] {
+            self.ends(script, fuzz_response(&self.peer, script, http2));
+        }
+    }
+
+    fn answers_pushes(&self, script: &Script) {
+        self.ends(script, fuzz_push(&self.peer, script, &self.series));
+    }
+
+    fn ends(&self, script: &Script, exchange: impl Future<Output = ()>) {
+        let exchange = async { tokio::time::timeout(PATIENCE, exchange).await };
+        assert!(self.runtime.block_on(exchange).is_ok(), "hangs on {script:?}");
+    }
+}
+
+/// Whether a text that comes in pieces matches as it does by the crate `regex`.
+fn compare_pattern(bytes: &[u8]) {
+    let Some(([length, piece], rest)) = bytes.split_first_chunk() else { return };
+    let (source, text) = rest.split_at(usize::from(*length).min(rest.len()));
+    let Ok(source) = std::str::from_utf8(source) else { return };
+    let Some((matches, unicode)) = fuzz_pattern(source, text, usize::from(*piece)) else { return };
+    if let Ok(reference) = RegexBuilder::new(source).unicode(unicode).build() {
+        assert_eq!(matches, reference.is_match(text), "{source:?} in {text:?}");
+    }
+}
+
+fn fuzz_configuration(bytes: &[u8]) {
+    let read = |text: &str| Config::load(Some((Path::new("fuzz.yaml"), text)), []);
+    if let Ok(loaded) = read(&String::from_utf8_lossy(bytes)) {
+        let printed = loaded.config.to_yaml();
+        assert!(read(&printed).is_ok() || printed.contains("<secret>"), "{printed}");
+    }
+}
+
+fn fuzz_signed_vote(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (signature, body) = bytes.split_at(end);
+    fuzz_vote(body, signature);
+}
+
+type Target = Box<dyn Fn(&[u8])>;
+
+/// The entry point of a fuzz target.
+fn target(name: &str) -> Target {
+    let world = World::new();
+    match name {
+        "certificate" => Box::new(fuzz_expiry),
+        "config_file" => Box::new(fuzz_configuration),
+        "dns_answer" => Box::new(fuzz_answer),
+        "held_alerts" => Box::new(fuzz_held),
+        "http_heads" => Box::new(move |bytes| world.responds(&Script::endless(bytes))),
+        "http_response" => Box::new(move |bytes| world.responds(&Script::once(bytes))),
+        "icmp_reply" => Box::new(fuzz_reply),
+        "order_signatures" => Box::new(fuzz_signatures),
+        "pattern" => Box::new(compare_pattern),
+        "push_answer" => Box::new(move |bytes| world.answers_pushes(&Script::endless(bytes))),
+        "vote_message" => Box::new(fuzz_signed_vote),
+        "yaml_tree" => Box::new(|bytes| fuzz_tree(&String::from_utf8_lossy(bytes))),
+        _ => panic!("{name} is not replayed; add it here"),
+    }
+}
+
+fn names(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The corpus is small enough to be in the repository, and belongs to targets that exist.
+#[test]
+fn what_the_fuzzer_has_found_never_panics_or_hangs() {
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let targets: BTreeSet<_> = names("fuzz_targets").iter().map(stem).collect();
+    let corpora: BTreeSet<_> = names("corpus").iter().map(stem).collect();
+    assert_eq!(targets, corpora);
+    let mut size = 0;
+    for name in targets {
+        let run = target(&name);
+        let files = names(&format!("corpus/{name}"));
+        assert!(!files.is_empty(), "{name}");
+        for file in files {
+            let bytes = fs::read(file).unwrap();
+            size += bytes.len();
+            run(&bytes);
+        }
+    }
+    assert!(size < 200_000, "{size} bytes");
+}
 
 /// Each seed whole, cut at every place, and with random bytes changed, doubled or taken out.
 fn mutations(seeds: &[Vec<u8>], mut feed: impl FnMut(&[u8])) {
@@ -67,7 +185,7 @@ fn arbitrary_certificates_never_panic() {
 
 #[test]
 fn arbitrary_http_responses_never_panic_or_hang() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let world = World::new();
     let seeds = [
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello".to_vec(),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec(),
@@ -79,21 +197,45 @@ fn arbitrary_http_responses_never_panic_or_hang() {
         ]
         .concat(),
     ];
-    mutations(&seeds, |bytes| {
-        for http2 in [false, true] {
-            let answered = async { tokio::time::timeout(Duration::from_secs(5), fuzz_response(bytes, http2)).await };
-            assert!(runtime.block_on(answered).is_ok(), "hangs on {bytes:?}");
+    mutations(&seeds, |bytes| world.responds(&Script::once(bytes)));
+}
+
+/// What is repeated without end.
+#[test]
+fn arbitrary_endless_responses_never_panic_or_hang() {
+    let world = World::new();
+    let mut random = StdRng::seed_from_u64(8);
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    for again in [
+        &b"HTTP/1.1 100 Continue\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        b"A: b\r\n",
+        // HTTP/2: PING, an interim response, and DATA of one byte.
+        &[0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[0, 0, 5, 1, 4, 0, 0, 0, 1, 8, 3, b'1', b'0', b'3'],
+        &[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88, 0, 0, 1, 0, 0, 0, 0, 0, 1, b'x'],
+    ] {
+        for round in 0..20 {
+            let mut again = again.to_vec();
+            for _ in 0..round.min(3) {
+                let place = random.random_range(0..again.len());
+                again[place] ^= 1 << random.random_range(0..8);
+            }
+            let length = (again.len() as u16).to_le_bytes();
+            let script = Script::endless(&[&length[..], &settings, &again].concat());
+            world.responds(&script);
+            world.answers_pushes(&Script::endless(&[&length[..], &again].concat()));
         }
-    });
+    }
 }
 
 #[test]
 fn arbitrary_configurations_never_panic() {
-    let seeds: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good"))
+    let seeds: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .map(|path| std::fs::read(path).unwrap())
+        .map(|path| fs::read(path).unwrap())
         .filter(|text| text.len() < 3_000)
         .collect();
     assert!(!seeds.is_empty());
@@ -118,12 +260,7 @@ fn arbitrary_vote_messages_never_panic() {
         r#"{"version":1,"vantage":"a","boot_id":"0000000000000000","seq":0,"isolated":true,"peers":[],"ranking":[]}"#;
     let deep = empty.replace("\"seq\"", &format!("\"x\":{}{},\"seq\"", "[".repeat(100), "]".repeat(100)));
     assert!(VoteMessage::decode(full.as_bytes()).is_ok());
-    mutations(&[full.into(), empty.into(), deep.into()], |bytes| {
-        if let Ok(vote_message) = VoteMessage::decode(bytes) {
-            let encoded = vote_message.encode().unwrap();
-            assert_eq!(VoteMessage::decode(&encoded), Ok(vote_message));
-        }
-    });
+    mutations(&[full.into(), empty.into(), deep.into()], |bytes| fuzz_vote(bytes, b"v1="));
     for deepest in ["[", "{\"x\":"] {
         let _ = VoteMessage::decode(deepest.repeat(VoteMessage::MAX_BYTES / deepest.len()).as_bytes());
     }

@@ -2,14 +2,25 @@
 
 use std::time::Duration;
 
-use regionwatch::net::hostile::fuzz_response;
+use regionwatch::net::hostile::{Peer, Script, fuzz_response};
+use tokio::runtime::{Builder, Runtime};
+
+thread_local! {
+    static WORLD: (Runtime, Peer) = {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let peer = runtime.block_on(Peer::bind());
+        (runtime, peer)
+    };
+}
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
+    let script = Script::once(bytes);
+    WORLD.with(|(runtime, peer)| {
         for http2 in [false, true] {
             // A peer that has hung up leaves nothing to wait for.
-            tokio::time::timeout(Duration::from_secs(1), fuzz_response(bytes, http2)).await.unwrap();
+            let exchange =
+                async { tokio::time::timeout(Duration::from_secs(20), fuzz_response(peer, &script, http2)).await };
+            runtime.block_on(exchange).unwrap();
         }
     });
 });

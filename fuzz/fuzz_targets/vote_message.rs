@@ -1,12 +1,10 @@
 #![no_main]
 
-use regionwatch::decision::votes::VoteMessage;
+use regionwatch::decision::votes::hostile::fuzz_vote;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(vote_message) = VoteMessage::decode(bytes) {
-        // Numbers are written longer than they may have been read.
-        if let Ok(encoded) = vote_message.encode() {
-            assert_eq!(VoteMessage::decode(&encoded), Ok(vote_message));
-        }
-    }
+    // A line is the signature, and the rest is the body.
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (signature, body) = bytes.split_at(end);
+    fuzz_vote(body, signature);
 });

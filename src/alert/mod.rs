@@ -6,6 +6,8 @@
 //! expects of its clients what Prometheus does: send every alert again every 10 s, and let it expire after 5 minutes.
 
 mod delivery;
+#[doc(hidden)]
+pub mod hostile;
 mod message;
 mod pusher;
 mod restore;

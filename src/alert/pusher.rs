@@ -26,7 +26,7 @@ const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 << 10;
 
 /// The clock of an Alertmanager, by its last answer. By it, an order expires at the right time wherever our own clock is.
-struct Clock {
+pub(super) struct Clock {
     date: UnixMillis,
     read_at: Instant,
 }
@@ -83,7 +83,12 @@ impl<T: Transport> Pusher<T> {
         }
     }
 
-    async fn push(&self, incidents: &[Incident], results: &mut ResultLog, clock: &mut Option<Clock>) -> PushResult {
+    pub(super) async fn push(
+        &self,
+        incidents: &[Incident],
+        results: &mut ResultLog,
+        clock: &mut Option<Clock>,
+    ) -> PushResult {
         let own = || UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
         let body = message::body(&self.source, incidents, clock.as_ref().map_or_else(own, Clock::now));
         let started = Instant::now();

@@ -23,10 +23,10 @@ use crate::{
 const RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer that are read.
-const MAX_BODY: usize = 1 << 20;
+pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// The most incidents that are restored: two stages of five hundred regions.
-const MAX_INCIDENTS: usize = 1_000;
+pub(super) const MAX_INCIDENTS: usize = 1_000;
 
 /// The longest incident id that is accepted, in bytes.
 const MAX_ID: usize = 128;
@@ -132,7 +132,7 @@ struct GettableAlert {
 ///
 /// # Errors
 /// Why the answer as a whole is invalid.
-fn read(answer: &[u8], environment: Option<&str>) -> Result<Vec<Incident>, String> {
+pub(super) fn read(answer: &[u8], environment: Option<&str>) -> Result<Vec<Incident>, String> {
     let alerts: Vec<serde_json::Value> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
     let readable = alerts.into_iter().filter_map(|alert| {
         let alert: GettableAlert = serde_json::from_value(alert).ok()?;

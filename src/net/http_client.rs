@@ -395,24 +395,3 @@ fn failure(error: &hyper::Error) -> Failure {
     }
     Failure::Protocol
 }
-
-/// What the fuzz target calls: a peer that says these bytes, whatever it is asked, and hangs up.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub async fn fuzz_response(bytes: &[u8], http2: bool) {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let Ok(mut session) = start(ours, ([0; 4], 0).into(), http2, Arc::default(), true).await else { return };
-    let request = Request::builder().uri("http://peer.example/").body(Full::default());
-    let Ok(request) = request else { return };
-    let server = async {
-        let _ = tokio::io::AsyncWriteExt::write_all(&mut theirs, bytes).await;
-        drop(theirs);
-    };
-    let client = async {
-        if let Ok(response) = session.send(request).await {
-            let _ = read_body(response.into_body(), BodyUse::kept(MAX_HEAD)).await;
-        }
-    };
-    tokio::join!(server, client);
-}

@@ -21,6 +21,8 @@ mod clock;
 mod connection;
 mod datagram;
 mod errors;
+#[doc(hidden)]
+pub mod hostile;
 mod http_client;
 mod message;
 mod options;
@@ -46,9 +48,3 @@ pub use stream::StreamTimestamps;
 pub use timer::Timer;
 pub(crate) use tls::{Connector, failure as tls_failure};
 pub use tls::{PemFile, TlsContext, TlsError, TlsSpec};
-
-#[doc(hidden)]
-pub mod hostile {
-    //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{http_client::fuzz_response, tls::fuzz_expiry};
-}

@@ -35,7 +35,7 @@ pub fn kind_named(name: &str) -> Option<Kind> {
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{dns::fuzz_answer, icmp::fuzz_reply};
+    pub use super::{dns::fuzz_answer, icmp::fuzz_reply, pattern::fuzz_pattern};
 }
 
 #[cfg(test)]

@@ -155,6 +155,19 @@ pub(super) fn parse(text: &str) -> Parsed<Pattern> {
     })
 }
 
+/// What the fuzz target calls: whether a text that comes in pieces of this size has a match of the expression, and whether
+/// the expression is one of characters. `None` if it is no expression.
+pub fn fuzz_pattern(source: &str, text: &[u8], piece: usize) -> Option<(bool, bool)> {
+    let pattern = parse(source).ok()?;
+    let mut matcher = pattern.matcher();
+    text.chunks(piece.max(1)).for_each(|piece| matcher.feed(piece));
+    let matches = matcher.is_match();
+    drop(matcher);
+    // What an earlier text has left behind changes nothing.
+    assert_eq!(pattern.is_match(text), matches);
+    Some((matches, Pattern::compile(source, true).is_ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

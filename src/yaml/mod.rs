@@ -25,3 +25,9 @@ pub(crate) use self::{
     units::Parsed,
 };
 pub use self::{diagnostics::ConfigErrors, secrets::Secret};
+
+#[doc(hidden)]
+pub mod hostile {
+    //! The parser that sees a file's bytes, for the fuzz targets.
+    pub use super::tree::fuzz_tree;
+}

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::diagnostics::{Diagnostics, Place};
+use super::{
+    diagnostics::{Diagnostics, Place},
+    writer::Writer,
+};
 
 /// The largest file: 5,000 targets fit.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
@@ -233,6 +236,51 @@ impl Builder<'_> {
     }
 }
 
+/// What the fuzz target calls: a text is read or rejected with a reason, and what is read lies within the limits and
+/// within the text.
+#[doc(hidden)]
+pub fn fuzz_tree(source: &str) {
+    let diagnostics = Diagnostics::default();
+    let Some(root) = read(source, &diagnostics) else {
+        assert!(diagnostics.into_errors("").is_some(), "rejected without a reason");
+        return;
+    };
+    // YAML has more line breaks than Rust.
+    let lines = 1 + source.chars().filter(|c| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')).count();
+    let check_place = |place: &Place| {
+        let Place::File { line, column } = place else { panic!("{place:?} is not in the file") };
+        assert!((1..=lines + 1).contains(line) && (1..=source.len() + 1).contains(column), "{place:?}");
+    };
+    let mut nodes = vec![(&root, 0)];
+    let mut count = 0;
+    while let Some((node, depth)) = nodes.pop() {
+        count += 1;
+        assert!(count <= MAX_NODES && depth <= MAX_DEPTH);
+        check_place(&node.place);
+        match &node.value {
+            Value::List(items) => nodes.extend(items.iter().map(|node| (node, depth + 1))),
+            Value::Mapping(entries) => {
+                let mut keys = std::collections::HashSet::new();
+                for entry in entries {
+                    check_place(&entry.key_place);
+                    assert!(keys.insert(&entry.key), "a key is there twice");
+                    nodes.push((&entry.node, depth + 1));
+                }
+            }
+            Value::Scalar { text, .. } => {
+                let mut writer = Writer::default();
+                writer.text("key", text);
+                let written = writer.finish();
+                let again = read(&written, &Diagnostics::default()).map(|node| node.value);
+                let Some(Value::Mapping(entries)) = again else { panic!("{written:?} is no mapping") };
+                let [Entry { node, .. }] = &entries[..] else { panic!("{written:?} has more than one key") };
+                assert!(matches!(&node.value, Value::Scalar { text: again, .. } if again == text), "{written:?}");
+            }
+            Value::Variable { .. } | Value::Rejected => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -285,10 +333,9 @@ mod tests {
             ("two documents", "a: b\n---\nc: d".to_owned()),
         ];
         for (name, source) in cases {
-            let began = tokio::time::Instant::now();
-            let found = errors(&source);
+            let (took, found) = testkit::cpu::timed(|| errors(&source));
             assert!(!found.is_empty(), "{name} was taken");
-            assert!(began.elapsed() < Duration::from_secs(5), "{name} took {:?}", began.elapsed());
+            assert!(took < Duration::from_secs(5), "{name} took {took:?}");
         }
     }
 

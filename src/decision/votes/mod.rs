@@ -11,3 +11,9 @@ pub use self::{
     table::{PeerVote, VoteSet, VoteStatus, VoteTable},
     verify::{MissingEnvironment, RejectReason, Sequence, VoteLog, VoteProblem, check_environment, verify},
 };
+
+#[doc(hidden)]
+pub mod hostile {
+    //! The parser that sees what a peer's sidecar answered, for the fuzz targets.
+    pub use super::verify::fuzz_vote;
+}

@@ -1,7 +1,12 @@
 //! Whether what a peer answered counts: it is the peer's, it is new, and it makes sense.
 
-use super::{Keys, VoteMessage};
-use crate::model::{LabelValue, VoteResponse, labels};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Keys, VoteMessage, VoteTable};
+use crate::model::{LabelValue, Nonce, Region, Vote, VoteResponse, labels};
 
 labels! {
     /// Why what a peer answered does not count, in the order of the checks.
@@ -163,14 +168,57 @@ impl Sequence {
     }
 }
 
+/// What the fuzz target calls, with the body of a peer's answer and its signature, both as they came.
+///
+/// # Panics
+/// If a signature counts that nobody made, or if what is read is not written again as it was.
+#[doc(hidden)]
+pub fn fuzz_vote(body: &[u8], signature: &[u8]) {
+    const NONCE: Nonce = Nonce(7);
+    let Ok(keys) = Keys::new(&["a secret that no fuzzer knows"]) else { return };
+    let body = Bytes::copy_from_slice(body);
+    let decoded = VoteMessage::decode(&body);
+    let message = decoded.as_ref().ok();
+    let peer = message.map_or_else(|| Region::new("there").expect("a constant"), |message| message.vantage().clone());
+    let reply = VoteResponse {
+        peer,
+        nonce: NONCE,
+        body: Some(body.clone()),
+        signature: Some(Bytes::copy_from_slice(signature)),
+        trusted_transport: true,
+        requested_at: Instant::now(),
+    };
+    let oversized = body.len() > VoteMessage::MAX_BYTES;
+    let expected = if oversized { RejectReason::Oversized } else { RejectReason::BadSignature };
+    assert_eq!(verify(&reply, Some(&keys)), Err(expected));
+    let signed = VoteResponse { signature: Some(keys.sign(NONCE, &body).into()), ..reply };
+    let Ok(message) = verify(&signed, Some(&keys)) else {
+        assert!(decoded.is_err());
+        return;
+    };
+    assert_eq!(decoded.as_ref(), Ok(&message));
+    // Numbers are written longer than they may have been read.
+    if let Ok(encoded) = message.encode() {
+        assert_eq!(VoteMessage::decode(&encoded).as_ref(), Ok(&message));
+    }
+    let now = Instant::now();
+    let votes = message.votes(now);
+    assert!(votes.peers.len() == message.peers().len() && votes.ranking.len() <= message.ranking().len());
+    let mut table = VoteTable::default();
+    table.set_voters([(message.vantage().clone(), Duration::from_secs(3))]);
+    for entry in message.peers() {
+        table.record(message.vantage(), now, votes.clone());
+        let tally = table.count(&entry.region, Vote::Down, Some((now, now)), now);
+        assert!(!(tally.reached && tally.contradicted) && tally.voters <= 2);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+
     use proptest::prelude::*;
-    use tokio::time::Instant;
 
     use super::*;
-    use crate::model::{Nonce, Region};
 
     const NONCE: Nonce = Nonce(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
     const OLD: &str = "an old secret of the region";
