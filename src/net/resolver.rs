@@ -481,7 +481,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let interval = Duration::from_millis(20);
-        let files = SystemFiles { resolv_conf: path("resolv.conf"), hosts: path("hosts"), interval };
+        let files =
+            SystemFiles { resolv_conf: path("resolv.conf"), hosts: path("hosts"), interval, ..SystemFiles::default() };
         let resolver = Resolver::from_files(files.clone());
         let host = |name: &str| resolver.lookup(&Host::Name(name.into()), AddressFamily::Any);
         // No file yet, and no name server.

@@ -34,9 +34,6 @@ use tracing::warn;
 /// A resolver for IPv4 and one for IPv6.
 pub type TokioResolvers = [TokioResolver; 2];
 
-/// How long the files may take to be read, on a file system that may not answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How much of each file is read.
 const FILE_LIMIT: u64 = 1 << 20;
 
@@ -49,12 +46,14 @@ pub(super) struct SystemFiles {
     pub(super) resolv_conf: PathBuf,
     pub(super) hosts: PathBuf,
     pub(super) interval: Duration,
+    /// How long they may take to be read, on a file system that may not answer.
+    pub(super) deadline: Duration,
 }
 
 impl Default for SystemFiles {
     fn default() -> Self {
-        let interval = Duration::from_secs(5);
-        Self { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), interval }
+        let (interval, deadline) = (Duration::from_secs(5), Duration::from_secs(5));
+        Self { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), interval, deadline }
     }
 }
 
@@ -67,24 +66,42 @@ struct Contents {
 
 /// Reads the files now and whenever they have changed, for as long as somebody waits for resolvers.
 pub(super) async fn follow(files: SystemFiles, resolvers: watch::Sender<Option<TokioResolvers>>) {
+    let SystemFiles { interval, deadline, .. } = files;
+    follow_reads(move || read(&files), interval, deadline, resolvers).await;
+}
+
+async fn follow_reads(
+    read: impl Fn() -> Contents + Clone + Send + 'static,
+    interval: Duration,
+    deadline: Duration,
+    resolvers: watch::Sender<Option<TokioResolvers>>,
+) {
     let mut known = None;
+    let mut is_late = false;
+    let mut reading = spawn_blocking(read.clone());
     loop {
-        let (files, interval) = (files.clone(), files.interval);
-        // A read that hangs is given up, and what is known stays in use.
-        match timeout(READ_TIMEOUT, spawn_blocking(move || read(&files))).await {
-            Ok(Ok(contents)) if known.as_ref() != Some(&contents) => {
-                match build(&contents) {
-                    Ok(built) => drop(resolvers.send_replace(Some(built))),
-                    Err(error) => warn!("cannot use the resolver configuration: {error}"),
+        // A read that hangs is waited for, so that no more threads hang, and what is known stays in use.
+        match timeout(deadline, &mut reading).await {
+            Ok(contents) => {
+                is_late = false;
+                let contents = contents.ok().filter(|contents| known.as_ref() != Some(contents));
+                if let Some(contents) = contents {
+                    match build(&contents) {
+                        Ok(built) => drop(resolvers.send_replace(Some(built))),
+                        Err(error) => warn!("cannot use the resolver configuration: {error}"),
+                    }
+                    known = Some(contents);
                 }
-                known = Some(contents);
+                tokio::select! {
+                    () = sleep(interval) => reading = spawn_blocking(read.clone()),
+                    () = resolvers.closed() => return,
+                }
             }
-            Ok(_) => {}
-            Err(_) => warn!("cannot read the resolver configuration in {READ_TIMEOUT:?}"),
-        }
-        tokio::select! {
-            () = sleep(interval) => {}
-            () = resolvers.closed() => return,
+            Err(_) if resolvers.is_closed() => return,
+            Err(_) if !std::mem::replace(&mut is_late, true) => {
+                warn!("cannot read the resolver configuration in {deadline:?}");
+            }
+            Err(_) => {}
         }
     }
 }
@@ -194,6 +211,27 @@ mod tests {
         assert_eq!(config.search(), [Name::from_ascii("svc.cluster.local").unwrap()]);
         assert_eq!((config.name_servers().len(), options.ndots), (1, 5));
         assert!(build(&Contents { resolv_conf: format!("search {long}\n"), hosts: String::new() }).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_hangs_is_waited_for_and_not_begun_again() {
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let hang = Arc::new(std::sync::Mutex::new(hang));
+        let begun = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let count = Arc::clone(&begun);
+        let read = move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let _ = hang.lock().unwrap().recv();
+            Contents::default()
+        };
+        let (sender, mut resolvers) = watch::channel(None);
+        let pause = Duration::from_millis(5);
+        let follow = tokio::spawn(follow_reads(read, pause, pause, sender));
+        sleep(50 * pause).await;
+        assert_eq!((begun.load(std::sync::atomic::Ordering::Relaxed), resolvers.borrow().is_some()), (1, false));
+        drop(release);
+        resolvers.wait_for(Option::is_some).await.unwrap();
+        follow.abort();
     }
 
     #[test]
