@@ -489,6 +489,14 @@ proptest! {
     }
 
     #[test]
+    fn votes_alone_never_make_a_region_down(slots in 1..400u32) {
+        let mut scene = Scene::well(4, false);
+        scene.live(&Part { slots, up: vec![true; 4], says: vec![Says::Down; 4], cannot_send: false });
+        prop_assert_eq!(scene.opened, 0);
+        prop_assert!(scene.moves.iter().all(|(_, _, change)| change.to != PeerState::Down));
+    }
+
+    #[test]
     fn a_second_outage_within_a_minute_is_the_same_incident(first in 8..80u32, between in 1..200u32, second in 8..80u32) {
         let mut scene = Scene::well(4, false);
         let dead = Part { slots: first, up: vec![false, true, true, true], says: vec![Says::Down; 4], cannot_send: false };

@@ -188,6 +188,17 @@ mod tests {
         retries(change(&|alert| alert["labels"]["environment"] = json!("\nregion=a")), "0 of its 2");
     }
 
+    /// A replay can change them while the signatures are fresh. What limits that is the ledger.
+    #[test]
+    fn the_target_and_the_incident_of_an_order_are_not_signed() {
+        let fixture = fixture(2);
+        for (name, value) in [("failover_target", "c"), ("incident_id", "2"), ("onset", "2026-11-21T03:04:00.000Z")] {
+            let mut alert = signed(&fixture, &[(0, 0), (1, 0)]);
+            alert["annotations"][name] = json!(value);
+            assert_eq!(judge(&fixture, alert), Verdict::Valid, "{name}");
+        }
+    }
+
     #[test]
     fn an_expired_order_is_retried_with_and_without_keys() {
         let fixture = fixture(2);

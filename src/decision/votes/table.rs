@@ -211,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn one_liar_stops_a_quorum_of_three_regions_and_not_of_four() {
+        let now = Instant::now();
+        let lies = says(Vote::Up, Some(now + SECOND));
+        let silence = Some((now - SECOND, now));
+        for (others, reached) in [(&["dead", "liar"][..], false), (&["dead", "liar", "c"], true)] {
+            let mut table = table(others);
+            table.record(&region("liar"), now, lies.clone());
+            table.record(&region("c"), now, says(Vote::Down, None));
+            let tally = table.count(&region("dead"), Vote::Down, silence, now);
+            assert_eq!((tally.up, tally.reached, tally.contradicted), (1, reached, !reached), "{others:?}");
+        }
+    }
+
+    #[test]
     fn one_vantage_alone_has_no_quorum() {
         let tally = table(&[]).count(&region("dead"), Vote::Down, None, Instant::now());
         assert!(!tally.reached && !tally.contradicted);
