@@ -35,7 +35,7 @@
 //! | 5 | [`alert`] | the push to every Alertmanager |
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 6 | [`app`] | a main loop that applies effects; reload, shutdown |
-//! | 7 | [`bench`] | a latency benchmark: a run, its statistics, its reports |
+//! | 7 | [`bench`](mod@bench) | a latency benchmark: a run, its statistics, its reports |
 //! | 8 | [`cli`] | the commands |
 
 // They panic if they cannot write; `logging::to_stderr` and `io::Write` do not.
