@@ -19,6 +19,7 @@ use http::HeaderMap;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 pub use self::restore::Restored;
@@ -51,6 +52,8 @@ pub struct Setup<'a> {
     pub dashboard_url: &'a UrlTemplate,
     /// The URL of this sidecar's status page; the alerts' `generatorURL`.
     pub external_url: Option<&'a HttpUrl>,
+    /// When all peers were evaluated last; set after what follows was published. Nothing is pushed if it is older than 5 s.
+    pub evaluated: &'a watch::Receiver<Instant>,
 }
 
 /// Pushes to the Alertmanagers until dropped. Its alerts then expire.
@@ -101,7 +104,8 @@ impl Notifier {
         for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
             let environment = setup.labels.environment.clone();
             tasks.spawn(restore::query(queries, Arc::clone(&url), environment, Arc::clone(&keys), restored_tx.clone()));
-            let pusher = Pusher { transport, url, series, source: Arc::clone(&source) };
+            let evaluated = setup.evaluated.clone();
+            let pusher = Pusher { transport, url, series, source: Arc::clone(&source), evaluated };
             tasks.spawn(pusher.run(incidents.subscribe()));
         }
         Ok(Self { incidents, restored, _tasks: tasks })

@@ -22,6 +22,10 @@ use crate::{
 /// How often all alerts are sent again when nothing has changed.
 const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long ago the peers may have been evaluated for a push. A region counts as held down for as long without fresh
+/// evidence.
+const MAX_AGE: Duration = Duration::from_secs(5);
+
 /// The most bytes of an answer to a push that are read.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -48,6 +52,8 @@ pub(super) struct Pusher<T> {
     pub(super) url: Arc<str>,
     pub(super) series: Arc<PushSeries>,
     pub(super) source: Arc<AlertSource>,
+    /// When all peers were evaluated last.
+    pub(super) evaluated: watch::Receiver<Instant>,
 }
 
 impl<T: Transport> Pusher<T> {
@@ -56,13 +62,23 @@ impl<T: Transport> Pusher<T> {
     /// An Alertmanager that closes the connection may be restarting, and then has lost all alerts: they are pushed
     /// again at once. One that closes it after each answer is not flooded: this happens at most once per
     /// [`RESEND_INTERVAL`] or change.
-    pub(super) async fn run(self, mut incidents: watch::Receiver<Arc<[Incident]>>) {
+    ///
+    /// Nothing is pushed while the peers are not evaluated, as after this process was stopped for a while: an order to fail
+    /// over could be for a region that is back, and an end for one that other vantages hold down again.
+    pub(super) async fn run(mut self, mut incidents: watch::Receiver<Arc<[Incident]>>) {
         let mut results = ResultLog::default();
         let mut deliveries = DeliveryLog::default();
         let mut clock = None;
         let mut failures = 0;
         let mut watching = true;
         loop {
+            // Before the set is read, which is then at least as new.
+            if self.evaluated.borrow_and_update().elapsed() > MAX_AGE {
+                if self.evaluated.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let set = Arc::clone(&incidents.borrow_and_update());
             let started = Instant::now();
             let result = self.push(&set, &mut results, &mut clock).await;

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -24,6 +27,10 @@ use crate::{
     server::{EncodedVotes, Query},
 };
 
+/// After how long without a tick all peers are evaluated before anything else is taken or said: this process was stopped, and
+/// what was known before says nothing about now.
+const STALL: Duration = Duration::from_secs(2);
+
 /// This moment on both clocks.
 pub(super) fn now() -> Now {
     Now { instant: Instant::now(), unix: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000) }
@@ -41,6 +48,8 @@ pub(super) struct App {
     events: mpsc::Sender<Event>,
     responses: mpsc::Sender<VoteResponse>,
     notifier: Notifier,
+    /// When all peers were evaluated last.
+    evaluated: watch::Sender<Instant>,
 }
 
 impl App {
@@ -54,9 +63,10 @@ impl App {
         responses: mpsc::Sender<VoteResponse>,
     ) -> Result<Self, RunError> {
         let (resolver, config) = (Resolver::from_system(), Arc::new(config));
+        let evaluated = watch::Sender::new(Instant::now());
         let mut app = Self {
             engine: Engine::new(Arc::clone(&metrics), Arc::clone(&config), Instant::now()),
-            notifier: notifier(&config, &resolver, &tls, &metrics)?,
+            notifier: notifier(&config, &resolver, &tls, &metrics, &evaluated)?,
             topology: Topology::first(config, SlotPhase::random()),
             metrics,
             wake_at: None,
@@ -65,6 +75,7 @@ impl App {
             commands,
             events,
             responses,
+            evaluated,
         };
         let starts = app.build(&app.topology)?;
         app.apply_topology(starts);
@@ -94,8 +105,22 @@ impl App {
 
     /// Gives an input to the engine, and applies what follows.
     pub(super) fn dispatch(&mut self, input: Input<'_>, now: Now) {
+        let is_tick = matches!(input, Input::Tick);
+        if !is_tick {
+            self.catch_up(now);
+        }
         let effects = self.engine.handle(input, now);
         self.apply(effects);
+        if is_tick {
+            self.evaluated.send_replace(now.instant);
+        }
+    }
+
+    /// Evaluates all peers if that is overdue.
+    fn catch_up(&mut self, now: Now) {
+        if now.instant.saturating_duration_since(*self.evaluated.borrow()) > STALL {
+            self.dispatch(Input::Tick, now);
+        }
     }
 
     fn apply(&mut self, effects: Effects) {
@@ -124,6 +149,7 @@ impl App {
 
     /// Answers the server. A query whose sender has gone is dropped.
     pub(super) fn answer(&mut self, query: Query, now: Now) {
+        self.catch_up(now);
         match query {
             Query::Probes { filter, reply } => {
                 let _ = reply.send(self.engine.histories(|path| filter.matches(path), filter.limit));
@@ -158,12 +184,13 @@ impl App {
 
     fn accept(&mut self, loaded: Loaded) -> Result<(), String> {
         check_restart_only(self.config(), &loaded)?;
+        self.catch_up(now());
         let Loaded { config, warnings, .. } = loaded;
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let topology = self.topology.next(Arc::new(config));
         let starts = self.build(&topology).map_err(|error| error.to_string())?;
         if topology.alerting_changed {
-            let notifier = notifier(&topology.config, &self.resolver, &self.tls, &self.metrics);
+            let notifier = notifier(&topology.config, &self.resolver, &self.tls, &self.metrics, &self.evaluated);
             self.notifier = notifier.map_err(|error| error.to_string())?;
             self.notifier.publish(self.engine.incidents(now()));
         }
@@ -213,7 +240,13 @@ fn start(slot: &Slot, cadence: Cadence, launcher: Launcher) -> Command {
     Command::Start { path: id, cadence, phase, overdue_after, launcher }
 }
 
-fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Metrics) -> Result<Notifier, RunError> {
+fn notifier(
+    config: &Config,
+    resolver: &Resolver,
+    tls: &TlsContext,
+    metrics: &Metrics,
+    evaluated: &watch::Sender<Instant>,
+) -> Result<Notifier, RunError> {
     let labels = config.constant_labels();
     let setup = Setup {
         vantage: &config.region,
@@ -223,6 +256,7 @@ fn notifier(config: &Config, resolver: &Resolver, tls: &TlsContext, metrics: &Me
         external_url: config.external_url.as_ref(),
         runbook_url: &config.runbook_url,
         dashboard_url: &config.dashboard_url,
+        evaluated: &evaluated.subscribe(),
     };
     Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)
 }

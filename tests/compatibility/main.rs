@@ -125,6 +125,7 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
         let addr = alertmanager(fs::read_to_string(version.join("alerts.json")).unwrap());
         let vantage = region("eu-west-1");
         let url = HttpUrl { https: false, host: Host::Addr(addr.ip()), port: addr.port(), path: "/".into() };
+        let (_, evaluated) = tokio::sync::watch::channel(Instant::now());
         let setup = Setup {
             public_keys: &regionwatch::signing::PublicKeys::default(),
             vantage: &vantage,
@@ -133,6 +134,7 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
             external_url: None,
             runbook_url: &UrlTemplate::runbooks(),
             dashboard_url: &UrlTemplate::default(),
+            evaluated: &evaluated,
         };
         let metrics = Metrics::new(&vantage, &[0.1]);
         let mut notifier = Notifier::spawn(setup, &Resolver::new(None), &TlsContext::default(), &metrics).unwrap();

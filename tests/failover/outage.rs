@@ -48,6 +48,29 @@ fn an_instance_restart_during_an_incident_neither_resolves_nor_repeats_it() {
     world.is_one_incident('c', &[&prepare, &execute]);
 }
 
+/// It held the region down when it was stopped, and that was an hour ago, for all it knows.
+#[test]
+fn an_instance_that_was_stopped_while_the_region_came_back_orders_no_failover_when_it_goes_on() {
+    let world = World::new(&Plan { regions: 4, ..Plan::default() });
+    let died = world.blackhole('c');
+    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    world.webhook('c', "execute firing", died, 14 * SECOND);
+    world.region('a').signal("STOP");
+    world.mend();
+    let mended = Instant::now();
+    // Its host still answers, so it may hold the region down unheard: the others report no end, and the order expires.
+    world.webhook('c', "execute resolved", mended, 100 * SECOND);
+    let told = [('c', "prepare firing"), ('c', "execute firing"), ('c', "execute resolved")];
+    world.nothing_but(&told, Duration::ZERO);
+    world.region('a').signal("CONT");
+    world.comes_to_see('a', 'c', "recovering");
+    let told = told.map(|(name, kind)| (name.to_string(), kind.to_owned()));
+    thread::sleep(6 * SECOND);
+    // It was dead for the others, and may be a moment for itself: that is no order.
+    let orders: Vec<_> = world.story().into_iter().filter(|(_, kind)| kind.starts_with("execute")).collect();
+    assert_eq!(orders, told[1..]);
+}
+
 /// The quorum needs both remaining vantages; the restarted one has never reached the region itself.
 #[test]
 fn one_of_the_last_two_vantages_may_restart_during_an_incident() {

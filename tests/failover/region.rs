@@ -127,6 +127,11 @@ impl Region {
         self.sidecar = None;
     }
 
+    /// Sends a signal to its sidecar, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.sidecar.as_ref().unwrap().signal(name);
+    }
+
     /// What its sidecar said last.
     pub(crate) fn said(&self) -> String {
         self.sidecar.as_ref().map(Process::said).unwrap_or_default()

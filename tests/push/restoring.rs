@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regionwatch::model::{Incident, Stage, Tally};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Alertmanager, Sink, incident, need_alertmanager, resolved, telling};
 
@@ -43,4 +43,32 @@ async fn a_restarted_notifier_restores_its_incidents_and_sends_no_second_page() 
     after.notifier.publish(vec![resolved(&down)]);
     sink.nth(6).await;
     assert_eq!(sink.statuses()[4..], ["resolved", "resolved"]);
+}
+
+/// Stopped for a while, as by SIGSTOP or a frozen machine: what it pushed last may not be so any more.
+#[test]
+async fn a_stalled_instance_pushes_nothing_until_it_has_evaluated_all_peers_again() {
+    need_alertmanager();
+    let sink = Sink::start();
+    let mut alertmanager = Alertmanager::started(&sink).await;
+    let telling = telling(&[alertmanager.addr]);
+    let down = incident("us-east-1", Stage::Execute);
+    telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare), down.clone()]);
+    sink.nth(2).await;
+    telling.ticks.abort();
+    sleep(Duration::from_secs(6)).await;
+    let pushes = telling.pushes(alertmanager.addr, "ok");
+    // An Alertmanager that is new knows nothing, and would get everything at once.
+    alertmanager.signal("KILL");
+    alertmanager.start().await;
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!(telling.pushes(alertmanager.addr, "ok"), pushes);
+    assert_eq!(alertmanager.alerts(), [] as [serde_json::Value; 0]);
+    telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare), resolved(&down)]);
+    telling.evaluated.send_replace(Instant::now());
+    telling.pushed(alertmanager.addr, "ok", pushes + 1).await;
+    sleep(Duration::from_secs(2)).await;
+    let firing = sink.statuses()[2..].iter().filter(|status| *status == "firing").count();
+    assert_eq!((firing, sink.failovers()[2..].len()), (1, 1), "{:?}", sink.failovers());
+    assert_eq!(sink.failovers()[2].1["commonLabels"]["stage"], "prepare");
 }

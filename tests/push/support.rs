@@ -20,7 +20,11 @@ use regionwatch::{
 };
 use serde_json::Value;
 use testkit::needs::{Need, require};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 pub(crate) const ALERTMANAGER: &str = "prometheus-alertmanager";
 
@@ -259,6 +263,9 @@ impl Alertmanager {
 pub(crate) struct Telling {
     pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
+    /// Says each second that all peers were evaluated, until it is aborted.
+    pub(crate) ticks: JoinHandle<()>,
+    pub(crate) evaluated: watch::Sender<Instant>,
 }
 
 pub(crate) fn url(addr: SocketAddr) -> HttpUrl {
@@ -279,6 +286,7 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]));
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
+    let evaluated = watch::Sender::new(Instant::now());
     let setup = Setup {
         vantage: &vantage,
         labels: &ConstantLabels::default(),
@@ -287,9 +295,17 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
         external_url: Some(&external_url),
         runbook_url: &UrlTemplate::runbooks(),
         dashboard_url: &UrlTemplate::default(),
+        evaluated: &evaluated.subscribe(),
     };
     let notifier = Notifier::spawn(setup, resolver, &TlsContext::default(), &metrics).unwrap();
-    Telling { notifier, metrics }
+    let ticking = evaluated.clone();
+    let ticks = tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            ticking.send_replace(Instant::now());
+        }
+    });
+    Telling { notifier, metrics, ticks, evaluated }
 }
 
 impl Telling {

@@ -99,6 +99,9 @@ impl Transport for Planned {
 
 struct Running {
     incidents: watch::Sender<Arc<[Incident]>>,
+    /// What ticks, unless it is aborted.
+    ticks: tokio::task::JoinHandle<()>,
+    evaluated: watch::Sender<Instant>,
     series: Arc<PushSeries>,
     transport: Planned,
 }
@@ -107,14 +110,23 @@ fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
     let series = Metrics::new(&region("here"), &[0.1]).pushes(["http://am/"]).remove(0);
     let transport = Planned::new(plan);
     let incidents = watch::Sender::new(Arc::from([]));
+    let evaluated = watch::Sender::new(Instant::now());
     let pusher = Pusher {
         transport: transport.clone(),
         url: "http://am/".into(),
         series: Arc::clone(&series),
         source: Arc::new(source()),
+        evaluated: evaluated.subscribe(),
     };
     tokio::spawn(pusher.run(incidents.subscribe()));
-    Running { incidents, series, transport }
+    let ticking = evaluated.clone();
+    let ticks = tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            ticking.send_replace(Instant::now());
+        }
+    });
+    Running { incidents, ticks, evaluated, series, transport }
 }
 
 async fn until(millis: u64, running: &Running) {
@@ -153,6 +165,41 @@ async fn an_order_expires_by_the_clock_of_the_alertmanager() {
     until(23_000, &running).await;
     let again = UnixMillis::parse(running.transport.last()[0]["endsAt"].as_str().unwrap()).unwrap();
     assert!(again.0.abs_diff(now + 70_000) <= 1_010, "{again}");
+}
+
+/// The engine may find the region back, and other vantages may hold it down again since it was found to be back.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_pushed_after_a_stall_until_all_peers_were_evaluated_again() {
+    let running = start([]);
+    let over = Incident { resolved: Some(UnixMillis(9)), ..incident("ap-south-1", Stage::Execute) };
+    running.incidents.send_replace([incident("us-east-1", Stage::Execute), over].into());
+    until(4_500, &running).await;
+    assert_eq!(running.transport.times(), [0]);
+    assert_eq!(running.transport.last().len(), 3);
+    running.ticks.abort();
+    // The last tick was at 4 s. Neither the next push, nor a connection that was closed, nor a change sends anything.
+    until(9_100, &running).await;
+    running.transport.disconnects.notify_one();
+    until(12_000, &running).await;
+    running.incidents.send_replace([incident("us-west-1", Stage::Execute)].into());
+    until(60_000, &running).await;
+    assert_eq!(running.transport.times(), [0]);
+    running.incidents.send_replace([incident("us-east-1", Stage::Prepare)].into());
+    running.evaluated.send_replace(Instant::now());
+    until(60_010, &running).await;
+    assert_eq!(running.transport.times(), [0, 60_000]);
+    let names: Vec<_> = running.transport.last().iter().map(|alert| alert["labels"]["alertname"].clone()).collect();
+    assert_eq!(names, ["RegionwatchPeerDown", "RegionwatchHeartbeat"]);
+}
+
+/// A retry is a push as any other.
+#[tokio::test(start_paused = true)]
+async fn a_failed_push_is_not_retried_without_an_evaluation() {
+    let running = start([Plan::Fails(Failure::Refused); 100]);
+    until(1_500, &running).await;
+    running.ticks.abort();
+    until(30_000, &running).await;
+    assert_eq!(running.transport.times().last(), Some(&5_700), "{:?}", running.transport.times());
 }
 
 #[tokio::test(start_paused = true)]
