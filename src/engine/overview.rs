@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Engine, KindGroup, Peer};
 use crate::{
-    decision::Now,
-    status::{KindView, Overview, PathView, PeerView},
+    decision::{Now, OpenIncident},
+    status::{FailoverOrder, KindView, Overview, PathView, PeerView},
 };
 
 impl Engine {
@@ -17,6 +17,11 @@ impl Engine {
             since: now.unix_at(status.since),
             tally: status.tally,
             vote: status.vote,
+            order: match status.incident {
+                Some(open) if open.is_ordered() => FailoverOrder::Active,
+                Some(OpenIncident { executed: true, .. }) => FailoverOrder::Withdrawn,
+                _ => FailoverOrder::None,
+            },
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
             good_at: status.good_at.map(|at| now.unix_at(at)),
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::views::{Overview, PathView, PeerView};
+use super::views::{FailoverOrder, Overview, PathView, PeerView};
 use crate::{
     decision::IsolationReason,
-    model::{PeerState, Region, Stage, Tally},
+    model::{PeerState, Region, Tally},
     window::Record,
 };
 
@@ -77,8 +77,8 @@ pub struct DownRegion<'a> {
     pub confirmed: bool,
     /// The votes; those of its incident if no votes are fresh.
     pub tally: Tally,
-    /// The stage of its incident, and the best failover target that is not down; `None` without an open incident.
-    pub incident: Option<(Stage, Option<&'a Region>)>,
+    /// Whether to fail it over, and the best failover target that is not down; `None` without an open incident.
+    pub incident: Option<(FailoverOrder, Option<&'a Region>)>,
 }
 
 impl<'a> Headline<'a> {
@@ -96,7 +96,7 @@ impl<'a> Headline<'a> {
             return Self::Watch(state, same, healthy);
         }
         let mut down: Vec<_> = same.iter().map(|peer| DownRegion::of(peer, &same, overview)).collect();
-        down.sort_by_key(|region| Reverse(region.incident.map(|(stage, _)| stage)));
+        down.sort_by_key(|region| Reverse(region.incident.map(|(order, _)| order)));
         Self::Down(down)
     }
 
@@ -113,7 +113,7 @@ impl<'a> Headline<'a> {
 
 impl<'a> DownRegion<'a> {
     fn of(peer: &'a PeerView, down: &[&PeerView], overview: &'a Overview) -> Self {
-        let incident = overview.incident(&peer.region).filter(|incident| incident.resolved.is_none());
+        let incident = overview.open_incident(&peer.region);
         let is_down = |region: &Region| down.iter().any(|peer| peer.region == *region);
         let target = incident.and_then(|incident| {
             incident.candidates.iter().map(|candidate| &candidate.region).find(|region| !is_down(region))
@@ -122,7 +122,7 @@ impl<'a> DownRegion<'a> {
             region: &peer.region,
             confirmed: peer.tally.reached || incident.is_some_and(|incident| incident.confirmed),
             tally: incident.filter(|_| peer.tally.voters == 0).map_or(peer.tally, |incident| incident.tally),
-            incident: incident.map(|incident| (incident.stage, target)),
+            incident: incident.map(|_| (peer.order, target)),
         }
     }
 }

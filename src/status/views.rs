@@ -93,6 +93,12 @@ impl Overview {
         self.incidents.iter().filter(|incident| incident.peer == *peer).max_by_key(|incident| incident.stage)
     }
 
+    /// The open incident of a peer, by the furthest of its stages that is active.
+    pub fn open_incident(&self, peer: &Region) -> Option<&Incident> {
+        let open = self.incidents.iter().filter(|incident| incident.peer == *peer && incident.resolved.is_none());
+        open.max_by_key(|incident| incident.stage)
+    }
+
     /// The incidents, of each peer the one that has come furthest.
     pub fn furthest_incidents(&self) -> impl Iterator<Item = &Incident> {
         let furthest = |incident: &&Incident| {
@@ -136,6 +142,8 @@ pub struct PeerView {
     pub tally: Tally,
     /// The vote of this vantage.
     pub vote: Vote,
+    /// Whether this vantage orders to fail it over.
+    pub order: FailoverOrder,
     /// The last vote of each other vantage.
     pub said: Vec<VoteStatus>,
     /// When the newest probe was sent whose answer was good.
@@ -144,6 +152,17 @@ pub struct PeerView {
     pub kinds: Vec<KindView>,
     /// Its paths, by name.
     pub paths: Vec<PathView>,
+}
+
+/// Whether a vantage orders to fail a peer over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailoverOrder {
+    /// It has not, in this incident.
+    None,
+    /// It has, and does not now: it does not hold the peer down any more.
+    Withdrawn,
+    /// It does now.
+    Active,
 }
 
 /// Whether the vantages agree that a peer is down.

@@ -144,6 +144,7 @@ fn overview() -> Overview {
     let PathHistory { path, .. } = history(7, 0);
     let paths = vec![PathView { path: path.clone(), trace: Trace::new(Instant::now()), last: None, failed: None }];
     let peer = PeerView {
+        order: regionwatch::status::FailoverOrder::None,
         region: path.peer,
         state: PeerState::Healthy,
         since: at,

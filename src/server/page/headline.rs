@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::format::count;
 use crate::{
-    model::{PeerState, Stage},
-    status::{DownRegion, Headline, Overview, PeerView},
+    model::PeerState,
+    status::{DownRegion, FailoverOrder, Headline, Overview, PeerView},
 };
 
 /// A word for the title of the page; empty if all is well.
@@ -45,6 +45,12 @@ pub(super) fn detail(headline: &Headline<'_>, overview: &Overview) -> String {
         }
         _ => {}
     }
+    let withdrawn =
+        overview.peers.iter().filter(|peer| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down);
+    let withdrawn: Vec<_> = withdrawn.collect();
+    if !withdrawn.is_empty() {
+        details.push(format!("The failover of {} was ordered, and is withdrawn.", names(&withdrawn)));
+    }
     let silent = overview.anchors.iter().filter(|answers| **answers == Some(false)).count();
     if silent > 0 {
         details.push(format!("{silent} of {} not answering.", count(overview.anchors.len(), "anchor")));
@@ -74,9 +80,12 @@ fn one_down(DownRegion { region, confirmed, tally, incident }: &DownRegion<'_>) 
     };
     let action = match incident {
         None => String::new(),
-        Some((Stage::Execute, Some(target))) => format!(", fail over to {target}"),
-        Some((Stage::Prepare, Some(target))) => format!(", prepare to fail over to {target}"),
+        Some((FailoverOrder::Withdrawn, _)) => {
+            ", but not held down now: its failover was ordered and is withdrawn".to_owned()
+        }
         Some((_, None)) => ", and no region can take over".to_owned(),
+        Some((FailoverOrder::Active, Some(target))) => format!(", fail over to {target}"),
+        Some((FailoverOrder::None, Some(target))) => format!(", prepare to fail over to {target}"),
     };
     format!("{region} is down ({confirmed}{votes}){action}.")
 }

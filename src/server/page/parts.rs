@@ -11,7 +11,7 @@ use super::{
 use crate::{
     decision::ranking::RankedRegion,
     model::{Incident, Kind, PeerState, Region, Stage, UnixMillis, Vote},
-    status::{Overview, PathView, PeerView},
+    status::{FailoverOrder, Overview, PathView, PeerView},
     window::Summary,
 };
 
@@ -169,6 +169,19 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         Stage::Execute => "RegionwatchPeerFailover",
     };
     let tally = &incident.tally;
+    let order = match overview.peer(incident.peer.as_str()).map(|peer| peer.order) {
+        Some(FailoverOrder::Active) if incident.resolved.is_none() => FailoverOrder::Active,
+        Some(FailoverOrder::Active | FailoverOrder::Withdrawn) => FailoverOrder::Withdrawn,
+        _ if incident.stage == Stage::Execute => FailoverOrder::Withdrawn,
+        _ => FailoverOrder::None,
+    };
+    let (order, order_text) = match order {
+        FailoverOrder::None => ("none", "no failover ordered"),
+        FailoverOrder::Withdrawn => {
+            ("withdrawn", "failover was ordered and is withdrawn: the region is not held down now")
+        }
+        FailoverOrder::Active => ("active", "failover ordered: the region is held down now"),
+    };
     let lasted = format::since(incident.onset, incident.resolved.unwrap_or(overview.at));
     let targets = match &incident.candidates[..] {
         [] => bad("no region can take over"),
@@ -189,6 +202,7 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
                 ("Cause", html! { (format::cause(incident.cause)) }),
                 ("Votes", html! { (tally.down) " of " (tally.voters) " down, " (tally.needed) " needed" }),
                 ("Fail over to", targets),
+                ("Order", html! { span data-order=(order) { (order_text) } }),
                 ("Alert", html! { (alert) " " code.id { (incident.id) } }),
             ]))
             p.note { (incident.evidence) }

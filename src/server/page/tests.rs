@@ -13,7 +13,7 @@ use crate::{
         TargetName, Timings, UnixMillis, Vote,
     },
     probe,
-    status::{Headline, KindView, Overview, PathView, PeerView},
+    status::{FailoverOrder, Headline, KindView, Overview, PathView, PeerView},
     window::{Latency, Record, Summary, Trace},
 };
 
@@ -35,6 +35,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         since: UnixMillis(NOW.0 - 90_000),
         tally: Tally { needed: 2, ..Tally::default() },
         vote: Vote::Up,
+        order: FailoverOrder::None,
         said: Vec::new(),
         good_at: None,
         kinds: vec![KindView { kind: probe::TCP, summary: None, answered: false }],
@@ -100,6 +101,7 @@ fn the_headline_says_which_region_is_down_whether_it_is_confirmed_and_the_failov
     overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2), prepare to fail over to b.");
     overview.incidents.push(incident("a", Stage::Execute, &["b"]));
+    overview.peers[0].order = FailoverOrder::Active;
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to b.");
 
     overview.incidents.clear();
@@ -111,6 +113,7 @@ fn the_headline_says_which_region_is_down_whether_it_is_confirmed_and_the_failov
 fn a_region_that_is_down_is_never_the_failover_target() {
     let mut overview = seen(vec![down("a"), down("b"), view("c", PeerState::Healthy)]);
     overview.incidents = vec![incident("a", Stage::Execute, &["b", "c"])];
+    overview.peers[0].order = FailoverOrder::Active;
     assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to c. b is down (confirmed 2/2).");
     overview.incidents = vec![incident("a", Stage::Execute, &["b"])];
     assert_eq!(
@@ -126,12 +129,49 @@ fn each_of_several_down_regions_has_its_own_votes_stage_and_target() {
     let mut overview = seen(vec![doubtful, down("b"), view("c", PeerState::Healthy)]);
     let unsure = Incident { confirmed: false, ..incident("a", Stage::Prepare, &["c"]) };
     overview.incidents = vec![unsure, incident("b", Stage::Execute, &["c"])];
+    overview.peers[1].order = FailoverOrder::Active;
     assert_eq!(
         sentence(&overview),
         "b is down (confirmed 2/2), fail over to c. a is down (not confirmed 1/3), prepare to fail over to c."
     );
     overview.peers.extend([down("d"), down("e")]);
     assert!(sentence(&overview).ends_with("prepare to fail over to c. 2 more are down."));
+}
+
+/// Nobody shall fail over by hand to what was ordered when the region was still held down.
+#[test]
+fn a_region_that_was_ordered_to_be_failed_over_and_is_not_held_down_now_is_told_from_one_that_is() {
+    let order = |state, order, resolved: Option<UnixMillis>| {
+        let peer = PeerView { order, state, ..down("a") };
+        let mut overview = seen(vec![peer, view("b", PeerState::Healthy)]);
+        overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
+        if order == FailoverOrder::Active || resolved.is_some() {
+            overview.incidents.push(Incident { resolved, ..incident("a", Stage::Execute, &["b"]) });
+        }
+        let page = front(&overview);
+        let shown = page.split("data-order=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let headline = Headline::of(&overview);
+        (shown, headline::sentence(&headline, &overview) + " " + &headline::detail(&headline, &overview))
+    };
+    let (shown, text) = order(PeerState::Down, FailoverOrder::Active, None);
+    assert_eq!((&*shown, text.trim()), ("active", "a is down (confirmed 2/2), fail over to b."));
+    let (shown, text) = order(PeerState::Down, FailoverOrder::Withdrawn, None);
+    assert_eq!(shown, "withdrawn");
+    assert!(
+        text.contains("not held down now: its failover was ordered and is withdrawn") && !text.contains("prepare"),
+        "{text}"
+    );
+    for resolved in [None, Some(NOW)] {
+        let (shown, text) = order(PeerState::Recovering, FailoverOrder::Withdrawn, resolved);
+        assert_eq!(shown, "withdrawn");
+        assert!(
+            text.contains("a is recovering") && text.contains("The failover of a was ordered, and is withdrawn."),
+            "{text}"
+        );
+    }
+    assert_eq!(order(PeerState::Down, FailoverOrder::None, None).0, "none");
+    // The end of the whole incident.
+    assert_eq!(order(PeerState::Healthy, FailoverOrder::None, Some(NOW)).0, "withdrawn");
 }
 
 #[test]
