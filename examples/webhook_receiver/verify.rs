@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use regionwatch::{
     model::{Region, Stage, UnixMillis},
-    signing::{self, PublicKeys, SignatureList},
+    signing::{self, PublicKeys, SignatureList, SignatureResult},
 };
 
 use crate::order::{Order, Proof};
@@ -82,7 +82,8 @@ impl Verifier {
         let is_fresh =
             |at: UnixMillis| now.0.saturating_sub(at.0) <= MAX_AGE + SKEW && at.0.saturating_sub(now.0) <= SKEW;
         let signatures = SignatureList::decode(&proof.signatures);
-        let valid: Vec<_> = signatures.iter().filter(|signed| keys.verify(&statement, signed)).collect();
+        let valid: Vec<_> =
+            signatures.iter().filter(|signed| keys.verify(&statement, signed) == SignatureResult::Valid).collect();
         let fresh: BTreeSet<_> =
             valid.iter().filter(|signed| is_fresh(signed.at)).map(|signed| signed.vantage.as_str()).collect();
         if fresh.len() >= self.min_signatures {

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// How long Alertmanager keeps an alert that is not pushed again: long enough for a restart of the sidecar.
-pub(super) const ALERT_TTL: Duration = Duration::from_secs(300);
+const ALERT_TTL: Duration = Duration::from_secs(300);
 
 /// How long an order to fail over is valid. It is pushed only while a vantage holds the region down, six times as often.
-pub(super) const ORDER_TTL: Duration = Duration::from_secs(60);
+const ORDER_TTL: Duration = Duration::from_secs(60);
 
 /// The most candidates that an alert lists, best first. A webhook stays small whatever is configured.
 pub(super) const MAX_CANDIDATES: usize = 16;
@@ -27,6 +27,14 @@ pub(super) const MAX_EVIDENCE: usize = 1_000;
 
 /// The `source` label of pushed alerts; the Prometheus rules have another.
 pub(super) const SOURCE: &str = "push";
+
+/// How long Alertmanager keeps the alert of a stage that is not pushed again.
+pub(super) const fn ttl(stage: Stage) -> Duration {
+    match stage {
+        Stage::Prepare => ALERT_TTL,
+        Stage::Execute => ORDER_TTL,
+    }
+}
 
 /// The name of the alert for a stage.
 pub(super) const fn alertname(stage: Stage) -> &'static str {
@@ -142,15 +150,14 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     annotations.extend(runbook(source, name));
     let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
     annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
-    let valid_for = if *stage == Stage::Execute { ORDER_TTL } else { ALERT_TTL };
     // Alertmanager rejects an alert that starts in the future, or that ends before it starts.
     let start = incident.onset.min(now);
-    let end = incident.resolved.map_or_else(|| after(now, valid_for), |resolved| resolved.min(now).max(start));
+    let end = incident.resolved.map_or_else(|| after(now, ttl(*stage)), |resolved| resolved.min(now).max(start));
     if *stage == Stage::Execute && incident.resolved.is_none() {
         annotations.insert("expires_at", end.to_string().into());
-        if !incident.signatures.is_empty() {
-            annotations.insert("signatures", SignatureList::encode(&incident.signatures).into());
-        }
+    }
+    if incident.resolved.is_none() && !incident.signatures.is_empty() {
+        annotations.insert("signatures", SignatureList::encode(&incident.signatures).into());
     }
     PostableAlert {
         labels,
@@ -401,14 +408,15 @@ pub(super) mod tests {
         let alert = posted(&[incident.clone()], 1_795_230_246_000).remove(0);
         assert_eq!(SignatureList::decode(alert["annotations"]["signatures"].as_str().unwrap()), [signed]);
         assert_eq!(alert["annotations"]["expires_at"], alert["endsAt"]);
-        // An end, and the first stage, order nothing.
+        // An end orders nothing. The first stage does not either; by its signature, the next start knows whose it is.
         incident.resolved = Some(UnixMillis(1_795_230_245_600));
         let over = posted(&[incident.clone()], 1_795_230_246_000).remove(0);
         let prepare =
             posted(&[Incident { stage: Stage::Prepare, resolved: None, ..incident }], 1_795_230_246_000).remove(0);
-        for name in ["signatures", "expires_at"] {
-            assert_eq!((over["annotations"].get(name), prepare["annotations"].get(name)), (None, None), "{name}");
+        for (without, name) in [(&over, "signatures"), (&over, "expires_at"), (&prepare, "expires_at")] {
+            assert_eq!(without["annotations"].get(name), None, "{name}");
         }
+        assert_eq!(prepare["annotations"]["signatures"], alert["annotations"]["signatures"]);
         assert_eq!(prepare["endsAt"], "2026-11-21T03:09:06.000Z");
     }
 

@@ -10,13 +10,14 @@ use tracing::warn;
 
 use super::{
     delivery::{backoff, excerpt, is_retryable, refuses_credentials, result_of},
-    message::{CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated},
+    message::{CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated, ttl},
     transport::Transport,
 };
 use crate::{
     metrics::PushResult,
     model::{Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, Region, Stage, Tally, UnixMillis},
-    signing::{Order, PublicKeys, SignatureList},
+    net::Timestamp,
+    signing::{Order, PublicKeys, SignatureList, SignatureResult},
 };
 
 /// The delay before the next query after an answer that a retry does not improve.
@@ -28,8 +29,12 @@ pub(super) const MAX_BODY: usize = 1 << 20;
 /// The most incidents that are restored: two stages of five hundred regions.
 pub(super) const MAX_INCIDENTS: usize = 1_000;
 
-/// The longest incident id that is accepted, in bytes.
-const MAX_ID: usize = 128;
+/// For how long after its onset an incident is restored: as long as Alertmanager remembers, unless configured otherwise.
+const MAX_AGE: Duration = Duration::from_secs(120 * 3_600);
+
+/// How much older a signature may be than an alert becomes that is not pushed again: pushes and signatures are made every
+/// few seconds, and clocks differ.
+const SIGNED_BEFORE: Duration = Duration::from_secs(120);
 
 /// An incident that an Alertmanager still holds from before a restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,10 +67,12 @@ pub(super) async fn query(
         let reason = match answer {
             Ok(answer) if result == PushResult::Ok => match read(&answer.body, environment) {
                 Ok(incidents) => {
+                    // Only there do the times of an alert count.
+                    let now = answer.date.unwrap_or_else(|| UnixMillis(Timestamp::now().unix_nanos() / 1_000_000));
                     for incident in incidents {
-                        if !is_trusted(&incident, environment, &keys) {
-                            let Incident { peer, id, .. } = &incident;
-                            warn!(%peer, %id, "Alertmanager {url} holds an order without a known signature; it is ignored");
+                        if let Some(doubt) = doubt(&incident, environment, &keys, now) {
+                            let Incident { peer, stage, id, .. } = &incident;
+                            warn!(%peer, %stage, %id, "Alertmanager {url} holds an alert that {doubt}; it is ignored, and an outage of that region is a new incident");
                             continue;
                         }
                         // The receiver is gone only when the notifier is being dropped.
@@ -110,13 +117,27 @@ fn filter((label, value): (&str, &str)) -> String {
     filter + "%22"
 }
 
-/// Whether a vantage that is known signed an order, however long ago. Without any key, every order is trusted, and takes
-/// effect only while the region is held down.
-fn is_trusted(incident: &Incident, environment: Option<&str>, keys: &PublicKeys) -> bool {
-    let environment = environment.unwrap_or_default();
-    let order = Order { environment, region: &incident.peer, stage: Stage::Execute, drill: false };
-    let is_signed = || incident.signatures.iter().any(|signed| keys.verify(&order, signed));
-    keys.is_empty() || incident.stage != Stage::Execute || is_signed()
+/// Why an incident is not restored, if it is not; as what the alert does. Anyone who reaches Alertmanager can add an alert
+/// again that a vantage made before. With its id, receivers would take the next outage for one that they have acted on.
+///
+/// Without any key, every alert is trusted that is not too old, and takes effect only while the region is held down.
+fn doubt(incident: &Incident, environment: Option<&str>, keys: &PublicKeys, now: UnixMillis) -> Option<&'static str> {
+    let Incident { peer, stage, onset, signatures, .. } = incident;
+    if now.0.saturating_sub(onset.0) > MAX_AGE.as_millis() as u64 {
+        return Some("began too long ago");
+    }
+    if keys.is_empty() {
+        return None;
+    }
+    let order = Order { environment: environment.unwrap_or_default(), region: peer, stage: *stage, drill: false };
+    let mut signed =
+        signatures.iter().filter(|signed| keys.verify(&order, signed) == SignatureResult::Valid).peekable();
+    if signed.peek().is_none() {
+        return Some("no known vantage has signed");
+    }
+    let longest = (ttl(*stage) + SIGNED_BEFORE).as_millis() as u64;
+    let is_late = signed.any(|signed| now.0.abs_diff(signed.at.0) <= longest);
+    (!is_late).then_some("was signed too long ago")
 }
 
 /// `gettableAlert` of Alertmanager's API, version 2: the fields that are used.
@@ -150,17 +171,17 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
     if expected.iter().any(|(name, value)| label(name) != Some(value)) {
         return None;
     }
-    let id = annotation("incident_id")?;
-    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return None;
-    }
+    let peer = Region::new(label("peer_region")?).ok()?;
+    let onset = annotation("onset").and_then(UnixMillis::parse).or_else(|| UnixMillis::parse(&alert.starts_at))?;
+    // As vantages name it. Otherwise, an old id could come with a new onset.
+    let id = annotation("incident_id").filter(|id| **id == format!("{peer}-{}", onset.0))?;
     let confirmed = annotation("confirmed") == Some("true");
     let (down, voters) = annotation("votes").and_then(votes).unwrap_or_default();
     Some(Incident {
-        peer: Region::new(label("peer_region")?).ok()?,
+        peer,
         stage,
         id: Arc::from(id),
-        onset: annotation("onset").and_then(UnixMillis::parse).or_else(|| UnixMillis::parse(&alert.starts_at))?,
+        onset,
         cause: annotation("cause").and_then(Cause::parse).unwrap_or(Cause::Silence),
         confirmed,
         tally: Tally { down, voters, reached: confirmed, ..Tally::default() },
@@ -226,7 +247,7 @@ mod tests {
             alert["labels"][name] = json!(value);
             read_back(&[alert]).len()
         };
-        assert_eq!(with("peer_region", "us-west-1"), 1);
+        assert_eq!(with("severity", "page"), 1);
         for (name, value) in [
             ("source", "rules"),
             ("drill", "true"),
@@ -263,24 +284,54 @@ mod tests {
         assert_eq!(filter(("environment", "a \"\\\u{e9}&")), "&filter=environment%3D%22a%20%5C%22%5C%5C%C3%A9%26%22");
     }
 
-    #[test]
-    fn an_order_is_restored_only_with_a_known_signature_however_old() {
+    const NOW: UnixMillis = UnixMillis(1_795_230_246_000);
+    const UNSIGNED: Option<&str> = Some("no known vantage has signed");
+    const LONG_AGO: Option<&str> = Some("was signed too long ago");
+
+    /// A stage of an incident as it is read back, with what the vantage eu-west-1 signed at that time, and its keys.
+    fn signed(stage: Stage, at: UnixMillis) -> (Incident, PublicKeys) {
         let (key, _) = PrivateKey::generate().unwrap();
         let here = Region::new("eu-west-1").unwrap();
         let mut keys = PublicKeys::default();
         keys.add(&here, key.public()).unwrap();
-        let mut before = incident("us-east-1", Stage::Execute);
-        let planted = read_back(&posted(&[before.clone()])).remove(0);
-        let order = Order { environment: "", region: &before.peer, stage: Stage::Execute, drill: false };
-        before.signatures = vec![order.sign(&here, &key, UnixMillis(5)).unwrap()];
+        let mut before = incident("us-east-1", stage);
+        let order = Order { environment: "", region: &before.peer, stage, drill: false };
+        before.signatures = vec![order.sign(&here, &key, at).unwrap()];
         let signed = read_back(&posted(&[before.clone()])).remove(0);
         assert_eq!(signed.signatures, before.signatures);
-        assert!(is_trusted(&signed, None, &keys) && !is_trusted(&planted, None, &keys));
-        assert!(!is_trusted(&signed, Some("prod"), &keys));
-        assert!(is_trusted(&planted, None, &PublicKeys::default()));
-        let other = Incident { peer: Region::new("us-west-1").unwrap(), ..signed };
-        assert!(!is_trusted(&other, None, &keys));
-        assert!(is_trusted(&incident("us-east-1", Stage::Prepare), None, &keys));
+        (signed, keys)
+    }
+
+    #[test]
+    fn where_there_are_keys_each_stage_is_restored_only_with_a_known_signature_for_it() {
+        for stage in Stage::ALL {
+            let (signed, keys) = signed(stage, NOW);
+            let planted = Incident { signatures: Vec::new(), ..signed.clone() };
+            assert_eq!(doubt(&signed, None, &keys, NOW), None);
+            assert_eq!(doubt(&planted, None, &keys, NOW), UNSIGNED);
+            assert_eq!(doubt(&signed, Some("prod"), &keys, NOW), UNSIGNED);
+            assert_eq!(doubt(&planted, None, &PublicKeys::default(), NOW), None);
+            let peer = Region::new("us-west-1").unwrap();
+            assert_eq!(doubt(&Incident { peer, ..signed.clone() }, None, &keys, NOW), UNSIGNED);
+            let other = Stage::ALL.into_iter().find(|other| *other != stage).unwrap();
+            assert_eq!(doubt(&Incident { stage: other, ..signed }, None, &keys, NOW), UNSIGNED);
+        }
+    }
+
+    /// Anyone who reaches Alertmanager can add an old alert again, whose id receivers know.
+    #[test]
+    fn an_alert_that_was_signed_longer_ago_than_alertmanager_holds_it_is_not_restored() {
+        for (stage, seconds) in [(Stage::Prepare, 420), (Stage::Execute, 180)] {
+            let (signed, keys) = signed(stage, NOW);
+            let after = |seconds: u64| doubt(&signed, None, &keys, UnixMillis(NOW.0 + seconds * 1_000));
+            assert_eq!((after(seconds), after(seconds + 1)), (None, LONG_AGO), "{stage}");
+            // The clock of the vantage may be ahead, by as much.
+            let ahead = doubt(&signed, None, &keys, UnixMillis(NOW.0 - seconds * 1_000 - 1_000));
+            assert_eq!(ahead, LONG_AGO);
+        }
+        let (signed, _) = signed(Stage::Execute, NOW);
+        let days = |days: u64| doubt(&signed, None, &PublicKeys::default(), UnixMillis(NOW.0 + days * 86_400_000));
+        assert_eq!((days(4), days(6)), (None, Some("began too long ago")));
     }
 
     #[test]
@@ -291,9 +342,10 @@ mod tests {
             alert["annotations"][name] = json!(value);
             read_back(&[json!(17), alert, json!({"labels": {}})]).pop()
         };
-        for id in ["", "a b", "\u{1b}[2J", &"x".repeat(200)] {
+        for id in ["", "a b", "us-east-1-1795230245122", "us-west-1-1795230245123", &"x".repeat(200)] {
             assert_eq!(with("incident_id", id), None, "{id:?}");
         }
+        assert_eq!(with("onset", "2026-11-21T03:04:05.124Z"), None, "the id is of another onset");
         assert_eq!(with("onset", "yesterday").unwrap().onset, UnixMillis(1_795_230_245_123));
         assert_eq!(with("votes", "-1/999999999999").unwrap().tally.voters, 0);
         assert_eq!(

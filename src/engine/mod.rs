@@ -19,10 +19,10 @@ pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::{orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
-    decision::{self, Effects, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
+    decision::{self, Effects, Now, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
-    model::{Incident, Kind, Outcome, Path, PathId, Region, Sample, VoteResponse},
+    model::{Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
     schedule::{Event, OverdueAfter},
     window::{History, PathHistory, Summary, Trace, Window},
 };
@@ -128,8 +128,8 @@ impl Engine {
             Input::Tick => self.on_tick(now),
             Input::Topology(topology) => return self.reconfigure(topology, now),
         };
-        if is_tick && self.orders.are_signed() && self.vantage.peers().any(|peer| is_ordered(&peer)) {
-            // With signatures of this second.
+        if is_tick && self.orders.are_signed() && self.vantage.peers().any(|peer| peer.incident.is_some()) {
+            // With signatures of late.
             effects.incidents.get_or_insert_with(|| self.vantage.incidents(now));
         }
         if let Some(incidents) = &mut effects.incidents {
@@ -275,7 +275,7 @@ impl Engine {
         let voters = Voters::of(config);
         self.metrics.vantage().set_vantages(voters.vantages());
         self.peers.iter().for_each(|peer| peer.series.set_quorum_possible(voters.can_confirm(&peer.region)));
-        self.orders.reconfigure(config);
+        self.orders.reconfigure(config, self.votes.series());
         self.locate();
         // Filled before they are shown, so that no scrape misses them.
         let mut effects = self.vantage.handle(decision::Input::Reconfigured(setup::decision(topology)), now);
@@ -314,9 +314,10 @@ impl Engine {
         let hold = self.config.failover.execute_after.saturating_sub(SIGN_AHEAD);
         let signs = |peer: &PeerStatus<'_>| peer.incident.is_some_and(|incident| incident.is_held_for(hold));
         let ordered = self.vantage.peers().filter(signs).map(|peer| peer.region);
-        let orders: HashMap<_, _> =
-            ordered.filter_map(|region| Some((region.clone(), self.orders.own(region, now)?))).collect();
-        self.votes.next_message(&self.vantage, &orders, now)
+        let orders: HashMap<_, _> = ordered
+            .filter_map(|region| Some((region.clone(), self.orders.own(region, Stage::Execute, now)?)))
+            .collect();
+        self.votes.next_message(&self.vantage, self.orders.public_key(), &orders, now)
     }
 
     /// Shows how far away the peers are, if that is known.
@@ -355,11 +356,6 @@ impl Engine {
         let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
         found.into_iter().take(limit).map(|state| history(state)).collect()
     }
-}
-
-/// Whether this vantage orders to fail the peer over now.
-fn is_ordered(peer: &PeerStatus<'_>) -> bool {
-    peer.incident.is_some_and(OpenIncident::is_ordered)
 }
 
 fn count(series: &PathSeries, outcome: &Outcome, sent_at: u64) {

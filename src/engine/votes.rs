@@ -16,6 +16,7 @@ use crate::{
     },
     metrics::{Metrics, VoteSeries},
     model::{LabelValue, OrderSignature, Region, VoteResponse},
+    signing::PublicKey,
 };
 
 /// What is received from the peers' sidecars, and published to them.
@@ -73,6 +74,11 @@ impl Votes {
         order
     }
 
+    /// The series of each peer with a sidecar.
+    pub(super) fn series(&self) -> HashMap<Region, Arc<VoteSeries>> {
+        self.voters.iter().map(|(peer, voter)| (peer.clone(), Arc::clone(&voter.series))).collect()
+    }
+
     /// The message in a response; `None` if it is rejected, or that of a peer without a sidecar. And what is worth a line
     /// in the log.
     pub(super) fn on_response(&mut self, response: &VoteResponse) -> (Option<VoteMessage>, Option<StateChange>) {
@@ -103,14 +109,17 @@ impl Votes {
     pub(super) fn next_message(
         &mut self,
         vantage: &Vantage,
+        public_key: Option<PublicKey>,
         orders: &HashMap<Region, OrderSignature>,
         now: Now,
     ) -> Option<(Bytes, Option<Keys>)> {
         self.sequence += 1;
         let message = vantage.vote_message((self.incarnation, self.sequence), now);
         let order = |peer: &Region| orders.get(peer).map(|signed| (signed.at, signed.signature));
-        let result =
-            message.and_then(|message| message.with_environment(self.environment.clone()).with_orders(order).encode());
+        let result = message.and_then(|message| {
+            let message = message.with_environment(self.environment.clone()).with_public_key(public_key);
+            message.with_orders(order).encode()
+        });
         // Logged once: anyone may request it, as often as they like.
         let was_failing = std::mem::replace(&mut self.is_failing, result.is_err());
         if let Some(invalid) = result.as_ref().err().filter(|_| !was_failing) {
@@ -268,7 +277,7 @@ mod tests {
         let mut named = |name: &str| {
             let configured = Config { environment: environment(name), ..config(&[]) };
             votes.votes.reconfigure(&configured, &votes.metrics);
-            let (bytes, _) = votes.votes.next_message(&vantage, &HashMap::new(), now).unwrap();
+            let (bytes, _) = votes.votes.next_message(&vantage, None, &HashMap::new(), now).unwrap();
             VoteMessage::decode(&bytes).unwrap().environment().cloned()
         };
         assert_eq!((named(""), named("prod")), (None, environment("prod")));
@@ -294,8 +303,9 @@ mod tests {
         let now = Now { instant: Instant::now(), unix: UnixMillis(0) };
         let vantage = Vantage::new(region("here"), now.instant);
         let none = HashMap::new();
-        let message =
-            |votes: &mut Votes| VoteMessage::decode(&votes.next_message(&vantage, &none, now).unwrap().0).unwrap();
+        let message = |votes: &mut Votes| {
+            VoteMessage::decode(&votes.next_message(&vantage, None, &none, now).unwrap().0).unwrap()
+        };
         let (mut one, mut other) = (Votes::new(), Votes::new());
         let (first, second) = (message(&mut one), message(&mut one));
         assert_eq!((first.incarnation(), first.sequence() + 1), (second.incarnation(), second.sequence()));

@@ -193,11 +193,17 @@ families! {
         "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
     "order_signatures" gauge Region("")
-        "Valid signatures under the order to fail over the peer; absent without an order.",
+        "Valid signatures under the order to fail over the peer; absent without an order, and without any key.",
         |region, out| out.gauge(&region.order_signatures);
     "votes_received_total" counter Votes("result")
         "Vote messages received from the peer, by result: accepted, environment_missing (accepted, but one side has none), or the reason for rejection.",
         VoteSeries::write_results;
+    "order_signatures_received_total" counter Votes("result")
+        "Signatures of the peer under orders to fail over, by result: valid, invalid, or no_key if `public_keys` has no key of it.",
+        VoteSeries::write_signatures;
+    "signing_key_known" gauge Votes("")
+        "Whether `public_keys` has the key that the peer signs orders with, as its votes say; absent if neither has one.",
+        |votes, out| out.gauge(&votes.signing_key_known);
     "alert_pushes_total" counter Push("alertmanager, result")
         "Alert push attempts, by Alertmanager and result.",
         PushSeries::write_results;

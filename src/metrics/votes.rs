@@ -2,9 +2,9 @@
 
 use super::{
     samples::{InstanceLabels, Samples, Series},
-    value::Counter,
+    value::{Counter, Gauge},
 };
-use crate::{decision::votes::RejectReason, model::Region};
+use crate::{decision::votes::RejectReason, model::Region, signing::SignatureResult};
 
 /// The counters of the vote messages from one peer.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct VoteSeries {
     accepted: Counter,
     environment_missing: Counter,
     rejected: [Counter; RejectReason::ALL.len()],
+    signatures: [Counter; SignatureResult::ALL.len()],
+    pub(super) signing_key_known: Gauge,
 }
 
 impl Series for VoteSeries {
@@ -28,6 +30,8 @@ impl VoteSeries {
             accepted: Counter::default(),
             environment_missing: Counter::default(),
             rejected: Default::default(),
+            signatures: Default::default(),
+            signing_key_known: Gauge::default(),
         }
     }
 
@@ -42,6 +46,20 @@ impl VoteSeries {
     /// Counts a message that was accepted although one side has no environment.
     pub fn count_environment_missing(&self) {
         self.environment_missing.add(1);
+    }
+
+    /// Counts a signature under an order to fail over.
+    pub fn count_signature(&self, result: SignatureResult) {
+        self.signatures[result as usize].add(1);
+    }
+
+    /// Sets whether the key that the peer signs with is one of those that are configured for it; `None` if there is neither.
+    pub fn set_signing_key_known(&self, known: Option<bool>) {
+        self.signing_key_known.set(known.map(f64::from));
+    }
+
+    pub(super) fn write_signatures(&self, out: &mut Samples<'_>) {
+        out.each("result", |result: SignatureResult| self.signatures[result as usize].get());
     }
 
     pub(super) fn write_results(&self, out: &mut Samples<'_>) {

@@ -9,7 +9,7 @@ pub(crate) use self::order::{decode_signature, encode_signature};
 pub use self::{
     key::{InvalidKey, PrivateKey, PublicKey},
     order::{Order, SignatureList},
-    public_keys::PublicKeys,
+    public_keys::{PublicKeys, SignatureResult},
 };
 
 #[doc(hidden)]

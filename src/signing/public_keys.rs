@@ -6,7 +6,19 @@ use super::{
     key::{InvalidKey, PublicKey},
     order::Order,
 };
-use crate::model::{OrderSignature, Region};
+use crate::model::{OrderSignature, Region, labels};
+
+labels! {
+    /// What the signature of a vantage under an order is worth.
+    pub enum SignatureResult {
+        /// One of its keys made it.
+        Valid = "valid",
+        /// None of its keys made it.
+        Invalid = "invalid",
+        /// No key of it is known.
+        NoKey = "no_key",
+    }
+}
 
 /// The keys of each vantage: one, or two while it changes its key. No two vantages share one, or one stolen key would
 /// sign for both.
@@ -77,9 +89,18 @@ impl PublicKeys {
         self.0.contains_key(vantage)
     }
 
+    /// Whether this key is one of this vantage's.
+    pub fn contains(&self, vantage: &Region, key: &PublicKey) -> bool {
+        self.0.get(vantage).is_some_and(|keys| keys.contains(key))
+    }
+
     /// Whether the vantage that the signature names made it, for this order.
-    pub fn verify(&self, order: &Order<'_>, signed: &OrderSignature) -> bool {
-        self.0.get(&signed.vantage).is_some_and(|keys| keys.iter().any(|key| order.verify(key, signed)))
+    pub fn verify(&self, order: &Order<'_>, signed: &OrderSignature) -> SignatureResult {
+        match self.0.get(&signed.vantage) {
+            None => SignatureResult::NoKey,
+            Some(keys) if keys.iter().any(|key| order.verify(key, signed)) => SignatureResult::Valid,
+            Some(_) => SignatureResult::Invalid,
+        }
     }
 }
 
@@ -108,10 +129,12 @@ mod tests {
         let down = region("us-east-1");
         let order = Order { environment: "", region: &down, stage: Stage::Execute, drill: false };
         let signed = |vantage: &str, key: &PrivateKey| order.sign(&region(vantage), key, UnixMillis(1)).unwrap();
-        assert!(keys.verify(&order, &signed("a", &old)) && keys.verify(&order, &signed("a", &new)));
-        assert!(keys.verify(&order, &signed("b", &other)));
+        let result = |vantage: &str, key: &PrivateKey| keys.verify(&order, &signed(vantage, key));
+        assert_eq!([result("a", &old), result("a", &new), result("b", &other)], [SignatureResult::Valid; 3]);
         // A vantage cannot sign as another.
-        assert!(!keys.verify(&order, &signed("a", &other)) && !keys.verify(&order, &signed("c", &other)));
+        assert_eq!((result("a", &other), result("c", &other)), (SignatureResult::Invalid, SignatureResult::NoKey));
+        let contains = |vantage: &str, key: &PrivateKey| keys.contains(&region(vantage), &key.public());
+        assert!(contains("a", &new) && !contains("a", &other) && !contains("c", &other));
     }
 
     #[test]

@@ -107,21 +107,22 @@ impl Alertmanager {
         control: &Host,
         peer: char,
         (stage, alertname): (&str, &str),
-        id: &str,
         ends_at: UnixMillis,
-    ) {
+    ) -> String {
+        let onset = UnixMillis(ends_at.0 - 3_600_000);
+        let id = format!("{peer}-{}", onset.0);
         let line = format!(
             "amtool alert add --alertmanager.url=http://{} alertname={alertname} stage={stage} peer_region={peer} \
              failover=true drill=false severity=critical source=push --annotation=incident_id={id} \
-             --annotation=confirmed=true --annotation=onset=\"{}\" --end={ends_at}",
+             --annotation=confirmed=true --annotation=onset=\"{onset}\" --end={ends_at}",
             self.address,
-            UnixMillis(ends_at.0 - 3_600_000)
         );
         let _adding = Process::start(control, &line, &self.log);
         wait_for("the planted alert", START, || {
             let is = |alert: &Value| alert["labels"]["stage"] == stage && alert["annotations"]["incident_id"] == id;
             self.alerts(control, peer).iter().any(is).then_some(())
         });
+        id
     }
 
     pub(crate) fn is_ready(&self, control: &Host) {

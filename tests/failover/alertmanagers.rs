@@ -67,20 +67,19 @@ fn a_frozen_alertmanager_delays_its_cluster_by_no_more_than_the_peer_timeout() {
 /// No keys are configured, so that nothing but the sidecars' own evidence speaks against it.
 #[test]
 fn planted_orders_for_a_healthy_region_are_not_pushed_on_by_starting_sidecars_and_name_no_later_outage() {
-    const PLANTED: &str = "c-1";
     require(&[Need::Tool("amtool")]);
     let mut world = World::new(&Plan::default());
     let ends_at = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000 + 20_000);
-    for alert in [("prepare", "RegionwatchPeerDown"), ("execute", "RegionwatchPeerFailover")] {
-        world.alertmanagers[0].plant(&world.control, 'c', alert, PLANTED, ends_at);
-    }
+    let planted = [("prepare", "RegionwatchPeerDown"), ("execute", "RegionwatchPeerFailover")]
+        .map(|alert| world.alertmanagers[0].plant(&world.control, 'c', alert, ends_at));
+    let planted = &*planted[0];
     for name in ['a', 'b'] {
         world.region_mut(name).start();
         wait_for("the planted order to be read", 10 * SECOND, || {
             let said = world.region(name).said();
             ["stage=prepare", "stage=execute"]
                 .iter()
-                .all(|stage| said.lines().any(|line| line.contains(PLANTED) && line.contains(stage)))
+                .all(|stage| said.lines().any(|line| line.contains(planted) && line.contains(stage)))
                 .then_some(())
         });
     }
@@ -96,7 +95,7 @@ fn planted_orders_for_a_healthy_region_are_not_pushed_on_by_starting_sidecars_an
         let limit = (25 * SECOND).saturating_sub(died.elapsed());
         wait_for(&format!("{kind} of the outage"), limit, || {
             let mut calls = world.sink.calls("failover").into_iter();
-            calls.find(|call| call.kind() == kind && call.annotation("incident_id") != PLANTED)
+            calls.find(|call| call.kind() == kind && call.annotation("incident_id") != planted)
         })
     });
     world.is_one_incident('c', &calls.each_ref());

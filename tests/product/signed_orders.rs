@@ -192,6 +192,11 @@ fn a_real_outage_is_signed_by_the_vantages_that_hold_it_and_carried_out() {
     let series = "regionwatch_order_signatures{vantage_region=\"eu-west-1\",peer_region=\"us-east-1\"}";
     // The order of another vantage may have come first.
     eventually(series, SOON, || (value(&get(listen, "/metrics"), series) == Some(3.0)).then_some(()));
+    let known = "regionwatch_signing_key_known{vantage_region=\"eu-west-1\",peer_region=\"eu-central-1\"}";
+    let valid = "regionwatch_order_signatures_received_total{vantage_region=\"eu-west-1\",peer_region=\"eu-central-1\",result=\"valid\"}";
+    let page = get(listen, "/metrics");
+    assert_eq!(value(&page, known), Some(1.0), "{page}");
+    assert!(value(&page, valid).is_some_and(|count| count > 0.0), "{page}");
     // One that has the right ones acts at once: Alertmanager sends again what was not accepted.
     let World { folder, receiver, receives, .. } = &world;
     let alerts = || -> Vec<Value> {

@@ -7,9 +7,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{PeerVote, VoteSet};
-use crate::model::{
-    Candidate, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region, Signature, UnixMillis,
-    Vote, VoteResponse,
+use crate::{
+    model::{
+        Candidate, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region, Signature,
+        UnixMillis, Vote, VoteResponse,
+    },
+    signing::PublicKey,
 };
 
 /// The version of the format. Fields may be added to it; one that changes its meaning makes a new version.
@@ -22,6 +25,7 @@ const VERSION: u64 = 1;
 pub struct VoteMessage {
     vantage: Region,
     environment: Option<LabelValue>,
+    public_key: Option<PublicKey>,
     incarnation: u64,
     sequence: u64,
     isolated: bool,
@@ -142,7 +146,7 @@ impl VoteMessage {
         distinct(ranking.iter().map(|rank_entry| &rank_entry.region), &vantage, "ranking")?;
         peers.iter().try_for_each(PeerVoteEntry::check)?;
         ranking.iter().try_for_each(RankEntry::check)?;
-        Ok(Self { vantage, environment: None, incarnation, sequence, isolated, peers, ranking })
+        Ok(Self { vantage, environment: None, public_key: None, incarnation, sequence, isolated, peers, ranking })
     }
 
     /// The same message from a vantage of an environment.
@@ -154,6 +158,17 @@ impl VoteMessage {
     /// The environment of the sender; `None` if it has none, as before version 0.3.
     pub const fn environment(&self) -> Option<&LabelValue> {
         self.environment.as_ref()
+    }
+
+    /// The same message from a vantage that signs orders with this key.
+    #[must_use]
+    pub fn with_public_key(self, public_key: Option<PublicKey>) -> Self {
+        Self { public_key, ..self }
+    }
+
+    /// The key that verifies what the sender signs; `None` if it signs nothing.
+    pub const fn public_key(&self) -> Option<&PublicKey> {
+        self.public_key.as_ref()
     }
 
     /// The same with these signatures under orders, of peers that are in it.

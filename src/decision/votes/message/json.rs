@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
 use crate::{
     model::{Ineligible, LabelValue, PeerState, Region, Signature, Stage, UnixMillis, Vote},
-    signing::{decode_signature, encode_signature},
+    signing::{PublicKey, decode_signature, encode_signature},
 };
 
 impl VoteMessage {
@@ -22,6 +22,7 @@ impl VoteMessage {
             version: VERSION,
             vantage: self.vantage.as_str().into(),
             environment: self.environment.as_ref().map(|environment| environment.as_str().into()),
+            public_key: self.public_key.map(|key| key.to_string().into()),
             boot_id: format!("{:016x}", self.incarnation).into(),
             seq: self.sequence,
             isolated: self.isolated,
@@ -54,9 +55,11 @@ impl VoteMessage {
         let ranking = wire.ranking.into_iter().map(WireRank::read).collect::<Result<_, _>>()?;
         let environment = wire.environment.filter(|environment| !environment.is_empty());
         let environment = environment.map(|environment| LabelValue::new(&environment)).transpose()?;
+        let public_key = wire.public_key.map(|text| text.parse::<PublicKey>()).transpose();
+        let public_key = public_key.map_err(|_| InvalidMessage::Text("public_key"))?;
         let id = (incarnation(&wire.boot_id)?, wire.seq);
         let message = Self::new(Region::new(&wire.vantage)?, id, wire.isolated, peers, ranking)?;
-        Ok(message.with_environment(environment))
+        Ok(message.with_environment(environment).with_public_key(public_key))
     }
 }
 
@@ -73,6 +76,8 @@ struct Wire<'a> {
     vantage: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     environment: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     boot_id: Cow<'a, str>,
     seq: u64,

@@ -6,6 +6,7 @@ use super::{
     super::tests::{entry, message, rank_entry, region},
     *,
 };
+use crate::signing::PrivateKey;
 
 const EMPTY: &str =
     r#"{"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":[],"ranking":[]}"#;
@@ -60,6 +61,17 @@ fn a_message_names_its_environment_only_if_it_has_one() {
 }
 
 #[test]
+fn a_message_names_the_key_of_the_sender_only_if_it_has_one() {
+    let plain = message(Vec::new(), Vec::new()).unwrap();
+    assert!(!String::from_utf8_lossy(&plain.encode().unwrap()).contains("public_key"));
+    let key = PrivateKey::generate().unwrap().0.public();
+    let bytes = plain.with_public_key(Some(key)).encode().unwrap();
+    let start = format!(r#"{{"version":1,"vantage":"eu-west-1","public_key":"{key}","boot_id":"#);
+    assert!(bytes.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(&bytes));
+    assert_eq!(VoteMessage::decode(&bytes).unwrap().public_key(), Some(&key));
+}
+
+#[test]
 fn unknown_fields_and_reasons_are_ignored() {
     let text = r#"{"new":[{"x":null}],"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,
         "isolated":false,"peers":[{"region":"b","state":"down","since_ms":0,"vote":"down","new":{}}],
@@ -104,6 +116,8 @@ fn values_out_of_range_are_rejected() {
         ("7,", "7,\"environment\":\"a\\n\",".to_owned()),
         ("7,", "7,\"environment\":7,".to_owned()),
         ("7,", format!("7,\"environment\":\"{long}\",")),
+        ("7,", "7,\"public_key\":\"\",".to_owned()),
+        ("7,", format!("7,\"public_key\":\"{zeros}\",")),
         peer(&orders(9, &order(1, &zeros))),
         peer(&orders(1, &order(253_402_300_800_000, &zeros))),
         peer(&orders(1, &order(1, "AA=="))),
@@ -173,6 +187,7 @@ prop_compose! {
         counted in (any::<u64>(), 0..=VoteMessage::MAX_SEQUENCE),
         isolated in any::<bool>(),
         environment in option::of("[^\\p{Cc}]{1,64}"),
+        key in option::of(Just(())),
         peers in vec(entries(), 0..8),
         ranking in vec(rank_entries(), 0..8),
     ) -> VoteMessage {
@@ -182,6 +197,7 @@ prop_compose! {
         VoteMessage::new(region("here"), counted, isolated, peers.collect(), ranking.collect())
             .unwrap()
             .with_environment(environment.map(|environment| LabelValue::new(&environment).unwrap()))
+            .with_public_key(key.map(|()| PrivateKey::generate().unwrap().0.public()))
     }
 }
 
