@@ -15,13 +15,12 @@ regionwatch_check.py.
 import json
 import os
 import sys
-import time
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from regionwatch_check import DOWN, UP, by_environment
+from regionwatch_check import Final, switch
 
 FINAL = {"ConflictException", "AccessDeniedException", "ValidationException", "ResourceNotFoundException"}
 CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
@@ -44,32 +43,21 @@ def main():
     controls = config["routing_controls"]
     wanted = {controls[failed]: "Off", controls[target]: "On"}
     endpoints = sorted(config["endpoints"].items(), key=lambda entry: entry[0] == failed)
-    until = time.monotonic() + float(os.environ.get("RETRY_FOR", "300"))
-    while True:
-        # Each round: what is repeated must still be right.
-        state, why = by_environment(failed)
-        print(why, file=sys.stderr)
-        if state == UP:
-            return 1
-        if state == DOWN and os.environ.get("DRY_RUN") != "false":
-            print(f"dry run: would set {wanted}")
-            return 0
-        for region, url in endpoints if state == DOWN else []:
+
+    def act():
+        for region, url in endpoints:
             try:
                 attempt(region, url, wanted)
-                print(f"{failed} is off, {target} is on, by the endpoint in {region}")
-                return 0
+                return f"{failed} is off, {target} is on, by the endpoint in {region}"
             except ClientError as error:
                 if error.response["Error"]["Code"] in FINAL:
-                    print(f"refused: {error}", file=sys.stderr)
-                    return 1
+                    raise Final(str(error)) from error
                 print(f"{region}: {error}", file=sys.stderr)
             except (BotoCoreError, OSError) as error:
                 print(f"{region}: {error}", file=sys.stderr)
-        if time.monotonic() > until:
-            print("no endpoint made the change: page a person", file=sys.stderr)
-            return 1
-        time.sleep(float(os.environ.get("PAUSE", "2")))
+        raise OSError("no endpoint made the change")
+
+    return switch(failed, f"set {wanted}", act)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,7 @@ import time
 import urllib.error
 import urllib.request
 
-from regionwatch_check import DOWN, UP, by_environment
-
-
-class Final(Exception):
-    """What no repetition mends."""
+from regionwatch_check import Final, switch
 
 
 def call(config, token, method, pool, body=None):
@@ -64,30 +60,12 @@ def main():
     with open(config["token_file"], encoding="utf-8") as file:
         token = file.read().strip()
     pools = config["pools"]
-    until = time.monotonic() + float(os.environ.get("RETRY_FOR", "300"))
-    while True:
-        # Each round: what is repeated must still be right.
-        state, why = by_environment(failed)
-        print(why, file=sys.stderr)
-        if state == UP:
-            return 1
-        if state == DOWN and os.environ.get("DRY_RUN") != "false":
-            print(f"dry run: would disable the pool of {failed}")
-            return 0
-        try:
-            if state == DOWN:
-                attempt(config, token, pools[failed], pools[target])
-                print(f"the pool of {failed} is disabled")
-                return 0
-        except Final as error:
-            print(f"refused: {error}", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(error, file=sys.stderr)
-        if time.monotonic() > until:
-            print("the pool could not be changed: page a person", file=sys.stderr)
-            return 1
-        time.sleep(float(os.environ.get("PAUSE", "2")))
+
+    def act():
+        attempt(config, token, pools[failed], pools[target])
+        return f"the pool of {failed} is disabled"
+
+    return switch(failed, f"disable the pool of {failed}", act)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ Put it, the table and the state machine into a region that is not watched. Behin
 authorizer for the bearer token. Environment: VANTAGES, MIN_VANTAGES and ENVIRONMENT as in regionwatch_check.py; TABLE (a
 DynamoDB table with the key "id", a string), STATE_MACHINE (its ARN).
 
+KEYS is JSON, each vantage with its public keys: {"eu-west-1": ["ed25519:..."], ...}. With it, an order needs the signatures of
+MIN_SIGNATURES (2) vantages, and a layer with the package cryptography. Without it, every execution waits for approval.
+
 One item of the table is the slot: at most one region of an environment is failed over. Whoever fails back deletes the
 item. A call may end anywhere, by a throttled request, a timeout or a lost answer. Then it answers 5xx, the order comes
 again, and each step is safe to repeat:
 
     read the slot   taken for this order or region and started: done. Taken for another region: refused
+    verify          too few signatures: refused, and a copy with more may come
     ask vantages    not down now: refused
     take the slot   a conditional write: only if it is free, or already taken for this order
     start           the execution is named after the order: Step Functions starts no name twice
@@ -29,9 +33,23 @@ states = boto3.client("stepfunctions", config=CONFIG)
 dynamodb = boto3.client("dynamodb", config=CONFIG)
 
 
+def keyrings():
+    """One dictionary of keys for each place in a vantage's list: a vantage that changes its key has two."""
+    keys = json.loads(os.environ.get("KEYS", "{}"))
+    return [{name: own[n] for name, own in keys.items() if n < len(own)} for n in range(max(map(len, keys.values()), default=0))]
+
+
+def signed_by(alert, rings):
+    if not rings:
+        return set()
+    from regionwatch_signatures import signers
+
+    return set().union(*(signers(alert, keys) for keys in rings))
+
+
 def orders(webhook):
     """What is to be executed: firing, no drill, one per region."""
-    found = {}
+    found, rings = {}, keyrings()
     for alert in sorted(webhook["alerts"], key=lambda alert: alert["startsAt"]):
         labels, notes = alert["labels"], alert.get("annotations", {})
         real = labels.get("failover") == "true" and labels.get("drill") == "false" and labels.get("stage") == "execute"
@@ -44,7 +62,8 @@ def orders(webhook):
                 "target": notes.get("failover_target", ""),
                 "expires_at": notes.get("expires_at", ""),
                 # Orders by rules carry no signature: the state machine waits for a person first.
-                "approval": labels.get("source") != "push",
+                "approval": labels.get("source") != "push" or not rings,
+                "signers": sorted(signed_by(alert, rings)) if labels.get("source") == "push" else [],
             })
     return list(found.values())
 
@@ -58,6 +77,9 @@ def take(order):
         return 503, f"{taken['region']['S']} is failed over already, and was not released"
     if taken and "started" in taken:
         return 200, "known"
+    least = int(os.environ.get("MIN_SIGNATURES", "2"))
+    if not order["approval"] and len(order["signers"]) < least:
+        return 503, f"signed by {len(order['signers'])} known vantages, and {least} are needed"
     if expired(order["expires_at"]):
         return 503, f"expired at {order['expires_at']}"
     vantages = os.environ["VANTAGES"].split()

@@ -16,6 +16,7 @@ import datetime
 import json
 import os
 import sys
+import time
 import urllib.request
 
 # Exit statuses.
@@ -70,6 +71,38 @@ def by_environment(region):
     urls = os.environ["VANTAGES"].split()
     least = int(os.environ.get("MIN_VANTAGES", "2"))
     return down_now(region, urls, least, os.environ.get("ENVIRONMENT", ""))
+
+
+class Final(Exception):
+    """What no repetition mends."""
+
+
+def switch(failed, what, act):
+    """Calls act() until it succeeds, until RETRY_FOR seconds (300) are over, or until the region is up again. act() returns what
+    it did, or raises Final, or OSError where it may be repeated. Returns the exit status of a program."""
+    until = time.monotonic() + float(os.environ.get("RETRY_FOR", "300"))
+    while True:
+        # Each round: what is repeated must still be right.
+        state, why = by_environment(failed)
+        print(why, file=sys.stderr)
+        if state == UP:
+            return 1
+        if state == DOWN and os.environ.get("DRY_RUN") != "false":
+            print(f"dry run: would {what}")
+            return 0
+        try:
+            if state == DOWN:
+                print(act())
+                return 0
+        except Final as error:
+            print(f"refused: {error}", file=sys.stderr)
+            return 1
+        except OSError as error:
+            print(error, file=sys.stderr)
+        if time.monotonic() > until:
+            print("nothing was changed in time: page a person", file=sys.stderr)
+            return 1
+        time.sleep(float(os.environ.get("PAUSE", "2")))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,14 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
+use regionwatch::{
+    model::{Region, Stage, UnixMillis},
+    net::Timestamp,
+    signing::{Order, PrivateKey, SignatureList},
+};
 use serde_json::{Value, json};
 
 use crate::fake::{Answer, Fake, REGION, Request, Vantage, example, python, urls, vantages};
@@ -115,6 +120,14 @@ for line in sys.stdin:
 
 impl World {
     fn start() -> Self {
+        // The second vantage changes its key.
+        let [x, y] = &*KEYS;
+        let other = PrivateKey::generate().unwrap().0.public().to_string();
+        let keys = json!({x.0.as_str(): [x.1.public().to_string()], y.0.as_str(): [other, y.1.public().to_string()]});
+        Self::with_keys(&keys.to_string())
+    }
+
+    fn with_keys(keys: &str) -> Self {
         let aws: Arc<Mutex<Aws>> = Arc::default();
         let shared = Arc::clone(&aws);
         let fake = Fake::start(move |request| shared.lock().unwrap().answer(request));
@@ -124,6 +137,7 @@ impl World {
             .current_dir(example(""))
             .envs([("AWS_ENDPOINT_URL", &*fake.url()), ("VANTAGES", &urls(&vantages))])
             .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-west-2")])
+            .env("KEYS", keys)
             .envs([("TABLE", "failover"), ("STATE_MACHINE", "arn:aws:states:us-west-2:1:stateMachine:failover")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -161,7 +175,27 @@ impl World {
     }
 }
 
+/// The keys of two vantages.
+static KEYS: LazyLock<[(Region, PrivateKey); 2]> =
+    LazyLock::new(|| ["x", "y"].map(|name| (Region::new(name).unwrap(), PrivateKey::generate().unwrap().0)));
+
+/// The annotation of an order about a region, that these vantages signed so many seconds ago.
+fn signatures(region: &str, by: &[&(Region, PrivateKey)], age: u64) -> Value {
+    let region = Region::new(region).unwrap();
+    let order = Order { environment: "", region: &region, stage: Stage::Execute, drill: false };
+    let at = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000 - age * 1_000);
+    let signed: Vec<_> = by.iter().map(|(vantage, key)| order.sign(vantage, key, at).unwrap()).collect();
+    json!(SignatureList::encode(&signed))
+}
+
 fn push(region: &str, id: &str) -> Value {
+    let mut alert = unsigned(region, id);
+    let [x, y] = &*KEYS;
+    alert["annotations"]["signatures"] = signatures(region, &[x, y], 0);
+    alert
+}
+
+fn unsigned(region: &str, id: &str) -> Value {
     json!({"status": "firing", "startsAt": "2026-11-21T08:13:22.792Z", "endsAt": "0001-01-01T00:00:00Z",
         "labels": {"alertname": "RegionwatchPeerFailover", "failover": "true", "drill": "false", "stage": "execute",
             "peer_region": region, "source": "push"},
@@ -169,7 +203,7 @@ fn push(region: &str, id: &str) -> Value {
 }
 
 fn rules(starts_at: &str) -> Value {
-    let mut alert = push(REGION, "");
+    let mut alert = unsigned(REGION, "");
     alert["labels"]["source"] = json!("rules");
     alert["annotations"].as_object_mut().unwrap().remove("incident_id");
     alert["startsAt"] = json!(starts_at);
@@ -227,6 +261,47 @@ fn a_planted_order_for_a_region_that_is_up_starts_nothing_and_is_asked_for_again
     assert_eq!(world.started().len(), 0);
     assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
     assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn an_order_without_fresh_signatures_of_two_vantages_starts_nothing_until_one_with_them_comes() {
+    let mut world = World::start();
+    let [x, y] = &*KEYS;
+    let stranger = (y.0.clone(), PrivateKey::generate().unwrap().0);
+    for (what, text) in [
+        ("none", json!("")),
+        ("no list", json!("{}")),
+        ("one", signatures(REGION, &[x], 0)),
+        ("one twice", signatures(REGION, &[x, x], 0)),
+        ("of another key", signatures(REGION, &[x, &stranger], 0)),
+        ("of another region", signatures("eu-central-1", &[x, y], 0)),
+        ("old", signatures(REGION, &[x, y], 120)),
+    ] {
+        let mut alert = unsigned(REGION, "us-east-1-1");
+        alert["annotations"]["signatures"] = text;
+        assert_eq!(world.post(&[alert]), 503, "{what}");
+    }
+    assert_eq!(world.started().len(), 0);
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.started().len(), 1);
+    // What was started is known, however the next copy is signed.
+    assert_eq!(world.post(&[unsigned(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn without_keys_every_execution_waits_for_approval() {
+    let mut world = World::with_keys("{}");
+    assert_eq!(world.post(&[unsigned(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.started()[0]["approval"], true);
+}
+
+#[test]
+fn the_signatures_are_verified_as_the_webhook_page_shows() {
+    let page = std::fs::read_to_string(testkit::root().join("docs/webhook.md")).unwrap();
+    let code = std::fs::read_to_string(example("regionwatch_signatures.py")).unwrap();
+    let shown = page.split("```python\n").find(|text| text.contains("def signers")).unwrap();
+    assert_eq!(code.split_once('\n').unwrap().1, shown.split("```").next().unwrap());
 }
 
 #[test]
