@@ -46,6 +46,37 @@ fn the_program_accepts_the_configuration_of_the_vantage_and_it_can_decide() {
     assert!(peers >= 2 && config.matches("- kind: sidecar\n").count() == peers, "{config}");
 }
 
+/// The Secret of docs/kubernetes.md, and the lines of the example that ask for it.
+#[test]
+fn a_vantage_with_the_secret_of_a_signing_key_signs_orders_and_starts_without_it() {
+    need_tools();
+    let resources = example();
+    let pod = pods(&resources).find(|pod| pod.name == "regionwatch").unwrap();
+    let sources = &list(&pod.spec["volumes"])[0]["projected"]["sources"];
+    let secret = list(sources).iter().find(|source| source["secret"]["name"] == "regionwatch-signing").unwrap();
+    assert_eq!(secret["secret"]["optional"], true);
+    let page = fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    assert!(page.contains("create secret generic regionwatch-signing --from-file=signing.key\n"));
+
+    let folder = tempfile::tempdir().unwrap();
+    write_files("regionwatch", folder.path());
+    let keygen = |file: &str| run(Command::new(binary()).arg("keygen").arg(folder.path().join(file)), "").unwrap();
+    let own = keygen("signing.key");
+    let place = folder.path().join("regionwatch.yaml");
+    let mut text = fs::read_to_string(&place).unwrap().replace("# signing: ", "signing: ");
+    for peer in ["x.key", "y.key"] {
+        let key = keygen(peer);
+        text = text.replacen("# public_keys: [\"ed25519:...\"]", &format!("public_keys: [\"{}\"]", key.trim()), 1);
+    }
+    fs::write(&place, &text).unwrap();
+    let check = || run(Command::new(binary()).env_clear().args(["check", "--print", "--config"]).arg(&place), "");
+    let printed = check().unwrap();
+    assert!(own.starts_with("ed25519:") && printed.contains("signing.key") && !printed.contains("..."), "{printed}");
+    assert_eq!(printed.matches("ed25519:").count(), 2, "{printed}");
+    fs::remove_file(folder.path().join("signing.key")).unwrap();
+    assert!(check().unwrap_err().contains("signing.key"), "a configuration that asks for the key needs it");
+}
+
 /// Whether the NetworkPolicy lets the vantage out to a port of a host. Names are let out by rules without addresses only.
 fn lets_out(policy: &Value, host: &str, port: u64) -> bool {
     list(&policy["spec"]["egress"]).iter().any(|rule| {

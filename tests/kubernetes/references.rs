@@ -6,7 +6,7 @@ use testkit::kubernetes::{example, need_tools};
 use crate::problems::problems;
 
 /// The page tells how to make it.
-pub(crate) const BY_HAND: [&str; 2] = ["regionwatch-votes", "regionwatch-pull"];
+pub(crate) const BY_HAND: [&str; 3] = ["regionwatch-votes", "regionwatch-signing", "regionwatch-pull"];
 
 #[test]
 fn every_reference_of_the_example_resolves_and_no_container_has_excess_permissions() {
