@@ -87,12 +87,15 @@ pub fn block_on(test: impl Future<Output = ()>) {
     runtime.expect("a runtime can be made").block_on(test);
 }
 
-/// The `main` of a suite: `testkit::suite!(Processors)` or `testkit::suite!(Waiting(8))`, see [`AtOnce`].
+/// The `main` of a suite: `testkit::suite!(Processors)` or `testkit::suite!(Waiting(8))`, see [`AtOnce`]. A function that
+/// follows is called at the end.
 #[macro_export]
 macro_rules! suite {
-    ($variant:ident $(($count:literal))?) => {
+    ($variant:ident $(($count:literal))? $(, $afterwards:path)?) => {
         fn main() -> std::process::ExitCode {
-            $crate::harness::main($crate::harness::AtOnce::$variant $(($count))?)
+            let code = $crate::harness::main($crate::harness::AtOnce::$variant $(($count))?);
+            $($afterwards();)?
+            code
         }
     };
 }

@@ -13,6 +13,7 @@ pub mod needs;
 pub mod peers;
 pub mod process;
 pub mod programs;
+pub mod regions;
 pub mod rig;
 pub mod simulation;
 pub mod sink;

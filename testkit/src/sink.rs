@@ -93,10 +93,19 @@ impl Sink {
     }
 }
 
+impl Sink {
+    /// Takes no more calls, and refuses connections.
+    pub fn stop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().unwrap().join();
+        self.stop();
     }
 }
 

@@ -6,7 +6,7 @@ use regionwatch::{model::UnixMillis, net::Timestamp};
 use testkit::needs::{Need, require};
 use tokio::time::Instant;
 
-use crate::{process::wait_for, region::Plan, report, world::World};
+use testkit::regions::{World, process::wait_for, region::Plan, report};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TOLD: [(char, &str); 2] = [('c', "prepare firing"), ('c', "execute firing")];

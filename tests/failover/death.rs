@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
+use testkit::regions::{
+    World,
     region::{Plan, Serves},
-    world::World,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

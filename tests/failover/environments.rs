@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{
+use testkit::regions::{
+    World,
     process::wait_for,
     region::{NamedBy, Plan, peer_label},
-    world::World,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -5,31 +5,17 @@
 //! Scenarios wait more than they work, so many run at the same time, each in a world of its own; all of them at once
 //! would be slower than what they measure. `--ignored` runs those that take minutes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stdout, reason = "what was measured is for who reads the log")]
 
 #[macro_use]
 extern crate testkit;
 
-mod alerting;
 mod alertmanagers;
 mod death;
 mod environments;
 mod majority;
 mod outage;
 mod partial;
-mod process;
-mod prometheus;
-mod region;
 mod rules;
 mod samples;
-mod service;
-mod world;
-
-use std::thread;
 
 suite!(Waiting(10));
-
-/// Says what was measured.
-fn report(what: &str) {
-    println!("{}: {what}", thread::current().name().unwrap_or_default());
-}

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use testkit::space::at_once;
 
-use crate::{region::Plan, world::World};
+use testkit::regions::{World, region::Plan};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{region::Plan, world::World};
+use testkit::regions::{World, region::Plan};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use crate::{region::Plan, world::World};
+use testkit::regions::{World, region::Plan};
 
 const SECOND: Duration = Duration::from_secs(1);
 

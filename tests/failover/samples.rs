@@ -21,7 +21,7 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::alerting::shipped;
+use testkit::regions::alerting::shipped;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -144,7 +144,7 @@ fn the_last_sample_before_a_remote_write_broke_orders_no_failover_and_keeps_none
     drop(again);
     let broke = Instant::now();
     eventually("the end of the order", 14 * SECOND, || central.ordered().is_empty().then_some(()));
-    crate::report(&format!("the order ended {:.1} s after the link broke", broke.elapsed().as_secs_f64()));
+    testkit::regions::report(&format!("the order ended {:.1} s after the link broke", broke.elapsed().as_secs_f64()));
 }
 
 /// Each of these regions is down for some seconds around its scrape, as an outage of 9 s can be. There are several, so

@@ -1,4 +1,4 @@
-//! A cgroup of its own for the program under test: its CPU quota and its CPU account. Version 1 or 2.
+//! A cgroup of its own for the program under test: its CPU quota, its CPU account and its memory. Version 1 or 2.
 
 use std::{
     fs,
@@ -15,9 +15,13 @@ fn is_v2() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 
-/// Directories of the hierarchies that limit and account CPU time.
+/// Directories of the hierarchies that limit and account CPU time, and limit memory.
 fn hierarchies() -> Vec<PathBuf> {
-    if is_v2() { vec![ROOT.into()] } else { ["cpu", "cpuacct"].map(|name| Path::new(ROOT).join(name)).to_vec() }
+    if is_v2() {
+        vec![ROOT.into()]
+    } else {
+        ["cpu", "cpuacct", "memory"].map(|name| Path::new(ROOT).join(name)).to_vec()
+    }
 }
 
 /// Whether cgroups can be made.
@@ -42,8 +46,17 @@ pub struct Usage {
 impl Cgroup {
     /// Makes a cgroup that gets `quota` in every period of 100 ms, or all it wants.
     pub fn new(quota: Option<Duration>) -> Result<Self> {
+        Self::limited("", quota, None)
+    }
+
+    /// The same with a name, and with at most so many bytes of memory.
+    pub fn limited(name: &str, quota: Option<Duration>, memory: Option<u64>) -> Result<Self> {
         remove_stale();
-        let name = format!("{PREFIX}{}", std::process::id());
+        let name = format!("{PREFIX}{}-{name}", std::process::id());
+        if is_v2() && (quota.is_some() || memory.is_some()) {
+            // Children can be limited only where the parent says so.
+            fs::write(Path::new(ROOT).join("cgroup.subtree_control"), "+cpu +memory").map_err(|e| e.to_string())?;
+        }
         let paths: Vec<_> = hierarchies().into_iter().map(|path| path.join(&name)).collect();
         for path in &paths {
             fs::create_dir_all(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -56,6 +69,10 @@ impl Cgroup {
                 cgroup.write("cpu.cfs_period_us", "100000")?;
                 cgroup.write("cpu.cfs_quota_us", &quota.as_micros().to_string())?;
             }
+        }
+        if let Some(memory) = memory {
+            let (path, file) = if is_v2() { (0, "memory.max") } else { (2, "memory.limit_in_bytes") };
+            fs::write(cgroup.paths[path].join(file), memory.to_string()).map_err(|e| format!("{file}: {e}"))?;
         }
         Ok(cgroup)
     }
@@ -105,7 +122,8 @@ fn remove_stale() {
     for hierarchy in hierarchies() {
         for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+            let pid = name.split('-').next().unwrap_or(name);
             if !Path::new("/proc").join(pid).exists() {
                 drop(fs::remove_dir(entry.path()));
             }

@@ -2,33 +2,32 @@
 
 use std::{path::Path, time::Duration};
 
+use super::{
+    CONTROL,
+    process::{Process, get, wait_for},
+};
+use crate::{root, sink::alertmanager_configuration, space::Host};
 use regionwatch::model::UnixMillis;
 use serde_json::Value;
-use testkit::{root, sink::alertmanager_configuration, space::Host};
-
-use crate::{
-    process::{Process, get, wait_for},
-    world::CONTROL,
-};
 
 /// How long a server may take to start on a busy machine.
-pub(crate) const START: Duration = Duration::from_secs(30);
+pub const START: Duration = Duration::from_secs(30);
 
 /// The port of the sink.
-pub(crate) const SINK_PORT: u16 = 9099;
+pub const SINK_PORT: u16 = 9099;
 
 /// Where the nth Alertmanager listens, from 0.
-pub(crate) fn alertmanager_address(n: u16) -> String {
+pub fn alertmanager_address(n: u16) -> String {
     format!("{CONTROL}:{}", 9093 + n)
 }
 
 /// The path of a file that is shipped.
-pub(crate) fn shipped(name: &str) -> String {
+pub fn shipped(name: &str) -> String {
     format!("{}/alerts/{name}", root().display())
 }
 
 /// An Alertmanager on the control host.
-pub(crate) struct Alertmanager {
+pub struct Alertmanager {
     line: String,
     log: std::path::PathBuf,
     address: String,
@@ -37,7 +36,7 @@ pub(crate) struct Alertmanager {
 
 impl Alertmanager {
     /// One that is alone, or a cluster of them as the shipped configuration asks for, in the order in which they tell.
-    pub(crate) fn start(count: u16, control: &Host, folder: &Path) -> Vec<Self> {
+    pub fn start(count: u16, control: &Host, folder: &Path) -> Vec<Self> {
         let first = format!("{CONTROL}:{}", 9193);
         let cluster = |n| match (count, n) {
             (1, _) => "--cluster.listen-address=".to_owned(),
@@ -81,28 +80,33 @@ impl Alertmanager {
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         self.process.as_ref().unwrap().signal(name);
     }
 
     /// Starts it, again or for the first time.
-    pub(crate) fn go(&mut self, control: &Host) {
+    pub fn go(&mut self, control: &Host) {
         self.process = Some(Process::start(control, &self.line, &self.log));
     }
 
+    /// Kills it, so that it forgets what it has told.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
     /// Ends it in order, so that it remembers what it has told.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.process.take().unwrap().end();
     }
 
     /// The failover alerts about a region that it holds.
-    pub(crate) fn alerts(&self, control: &Host, peer: char) -> Vec<Value> {
+    pub fn alerts(&self, control: &Host, peer: char) -> Vec<Value> {
         let path = format!("/api/v2/alerts?filter=failover%3D%22true%22&filter=peer_region%3D%22{peer}%22");
         serde_json::from_str(&get(control, &self.address, &path).unwrap()).unwrap()
     }
 
     /// Adds an alert that looks as if a vantage had pushed it, as anyone who reaches Alertmanager can.
-    pub(crate) fn plant(
+    pub fn plant(
         &self,
         control: &Host,
         peer: char,
@@ -125,7 +129,7 @@ impl Alertmanager {
         id
     }
 
-    pub(crate) fn is_ready(&self, control: &Host) {
+    pub fn is_ready(&self, control: &Host) {
         wait_for("Alertmanager", START, || get(control, &self.address, "/-/ready"));
     }
 }

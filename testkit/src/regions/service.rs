@@ -12,20 +12,21 @@ use std::{
 };
 
 use socket2::SockRef;
-use testkit::space::Host;
+
+use crate::space::Host;
 
 /// What services and anchors listen on.
-pub(crate) const SERVICE_PORT: u16 = 8080;
+pub const SERVICE_PORT: u16 = 8080;
 
 /// A server of one page, which dies when it is dropped.
-pub(crate) struct Service {
+pub struct Service {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Service {
     /// Serves on a host.
-    pub(crate) fn start(host: &Host, port: u16) -> Self {
+    pub fn start(host: &Host, port: u16) -> Self {
         let over = Arc::<AtomicBool>::default();
         let ended = Arc::clone(&over);
         let thread = host.run(move || {

@@ -1,7 +1,7 @@
 //! Programs inside of namespaces.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -10,22 +10,28 @@ use std::{
     time::Duration,
 };
 
-use testkit::space::Host;
 use tokio::time::Instant;
 
+use crate::space::Host;
+
 /// A program in a host's namespace, killed when dropped, and by the kernel where the host or the test ends before.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts a command line without quotes. What it says is added to a file.
-    pub(crate) fn start(host: &Host, line: &str, log: &Path) -> Self {
+    pub fn start(host: &Host, line: &str, log: &Path) -> Self {
         let line = line.to_owned();
         let output = fs::File::options().create(true).append(true).open(log).unwrap();
         let child = host.run(move || {
-            Command::new("setpriv")
+            let mut command = Command::new("setpriv");
+            // What the tests are told is no setting of a sidecar.
+            env::vars().filter(|(name, _)| name.starts_with("REGIONWATCH_")).for_each(|(name, _)| {
+                command.env_remove(name);
+            });
+            command
                 .args(["--pdeathsig", "KILL"])
                 .args(line.split_whitespace())
                 .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -39,19 +45,30 @@ impl Process {
     }
 
     /// Sends a signal, such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_alive(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+    }
+
     /// Ends it politely.
-    pub(crate) fn end(mut self) {
+    pub fn end(mut self) {
         self.signal("TERM");
         wait_for("the end of a program", Duration::from_secs(10), || self.child.try_wait().unwrap());
     }
 
     /// Its last words.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
@@ -66,7 +83,7 @@ impl Drop for Process {
 }
 
 /// Asks until there is an answer, for so long.
-pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
@@ -78,7 +95,7 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> 
 }
 
 /// A page, seen from inside of a namespace; `None` where nobody answers, or not with status 200.
-pub(crate) fn get(host: &Host, address: &str, path: &str) -> Option<String> {
+pub fn get(host: &Host, address: &str, path: &str) -> Option<String> {
     let address: SocketAddr = address.parse().unwrap();
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     host.run(move || {

@@ -2,26 +2,25 @@
 
 use std::{fs, path::Path};
 
-use testkit::space::Host;
-
-use crate::{
+use super::{
+    CONTROL,
     alerting::{START, alertmanager_address, shipped},
     process::{Process, get, wait_for},
     region::{NamedBy, Plan, REGION_PORT},
-    world::CONTROL,
 };
+use crate::space::Host;
 
 const PORT: u16 = 9090;
 
 /// Prometheus on the control host, which scrapes all sidecars each second.
-pub(crate) struct Prometheus {
+pub struct Prometheus {
     line: String,
     log: std::path::PathBuf,
     process: Option<Process>,
 }
 
 impl Prometheus {
-    pub(crate) fn start(control: &Host, folder: &Path, plan: &Plan) -> Self {
+    pub fn start(control: &Host, folder: &Path, plan: &Plan) -> Self {
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).unwrap();
@@ -57,24 +56,24 @@ impl Prometheus {
     }
 
     /// Starts it, again or for the first time.
-    pub(crate) fn go(&mut self, control: &Host) {
+    pub fn go(&mut self, control: &Host) {
         self.process = Some(Process::start(control, &self.line, &self.log));
         wait_for("Prometheus", START, || get(control, &format!("{CONTROL}:{PORT}"), "/-/ready"));
     }
 
     /// Ends it in order.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.process.take().unwrap().end();
     }
 
     /// What it said last, and which alerts it has.
-    pub(crate) fn said(&self, control: &Host) -> String {
+    pub fn said(&self, control: &Host) -> String {
         let alerts = get(control, &format!("{CONTROL}:{PORT}"), "/api/v1/alerts");
         format!("{}\n{}", self.process.as_ref().map(Process::said).unwrap_or_default(), alerts.unwrap_or_default())
     }
 
     /// Waits until it has heard of so many regions from others.
-    pub(crate) fn knows(&self, control: &Host, pairs: usize) {
+    pub fn knows(&self, control: &Host, pairs: usize) {
         let path = "/api/v1/query?query=sum(regionwatch_peer_state%7Bstate=~%22healthy%7Cdegraded%22%7D)";
         let wanted = format!("\"{pairs}\"]");
         let address = format!("{CONTROL}:{PORT}");

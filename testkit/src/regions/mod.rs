@@ -1,30 +1,50 @@
 //! Regions around a hub, and a control host that belongs to none of them.
 
+#![allow(clippy::print_stdout, reason = "what was measured is for who reads the log of a test")]
+
+pub mod alerting;
+pub mod process;
+mod prometheus;
+pub mod region;
+pub mod service;
+
 use std::{collections::BTreeSet, fs, net::TcpListener, thread, time::Duration};
 
 use tempfile::TempDir;
-use testkit::{
-    needs::{Need, require},
-    sink::{Call, Sink},
-    space::{Host, need_namespaces},
-};
 use tokio::time::Instant;
 
-use crate::{
+use self::{
     alerting::{Alertmanager, SINK_PORT},
     process::wait_for,
     prometheus::Prometheus,
     region::{Plan, Region, peer_label},
-    report,
     service::{SERVICE_PORT, Service},
 };
+use crate::{
+    needs::{Need, require},
+    sink::{Call, Sink},
+    space::{Host, need_namespaces},
+};
+
+/// Says what was measured.
+pub fn report(what: &str) {
+    println!("{}: {what}", thread::current().name().unwrap_or_default());
+}
 
 /// The address of the control host.
-pub(crate) const CONTROL: &str = "10.0.100.2";
+pub const CONTROL: &str = "10.0.100.2";
 const CONTROL_NET: u8 = 100;
 
 /// The networks of the anchors.
-pub(crate) const ANCHOR_NETS: [u8; 2] = [101, 102];
+pub const ANCHOR_NETS: [u8; 2] = [101, 102];
+
+/// The network of the first stranger.
+const STRANGER_NETS: u8 = 110;
+
+/// The address of the nth stranger, from 0.
+pub fn stranger_address(n: u8) -> String {
+    format!("10.0.{}.2", STRANGER_NETS + n)
+}
 
 /// How long regions may take to know each other on a busy machine.
 const WARM: Duration = Duration::from_secs(40);
@@ -33,20 +53,21 @@ const WARM: Duration = Duration::from_secs(40);
 const SEE: Duration = Duration::from_secs(20);
 
 /// Everything of one scenario. What was started ends with it.
-pub(crate) struct World {
-    pub(crate) regions: Vec<Region>,
-    pub(crate) alertmanagers: Vec<Alertmanager>,
-    pub(crate) sink: Sink,
-    pub(crate) control: Host,
+pub struct World {
+    pub regions: Vec<Region>,
+    pub alertmanagers: Vec<Alertmanager>,
+    pub sink: Sink,
+    pub control: Host,
     hub: Host,
-    pub(crate) prometheus: Option<Prometheus>,
+    pub prometheus: Option<Prometheus>,
+    pub strangers: Vec<Host>,
     _anchors: Vec<(Service, Host)>,
     _folder: TempDir,
 }
 
 impl World {
     /// Brings a world up, and waits until every region knows that the others are well.
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         need_namespaces();
         require(&[Need::Tool("setpriv"), Need::Tool("prometheus"), Need::Tool("prometheus-alertmanager")]);
         let folder = tempfile::tempdir().unwrap();
@@ -54,7 +75,7 @@ impl World {
         let (hub, control) = (Host::new(), Host::new());
         hub.set("net/ipv4/ip_forward", "1");
         attach(&hub, &control, CONTROL_NET);
-        let sink = Sink::start(control.run(|| TcpListener::bind(("0.0.0.0", SINK_PORT)).unwrap()));
+        let sink = sink(&control);
         let alertmanagers = Alertmanager::start(plan.alertmanagers, &control, folder.path());
         let anchor = |net: &u8| {
             let host = Host::new();
@@ -62,11 +83,27 @@ impl World {
             (Service::start(&host, SERVICE_PORT), host)
         };
         let anchors = ANCHOR_NETS.iter().filter(|_| plan.anchors).map(anchor).collect();
+        let strangers = (0..plan.strangers).map(|n| {
+            let host = Host::new();
+            attach(&hub, &host, STRANGER_NETS + n);
+            host
+        });
+        let strangers = strangers.collect();
         let region = |n: u8| Region::new(n, &hub, &folder, plan);
         let mut regions: Vec<_> = (1..=plan.everywhere()).map(region).collect();
         regions.iter_mut().for_each(Region::start);
         let prometheus = plan.rules.then(|| Prometheus::start(&control, folder.path(), plan));
-        let world = Self { regions, alertmanagers, sink, control, hub, prometheus, _anchors: anchors, _folder: folder };
+        let world = Self {
+            regions,
+            alertmanagers,
+            sink,
+            control,
+            hub,
+            prometheus,
+            strangers,
+            _anchors: anchors,
+            _folder: folder,
+        };
         world.is_warm(plan.pushes);
         world
     }
@@ -106,36 +143,36 @@ impl World {
         }
     }
 
-    pub(crate) fn region(&self, name: char) -> &Region {
+    pub fn region(&self, name: char) -> &Region {
         self.regions.iter().find(|region| region.name == name).unwrap()
     }
 
     /// The region of this name in an environment.
-    pub(crate) fn region_of(&self, environment: &str, name: char) -> &Region {
+    pub fn region_of(&self, environment: &str, name: char) -> &Region {
         self.regions.iter().find(|region| region.environment == environment && region.name == name).unwrap()
     }
 
-    pub(crate) fn region_mut(&mut self, name: char) -> &mut Region {
+    pub fn region_mut(&mut self, name: char) -> &mut Region {
         self.regions.iter_mut().find(|region| region.name == name).unwrap()
     }
 
     /// Makes the hub treat packets differently from now on: `rule` is what iptables(8) appends to the chain FORWARD.
-    pub(crate) fn forward(&self, rule: &str) {
+    pub fn forward(&self, rule: &str) {
         self.hub.command(&format!("iptables -w -A FORWARD {rule}"), "");
     }
 
     /// Lets everything pass again.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         self.hub.command("iptables -w -F FORWARD", "");
     }
 
     /// Swallows everything to and from a region. Returns when that began.
-    pub(crate) fn blackhole(&self, name: char) -> Instant {
+    pub fn blackhole(&self, name: char) -> Instant {
         self.swallow(self.region(name))
     }
 
     /// Swallows everything to and from this region. Returns when that began.
-    pub(crate) fn swallow(&self, region: &Region) -> Instant {
+    pub fn swallow(&self, region: &Region) -> Instant {
         let link = region.link();
         let now = Instant::now();
         self.forward(&format!("-i {link} -j DROP"));
@@ -143,8 +180,21 @@ impl World {
         now
     }
 
+    /// Lets everything to and from a region pass again that [`blackhole`](Self::blackhole) swallows.
+    pub fn heal(&self, name: char) {
+        let link = self.region(name).link();
+        for direction in ["-i", "-o"] {
+            self.hub.command(&format!("iptables -w -D FORWARD {direction} {link} -j DROP"), "");
+        }
+    }
+
+    /// Starts the receiver of webhooks again, which knows no calls.
+    pub fn restart_sink(&mut self) {
+        self.sink = sink(&self.control);
+    }
+
     /// Parts one region from the others of its environment; it still reaches the control host.
-    pub(crate) fn seclude(&self, region: &Region) {
+    pub fn seclude(&self, region: &Region) {
         let others = |one: &&Region| one.environment == region.environment && one.name != region.name;
         for other in self.regions.iter().filter(others) {
             self.forward(&format!("-i {} -o {} -j DROP", region.link(), other.link()));
@@ -153,7 +203,7 @@ impl World {
     }
 
     /// Sends what one region sends to the sidecar of another to the sidecar of a third one.
-    pub(crate) fn redirect(&self, from: &Region, to: &Region, instead: &Region) {
+    pub fn redirect(&self, from: &Region, to: &Region, instead: &Region) {
         let (link, to, instead) = (from.link(), to.address(), instead.address());
         let (host, port) = to.split_once(':').unwrap();
         let rule = format!("-i {link} -d {host} -p tcp --dport {port} -j DNAT --to-destination {instead}");
@@ -161,7 +211,7 @@ impl World {
     }
 
     /// Refuses everything that is sent to a region, as its own kernel would where nothing listens. Returns when that began.
-    pub(crate) fn refuse(&self, name: char) -> Instant {
+    pub fn refuse(&self, name: char) -> Instant {
         let link = self.region(name).link();
         let now = Instant::now();
         self.forward(&format!("-o {link} -p tcp -j REJECT --reject-with tcp-reset"));
@@ -170,26 +220,26 @@ impl World {
     }
 
     /// Ends Prometheus and starts it again.
-    pub(crate) fn restart_prometheus(&mut self) {
+    pub fn restart_prometheus(&mut self) {
         let prometheus = self.prometheus.as_mut().unwrap();
         prometheus.end();
         prometheus.go(&self.control);
     }
 
     /// Swallows what a region sends, not what is sent to it. Returns when that began.
-    pub(crate) fn mute(&self, name: char) -> Instant {
+    pub fn mute(&self, name: char) -> Instant {
         let now = Instant::now();
         self.forward(&format!("-i {} -j DROP", self.region(name).link()));
         now
     }
 
     /// Swallows what one region sends to another.
-    pub(crate) fn cut(&self, from: char, to: char) {
+    pub fn cut(&self, from: char, to: char) {
         self.forward(&format!("-i {} -o {} -j DROP", self.region(from).link(), self.region(to).link()));
     }
 
     /// Parts some regions from others; all of them still reach the control host. Returns when that began.
-    pub(crate) fn part(&self, some: &str, others: &str) -> Instant {
+    pub fn part(&self, some: &str, others: &str) -> Instant {
         let now = Instant::now();
         for one in some.chars() {
             for other in others.chars() {
@@ -201,25 +251,25 @@ impl World {
     }
 
     /// Parts the anchors from everybody.
-    pub(crate) fn lose_anchors(&self) {
+    pub fn lose_anchors(&self) {
         for net in ANCHOR_NETS {
             self.forward(&format!("-i net{net} -j DROP"));
         }
     }
 
     /// Waits until a region thinks so of another.
-    pub(crate) fn comes_to_see(&self, vantage: char, peer: char, state: &str) {
+    pub fn comes_to_see(&self, vantage: char, peer: char, state: &str) {
         let region = self.region(vantage);
         wait_for(&format!("{vantage} to call {peer} {state}"), SEE, || region.state_of(peer).filter(|is| is == state));
     }
 
     /// The calls of the failover webhook: region and kind of each.
-    pub(crate) fn story(&self) -> Vec<(String, String)> {
+    pub fn story(&self) -> Vec<(String, String)> {
         self.sink.calls("failover").iter().map(|call| (call.peer().to_owned(), call.kind())).collect()
     }
 
     /// Waits for the first call of this kind about this region, and says how long after `since` it came.
-    pub(crate) fn webhook(&self, name: char, kind: &str, since: Instant, limit: Duration) -> Call {
+    pub fn webhook(&self, name: char, kind: &str, since: Instant, limit: Duration) -> Call {
         let is = |call: &Call| call.peer() == name.to_string() && call.kind() == kind;
         let left = limit.saturating_sub(since.elapsed());
         let call = wait_for(&format!("{kind} about {name}"), left, || self.sink.calls("failover").into_iter().find(is));
@@ -229,7 +279,7 @@ impl World {
 
     /// Every alert about a region is about one incident, whoever told it last, and so are these calls. Vantages that open
     /// it at the same moment may name it after onsets that differ by little, until they hear of each other's.
-    pub(crate) fn is_one_incident(&self, name: char, calls: &[&Call]) {
+    pub fn is_one_incident(&self, name: char, calls: &[&Call]) {
         let alerts = self.alertmanagers[0].alerts(&self.control, name);
         let ids = alerts.iter().map(|alert| alert["annotations"]["incident_id"].as_str().unwrap());
         let ids: BTreeSet<_> = ids.collect();
@@ -242,7 +292,7 @@ impl World {
 
     /// Lets things go on for so long, in which nothing else may be told than this, neither before nor after. The order
     /// counts within a region.
-    pub(crate) fn nothing_but(&self, story: &[(char, &str)], during: Duration) {
+    pub fn nothing_but(&self, story: &[(char, &str)], during: Duration) {
         thread::sleep(during);
         let mut story: Vec<_> = story.iter().map(|(name, kind)| (name.to_string(), (*kind).to_owned())).collect();
         let mut told = self.story();
@@ -267,8 +317,12 @@ impl Drop for World {
     }
 }
 
+fn sink(control: &Host) -> Sink {
+    Sink::start(control.run(|| TcpListener::bind(("0.0.0.0", SINK_PORT)).unwrap()))
+}
+
 /// Joins a host to the hub, by which it reaches all others.
-pub(crate) fn attach(hub: &Host, host: &Host, net: u8) {
+pub fn attach(hub: &Host, host: &Host, net: u8) {
     hub.join(host, net);
     host.ip(&format!("route add default via 10.0.{net}.1"));
 }

@@ -3,25 +3,26 @@
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
-use testkit::{
+
+use super::{
+    ANCHOR_NETS,
+    alerting::alertmanager_address,
+    attach,
+    process::{Process, get},
+    service::{SERVICE_PORT, Service},
+};
+use crate::{
     binary,
     space::{Host, Ping},
 };
 
-use crate::{
-    alerting::alertmanager_address,
-    process::{Process, get},
-    service::{SERVICE_PORT, Service},
-    world::{ANCHOR_NETS, attach},
-};
-
 /// What a sidecar listens on.
-pub(crate) const REGION_PORT: u16 = 9877;
+pub const REGION_PORT: u16 = 9877;
 const OWN: &str = "127.0.0.1:9877";
 
 /// What a region serves, beside its sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serves {
+pub enum Serves {
     Nothing,
     /// A page that is probed.
     Something,
@@ -31,30 +32,40 @@ pub(crate) enum Serves {
 
 /// What differs from one world to another.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The regions are called a, b, c and so on.
-    pub(crate) regions: u8,
-    pub(crate) serves: Serves,
+    pub regions: u8,
+    pub serves: Serves,
     /// There are two anchors.
-    pub(crate) anchors: bool,
-    pub(crate) allow_single_vantage: bool,
+    pub anchors: bool,
+    pub allow_single_vantage: bool,
     /// The hold before the second stage, for sidecars and rules.
-    pub(crate) execute_after: &'static str,
+    pub execute_after: &'static str,
     /// How many Alertmanagers there are; they form a cluster if more than one.
-    pub(crate) alertmanagers: u16,
+    pub alertmanagers: u16,
     /// The sidecars push to them.
-    pub(crate) pushes: bool,
+    pub pushes: bool,
+    /// And to these.
+    pub pushes_to: Vec<String>,
     /// Prometheus evaluates the rules.
-    pub(crate) rules: bool,
+    pub rules: bool,
     /// Each has all the regions, by the same names.
-    pub(crate) environments: &'static [&'static str],
+    pub environments: &'static [&'static str],
     /// Where the name of the environment comes from.
-    pub(crate) named_by: NamedBy,
+    pub named_by: NamedBy,
+    /// The program of the sidecars.
+    pub program: String,
+    /// What a shell does before it becomes a sidecar, such as limiting itself. Its variable `REGION` names the region.
+    pub shell: String,
+    /// Hosts that are no regions: the nth has the address of [`stranger_address`](super::stranger_address).
+    pub strangers: u8,
+    /// More peers, as YAML that continues the list.
+    pub peers: String,
 }
 
 /// Where the name of an environment comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NamedBy {
+pub enum NamedBy {
     /// The sidecars do not know it.
     Scrape,
     Setting,
@@ -62,12 +73,12 @@ pub(crate) enum NamedBy {
 
 impl Plan {
     /// How many regions there are in all environments.
-    pub(crate) fn everywhere(&self) -> u8 {
+    pub fn everywhere(&self) -> u8 {
         self.regions * self.environments.len() as u8
     }
 
     /// The environment of the nth region, counted from 1.
-    pub(crate) fn environment(&self, n: u8) -> &'static str {
+    pub fn environment(&self, n: u8) -> &'static str {
         self.environments[usize::from((n - 1) / self.regions)]
     }
 }
@@ -82,48 +93,68 @@ impl Default for Plan {
             execute_after: "4s",
             alertmanagers: 1,
             pushes: true,
+            pushes_to: Vec::new(),
             rules: false,
             environments: &[""],
             named_by: NamedBy::Setting,
+            program: binary().to_owned(),
+            shell: String::new(),
+            strangers: 0,
+            peers: String::new(),
         }
     }
 }
 
 /// A region: its host, and the sidecar in it.
-pub(crate) struct Region {
-    pub(crate) name: char,
-    pub(crate) environment: &'static str,
+pub struct Region {
+    pub name: char,
+    pub environment: &'static str,
     net: u8,
     line: String,
+    /// The file that its sidecar is told by.
+    pub config: PathBuf,
     log: PathBuf,
     sidecar: Option<Process>,
     /// What it serves; `None` kills it.
-    pub(crate) service: Option<Service>,
-    host: Host,
+    pub service: Option<Service>,
+    pub host: Host,
 }
 
 impl Region {
-    pub(crate) fn new(n: u8, hub: &Host, folder: &TempDir, plan: &Plan) -> Self {
+    pub fn new(n: u8, hub: &Host, folder: &TempDir, plan: &Plan) -> Self {
         let host = Host::new();
         attach(hub, &host, n);
         Ping::Datagram.allow_on(&host);
         let (name, environment) = (letter(n, plan), plan.environment(n));
         let config = folder.path().join(format!("{name}{n}.yaml"));
         fs::write(&config, configuration(n, plan)).unwrap();
-        let line = format!("{} run --config {}", binary(), config.display());
+        let script = folder.path().join(format!("{name}{n}.sh"));
+        let program = format!("exec {} run --config {}", plan.program, config.display());
+        fs::write(&script, format!("REGION={name}\n{}\n{program}\n", plan.shell)).unwrap();
+        let line = format!("sh {}", script.display());
         let log = folder.path().join(format!("{name}{n}.log"));
         let service = (plan.serves != Serves::Nothing).then(|| Service::start(&host, SERVICE_PORT));
-        Self { name, environment, net: n, line, log, sidecar: None, service, host }
+        Self { name, environment, net: n, line, config, log, sidecar: None, service, host }
     }
 
     /// Starts the sidecar, again or for the first time.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         self.sidecar = None;
         self.sidecar = Some(Process::start(&self.host, &self.line, &self.log));
     }
 
+    /// Its sidecar.
+    pub fn sidecar(&self) -> &Process {
+        self.sidecar.as_ref().unwrap()
+    }
+
+    /// Ends the sidecar politely.
+    pub fn end(&mut self) {
+        self.sidecar.take().unwrap().end();
+    }
+
     /// Kills the sidecar.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.sidecar = None;
     }
 
@@ -133,17 +164,17 @@ impl Region {
     }
 
     /// What its sidecar said last.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         self.sidecar.as_ref().map(Process::said).unwrap_or_default()
     }
 
     /// The interface of the hub that leads to it.
-    pub(crate) fn link(&self) -> String {
+    pub fn link(&self) -> String {
         format!("net{}", self.net)
     }
 
     /// The address that its sidecar serves on.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("10.0.{}.2:{REGION_PORT}", self.net)
     }
 
@@ -153,17 +184,22 @@ impl Region {
     }
 
     /// The value of the one series of this name that has all these labels, on the small page.
-    pub(crate) fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    pub fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
         value_on(&self.page()?, name, labels)
     }
 
+    /// All that its sidecar shows, seen from beside it.
+    pub fn whole_page(&self) -> Option<String> {
+        get(&self.host, OWN, "/metrics")
+    }
+
     /// The same, on the whole page.
-    pub(crate) fn any_value(&self, name: &str, labels: &[&str]) -> Option<f64> {
-        value_on(&get(&self.host, OWN, "/metrics")?, name, labels)
+    pub fn any_value(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        value_on(&self.whole_page()?, name, labels)
     }
 
     /// What it thinks of a peer.
-    pub(crate) fn state_of(&self, peer: char) -> Option<String> {
+    pub fn state_of(&self, peer: char) -> Option<String> {
         let page = self.page()?;
         let is = |line: &&str| {
             line.starts_with("regionwatch_peer_state{") && line.contains(&peer_label(peer)) && line.ends_with(" 1")
@@ -196,7 +232,8 @@ fn configuration(own: u8, plan: &Plan) -> String {
         text.push_str(&format!("environment: {environment}\n"));
     }
     if plan.pushes {
-        let urls: Vec<_> = (0..plan.alertmanagers).map(|n| format!("\"http://{}\"", alertmanager_address(n))).collect();
+        let own = (0..plan.alertmanagers).map(|n| format!("http://{}", alertmanager_address(n)));
+        let urls: Vec<_> = own.chain(plan.pushes_to.clone()).map(|url| format!("\"{url}\"")).collect();
         text.push_str(&format!("alertmanagers: [{}]\n", urls.join(", ")));
     }
     if plan.anchors {
@@ -225,10 +262,10 @@ fn configuration(own: u8, plan: &Plan) -> String {
             ));
         }
     }
-    text
+    text + &plan.peers
 }
 
 /// The label that names a peer.
-pub(crate) fn peer_label(name: char) -> String {
+pub fn peer_label(name: char) -> String {
     format!("peer_region=\"{name}\"")
 }
