@@ -32,6 +32,7 @@ use super::{
     connection::{Connection, Measured},
     errors,
     options::SocketOptions,
+    progress::{SMALL, SMALL_PIECES, Steps, Watched},
     stream::StreamTimestamps,
     tls::{Connector, TlsContext, TlsError, TlsSpec},
 };
@@ -123,6 +124,7 @@ struct Session {
     server: SocketAddr,
     sender: Sender,
     timestamps: Arc<StreamTimestamps>,
+    steps: Arc<Steps>,
     driver: Driver,
     certificate: Option<Validity>,
     /// Whether head and body come in segments of their own timestamps: HTTP/1.1 without TLS.
@@ -223,8 +225,10 @@ impl HttpClient {
         attempt.enter(Phase::Transfer);
         let (head, incoming) = response.into_parts();
         session.timestamps.allow(body.allowance());
+        session.steps.follow();
         let body = read_body(incoming, body).await?;
         session.timestamps.allow(HEAD_ALLOWANCE);
+        session.steps.begin();
         let processing = processing.ok_or(Failure::Local)?;
         measured.add(Phase::Processing, processing);
         let whole_read = session.timestamps.read();
@@ -286,7 +290,8 @@ async fn start(
     timestamps: Arc<StreamTimestamps>,
     plain: bool,
 ) -> Result<Session, Failure> {
-    let io = TokioIo::new(io);
+    let steps = Arc::<Steps>::default();
+    let io = TokioIo::new(Watched::new(io, http2, Arc::clone(&steps)));
     let (sender, driver) = if http2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MAX_HEAD as u32)
@@ -303,13 +308,14 @@ async fn start(
             .map_err(|error| failure(&error))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Session { server, sender, timestamps, driver: Driver(driver), certificate: None, plain })
+    Ok(Session { server, sender, timestamps, steps, driver: Driver(driver), certificate: None, plain })
 }
 
 impl Session {
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         self.timestamps.begin();
         self.timestamps.allow(HEAD_ALLOWANCE);
+        self.steps.begin();
         let result = match &mut self.sender {
             Sender::Http1(sender) => {
                 to_origin_form(&mut request)?;
@@ -356,10 +362,14 @@ fn to_authority(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
 async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option<Vec<u8>>, Failure> {
     let BodyUse { limit, keep, mut inspect } = wanted;
     let mut body = Vec::new();
-    let mut read = 0;
+    let (mut read, mut small) = (0, 0);
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| failure(&error))?;
         if let Some(data) = frame.data_ref() {
+            small += u32::from(data.len() < SMALL);
+            if small > SMALL_PIECES {
+                return Ok(None);
+            }
             let room = limit - read;
             if data.len() > room {
                 // One byte more tells a pattern that its match does not need the end of the body.

@@ -27,6 +27,7 @@ mod http_client;
 mod message;
 mod options;
 mod ping;
+mod progress;
 mod resolver;
 mod stream;
 mod timer;

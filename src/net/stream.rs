@@ -98,6 +98,9 @@ const READ_BUDGET: usize = 16 << 10;
 /// The bytes that a peer may send where nothing else is said: a TLS handshake with a long chain of certificates.
 const ALLOWANCE: usize = 128 << 10;
 
+/// What a read costs of it at least: a peer that sends each byte by itself costs a wake-up for each.
+const LEAST: usize = 1 << 10;
+
 /// When bytes of a `Stream` left and arrived, and how many more may arrive; shared with the owner of the stream.
 #[derive(Debug)]
 pub struct StreamTimestamps {
@@ -124,7 +127,7 @@ impl StreamTimestamps {
     }
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
-        let left = self.allowance.load(Ordering::Relaxed).checked_sub(bytes);
+        let left = self.allowance.load(Ordering::Relaxed).checked_sub(bytes.max(LEAST));
         let left = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "more bytes than expected"))?;
         self.allowance.store(left, Ordering::Relaxed);
         Ok(())
