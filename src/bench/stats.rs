@@ -8,7 +8,7 @@
 
 use std::{borrow::Borrow, time::Duration};
 
-use super::results::{Outcome, Sample, Series, nanos};
+use super::results::{Outcome, Series, nanos};
 use crate::model::Failure;
 
 /// How often an interval holds the true value.
@@ -123,6 +123,12 @@ impl Distribution {
         Self { sorted, ..Self::default() }
     }
 
+    /// The distribution of its successes.
+    #[must_use]
+    pub fn of_successes(&self) -> Self {
+        Self { sorted: self.sorted.clone(), ..Self::default() }
+    }
+
     /// How many samples there are, with failures.
     pub const fn count(&self) -> usize {
         self.sorted.len() + self.failed
@@ -206,19 +212,19 @@ pub(super) fn is_local(reason: &str) -> bool {
     Failure::parse(reason).is_some_and(Failure::is_local)
 }
 
-/// The mean difference between the latencies of consecutive successes, as [`Latency::jitter`](crate::window::Latency).
-/// `None` if there are not two.
-pub fn jitter(samples: &[Sample]) -> Option<Duration> {
-    let mut successes = samples.iter().filter_map(|sample| match sample.outcome {
-        Outcome::Ok(latency) => Some(latency),
-        Outcome::Failed(_) => None,
-    });
-    let mut last = successes.next()?;
+/// The mean difference between the latencies of consecutive successes of a series, as
+/// [`Latency::jitter`](crate::window::Latency). `None` if no series has two.
+pub fn jitter<S: Borrow<Series>>(series: impl IntoIterator<Item = S>) -> Option<Duration> {
     let (mut sum, mut count) = (Duration::ZERO, 0_u32);
-    for latency in successes {
-        sum = sum.saturating_add(latency.abs_diff(last));
-        count = count.saturating_add(1);
-        last = latency;
+    for series in series {
+        let mut last = None;
+        for sample in series.borrow().samples() {
+            let Outcome::Ok(latency) = sample.outcome else { continue };
+            if let Some(last) = last.replace(latency) {
+                sum = sum.saturating_add(latency.abs_diff(last));
+                count = count.saturating_add(1);
+            }
+        }
     }
     sum.checked_div(count)
 }

@@ -1,5 +1,6 @@
-//! The commands: `run check demo doctor healthcheck keygen`.
+//! The commands: `run bench check demo doctor healthcheck keygen`.
 
+mod bench;
 mod check;
 mod demo;
 mod doctor;
@@ -45,6 +46,8 @@ struct Command {
 enum Action {
     /// Probe the peer regions and serve /metrics.
     Run(ConfigArgs),
+    /// Measure latencies for a minute and rank the regions. Exit status 1 if nothing answered, 64 if an argument is invalid.
+    Bench(bench::BenchArgs),
     /// Validate a configuration and show what it would measure; opens no port. Exit status 64 if it is invalid.
     Check(CheckArgs),
     /// Measure three simulated peer regions on this machine; needs no file and no privileges.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
     };
     match command.action {
         Action::Run(args) => run(&args),
+        Action::Bench(args) => bench::run(&args),
         Action::Check(args) => match Source::new(&args.config).load_in_time() {
             Ok(loaded) => check::print(&loaded, args.print),
             Err(errors) => usage(&errors),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::bench::Sample;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -89,6 +90,32 @@ fn an_interval_has_two_ends_from_the_stated_number_of_samples_on() {
     assert!([0.0, 1.0, -0.5, 1.5, f64::NAN].into_iter().all(|q| Quantile::new(q).is_none()));
 }
 
+/// The probability that the true quantile lies between the samples of these ranks, summed up from logarithms.
+fn coverage(count: usize, q: f64, (low, high): (usize, usize)) -> f64 {
+    let logs: Vec<f64> = (0..=count)
+        .scan(0.0, |sum, k| {
+            *sum += if k == 0 { 0.0 } else { (k as f64).ln() };
+            Some(*sum)
+        })
+        .collect();
+    let probability = |k: usize| {
+        let ways = logs[count] - logs[k] - logs[count - k];
+        (ways + k as f64 * q.ln() + (count - k) as f64 * (1.0 - q).ln()).exp()
+    };
+    (low..high).map(probability).sum()
+}
+
+#[test]
+fn an_interval_holds_the_true_quantile_with_95_percent_or_more() {
+    for q in [0.5, 0.95, 0.99] {
+        for count in (1..=700).chain([5_000, 50_000]) {
+            let ranks = ranks_of_interval(count, q);
+            let held = coverage(count, q, ranks);
+            assert!(held >= CONFIDENCE - 1e-9, "{count} {q} {ranks:?}: {held}");
+        }
+    }
+}
+
 /// Whatever the distribution is: here one with a long tail and one with two modes.
 #[test]
 fn an_interval_holds_the_true_quantile_in_95_percent_of_runs() {
@@ -115,8 +142,11 @@ fn an_interval_holds_the_true_quantile_in_95_percent_of_runs() {
 
 #[test]
 fn jitter_is_between_consecutive_successes() {
-    assert_eq!(jitter(series([Some(10), None, Some(14), Some(12)]).samples()), Some(MS * 3));
-    assert_eq!((jitter(series([Some(10), None]).samples()), jitter(&[])), (None, None));
+    let of = |latencies: &[Option<u32>]| series(latencies.iter().copied());
+    let one = of(&[Some(10), None, Some(14), Some(12)]);
+    assert_eq!(jitter([&one]), Some(MS * 3));
+    assert_eq!(jitter([&one, &of(&[Some(100), Some(100), Some(100)])]), Some(Duration::from_micros(1500)));
+    assert_eq!((jitter([of(&[Some(10), None])]), jitter(Vec::<Series>::new())), (None, None));
 }
 
 /// Examples of Newcombe, Statistics in Medicine 17 (1998) 857, table I, method 3.

@@ -18,7 +18,7 @@ pub use self::{
     failover_target::PublishedRanking,
     input::{RankInput, RegionAttributes, TargetPolicy},
     ranker::{RankedRegion, Ranker, Ranking},
-    score::preferred,
+    score::{Cost, preferred},
 };
 
 #[cfg(test)]

@@ -22,28 +22,51 @@ pub fn preferred(summaries: impl IntoIterator<Item = (Kind, Summary)>) -> Option
     summaries.into_iter().filter(|(_, summary)| summary.count > 0).min_by_key(|(kind, _)| kind.preference())
 }
 
-/// The score of a region, lower is better:
-/// `p50 + 0.5 (p95 - p50) + 1 s * loss / (1 - loss) + 100 ms * min(1, lag / rpo) + 250 ms if degraded`.
+/// What a region costs by its latency and its failures: `p50 + 0.5 (p95 - p50) + 1 s * loss / (1 - loss)`.
 ///
-/// `loss / (1 - loss)` is how often a connection is expected to be tried again. `None` where nothing ever
-/// answered: such a region has no latency, rather than an infinite one.
+/// `loss / (1 - loss)` is how often a connection is expected to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// The median latency of successes.
+    pub median: Duration,
+    /// Half of what the 95th percentile is above the median.
+    pub tail: Duration,
+    /// What new connections wait for retries, on average.
+    pub retries: Duration,
+}
+
+impl Cost {
+    /// `None` if all or no number of probes fail.
+    pub fn of(p50: Duration, p95: Duration, loss: f64) -> Option<Self> {
+        // Also false for what is no number.
+        if !(0.0..1.0).contains(&loss) {
+            return None;
+        }
+        let retries = Duration::try_from_secs_f64(RETRY.as_secs_f64() * loss / (1.0 - loss));
+        let tail = p95.saturating_sub(p50) / 2;
+        Some(Self { median: p50, tail, retries: retries.unwrap_or(Duration::MAX) })
+    }
+
+    /// The sum of all parts.
+    pub const fn total(self) -> Duration {
+        self.median.saturating_add(self.tail).saturating_add(self.retries)
+    }
+}
+
+/// The score of a region, lower is better: its [`Cost`] `+ 100 ms * min(1, lag / rpo) + 250 ms if degraded`.
+///
+/// `None` where nothing ever answered: such a region has no latency, rather than an infinite one.
 pub(super) fn score(input: &RankInput, rpo: Duration) -> Option<Duration> {
     let summary = input.summary?;
     let latency = summary.latency?;
-    // Also false for what is no number.
-    if !(0.0..1.0).contains(&summary.loss) {
-        return None;
-    }
-    let jitter = latency.p95.saturating_sub(latency.p50) / 2;
-    let retries = Duration::try_from_secs_f64(RETRY.as_secs_f64() * summary.loss / (1.0 - summary.loss));
+    let cost = Cost::of(latency.p50, latency.p95, summary.loss)?;
     let stale = input.lag.map_or(Duration::ZERO, |lag| {
         let share =
             if lag >= rpo { f64::from(u8::from(!lag.is_zero())) } else { lag.as_secs_f64() / rpo.as_secs_f64() };
         STALE.mul_f64(share)
     });
     let degraded = if input.state == PeerState::Degraded { DEGRADED } else { Duration::ZERO };
-    let parts = [jitter, retries.unwrap_or(Duration::MAX), stale, degraded];
-    Some(parts.into_iter().fold(latency.p50, Duration::saturating_add))
+    Some(cost.total().saturating_add(stale).saturating_add(degraded))
 }
 
 #[cfg(test)]

@@ -1,0 +1,314 @@
+//! A live run: the schedule and the probes of the sidecar, without its votes, server or alerts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
+use tracing::warn;
+
+use super::{
+    Outcome, Results, Sample, Series,
+    plan::{Plan, Planned},
+};
+use crate::{
+    app::{RunError, prober},
+    model::{Host, Path, PathId},
+    net::{Resolver, Timestamp, TimestampingGuard, TlsContext, raise_descriptor_limit, tune_allocator},
+    schedule::{Command, Event, Launcher, OverdueAfter, Schedule, SlotPhase, SlotTimer},
+};
+
+/// Events that may wait to be taken.
+const EVENTS: usize = 4096;
+
+/// Events that are taken at once.
+const BATCH: usize = 256;
+
+/// How long names are resolved before the run begins. A name that has no address by then fails its probes.
+const RESOLVING: Duration = Duration::from_secs(3);
+
+/// How often progress is shown.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is complete.
+    Complete,
+    /// By this signal.
+    Signal(i32),
+}
+
+/// How far a run is.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// How much of it is over, 0 to 1.
+    pub done: f64,
+    /// Since its beginning.
+    pub elapsed: Duration,
+    /// What was measured until now.
+    pub series: &'a [Series],
+}
+
+/// Takes the progress of a run, a few times per second.
+pub type Observer = Box<dyn FnMut(&Progress<'_>) + Send>;
+
+/// Measures until the plan is done, or until SIGINT or SIGTERM. Probes that are in flight at the end are waited for: those
+/// that take longest must not be missing. A second signal ends that too.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub fn run(plan: &Plan, observer: Option<Observer>) -> Result<(Results, End), RunError> {
+    tune_allocator();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // As a task, because waking the future that the runtime blocks on costs a system call each time.
+    let result = runtime.block_on(async {
+        let measuring = tokio::spawn(measure(plan.clone(), observer));
+        measuring.await.unwrap_or(Err(RunError::Ended("benchmark")))
+    });
+    runtime.shutdown_background();
+    result
+}
+
+async fn measure(plan: Plan, observer: Option<Observer>) -> Result<(Results, End), RunError> {
+    let mut interrupts = Interrupts::new()?;
+    let keeper = TimestampingGuard::hold();
+    if !keeper.available() {
+        warn!("the kernel provides no socket timestamps: latencies are measured with the clock of this process");
+    }
+    let needed: u64 = plan.paths.iter().map(|planned| planned.probe.descriptors()).sum();
+    if raise_descriptor_limit().is_ok_and(|limit| needed > limit) {
+        warn!(
+            "this run may need {needed} open files, and fewer are allowed; raise the limit (ulimit -n), or probe less often"
+        );
+    }
+    let resolver = Resolver::from_system();
+    let (events, happened) = mpsc::channel(EVENTS);
+    let (commands, commanded) = mpsc::unbounded_channel();
+    let (launchers, launched) = launchers(&plan, &resolver, &events)?;
+    resolver.used_by(plan.paths.iter().map(|planned| (&planned.probe.host, planned.path.peer.clone())));
+    tokio::select! {
+        () = resolved(&plan, &resolver) => {}
+        signal = interrupts.next() => return Ok((Run::new(plan, launched, None).results(), End::Signal(signal))),
+    }
+    tokio::spawn(Schedule::default().run(SlotTimer::new(), commanded, events));
+    let mut run = Run::new(plan, launched, observer);
+    for command in run.starts(launchers) {
+        let _ = commands.send(command);
+    }
+    let end = run.until_done(&commands, happened, &mut interrupts).await;
+    Ok((run.results(), end))
+}
+
+/// Makes what launches the probes of each path, and counts them. Nothing is sent yet.
+fn launchers(
+    plan: &Plan,
+    resolver: &Resolver,
+    events: &mpsc::Sender<Event>,
+) -> Result<(Vec<Launcher>, Vec<Arc<AtomicU64>>), RunError> {
+    let tls = TlsContext::default();
+    let most = plan.samples.unwrap_or(u64::MAX);
+    let mut made = (Vec::new(), Vec::new());
+    for Planned { path, probe } in &plan.paths {
+        let launch = prober(probe, resolver, &tls, events.clone(), None)
+            .map_err(|source| RunError::Probe { path: path.clone(), source })?;
+        let launched = Arc::new(AtomicU64::new(0));
+        made.1.push(Arc::clone(&launched));
+        // Only the schedule's task launches.
+        made.0.push(Box::new(move |slot| {
+            if launched.load(Ordering::Relaxed) < most {
+                launched.fetch_add(1, Ordering::Relaxed);
+                launch(slot);
+            }
+        }) as Launcher);
+    }
+    Ok(made)
+}
+
+/// Waits for the addresses of all names, so that the first probes do not wait for them.
+async fn resolved(plan: &Plan, resolver: &Resolver) {
+    let until = Instant::now() + RESOLVING;
+    let names = plan.paths.iter().map(|planned| &planned.probe.host).filter(|host| matches!(host, Host::Name(_)));
+    for host in names {
+        while resolver.known(host).is_empty() && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self, RunError> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}
+
+struct Run {
+    plan: Plan,
+    began: Instant,
+    began_at: SystemTime,
+    /// How long probes were started for; set when that is over.
+    duration: Option<Duration>,
+    series: Vec<Series>,
+    launched: Vec<Arc<AtomicU64>>,
+    /// How many of the launched probes of each path have ended.
+    ended: Vec<u64>,
+    observer: Option<Observer>,
+}
+
+impl Run {
+    fn new(plan: Plan, launched: Vec<Arc<AtomicU64>>, observer: Option<Observer>) -> Self {
+        let series = plan.paths.iter().map(|Planned { path, probe }| {
+            let tags = [("probe", path.kind.as_str()), ("target", path.target.as_str())];
+            let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            Series::new(path.peer.as_str(), tags, Some(probe.cadence.timeout()))
+        });
+        let series: Vec<_> = series.collect();
+        let ended = vec![0; series.len()];
+        let wall = Duration::from_nanos(Timestamp::now().unix_nanos());
+        let (began, began_at) = (Instant::now(), SystemTime::UNIX_EPOCH + wall);
+        Self { plan, began, began_at, duration: None, series, launched, ended, observer }
+    }
+
+    /// What starts all paths. The probes of a target start together, as those of the sidecar.
+    fn starts(&self, launchers: Vec<Launcher>) -> Vec<Command> {
+        let mut phase = SlotPhase::random();
+        let mut last: Option<&Path> = None;
+        let mut starts = Vec::new();
+        for ((n, planned), launcher) in (0..).zip(&self.plan.paths).zip(launchers) {
+            let path = &planned.path;
+            if last.replace(path).is_some_and(|last| (&last.peer, &last.target) != (&path.peer, &path.target)) {
+                phase = phase.next();
+            }
+            let (cadence, overdue_after) = (planned.probe.cadence, OverdueAfter::default());
+            starts.push(Command::Start { path: PathId(n), cadence, phase, overdue_after, launcher });
+        }
+        starts
+    }
+
+    async fn until_done(
+        &mut self,
+        commands: &mpsc::UnboundedSender<Command>,
+        mut happened: mpsc::Receiver<Event>,
+        interrupts: &mut Interrupts,
+    ) -> End {
+        let mut end = End::Complete;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut shown = interval(PROGRESS_EVERY);
+        shown.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // A deadline is extended by the time in which this process was not scheduled, at most to twice as long.
+        let longest = self.plan.paths.iter().map(|planned| planned.probe.cadence.timeout()).max().unwrap_or_default();
+        let mut until = self.plan.duration.map(|duration| self.began + duration);
+        loop {
+            if self.duration.is_none() && self.all_launched() {
+                until = Some(self.stop(commands) + longest * 2);
+            }
+            if self.duration.is_some() && self.in_flight() == 0 {
+                return end;
+            }
+            tokio::select! {
+                _ = happened.recv_many(&mut batch, BATCH) => batch.drain(..).for_each(|event| self.take(&event)),
+                signal = interrupts.next() => {
+                    end = End::Signal(signal);
+                    if self.duration.is_some() {
+                        return end;
+                    }
+                    until = Some(self.stop(commands) + longest * 2);
+                }
+                () = sleep_until(until.unwrap_or(self.began)), if until.is_some() => {
+                    if self.duration.is_some() {
+                        return end;
+                    }
+                    until = Some(self.stop(commands) + longest * 2);
+                }
+                _ = shown.tick(), if self.observer.is_some() => self.show(),
+            }
+        }
+    }
+
+    /// Starts no further probe. Returns now.
+    fn stop(&mut self, commands: &mpsc::UnboundedSender<Command>) -> Instant {
+        let now = Instant::now();
+        self.duration = Some(now - self.began);
+        for (n, _) in (0..).zip(&self.series) {
+            let _ = commands.send(Command::Stop(PathId(n)));
+        }
+        now
+    }
+
+    fn all_launched(&self) -> bool {
+        let Some(most) = self.plan.samples else { return false };
+        let launched = self.launched.iter().zip(&self.series);
+        launched.into_iter().all(|(launched, series)| launched.load(Ordering::Relaxed) + series.missed >= most)
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.launched.iter().zip(&self.ended).map(|(launched, ended)| launched.load(Ordering::Relaxed) - ended).sum()
+    }
+
+    fn take(&mut self, event: &Event) {
+        match *event {
+            Event::Sampled { sample, .. } => {
+                let path = sample.path.0 as usize;
+                self.ended[path] += 1;
+                let at = sample.sent_at.saturating_duration_since(self.began);
+                match sample.outcome {
+                    Ok(timings) => self.series[path]
+                        .push_phases(Sample { at, outcome: Outcome::Ok(timings.total) }, timings.phases.iter()),
+                    Err(failure) => {
+                        self.series[path].push(Sample { at, outcome: Outcome::Failed(failure.as_str().into()) });
+                    }
+                }
+            }
+            // A slot without a measurement, whatever the reason.
+            Event::ClockStepped { path } => {
+                self.ended[path.0 as usize] += 1;
+                self.series[path.0 as usize].missed += 1;
+            }
+            Event::SlotsMissed { path, count } => self.series[path.0 as usize].missed += count,
+            Event::Overdue { .. } | Event::Late { .. } => {}
+        }
+    }
+
+    fn show(&mut self) {
+        let elapsed = self.began.elapsed();
+        let by_time = self.plan.duration.map(|duration| elapsed.as_secs_f64() / duration.as_secs_f64());
+        let by_count = self.plan.samples.and_then(|most| {
+            let launched = self.launched.iter().map(|launched| launched.load(Ordering::Relaxed)).min()?;
+            Some(launched as f64 / most as f64)
+        });
+        let done = by_time.into_iter().chain(by_count).fold(0.0, f64::max).min(1.0);
+        if let Some(observer) = &mut self.observer {
+            observer(&Progress { done, elapsed, series: &self.series });
+        }
+    }
+
+    fn results(self) -> Results {
+        Results {
+            began: self.began_at,
+            duration: self.duration.unwrap_or_else(|| self.began.elapsed()),
+            source: self.plan.source,
+            series: self.series,
+        }
+    }
+}

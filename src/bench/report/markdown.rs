@@ -1,0 +1,59 @@
+//! Tables for a comment on a pull request.
+
+use std::fmt::Write as _;
+
+use super::{
+    Report,
+    grid::{self, Column, Tone},
+    notes,
+};
+
+/// The report as Markdown, in the dialect of GitHub.
+pub(super) fn write(report: &Report<'_>) -> String {
+    let mut text = format!("### Latency by region\n\n{}\n", notes::headline(report));
+    for ranking in &report.rankings {
+        if let Some(probe) = &ranking.probe {
+            let _ = write!(text, "\n**{}**\n", escaped(probe));
+        }
+        table(&mut text, &grid::ranking(ranking));
+        table(&mut text, &grid::phases(ranking));
+    }
+    let _ = writeln!(text, "\n{}", notes::legend());
+    for note in notes::notes(report) {
+        let _ = writeln!(text, "\n{}", escaped(&note));
+    }
+    text
+}
+
+fn table(text: &mut String, columns: &[Column]) {
+    let rows = columns.first().map_or(0, |column| column.cells.len());
+    if rows == 0 {
+        return;
+    }
+    text.push('\n');
+    let mut line = |cells: Vec<String>| {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    };
+    line(columns.iter().map(|column| column.head.to_owned()).collect());
+    line(columns.iter().map(|column| if column.is_number { "---:" } else { "---" }.to_owned()).collect());
+    for row in 0..rows {
+        line(columns.iter().map(|column| cell(&column.cells[row])).collect());
+    }
+}
+
+fn cell((text, tone): &(String, Tone)) -> String {
+    let text = escaped(text);
+    if *tone == Tone::Good { format!("**{text}**") } else { text }
+}
+
+/// A text from outside, in which nothing is markup.
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            matches!(c, '\\' | '`' | '*' | '_' | '|' | '<' | '>' | '[' | ']' | '&' | '#' | '@')
+                .then_some('\\')
+                .into_iter()
+                .chain([c])
+        })
+        .collect()
+}

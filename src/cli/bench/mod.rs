@@ -1,0 +1,139 @@
+//! `bench`: measures for a while, and prints a ranking.
+
+mod outputs;
+mod progress;
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use self::outputs::{Output, output};
+use super::{
+    Source,
+    flags::{ConfigArgs, SettingFlags},
+    report::{failed, finish, log_to_stderr, print, usage},
+};
+use crate::{
+    bench::{Colors, End, Format, Limits, Plan, Report, run as measure},
+    config::{Log, LogFormat, LogLevel},
+    logging,
+    model::Region,
+    yaml::units::duration_in,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BenchArgs {
+    /// YAML file with the regions to measure [env: REGIONWATCH_CONFIG]. Without one, give targets, or set REGIONWATCH_REGION
+    /// and REGIONWATCH_PEERS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to measure instead of a configuration, such as us=https://us.example.com/healthz; repeatable. The scheme is the
+    /// kind of probe: http, https, tcp, tls, dns or icmp.
+    #[arg(long, value_name = "REGION=URL", conflicts_with = "config")]
+    target: Vec<String>,
+    /// Region of this host, to compare round trips of targets with the speed of light [env: REGIONWATCH_REGION].
+    #[arg(long, value_name = "REGION", value_parser = region, conflicts_with = "config")]
+    from: Option<Region>,
+    /// For how long to measure [default: 1m, or until --samples are taken].
+    #[arg(long, value_name = "TIME", value_parser = run_duration)]
+    duration: Option<Duration>,
+    /// How many probes to send on each path.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    samples: Option<u64>,
+    /// Probes per second on each path [default: 10, or fewer if a path has a long timeout].
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Format of the report on standard output.
+    #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "table")]
+    format: Format,
+    /// Write a report to this file too; repeatable. Its format is that of the extension (json, csv, md, txt), or the one
+    /// before =, such as json=report.
+    #[arg(long, value_name = "[FORMAT=]FILE", value_parser = output)]
+    out: Vec<Output>,
+}
+
+/// The exit status of a process that a signal ended is this plus the signal (POSIX shells).
+const SIGNALED: i32 = 128;
+
+pub(super) fn run(args: &BenchArgs) -> ExitCode {
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(errors) => return usage(&errors),
+    };
+    if let Err(error) = args.out.iter().try_for_each(Output::check) {
+        return usage(&error);
+    }
+    log_to_stderr(&Log { level: LogLevel::Warn, format: LogFormat::Text });
+    let observer = io::stderr().is_terminal().then(progress::bar);
+    let shows_progress = observer.is_some();
+    let measured = measure(&plan, observer);
+    if shows_progress {
+        progress::clear();
+    }
+    let (results, end) = match measured {
+        Ok(measured) => measured,
+        Err(error) => return finish(Err(error)),
+    };
+    logging::flush();
+    let report = Report::new(&results, &plan.light);
+    for output in &args.out {
+        if let Err(error) = output.write(&report) {
+            return failed(error);
+        }
+    }
+    let colors = if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off };
+    if let Err(error) = print(&report.text(args.format, colors)) {
+        return failed(format_args!("stdout: {error}"));
+    }
+    match end {
+        End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+        End::Complete if report.has_success() => ExitCode::SUCCESS,
+        End::Complete => failed("no probe of any region succeeded; the column FAILED has the reasons"),
+    }
+}
+
+fn plan(args: &BenchArgs) -> Result<Plan, String> {
+    let limits = Limits { duration: args.duration, samples: args.samples, rate: args.rate };
+    if !args.target.is_empty() {
+        let from =
+            args.from.clone().or_else(|| std::env::var("REGIONWATCH_REGION").ok().and_then(|name| region(&name).ok()));
+        return Plan::of_targets(&args.target, from.as_ref(), limits);
+    }
+    let source = Source::new(&ConfigArgs { config: args.config.clone(), settings: SettingFlags(Vec::new()) });
+    if source.file.is_none() && !source.environment.iter().any(|(name, _)| name == "REGIONWATCH_PEERS") {
+        return Err(
+            "there is nothing to measure; write --target us=https://us.example.com/healthz for each region, or \
+                    --config regionwatch.yaml"
+                .to_owned(),
+        );
+    }
+    let loaded = source.load_in_time()?;
+    let name = source.file.as_ref().map_or_else(|| "REGIONWATCH_PEERS".to_owned(), |file| file.display().to_string());
+    Plan::of_config(&loaded.config, name, limits)
+}
+
+/// See <https://no-color.org>.
+fn shows_colors() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn region(text: &str) -> Result<Region, String> {
+    Region::new(text).map_err(|error| format!("{error}; write a region name such as eu-west-1"))
+}
+
+fn run_duration(text: &str) -> Result<Duration, String> {
+    duration_in(Duration::from_millis(100)..=Duration::from_secs(24 * 3600))(text)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=100.0).contains(rate));
+    rate.ok_or_else(|| "is not a number from 0.001 to 100; write probes per second, such as 10".to_owned())
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    Format::parse(text).ok_or_else(|| format!("is not a format; write {}", outputs::formats()))
+}
