@@ -312,3 +312,39 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bench::Limits,
+        model::{Failure, Phase, Sample as Probed, StampSource, Timings},
+    };
+
+    fn event(path: u32, outcome: crate::model::Outcome) -> Event {
+        let sample = Probed { path: PathId(path), sent_at: Instant::now(), sent_at_unix: 0, outcome };
+        Event::Sampled { sample, start_delay: Duration::ZERO, late: 0, duplicates: 0, failed_in: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_without_a_measurement_are_missed_and_nothing_else_is() {
+        let targets = ["us=icmp://192.0.2.1", "eu=icmp://192.0.2.2"].map(str::to_owned);
+        let plan = Plan::of_targets(&targets, None, Limits::default()).unwrap();
+        let launched: Vec<_> = [3, 1].map(|count| Arc::new(AtomicU64::new(count))).into();
+        let mut run = Run::new(plan, launched, None);
+        let ms = Duration::from_millis;
+        run.take(&event(0, Ok(Timings::single(Phase::Rtt, ms(7), StampSource::Kernel))));
+        run.take(&event(0, Err(Failure::Timeout)));
+        run.take(&Event::SlotsMissed { path: PathId(0), count: 4 });
+        run.take(&Event::Late { path: PathId(0) });
+        assert_eq!(run.in_flight(), 2);
+        run.take(&Event::ClockStepped { path: PathId(0) });
+        assert_eq!(run.in_flight(), 1);
+        let results = run.results();
+        let [us, eu] = &results.series[..] else { panic!("{results:?}") };
+        assert_eq!((us.region.as_str(), us.missed, eu.missed), ("us", 5, 0));
+        let outcomes: Vec<_> = us.samples().iter().map(|sample| sample.outcome.clone()).collect();
+        assert_eq!(outcomes, [Outcome::Ok(ms(7)), Outcome::Failed("timeout".into())]);
+        assert_eq!((us.phase_of(0, Phase::Rtt), us.tag("probe")), (Some(ms(7)), Some("icmp")));
+    }
+}

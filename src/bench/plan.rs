@@ -71,7 +71,7 @@ impl Plan {
     /// # Errors
     /// What is wrong with the targets or the limits, a line for each; what to do instead.
     pub fn of_targets(targets: &[String], from: Option<&Region>, limits: Limits) -> Result<Self, String> {
-        let paths = target::read(targets)?;
+        let paths: Vec<_> = target::read(targets)?.into_iter().map(|(path, probe)| Planned { path, probe }).collect();
         let places = paths.iter().map(|planned| {
             let region = planned.path.peer.as_str();
             (region.to_owned(), Location::of_region(region))

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::plan::Planned;
 use crate::{
     config::ProbeConfig,
     model::{AddressFamily, Host, Kind, Path, Region, TargetName},
@@ -29,9 +28,9 @@ const DNS_PORT: u16 = 53;
 ///
 /// # Errors
 /// One line for each target that is wrong.
-pub(super) fn read(texts: &[String]) -> Result<Vec<Planned>, String> {
+pub(super) fn read(texts: &[String]) -> Result<Vec<(Path, ProbeConfig)>, String> {
     let mut errors = Vec::new();
-    let mut paths: Vec<Planned> = Vec::new();
+    let mut paths = Vec::new();
     let mut names: BTreeMap<(Region, Kind, TargetName), u32> = BTreeMap::new();
     for text in texts {
         match target(text) {
@@ -42,7 +41,7 @@ pub(super) fn read(texts: &[String]) -> Result<Vec<Planned>, String> {
                 // The same host twice is two targets: they differ in their paths.
                 let target = if *count == 1 { Some(name) } else { TargetName::new(&format!("{name}-{count}")).ok() };
                 match target {
-                    Some(target) => paths.push(Planned { path: Path { peer: region, target, kind }, probe }),
+                    Some(target) => paths.push((Path { peer: region, target, kind }, probe)),
                     None => errors.push(format!("--target {}: is a duplicate; delete it", quoted(text))),
                 }
             }
@@ -107,8 +106,8 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Result<String, String> {
-        let planned = read(&[text.to_owned()])?.remove(0);
-        Ok(format!("{} {}", planned.path, planned.probe.spec.destination(&planned.probe.host)))
+        let (path, probe) = read(&[text.to_owned()])?.remove(0);
+        Ok(format!("{path} {}", probe.spec.destination(&probe.host)))
     }
 
     #[test]
@@ -150,7 +149,7 @@ mod tests {
     #[test]
     fn two_paths_of_a_host_are_two_targets() {
         let texts = ["us=http://a/x", "us=http://a/y", "eu=http://a/x", "us=tcp://a:80"].map(str::to_owned);
-        let names: Vec<_> = read(&texts).unwrap().iter().map(|planned| planned.path.to_string()).collect();
+        let names: Vec<_> = read(&texts).unwrap().iter().map(|(path, _)| path.to_string()).collect();
         assert_eq!(names, ["us/a/http", "us/a-2/http", "eu/a/http", "us/a/tcp"]);
     }
 }

@@ -7,6 +7,7 @@
 #[macro_use]
 extern crate testkit;
 
+mod bench;
 mod echo;
 mod families;
 mod loss;

@@ -4,6 +4,7 @@ mod outputs;
 mod progress;
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
@@ -103,7 +104,8 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
         return Plan::of_targets(&args.target, from.as_ref(), limits);
     }
     let source = Source::new(&ConfigArgs { config: args.config.clone(), settings: SettingFlags(Vec::new()) });
-    if source.file.is_none() && !source.environment.iter().any(|(name, _)| name == "REGIONWATCH_PEERS") {
+    let lists_peers = |(name, value): &(OsString, OsString)| name == "REGIONWATCH_PEERS" && !value.is_empty();
+    if source.file.is_none() && !source.environment.iter().any(lists_peers) {
         return Err(
             "there is nothing to measure; write --target us=https://us.example.com/healthz for each region, or \
                     --config regionwatch.yaml"

@@ -1,0 +1,121 @@
+//! `bench` as a newcomer and a pipeline run it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::Duration,
+};
+
+use testkit::{
+    binary,
+    process::{Running, output},
+};
+
+/// A web server that answers after a delay, for the life of the tests.
+fn web(delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                thread::sleep(delay);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
+            });
+        }
+    });
+    address
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn one_command_without_a_file_ranks_regions() {
+    let (fast, slow) = (web(Duration::from_millis(5)), web(Duration::from_millis(80)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (json, csv, markdown) = (file("r.json"), file("r.csv"), file("r.md"));
+    let (fast, slow) = (format!("fast=http://{fast}/"), format!("slow=http://{slow}/"));
+    let run = output(
+        &[
+            "bench",
+            "--samples",
+            "100",
+            "--rate",
+            "50",
+            "--target",
+            &slow,
+            "--target",
+            &fast,
+            "--out",
+            &json,
+            "--out",
+            &csv,
+            "--out",
+            &markdown,
+        ],
+        &[],
+    );
+    let table = text(&run.stdout);
+    assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
+    assert!(table.starts_with("200 probes of 2 regions in ") && !table.contains('\x1b'), "{table}");
+    let rows: Vec<_> = table.lines().filter(|line| line.ends_with(" 0 of 100")).collect();
+    assert!(rows.len() == 2 && rows[0].starts_with("   1  fast ") && rows[1].starts_with("   2  slow "), "{table}");
+    assert!(table.contains("\nMEDIAN PHASES"), "{table}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["rankings"][0]["regions"][0]["region"], "fast");
+    assert!(std::fs::read_to_string(&csv).unwrap().lines().nth(1).unwrap().starts_with("http,fast,1,1,"));
+    assert!(std::fs::read_to_string(&markdown).unwrap().contains("| **1** | **fast** | "));
+}
+
+#[test]
+fn an_interrupted_run_prints_what_there_is() {
+    let target = format!("here=http://{}/", web(Duration::ZERO));
+    let mut run = Running::start(binary(), &["bench", "--duration", "1h", "--target", &target], &[]);
+    thread::sleep(Duration::from_secs(2));
+    run.signal("INT");
+    assert_eq!(run.ends_within(Duration::from_secs(20)), 130, "{}", run.said());
+    assert!(run.said().contains("\n   1  here  ") || run.said().contains("probes of 1 region in"), "{}", run.said());
+}
+
+#[test]
+fn a_target_that_cannot_be_measured_is_an_error_before_any_probe() {
+    for (args, told) in [
+        (&["bench"][..], "write --target us=https://us.example.com/healthz"),
+        (&["bench", "--target", "us.example.com"], "has no region; write REGION=URL"),
+        (&["bench", "--target", "us=gopher://a"], "has an unknown scheme; write one such as http://"),
+        (&["bench", "--target", "us=http://a/", "--rate", "0"], "write probes per second, such as 10"),
+        (&["bench", "--target", "us=http://a/", "--duration", "10"], "has no unit; write a duration such as"),
+        (&["bench", "--target", "us=http://a/", "--out", "/nowhere/r.json"], "--out /nowhere/r.json: No such file"),
+        (&["bench", "--target", "us=http://a/", "--out", "report"], "write FORMAT=FILE"),
+        (&["bench", "--target", "us=http://a/", "--config", "x.yaml"], "cannot be used with"),
+    ] {
+        let run = output(args, &[("REGIONWATCH_PEERS", "")]);
+        let said = text(&run.stderr);
+        assert_eq!(run.status.code(), Some(64), "{args:?}: {said}");
+        assert!(said.contains(told) && run.stdout.is_empty(), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_configuration_is_measured_and_a_region_that_refuses_is_never_ranked() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = |port| format!("targets: [{{host: 127.0.0.1, probes: [{{kind: tcp, port: {port}}}]}}]");
+    let (alive, dead) = (probe(web(Duration::ZERO).port()), probe(testkit::process::free().port()));
+    let text_of = format!("region: here\npeers:\n  - {{region: alive, {alive}}}\n  - {{region: dead, {dead}}}\n");
+    let config = testkit::process::write(folder.path(), "c.yaml", &text_of);
+    let run = output(&["bench", "--config", &config, "--samples", "20", "--rate", "20", "--format", "csv"], &[]);
+    let csv = text(&run.stdout);
+    let rows: Vec<_> = csv.lines().skip(1).collect();
+    assert!(run.status.success() && rows.len() == 2, "{run:?}");
+    assert!(rows[0].starts_with("tcp,alive,1,1,"), "{csv}");
+    assert!(rows[1].starts_with("tcp,dead,,,,,,1000.000000,") && rows[1].ends_with(",refused 20"), "{csv}");
+    let only_dead = text_of.lines().filter(|line| !line.contains("alive")).collect::<Vec<_>>().join("\n");
+    let config = testkit::process::write(folder.path(), "d.yaml", &only_dead);
+    let run = output(&["bench", "--config", &config, "--samples", "5"], &[]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(text(&run.stderr).contains("no probe of any region succeeded"), "{run:?}");
+}
