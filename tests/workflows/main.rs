@@ -12,6 +12,7 @@ use std::{
 
 use testkit::root;
 
+mod bench;
 mod checkers;
 mod deploy;
 mod release_notes;
