@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use regex::bytes::RegexBuilder;
 use regionwatch::{
     alert::hostile::{fuzz_held, fuzz_push, push_series},
+    bench::hostile::fuzz_results,
     config::Config,
     decision::votes::{VoteMessage, hostile::fuzz_vote},
     metrics::PushSeries,
@@ -98,6 +99,7 @@ fn target(name: &str) -> Target {
         "http_heads" => Box::new(move |bytes| world.responds(&Script::endless(bytes))),
         "http_response" => Box::new(move |bytes| world.responds(&Script::once(bytes))),
         "icmp_reply" => Box::new(fuzz_reply),
+        "load_test_results" => Box::new(fuzz_results),
         "order_signatures" => Box::new(fuzz_signatures),
         "pattern" => Box::new(compare_pattern),
         "push_answer" => Box::new(move |bytes| world.answers_pushes(&Script::endless(bytes))),
@@ -163,6 +165,28 @@ fn arbitrary_icmp_messages_never_panic() {
     let mut v6 = reply.clone();
     v6[0] = 129;
     mutations(&[reply, raw, v6], fuzz_reply);
+}
+
+#[test]
+fn arbitrary_results_of_load_tests_never_panic() {
+    let csv =
+        "timeStamp,elapsed,label,responseCode,success,Latency,Connect\n1509841690552,354,\"u\"\"s\",200,true,300,100\n";
+    let xml = "<?xml version=\"1.0\"?>\n<testResults version=\"1.2\"><!-- > --><httpSample t=\"354\" lt=\"300\" ts=\"1509841690552\" \
+        s=\"true\" lb=\"&#117;s\"><responseData><![CDATA[<a> ]]></responseData></httpSample></testResults>";
+    let k6 = concat!(
+        r#"{"metric":"http_req_duration","type":"Point","data":{"time":"2017-11-05T01:28:10.906+01:00","value":354.5,"#,
+        r#""tags":{"expected_response":"false","error_code":"1050","name":"x","status":"0"}}}"#
+    );
+    let summary =
+        r#"{"metrics":{"http_req_duration{region:us}":{"values":{"avg":1,"p(95)":2}},"http_reqs":{"count":4}}}"#;
+    let saved = concat!(
+        r#"{"regionwatch_results":1,"began_unix_ms":1,"duration_ns":2,"source":"","series":[{"region":"us","tags":{},"#,
+        r#""deadline_ns":null,"missed":0,"at_ns":[1,2],"latency_ns":[5,null],"failures":["timeout"],"phases_ns":{"tls":[1,null]}}]}"#
+    );
+    mutations(&[csv.into(), xml.into(), k6.into(), summary.into(), saved.into()], fuzz_results);
+    for deepest in ["[", "{\"metrics\":", "<testResults>", "\""] {
+        fuzz_results(deepest.repeat(100_000).as_bytes());
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A live run: the schedule and the probes of the sidecar, without its votes, server or alerts.
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -43,6 +44,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 pub enum End {
     /// It is complete.
     Complete,
+    /// Its observer ended it.
+    Observer,
     /// By this signal.
     Signal(i32),
 }
@@ -58,8 +61,8 @@ pub struct Progress<'a> {
     pub series: &'a [Series],
 }
 
-/// Takes the progress of a run, a few times per second.
-pub type Observer = Box<dyn FnMut(&Progress<'_>) + Send>;
+/// Takes the progress of a run, a few times per second, and may end it.
+pub type Observer = Box<dyn FnMut(&Progress<'_>) -> ControlFlow<()> + Send>;
 
 /// Measures until the plan is done, or until SIGINT or SIGTERM. Probes that are in flight at the end are waited for: those
 /// that take longest must not be missing. A second signal ends that too.
@@ -178,12 +181,7 @@ struct Run {
 
 impl Run {
     fn new(plan: Plan, launched: Vec<Arc<AtomicU64>>, observer: Option<Observer>) -> Self {
-        let series = plan.paths.iter().map(|Planned { path, probe }| {
-            let tags = [("probe", path.kind.as_str()), ("target", path.target.as_str())];
-            let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            Series::new(path.peer.as_str(), tags, Some(probe.cadence.timeout()))
-        });
-        let series: Vec<_> = series.collect();
+        let series = plan.series();
         let ended = vec![0; series.len()];
         let wall = Duration::from_nanos(Timestamp::now().unix_nanos());
         let (began, began_at) = (Instant::now(), SystemTime::UNIX_EPOCH + wall);
@@ -241,7 +239,12 @@ impl Run {
                     }
                     until = Some(self.stop(commands) + longest * 2);
                 }
-                _ = shown.tick(), if self.observer.is_some() => self.show(),
+                _ = shown.tick(), if self.observer.is_some() && self.duration.is_none() => {
+                    if self.show().is_break() {
+                        end = End::Observer;
+                        until = Some(self.stop(commands) + longest * 2);
+                    }
+                }
             }
         }
     }
@@ -290,7 +293,7 @@ impl Run {
         }
     }
 
-    fn show(&mut self) {
+    fn show(&mut self) -> ControlFlow<()> {
         let elapsed = self.began.elapsed();
         let by_time = self.plan.duration.map(|duration| elapsed.as_secs_f64() / duration.as_secs_f64());
         let by_count = self.plan.samples.and_then(|most| {
@@ -298,8 +301,9 @@ impl Run {
             Some(launched as f64 / most as f64)
         });
         let done = by_time.into_iter().chain(by_count).fold(0.0, f64::max).min(1.0);
-        if let Some(observer) = &mut self.observer {
-            observer(&Progress { done, elapsed, series: &self.series });
+        match &mut self.observer {
+            Some(observer) => observer(&Progress { done, elapsed, series: &self.series }),
+            None => ControlFlow::Continue(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::target;
+use super::{Series, target};
 use crate::{
     config::{Config, ProbeConfig},
     geography::{Location, light_round_trip},
@@ -55,6 +55,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The series of the paths, without samples.
+    pub fn series(&self) -> Vec<Series> {
+        let series = self.paths.iter().map(|Planned { path, probe }| {
+            let tags = [("probe", path.kind.as_str()), ("target", path.target.as_str())];
+            let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            Series::new(path.peer.as_str(), tags, Some(probe.cadence.timeout()))
+        });
+        series.collect()
+    }
+
     /// The plan for a configuration.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ enum Action {
     /// Probe the peer regions and serve /metrics.
     Run(ConfigArgs),
     /// Measure latencies for a minute and rank the regions. Exit status 1 if nothing answered, 64 if an argument is invalid.
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Validate a configuration and show what it would measure; opens no port. Exit status 64 if it is invalid.
     Check(CheckArgs),
     /// Measure three simulated peer regions on this machine; needs no file and no privileges.

@@ -4,6 +4,7 @@
 #[macro_use]
 extern crate testkit;
 
+mod bench;
 mod driver;
 mod fifty;
 mod living;

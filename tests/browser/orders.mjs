@@ -27,6 +27,20 @@ export async function close({ pages }, { name }) {
   return trouble;
 }
 
+/// A picture of the whole page in this colour scheme, as a file.
+export async function picture({ pages }, { name, file, colorScheme, width = 1280 }) {
+  const { page } = pages.get(name);
+  await page.setViewportSize({ width, height: 900 });
+  await page.emulateMedia({ colorScheme });
+  await page.screenshot({ path: file, fullPage: true });
+  return page.evaluate(() => {
+    const { color, backgroundColor } = getComputedStyle(document.body);
+    const paths = [...document.querySelectorAll("svg path, svg rect")];
+    const drawn = paths.filter((path) => path.getBoundingClientRect().width > 0);
+    return { color, backgroundColor, drawn: drawn.length, requests: performance.getEntriesByType("resource").length };
+  });
+}
+
 /// What has gone wrong on a page so far.
 export function trouble({ pages }, { name }) {
   return pages.get(name).trouble;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Estimate, Ranked, Ranking, Value, ranking::only_local};
+use super::super::{Check, Estimate, Gate, Ranked, Ranking, Value, Verdict, ranking::only_local};
 
 /// What a cell says of its row, for colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,27 @@ pub(super) fn phases(ranking: &Ranking) -> Vec<Column> {
     std::iter::once(region).chain(phases).collect()
 }
 
+/// The columns of the checks; empty if there is none.
+pub(super) fn checks(gate: Option<&Gate>) -> Vec<Column> {
+    let Some(gate) = gate.filter(|gate| !gate.checks.is_empty()) else { return Vec::new() };
+    let tone = |check: &Check| match check.verdict {
+        Verdict::Pass => Tone::Good,
+        Verdict::Fail => Tone::Bad,
+        Verdict::Inconclusive => Tone::Plain,
+    };
+    let column = |head, cell: &dyn Fn(&Check) -> (String, Tone)| Column {
+        head,
+        is_number: false,
+        cells: gate.checks.iter().map(cell).collect(),
+    };
+    vec![
+        column("verdict", &|check| (check.verdict.to_string(), tone(check))),
+        column("subject", &|check| (printable(&check.subject), Tone::Plain)),
+        column("criterion", &|check| (check.criterion.clone(), Tone::Plain)),
+        column("measured", &|check| (check.reason.clone(), Tone::Plain)),
+    ]
+}
+
 fn column(
     ranking: &Ranking,
     head: &'static str,
@@ -99,7 +120,7 @@ fn score(ranked: &Ranked) -> Option<String> {
     Some(format!("{} = {}", millis(cost.total()), parts.join(" + ")))
 }
 
-fn failed(ranked: &Ranked) -> String {
+pub(super) fn failed(ranked: &Ranked) -> String {
     let mut text = format!("{} of {}", ranked.failed, ranked.count);
     let reasons: Vec<_> =
         ranked.failures.iter().map(|(reason, count)| format!("{count} {}", printable(reason))).collect();

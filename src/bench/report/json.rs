@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    super::{CONFIDENCE, Estimate, Ranked, Ranking, Value},
+    super::{CONFIDENCE, Check, Estimate, Ranked, Ranking, Value},
     Report, notes,
 };
 use crate::model::UnixMillis;
@@ -21,7 +21,16 @@ struct Document<'a> {
     duration_seconds: f64,
     confidence: f64,
     rankings: Vec<Kind<'a>>,
+    checks: Vec<Checked<'a>>,
     notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    subject: &'a str,
+    criterion: &'a str,
+    verdict: &'static str,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -94,12 +103,18 @@ pub(super) fn write(report: &Report<'_>) -> String {
         duration_seconds: results.duration.as_secs_f64(),
         confidence: CONFIDENCE,
         rankings: report.rankings.iter().map(kind).collect(),
+        checks: report.gate.iter().flat_map(|gate| &gate.checks).map(checked).collect(),
         notes: notes::notes(report),
     };
     // Maps with keys of text, and finite numbers: nothing of it can fail.
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
+}
+
+fn checked(check: &Check) -> Checked<'_> {
+    let Check { subject, criterion, verdict, reason } = check;
+    Checked { subject, criterion, verdict: verdict.as_str(), reason }
 }
 
 fn kind(ranking: &Ranking) -> Kind<'_> {

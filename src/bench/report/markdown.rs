@@ -18,6 +18,7 @@ pub(super) fn write(report: &Report<'_>) -> String {
         table(&mut text, &grid::ranking(ranking));
         table(&mut text, &grid::phases(ranking));
     }
+    table(&mut text, &grid::checks(report.gate));
     let _ = writeln!(text, "\n{}", notes::legend());
     for note in notes::notes(report) {
         let _ = writeln!(text, "\n{}", escaped(&note));

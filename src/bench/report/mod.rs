@@ -1,15 +1,20 @@
 //! Reports: one measurement in many formats.
 
+mod charts;
 mod csv;
 mod grid;
+mod html;
 mod json;
+mod jtl;
+mod junit;
 mod markdown;
 mod notes;
 mod table;
+mod xml;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Ranking, Results, ranking::rank};
+use super::{Gate, Ranking, Results, ranking::rank};
 use crate::model::labels;
 
 labels! {
@@ -23,6 +28,12 @@ labels! {
         Json = "json",
         /// A line per region and kind of probe, for spreadsheets.
         Csv = "csv",
+        /// A case for each check, for a CI system.
+        Junit = "junit",
+        /// Every sample, for JMeter.
+        Jtl = "jtl",
+        /// One page with charts.
+        Html = "html",
     }
 }
 
@@ -35,6 +46,9 @@ impl Format {
             "md" | "markdown" => Some(Self::Markdown),
             "json" => Some(Self::Json),
             "csv" => Some(Self::Csv),
+            "xml" => Some(Self::Junit),
+            "jtl" => Some(Self::Jtl),
+            "html" | "htm" => Some(Self::Html),
             _ => None,
         }
     }
@@ -56,12 +70,20 @@ pub struct Report<'a> {
     pub results: &'a Results,
     /// The regions, for each kind of probe.
     pub rankings: Vec<Ranking>,
+    /// What thresholds and a baseline say of it.
+    pub gate: Option<&'a Gate>,
 }
 
 impl<'a> Report<'a> {
     /// The report of these results. `light` has the shortest possible round trip to each region, where it is known.
     pub fn new(results: &'a Results, light: &BTreeMap<String, Duration>) -> Self {
-        Self { results, rankings: rank(results, light) }
+        Self { results, rankings: rank(results, light), gate: None }
+    }
+
+    /// The same with what thresholds and a baseline say.
+    #[must_use]
+    pub fn with(self, gate: &'a Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Whether any probe succeeded.
@@ -76,6 +98,9 @@ impl<'a> Report<'a> {
             Format::Markdown => markdown::write(self),
             Format::Json => json::write(self),
             Format::Csv => csv::write(self),
+            Format::Junit => junit::write(self),
+            Format::Jtl => jtl::write(self),
+            Format::Html => html::write(self),
         }
     }
 }

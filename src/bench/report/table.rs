@@ -20,6 +20,11 @@ pub(super) fn write(report: &Report<'_>, colors: Colors) -> String {
             table(&mut text, &phases, colors);
         }
     }
+    let checks = grid::checks(report.gate);
+    if !checks.is_empty() {
+        text.push('\n');
+        table(&mut text, &checks, colors);
+    }
     let _ = writeln!(text, "\n{}", notes::legend());
     for note in notes::notes(report) {
         let _ = writeln!(text, "{note}");

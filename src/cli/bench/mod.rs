@@ -1,24 +1,31 @@
-//! `bench`: measures for a while, and prints a ranking.
+//! `bench`: measures for a while, and prints a ranking and what thresholds and a baseline say of it.
 
+mod gate;
+mod judge;
 mod outputs;
 mod progress;
 
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
+    ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use self::outputs::{Output, output};
+use self::{
+    gate::{GateArgs, status},
+    judge::JudgeArgs,
+    outputs::{Output, output},
+};
 use super::{
     Source,
     flags::{ConfigArgs, SettingFlags},
     report::{failed, finish, log_to_stderr, print, usage},
 };
 use crate::{
-    bench::{Colors, End, Format, Limits, Plan, Report, run as measure},
+    bench::{Colors, End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
     config::{Log, LogFormat, LogLevel},
     logging,
     model::Region,
@@ -26,7 +33,10 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
     /// YAML file with the regions to measure [env: REGIONWATCH_CONFIG]. Without one, give targets, or set REGIONWATCH_REGION
     /// and REGIONWATCH_PEERS.
     #[arg(long, value_name = "FILE")]
@@ -54,23 +64,39 @@ pub(super) struct BenchArgs {
     /// before =, such as json=report.
     #[arg(long, value_name = "[FORMAT=]FILE", value_parser = output)]
     out: Vec<Output>,
+    #[command(flatten)]
+    gate: GateArgs,
 }
+
+#[derive(Debug, clap::Subcommand)]
+enum BenchCommand {
+    /// Judge the results of JMeter or k6 by the same thresholds and baseline. Exit status 99 if one is broken.
+    Judge(JudgeArgs),
+}
+
+/// How often thresholds that end a run early are evaluated.
+const EVALUATED_EVERY: Duration = Duration::from_secs(1);
 
 /// The exit status of a process that a signal ended is this plus the signal (POSIX shells).
 const SIGNALED: i32 = 128;
 
 pub(super) fn run(args: &BenchArgs) -> ExitCode {
-    let plan = match plan(args) {
-        Ok(plan) => plan,
+    if let Some(BenchCommand::Judge(args)) = &args.command {
+        return judge::run(args);
+    }
+    let prepared = plan(args).and_then(|plan| {
+        let rules = args.gate.rules()?;
+        rules.check_plan(&plan.series())?;
+        args.out.iter().try_for_each(Output::check)?;
+        Ok((plan, rules))
+    });
+    let (plan, rules) = match prepared {
+        Ok(prepared) => prepared,
         Err(errors) => return usage(&errors),
     };
-    if let Err(error) = args.out.iter().try_for_each(Output::check) {
-        return usage(&error);
-    }
     log_to_stderr(&Log { level: LogLevel::Warn, format: LogFormat::Text });
-    let observer = io::stderr().is_terminal().then(progress::bar);
-    let shows_progress = observer.is_some();
-    let measured = measure(&plan, observer);
+    let shows_progress = io::stderr().is_terminal();
+    let measured = measure(&plan, observer(shows_progress, &rules));
     if shows_progress {
         progress::clear();
     }
@@ -79,21 +105,53 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
         Err(error) => return finish(Err(error)),
     };
     logging::flush();
-    let report = Report::new(&results, &plan.light);
+    let gate = match rules.gate(&results) {
+        Ok(gate) => gate,
+        Err(error) => return usage(&error),
+    };
+    let report = Report::new(&results, &plan.light).with(&gate);
+    if let Err(error) = args.gate.save(&results) {
+        return failed(error);
+    }
     for output in &args.out {
         if let Err(error) = output.write(&report) {
             return failed(error);
         }
     }
-    let colors = if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off };
-    if let Err(error) = print(&report.text(args.format, colors)) {
+    if let Err(error) = print(&report.text(args.format, colors())) {
         return failed(format_args!("stdout: {error}"));
     }
     match end {
         End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
-        End::Complete if report.has_success() => ExitCode::SUCCESS,
-        End::Complete => failed("no probe of any region succeeded; the column FAILED has the reasons"),
+        End::Complete | End::Observer if report.has_success() || gate.fails() => status(&gate),
+        End::Complete | End::Observer => failed("no probe of any region succeeded; the column FAILED has the reasons"),
     }
+}
+
+/// What watches the run: the progress bar, and the thresholds that end it early.
+fn observer(shows_progress: bool, rules: &Rules) -> Option<Observer> {
+    let rules = rules.early();
+    if !shows_progress && rules.thresholds.is_empty() {
+        return None;
+    }
+    let mut next = EVALUATED_EVERY;
+    Some(Box::new(move |progress| {
+        if shows_progress {
+            progress::show(progress);
+        }
+        if progress.elapsed >= next {
+            next = progress.elapsed + EVALUATED_EVERY;
+            if rules.end(progress.series, progress.elapsed) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }))
+}
+
+/// Whether the report on standard output has colors.
+fn colors() -> Colors {
+    if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off }
 }
 
 fn plan(args: &BenchArgs) -> Result<Plan, String> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    bench::{Distribution, Observer, Progress, Quantile, Series, Value},
+    bench::{Distribution, Progress, Quantile, Series, Value},
     probe,
 };
 
@@ -17,11 +17,9 @@ const WIDTH: usize = 79;
 const BAR: usize = 20;
 
 /// Shows the progress on one line of standard error.
-pub(super) fn bar() -> Observer {
-    Box::new(|progress| {
-        // The cursor returns to the beginning, so that a log line replaces the bar. Nothing depends on whether it is seen.
-        let _ = write!(io::stderr(), "\r\x1b[K{}\r", line(progress));
-    })
+pub(super) fn show(progress: &Progress<'_>) {
+    // The cursor returns to the beginning, so that a log line replaces the bar. Nothing depends on whether it is seen.
+    let _ = write!(io::stderr(), "\r\x1b[K{}\r", line(progress));
 }
 
 /// Clears the line.

@@ -1,0 +1,178 @@
+//! The results of load tests: JMeter's JTL (CSV and XML), k6's NDJSON and summaries, and what [`saved`] wrote.
+//!
+//! A file is read as a stream: memory does not grow with it. Nothing in it is trusted.
+//!
+//! [`saved`]: super::saved
+
+mod collect;
+mod csv;
+mod k6;
+mod lines;
+mod reasons;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod xml;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+
+pub use self::summary::{Aggregates, Summary};
+use self::{collect::Collector, lines::Lines};
+use super::{Results, saved};
+
+/// How the samples of a file become series.
+#[derive(Debug, Clone, Default)]
+pub struct Grouping {
+    /// The tag or column that names the region; without one JMeter's label, and k6's tag `region` or else `name`.
+    pub region_by: Option<String>,
+    /// Tags that distinguish series of one region, because a threshold asks for them.
+    pub tags: BTreeSet<String>,
+}
+
+/// What a file has.
+#[derive(Debug, PartialEq)]
+pub enum Judged {
+    /// Samples.
+    Samples(Results),
+    /// k6's summary, which has aggregates alone.
+    Summary(Summary),
+}
+
+/// Why a file was not read: its place and the reason, with what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct ReadError {
+    /// The file, and the line where it is known.
+    pub place: String,
+    /// The reason; what to do instead.
+    pub reason: String,
+}
+
+/// An error at a line of a file whose name is added later.
+#[derive(Debug)]
+struct Fault {
+    /// From 1; 0 is the file as a whole.
+    line: u64,
+    reason: String,
+}
+
+impl Fault {
+    fn new(line: u64, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+
+    fn in_file(self, name: &str) -> ReadError {
+        let place = if self.line == 0 { name.to_owned() } else { format!("{name}:{}", self.line) };
+        ReadError { place, reason: self.reason }
+    }
+}
+
+type Parsed<T> = Result<T, Fault>;
+
+/// What is read of a file to know its format.
+const HEAD: usize = 8192;
+
+/// The largest summary or saved file, which are read as a whole.
+const MAX_WHOLE: u64 = 256 << 20;
+
+/// Reads files, whose format it finds out, as one run.
+///
+/// # Errors
+/// Where and why one cannot be read.
+pub fn read(paths: &[PathBuf], grouping: &Grouping) -> Result<Judged, ReadError> {
+    let mut collector = Collector::new(grouping.clone());
+    for path in paths {
+        let name = path.display().to_string();
+        let in_file = |fault: Fault| fault.in_file(&name);
+        if let Some(whole) = from(open(path).map_err(in_file)?, &mut collector).map_err(in_file)? {
+            return match paths {
+                [_] => Ok(whole),
+                _ => Err(in_file(Fault::new(0, "is a summary, or was written by --save; judge it alone"))),
+            };
+        }
+    }
+    let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    collector.finish(&names).map(Judged::Samples).map_err(|fault| fault.in_file(&names))
+}
+
+fn open(path: &Path) -> Parsed<Box<dyn Read>> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::new(0, "does not exist; name a file with results"),
+        _ => Fault::new(0, format!("cannot be read: {error}; name a readable file")),
+    };
+    // A pipe could block, or never end.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Fault::new(0, "is not a regular file; save the results in one"));
+    }
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
+    let is_gzip = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
+/// Reads a stream, whose format it finds out. Returns what is not a list of requests.
+fn from(mut input: impl Read, collector: &mut Collector) -> Parsed<Option<Judged>> {
+    let broken = |error: io::Error| Fault::new(0, format!("cannot be read to its end: {error}; save it again"));
+    let mut head = Vec::new();
+    input.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(broken)?;
+    let format = format(&head)?;
+    let mut input = BufReader::new(io::Cursor::new(head).chain(input));
+    match format {
+        Format::Csv => csv::read(Lines::new(input), collector)?,
+        Format::Xml => xml::read(input, collector)?,
+        Format::K6 => k6::read(Lines::new(input), collector)?,
+        Format::Whole => {
+            let mut bytes = Vec::new();
+            input.by_ref().take(MAX_WHOLE + 1).read_to_end(&mut bytes).map_err(broken)?;
+            if bytes.len() as u64 > MAX_WHOLE {
+                return Err(Fault::new(0, "is larger than 256 MiB; write k6's samples with --out json= instead"));
+            }
+            return if saved::is_saved(&bytes) {
+                let results = saved::read_saved(&bytes).map_err(|reason| Fault::new(0, reason))?;
+                Ok(Some(Judged::Samples(results)))
+            } else {
+                Ok(Some(Judged::Summary(summary::read(&bytes)?)))
+            };
+        }
+    }
+    Ok(None)
+}
+
+enum Format {
+    Csv,
+    Xml,
+    K6,
+    /// One JSON object: a summary, or what we saved.
+    Whole,
+}
+
+fn format(head: &[u8]) -> Parsed<Format> {
+    let head = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head).trim_ascii_start();
+    match head.first() {
+        None => Err(Fault::new(0, "is empty; name a file with results")),
+        Some(b'<') => Ok(Format::Xml),
+        Some(b'{') => {
+            // NDJSON has its first object on its first line.
+            let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let is_line = k6::is_record(line);
+            Ok(if is_line { Format::K6 } else { Format::Whole })
+        }
+        Some(_) => Ok(Format::Csv),
+    }
+}
+
+/// For fuzzers: reads whatever it is.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let grouping = Grouping { region_by: None, tags: BTreeSet::from(["method".to_owned()]) };
+    let mut collector = Collector::new(grouping);
+    if from(bytes, &mut collector).is_ok() {
+        let _ = collector.finish("fuzz");
+    }
+}

@@ -1,0 +1,216 @@
+//! Verdicts: what a threshold or a comparison with a baseline says about results.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    Distribution, Estimate, Quantile, Series, Value, failure_rate_interval, samples_for,
+    threshold::{Aggregation, Comparison, Metric, Threshold},
+};
+use crate::model::{Phase, labels};
+
+labels! {
+    /// What a check says.
+    pub enum Verdict {
+        /// It holds.
+        Pass = "pass",
+        /// It is broken.
+        Fail = "fail",
+        /// The samples cannot tell.
+        Inconclusive = "inconclusive",
+    }
+}
+
+/// A threshold or a test against the baseline, with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is checked: the metric with its tags, or the series.
+    pub subject: String,
+    /// The criterion: `p(95)<200`, or the name of the test.
+    pub criterion: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why: the measured value with its interval, and how many samples would tell.
+    pub reason: String,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}: {}", self.verdict, self.subject, self.criterion, self.reason)
+    }
+}
+
+/// A number with its interval, in the unit of its threshold. Infinite if it is that of a failure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Measured {
+    pub(super) value: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) samples: usize,
+    /// The samples from which on the interval has two ends.
+    fewest: usize,
+}
+
+impl Measured {
+    pub(super) fn exact(value: f64, samples: usize) -> Self {
+        Self { value, low: value, high: value, samples, fewest: 0 }
+    }
+
+    fn verdict(&self, comparison: Comparison, bound: f64) -> Verdict {
+        let ends = [self.low, self.high].map(|end| comparison.holds(end, bound));
+        let covers = self.low <= bound && bound <= self.high;
+        match comparison {
+            Comparison::Equal if !covers => Verdict::Fail,
+            Comparison::Unequal if !covers => Verdict::Pass,
+            Comparison::Equal | Comparison::Unequal if self.low < self.high => Verdict::Inconclusive,
+            _ => match ends {
+                [true, true] => Verdict::Pass,
+                [false, false] => Verdict::Fail,
+                _ => Verdict::Inconclusive,
+            },
+        }
+    }
+
+    /// How many samples would probably tell on which side of the bound the value is.
+    fn needed(&self, bound: f64) -> Option<u64> {
+        if self.samples < self.fewest {
+            return Some(self.fewest as u64);
+        }
+        let distance = (self.value - bound).abs();
+        let reach = if self.value < bound { self.high - self.value } else { self.value - self.low };
+        let needed = self.samples as f64 * (reach / distance).powi(2);
+        // An interval shrinks with the root of the number of samples.
+        (needed.is_finite() && needed < 1e9).then_some(needed.ceil() as u64)
+    }
+}
+
+impl Threshold {
+    /// What series that were measured for so long say of the threshold; `None` if it selects none of them.
+    pub fn check(&self, series: &[Series], duration: Duration) -> Option<Check> {
+        let mut phase = None;
+        let selected: Vec<_> = series.iter().filter(|series| self.selects(series, &mut phase)).collect();
+        (!selected.is_empty()).then(|| self.judged(self.measure(&selected, phase, duration), true))
+    }
+
+    /// The check of a measured number.
+    pub(super) fn judged(&self, measured: Option<Measured>, has_interval: bool) -> Check {
+        let (verdict, reason) = match measured {
+            None => (Verdict::Inconclusive, "no sample".to_owned()),
+            Some(measured) => {
+                let verdict = measured.verdict(self.comparison, self.bound);
+                (verdict, self.reason(&measured, verdict, has_interval))
+            }
+        };
+        Check { subject: self.selector(), criterion: self.expression(), verdict, reason }
+    }
+
+    fn selects(&self, series: &Series, phase: &mut Option<Phase>) -> bool {
+        self.tags.iter().all(|(name, wanted)| match (name.as_str(), self.metric) {
+            ("peer_region" | "region", _) => series.region == *wanted,
+            ("phase", Metric::ProbeDuration) if series.tag("phase").is_none() => {
+                *phase = Phase::parse(wanted);
+                phase.is_some_and(|phase| series.phases().contains(&phase))
+            }
+            _ => series.tag(name) == Some(wanted),
+        })
+    }
+
+    fn measure(&self, series: &[&Series], phase: Option<Phase>, duration: Duration) -> Option<Measured> {
+        let distribution = match phase {
+            None => Distribution::of(series.iter().copied()),
+            Some(phase) => Distribution::of_latencies(series.iter().flat_map(|series| series.phase(phase).flatten())),
+        };
+        let samples = distribution.count();
+        let counted = |count: f64| match self.aggregation {
+            Aggregation::Rate => {
+                let seconds = duration.as_secs_f64();
+                (seconds > 0.0).then(|| Measured::exact(count / seconds, samples))
+            }
+            _ => Some(Measured::exact(count, samples)),
+        };
+        match self.metric {
+            Metric::Probes => counted(series.iter().map(|series| series.samples().len() as f64).sum()),
+            Metric::SlotsMissed => counted(series.iter().map(|series| series.missed as f64).sum()),
+            Metric::ProbeFailed if self.aggregation == Aggregation::Count => counted(distribution.failed() as f64),
+            Metric::ProbeFailed => {
+                let (low, high) = failure_rate_interval(distribution.failed(), samples)?;
+                Some(Measured { value: distribution.failure_rate()?, low, high, samples, fewest: 0 })
+            }
+            Metric::ProbeDuration => match self.aggregation {
+                Aggregation::Min => Some(Measured::exact(milliseconds(distribution.min()?), samples)),
+                Aggregation::Max => Some(Measured::exact(milliseconds(distribution.max()?), samples)),
+                Aggregation::Avg => Some(interval(distribution.mean()?, samples, 2, false)),
+                Aggregation::Percentile(percentile) => match Quantile::new(percentile.share()) {
+                    Some(quantile) => {
+                        let fewest = samples_for(quantile);
+                        Some(interval(distribution.quantile(quantile)?, samples, fewest, true))
+                    }
+                    None if percentile.share() == 0.0 => {
+                        Some(Measured::exact(milliseconds(distribution.min()?), samples))
+                    }
+                    None => Some(Measured::exact(milliseconds(distribution.max()?), samples)),
+                },
+                Aggregation::Rate | Aggregation::Count => counted(samples as f64),
+            },
+        }
+    }
+
+    fn reason(&self, measured: &Measured, verdict: Verdict, has_interval: bool) -> String {
+        let Measured { value, low, high, samples, .. } = *measured;
+        let number = |number| self.number(number);
+        let mut text = format!("{} = {}", self.aggregation, number(value));
+        if low < high {
+            text += &format!(", 95% interval {} to {}", number(low), number(high));
+        }
+        if samples > 0 {
+            text += &format!(", {samples} {}", if samples == 1 { "sample" } else { "samples" });
+        }
+        if !has_interval {
+            text += ", no interval because a summary has no samples";
+        }
+        match measured.needed(self.bound) {
+            Some(needed) if verdict == Verdict::Inconclusive => text + &format!("; about {needed} samples would tell"),
+            _ => text,
+        }
+    }
+
+    /// A number with its unit.
+    fn number(&self, number: f64) -> String {
+        match (self.metric, self.aggregation) {
+            (Metric::ProbeDuration, Aggregation::Count) | (_, Aggregation::Count) => format!("{number}"),
+            (Metric::ProbeDuration, _) if number.is_infinite() => "no answer".to_owned(),
+            (Metric::ProbeDuration, _) => format!("{} ms", rounded(number)),
+            (Metric::ProbeFailed, _) => format!("{}%", rounded(number * 100.0)),
+            _ => format!("{}/s", rounded(number)),
+        }
+    }
+}
+
+/// A failure is later than every bound.
+fn milliseconds(value: Value) -> f64 {
+    value.exact().map_or(f64::INFINITY, |latency| latency.as_secs_f64() * 1e3)
+}
+
+/// A quantile is censored if it is a failure; a mean counts a failure as its deadline, so that it is a lower bound.
+fn interval(estimate: Estimate, samples: usize, fewest: usize, is_quantile: bool) -> Measured {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let value = if is_quantile { milliseconds(estimate.value) } else { ms(estimate.value.least()) };
+    let high = estimate.high.map_or(f64::INFINITY, ms);
+    // The lower end is a failure, too.
+    let is_failed = is_quantile && value.is_infinite() && estimate.low >= estimate.value.least();
+    let low = if is_failed { f64::INFINITY } else { ms(estimate.low) };
+    Measured { value, low, high, samples, fewest }
+}
+
+/// Four significant digits at most.
+fn rounded(number: f64) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    let digits = 3 - number.abs().log10().floor() as i32;
+    let scale = 10_f64.powi(digits);
+    let rounded = (number * scale).round() / scale;
+    format!("{rounded}")
+}
+
+#[cfg(test)]
+mod tests;

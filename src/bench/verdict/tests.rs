@@ -1,0 +1,120 @@
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bench::{Outcome, Results, Sample};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Latencies in milliseconds; `None` is a failure.
+fn results(latencies: impl IntoIterator<Item = Option<u64>>) -> Results {
+    let tags = BTreeMap::from([("probe".to_owned(), "http".to_owned())]);
+    let mut series = Series::new("us", tags, Some(MS * 1000));
+    for (n, latency) in latencies.into_iter().enumerate() {
+        let sample = |outcome| Sample { at: Duration::from_secs(n as u64), outcome };
+        match latency {
+            None => series.push(sample(Outcome::Failed("timeout".into()))),
+            Some(ms) => {
+                let latency = Duration::from_millis(ms);
+                series.push_phases(sample(Outcome::Ok(latency)), [(Phase::Tls, latency / 2)]);
+            }
+        }
+    }
+    series.missed = 3;
+    Results { began: SystemTime::UNIX_EPOCH, duration: MS * 10_000, source: "test".to_owned(), series: vec![series] }
+}
+
+fn check(threshold: &str, results: &Results) -> (Verdict, String) {
+    let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration).unwrap();
+    (check.verdict, check.reason)
+}
+
+#[test]
+fn a_threshold_passes_or_fails_only_where_its_whole_interval_does() {
+    let all = results((1..=400).map(Some));
+    let p95 = "p(95) = 380 ms, 95% interval 371 to 389 ms, 400 samples";
+    for (threshold, verdict, reason) in [
+        ("probe_duration: p(95)<400", Verdict::Pass, p95),
+        ("probe_duration: p(95)>400", Verdict::Fail, p95),
+        ("probe_duration: p(95)<360", Verdict::Fail, p95),
+        ("probe_duration: p(95)<388", Verdict::Inconclusive, p95),
+        ("probe_duration: max<=400", Verdict::Pass, "max = 400 ms, 400 samples"),
+        ("probe_duration: min==1", Verdict::Pass, "min = 1 ms, 400 samples"),
+        ("probe_duration: p(0)!=1", Verdict::Fail, "p(0) = 1 ms, 400 samples"),
+        ("probe_duration: count>=400", Verdict::Pass, "count = 400, 400 samples"),
+        ("probes: rate>=40", Verdict::Pass, "rate = 40/s, 400 samples"),
+        ("probe_slots_missed: count<3", Verdict::Fail, "count = 3, 400 samples"),
+        ("probe_failed: rate<0.01", Verdict::Pass, "rate = 0%, 95% interval 0% to 0.9512%, 400 samples"),
+        ("probe_failed: rate<0.005", Verdict::Inconclusive, "rate = 0%, 95% interval 0% to 0.9512%, 400 samples"),
+    ] {
+        let (found, said) = check(threshold, &all);
+        assert_eq!(found, verdict, "{threshold}: {said}");
+        assert!(said.replace(" ms to ", " to ").starts_with(reason), "{threshold}: {said}");
+    }
+}
+
+#[test]
+fn a_failure_is_later_than_every_bound() {
+    let tenth_failed = results((0..400).map(|n| (n % 10 != 0).then_some(5)));
+    assert_eq!(check("probe_duration: p(50)<100", &tenth_failed).0, Verdict::Pass);
+    let (verdict, reason) = check("probe_duration: p(95)<100000", &tenth_failed);
+    assert_eq!((verdict, reason.as_str()), (Verdict::Fail, "p(95) = no answer, 400 samples"));
+    assert_eq!(check("probe_duration: max<100000", &tenth_failed).0, Verdict::Fail);
+    // Each failure took a second or more.
+    assert_eq!(check("probe_duration: avg<50", &tenth_failed).0, Verdict::Fail);
+    assert_eq!(check("probe_duration: avg<5000", &tenth_failed).0, Verdict::Inconclusive);
+    assert_eq!(check("probe_failed: rate<0.01", &tenth_failed).0, Verdict::Fail);
+    assert_eq!(check("probe_failed: count==40", &tenth_failed).0, Verdict::Pass);
+}
+
+#[test]
+fn too_few_samples_are_inconclusive_and_it_says_how_many_it_needs() {
+    let few = results((1..=60).map(Some));
+    let (verdict, reason) = check("probe_duration: p(99)<1000", &few);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.ends_with("60 samples; about 368 samples would tell"), "{reason}");
+    let (verdict, reason) = check("probe_failed: rate<0.01", &few);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    let needed: usize = reason.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((300..4000).contains(&needed), "{reason}");
+    assert_eq!(check("probe_duration: med<10", &results([])), (Verdict::Inconclusive, "no sample".to_owned()));
+}
+
+#[test]
+fn tags_and_phases_select_samples() {
+    let all = results((1..=400).map(Some));
+    let found =
+        |text: &str| text.parse::<Threshold>().unwrap().check(&all.series, all.duration).map(|check| check.reason);
+    for selected in ["{peer_region=\"us\"}", "{region:us}", "{probe:http,region:us}"] {
+        assert!(found(&format!("probe_duration{selected}: max<1")).is_some(), "{selected}");
+    }
+    for other in ["{peer_region:eu}", "{probe:icmp}", "{phase:rtt}", "{phase:nonsense}", "{none:us}"] {
+        assert_eq!(found(&format!("probe_duration{other}: max<1")), None, "{other}");
+    }
+    assert_eq!(found("probe_duration{phase:tls}: max<1").unwrap(), "max = 200 ms, 400 samples");
+}
+
+proptest! {
+    #[test]
+    fn a_comparison_and_its_opposite_never_pass_together(
+        latencies in prop::collection::vec(prop::option::weighted(0.9, 0_u64..50), 1..80),
+        bound in 0_u64..50,
+        aggregation in prop::sample::select(vec!["avg", "med", "p(90)", "p(99)", "min", "max", "p(100)"]),
+    ) {
+        let all = results(latencies);
+        let verdict = |operator: &str| check(&format!("probe_duration: {aggregation}{operator}{bound}"), &all).0;
+        for (one, other) in [("<", ">="), (">", "<="), ("==", "!=")] {
+            let found = (verdict(one), verdict(other));
+            let opposite = [
+                (Verdict::Pass, Verdict::Fail),
+                (Verdict::Fail, Verdict::Pass),
+                (Verdict::Inconclusive, Verdict::Inconclusive),
+            ];
+            prop_assert!(opposite.contains(&found), "{} {:?}", one, found);
+        }
+    }
+}
