@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The exit status of k6 for a broken threshold.
-const BROKEN: u8 = 99;
+pub(super) const BROKEN: u8 = 99;
 
 /// The largest file of an earlier run.
 const BASELINE_LIMIT: u64 = 256 << 20;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use self::{
-    gate::{GateArgs, status},
+    gate::{BROKEN, GateArgs, status},
     judge::JudgeArgs,
     outputs::{Output, output},
 };
@@ -60,8 +60,8 @@ pub(super) struct BenchArgs {
     /// Format of the report on standard output.
     #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "table")]
     format: Format,
-    /// Write a report to this file too; repeatable. Its format is that of the extension (json, csv, md, txt), or the one
-    /// before =, such as json=report.
+    /// Write a report to this file too; repeatable. Its format is that of the extension (json, csv, md, txt, html,
+    /// jtl, xml), or the one before =, such as junit=report.
     #[arg(long, value_name = "[FORMAT=]FILE", value_parser = output)]
     out: Vec<Output>,
     #[command(flatten)]
@@ -123,8 +123,10 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
     }
     match end {
         End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
-        End::Complete | End::Observer if report.has_success() || gate.fails() => status(&gate),
-        End::Complete | End::Observer => failed("no probe of any region succeeded; the column FAILED has the reasons"),
+        // The threshold that ended the run was broken, whatever the probes that were in flight brought.
+        End::Observer => BROKEN.into(),
+        End::Complete if report.has_success() || gate.fails() => status(&gate),
+        End::Complete => failed("no probe of any region succeeded; the column FAILED has the reasons"),
     }
 }
 
