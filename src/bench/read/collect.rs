@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The most samples that are kept: some 100 MB with what is made of them.
-pub(super) const MAX_SAMPLES: usize = 500_000;
+const MAX_SAMPLES: usize = 500_000;
 
 /// The most series; more are not regions.
 const MAX_SERIES: usize = 1000;
