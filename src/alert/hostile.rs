@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     delivery::{ResultLog, excerpt, result_of},
@@ -42,6 +43,7 @@ pub async fn fuzz_push(peer: &Peer, script: &Script, series: &Arc<PushSeries>) {
         url: "http://a.example".into(),
         series: Arc::clone(series),
         source: Arc::new(source()),
+        evaluated: watch::channel(Instant::now()).1,
     };
     let exchanges = async {
         let (mut results, mut clock) = (ResultLog::default(), None);

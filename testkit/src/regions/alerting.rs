@@ -106,13 +106,7 @@ impl Alertmanager {
     }
 
     /// Adds an alert that looks as if a vantage had pushed it, as anyone who reaches Alertmanager can.
-    pub fn plant(
-        &self,
-        control: &Host,
-        peer: char,
-        (stage, alertname): (&str, &str),
-        ends_at: UnixMillis,
-    ) -> String {
+    pub fn plant(&self, control: &Host, peer: char, (stage, alertname): (&str, &str), ends_at: UnixMillis) -> String {
         let onset = UnixMillis(ends_at.0 - 3_600_000);
         let id = format!("{peer}-{}", onset.0);
         let line = format!(

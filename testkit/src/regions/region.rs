@@ -159,7 +159,7 @@ impl Region {
     }
 
     /// Sends a signal to its sidecar, such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         self.sidecar.as_ref().unwrap().signal(name);
     }
 
