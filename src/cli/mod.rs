@@ -7,12 +7,11 @@ mod doctor;
 mod flags;
 mod keygen;
 mod report;
+mod source;
 
 use std::{
-    ffi::OsString,
     io::{self, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -23,16 +22,9 @@ use tracing::warn;
 use self::{
     flags::ConfigArgs,
     report::{USAGE, finish, log_to_stderr, usage},
+    source::{Source, read_file},
 };
-use crate::{
-    app,
-    config::{Config, DEFAULT_LISTEN, Loaded},
-    logging, server,
-    yaml::file::{self, Content, Unreadable},
-};
-
-/// The largest configuration file that is read.
-const FILE_LIMIT: u64 = 1 << 20;
+use crate::{app, config::DEFAULT_LISTEN, logging, server, yaml::file};
 
 /// Detects regional outages and triggers failover: probes peer regions with kernel timestamps, exports to Prometheus.
 #[derive(Debug, Parser)]
@@ -90,54 +82,6 @@ pub fn main() -> ExitCode {
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
     }
-}
-
-/// Where a configuration comes from; read again on reload.
-#[derive(Debug, Clone)]
-struct Source {
-    file: Option<PathBuf>,
-    /// The process's environment; a flag replaces its variable.
-    environment: Vec<(OsString, OsString)>,
-}
-
-impl Source {
-    fn new(args: &ConfigArgs) -> Self {
-        let given = &args.settings.0;
-        let beaten = |name: &OsString| given.iter().any(|(variable, _)| name == variable);
-        let environment = std::env::vars_os().filter(|(name, _)| !beaten(name));
-        let flags = given.iter().map(|(variable, value)| (OsString::from(variable), value.clone()));
-        let named = || std::env::var_os("REGIONWATCH_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
-        Self { file: args.config.clone().or_else(named), environment: environment.chain(flags).collect() }
-    }
-
-    /// The configuration, or all of its errors, one per line; or the file that is not read by the deadline.
-    fn load_in_time(&self) -> Result<Loaded, String> {
-        let source = self.clone();
-        file::in_time(move || source.load())?
-    }
-
-    /// The configuration, or all of its errors, one per line.
-    fn load(&self) -> Result<Loaded, String> {
-        let text = self.file.as_deref().map(read_file).transpose()?;
-        let file = self.file.as_deref().zip(text.as_deref());
-        Config::load(file, self.environment.iter().cloned()).map_err(|errors| errors.to_string())
-    }
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    let place = path.display();
-    let Content { bytes, .. } = file::read(path, FILE_LIMIT).map_err(|error| match error {
-        Unreadable::Not(kind) => format!("{place}: is {kind} and not a regular file; name a regular file"),
-        Unreadable::TooLarge => format!("{place}: is larger than 1 MiB; split the peers over several instances"),
-        Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            format!("{place}: does not exist; name an existing file with --config or REGIONWATCH_CONFIG")
-        }
-        Unreadable::Io(error) => format!("{place}: cannot be read: {error}"),
-    })?;
-    String::from_utf8(bytes.to_vec()).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        format!("{place}:{line}: is not UTF-8; save the file in that encoding")
-    })
 }
 
 fn run(args: &ConfigArgs) -> ExitCode {

@@ -5,13 +5,13 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, SystemTime},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Fault, Grouping, Parsed};
+use super::fault::{Fault, Parsed};
 use crate::{
     bench::{Outcome, Results, Sample, Series},
     model::{Failure, Phase},
@@ -25,6 +25,15 @@ const MAX_SERIES: usize = 1000;
 
 /// The longest name of a region and value of a tag, in characters.
 const MAX_NAME: usize = 200;
+
+/// How the samples of a file become series.
+#[derive(Debug, Clone, Default)]
+pub struct Grouping {
+    /// The tag or column that names the region; without one JMeter's label, and k6's tag `region` or else `name`.
+    pub region_by: Option<String>,
+    /// Tags that distinguish series of one region, because a threshold asks for them.
+    pub tags: BTreeSet<String>,
+}
 
 /// One request of a load test.
 pub(super) struct Request<'a> {

@@ -3,8 +3,8 @@
 use std::{io::BufRead, time::Duration};
 
 use super::{
-    Fault, Parsed,
     collect::{Collector, Request},
+    fault::{Fault, Parsed},
     lines::Lines,
     reasons,
 };

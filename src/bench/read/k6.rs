@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashMap, io::BufRead, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    Fault, Parsed,
     collect::{Collector, Request},
+    fault::{Fault, Parsed},
     lines::Lines,
     reasons,
 };

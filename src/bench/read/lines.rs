@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use super::{Fault, Parsed};
+use super::fault::{Fault, Parsed};
 
 /// The longest line.
 const MAX_LINE: u64 = 1 << 20;

@@ -6,6 +6,7 @@
 
 mod collect;
 mod csv;
+mod fault;
 mod k6;
 mod lines;
 mod reasons;
@@ -15,7 +16,6 @@ mod tests;
 mod xml;
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -23,18 +23,17 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-pub use self::summary::{Aggregates, Summary};
-use self::{collect::Collector, lines::Lines};
+use self::{
+    collect::Collector,
+    fault::{Fault, Parsed},
+    lines::Lines,
+};
+pub use self::{
+    collect::Grouping,
+    fault::ReadError,
+    summary::{Aggregates, Summary},
+};
 use super::{Results, saved};
-
-/// How the samples of a file become series.
-#[derive(Debug, Clone, Default)]
-pub struct Grouping {
-    /// The tag or column that names the region; without one JMeter's label, and k6's tag `region` or else `name`.
-    pub region_by: Option<String>,
-    /// Tags that distinguish series of one region, because a threshold asks for them.
-    pub tags: BTreeSet<String>,
-}
 
 /// What a file has.
 #[derive(Debug, PartialEq)]
@@ -44,37 +43,6 @@ pub enum Judged {
     /// k6's summary, which has aggregates alone.
     Summary(Summary),
 }
-
-/// Why a file was not read: its place and the reason, with what to do instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {reason}")]
-pub struct ReadError {
-    /// The file, and the line where it is known.
-    pub place: String,
-    /// The reason; what to do instead.
-    pub reason: String,
-}
-
-/// An error at a line of a file whose name is added later.
-#[derive(Debug)]
-struct Fault {
-    /// From 1; 0 is the file as a whole.
-    line: u64,
-    reason: String,
-}
-
-impl Fault {
-    fn new(line: u64, reason: impl Into<String>) -> Self {
-        Self { line, reason: reason.into() }
-    }
-
-    fn in_file(self, name: &str) -> ReadError {
-        let place = if self.line == 0 { name.to_owned() } else { format!("{name}:{}", self.line) };
-        ReadError { place, reason: self.reason }
-    }
-}
-
-type Parsed<T> = Result<T, Fault>;
 
 /// What is read of a file to know its format.
 const HEAD: usize = 8192;
@@ -170,7 +138,7 @@ fn format(head: &[u8]) -> Parsed<Format> {
 /// For fuzzers: reads whatever it is.
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8]) {
-    let grouping = Grouping { region_by: None, tags: BTreeSet::from(["method".to_owned()]) };
+    let grouping = Grouping { region_by: None, tags: ["method".to_owned()].into() };
     let mut collector = Collector::new(grouping);
     if from(bytes, &mut collector).is_ok() {
         let _ = collector.finish("fuzz");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Fault, Parsed};
+use super::fault::{Fault, Parsed};
 use crate::bench::{
     threshold::{Aggregation, Metric, Threshold, parse_selector, selector},
     verdict::{Check, Measured},

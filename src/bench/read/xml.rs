@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Fault, Parsed,
     collect::{Collector, Request},
     csv::{millis, phases, timestamp},
+    fault::{Fault, Parsed},
     reasons,
 };
 

@@ -2,10 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::{
-    super::{Estimate, Ranked},
-    Report,
-};
+use super::content::Report;
+use crate::bench::{Estimate, Ranked};
 
 const HEAD: &str = "probe,region,rank_best,rank_worst,score_ms,score_low_ms,score_high_ms,\
                     p50_ms,p50_low_ms,p50_high_ms,p95_ms,p95_low_ms,p95_high_ms,p99_ms,p99_low_ms,p99_high_ms,\

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    Report, charts,
+    charts,
+    content::Report,
     grid::{self, Column, Tone},
     notes,
 };

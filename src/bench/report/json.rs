@@ -7,10 +7,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    super::{CONFIDENCE, Check, Estimate, Ranked, Ranking, Value},
-    Report, notes,
-};
+use super::{content::Report, notes};
+use crate::bench::{CONFIDENCE, Check, Estimate, Ranked, Ranking, Value};
 use crate::model::UnixMillis;
 
 #[derive(Serialize)]

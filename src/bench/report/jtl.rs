@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Report;
+use super::content::Report;
 use crate::{
     bench::{Outcome, Series},
     model::Phase,

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
-use super::{Report, grid, xml::escaped};
+use super::{content::Report, grid, xml::escaped};
 use crate::{
     bench::{Check, Gate, Ranked, Verdict},
     model::UnixMillis,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Report,
+    content::Report,
     grid::{self, Column, Tone},
     notes,
 };

@@ -1,9 +1,7 @@
 //! What a reader must know before trusting the numbers.
 
-use super::{
-    super::{CONFIDENCE, Quantile, Ranked, samples_for},
-    Report,
-};
+use super::content::Report;
+use crate::bench::{CONFIDENCE, Quantile, Ranked, samples_for};
 
 /// Where the results come from, in a line.
 pub(super) fn headline(report: &Report<'_>) -> String {
@@ -56,7 +54,7 @@ pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
             samples_for(Quantile::P95)
         ));
     }
-    let impossible = regions().filter(|ranked| ranked.light.is_some_and(super::super::LightGap::is_impossible));
+    let impossible = regions().filter(|ranked| ranked.light.is_some_and(crate::bench::LightGap::is_impossible));
     let impossible: std::collections::BTreeSet<_> = impossible.map(|ranked| &ranked.region).collect();
     for region in impossible {
         notes.push(format!(

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    Colors, Report,
+    content::Report,
+    format::Colors,
     grid::{self, Column, Tone},
     notes,
 };

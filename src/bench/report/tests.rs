@@ -1,5 +1,7 @@
+use std::{collections::BTreeMap, time::Duration};
+
 use super::{
-    super::{Outcome, Sample, Series},
+    super::{Outcome, Results, Sample, Series},
     *,
 };
 

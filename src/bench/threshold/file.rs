@@ -1,7 +1,7 @@
 //! A file of thresholds: YAML, or JSON, which is a part of it; the object `thresholds` of k6's options.
 
 use super::{
-    Threshold,
+    criterion::Threshold,
     grammar::{ThresholdError, parse_expression, parse_selector},
 };
 use crate::yaml::{ConfigErrors, Diagnostics, Item, Place, tree, units};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use super::{Aggregation, Comparison, Metric, Percentile, Threshold};
+use super::criterion::{Aggregation, Comparison, Metric, Percentile, Threshold};
 use crate::yaml::{
     diagnostics::{hint, one_of, suggestion},
     units,
@@ -77,11 +77,6 @@ impl<'a> Cursor<'a> {
 
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-/// A text in quotes that [`tag_value`] reads again.
-pub(super) fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A value as an error shows it.
@@ -200,7 +195,7 @@ fn aggregation(cursor: &mut Cursor<'_>, metric: Metric) -> Read<Aggregation> {
             Aggregation::Percentile(percentile)
         }
         "avg" => Aggregation::Avg,
-        "med" => Aggregation::Percentile(Percentile(50.0)),
+        "med" => Aggregation::Percentile(Percentile::MEDIAN),
         "min" => Aggregation::Min,
         "max" => Aggregation::Max,
         "rate" => Aggregation::Rate,
@@ -317,7 +312,7 @@ fn whole<'a, T>(text: &'a str, read: impl FnOnce(&mut Cursor<'a>) -> Read<T>) ->
 }
 
 /// A metric with its tags, as k6 writes a sub-metric.
-pub(in crate::bench) fn parse_selector(text: &str) -> Read<(Metric, BTreeMap<String, String>)> {
+pub(crate) fn parse_selector(text: &str) -> Read<(Metric, BTreeMap<String, String>)> {
     whole(text, selector)
 }
 

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::{grammar::parse_selector, *};
+use super::*;
 
 fn read_one(text: &str) -> Result<Threshold, String> {
     text.parse::<Threshold>().map_err(|error| error.to_string())
@@ -145,8 +147,8 @@ fn a_threshold() -> impl Strategy<Value = Threshold> {
                 Aggregation::Min,
                 Aggregation::Max,
                 Aggregation::Count,
-                Aggregation::Percentile(Percentile(50.0)),
-                Aggregation::Percentile(Percentile(percent)),
+                Aggregation::Percentile(Percentile::MEDIAN),
+                Aggregation::Percentile(Percentile::new(percent).unwrap()),
             ];
             (Metric::ProbeDuration, all[n])
         }),

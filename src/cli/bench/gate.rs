@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::super::read_file;
+use super::super::source::read_file;
 use crate::{
     bench::{
         Gate, Results, Rules, read_saved, saved_text,

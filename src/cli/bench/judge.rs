@@ -7,10 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::super::report::{failed, print, usage};
 use super::{
-    super::report::{failed, print, usage},
     gate::{GateArgs, status},
-    outputs::{Output, output},
+    outputs::{Output, colors, format, output},
 };
 use crate::bench::{Format, Gate, Grouping, Judged, Report, Results, Rules, Summary, read};
 
@@ -25,7 +25,7 @@ pub(super) struct JudgeArgs {
     #[command(flatten)]
     gate: GateArgs,
     /// Format of the report on standard output.
-    #[arg(long, value_name = "FORMAT", value_parser = super::format, default_value = "table")]
+    #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "table")]
     format: Format,
     /// Write a report to this file too; repeatable. Its format is that of the extension, or the one before =, such as
     /// junit=report.xml.
@@ -69,7 +69,7 @@ fn gate(rules: &Rules, judged: &Judged) -> Result<Gate, String> {
 fn write(args: &JudgeArgs, results: &Results, gate: &Gate, before: &str) -> Result<(), String> {
     let report = Report::new(results, &BTreeMap::new()).with(gate);
     args.out.iter().try_for_each(|output| output.write(&report))?;
-    let colors = super::colors();
+    let colors = colors();
     let before = if args.format == Format::Table { before } else { "" };
     print(&format!("{before}{}", report.text(args.format, colors))).map_err(|error| format!("stdout: {error}"))
 }

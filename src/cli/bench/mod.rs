@@ -17,15 +17,15 @@ use std::{
 use self::{
     gate::{BROKEN, GateArgs, status},
     judge::JudgeArgs,
-    outputs::{Output, output},
+    outputs::{Output, colors, format, output},
 };
 use super::{
-    Source,
     flags::{ConfigArgs, SettingFlags},
     report::{failed, finish, log_to_stderr, print, usage},
+    source::Source,
 };
 use crate::{
-    bench::{Colors, End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
+    bench::{End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
     config::{Log, LogFormat, LogLevel},
     logging,
     model::Region,
@@ -151,11 +151,6 @@ fn observer(shows_progress: bool, rules: &Rules) -> Option<Observer> {
     }))
 }
 
-/// Whether the report on standard output has colors.
-fn colors() -> Colors {
-    if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off }
-}
-
 fn plan(args: &BenchArgs) -> Result<Plan, String> {
     let limits = Limits { duration: args.duration, samples: args.samples, rate: args.rate };
     if !args.target.is_empty() {
@@ -177,12 +172,6 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
     Plan::of_config(&loaded.config, name, limits)
 }
 
-/// See <https://no-color.org>.
-fn shows_colors() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
 fn region(text: &str) -> Result<Region, String> {
     Region::new(text).map_err(|error| format!("{error}; write a region name such as eu-west-1"))
 }
@@ -194,8 +183,4 @@ fn run_duration(text: &str) -> Result<Duration, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.001..=100.0).contains(rate));
     rate.ok_or_else(|| "is not a number from 0.001 to 100; write probes per second, such as 10".to_owned())
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    Format::parse(text).ok_or_else(|| format!("is not a format; write {}", outputs::formats()))
 }

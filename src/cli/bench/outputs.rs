@@ -1,6 +1,10 @@
 //! The files that reports are written to.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
 
 use crate::{
     bench::{Colors, Format, Report},
@@ -17,6 +21,22 @@ pub(super) struct Output {
 /// The names of all formats, for an error.
 pub(super) fn formats() -> String {
     one_of(&Format::ALL.map(Format::as_str))
+}
+
+/// Reads the name of a format.
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    Format::parse(text).ok_or_else(|| format!("is not a format; write {}", formats()))
+}
+
+/// Whether the report on standard output has colors.
+pub(super) fn colors() -> Colors {
+    if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off }
+}
+
+/// See <https://no-color.org>.
+fn shows_colors() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Reads `FORMAT=FILE`, or a file whose extension is its format.
