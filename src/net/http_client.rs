@@ -368,7 +368,7 @@ async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option
         if let Some(data) = frame.data_ref() {
             small += u32::from(data.len() < SMALL);
             if small > SMALL_PIECES {
-                return Ok(None);
+                return Err(Failure::Protocol);
             }
             let room = limit - read;
             if data.len() > room {
