@@ -13,7 +13,7 @@ use std::{
 };
 
 use testkit::{
-    regions::region::Region,
+    regions::{process::wait_for, region::Region},
     rig::{
         page::{Histogram, sum},
         stats::{Table, number},
@@ -95,7 +95,7 @@ impl Watch {
     /// How late it was since the start.
     pub(crate) fn end(mut self, region: &Region) -> Lateness {
         self.stop();
-        let after = region.whole_page().expect("the metrics under attack");
+        let after = wait_for("the metrics under attack", Duration::from_secs(30), || region.whole_page());
         let name = "regionwatch_probe_start_delay_seconds";
         let delays = Histogram::between(&self.before, &after, name);
         let between = |name: &str, labels: &str| sum(&after, name, labels) - sum(&self.before, name, labels);
