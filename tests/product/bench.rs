@@ -45,7 +45,7 @@ fn one_command_without_a_file_ranks_regions() {
             "--samples",
             "100",
             "--rate",
-            "50",
+            "30",
             "--target",
             &slow,
             "--target",
