@@ -177,6 +177,10 @@ fn die(attack: &str, times: u32, prepare: &impl Fn(&mut Plan), begin: &impl Fn(&
     let call = wait_for("the webhook", WAIT, || world.sink.calls("failover").into_iter().next());
     let webhook = call.at.saturating_duration_since(died).as_secs_f64();
     thread::sleep(AFTER.saturating_sub(died.elapsed()));
+    let hits = (underway.hits)();
+    assert!(hits >= underway.least, "{attack}: {hits} hits are no attack");
+    // What was counted is read in peace.
+    drop(underway);
     let [survivors, bystanders]: [Lateness; 2] = {
         let [ours, theirs] = watches;
         [ended(&world, ours), ended(&bystanders, theirs)]
@@ -185,9 +189,6 @@ fn die(attack: &str, times: u32, prepare: &impl Fn(&mut Plan), begin: &impl Fn(&
     for (name, kind) in world.story() {
         assert!(name == "c" && kind.ends_with(" firing"), "{attack}: told {kind} about {name}");
     }
-    let hits = (underway.hits)();
-    assert!(hits >= underway.least, "{attack}: {hits} hits are no attack");
-    drop(underway);
     let alive = ['a', 'b'].map(|name| world.region(name).sidecar().is_alive());
     assert_eq!(alive, [true; 2], "{attack}: a sidecar ended");
     let memory = processes.map(peak_memory).into_iter().fold(0.0, f64::max);
