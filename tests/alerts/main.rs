@@ -4,6 +4,7 @@
 #[macro_use]
 extern crate testkit;
 
+mod cost;
 mod files;
 mod merged;
 mod names;
