@@ -4,9 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     process::{Command, Stdio},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use regionwatch::net::Timestamp;
 use serde_json::Value;
 use testkit::{
     binary,
@@ -105,7 +106,7 @@ fn no_group_of_fifty_regions_with_a_day_of_samples_reads_more_than_its_interval_
     let peers: Vec<_> = peers.iter().map(String::as_str).collect();
     assert!(peers.len() >= 2, "{peers:?}");
 
-    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let end = Timestamp::now().unix_nanos() / 1_000_000_000;
     let mut past = String::new();
     for (name, (interval, window)) in recorded(&rules()) {
         for at in (end - window..=end).step_by(interval as usize) {
