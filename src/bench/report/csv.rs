@@ -9,7 +9,7 @@ const HEAD: &str = "probe,region,rank_best,rank_worst,score_ms,score_low_ms,scor
                     p50_ms,p50_low_ms,p50_high_ms,p95_ms,p95_low_ms,p95_high_ms,p99_ms,p99_low_ms,p99_high_ms,\
                     mean_ms,min_ms,max_ms,jitter_ms,samples,failed,missed,slower,slower_half_width,light_ms,failures\r\n";
 
-/// The report as CSV. A quantile that is a failure is its deadline, and `failed` and an empty upper end say so.
+/// The report as CSV. A value that is a failure is no number: its cell is empty.
 pub(super) fn write(report: &Report<'_>) -> String {
     let mut text = HEAD.to_owned();
     for ranking in &report.rankings {
@@ -35,8 +35,8 @@ fn row(text: &mut String, probe: &str, ranked: &Ranked) {
         cells.push(millis(estimate.and_then(|estimate| estimate.high)));
     }
     cells.push(value(ranked.mean));
-    cells.push(millis(ranked.extremes.map(|(min, _)| min.least())));
-    cells.push(millis(ranked.extremes.map(|(_, max)| max.least())));
+    cells.push(millis(ranked.extremes.and_then(|(min, _)| min.exact())));
+    cells.push(millis(ranked.extremes.and_then(|(_, max)| max.exact())));
     cells.push(millis(ranked.jitter));
     cells.extend([ranked.count as u64, ranked.failed as u64, ranked.missed].map(|count| count.to_string()));
     let slower = ranked.slower.map_or([None; 2], |ratio| [Some(ratio.value), Some(ratio.half_width)]);
@@ -48,7 +48,7 @@ fn row(text: &mut String, probe: &str, ranked: &Ranked) {
 }
 
 fn value(estimate: Option<Estimate>) -> String {
-    millis(estimate.map(|estimate| estimate.value.least()))
+    millis(estimate.and_then(|estimate| estimate.value.exact()))
 }
 
 fn millis(duration: Option<Duration>) -> String {
