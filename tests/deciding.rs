@@ -12,8 +12,8 @@ use regionwatch::{
         votes::{PeerVote, VoteSet},
     },
     model::{
-        Cause, Failure, Incident, PathId, PeerState, Phase, Region, Sample, Stage, StampSource, Tally, TargetName,
-        Timings, UnixMillis, Vote,
+        Cause, Failure, Incident, Ineligible, PathId, PeerState, Phase, Region, Sample, Stage, StampSource, Tally,
+        TargetName, Timings, UnixMillis, Vote,
     },
     probe,
 };
@@ -700,6 +700,24 @@ fn a_restart_while_a_service_is_dead_keeps_the_incident_and_its_id() {
         assert_eq!(scene.id().is_some_and(|(_, id)| id == "p0-1"), goes_on);
         assert_eq!(scene.state(0) == PeerState::Down, goes_on);
     }
+}
+
+#[test]
+fn a_critical_probe_that_never_succeeded_makes_a_region_ineligible_and_never_suspect() {
+    let mut scene = Scene::new(4, false);
+    let mut peers = watched(4);
+    peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+    scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+    scene.refuses = Some(0);
+    scene.live(&Part { says: vec![Says::Down; 4], ..recovered(4 * 60) });
+    assert_eq!(scene.state(0), PeerState::Degraded);
+    assert!(scene.moves.iter().all(|(_, _, change)| change.to != PeerState::Suspect), "{:?}", scene.moves);
+    let ranked = scene.vantage.ranking().of(&scene.regions[0]).unwrap();
+    assert!(ranked.reasons.contains(&Ineligible::Critical), "{ranked:?}");
+    scene.refuses = None;
+    scene.live(&recovered(8));
+    let ranked = scene.vantage.ranking().of(&scene.regions[0]).unwrap();
+    assert!(!ranked.reasons.contains(&Ineligible::Critical), "{ranked:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) fn of(config: &Config) -> Vec<String> {
     let mut warnings = closed_filters(config);
     warnings.extend(no_votes(config));
     if !config.alertmanagers.is_empty() {
+        warnings.extend(no_evidence(config));
         warnings.extend(never_confirmed(config));
         warnings.extend(unsigned(config));
     }
@@ -105,6 +106,20 @@ fn no_votes(config: &Config) -> Option<String> {
         "peers: the sidecar probe of {peers} requests {}, which has no votes; write url: \"http://HOST:9877{}\"",
         wrong[0].1,
         SidecarSpec::PATH
+    ))
+}
+
+/// Peers that are only asked for their votes: the failure of a sidecar is no evidence about its region.
+fn no_evidence(config: &Config) -> Option<String> {
+    let only_votes = |peer: &&Peer| {
+        let mut probes = peer.targets.iter().flat_map(|target| &target.probes);
+        probes.all(|probe| probe.kind().carries_votes())
+    };
+    let (peers, them) = some(config.peers.iter().filter(only_votes).map(|peer| &peer.region), "peer")?;
+    let (have, they) = if them { ("have", "they are") } else { ("has", "it is") };
+    Some(format!(
+        "peers: {peers} {have} only sidecar probes, whose failures say nothing about the region, so {they} never down; add \
+         {{kind: icmp}} and {{kind: tcp, port: 443}} to a target"
     ))
 }
 

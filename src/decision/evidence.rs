@@ -44,6 +44,12 @@ impl PathInfo {
     const fn is_fast(&self) -> bool {
         self.kind.is_fast()
     }
+
+    /// Whether its failures say something about the region. That a sidecar is away does not: it may be restarted, upgraded or
+    /// on another port while the services of its region answer.
+    const fn is_evidence(&self) -> bool {
+        !self.kind.carries_votes()
+    }
 }
 
 #[derive(Debug)]
@@ -125,7 +131,12 @@ impl Evidence {
 
     /// The paths on which silence says something.
     fn known(&self) -> impl Iterator<Item = &PathEvidence> {
-        self.paths.iter().filter(|path| path.answered || self.assumed)
+        self.evidence().filter(|path| path.answered || self.assumed)
+    }
+
+    /// The paths whose failures say something.
+    fn evidence(&self) -> impl Iterator<Item = &PathEvidence> {
+        self.paths.iter().filter(|path| path.info.is_evidence())
     }
 
     /// The paths.
@@ -159,12 +170,14 @@ impl Evidence {
             Err(failure) => *failure,
         };
         path.successes = 0;
-        path.failures = path.failures.saturating_add(1);
-        path.failing_since.get_or_insert(sent_at);
-        match path.failures {
-            2 => path.failed_again = Some(sent_at),
-            SERVICE_FAILURES => path.dead_since = Some(sent_at),
-            _ => {}
+        if path.info.is_evidence() {
+            path.failures = path.failures.saturating_add(1);
+            path.failing_since.get_or_insert(sent_at);
+            match path.failures {
+                2 => path.failed_again = Some(sent_at),
+                SERVICE_FAILURES => path.dead_since = Some(sent_at),
+                _ => {}
+            }
         }
         match failure {
             Failure::Timeout | Failure::Unreachable => self.on_silent_probe(n, sent_at),
@@ -205,7 +218,7 @@ impl Evidence {
     fn on_silent_probe(&mut self, n: usize, sent_at: Instant) {
         let path = &mut self.paths[n];
         let known = self.alive >= Some(sent_at) || path.silent.back() >= Some(&sent_at);
-        if !known && path.silent.len() < REMEMBERED {
+        if path.info.is_evidence() && !known && path.silent.len() < REMEMBERED {
             path.silent.push_back(sent_at);
             self.any_silent = true;
         }
@@ -288,13 +301,23 @@ impl Evidence {
             .any(|path| (path.answered || !path.info.kind.is_often_filtered()) && path.failures >= SERVICE_FAILURES)
     }
 
-    /// Whether enough was seen to have a first opinion: five probes, and each target has answered one.
+    /// Whether a critical probe has never succeeded since this process began. It may be a mistake in the configuration, so the
+    /// region is not down; but nothing shows that it can take over.
+    pub fn is_unproven(&self) -> bool {
+        self.paths.iter().any(|path| path.info.critical && !path.answered)
+    }
+
+    /// Whether enough was seen to have a first opinion: five probes, and each target has answered one. A target that is only
+    /// asked for votes need not have.
     pub fn is_enough(&self) -> bool {
-        let targets: BTreeSet<_> = self.paths.iter().map(|path| &path.info.target).collect();
+        let has_evidence = self.evidence().next().is_some();
+        let asked = || self.paths.iter().filter(|path| path.info.is_evidence() || !has_evidence);
+        let targets: BTreeSet<_> = asked().map(|path| &path.info.target).collect();
         let answering: BTreeSet<_> =
             self.paths.iter().filter(|path| path.answered).map(|path| &path.info.target).collect();
         let tried: u32 = self.paths.iter().map(|path| path.tried).fold(0, u32::saturating_add);
-        tried >= 5 && !targets.is_empty() && answering == targets && self.paths.iter().all(|path| path.tried > 0)
+        let all_tried = self.paths.iter().all(|path| path.tried > 0);
+        tried >= 5 && !targets.is_empty() && targets.is_subset(&answering) && all_tried
     }
 
     /// Whether the peer answers again: three times running, on two kinds where there are two.
@@ -308,7 +331,7 @@ impl Evidence {
         };
         let critical = || self.paths.iter().filter(|path| path.info.critical && path.answered);
         let served = critical().next().is_none() || critical().any(|path| path.successes >= 3);
-        let all: BTreeSet<_> = self.paths.iter().filter(|path| path.answered).map(|path| path.info.kind).collect();
+        let all: BTreeSet<_> = self.evidence().filter(|path| path.answered).map(|path| path.info.kind).collect();
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
     }
 

@@ -227,6 +227,7 @@ impl PeerMonitor {
             summary: self.summary,
             lag: None,
             held_down: self.tally.reached,
+            unproven: self.verdict.evidence.is_unproven(),
         }
     }
 }

@@ -52,8 +52,12 @@ impl Engine {
             group.summary = summary;
         }
         let peer = &self.peers[n];
-        let summaries = peer.groups.iter().filter_map(|group| Some((group.kind, group.summary?)));
-        let summary = preferred(summaries).map(|(_, summary)| summary);
+        let summaries = |votes| {
+            let groups = peer.groups.iter().filter(move |group| group.kind.carries_votes() == votes);
+            preferred(groups.filter_map(|group| Some((group.kind, group.summary?))))
+        };
+        // What is lost while a sidecar is away costs its region nothing.
+        let summary = summaries(false).or_else(|| summaries(true)).map(|(_, summary)| summary);
         self.vantage.handle(Input::Summary { peer: &peer.region, summary }, now);
     }
 
@@ -67,7 +71,8 @@ impl Engine {
     /// and says nothing.
     fn quality(&mut self, n: usize, now: Instant) -> Option<QualitySample> {
         let mut summaries: Vec<(Kind, Summary)> = Vec::new();
-        for group in &self.peers[n].groups {
+        // That a sidecar is away says nothing about its region.
+        for group in self.peers[n].groups.iter().filter(|group| !group.kind.carries_votes()) {
             let summary = merged(&mut self.paths, &group.members, Some(QUALITY_SPAN), now);
             summaries.extend(summary.map(|summary| (group.kind, summary)));
         }

@@ -75,6 +75,8 @@ labels! {
         InsufficientData = "insufficient_data",
         /// A quorum of vantages reports it down.
         Quorum = "quorum",
+        /// One of its critical probes has never succeeded.
+        Critical = "critical",
     }
 }
 

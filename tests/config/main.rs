@@ -281,8 +281,8 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     let warnings = |lines: &str, sidecars: &[bool], tls: &str| {
         let peers = sidecars.iter().enumerate().map(|(n, sidecar)| {
             format!(
-                "{{region: p{n}, targets: [{{probes: [{{kind: http, url: 'https://p{n}.example.com/api/v1/regions', \
-                 sidecar: {sidecar}{tls}}}]}}]}},"
+                "{{region: p{n}, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: http, url: \
+                 'https://p{n}.example.com/api/v1/regions', sidecar: {sidecar}{tls}}}]}}]}},"
             )
         });
         let text = format!("region: here\n{lines}peers: [{}]\n", peers.collect::<String>());
@@ -310,6 +310,26 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     assert_eq!(warnings(&format!("{keys}{anchors}"), &[true], ""), ["failover"]);
     let alone = "failover: {allow_single_vantage: true}\n";
     assert_eq!(warnings(&format!("{keys}{anchors}{alone}"), &[true], ""), none);
+}
+
+/// A sidecar that is away is no sign that its region is down.
+#[test]
+fn a_peer_with_only_sidecar_probes_warns() {
+    let warnings = |other: &str| {
+        let text = format!(
+            "region: here\nalertmanagers: ['http://am:9093']\nvotes: {{key_file: files/votes.key}}\npeers: \
+             [{{region: a, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: sidecar, url: 'http://a:9877'}}]}}]}}, \
+             {{region: b, targets: [{{host: h, probes: [{other}{{kind: sidecar, url: 'http://b:9877'}}]}}]}}]\n"
+        );
+        let loaded = Config::load(Some((&folder("any.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
+        loaded.warnings.into_iter().filter(|warning| warning.starts_with("peers: ")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings(""),
+        ["peers: b has only sidecar probes, whose failures say nothing about the region, so it is never down; add \
+             {kind: icmp} and {kind: tcp, port: 443} to a target"]
+    );
+    assert!(warnings("{kind: icmp}, ").is_empty());
 }
 
 #[test]

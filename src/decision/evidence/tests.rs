@@ -73,6 +73,64 @@ fn an_answer_on_any_layer_ends_a_silence() {
     }
 }
 
+/// It is upgraded, has crashed, or listens on another port.
+#[test]
+fn a_sidecar_that_is_away_says_nothing_about_its_region() {
+    for failure in [Failure::Refused, Failure::Timeout, Failure::Tls, Failure::Status] {
+        let mut paths = usual();
+        paths.push(info(4, "sidecar", probe::SIDECAR, 1000, false));
+        let mut scene = Scene { evidence: Evidence::new(paths, false), start: Instant::now() };
+        for n in 0..20 {
+            (1..=3).for_each(|path| scene.ends(path, n * 1000, ok()));
+            scene.ends(4, n * 1000, Err(failure));
+        }
+        scene.overdue(4, &[19_500]);
+        assert!(scene.evidence.is_enough(), "{failure:?}");
+        assert!(!scene.evidence.is_partly_dead() && !scene.evidence.is_silent(), "{failure:?}");
+        assert!(scene.evidence.has_recovered(), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_silent_sidecar_confirms_no_silence_of_a_single_kind() {
+    let paths = vec![info(1, "a", probe::ICMP, 250, false), info(2, "a", probe::SIDECAR, 1000, false)];
+    let mut scene = Scene::new(paths, false);
+    scene.overdue(1, &[250, 500, 750]);
+    scene.overdue(2, &[250, 1250]);
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(1, &[1000, 1250, 1500]);
+    assert!(scene.evidence.failing().is_some());
+}
+
+#[test]
+fn an_answer_of_the_sidecar_is_a_sign_of_life() {
+    let mut paths = usual();
+    paths.push(info(4, "a", probe::SIDECAR, 1000, false));
+    for outcome in [ok(), Err(Failure::Status), Err(Failure::Auth)] {
+        let mut scene = Scene::new(paths.clone(), false);
+        scene.overdue(1, &[250, 500, 750]);
+        scene.overdue(2, &[250, 500, 750]);
+        assert!(scene.evidence.failing().is_some());
+        scene.ends(4, 800, outcome);
+        assert_eq!(scene.evidence.failing(), None, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_critical_probe_that_never_succeeded_leaves_a_region_unproven_and_not_down() {
+    let mut paths = usual();
+    paths.push(info(4, "a", probe::HTTP, 1000, true));
+    let mut scene = Scene { evidence: Evidence::new(paths, false), start: Instant::now() };
+    for n in 0..20 {
+        (1..=3).for_each(|path| scene.ends(path, n * 1000, ok()));
+        scene.ends(4, n * 1000, Err(Failure::Status));
+    }
+    assert!(scene.evidence.is_unproven() && scene.evidence.is_partly_dead());
+    assert_eq!(scene.evidence.failing(), None);
+    scene.ends(4, 21_000, ok());
+    assert!(!scene.evidence.is_unproven());
+}
+
 #[test]
 fn a_reply_to_an_earlier_probe_does_not_end_a_later_silence() {
     let mut scene = Scene::new(usual(), false);

@@ -64,7 +64,11 @@ impl Filters<'_> {
                     && !attributes.capacity.is_some_and(|capacity| capacity >= policy.min_capacity)
             }
             Ineligible::Maintenance => attributes.maintenance,
-            Ineligible::State | Ineligible::Rpo | Ineligible::InsufficientData | Ineligible::Quorum => false,
+            Ineligible::State
+            | Ineligible::Rpo
+            | Ineligible::InsufficientData
+            | Ineligible::Quorum
+            | Ineligible::Critical => false,
         }
     }
 
@@ -78,6 +82,7 @@ impl Filters<'_> {
             Ineligible::Rpo => input.lag.is_some_and(|lag| lag > self.policy.rpo),
             Ineligible::InsufficientData => input.summary.is_none_or(|summary| summary.count < MIN_SAMPLES),
             Ineligible::Quorum => input.held_down,
+            Ineligible::Critical => input.unproven,
             Ineligible::Residency
             | Ineligible::Distance
             | Ineligible::FailureDomain

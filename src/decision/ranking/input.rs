@@ -51,4 +51,6 @@ pub struct RankInput {
     pub lag: Option<Duration>,
     /// Whether a quorum of vantages reports it as down.
     pub held_down: bool,
+    /// Whether one of its critical probes has never succeeded.
+    pub unproven: bool,
 }

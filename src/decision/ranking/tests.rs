@@ -46,7 +46,7 @@ fn input(name: &str, millis: u64) -> RankInput {
     let ms = Duration::from_millis(millis);
     let latency = Some(Latency { p50: ms, p95: ms, p99: ms, jitter: None });
     let summary = Some(Summary { count: 100, loss: 0.0, latency });
-    RankInput { region: region(name), state: PeerState::Healthy, summary, lag: None, held_down: false }
+    RankInput { region: region(name), state: PeerState::Healthy, summary, lag: None, held_down: false, unproven: false }
 }
 
 fn names(candidates: &[Candidate]) -> Vec<&str> {
@@ -176,4 +176,16 @@ fn a_reload_keeps_the_leader() {
     assert_eq!(names(&ranker.update(&turned, now).candidates()), ["a", "b"]);
     reload(&mut ranker, &config("", &peers[1..]));
     assert_eq!(names(&ranker.update(&turned, now).candidates()), ["b"]);
+}
+
+#[test]
+fn a_region_whose_critical_probe_never_succeeded_takes_over_for_none_however_alone() {
+    let config = config("", &[("a", ""), ("b", "")]);
+    let mut ranker = new_ranker(&config);
+    let unproven = RankInput { unproven: true, state: PeerState::Degraded, ..input("a", 10) };
+    let down = RankInput { state: PeerState::Down, ..input("b", 20) };
+    let ranking = ranker.update(&[unproven, down], Instant::now()).clone();
+    assert_eq!(ranking.candidates(), []);
+    assert!(reasons(&ranking, "a").contains(&Ineligible::Critical));
+    assert_eq!(names(&ranker.failover_targets(&region("b"), &[])), ["own"]);
 }

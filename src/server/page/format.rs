@@ -79,6 +79,7 @@ pub(super) const fn reason(reason: Ineligible) -> &'static str {
         Ineligible::Rpo => "replication lag too high",
         Ineligible::InsufficientData => "not enough samples yet",
         Ineligible::Quorum => "other regions report it down",
+        Ineligible::Critical => "a critical probe never succeeded",
     }
 }
 

@@ -33,6 +33,7 @@ fn inputs() -> impl Strategy<Value = Vec<RankInput>> {
             summary,
             lag: lag.map(Duration::from_millis),
             held_down,
+            unproven: false,
         };
         map.into_iter().map(input).collect()
     })
