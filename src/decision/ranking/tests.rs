@@ -76,7 +76,7 @@ fn every_ineligibility_reason_is_reported() {
     let mut ranker = new_ranker(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
     let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
-    worst.held_down = true;
+    (worst.held_down, worst.unproven) = (true, true);
     worst.lag = Some(6 * SECOND);
     worst.summary = worst.summary.map(|summary| Summary { count: MIN_SAMPLES - 1, ..summary });
     let ranking = ranker.update(&[input("good", 90), worst], Instant::now());
