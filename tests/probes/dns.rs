@@ -214,7 +214,7 @@ async fn a_truncated_message_is_a_protocol_error_at_once() {
 
 #[tokio::test]
 async fn a_truncated_answer_is_asked_for_again_over_tcp_where_that_is_wanted() {
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (udp, tcp) = servers::udp_and_tcp();
     let addr = udp.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 512];
@@ -224,7 +224,6 @@ async fn a_truncated_answer_is_asked_for_again_over_tcp_where_that_is_wanted() {
             let _ = udp.send_to(&answer, from);
         }
     });
-    let tcp = std::net::TcpListener::bind(addr).unwrap();
     std::thread::spawn(move || {
         for mut stream in tcp.incoming().flatten() {
             let mut len = [0; 2];

@@ -66,6 +66,17 @@ pub(crate) fn udp(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> S
     addr
 }
 
+/// One port of both protocols. The kernel gives out one that is free for one of them, and a connection of another test may
+/// have the other.
+pub(crate) fn udp_and_tcp() -> (UdpSocket, TcpListener) {
+    let pair = || {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpListener::bind(udp.local_addr().unwrap()).ok()?;
+        Some((udp, tcp))
+    };
+    (0..100).find_map(|_| pair()).expect("no port is free for both")
+}
+
 /// A port that nothing listens on.
 pub(crate) fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
