@@ -248,6 +248,19 @@ fn an_error_names_the_line_the_reason_and_what_to_do() {
             "<testResults>\n<sample t=\"1\" ts=\"2",
             "file:2: ends inside of a tag; was the file cut off? Delete the last request, and add </testResults>",
         ),
+        // Cut after a bracket: in a value, in a comment and in a section.
+        (
+            "<testResults>\n<sample lb=\"a>",
+            "file:2: ends inside of a tag; was the file cut off? Delete the last request, and add </testResults>",
+        ),
+        (
+            "<testResults>\n<!-- a>",
+            "file:2: ends inside of a tag; was the file cut off? Delete the last request, and add </testResults>",
+        ),
+        (
+            "<testResults>\n<a><![CDATA[a>",
+            "file:2: ends inside of a tag; was the file cut off? Delete the last request, and add </testResults>",
+        ),
         (
             "<testResults>\n<sample t=\"1\" ts=\"2\"/></testResults>",
             "file:2: a request has no s; run JMeter with -Jjmeter.save.saveservice.successful=true",

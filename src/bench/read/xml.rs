@@ -126,7 +126,8 @@ impl<R: BufRead> Tags<R> {
         let read = self.input.by_ref().take(limit).read_until(b'>', &mut self.tag);
         read.map_err(|error| self.broken(&error))?;
         self.line += count_lines(&self.tag[from..]);
-        if self.tag.pop_if(|byte| *byte == b'>').is_some() {
+        // At the end of the file nothing is appended, and what the tag has already may end in a bracket of a value.
+        if self.tag.len() > from && self.tag.pop_if(|byte| *byte == b'>').is_some() {
             return Ok(());
         }
         let reason = match self.tag.len() >= MAX_TAG {
