@@ -70,7 +70,7 @@ fn keys_that_are_renewed_without_end_delay_nothing() {
                     hits.fetch_add(100, std::sync::atomic::Ordering::Relaxed);
                 }
             });
-            crew.attack(10_000.0)
+            crew.attack(1000.0)
         },
     );
 }

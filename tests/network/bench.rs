@@ -66,6 +66,9 @@ fn now() -> Duration {
     Duration::from_nanos(Timestamp::now().unix_nanos())
 }
 
+/// What the way to a server and back takes at most, beside the delay that the server knows of.
+const PATH: Duration = Duration::from_micros(200);
+
 /// Answers questions after delays of 70% to 130% of the median, in an order that repeats after 20.
 fn answer(socket: &UdpSocket, median: Option<u64>, stopped: &AtomicBool) -> Vec<Duration> {
     // The first call makes the kernel take timestamps.
@@ -150,7 +153,8 @@ fn bench_ranks_regions_by_their_delays_and_its_intervals_hold_the_true_ones_in_t
             for (name, q) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
                 let truth = delays[(q * delays.len() as f64).ceil() as usize - 1].as_secs_f64();
                 let (low, high) = interval(region, name);
-                assert!(low <= truth && truth <= high, "run {run}: {name} {truth}, not in {low} to {high}: {region}");
+                let most = truth + PATH.as_secs_f64();
+                assert!(low <= most && truth <= high, "run {run}: {name} {truth}, not in {low} to {high}: {region}");
             }
         }
         let dead = &regions[3];
