@@ -37,7 +37,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// what fits into the buffers of both sockets.
 const MAX_TAKEN: usize = 3 << 20;
 
-/// What a peer sends as soon as somebody connects, whatever it is asked.
+/// What a peer sends as soon as a client connects, whatever the request.
 #[derive(Debug, Clone)]
 pub struct Script {
     once: Vec<u8>,

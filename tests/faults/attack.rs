@@ -44,7 +44,7 @@ const AFTER: Duration = Duration::from_secs(4);
 /// How long a webhook is waited for, to say how late it was.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Vantages that nobody attacks. Whatever makes these late is the machine, and none of our doing.
+/// Vantages that are not attacked. What makes these late is the machine.
 pub(crate) static BYSTANDERS: Mutex<Option<Bystanders>> = Mutex::new(None);
 
 /// Two regions that watch each other, with the same limits.

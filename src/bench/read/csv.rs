@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{Phase, UnixMillis};
 
-/// The columns of JMeter 2.13, which writes no names unless it is told to.
+/// The columns of JMeter 2.13, which writes no names by default.
 const NAMELESS: [&str; 12] = [
     "timeStamp",
     "elapsed",

@@ -171,7 +171,7 @@ impl Sequence {
 /// What the fuzz target calls, with the body of a peer's answer and its signature, both as they came.
 ///
 /// # Panics
-/// If a signature counts that nobody made, or if what is read is not written again as it was.
+/// If a forged signature counts, or if what is read is not written again as it was.
 #[doc(hidden)]
 pub fn fuzz_vote(body: &[u8], signature: &[u8]) {
     const NONCE: Nonce = Nonce(7);

@@ -64,7 +64,7 @@ struct Contents {
     hosts: String,
 }
 
-/// Reads the files now and whenever they have changed, for as long as somebody waits for resolvers.
+/// Reads the files now and whenever they have changed, for as long as the resolvers are in use.
 pub(super) async fn follow(files: SystemFiles, resolvers: watch::Sender<Option<TokioResolvers>>) {
     let SystemFiles { interval, deadline, .. } = files;
     follow_reads(move || read(&files), interval, deadline, resolvers).await;

@@ -138,7 +138,7 @@ fn each_of_several_down_regions_has_its_own_votes_stage_and_target() {
     assert!(sentence(&overview).ends_with("prepare to fail over to c. 2 more are down."));
 }
 
-/// Nobody shall fail over by hand to what was ordered when the region was still held down.
+/// An operator must not fail over by hand what was ordered when the region was still held down.
 #[test]
 fn a_region_that_was_ordered_to_be_failed_over_and_is_not_held_down_now_is_told_from_one_that_is() {
     let order = |state, order, resolved: Option<UnixMillis>| {
