@@ -39,7 +39,7 @@ use crate::{
     config::Config,
     engine::Input,
     metrics::Metrics,
-    net::{TimestampingGuard, TlsContext, tune_allocator},
+    net::{TimestampingGuard, TlsContext, raise_descriptor_limit, tune_allocator},
     schedule::{Schedule, SlotTimer},
     server::{self, KnownVantages, Limits, Query, ServerState},
 };
@@ -59,8 +59,9 @@ const BATCH: usize = 256;
 /// Binds the address to serve on.
 ///
 /// # Errors
-/// [`RunError::Listen`].
+/// [`RunError::Listen`], or fewer open files are allowed than anything here needs.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    raise_descriptor_limit()?;
     TcpListener::bind(address).map_err(|source| RunError::Listen { address, source })
 }
 
@@ -75,6 +76,7 @@ pub fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     tune_allocator();
+    check_descriptors(&config, raise_descriptor_limit()?);
     let (tls, reload) = trust_store(&config, reload)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
@@ -99,7 +101,6 @@ async fn watch(
     if !keeper.available() {
         warn!("the kernel provides no socket timestamps: latencies are measured with the clock of this process");
     }
-    check_descriptors(&config);
 
     let metrics = Arc::new(Metrics::of(&config));
     let (queries, mut queried) = mpsc::channel(16);

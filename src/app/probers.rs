@@ -8,14 +8,13 @@ use tracing::warn;
 use crate::{
     config::{self, Config, ProbeConfig},
     model::{AddressFamily, Cadence},
-    net::{Resolver, TlsContext, raise_descriptor_limit},
+    net::{Resolver, TlsContext},
     probe::{Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe},
     schedule::{Event, Launcher, launcher},
 };
 
-/// Makes room for the probes under way, and says so where there is none.
-pub(super) fn check_descriptors(config: &Config) {
-    let limit = raise_descriptor_limit().unwrap_or(1024);
+/// Says so where fewer descriptors are allowed than the probes under way may need.
+pub(super) fn check_descriptors(config: &Config, limit: u64) {
     let needed: u64 = descriptors(config);
     if needed > limit {
         warn!(

@@ -71,6 +71,13 @@ pub type Observer = Box<dyn FnMut(&Progress<'_>) -> ControlFlow<()> + Send>;
 /// Whatever keeps it from starting.
 pub fn run(plan: &Plan, observer: Option<Observer>) -> Result<(Results, End), RunError> {
     tune_allocator();
+    let limit = raise_descriptor_limit()?;
+    let needed: u64 = plan.paths.iter().map(|planned| planned.probe.descriptors()).sum();
+    if needed > limit {
+        warn!(
+            "this run may need {needed} open files, and {limit} are allowed; raise the limit (ulimit -n), or probe less often"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
     let result = runtime.block_on(async {
@@ -86,12 +93,6 @@ async fn measure(plan: Plan, observer: Option<Observer>) -> Result<(Results, End
     let keeper = TimestampingGuard::hold();
     if !keeper.available() {
         warn!("the kernel provides no socket timestamps: latencies are measured with the clock of this process");
-    }
-    let needed: u64 = plan.paths.iter().map(|planned| planned.probe.descriptors()).sum();
-    if raise_descriptor_limit().is_ok_and(|limit| needed > limit) {
-        warn!(
-            "this run may need {needed} open files, and fewer are allowed; raise the limit (ulimit -n), or probe less often"
-        );
     }
     let resolver = Resolver::from_system();
     let (events, happened) = mpsc::channel(EVENTS);

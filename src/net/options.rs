@@ -129,11 +129,15 @@ pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
+/// With fewer open descriptors nothing can be measured: a process needs about 20 before its first probe.
+const LEAST_DESCRIPTORS: u64 = 48;
+
 /// Raises the limit of open descriptors to what the system allows at the most, and returns it. Each probe under
 /// way needs one, and the usual soft limit of 1,024 is an accident of `select(2)`.
 ///
 /// # Errors
-/// What `getrlimit` or `setrlimit` says.
+/// What `getrlimit` or `setrlimit` says. Or the limit is below 48: the runtime, the server and the
+/// first probes would fail one after another, each with a message of its own, or not at all.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a local of the right type.
@@ -144,6 +148,12 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     // SAFETY: as above; the call only reads it.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
         return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_max < LEAST_DESCRIPTORS {
+        return Err(io::Error::other(format!(
+            "{} open files are allowed, and at least {LEAST_DESCRIPTORS} are needed; raise the limit (ulimit -n, LimitNOFILE=)",
+            limit.rlim_max
+        )));
     }
     Ok(limit.rlim_max)
 }

@@ -28,18 +28,26 @@ fn sixty_four_descriptors_delay_nothing() {
     );
 }
 
-/// It opens more than that before it measures.
+/// How far it would come with so few differs by what its parent left open, so the least is a number that is checked first.
 #[test]
-fn with_sixteen_descriptors_it_ends_at_once_and_says_so() {
+fn with_too_few_descriptors_it_ends_at_once_and_says_how_many_it_needs() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("regionwatch.yaml");
     let peers = "peers: [{region: b, targets: [{host: 127.0.0.1, probes: [{kind: tcp, port: 9}, {kind: icmp}]}]}]";
     fs::write(&config, format!("region: a\nlisten: 127.0.0.1:0\n{peers}\n")).unwrap();
-    let script = format!("ulimit -n 16; exec {} run --config {}", testkit::binary(), config.display());
-    let ended = Command::new("timeout").args(["20", "sh", "-c", &script]).output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(said.contains("16 are allowed") && said.contains("Too many open files"), "{said}");
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let ended = |descriptors: u64, seconds: &str| {
+        let script = format!("ulimit -n {descriptors}; exec {} run --config {}", testkit::binary(), config.display());
+        let ended = Command::new("timeout").args([seconds, "sh", "-c", &script]).output().unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for few in [5, 8, 12, 16, 20, 47] {
+        let (status, said) = ended(few, "20");
+        let wanted = format!("regionwatch: {few} open files are allowed, and at least 48 are needed; raise the limit");
+        assert!(said.starts_with(&wanted) && said.lines().count() == 1, "{said}");
+        assert_eq!(status, Some(1), "{said}");
+    }
+    let (_, said) = ended(48, "3");
+    assert!(said.contains("measuring") && !said.contains("Too many open files"), "{said}");
 }
 
 #[test]
