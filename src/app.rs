@@ -120,7 +120,8 @@ async fn watch(
     };
     let address = listener.local_addr()?;
     let (stop_server, stopped) = oneshot::channel::<()>();
-    let server = server::spawn(listener, state, Limits::default(), async move {
+    let limits = Limits::default().within(server::cpu_quota());
+    let server = server::spawn(listener, state, limits, async move {
         let _ = stopped.await;
     })?;
 

@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::{check::table, report};
-use crate::net::{
-    Datagram, ErrorQueueEvent, PingSocketKind, ReadMore, SocketOptions, TimestampingGuard, open_ping_socket,
-    raise_descriptor_limit,
+use crate::{
+    net::{
+        Datagram, ErrorQueueEvent, PingSocketKind, ReadMore, SocketOptions, TimestampingGuard, open_ping_socket,
+        raise_descriptor_limit,
+    },
+    server,
 };
 
 /// One line of the table.
@@ -149,7 +152,7 @@ fn descriptors() -> Finding {
 }
 
 fn cpu_quota() -> Finding {
-    let quota = cgroup2_quota().or_else(cgroup1_quota);
+    let quota = server::cpu_quota();
     let state = quota.map_or_else(
         || "no quota".to_owned(),
         |cores| format!("{:.0}% of a core; kernel timestamps keep latencies accurate", cores * 100.0),
@@ -160,34 +163,6 @@ fn cpu_quota() -> Finding {
         state,
         fix: "give at least 2% of a core (cpu limit 20m); otherwise probes miss their scheduled starts",
     }
-}
-
-/// `cpu.max`: quota and period in microseconds (Documentation/admin-guide/cgroup-v2.rst).
-fn cgroup2_quota() -> Option<f64> {
-    let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let text = fs::read_to_string(format!("/sys/fs/cgroup{own}/cpu.max"))
-        .or_else(|_| fs::read_to_string("/sys/fs/cgroup/cpu.max"))
-        .ok()?;
-    let mut words = text.split_whitespace().map(str::parse::<f64>);
-    Some(words.next()?.ok()? / words.next()?.ok()?)
-}
-
-/// `cpu.cfs_quota_us` and `cpu.cfs_period_us` (Documentation/scheduler/sched-bwc.rst).
-fn cgroup1_quota() -> Option<f64> {
-    let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = cgroup.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let controllers = parts.next()?;
-        controllers.split(',').any(|name| name == "cpu").then(|| parts.next()).flatten()
-    })?;
-    let read = |name: &str| {
-        [format!("/sys/fs/cgroup/cpu{own}/{name}"), format!("/sys/fs/cgroup/cpu/{name}")]
-            .iter()
-            .find_map(|path| fs::read_to_string(path).ok()?.trim().parse::<f64>().ok())
-    };
-    let quota = read("cpu.cfs_quota_us").filter(|quota| *quota > 0.0)?;
-    Some(quota / read("cpu.cfs_period_us")?)
 }
 
 fn resolver() -> Finding {

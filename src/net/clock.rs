@@ -92,9 +92,18 @@ impl Elapsed {
 /// # Errors
 /// Those of the system call.
 pub fn process_cpu_time() -> io::Result<Duration> {
+    cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The CPU time that this thread has used in user and kernel mode; zero where the kernel does not tell.
+pub fn thread_cpu_time() -> Duration {
+    cpu_time(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
+}
+
+fn cpu_time(clock: libc::clockid_t) -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes for the call.
-    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0 {
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));

@@ -35,7 +35,7 @@ mod tls;
 
 pub use api_client::{ApiClient, ApiResponse};
 pub use attempt::Attempt;
-pub use clock::{ClockReading, ClockWatch, Elapsed, Timestamp, process_cpu_time};
+pub use clock::{ClockReading, ClockWatch, Elapsed, Timestamp, process_cpu_time, thread_cpu_time};
 pub(crate) use connection::{Connection, Measured};
 pub use datagram::{DATAGRAM_BUDGET, Datagram, ErrorQueueEvent, ReadMore};
 pub use errors::{failure, local_failure};

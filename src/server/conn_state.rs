@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{client::Client, limits::Limits};
+use super::{client::Client, limits::Limits, share::Share};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {
@@ -101,15 +101,16 @@ pub(super) struct ConnState {
     client: Client,
     progress: Mutex<Progress>,
     signals: Arc<Signals>,
+    share: Arc<Share>,
     max_unread: usize,
 }
 
 impl ConnState {
     /// The state of a new connection.
-    pub(super) fn new(client: Client, signals: Arc<Signals>, max_unread: usize) -> Self {
+    pub(super) fn new(client: Client, signals: Arc<Signals>, share: Arc<Share>, max_unread: usize) -> Self {
         let now = Instant::now();
         let progress = Mutex::new(Progress { activity: Activity::Head, since: now, wrote: now });
-        Self { client, progress, signals, max_unread }
+        Self { client, progress, signals, share, max_unread }
     }
 
     /// Who the connection comes from.
@@ -161,6 +162,9 @@ impl ConnState {
             self.enter(&mut progress, Activity::Idle);
             progress.since = Instant::now();
             self.signals.room.notify_one();
+            if !self.client.trusted {
+                self.share.has_read(self.client.group, progress.since);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use super::{
     client::Client,
     conn_state::{ConnState, Progress, Signals},
     limits::Limits,
+    share::Share,
 };
 
 /// Counts of connections.
@@ -29,6 +30,7 @@ pub struct ServerStats {
     connections: AtomicUsize,
     accept_errors: AtomicU64,
     evicted: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl ServerStats {
@@ -46,6 +48,11 @@ impl ServerStats {
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
+
+    /// Connections that were closed before anything was read of them since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 /// The open connections, at most [`Limits::max_connections`].
@@ -57,6 +64,7 @@ pub(super) struct Connections {
     limits: Limits,
     stats: Arc<ServerStats>,
     signals: Arc<Signals>,
+    share: Arc<Share>,
 }
 
 /// What becomes of a new connection.
@@ -71,17 +79,31 @@ pub(super) enum Admission {
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>, signals: Arc<Signals>) -> Self {
-        Self { tasks: JoinSet::new(), open: HashMap::new(), limits, stats, signals }
+    pub(super) fn new(limits: Limits, stats: Arc<ServerStats>, signals: Arc<Signals>, share: Arc<Share>) -> Self {
+        Self { tasks: JoinSet::new(), open: HashMap::new(), limits, stats, signals, share }
     }
 
-    /// Serves a connection in a task of its own.
+    /// Whether a new connection is served: strangers have a bounded share of accepts.
+    pub(super) fn is_welcome(&self, client: Client, now: Instant) -> bool {
+        let welcome = client.trusted || self.share.admits(client.group, now);
+        if !welcome {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        welcome
+    }
+
+    /// Serves a connection in a task of its own, a stranger's with what strangers have of the CPU.
     pub(super) fn spawn<F>(&mut self, client: Client, serve: impl FnOnce(Arc<ConnState>) -> F) -> Id
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let state = Arc::new(ConnState::new(client, Arc::clone(&self.signals), self.limits.max_unread));
-        let task = self.tasks.spawn(serve(Arc::clone(&state)));
+        let (signals, share) = (Arc::clone(&self.signals), Arc::clone(&self.share));
+        let state = Arc::new(ConnState::new(client, signals, share, self.limits.max_unread));
+        let served = serve(Arc::clone(&state));
+        let task = match client.trusted {
+            true => self.tasks.spawn(served),
+            false => self.tasks.spawn(Arc::clone(&self.share).metered(client.group, served)),
+        };
         let id = task.id();
         self.open.insert(id, (task, state));
         self.count();
@@ -171,11 +193,12 @@ impl Connections {
         oldest_waiting(of_client().map(|(id, _, progress)| (id, progress)))
     }
 
-    /// The address of strangers with the most connections, and how many it has.
+    /// The address of strangers with the most connections, and how many it has; a regular reader only where there is no
+    /// other one.
     fn largest_group(&self) -> Option<(IpAddr, usize)> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         self.strangers().for_each(|(_, client, _)| *counts.entry(client.group).or_default() += 1);
-        counts.into_iter().max_by_key(|(_, count)| *count)
+        counts.into_iter().max_by_key(|(group, count)| (!self.share.is_regular(*group), *count))
     }
 
     /// The connection of this address that waits for a request longest, or else whose client has read nothing for longest.
@@ -258,7 +281,7 @@ mod tests {
 
     fn connections(max_connections: usize) -> Connections {
         let limits = Limits { max_connections, reserved: 1, max_unread: 2, ..Limits::default() };
-        Connections::new(limits, Arc::default(), Arc::default())
+        Connections::new(limits, Arc::default(), Arc::default(), Arc::new(Share::new(limits)))
     }
 
     fn open(all: &mut Connections) -> (Id, Arc<ConnState>) {

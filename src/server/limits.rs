@@ -12,6 +12,14 @@ pub struct Limits {
     pub reserved: usize,
     /// Responses to strangers that are in flight; beyond that those are closed whose client has stopped reading.
     pub max_unread: usize,
+    /// CPU time for strangers, in seconds per second; see [`Self::within`].
+    pub strangers_cpu: f64,
+    /// New connections of one address of strangers: how many per second, and how many at once.
+    pub connects_of_address: (f64, f64),
+    /// The same of all strangers, apart from a few that have read what they asked for before.
+    pub connects: (f64, f64),
+    /// How long new connections wait once one of them was refused: refusing many at once is cheap.
+    pub refusal_pause: Duration,
     /// Bytes of long responses that are held for all clients; a further one waits, and stalled ones are closed.
     pub held_bytes: usize,
     /// How long a client may read nothing of a response while others wait for its memory.
@@ -58,6 +66,10 @@ impl Default for Limits {
             max_connections: 256,
             reserved: 64,
             max_unread: 64,
+            strangers_cpu: SHARE,
+            connects_of_address: (16.0, 64.0),
+            connects: (64.0, 128.0),
+            refusal_pause: Duration::from_millis(5),
             held_bytes: 8 << 20,
             pressure_stall: Duration::from_secs(1),
             backlog: 4096,
@@ -80,7 +92,17 @@ impl Default for Limits {
     }
 }
 
+/// The part of the CPU quota that is for strangers: a large scrape per second needs 2% of a CPU.
+const SHARE: f64 = 0.25;
+
 impl Limits {
+    /// These limits for a process that has so many CPUs, or no quota. A quota of more than one CPU gives strangers no more
+    /// than one does, because the server has one thread.
+    #[must_use]
+    pub fn within(self, quota: Option<f64>) -> Self {
+        Self { strangers_cpu: SHARE * quota.unwrap_or(1.0).clamp(0.01, 1.0), ..self }
+    }
+
     /// How often connections are checked against the timeouts: one is exceeded by at most a quarter.
     pub(super) fn sweep_interval(&self) -> Duration {
         let shortest = self.head_timeout.min(self.idle_timeout).min(self.response_timeout).min(self.stall_timeout);

@@ -10,6 +10,7 @@
 //! | `serve` | the server's thread and accept loop |
 //! | `connections`, `conn_state`, `limits` | connection table, progress of each connection, limits and eviction |
 //! | `client` | whose connections come first |
+//! | `share`, `quota` | what all others may take of the CPU |
 //! | `routes` | which response belongs to which path |
 //! | `body`, `encoding` | response bodies, compressed if the client accepts that |
 //! | `api` | `/api/v1/probes` |
@@ -28,9 +29,11 @@ mod limits;
 mod origin;
 mod page;
 mod params;
+mod quota;
 mod response;
 mod routes;
 mod serve;
+mod share;
 mod state;
 
 pub use self::{
@@ -39,6 +42,7 @@ pub use self::{
     connections::ServerStats,
     health::probe_health,
     limits::Limits,
+    quota::cpu_quota,
     serve::{Server, spawn},
     state::{EncodedVotes, Query, ServerState},
 };

@@ -13,13 +13,17 @@ use tokio::{
 };
 
 use super::{
-    client::Client,
+    client::{Client, KnownVantages},
     conn_state::{ConnState, Signals, WatchedStream},
     connections::{Admission, Connections, ServerStats},
     limits::Limits,
     routes::Routes,
+    share::Share,
     state::ServerState,
 };
+
+/// Connections that are closed unread before those that are open have their turn.
+const REFUSED_AT_ONCE: usize = 256;
 
 /// A running server.
 #[derive(Debug)]
@@ -64,6 +68,7 @@ pub fn spawn(
     socket.set_send_buffer_size(limits.send_buffer)?;
     // Listening again changes the length of the queue, which std sets to 128.
     socket.listen(limits.backlog)?;
+    let queue = listener.try_clone()?;
     // Sockets are polled after every few tasks: a task may write a chunk of a page, which takes some 100 µs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(7).build()?;
     let listener = {
@@ -74,38 +79,50 @@ pub fn spawn(
     let shared = Arc::clone(&stats);
     let thread = thread::Builder::new()
         .name("server".to_owned())
-        .spawn(move || runtime.block_on(serve(listener, state, limits, shared, stop)))?;
+        .spawn(move || runtime.block_on(serve((listener, queue), state, limits, shared, stop)))?;
     Ok(Server { stats, thread })
 }
 
 async fn serve(
-    listener: TcpListener,
+    (listener, queue): (TcpListener, std::net::TcpListener),
     state: ServerState,
     limits: Limits,
     stats: Arc<ServerStats>,
     stop: impl Future<Output = ()> + Send,
 ) {
     let signals = Arc::<Signals>::default();
+    let share = Arc::new(Share::new(limits));
     let vantages = state.vantages.clone();
     let routes = Arc::new(Routes::new(state, limits, Arc::clone(&signals)));
     let http = http(&limits);
     let graceful = GracefulShutdown::new();
-    let mut connections = Connections::new(limits, stats, signals);
+    let mut connections = Connections::new(limits, stats, signals, Arc::clone(&share));
     let mut sweep = interval(limits.sweep_interval());
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = pin!(stop);
     let mut accepted: Option<(TcpStream, Client)> = None;
-    let mut retry_at = None;
+    let (mut not_before, mut fails) = (None, false);
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             _ = sweep.tick(), if !connections.is_empty() => connections.evict_overdue(Instant::now()),
             () = connections.changed() => {}
-            stream = accept(&listener, retry_at), if accepted.is_none() => match stream {
-                Ok((stream, from)) => (accepted, retry_at) = (Some((stream, vantages.client(from.ip()))), None),
-                Err(error) => retry_at = on_accept_error(&error, retry_at, &mut connections, &limits),
-            },
+            new = accept(&listener, not_before), if accepted.is_none() => {
+                let picked = new.and_then(|new| pick(new, &queue, &vantages, &connections));
+                match picked {
+                    Ok(picked) => {
+                        fails = false;
+                        not_before = picked.refused.then(|| Instant::now() + limits.refusal_pause);
+                        accepted = picked.connection;
+                    }
+                    Err(error) => {
+                        not_before = on_accept_error(&error, fails, &mut connections, &limits);
+                        fails |= not_before.is_some();
+                    }
+                }
+            }
+            () = share.grant() => {}
         }
         if let Some((stream, client)) = accepted.take() {
             match connections.admit(client) {
@@ -120,7 +137,7 @@ async fn serve(
         // The new connection is polled, and its socket read, before the next one may evict it.
         tokio::task::yield_now().await;
     }
-    drop((listener, accepted));
+    drop((listener, queue, accepted));
     connections.close_waiting();
     if timeout(limits.shutdown_grace, graceful.shutdown()).await.is_err() {
         tracing::debug!("responses in flight aborted at shutdown");
@@ -137,27 +154,64 @@ fn http(limits: &Limits) -> http1::Builder {
     http
 }
 
-/// The next connection, not before `retry_at`.
-async fn accept(listener: &TcpListener, retry_at: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
-    if let Some(at) = retry_at {
+/// The next connection, not before this time.
+async fn accept(listener: &TcpListener, not_before: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
+    if let Some(at) = not_before {
         sleep_until(at).await;
     }
     listener.accept().await
+}
+
+/// What has become of the connections that waited.
+struct Picked {
+    /// The first one that is to be served.
+    connection: Option<(TcpStream, Client)>,
+    /// Whether others were closed unread, because their share was exhausted.
+    refused: bool,
+}
+
+/// Closes strangers that exceed their share, until there is a connection to serve or no other one. The queue is that of the
+/// listener; what is taken from it here does not cost an event.
+fn pick(
+    (first, from): (TcpStream, SocketAddr),
+    queue: &std::net::TcpListener,
+    vantages: &KnownVantages,
+    connections: &Connections,
+) -> io::Result<Picked> {
+    let now = Instant::now();
+    let client = vantages.client(from.ip());
+    if connections.is_welcome(client, now) {
+        return Ok(Picked { connection: Some((first, client)), refused: false });
+    }
+    drop(first);
+    for _ in 0..REFUSED_AT_ONCE {
+        let (stream, from) = match queue.accept() {
+            Ok(next) => next,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        };
+        let client = vantages.client(from.ip());
+        if connections.is_welcome(client, now) {
+            stream.set_nonblocking(true)?;
+            return Ok(Picked { connection: Some((TcpStream::from_std(stream)?, client)), refused: true });
+        }
+    }
+    Ok(Picked { connection: None, refused: true })
 }
 
 /// When to accept again. The server never gives up: a sidecar that does not listen is worse than none. Repeated errors
 /// are logged once.
 fn on_accept_error(
     error: &io::Error,
-    retry_at: Option<Instant>,
+    failed_before: bool,
     connections: &mut Connections,
     limits: &Limits,
 ) -> Option<Instant> {
     connections.on_accept_error();
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-        return retry_at;
+        return None;
     }
-    if retry_at.is_none() {
+    if !failed_before {
         tracing::warn!(%error, "cannot accept connections");
     }
     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
