@@ -19,7 +19,7 @@ use regionwatch::{
     decision::votes::{VoteMessage, hostile::fuzz_vote},
     metrics::PushSeries,
     net::hostile::{Peer, Script, fuzz_expiry, fuzz_response},
-    probe::hostile::{fuzz_answer, fuzz_pattern, fuzz_reply},
+    probe::hostile::{fuzz_answer, fuzz_pattern, fuzz_reply, fuzz_session},
     signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
     yaml::hostile::fuzz_tree,
 };
@@ -102,6 +102,7 @@ fn target(name: &str) -> Target {
         "load_test_results" => Box::new(fuzz_results),
         "order_signatures" => Box::new(fuzz_signatures),
         "pattern" => Box::new(compare_pattern),
+        "postgres_session" => Box::new(fuzz_session),
         "push_answer" => Box::new(move |bytes| world.answers_pushes(&Script::endless(bytes))),
         "vote_message" => Box::new(fuzz_signed_vote),
         "yaml_tree" => Box::new(|bytes| fuzz_tree(&String::from_utf8_lossy(bytes))),
@@ -199,6 +200,12 @@ fn arbitrary_dns_messages_never_panic() {
     let mut circle = answer.clone();
     circle[30] = 0x1d;
     mutations(&[answer, circle], fuzz_answer);
+}
+
+#[test]
+fn arbitrary_messages_of_a_database_never_panic_or_hang() {
+    let seeds: Vec<_> = names("corpus/postgres_session").iter().map(|file| fs::read(file).unwrap()).collect();
+    mutations(&seeds, fuzz_session);
 }
 
 #[test]

@@ -23,6 +23,10 @@ labels! {
         Processing = "processing",
         /// HTTP: head of the response received to its last byte received. Kernel stamps.
         Transfer = "transfer",
+        /// Databases: first byte of the login sent to its last answer received. Kernel stamps.
+        Auth = "auth",
+        /// Databases: query sent to the last byte of its result received. Kernel stamps.
+        Read = "read",
     }
 }
 
@@ -41,7 +45,7 @@ labels! {
         Tls = "tls",
         /// The answer breaks its protocol, or is larger than the cap.
         Protocol = "protocol",
-        /// A well-formed answer with an unexpected status: HTTP status, DNS rcode.
+        /// A well-formed answer with an unexpected status: HTTP status, DNS rcode, error of a database.
         Status = "status",
         /// A well-formed answer without the expected body, header, record or banner.
         Mismatch = "mismatch",

@@ -81,7 +81,27 @@ impl Connection {
         let (stream, connected) = connect(server, options).await?;
         measured.add(Phase::Connect, connected.elapsed);
         measured.syn_retransmits += connected.syn_retransmits;
-        let Some(connector) = connector else { return Ok(Self { io: Either::Left(stream) }) };
+        let connection = Self { io: Either::Left(stream) };
+        match connector {
+            Some(connector) => connection.secure(connector, measured, attempt).await,
+            None => Ok(connection),
+        }
+    }
+
+    /// Shakes hands on a connection without TLS. Adds the phase `tls`.
+    ///
+    /// # Errors
+    /// The failure as it is counted.
+    pub(crate) async fn secure(
+        self,
+        connector: &Connector,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<Self, Failure> {
+        let stream = match self.io {
+            Either::Left(stream) => stream,
+            Either::Right(_) => return Ok(self),
+        };
         attempt.enter(Phase::Tls);
         let timestamps = stream.enable_timestamps();
         timestamps.begin();

@@ -25,6 +25,7 @@ kinds! {
     tcp: Tcp(TcpSpec);
     http: Http(HttpSpec);
     sidecar: Sidecar(SidecarSpec);
+    postgres: Postgres(PostgresSpec);
 }
 
 /// The kind of this name.
@@ -35,7 +36,7 @@ pub fn kind_named(name: &str) -> Option<Kind> {
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{dns::fuzz_answer, icmp::fuzz_reply, pattern::fuzz_pattern};
+    pub use super::{dns::fuzz_answer, icmp::fuzz_reply, pattern::fuzz_pattern, postgres::fuzz_session};
 }
 
 #[cfg(test)]

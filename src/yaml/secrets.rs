@@ -156,11 +156,7 @@ impl<'a> Secrets<'a> {
             }
             _ => format!("cannot be read ({error}); write the path of a readable file"),
         };
-        let content = file::read(&path, MAX_FILE).map_err(|error| match error {
-            Unreadable::Not(kind) => format!("is {kind} and not a regular file; write the path of a file"),
-            Unreadable::TooLarge => "has more than 4 MiB; write the path of the right file".to_owned(),
-            Unreadable::Io(error) => failed(error),
-        })?;
+        let content = file::read(&path, MAX_FILE).map_err(|error| unreadable(error, failed))?;
         self.files.borrow_mut().insert(path.clone(), content.clone());
         Ok((path, content))
     }
@@ -168,15 +164,7 @@ impl<'a> Secrets<'a> {
     /// The content of a file with a secret, without the line break at its end.
     pub(crate) fn file(&self, text: &str) -> Parsed<String> {
         let (_, Content { bytes, .. }) = self.bytes(text, A_PATH)?;
-        let secret = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8; write a text file with one line")?;
-        let secret = secret.trim_end_matches(['\r', '\n']);
-        match secret {
-            "" => Err("is an empty file; write the secret into it".to_owned()),
-            _ if secret.contains(['\r', '\n']) => {
-                Err("contains several lines; write a text file with one line".to_owned())
-            }
-            _ => Ok(secret.to_owned()),
-        }
+        line(&bytes)
     }
 
     /// The path and the bytes of a PEM file that holds certificates.
@@ -197,6 +185,31 @@ impl<'a> Secrets<'a> {
                 Err("contains no private key in PEM form; write a file with -----BEGIN PRIVATE KEY-----".to_owned())
             }
         }
+    }
+}
+
+fn unreadable(error: Unreadable, failed: impl FnOnce(std::io::Error) -> String) -> String {
+    match error {
+        Unreadable::Not(kind) => format!("is {kind} and not a regular file; write the path of a file"),
+        Unreadable::TooLarge => "has more than 4 MiB; write the path of the right file".to_owned(),
+        Unreadable::Io(error) => failed(error),
+    }
+}
+
+/// The secret that a file holds now. The configuration may have been read long ago. Blocks.
+pub(crate) fn read_line(path: &Path) -> Parsed<String> {
+    let content = file::read(path, MAX_FILE);
+    line(&content.map_err(|error| unreadable(error, |error| format!("cannot be read ({error})")))?.bytes)
+}
+
+/// A text of one line, without the line break at its end.
+fn line(bytes: &[u8]) -> Parsed<String> {
+    let secret = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8; write a text file with one line")?;
+    let secret = secret.trim_end_matches(['\r', '\n']);
+    match secret {
+        "" => Err("is an empty file; write the secret into it".to_owned()),
+        _ if secret.contains(['\r', '\n']) => Err("contains several lines; write a text file with one line".to_owned()),
+        _ => Ok(secret.to_owned()),
     }
 }
 

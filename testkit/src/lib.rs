@@ -11,6 +11,8 @@ pub mod kubernetes;
 pub mod lease;
 pub mod needs;
 pub mod peers;
+pub mod postgres;
+pub mod probing;
 pub mod process;
 pub mod programs;
 pub mod regions;

@@ -127,6 +127,30 @@ fn tcp() -> impl Strategy<Value = ProbeSpec> {
         .prop_map(|(port, tls, send, expect)| TcpSpec { port, tls, send: send.then(masked), expect }.into())
 }
 
+fn postgres() -> impl Strategy<Value = ProbeSpec> {
+    let password = prop_oneof![
+        Just(None),
+        Just(Some(Password { file: None, secret: masked() })),
+        Just(Some(Password { file: Some(file("votes.key")), secret: Secret::new(*KEY) })),
+    ];
+    let texts = ["[a-z][a-z0-9_ -]{0,9}", "[a-z][a-z0-9_ -]{0,9}", "SELECT [a-z0-9_ *()']{1,9}"];
+    (port(), texts, password, any::<[bool; 2]>(), option::of(tls())).prop_map(
+        |(port, [user, database, query], password, [cleartext, keep_alive], tls)| {
+            PostgresSpec {
+                port,
+                user: user.into(),
+                password,
+                cleartext,
+                database: database.into(),
+                query: query.into(),
+                keep_alive,
+                tls,
+            }
+            .into()
+        },
+    )
+}
+
 fn dns() -> impl Strategy<Value = ProbeSpec> {
     let transport = (0..4, tls(), "/[a-z-]{0,9}").prop_map(|(n, tls, path)| match n {
         0 => DnsTransport::Udp,
@@ -187,7 +211,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
 
 /// The probes of one target, each kind at most once.
 fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
-    let spec = prop_oneof![icmp(), tcp(), dns(), http(false), http(true)];
+    let spec = prop_oneof![icmp(), tcp(), dns(), postgres(), http(false), http(true)];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
     (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
         |(specs, host, family, tos)| {

@@ -7,6 +7,7 @@ mod http;
 mod phases;
 mod servers;
 mod sidecar;
-mod support;
 mod tcp;
 mod tls;
+
+use testkit::probing as support;

@@ -40,6 +40,8 @@ async fn a_failure_reports_the_phase_it_occurred_in() {
         (format!("kind: dns, query: a.example, transport: tcp, port: {}", closed.port()), refused, Phase::Connect),
         (format!("kind: dns, query: a.example, transport: tls, port: {}", silent.port()), timeout, Phase::Tls),
         (format!("kind: dns, query: a.example, transport: tcp, port: {}", silent.port()), timeout, Phase::Request),
+        (format!("kind: postgres, user: app, port: {}", silent.port()), timeout, Phase::Auth),
+        (format!("kind: postgres, user: app, tls: true, port: {}", silent.port()), timeout, Phase::Tls),
     ] {
         assert_eq!(failed(probe.clone()).await, (failure, Some(phase)), "{probe}");
     }

@@ -23,23 +23,23 @@ use tokio::{
 };
 
 /// The timeout of probes that are meant to fail by it; those that are meant to succeed end long before.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(600);
+pub const TIMEOUT: Duration = Duration::from_millis(600);
 
 /// What one probe measured, and how long it was under way by the clock of the test.
 #[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) outcome: Outcome,
+pub struct Seen {
+    pub outcome: Outcome,
     /// Read where a test asks how far a failed probe came.
-    pub(crate) failed_in: Option<Phase>,
-    pub(crate) took: Duration,
+    pub failed_in: Option<Phase>,
+    pub took: Duration,
     /// How many answers had come after their deadlines until then.
-    pub(crate) late: u32,
+    pub late: u32,
     /// How late another thread woke up meanwhile, at worst: what a busy machine adds.
     stall: Duration,
 }
 
 /// A probe in the notation of the file, without its cadence: `kind: tcp, port: 80`.
-pub(crate) struct Probing {
+pub struct Probing {
     host: String,
     probe: String,
     timeout: Duration,
@@ -47,26 +47,26 @@ pub(crate) struct Probing {
     responses: Option<ResponseSender>,
 }
 
-pub(crate) fn probing(host: &str, probe: impl Into<String>) -> Probing {
+pub fn probing(host: &str, probe: impl Into<String>) -> Probing {
     Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, resolver: None, responses: None }
 }
 
 impl Probing {
-    pub(crate) fn resolver(self, resolver: Resolver) -> Self {
+    pub fn resolver(self, resolver: Resolver) -> Self {
         Self { resolver: Some(resolver), ..self }
     }
 
     /// Takes what is answered to this sender.
-    pub(crate) fn with_response_sender(self, response_tx: mpsc::Sender<VoteResponse>) -> Self {
+    pub fn with_response_sender(self, response_tx: mpsc::Sender<VoteResponse>) -> Self {
         Self { responses: Some(ResponseSender { peer: Region::new("there").unwrap(), response_tx }), ..self }
     }
 
-    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+    pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
     /// Probes until `wanted` probes have ended.
-    pub(crate) async fn run(self, wanted: usize) -> Vec<Seen> {
+    pub async fn run(self, wanted: usize) -> Vec<Seen> {
         let _keeper = TimestampingGuard::hold();
         let text = format!(
             "region: here\npeers: [{{region: there, targets: [{{name: t, host: \"{}\", probes: [{{{}, interval: 100ms, timeout: {}ms}}]}}]}}]",
@@ -112,13 +112,13 @@ impl Probing {
     }
 
     /// One probe that must succeed.
-    pub(crate) async fn succeeds(self) -> Timings {
+    pub async fn succeeds(self) -> Timings {
         let seen = self.run(1).await.remove(0);
         seen.outcome.unwrap_or_else(|failure| panic!("failed of {failure}"))
     }
 
     /// One probe that must fail, and at its deadline at the latest.
-    pub(crate) async fn fails(self) -> Failure {
+    pub async fn fails(self) -> Failure {
         let limit = self.timeout + Duration::from_millis(400);
         let seen = self.run(1).await.remove(0);
         assert!(seen.took < limit + seen.stall, "{seen:?}");
@@ -129,7 +129,7 @@ impl Probing {
     }
 
     /// One probe that must fail before its deadline.
-    pub(crate) async fn fails_early(self) -> Failure {
+    pub async fn fails_early(self) -> Failure {
         let limit = self.timeout;
         let seen = self.run(1).await.remove(0);
         assert!(seen.took < limit, "ended only after {:?}", seen.took);
@@ -137,7 +137,7 @@ impl Probing {
     }
 
     /// One probe that must fail because its deadline came.
-    pub(crate) async fn fails_at_the_deadline(self) -> Failure {
+    pub async fn fails_at_the_deadline(self) -> Failure {
         let timeout = self.timeout;
         let seen = self.run(1).await.remove(0);
         assert!(seen.took >= timeout && seen.took < timeout + Duration::from_millis(400) + seen.stall, "{seen:?}");
@@ -170,22 +170,22 @@ impl Stalls {
 }
 
 /// The names of the phases that were measured.
-pub(crate) fn phases(timings: &Timings) -> Vec<&'static str> {
+pub fn phases(timings: &Timings) -> Vec<&'static str> {
     timings.phases.iter().map(|(phase, _)| phase.as_str()).collect()
 }
 
-pub(crate) fn phase(timings: &Timings, wanted: Phase) -> Duration {
+pub fn phase(timings: &Timings, wanted: Phase) -> Duration {
     timings.phases.iter().find(|(phase, _)| *phase == wanted).unwrap().1
 }
 
 /// A certificate for the names, and the files to use it by.
-pub(crate) struct Certificate {
-    pub(crate) folder: Arc<tempfile::TempDir>,
-    pub(crate) validity: Validity,
+pub struct Certificate {
+    pub folder: Arc<tempfile::TempDir>,
+    pub validity: Validity,
 }
 
 impl Certificate {
-    pub(crate) fn new(names: &[&str]) -> Self {
+    pub fn new(names: &[&str]) -> Self {
         let mut params =
             rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 2, 3);
@@ -200,11 +200,11 @@ impl Certificate {
         Self { folder: Arc::new(folder), validity }
     }
 
-    pub(crate) fn cert(&self) -> String {
+    pub fn cert(&self) -> String {
         self.folder.path().join("cert.pem").display().to_string()
     }
 
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.folder.path().join("key.pem").display().to_string()
     }
 }

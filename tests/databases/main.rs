@@ -1,0 +1,10 @@
+//! Databases against the real servers.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[macro_use]
+extern crate testkit;
+
+mod pooler;
+mod postgres;
+
+suite!(Processors);
