@@ -191,7 +191,7 @@ impl PostgresProbe {
             return;
         }
         let (passwords, rereads, user) =
-            (Arc::clone(&self.passwords), Arc::clone(&self.rereads), self.spec.user.clone());
+            (Arc::clone(&self.passwords), Arc::clone(&self.rereads), Arc::clone(&self.spec.user));
         spawn_blocking(move || {
             read_again(&path, &passwords, &user);
             rereads.store(false, Ordering::Relaxed);

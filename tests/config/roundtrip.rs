@@ -131,7 +131,7 @@ fn postgres() -> impl Strategy<Value = ProbeSpec> {
     let password = prop_oneof![
         Just(None),
         Just(Some(Password { file: None, secret: masked() })),
-        Just(Some(Password { file: Some(file("votes.key")), secret: Secret::new(*KEY) })),
+        Just(Some(Password { file: Some(file("token")), secret: Secret::new(*b"s3cret-token") })),
     ];
     let texts = ["[a-z][a-z0-9_ -]{0,9}", "[a-z][a-z0-9_ -]{0,9}", "SELECT [a-z0-9_ *()']{1,9}"];
     (port(), texts, password, any::<[bool; 2]>(), option::of(tls())).prop_map(
