@@ -23,8 +23,8 @@ use regionwatch::{
     engine::{Engine, Input, Topology},
     metrics::Metrics,
     model::{
-        Failure, Nonce, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings, UnixMillis, Vote,
-        VoteResponse,
+        Failure, FailureContext, Nonce, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings,
+        UnixMillis, Vote, VoteResponse,
     },
     schedule::{Event, SlotPhase},
     server::{self, KnownVantages, Limits, Query, ServerState},
@@ -103,7 +103,8 @@ fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
                 start_delay: Duration::ZERO,
                 late: 0,
                 duplicates: 0,
-                failed_in: failed.then_some(Phase::Connect),
+                failed: FailureContext::from(failed.then_some(Phase::Connect)),
+                certificate: None,
             };
             engine.handle(Input::Events(&mut vec![event]), now(at));
         }

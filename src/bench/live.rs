@@ -328,7 +328,14 @@ mod tests {
 
     fn event(path: u32, outcome: crate::model::Outcome) -> Event {
         let sample = Probed { path: PathId(path), sent_at: Instant::now(), sent_at_unix: 0, outcome };
-        Event::Sampled { sample, start_delay: Duration::ZERO, late: 0, duplicates: 0, failed_in: None }
+        Event::Sampled {
+            sample,
+            start_delay: Duration::ZERO,
+            late: 0,
+            duplicates: 0,
+            failed: None.into(),
+            certificate: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]

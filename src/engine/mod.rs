@@ -12,6 +12,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::debug;
 
 #[cfg(test)]
 pub(crate) use self::setup::{attributes, own_attributes, target_policy};
@@ -165,15 +166,21 @@ impl Engine {
         };
         let effects = self.vantage.handle(input, now);
         match event {
-            Event::Sampled { sample, start_delay, late, duplicates, failed_in } => {
+            Event::Sampled { sample, start_delay, late, duplicates, failed, certificate } => {
                 self.metrics.vantage().observe_start_delay(start_delay);
                 let Some(state) = self.paths.get_mut(&sample.path) else { return effects };
                 let Sample { sent_at, sent_at_unix, outcome, .. } = sample;
                 state.answered |= outcome.is_ok();
                 state.window.push(sent_at, &outcome);
                 state.trace.push(sent_at, &outcome);
-                state.history.push(sent_at_unix, outcome, failed_in);
+                state.history.push(sent_at_unix, outcome, failed);
                 count(&state.series, &outcome, sent_at_unix);
+                if let Some(dates) = certificate {
+                    state.series.set_certificate(dates);
+                }
+                if let Err(failure) = outcome {
+                    debug!(path = %state.path, result = %failure, why = %failed, "probe failed");
+                }
                 if late > 0 {
                     state.series.add_late(late);
                 }

@@ -31,7 +31,8 @@ fn sampled(id: u32, outcome: Outcome, at: Instant) -> Event {
         start_delay: Duration::ZERO,
         late: 0,
         duplicates: 0,
-        failed_in: None,
+        failed: None.into(),
+        certificate: None,
     }
 }
 

@@ -124,11 +124,14 @@ families! {
         "Hop limit (TTL) of the last echo reply; absent before the first.",
         PathSeries::write_hop_limit;
     "tls_certificate_expiry_timestamp_seconds" gauge Path("")
-        "Expiry of the first certificate in the chain that the target presented last, in seconds since 1970.",
+        "Expiry of the certificate that the target presented last, also if it was rejected, in seconds since 1970.",
         PathSeries::write_certificate_expiry;
     "tls_certificate_not_before_timestamp_seconds" gauge Path("")
         "Start of the validity of that certificate, in seconds since 1970.",
         PathSeries::write_certificate_not_before;
+    "tls_certificate_issuers_expiry_timestamp_seconds" gauge Path("")
+        "First expiry of the certificates that the target sent between its own and the trusted authority, in seconds since 1970.",
+        PathSeries::write_issuers_expiry;
     #[state] "peer_latency_seconds" summary Peer("quantile")
         "Latency quantiles over all targets of a peer in the trailing window; absent without a success.",
         PeerSeries::write_quantiles;

@@ -6,7 +6,7 @@ use super::{
     samples::{InstanceLabels, Samples, Series},
     value::{Bound, Counter, Gauge, Histogram, seconds},
 };
-use crate::model::{Failure, Kind, Path, Phase, Shape, Timings, Validity};
+use crate::model::{CertificateDates, Failure, Kind, Path, Phase, Shape, Timings};
 
 /// The series of one path.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct PathSeries {
     hop_limit: Gauge,
     certificate_not_before: Gauge,
     certificate_expiry: Gauge,
+    issuers_expiry: Gauge,
 }
 
 impl Series for PathSeries {
@@ -58,6 +59,7 @@ impl PathSeries {
             hop_limit: Gauge::default(),
             certificate_not_before: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            issuers_expiry: Gauge::default(),
         }
     }
 
@@ -78,13 +80,17 @@ impl PathSeries {
         if let Some(hops) = timings.hop_limit {
             self.hop_limit.set(f64::from(hops));
         }
-        if let Some(Validity { not_before, not_after }) = timings.certificate {
-            self.certificate_not_before.set(not_before as f64);
-            self.certificate_expiry.set(not_after as f64);
-        }
         self.success.set(1.0);
         // Milliseconds: a double cannot hold nanoseconds since 1970.
         self.last_success.set((sent_at / 1_000_000) as f64 / 1e3);
+    }
+
+    /// Sets when the certificates are valid that the peer has shown last.
+    pub fn set_certificate(&self, dates: CertificateDates) {
+        let CertificateDates { not_before, not_after, issuers_not_after } = dates;
+        self.certificate_not_before.set(not_before as f64);
+        self.certificate_expiry.set(not_after as f64);
+        self.issuers_expiry.set(issuers_not_after.map_or(f64::NAN, |at| at as f64));
     }
 
     /// Records a failed probe. It has no latency.
@@ -137,6 +143,12 @@ impl PathSeries {
     pub(super) fn write_certificate_not_before(&self, out: &mut Samples<'_>) {
         if self.shape.phases.contains(Phase::Tls) {
             out.gauge(&self.certificate_not_before);
+        }
+    }
+
+    pub(super) fn write_issuers_expiry(&self, out: &mut Samples<'_>) {
+        if self.shape.phases.contains(Phase::Tls) {
+            out.gauge(&self.issuers_expiry);
         }
     }
 

@@ -6,6 +6,7 @@
 mod cadence;
 mod constant_labels;
 mod decision;
+mod detail;
 mod host;
 mod kind;
 mod labels;
@@ -22,12 +23,13 @@ pub use self::{
     cadence::Cadence,
     constant_labels::{ConstantLabels, ENVIRONMENT, LabelError, LabelName, LabelValue, MAX_LABEL},
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, Vote},
+    detail::{CertificateDates, CertificateFault, FailureContext, FailureDetail},
     host::{AddressFamily, Host},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},
     name::{MAX_NAME, NameError, Region, TargetName},
     order::{OrderSignature, Signature},
-    sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings, Validity},
+    sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},
     shape::Shape,
     time::{UnixMillis, Utc},
     url::{HttpUrl, MASK, UrlPath},

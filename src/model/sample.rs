@@ -124,15 +124,6 @@ impl PhaseTimes {
     }
 }
 
-/// When a certificate is valid, in seconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// `notBefore`.
-    pub not_before: i64,
-    /// `notAfter`.
-    pub not_after: i64,
-}
-
 /// What a successful probe measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timings {
@@ -145,8 +136,6 @@ pub struct Timings {
     pub source: StampSource,
     /// SYNs that the kernel had to send again; 0 but for TCP and what runs on it.
     pub syn_retransmits: u32,
-    /// Of the certificate of the peer's chain that expires first; TLS only.
-    pub certificate: Option<Validity>,
     /// The hop limit (TTL) that the reply arrived with; ICMP only.
     pub hop_limit: Option<u8>,
 }
@@ -154,7 +143,7 @@ pub struct Timings {
 impl Timings {
     /// Timings whose total is the sum of their phases.
     pub fn new(phases: PhaseTimes, source: StampSource) -> Self {
-        Self { total: phases.total(), phases, source, syn_retransmits: 0, certificate: None, hop_limit: None }
+        Self { total: phases.total(), phases, source, syn_retransmits: 0, hop_limit: None }
     }
 
     /// Timings of a probe with a single phase.

@@ -1,10 +1,16 @@
 //! What one attempt to reach a peer notes besides its outcome.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
+};
 
 use tokio::time::Instant;
 
-use crate::model::{Failure, Phase};
+use crate::model::{CertificateDates, Failure, FailureContext, FailureDetail, Phase};
 
 /// One attempt of a probe: its deadline, and what it noted besides its outcome.
 #[derive(Debug)]
@@ -14,17 +20,27 @@ pub struct Attempt {
     phase: AtomicU8,
     late: AtomicU32,
     duplicates: AtomicU32,
+    notes: Mutex<Notes>,
+}
+
+/// What is written once or twice in an attempt, and read at its end.
+#[derive(Debug, Default)]
+struct Notes {
+    address: Option<IpAddr>,
+    detail: Option<FailureDetail>,
+    certificate: Option<CertificateDates>,
 }
 
 impl Attempt {
     /// An attempt that ends at the deadline.
-    pub const fn new(deadline: Instant) -> Self {
+    pub fn new(deadline: Instant) -> Self {
         Self {
             deadline,
             timeout_reason: AtomicU8::new(u8::MAX),
             phase: AtomicU8::new(u8::MAX),
             late: AtomicU32::new(0),
             duplicates: AtomicU32::new(0),
+            notes: Mutex::default(),
         }
     }
 
@@ -56,9 +72,39 @@ impl Attempt {
     }
 
     /// The phase that began last, in which a failed attempt has failed.
-    pub fn reached(&self) -> Option<Phase> {
+    fn reached(&self) -> Option<Phase> {
         let noted = self.phase.load(Ordering::Relaxed);
         Phase::ALL.into_iter().find(|phase| *phase as u8 == noted)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the address that is probed.
+    pub fn set_address(&self, address: IpAddr) {
+        self.notes().address = Some(address);
+    }
+
+    /// Notes what a failure was about.
+    pub fn set_detail(&self, detail: FailureDetail) {
+        self.notes().detail = Some(detail);
+    }
+
+    /// Notes when the certificates are valid that the peer has shown.
+    pub fn set_certificate(&self, dates: CertificateDates) {
+        self.notes().certificate = Some(dates);
+    }
+
+    /// When the certificates are valid that the peer has shown in this attempt.
+    pub fn certificate(&self) -> Option<CertificateDates> {
+        self.notes().certificate
+    }
+
+    /// Where and of what a failed attempt has failed.
+    pub fn failure_context(&self) -> FailureContext {
+        let Notes { address, detail, .. } = *self.notes();
+        FailureContext { phase: self.reached(), address, detail }
     }
 
     /// Notes answers to earlier attempts that came after their deadlines.

@@ -10,9 +10,9 @@ use super::{
     options::SocketOptions,
     resolver::ResolvedHost,
     stream::{Stream, StreamTimestamps, connect},
-    tls::{self, Connector, TlsStream},
+    tls::{Connector, TlsStream},
 };
-use crate::model::{Failure, Phase, PhaseTimes, StampSource, Timings, Validity};
+use crate::model::{Failure, Phase, PhaseTimes, StampSource, Timings};
 
 /// What an attempt has measured so far.
 #[derive(Debug)]
@@ -20,14 +20,13 @@ pub(crate) struct Measured {
     phases: PhaseTimes,
     source: StampSource,
     syn_retransmits: u32,
-    pub(crate) certificate: Option<Validity>,
 }
 
 impl Default for Measured {
     /// Nothing yet.
     fn default() -> Self {
         let phases = PhaseTimes::default();
-        Self { phases, source: StampSource::Kernel, syn_retransmits: 0, certificate: None }
+        Self { phases, source: StampSource::Kernel, syn_retransmits: 0 }
     }
 }
 
@@ -50,12 +49,7 @@ impl Measured {
     pub(crate) fn into_timings(mut self, host: &ResolvedHost) -> Timings {
         let total = self.phases.total();
         host.report(&mut self.phases);
-        Timings {
-            total,
-            syn_retransmits: self.syn_retransmits,
-            certificate: self.certificate,
-            ..Timings::new(self.phases, self.source)
-        }
+        Timings { total, syn_retransmits: self.syn_retransmits, ..Timings::new(self.phases, self.source) }
     }
 }
 
@@ -105,14 +99,16 @@ impl Connection {
         attempt.enter(Phase::Tls);
         let timestamps = stream.enable_timestamps();
         timestamps.begin();
-        let stream = connector.handshake(stream).await?;
+        let stream = connector.handshake(stream, attempt).await?;
         // From the departure of our first byte to the arrival of the peer's last. What we compute between them is in it;
         // what we compute after, such as verifying the certificate in TLS 1.3, is not.
         let readings = timestamps.read();
         if let Some(elapsed) = Elapsed::between(readings.first_sent, readings.last_received) {
             measured.add(Phase::Tls, elapsed);
         }
-        measured.certificate = tls::validity(&stream);
+        if let Some(dates) = connector.certificate_dates(&stream) {
+            attempt.set_certificate(dates);
+        }
         Ok(Self { io: Either::Right(stream) })
     }
 

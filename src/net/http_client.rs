@@ -34,13 +34,13 @@ use super::{
     options::SocketOptions,
     progress::{SMALL, SMALL_PIECES, Steps, Watched},
     stream::StreamTimestamps,
-    tls::{Connector, TlsContext, TlsError, TlsSpec},
+    tls::{Connector, TlsContext, TlsError, TlsSpec, note_detail},
 };
-use crate::model::{Failure, HttpUrl, Phase, Validity};
+use crate::model::{Failure, HttpUrl, Phase};
 
 /// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
 /// several times over.
-const MAX_HEADERS: usize = 128;
+const MAX_HEADERS: usize = 1_000;
 const MAX_HEAD: usize = 64 << 10;
 
 /// The most bytes that a peer may send until the head of its final response is there: interim responses (RFC 9110 15.2)
@@ -73,12 +73,24 @@ pub enum HttpVersion {
     Http2,
 }
 
+/// How much a head of HTTP/1.1 may differ from its grammar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeadParsing {
+    /// As curl and browsers: folded lines (which a client must read, RFC 9112 5.2), spaces before the colon, and fields whose
+    /// name or value breaks the grammar, which are skipped.
+    #[default]
+    Lenient,
+    /// Any of that is a broken protocol.
+    Strict,
+}
+
 /// Makes requests to one origin.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     uri: Uri,
     tls: Option<Connector>,
     version: HttpVersion,
+    parsing: HeadParsing,
     options: SocketOptions,
     /// The connection that is kept for the next request, where that is wanted.
     kept: Option<Mutex<Option<Session>>>,
@@ -126,7 +138,6 @@ struct Session {
     timestamps: Arc<StreamTimestamps>,
     steps: Arc<Steps>,
     driver: Driver,
-    certificate: Option<Validity>,
     /// Whether head and body come in segments of their own timestamps: HTTP/1.1 without TLS.
     plain: bool,
 }
@@ -166,7 +177,12 @@ impl HttpClient {
         };
         let tls = if url.https { Some(context.connector(tls, &url.host, alpn)?) } else { None };
         let uri = url.sent().parse().map_err(|_| ClientError::Url(url.to_string()))?;
-        Ok(Self { uri, tls, version, options, kept: None })
+        Ok(Self { uri, tls, version, parsing: HeadParsing::default(), options, kept: None })
+    }
+
+    /// Reads heads so.
+    pub(crate) fn parsing(self, parsing: HeadParsing) -> Self {
+        Self { parsing, ..self }
     }
 
     /// Keeps the connection for the next request, or does not.
@@ -194,7 +210,7 @@ impl HttpClient {
     ) -> Result<HttpResponse, Failure> {
         attempt.enter(Phase::Processing);
         let answered = match self.take_kept(server) {
-            Some(mut kept) => match kept.send(request.clone()).await {
+            Some(mut kept) => match kept.send(request.clone(), attempt).await {
                 Ok(response) => Some((kept, response)),
                 Err(_) if kept.may_have_been_closed() => None,
                 Err(failure) => return Err(failure),
@@ -206,11 +222,10 @@ impl HttpClient {
             None => {
                 let mut fresh = self.open(server, measured, attempt).await?;
                 attempt.enter(Phase::Processing);
-                let response = fresh.send(request).await?;
+                let response = fresh.send(request, attempt).await?;
                 (fresh, response)
             }
         };
-        measured.certificate = session.certificate;
         let head_read = session.timestamps.read();
         let (from, to) = if session.plain {
             (head_read.last_sent, head_read.first_received)
@@ -226,7 +241,7 @@ impl HttpClient {
         let (head, incoming) = response.into_parts();
         session.timestamps.allow(body.allowance());
         session.steps.follow();
-        let body = read_body(incoming, body).await?;
+        let body = read_body(incoming, body, attempt).await?;
         session.timestamps.allow(HEAD_ALLOWANCE);
         session.steps.begin();
         let processing = processing.ok_or(Failure::Local)?;
@@ -278,8 +293,8 @@ impl HttpClient {
         }
         let timestamps = connection.enable_timestamps();
         let plain = self.tls.is_none() && !http2;
-        let session = start(connection.io, server, http2, timestamps, plain).await?;
-        Ok(Session { certificate: measured.certificate, ..session })
+        let session = start(connection.io, server, http2, self.parsing, timestamps, attempt).await?;
+        Ok(Session { plain, ..session })
     }
 }
 
@@ -287,32 +302,41 @@ async fn start(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     server: SocketAddr,
     http2: bool,
+    parsing: HeadParsing,
     timestamps: Arc<StreamTimestamps>,
-    plain: bool,
+    attempt: &Attempt,
 ) -> Result<Session, Failure> {
     let steps = Arc::<Steps>::default();
+    let lenient = parsing == HeadParsing::Lenient;
     let io = TokioIo::new(Watched::new(io, http2, Arc::clone(&steps)));
     let (sender, driver) = if http2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MAX_HEAD as u32)
             .handshake(io)
             .await
-            .map_err(|error| failure(&error))?;
+            .map_err(|error| failure(&error, attempt))?;
         (Sender::Http2(sender), tokio::spawn(async move { drop(connection.await) }))
     } else {
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
+            .allow_obsolete_multiline_headers_in_responses(lenient)
+            .allow_spaces_after_header_name_in_responses(lenient)
+            .ignore_invalid_headers_in_responses(lenient)
             .max_buf_size(MAX_HEAD)
             .handshake(io)
             .await
-            .map_err(|error| failure(&error))?;
+            .map_err(|error| failure(&error, attempt))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Session { server, sender, timestamps, steps, driver: Driver(driver), certificate: None, plain })
+    Ok(Session { server, sender, timestamps, steps, driver: Driver(driver), plain: false })
 }
 
 impl Session {
-    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+        attempt: &Attempt,
+    ) -> Result<Response<Incoming>, Failure> {
         self.timestamps.begin();
         self.timestamps.allow(HEAD_ALLOWANCE);
         self.steps.begin();
@@ -327,7 +351,7 @@ impl Session {
                 sender.send_request(request).await
             }
         };
-        result.map_err(|error| failure(&error))
+        result.map_err(|error| failure(&error, attempt))
     }
 
     /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
@@ -359,12 +383,12 @@ fn to_authority(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option<Vec<u8>>, Failure> {
+async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>, attempt: &Attempt) -> Result<Option<Vec<u8>>, Failure> {
     let BodyUse { limit, keep, mut inspect } = wanted;
     let mut body = Vec::new();
     let (mut read, mut small) = (0, 0);
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| failure(&error))?;
+        let frame = frame.map_err(|error| failure(&error, attempt))?;
         if let Some(data) = frame.data_ref() {
             small += u32::from(data.len() < SMALL);
             if small > SMALL_PIECES {
@@ -391,12 +415,15 @@ async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>) -> Result<Option
 }
 
 /// What hyper's error is counted as: the socket's or TLS's where there is one beneath, else a broken protocol.
-fn failure(error: &hyper::Error) -> Failure {
+fn failure(error: &hyper::Error, attempt: &Attempt) -> Failure {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
             return match io.get_ref() {
-                Some(inner) if inner.is::<rustls::Error>() => Failure::Tls,
+                Some(inner) if inner.is::<rustls::Error>() => {
+                    note_detail(inner.downcast_ref(), attempt);
+                    Failure::Tls
+                }
                 _ if io.kind() == io::ErrorKind::UnexpectedEof => Failure::Protocol,
                 _ => errors::failure(io),
             };

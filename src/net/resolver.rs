@@ -83,6 +83,12 @@ impl ResolvedHost {
     /// # Errors
     /// `resolve` where the name has no address of the family.
     pub async fn address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
+        let address = self.known_address(attempt).await?;
+        attempt.set_address(address);
+        Ok(address)
+    }
+
+    async fn known_address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
         match &self.source {
             Source::Literal(address) => Some(*address),
             Source::Name(entry) => {

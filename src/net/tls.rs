@@ -1,30 +1,28 @@
 //! TLS handshakes by rustls with ring, and what is read of the peer's certificates.
 
+mod certificate;
+mod verifier;
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-        client::{
-            Resumption,
-            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        },
-        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+        self, ClientConfig, RootCertStore,
+        client::Resumption,
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
 };
-use x509_cert::{
-    der::{Decode, Reader, SliceReader},
-    time::Time,
-};
 
-use super::{errors, stream::Stream};
-use crate::model::{Failure, Host, Validity};
+pub use self::certificate::fuzz_expiry;
+use self::verifier::{AnyCertificate, Rejected, Verifier};
+use super::{attempt::Attempt, errors, stream::Stream};
+use crate::model::{CertificateDates, Failure, FailureDetail, Host};
 
 /// How a TLS handshake is made and judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +41,26 @@ impl TlsSpec {
     /// Whether the peer is verified by the authorities of the system.
     pub const fn trusts_the_system(&self) -> bool {
         self.ca_file.is_none() && !self.insecure_skip_verify
+    }
+
+    /// Whether its authorities can be used.
+    ///
+    /// # Errors
+    /// The certificate that cannot.
+    pub fn check_authorities(&self) -> Result<(), TlsError> {
+        self.ca_file.as_ref().map_or(Ok(()), |file| roots_from(file).map(drop))
+    }
+
+    /// Whether its certificate and key can be used, and belong together.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_identity(&self) -> Result<(), TlsError> {
+        let Some((chain, key)) = &self.identity else { return Ok(()) };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_root_certificates(RootCertStore::empty());
+        builder.with_client_auth_cert(certificates(chain)?, private_key(key)?)?;
+        Ok(())
     }
 
     /// Whether it depends on files, which may change while the configuration does not.
@@ -89,9 +107,21 @@ pub enum TlsError {
     /// The name to verify is neither a DNS name nor an address.
     #[error("{0:?} is not a name that a certificate can have")]
     ServerName(String),
+    /// The key is that of another certificate.
+    #[error("the key does not belong to the certificate")]
+    OtherKey,
     /// rustls refuses the combination.
     #[error("{0}")]
-    Config(#[from] rustls::Error),
+    Config(rustls::Error),
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InconsistentKeys(_) => Self::OtherKey,
+            error => Self::Config(error),
+        }
+    }
 }
 
 /// What all TLS probes share: the cryptography and the authorities that are trusted by default.
@@ -127,15 +157,17 @@ impl TlsContext {
     pub fn connector(&self, spec: &TlsSpec, host: &Host, alpn: &[&[u8]]) -> Result<Connector, TlsError> {
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
-        let builder = if spec.insecure_skip_verify {
-            let verifier = AnyCertificate(Arc::clone(&self.provider));
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        let rejected = Rejected::default();
+        let (builder, roots) = if spec.insecure_skip_verify {
+            (builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)), None)
         } else {
-            let roots = match &spec.ca_file {
-                Some(file) => Arc::new(roots_from(file)?),
-                None => self.public_roots(),
+            let (roots, named) = match &spec.ca_file {
+                Some(file) => (Arc::new(roots_from(file)?), certificates(file)?),
+                None => (self.public_roots(), Vec::new()),
             };
-            builder.with_root_certificates(roots)
+            let provider = Arc::clone(&self.provider);
+            let verifier = Verifier::new(Arc::clone(&roots), named, provider, Arc::clone(&rejected))?;
+            (builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)), Some(roots))
         };
         let mut config = match &spec.identity {
             Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, private_key(key)?)?,
@@ -145,7 +177,7 @@ impl TlsContext {
         // Each probe measures a whole handshake.
         config.resumption = Resumption::disabled();
         let name = server_name(spec, host)?;
-        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name, roots, rejected })
     }
 }
 
@@ -184,8 +216,10 @@ fn private_key(PemFile { path, content }: &PemFile) -> Result<PrivateKeyDer<'sta
 
 fn roots_from(file: &PemFile) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| file_error(&file.path, error))?;
+    for (n, certificate) in certificates(file)?.into_iter().enumerate() {
+        roots.add(certificate).map_err(|error| {
+            file_error(&file.path, format!("certificate {} of it cannot be an authority: {error}", n + 1))
+        })?;
     }
     Ok(roots)
 }
@@ -198,6 +232,9 @@ pub(super) type TlsStream = tokio_rustls::client::TlsStream<Stream>;
 pub struct Connector {
     connector: TlsConnector,
     name: ServerName<'static>,
+    /// The authorities that are trusted; none where anybody is.
+    roots: Option<Arc<RootCertStore>>,
+    rejected: Rejected,
 }
 
 impl fmt::Debug for Connector {
@@ -207,13 +244,32 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Shakes hands on a stream.
+    /// Shakes hands on a stream. Of a failure, the attempt gets the detail.
     ///
     /// # Errors
     /// The failure as it is counted.
-    pub(super) async fn handshake(&self, stream: Stream) -> Result<TlsStream, Failure> {
-        self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))
+    pub(super) async fn handshake(&self, stream: Stream, attempt: &Attempt) -> Result<TlsStream, Failure> {
+        self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
+            if let Some(dates) = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                attempt.set_certificate(dates);
+            }
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                attempt.set_detail(FailureDetail::ClosedInHandshake);
+            }
+            explained(&error, attempt)
+        })
     }
+
+    /// When the certificates are valid that the peer has sent.
+    pub(super) fn certificate_dates(&self, stream: &TlsStream) -> Option<CertificateDates> {
+        certificate::dates(stream.get_ref().1.peer_certificates()?, self.roots.as_deref())
+    }
+}
+
+/// What an error on a TLS connection is counted as. The attempt gets the detail.
+pub(crate) fn explained(error: &io::Error, attempt: &Attempt) -> Failure {
+    note_detail(error.get_ref().and_then(|inner| inner.downcast_ref()), attempt);
+    failure(error)
 }
 
 /// What an error on a TLS connection is counted as.
@@ -226,65 +282,10 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// When the certificate of the peer's chain that expires first is valid.
-pub(super) fn validity(stream: &TlsStream) -> Option<Validity> {
-    let chain = stream.get_ref().1.peer_certificates()?;
-    chain.iter().filter_map(|certificate| validity_of(certificate)).min_by_key(|validity| validity.not_after)
-}
-
-/// `validity` of a certificate (RFC 5280 4.1.2.5).
-fn validity_of(der: &[u8]) -> Option<Validity> {
-    let mut reader = SliceReader::new(der).ok()?;
-    let certificate = x509_cert::Certificate::decode(&mut reader).ok()?;
-    if !reader.is_finished() {
-        return None;
-    }
-    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
-    let validity = certificate.tbs_certificate.validity;
-    Some(Validity { not_before: seconds(validity.not_before)?, not_after: seconds(validity.not_after)? })
-}
-
-/// What the fuzz target calls.
-pub fn fuzz_expiry(der: &[u8]) {
-    validity_of(der);
-}
-
-/// Accepts any certificate, but still checks that the peer has its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+/// Gives the attempt the detail of an error of TLS.
+pub(super) fn note_detail(error: Option<&rustls::Error>, attempt: &Attempt) {
+    if let Some(detail) = error.and_then(verifier::detail) {
+        attempt.set_detail(detail);
     }
 }
 

@@ -30,11 +30,11 @@ use super::{
     prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
-    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    model::{Facts, Failure, FailureDetail, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
     net::{
         Attempt, BodyUse, ClockReading, ClockWatch, Connection, Connector, DATAGRAM_BUDGET, Datagram, Elapsed,
         ErrorQueueEvent, HttpClient, HttpVersion, Measured, ReadMore, ResolvedHost, SocketOptions, StreamTimestamps,
-        Timestamp, TlsSpec, failure, local_failure, tls_failure,
+        Timestamp, TlsSpec, failure, local_failure, tls_failure_explained,
     },
     yaml::{Fields, ReadContext, writer::Writer},
 };
@@ -195,6 +195,7 @@ impl DnsProbe {
                     };
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, edns, &self.spec) {
                         Judgement::Answer(verdict) => {
+                            note_rcode(&buffer, verdict, attempt);
                             return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), Said::All)));
                         }
                         Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), Said::Part))),
@@ -243,7 +244,7 @@ impl DnsProbe {
         let failed = |error: io::Error| match error.kind() {
             // Closed between or in messages, without a reset.
             io::ErrorKind::UnexpectedEof => Failure::Protocol,
-            _ => tls_failure(&error),
+            _ => tls_failure_explained(&error, attempt),
         };
         attempt.enter(Phase::Request);
         let id: u16 = rand::random();
@@ -260,7 +261,10 @@ impl DnsProbe {
             let mut answer = vec![0; len.into()];
             stream.read_exact(&mut answer).await.map_err(failed)?;
             let said = match self.question.judge(&answer, id, edns, &self.spec) {
-                Judgement::Answer(verdict) => verdict.map(|()| Said::All)?,
+                Judgement::Answer(verdict) => {
+                    note_rcode(&answer, verdict, attempt);
+                    verdict.map(|()| Said::All)?
+                }
                 Judgement::NoEdns => Said::NoEdns,
                 // There is no room on a connection to run out of.
                 Judgement::Truncated => return Err(Failure::Protocol),
@@ -296,6 +300,7 @@ impl DnsProbe {
         let answer = client.send(server, request, BodyUse::kept(MESSAGE_LIMIT), measured, attempt).await?;
         let body = answer.body.ok_or(Failure::Protocol)?;
         if answer.head.status != http::StatusCode::OK {
+            attempt.set_detail(FailureDetail::HttpStatus(answer.head.status.as_u16()));
             return Err(Failure::Status);
         }
         measured.rename_phases(|phase| match phase {
@@ -303,10 +308,20 @@ impl DnsProbe {
             other => other,
         });
         match self.question.judge(&body, 0, edns, &self.spec) {
-            Judgement::Answer(verdict) => verdict.map(|()| Said::All),
+            Judgement::Answer(verdict) => {
+                note_rcode(&body, verdict, attempt);
+                verdict.map(|()| Said::All)
+            }
             Judgement::NoEdns => Ok(Said::NoEdns),
             Judgement::Truncated | Judgement::Unrelated => Err(Failure::Protocol),
         }
+    }
+}
+
+/// Notes the response code of a message that has another than expected (RFC 1035 4.1.1).
+fn note_rcode(message: &[u8], verdict: Result<(), Failure>, attempt: &Attempt) {
+    if let (Err(Failure::Status), Some(flags)) = (verdict, message.get(3)) {
+        attempt.set_detail(FailureDetail::Rcode(flags & 0x0f));
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
-    model::{Facts, Failure, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
+    model::{Facts, Failure, FailureDetail, Host, HttpUrl, Kind, Layer, Phase, Shape, Timings},
     net::{AGENT, Attempt, BodyUse, ClockWatch, HttpClient, HttpResponse, Measured, ResolvedHost, TlsSpec},
     yaml::{Fields, ReadContext, writer::Writer},
 };
@@ -119,7 +119,7 @@ impl Exchange for () {
 impl HttpProbe {
     pub(crate) fn new(spec: Arc<HttpSpec>, context: ProberContext<'_>) -> Result<Self, SetupError> {
         let client = HttpClient::new(&spec.url, spec.version, context.socket_options(), &spec.tls, context.tls)?;
-        let client = client.keep_alive(spec.keep_alive);
+        let client = client.keep_alive(spec.keep_alive).parsing(spec.parsing);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
@@ -139,6 +139,9 @@ impl HttpProbe {
         let (mut response, matches) = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
         let stepped = watch.stepped();
         let judged = self.judge(&response, matches, E::KEEPS_BODY);
+        if let Err(Failure::Status | Failure::Auth) = judged {
+            attempt.set_detail(FailureDetail::HttpStatus(response.head.status.as_u16()));
+        }
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
             exchange.receive(&mut response);
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Facts, Failure, Host, Kind, Layer, Phase, Shape, Timings},
-    net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure},
+    net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure_explained},
     yaml::{Fields, ReadContext, Secret, writer::Writer},
 };
 
@@ -128,7 +128,7 @@ impl TcpProbe {
             attempt.enter(Phase::Processing);
         }
         if let Some(send) = &self.spec.send {
-            stream.write_all(send.as_bytes()).await.map_err(|error| tls_failure(&error))?;
+            stream.write_all(send.as_bytes()).await.map_err(|error| tls_failure_explained(&error, attempt))?;
         }
         let Some(expect) = &self.spec.expect else { return Ok(()) };
         let mut matcher = expect.matcher();
@@ -136,7 +136,7 @@ impl TcpProbe {
         let mut left = EXPECT_LIMIT;
         while left > 0 {
             let room = left.min(buffer.len());
-            let count = stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure(&error))?;
+            let count = stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure_explained(&error, attempt))?;
             matcher.feed(&buffer[..count]);
             if matcher.is_match() {
                 return Ok(());

@@ -17,13 +17,22 @@ pub(super) fn read(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<TlsSpec> {
     let pem = |(path, content)| PemFile { path, content };
     let certificates = |item: &Item<'_>| item.read(|text| secrets.certificates(text)).map(pem);
     let certificate = certificate.and_then(|item| certificates(&item));
-    let key = key.and_then(|item| item.read(|text| secrets.private_key(text))).map(pem);
-    Some(TlsSpec {
+    let key_pem = key.as_ref().and_then(|item| item.read(|text| secrets.private_key(text))).map(pem);
+    let authorities = fields.get("ca_file");
+    let spec = TlsSpec {
         server_name: fields.read("server_name", |item| item.read(addresses::server_name)),
-        ca_file: fields.read("ca_file", certificates),
-        identity: certificate.zip(key),
+        ca_file: authorities.as_ref().and_then(certificates),
+        identity: certificate.zip(key_pem),
         insecure_skip_verify: fields.read("insecure_skip_verify", |item| item.flag()).unwrap_or(false),
-    })
+    };
+    // What keeps a probe from being made is an error of the file, and has a line.
+    if let (Some(item), Err(error)) = (authorities, spec.check_authorities()) {
+        item.wrong(format!("{error}; write a file with the certificates of authorities"));
+    }
+    if let (Some(item), Err(error)) = (key, spec.check_identity()) {
+        item.wrong(format!("cannot be used with cert_file: {error}; write the two files of one certificate"));
+    }
+    Some(spec)
 }
 
 /// Writes the mapping.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{PathId, Phase, Sample};
+use crate::model::{CertificateDates, FailureContext, PathId, Sample};
 
 /// What the schedule and its probes report to the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,8 +19,10 @@ pub enum Event {
         late: u32,
         /// Duplicate answers.
         duplicates: u32,
-        /// The phase in which it failed, if that is known.
-        failed_in: Option<Phase>,
+        /// Of what it failed; empty if it did not.
+        failed: FailureContext,
+        /// When the certificates are valid that the peer has shown, also if it failed.
+        certificate: Option<CertificateDates>,
     },
     /// A probe has waited longer than its path's [`OverdueAfter`](super::OverdueAfter), and continues until its deadline.
     Overdue {

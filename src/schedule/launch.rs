@@ -17,7 +17,7 @@ use tokio::{
 
 use super::event::Event;
 use crate::{
-    model::{Failure, PathId, Sample},
+    model::{Failure, FailureContext, PathId, Sample},
     net::{Attempt, Timestamp},
     probe::{Probe, ProbeError},
 };
@@ -178,7 +178,8 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         start_delay: sent_at.saturating_duration_since(slot),
         late: attempt.late() + answered_late,
         duplicates: attempt.duplicates(),
-        failed_in: attempt.reached().filter(|_| outcome.is_err()),
+        failed: if outcome.is_err() { attempt.failure_context() } else { FailureContext::default() },
+        certificate: attempt.certificate(),
     };
     // The engine is gone only when the process ends. A probe stays in flight until the engine has taken its event, so
     // that events do not pile up.

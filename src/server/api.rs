@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::params::{parameters, quoted};
 use crate::{
-    model::{Kind, LabelValue, Path, PhaseTimes, Region, TargetName, Utc},
+    model::{FailureContext, Kind, LabelValue, Path, PhaseTimes, Region, TargetName, Utc},
     probe,
     window::{PathHistory, Record},
 };
@@ -184,8 +184,15 @@ impl Serialize for Sample {
             }
             Err(failure) => {
                 map.serialize_entry("result", failure.as_str())?;
-                if let Some(phase) = self.0.failed_in {
+                let FailureContext { phase, address, detail } = self.0.failed;
+                if let Some(phase) = phase {
                     map.serialize_entry("failed_in", phase.as_str())?;
+                }
+                if let Some(address) = address {
+                    map.serialize_entry("address", &address)?;
+                }
+                if let Some(detail) = detail {
+                    map.serialize_entry("detail", &format_args!("{detail}"))?;
                 }
                 if self.0.times > 1 {
                     map.serialize_entry("times", &self.0.times)?;
@@ -210,7 +217,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Failure, Phase, StampSource, Timings};
+    use crate::model::{CertificateFault, Failure, FailureDetail, Phase, StampSource, Timings};
 
     fn history(samples: Vec<Record>) -> PathHistory {
         let path = Path { peer: Region::new("r").unwrap(), target: TargetName::new("t").unwrap(), kind: probe::TCP };
@@ -249,6 +256,19 @@ mod tests {
             "\n"
         );
         assert_eq!(page(vec![history(vec![ok(80_012), lost, outage])]).0, expected);
+    }
+
+    #[test]
+    fn a_failure_names_the_address_and_what_was_wrong() {
+        let failed = FailureContext {
+            phase: Some(Phase::Tls),
+            address: Some("192.0.2.1".parse().unwrap()),
+            detail: Some(FailureDetail::Certificate(CertificateFault::Expired)),
+        };
+        let text = page(vec![history(vec![Record::one(0, Err(Failure::Tls), failed)])]).0;
+        let expected =
+            r#""result":"tls","failed_in":"tls","address":"192.0.2.1","detail":"the certificate has expired"}"#;
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

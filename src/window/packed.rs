@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::model::{Phase, PhaseTimes, StampSource, Timings, Validity};
+use crate::model::{Phase, PhaseTimes, StampSource, Timings};
 
 /// The last successful probes of a path, oldest first, each with its start in nanoseconds since 1970.
 #[derive(Debug, Default)]
@@ -25,17 +25,13 @@ impl Successes {
             self.count -= 1;
         }
         let before = self.bytes.len();
-        let Timings { total, phases, source, syn_retransmits, certificate, hop_limit } = *timings;
-        let (has_certificate, has_hops) = (certificate.is_some(), hop_limit.is_some());
-        let present = source as u64 | u64::from(has_certificate) << 1 | u64::from(has_hops) << 2;
+        let Timings { total, phases, source, syn_retransmits, hop_limit } = *timings;
+        let present = source as u64 | u64::from(hop_limit.is_some()) << 1;
         let measured = phases.iter().fold(0, |set, (phase, _)| set | 1 << phase as u64);
         // What the phases are longer by than the total is little or nothing.
         let beside = nanos(phases.total()).wrapping_sub(nanos(total));
         let fixed = [sent_at, beside, syn_retransmits.into(), present, measured];
-        let expiry = certificate.map(|certificate| certificate.not_after.cast_unsigned());
-        let lifetime = certificate.map(|Validity { not_before, not_after }| not_after.wrapping_sub(not_before));
-        let optional = [expiry, lifetime.map(i64::cast_unsigned), hop_limit.map(u64::from)];
-        let numbers = fixed.into_iter().chain(optional.into_iter().flatten());
+        let numbers = fixed.into_iter().chain(hop_limit.map(u64::from));
         for number in numbers.chain(phases.iter().map(|(_, duration)| nanos(duration))) {
             self.write(number);
         }
@@ -88,13 +84,7 @@ impl Numbers<'_> {
             *number = self.next()?;
         }
         let [sent_at, beside, syn_retransmits, present, measured] = fixed;
-        let certificate = if present & 2 != 0 {
-            let (not_after, lifetime) = (self.next()?.cast_signed(), self.next()?.cast_signed());
-            Some(Validity { not_before: not_after.wrapping_sub(lifetime), not_after })
-        } else {
-            None
-        };
-        let hop_limit = if present & 4 != 0 { Some(self.next()? as u8) } else { None };
+        let hop_limit = if present & 2 != 0 { Some(self.next()? as u8) } else { None };
         let mut phases = PhaseTimes::default();
         for phase in Phase::ALL.into_iter().filter(|phase| measured & 1 << *phase as u64 != 0) {
             phases.add(phase, Duration::from_nanos(self.next()?));
@@ -104,7 +94,6 @@ impl Numbers<'_> {
             phases,
             source: StampSource::ALL[present as usize & 1],
             syn_retransmits: syn_retransmits as u32,
-            certificate,
             hop_limit,
         };
         Some((sent_at, timings))
@@ -123,17 +112,15 @@ mod tests {
 
     fn timings() -> impl Strategy<Value = Timings> {
         let phases = vec((0..Phase::ALL.len(), 0..u64::from(u32::MAX)), 0..4);
-        let validity =
-            (any::<i64>(), any::<i64>()).prop_map(|(not_before, not_after)| Validity { not_before, not_after });
-        (phases, any::<u64>(), any::<bool>(), any::<u32>(), option::of(validity), option::of(any::<u8>())).prop_map(
-            |(measured, total, kernel, syn_retransmits, certificate, hop_limit)| {
+        (phases, any::<u64>(), any::<bool>(), any::<u32>(), option::of(any::<u8>())).prop_map(
+            |(measured, total, kernel, syn_retransmits, hop_limit)| {
                 let mut phases = PhaseTimes::default();
                 for (phase, nanos) in measured {
                     phases.add(Phase::ALL[phase], Duration::from_nanos(nanos));
                 }
                 let source = if kernel { StampSource::Kernel } else { StampSource::Userland };
                 let total = Duration::from_nanos(total);
-                Timings { total, phases, source, syn_retransmits, certificate, hop_limit }
+                Timings { total, phases, source, syn_retransmits, hop_limit }
             },
         )
     }
@@ -157,8 +144,7 @@ mod tests {
         for phase in [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer] {
             phases.add(phase, Duration::from_millis(100));
         }
-        let validity = Validity { not_before: 1_800_000_000 - 90 * 86_400, not_after: 1_800_000_000 };
-        let timings = Timings { certificate: Some(validity), ..Timings::new(phases, StampSource::Kernel) };
+        let timings = Timings::new(phases, StampSource::Kernel);
         let mut successes = Successes::default();
         for n in 0..1_000 {
             successes.push(50, 1_795_230_245_123_456_789 + n, &timings);

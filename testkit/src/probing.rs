@@ -12,7 +12,7 @@ use std::{
 use regionwatch::{
     app::prober,
     config::Config,
-    model::{Failure, Outcome, PathId, Phase, Region, Timings, Validity, VoteResponse},
+    model::{CertificateDates, Failure, FailureContext, Outcome, PathId, Phase, Region, Timings, VoteResponse},
     net::{Resolver, TimestampingGuard, TlsContext},
     probe::ResponseSender,
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
@@ -29,8 +29,9 @@ pub const TIMEOUT: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 pub struct Seen {
     pub outcome: Outcome,
-    /// Read where a test asks how far a failed probe came.
-    pub failed_in: Option<Phase>,
+    /// Read where a test asks how far a failed probe came, and why it failed.
+    pub failed: FailureContext,
+    pub certificate: Option<CertificateDates>,
     pub took: Duration,
     /// How many answers had come after their deadlines until then.
     pub late: u32,
@@ -98,9 +99,10 @@ impl Probing {
         while seen.len() < wanted {
             let left = until.saturating_duration_since(Instant::now());
             match timeout(left, happened.recv()).await {
-                Ok(Some(Event::Sampled { sample, failed_in, .. })) => {
+                Ok(Some(Event::Sampled { sample, failed, certificate, .. })) => {
                     let took = sample.sent_at.elapsed();
-                    seen.push(Seen { outcome: sample.outcome, failed_in, took, late, stall: stalls.worst() });
+                    let stall = stalls.worst();
+                    seen.push(Seen { outcome: sample.outcome, failed, certificate, took, late, stall });
                 }
                 Ok(Some(Event::Late { .. })) => late += 1,
                 Ok(Some(_)) => {}
@@ -181,7 +183,7 @@ pub fn phase(timings: &Timings, wanted: Phase) -> Duration {
 /// A certificate for the names, and the files to use it by.
 pub struct Certificate {
     pub folder: Arc<tempfile::TempDir>,
-    pub validity: Validity,
+    pub dates: CertificateDates,
 }
 
 impl Certificate {
@@ -196,8 +198,8 @@ impl Certificate {
         std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
         // 2026-02-03T00:00:00Z and 2031-02-03T00:00:00Z
-        let validity = Validity { not_before: 1_770_076_800, not_after: 1_927_843_200 };
-        Self { folder: Arc::new(folder), validity }
+        let dates = CertificateDates { not_before: 1_770_076_800, not_after: 1_927_843_200, issuers_not_after: None };
+        Self { folder: Arc::new(folder), dates }
     }
 
     pub fn cert(&self) -> String {

@@ -17,7 +17,7 @@ use proptest::{
 use regionwatch::{
     config::*,
     model::{AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
-    net::{HttpVersion, PemFile, TlsSpec},
+    net::{HeadParsing, HttpVersion, PemFile, TlsSpec},
     probe::*,
     signing::{PrivateKey, PublicKey},
 };
@@ -204,6 +204,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             body_limit,
             version,
             keep_alive,
+            parsing: if redirects % 2 == 0 { HeadParsing::Lenient } else { HeadParsing::Strict },
         };
         if sidecar { SidecarSpec { request }.into() } else { request.into() }
     })

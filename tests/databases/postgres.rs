@@ -58,10 +58,11 @@ async fn each_phase_of_a_login_and_a_read_is_measured_by_the_kernel() {
     let verified = format!(", tls: {{ca_file: '{}'}}", certificate.cert());
     for user in ["tls", "scram", "md5", "clear"] {
         for tls in [&verified, ", tls: {insecure_skip_verify: true}"] {
-            let timings = ask(port, user, &format!("{PASSWORD}{tls}")).succeeds().await;
+            let seen = ask(port, user, &format!("{PASSWORD}{tls}")).run(1).await.remove(0);
+            let timings = seen.outcome.unwrap();
             let expected = (vec!["connect", "tls", "auth", "read"], StampSource::Kernel);
             assert_eq!((phases(&timings), timings.source), expected, "{user}{tls}");
-            assert_eq!(timings.certificate, Some(certificate.validity));
+            assert_eq!(seen.certificate, Some(certificate.dates));
         }
     }
     // A login that ends as it should leaves no line of a lost connection.
@@ -103,7 +104,7 @@ async fn each_failure_has_its_reason() {
         (port, "open", ", query: 'COPY (SELECT 1) TO STDOUT'", Failure::Protocol, Phase::Read),
     ] {
         let seen = ask(port, user, more).run(1).await.remove(0);
-        assert_eq!((seen.outcome.err(), seen.failed_in), (Some(failure), Some(phase)), "{user}{more}");
+        assert_eq!((seen.outcome.err(), seen.failed.phase), (Some(failure), Some(phase)), "{user}{more}");
     }
     plain.run_sql("ALTER ROLE open CONNECTION LIMIT 0");
     assert_eq!(ask(plain.addr.port(), "open", "").fails().await, Failure::Status);

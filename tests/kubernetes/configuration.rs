@@ -143,6 +143,7 @@ fn prometheus_keeps_the_measurements_of_sidecars_and_drops_their_decisions() {
         probe_duplicates_total probe_duration_seconds probe_last_success_timestamp_seconds probe_late_total \
         probe_phase_duration_seconds probe_reply_hop_limit probe_slots_missed_total probe_start_delay_seconds \
         probe_success probes_total tcp_syn_retransmits_total timestamp_source tls_certificate_expiry_timestamp_seconds \
+        tls_certificate_issuers_expiry_timestamp_seconds \
         tls_certificate_not_before_timestamp_seconds";
     let expected: BTreeSet<_> = expected.split_whitespace().collect();
     assert_eq!(kept, expected, "a family that is new here is either measured or decided: sort it in");

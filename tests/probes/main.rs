@@ -4,7 +4,9 @@
 
 mod dns;
 mod http;
+mod odd;
 mod phases;
+mod reasons;
 mod servers;
 mod sidecar;
 mod tcp;

@@ -13,7 +13,7 @@ use crate::{servers, support::probing};
 
 async fn failed(probe: String) -> (Failure, Option<Phase>) {
     let seen = probing("127.0.0.1", probe).run(1).await.remove(0);
-    (seen.outcome.unwrap_err(), seen.failed_in)
+    (seen.outcome.unwrap_err(), seen.failed.phase)
 }
 
 #[tokio::test]

@@ -33,13 +33,14 @@ async fn a_handshake_is_a_phase_and_the_validity_of_the_certificate_is_read() {
     let certificate = Certificate::new(&["a.example"]);
     let (_server, addr) = tls_server(&[("a.example", &certificate)]);
     let tls = format!("tls: {{server_name: a.example, ca_file: '{}'}}", certificate.cert());
-    let timings = probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port())).succeeds().await;
-    assert_eq!(phases(&timings), ["connect", "tls"]);
-    assert_eq!(timings.certificate, Some(certificate.validity));
+    let seen = probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port())).run(1).await.remove(0);
+    assert_eq!(phases(&seen.outcome.unwrap()), ["connect", "tls"]);
+    assert_eq!(seen.certificate, Some(certificate.dates));
     let probe = format!("kind: http, url: 'https://127.0.0.1:{}/', {tls}", addr.port());
-    let timings = probing("127.0.0.1", probe).succeeds().await;
+    let seen = probing("127.0.0.1", probe).run(1).await.remove(0);
+    let timings = seen.outcome.unwrap();
     assert_eq!(phases(&timings), ["connect", "tls", "processing", "transfer"]);
-    assert_eq!(timings.certificate, Some(certificate.validity));
+    assert_eq!(seen.certificate, Some(certificate.dates));
     assert!(timings.total < Duration::from_millis(200), "{timings:?}");
 }
 

@@ -1,7 +1,5 @@
 //! DNS messages (RFC 1035) by hickory-proto: one question out, one judged answer in.
 
-use std::str::FromStr;
-
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
@@ -57,7 +55,8 @@ pub(super) enum Judgement {
 impl Question {
     /// The configured question; `None` if its name is not a DNS name, which `check` rejects.
     pub(super) fn new(spec: &DnsSpec) -> Option<Self> {
-        let mut name = Name::from_str(&spec.query).ok()?;
+        // Label by label, because a name in text has escapes, and names with `/` or `*` are asked for, too (RFC 2317 4).
+        let mut name = Name::from_labels(spec.query.split_terminator('.').map(str::as_bytes)).ok()?;
         name.set_fqdn(true);
         let query = Query::query(name, RecordType::from(spec.record.0));
         let section = query.to_bytes().ok()?;
@@ -156,6 +155,8 @@ pub fn fuzz_answer(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use hickory_proto::rr::{RData, Record, rdata::A};
+
+    use std::str::FromStr as _;
 
     use super::*;
     use crate::probe::dns::spec::RecordType as Type;

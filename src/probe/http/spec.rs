@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::access::{HttpAccess, header_items, write_headers};
 use crate::{
     model::HttpUrl,
-    net::{HttpVersion, TlsSpec},
+    net::{HeadParsing, HttpVersion, TlsSpec},
     probe::{
         pattern::{self, Pattern},
         tls,
@@ -33,6 +33,7 @@ pub(crate) const KEYS: &[&str] = &[
     "version",
     "tls",
     "keep_alive",
+    "strict_headers",
 ];
 
 /// The largest body that is read by default: 1 MiB.
@@ -78,6 +79,8 @@ pub struct HttpSpec {
     pub tls: TlsSpec,
     /// Keep the connection for the next probe: then only `processing` and `transfer` are measured.
     pub keep_alive: bool,
+    /// How heads of responses are read.
+    pub parsing: HeadParsing,
 }
 
 impl HttpSpec {
@@ -96,6 +99,7 @@ impl HttpSpec {
             version: HttpVersion::default(),
             tls: TlsSpec::default(),
             keep_alive: false,
+            parsing: HeadParsing::default(),
         }
     }
 }
@@ -137,6 +141,10 @@ pub(crate) fn read(
         version: fields.read("version", |item| item.choice(&VERSIONS)).unwrap_or(default.version),
         tls,
         keep_alive: fields.read("keep_alive", |item| item.flag()).unwrap_or(default.keep_alive),
+        parsing: match fields.read("strict_headers", |item| item.flag()) {
+            Some(true) => HeadParsing::Strict,
+            Some(false) | None => HeadParsing::Lenient,
+        },
         url: default.url,
     })
 }
@@ -167,6 +175,7 @@ pub(crate) fn write(page: &mut Writer, spec: &HttpSpec) {
         tls::write(page, &spec.tls);
     }
     page.raw("keep_alive", spec.keep_alive);
+    page.raw("strict_headers", spec.parsing == HeadParsing::Strict);
 }
 
 fn expected_headers(item: &Item<'_>) -> Option<Vec<(HeaderName, Pattern)>> {

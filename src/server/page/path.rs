@@ -47,7 +47,7 @@ fn last(record: Option<&Record>) -> Markup {
             Ok(timings) => { "Last probe: " (format::latency(timings.total)) },
             Err(failure) => {
                 "Last probe failed: " (parts::bad(failure.as_str()))
-                @if let Some(phase) = record.failed_in { " in phase " (phase) }
+                " " (record.failed)
                 @if record.times > 1 { ", " (record.times) " times since " (parts::time(millis(record.sent_at))) }
             }
         }
@@ -120,9 +120,10 @@ fn probe(record: &Record, longest: Duration, usual: LabelSet<Phase>) -> Markup {
                     td {
                         (parts::bad(failure.as_str()))
                         @if record.times > 1 { " " span.times { "\u{d7} " (record.times) } }
+                        @if let Some(detail) = record.failed.detail { span.sub { (detail) } }
                     }
                     td.n { (parts::dash("no data")) }
-                    @match record.failed_in {
+                    @match record.failed.phase {
                         Some(phase) => (failed_phases(*failure, phase, usual)),
                         None => { td {} td {} },
                     }

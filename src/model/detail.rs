@@ -1,0 +1,159 @@
+//! What is known of a failed probe beyond its result.
+
+use std::{fmt, net::IpAddr};
+
+use super::{Phase, labels};
+
+/// What is known of a failed probe beyond its result, for people who ask why it failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailureContext {
+    /// The phase in which it failed, if that is known.
+    pub phase: Option<Phase>,
+    /// The address that was probed; none if the name had none.
+    pub address: Option<IpAddr>,
+    /// What the peer said, or what was wrong with it.
+    pub detail: Option<FailureDetail>,
+}
+
+impl From<Option<Phase>> for FailureContext {
+    /// A failure in this phase, of which no more is known.
+    fn from(phase: Option<Phase>) -> Self {
+        Self { phase, ..Self::default() }
+    }
+}
+
+impl fmt::Display for FailureContext {
+    /// Such as `in phase tls to 192.0.2.1: the certificate has expired`; empty if nothing is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, address, detail } = self;
+        let place = [phase.map(|phase| format!("in phase {phase}")), address.map(|address| format!("to {address}"))];
+        f.write_str(&place.into_iter().flatten().collect::<Vec<_>>().join(" "))?;
+        match detail {
+            Some(detail) if phase.is_some() || address.is_some() => write!(f, ": {detail}"),
+            Some(detail) => write!(f, "{detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a peer said, or what was wrong with it, where the result is too coarse to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureDetail {
+    /// The status of an HTTP response (RFC 9110 15).
+    HttpStatus(u16),
+    /// The response code of a DNS message (RFC 1035 4.1.1).
+    Rcode(u8),
+    /// What is wrong with the peer's certificate.
+    Certificate(CertificateFault),
+    /// The alert by which the peer ended the connection (RFC 8446 6).
+    TlsAlert(u8),
+    /// The peer accepts no version or cipher of TLS that we offer.
+    NoCommonTls,
+    /// The peer answered with something that is not TLS.
+    NotTls,
+    /// The peer closed the connection in the TLS handshake, without an alert.
+    ClosedInHandshake,
+}
+
+labels! {
+    /// What is wrong with a certificate.
+    pub enum CertificateFault {
+        /// Its `notAfter` is over.
+        Expired = "has expired",
+        /// Its `notBefore` is to come.
+        NotYetValid = "is not valid yet",
+        /// No authority that is trusted has signed it.
+        UnknownAuthority = "is signed by an unknown authority",
+        /// It does not name the host.
+        WrongName = "is for another name",
+        /// Its signature is wrong.
+        BadSignature = "has a wrong signature",
+        /// It must not be used by a server, or its authority must not sign.
+        WrongPurpose = "may not be used for a server",
+        /// It was revoked.
+        Revoked = "was revoked",
+        /// It has something that cannot be verified: version 1, an old algorithm, an unknown critical extension.
+        Unsupported = "cannot be verified: old version, algorithm or unknown critical extension",
+    }
+}
+
+impl fmt::Display for FailureDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HttpStatus(status) => write!(f, "HTTP status {status}"),
+            Self::Rcode(code) => match rcode(*code) {
+                Some(name) => write!(f, "rcode {name}"),
+                None => write!(f, "rcode {code}"),
+            },
+            Self::Certificate(fault) => write!(f, "the certificate {fault}"),
+            Self::TlsAlert(code) => match alert(*code) {
+                Some(name) => write!(f, "TLS alert {name}"),
+                None => write!(f, "TLS alert {code}"),
+            },
+            Self::NoCommonTls => f.write_str("no common TLS version or cipher"),
+            Self::NotTls => f.write_str("the answer is not TLS"),
+            Self::ClosedInHandshake => f.write_str("closed in the TLS handshake"),
+        }
+    }
+}
+
+/// The names of dig.
+const fn rcode(code: u8) -> Option<&'static str> {
+    Some(match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        _ => return None,
+    })
+}
+
+/// The names of RFC 8446 6 and of TLS 1.2 (RFC 5246 7.2).
+const fn alert(code: u8) -> Option<&'static str> {
+    Some(match code {
+        0 => "close_notify",
+        10 => "unexpected_message",
+        20 => "bad_record_mac",
+        22 => "record_overflow",
+        40 => "handshake_failure",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        49 => "access_denied",
+        50 => "decode_error",
+        51 => "decrypt_error",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        86 => "inappropriate_fallback",
+        90 => "user_canceled",
+        109 => "missing_extension",
+        110 => "unsupported_extension",
+        112 => "unrecognized_name",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        _ => return None,
+    })
+}
+
+/// When the certificates of a peer are valid, in seconds since 1970. Read of any certificate, also of one that is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertificateDates {
+    /// `notBefore` of the peer's own certificate.
+    pub not_before: i64,
+    /// `notAfter` of the peer's own certificate.
+    pub not_after: i64,
+    /// The first `notAfter` of the authorities between it and the trusted one, if the peer sent any.
+    pub issuers_not_after: Option<i64>,
+}
