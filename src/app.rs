@@ -4,6 +4,7 @@ mod copying;
 mod error;
 mod log;
 mod measuring;
+mod once;
 mod probers;
 mod reloading;
 mod system;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 
 pub use self::{
     error::RunError,
+    once::{Tried, probe_once},
     probers::{descriptors, prober},
     reloading::Reload,
 };

@@ -1,13 +1,14 @@
 //! `check`: what a configuration would probe.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use super::report;
 use crate::{
-    app::descriptors,
+    app::{Tried, descriptors, probe_once},
     config::{Config, Loaded},
     logging,
     metrics::series_count,
+    model::{CertificateDates, Utc},
 };
 
 /// Prints warnings, then the effective configuration or what it would probe.
@@ -20,6 +21,51 @@ pub(super) fn print(loaded: &Loaded, effective: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report::failed(format_args!("stdout: {error}")),
     }
+}
+
+/// Probes each path once, and prints what came back. Exits with 1 if any failed.
+pub(super) fn probe(loaded: &Loaded) -> ExitCode {
+    for warning in &loaded.warnings {
+        logging::to_stderr(format_args!("warning: {warning}"));
+    }
+    let tried = match probe_once(&loaded.config) {
+        Ok(tried) => tried,
+        Err(error) => return report::failed(format_args!("{error}")),
+    };
+    let failed = tried.iter().filter(|tried| tried.outcome.is_err()).count();
+    let mut text = String::new();
+    let rows: Vec<_> = tried.iter().map(row).collect();
+    table(&mut text, &["PEER", "TARGET", "PROBE", "RESULT", "LATENCY", "DETAIL"], &rows);
+    let _ = match failed {
+        0 => writeln!(text, "\n{} succeeded, and none failed.", counted(tried.len(), "probe")),
+        _ => writeln!(text, "\n{failed} of {} failed.", counted(tried.len(), "probe")),
+    };
+    match report::print(&text) {
+        Ok(()) if failed == 0 => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => report::failed(format_args!("stdout: {error}")),
+    }
+}
+
+/// What one probe found, as a line of the table.
+fn row(tried: &Tried) -> [String; 6] {
+    let Tried { path, outcome, failed, certificate } = tried;
+    let micros = |duration: Duration| format!("{:?}", Duration::from_micros(duration.as_micros() as u64));
+    let (result, latency, mut detail) = match outcome {
+        Ok(timings) => {
+            let phases: Vec<_> =
+                timings.phases.iter().map(|(phase, duration)| format!("{phase} {}", micros(duration))).collect();
+            ("ok".to_owned(), micros(timings.total), phases.join(", "))
+        }
+        Err(failure) => (failure.to_string(), "-".to_owned(), failed.to_string()),
+    };
+    if let Some(CertificateDates { not_after, .. }) = certificate {
+        let nanos = u64::try_from(*not_after).unwrap_or(0).saturating_mul(1_000_000_000);
+        let date = Utc(nanos).to_string();
+        let _ = write!(detail, "; certificate until {}", date.split('T').next().unwrap_or_default());
+    }
+    let [peer, target, kind] = [path.peer.to_string(), path.target.to_string(), path.kind.to_string()];
+    [peer, target, kind, result, latency, detail]
 }
 
 fn summary(config: &Config) -> String {

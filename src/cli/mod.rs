@@ -59,6 +59,9 @@ struct CheckArgs {
     /// Print the full effective configuration as YAML, with every default.
     #[arg(long)]
     print: bool,
+    /// Probe every target once, and show what came back and why a probe failed. Exit status 1 if any failed.
+    #[arg(long, conflicts_with = "print")]
+    probe: bool,
 }
 
 /// Runs the command that the arguments name.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Action::Run(args) => run(&args),
         Action::Bench(args) => bench::run(&args),
         Action::Check(args) => match Source::new(&args.config).load_in_time() {
+            Ok(loaded) if args.probe => check::probe(&loaded),
             Ok(loaded) => check::print(&loaded, args.print),
             Err(errors) => usage(&errors),
         },

@@ -23,9 +23,14 @@ impl From<Option<Phase>> for FailureContext {
 }
 
 impl fmt::Display for FailureContext {
-    /// Such as `in phase tls to 192.0.2.1: the certificate has expired`; empty if nothing is known.
+    /// Such as `in phase tls to 192.0.2.1: the certificate has expired`, or `HTTP status 503 from 192.0.2.1`; empty if nothing
+    /// is known. An answer has come through all phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { phase, address, detail } = self;
+        if let Some(answer @ (FailureDetail::HttpStatus(_) | FailureDetail::Rcode(_))) = detail {
+            write!(f, "{answer}")?;
+            return address.map_or(Ok(()), |address| write!(f, " from {address}"));
+        }
         let place = [phase.map(|phase| format!("in phase {phase}")), address.map(|address| format!("to {address}"))];
         f.write_str(&place.into_iter().flatten().collect::<Vec<_>>().join(" "))?;
         match detail {

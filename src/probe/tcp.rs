@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     model::{Facts, Failure, Host, Kind, Layer, Phase, Shape, Timings},
-    net::{Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec, tls_failure_explained},
+    net::{
+        Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec,
+        tls_failure_explained,
+    },
     yaml::{Fields, ReadContext, Secret, writer::Writer},
 };
 
@@ -136,7 +139,8 @@ impl TcpProbe {
         let mut left = EXPECT_LIMIT;
         while left > 0 {
             let room = left.min(buffer.len());
-            let count = stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure_explained(&error, attempt))?;
+            let count =
+                stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure_explained(&error, attempt))?;
             matcher.feed(&buffer[..count]);
             if matcher.is_match() {
                 return Ok(());

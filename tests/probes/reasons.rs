@@ -216,5 +216,5 @@ async fn an_unexpected_status_and_rcode_are_told() {
     let probe = format!("kind: dns, query: a.example, port: {}", dns.port());
     let seen = probing("127.0.0.1", probe).run(1).await.remove(0);
     assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Status), Some(FailureDetail::Rcode(5))));
-    assert_eq!(seen.failed.to_string(), "in phase request to 127.0.0.1: rcode REFUSED");
+    assert_eq!(seen.failed.to_string(), "rcode REFUSED from 127.0.0.1");
 }

@@ -63,6 +63,56 @@ fn check_prints_what_will_be_measured_and_how_much_of_it() {
 }
 
 #[test]
+fn check_probes_each_target_once_and_says_why_a_probe_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http_port = http.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in http.incoming().flatten() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(
+                &mut stream,
+                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            );
+        }
+    });
+    let text = |more: &str| {
+        format!(
+            "region: here\npeers: [{{region: there, targets: [\n{{name: a, host: 127.0.0.1, probes: [{{kind: tcp, port: {}}}]}}\n{more}]}}]\n",
+            open.local_addr().unwrap().port()
+        )
+    };
+    let checked = |name: &str, text: String| {
+        let output = output(&["check", "--probe", "--config", &write(folder.path(), name, &text)], &[]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = checked("good.yaml", text(""));
+    assert_eq!(status, Some(0), "{said}");
+    let line = said.lines().nth(1).unwrap();
+    assert!(line.starts_with("there  a       tcp    ok      ") && line.contains("connect "), "{said}");
+    assert!(said.ends_with("\n1 probe succeeded, and none failed.\n"), "{said}");
+
+    let failing = format!(
+        ", {{name: b, host: 127.0.0.1, probes: [{{kind: tcp, port: {}}}, {{kind: http, url: 'http://127.0.0.1:{http_port}/'}}]}}\n\
+         , {{name: c, host: 127.0.0.1, probes: [{{kind: tcp, port: {http_port}, tls: true}}]}}\n",
+        free().port()
+    );
+    let (status, said) = checked("bad.yaml", text(&failing));
+    assert_eq!(status, Some(1), "{said}");
+    let words: Vec<_> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "PEER TARGET PROBE RESULT LATENCY DETAIL",
+        "there b tcp refused - in phase connect to 127.0.0.1",
+        "there b http status - HTTP status 503 from 127.0.0.1",
+        "there c tcp tls - in phase tls to 127.0.0.1: the answer is not TLS",
+        "3 of 4 probes failed.",
+    ] {
+        assert!(words.iter().any(|found| found == line), "{line}\n{said}");
+    }
+}
+
+#[test]
 fn a_created_key_signs_and_check_prints_its_public_part() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("signing.key").display().to_string();

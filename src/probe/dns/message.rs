@@ -56,7 +56,8 @@ impl Question {
     /// The configured question; `None` if its name is not a DNS name, which `check` rejects.
     pub(super) fn new(spec: &DnsSpec) -> Option<Self> {
         // Label by label, because a name in text has escapes, and names with `/` or `*` are asked for, too (RFC 2317 4).
-        let mut name = Name::from_labels(spec.query.split_terminator('.').map(str::as_bytes)).ok()?;
+        let mut name =
+            Name::from_labels(spec.query.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).ok()?;
         name.set_fqdn(true);
         let query = Query::query(name, RecordType::from(spec.record.0));
         let section = query.to_bytes().ok()?;
@@ -177,6 +178,18 @@ mod tests {
 
     fn judge(bytes: &[u8], spec: &DnsSpec) -> Judgement {
         Question::new(spec).unwrap().judge(bytes, 7, true, spec)
+    }
+
+    #[test]
+    fn every_name_that_check_accepts_is_asked_for() {
+        for name in [".", "example.", "1/2.0.192.in-addr.arpa.", "a.*.example.", "-a.example.", "_sip._tcp.example."] {
+            let question = Question::new(&DnsSpec { query: name.into(), ..spec(&[]) });
+            let asked = question.unwrap_or_else(|| panic!("{name} cannot be asked for")).encode(7, false);
+            let read = Message::from_vec(&asked).unwrap();
+            let labels: Vec<_> =
+                read.queries[0].name().iter().map(|label| String::from_utf8(label.to_vec()).unwrap()).collect();
+            assert_eq!(labels.join(".") + ".", name);
+        }
     }
 
     #[test]
