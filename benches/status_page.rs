@@ -206,8 +206,7 @@ fn run() -> Result<bool> {
                     let _ = reply.send(overview);
                 }
                 Query::Probes { filter, reply } => {
-                    let found = engine.matching(|path| filter.matches(path), filter.limit);
-                    let _ = reply.send(found.into_iter().filter_map(|path| engine.history(path)).collect());
+                    let _ = reply.send(engine.histories(|path| filter.matches(path), filter.limit));
                 }
                 Query::Votes(_) | Query::Reload(_) => {}
             }

@@ -36,7 +36,8 @@
 //! | 5 | [`server`] | the HTTP server with the status page, on a thread of its own |
 //! | 6 | [`app`] | a main loop that applies effects; reload, shutdown |
 //! | 7 | [`bench`](mod@bench) | a latency benchmark: a run, its statistics, its reports |
-//! | 8 | [`cli`] | the commands |
+//! | 8 | [`coldstart`] | container images, ranked by the time to their first correct answer |
+//! | 9 | [`cli`] | the commands |
 
 // They panic if they cannot write; `logging::to_stderr` and `io::Write` do not.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
@@ -45,6 +46,7 @@ pub mod alert;
 pub mod app;
 pub mod bench;
 pub mod cli;
+pub mod coldstart;
 pub mod config;
 pub mod decision;
 pub mod engine;

@@ -19,6 +19,7 @@ const ROWS: &[&[&str]] = &[
     &["engine", "alert", "server"],
     &["app"],
     &["bench"],
+    &["coldstart"],
     &["cli", "lib", "main"],
 ];
 

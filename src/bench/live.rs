@@ -1,6 +1,7 @@
 //! A live run: the schedule and the probes of the sidecar, without its votes, server or alerts.
 
 use std::{
+    io,
     ops::ControlFlow,
     sync::{
         Arc,
@@ -149,17 +150,19 @@ async fn resolved(plan: &Plan, resolver: &Resolver) {
 }
 
 /// SIGINT and SIGTERM.
-struct Interrupts {
+pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupts {
-    fn new() -> Result<Self, RunError> {
+    /// Listens from now on.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) -> i32 {
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),

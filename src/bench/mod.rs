@@ -20,6 +20,14 @@ mod target;
 pub mod threshold;
 mod verdict;
 
+pub(crate) use self::{
+    baseline::{normal_quantile, student_quantile},
+    live::Interrupts,
+    report::{
+        Column, Tone, check_columns, markdown_escaped, markdown_table, millis, printable, spreadsheet_cell, text_table,
+    },
+    target::spec_of_url,
+};
 pub use self::{
     gate::{Gate, Rules},
     live::{End, Observer, Progress, run},

@@ -56,11 +56,18 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
         return Err(format!("has no region; {HINT}"));
     };
     let region = addresses::region(region.trim()).map_err(|reason| format!("has a bad region, which {reason}"))?;
-    let url = url.trim();
+    let (host, spec) = spec_of_url(url.trim())?;
+    let name = addresses::derived_name(&host)?;
+    let cadence = spec.kind().default_cadence();
+    Ok((region, name, ProbeConfig { cadence, host, family: AddressFamily::Any, tos: None, critical: false, spec }))
+}
+
+/// The probe that a URL stands for, and the host that it goes to.
+pub(crate) fn spec_of_url(url: &str) -> Parsed<(Host, ProbeSpec)> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("has no scheme; {HINT}"));
     };
-    let (host, spec): (Host, ProbeSpec) = match scheme.to_ascii_lowercase().as_str() {
+    Ok(match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => {
             let url = addresses::url(url)?;
             (url.host.clone(), HttpSpec::get(url).into())
@@ -91,10 +98,7 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
             let known: Vec<_> = SCHEMES.iter().map(|(_, example)| *example).collect();
             return Err(format!("has an unknown scheme; write one such as {}", known.join(", ")));
         }
-    };
-    let name = addresses::derived_name(&host)?;
-    let cadence = spec.kind().default_cadence();
-    Ok((region, name, ProbeConfig { cadence, host, family: AddressFamily::Any, tos: None, critical: false, spec }))
+    })
 }
 
 fn without_slash(rest: &str) -> &str {

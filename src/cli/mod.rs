@@ -1,7 +1,8 @@
-//! The commands: `run bench check demo doctor healthcheck keygen`.
+//! The commands: `run bench check coldstart demo doctor healthcheck keygen`.
 
 mod bench;
 mod check;
+mod coldstart;
 mod demo;
 mod doctor;
 mod flags;
@@ -40,6 +41,9 @@ enum Action {
     Run(ConfigArgs),
     /// Measure latencies for a minute and rank the regions. Exit status 1 if nothing answered, 64 if an argument is invalid.
     Bench(Box<bench::BenchArgs>),
+    /// Rank container images by the time from creating a container to its first correct answer. Exit status 1 if none was
+    /// ready, 64 if an argument is invalid.
+    Coldstart(Box<coldstart::ColdstartArgs>),
     /// Validate a configuration and show what it would measure; opens no port. Exit status 64 if it is invalid.
     Check(CheckArgs),
     /// Measure three simulated peer regions on this machine; needs no file and no privileges.
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
     match command.action {
         Action::Run(args) => run(&args),
         Action::Bench(args) => bench::run(&args),
+        Action::Coldstart(args) => coldstart::run(&args),
         Action::Check(args) => match Source::new(&args.config).load_in_time() {
             Ok(loaded) if args.probe => check::probe(&loaded),
             Ok(loaded) => check::print(&loaded, args.print),

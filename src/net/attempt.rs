@@ -72,7 +72,7 @@ impl Attempt {
     }
 
     /// The phase that began last, in which a failed attempt has failed.
-    fn reached(&self) -> Option<Phase> {
+    pub fn reached(&self) -> Option<Phase> {
         let noted = self.phase.load(Ordering::Relaxed);
         Phase::ALL.into_iter().find(|phase| *phase as u8 == noted)
     }

@@ -1,5 +1,4 @@
-//! `bench judge` and the reports that other programs read: the real JMeter, a JUnit reader and its schema,
-//! a spreadsheet.
+//! `bench judge` and the reports that other programs read: the real JMeter, a JUnit reader and its schema.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[macro_use]

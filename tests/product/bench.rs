@@ -120,3 +120,24 @@ fn a_configuration_is_measured_and_a_region_that_refuses_is_never_ranked() {
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert!(text(&run.stderr).contains("no probe of any region succeeded"), "{run:?}");
 }
+
+#[test]
+fn a_cold_start_without_an_engine_says_what_to_type() {
+    let environment = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let run = output(&["coldstart", "app"], &environment);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(said.contains("no container engine answers at /nowhere/docker.sock: No such file"), "{said}");
+    assert!(said.contains("name its socket with --engine unix:///PATH or DOCKER_HOST"), "{said}");
+    for (args, told) in [
+        (&["coldstart", "app", "--engine", "tcp://a:2375"][..], "write unix:///PATH"),
+        (&["coldstart", "app", "app"], "an image is named twice"),
+        (&["coldstart", "app", "--probe", "http://a/"], "has the host \"a\", which is that of each container"),
+        (&["coldstart", "app", "--memory", "1"], "write one such as 256MiB or 1GiB"),
+        (&["coldstart", "app", "--publish", "--probe", "icmp://"], "--publish leads to TCP ports only"),
+    ] {
+        let run = output(args, &environment);
+        assert_eq!(run.status.code(), Some(64), "{args:?}: {run:?}");
+        assert!(text(&run.stderr).contains(told), "{args:?}: {run:?}");
+    }
+}

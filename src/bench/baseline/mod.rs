@@ -13,7 +13,8 @@ mod tests;
 
 use std::time::Duration;
 
-use self::shift::{Prepared, Shift, normal_quantile, shift};
+use self::shift::{Prepared, Shift, shift};
+pub(crate) use self::shift::{normal_quantile, student_quantile};
 use super::{
     Outcome, Results, Series,
     stats::is_local,

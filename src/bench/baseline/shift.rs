@@ -135,7 +135,7 @@ fn inflation(values: &[f64], sorted: &[f64]) -> f64 {
 
 /// The quantile of the normal distribution that leaves out `tail` above (Abramowitz and Stegun 26.2.23, refined by a step
 /// of Newton's method on a continued fraction of Mills' ratio).
-pub(super) fn normal_quantile(tail: f64) -> f64 {
+pub(crate) fn normal_quantile(tail: f64) -> f64 {
     let t = (-2.0 * tail.ln()).sqrt();
     let start =
         t - (2.515_517 + t * (0.802_853 + t * 0.010_328)) / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
@@ -150,7 +150,7 @@ pub(super) fn normal_quantile(tail: f64) -> f64 {
 }
 
 /// The quantile of Student's distribution that leaves out `tail` above (Fisher and Cornish's expansion).
-fn student_quantile(tail: f64, freedom: f64) -> f64 {
+pub(crate) fn student_quantile(tail: f64, freedom: f64) -> f64 {
     let z = normal_quantile(tail);
     let first = (z.powi(3) + z) / 4.0;
     let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;

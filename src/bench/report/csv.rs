@@ -21,7 +21,7 @@ pub(super) fn write(report: &Report<'_>) -> String {
 }
 
 fn row(text: &mut String, probe: &str, ranked: &Ranked) {
-    let mut cells = vec![quoted(probe), quoted(&ranked.region)];
+    let mut cells = vec![spreadsheet_cell(probe), spreadsheet_cell(&ranked.region)];
     let ranks = ranked.rank.map_or([None; 2], |(best, worst)| [Some(best), Some(worst)]);
     cells.extend(ranks.map(|rank| rank.map(|rank| rank.to_string()).unwrap_or_default()));
     let score = ranked.score;
@@ -43,7 +43,7 @@ fn row(text: &mut String, probe: &str, ranked: &Ranked) {
     cells.extend(slower.map(|number| number.map(|number| format!("{number:.6}")).unwrap_or_default()));
     cells.push(millis(ranked.light.map(|gap| gap.light)));
     let failures: Vec<_> = ranked.failures.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    cells.push(quoted(&failures.join("; ")));
+    cells.push(spreadsheet_cell(&failures.join("; ")));
     let _ = write!(text, "{}\r\n", cells.join(","));
 }
 
@@ -56,7 +56,7 @@ fn millis(duration: Option<Duration>) -> String {
 }
 
 /// A text as a cell. One that a spreadsheet would take for a formula gets an apostrophe before it.
-fn quoted(text: &str) -> String {
+pub(crate) fn spreadsheet_cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if guard.is_empty() && !text.contains(['"', ',', '\n', '\r']) {
         return text.to_owned();

@@ -6,17 +6,17 @@ use super::super::{Check, Estimate, Gate, Ranked, Ranking, Value, Verdict, ranki
 
 /// What a cell says of its row, for colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Plain,
     Good,
     Bad,
 }
 
 /// A column.
-pub(super) struct Column {
-    pub(super) head: &'static str,
-    pub(super) is_number: bool,
-    pub(super) cells: Vec<(String, Tone)>,
+pub(crate) struct Column {
+    pub(crate) head: &'static str,
+    pub(crate) is_number: bool,
+    pub(crate) cells: Vec<(String, Tone)>,
 }
 
 /// The columns of a ranking; a column without any value is left out. Latencies are in milliseconds.
@@ -71,7 +71,7 @@ pub(super) fn phases(ranking: &Ranking) -> Vec<Column> {
 }
 
 /// The columns of the checks; empty if there is none.
-pub(super) fn checks(gate: Option<&Gate>) -> Vec<Column> {
+pub(crate) fn check_columns(gate: Option<&Gate>) -> Vec<Column> {
     let Some(gate) = gate.filter(|gate| !gate.checks.is_empty()) else { return Vec::new() };
     let tone = |check: &Check| match check.verdict {
         Verdict::Pass => Tone::Good,
@@ -144,7 +144,7 @@ pub(super) fn estimate(estimate: &Estimate) -> String {
 }
 
 /// Milliseconds, with four or five digits.
-pub(super) fn millis(duration: Duration) -> String {
+pub(crate) fn millis(duration: Duration) -> String {
     millis_as(duration, duration)
 }
 
@@ -160,7 +160,7 @@ fn millis_as(duration: Duration, other: Duration) -> String {
 }
 
 /// A text from outside, without what would move a cursor or hide a character.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() || is_invisible(c) { c.escape_unicode().collect() } else { vec![c] })
         .collect()

@@ -42,7 +42,7 @@ pub(super) fn write(report: &Report<'_>) -> String {
                     p { (headline) " from " (grid::printable(&report.results.source)) ", begun " (began) }
                 }
                 main.report {
-                    @let checks = grid::checks(report.gate);
+                    @let checks = grid::check_columns(report.gate);
                     @if !checks.is_empty() {
                         section { h2 { "Checks" } (table("checks", &checks)) }
                     }

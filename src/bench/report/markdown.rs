@@ -13,20 +13,21 @@ pub(super) fn write(report: &Report<'_>) -> String {
     let mut text = format!("### Latency by region\n\n{}\n", notes::headline(report));
     for ranking in &report.rankings {
         if let Some(probe) = &ranking.probe {
-            let _ = write!(text, "\n**{}**\n", escaped(probe));
+            let _ = write!(text, "\n**{}**\n", markdown_escaped(probe));
         }
-        table(&mut text, &grid::ranking(ranking));
-        table(&mut text, &grid::phases(ranking));
+        markdown_table(&mut text, &grid::ranking(ranking));
+        markdown_table(&mut text, &grid::phases(ranking));
     }
-    table(&mut text, &grid::checks(report.gate));
+    markdown_table(&mut text, &grid::check_columns(report.gate));
     let _ = writeln!(text, "\n{}", notes::legend());
     for note in notes::notes(report) {
-        let _ = writeln!(text, "\n{}", escaped(&note));
+        let _ = writeln!(text, "\n{}", markdown_escaped(&note));
     }
     text
 }
 
-fn table(text: &mut String, columns: &[Column]) {
+/// Appends a table, unless it has no rows.
+pub(crate) fn markdown_table(text: &mut String, columns: &[Column]) {
     let rows = columns.first().map_or(0, |column| column.cells.len());
     if rows == 0 {
         return;
@@ -43,12 +44,12 @@ fn table(text: &mut String, columns: &[Column]) {
 }
 
 fn cell((text, tone): &(String, Tone)) -> String {
-    let text = escaped(text);
+    let text = markdown_escaped(text);
     if *tone == Tone::Good { format!("**{text}**") } else { text }
 }
 
 /// A text from outside, in which nothing is markup.
-fn escaped(text: &str) -> String {
+pub(crate) fn markdown_escaped(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             matches!(c, '\\' | '`' | '*' | '_' | '|' | '<' | '>' | '[' | ']' | '&' | '#' | '@')

@@ -18,6 +18,12 @@ pub use self::{
     content::Report,
     format::{Colors, Format},
 };
+pub(crate) use self::{
+    csv::spreadsheet_cell,
+    grid::{Column, Tone, check_columns, millis, printable},
+    markdown::{markdown_escaped, markdown_table},
+    table::text_table,
+};
 
 impl Report<'_> {
     /// The text in a format. Only a table has colors.

@@ -14,17 +14,17 @@ pub(super) fn write(report: &Report<'_>, colors: Colors) -> String {
     let mut text = format!("{}\n", notes::headline(report));
     for ranking in &report.rankings {
         let _ = write!(text, "\n{}\n", ranking.probe.as_deref().map_or_else(|| "all".to_owned(), grid::printable));
-        table(&mut text, &grid::ranking(ranking), colors);
+        text_table(&mut text, &grid::ranking(ranking), colors);
         let phases = grid::phases(ranking);
         if !phases.is_empty() {
             text.push('\n');
-            table(&mut text, &phases, colors);
+            text_table(&mut text, &phases, colors);
         }
     }
-    let checks = grid::checks(report.gate);
+    let checks = grid::check_columns(report.gate);
     if !checks.is_empty() {
         text.push('\n');
-        table(&mut text, &checks, colors);
+        text_table(&mut text, &checks, colors);
     }
     let _ = writeln!(text, "\n{}", notes::legend());
     for note in notes::notes(report) {
@@ -34,7 +34,7 @@ pub(super) fn write(report: &Report<'_>, colors: Colors) -> String {
 }
 
 /// Appends a table whose columns are as wide as their longest cell, without spaces at the end of a line.
-fn table(text: &mut String, columns: &[Column], colors: Colors) {
+pub(crate) fn text_table(text: &mut String, columns: &[Column], colors: Colors) {
     let widths: Vec<_> = columns
         .iter()
         .map(|column| column.cells.iter().map(|(cell, _)| cell.chars().count()).chain([column.head.len()]).max())

@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// The exit status of k6 for a broken threshold.
-pub(super) const BROKEN: u8 = 99;
+pub(crate) const BROKEN: u8 = 99;
 
 /// The largest file of an earlier run.
 const BASELINE_LIMIT: u64 = 256 << 20;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct GateArgs {
+pub(crate) struct GateArgs {
     /// Pass criterion in the grammar of k6, such as 'probe_duration{peer_region="us"}: p(95)<200' in milliseconds;
     /// repeatable. Exit status 99 if it is broken.
     #[arg(long, value_name = "THRESHOLD", value_parser = parse)]
@@ -57,7 +57,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl GateArgs {
     /// Reads the files that are named.
-    pub(super) fn rules(&self) -> Result<Rules, String> {
+    pub(crate) fn rules(&self) -> Result<Rules, String> {
         let mut thresholds = self.threshold.clone();
         if let Some(path) = &self.thresholds {
             let text = file::in_time({
@@ -80,7 +80,7 @@ impl GateArgs {
     }
 
     /// Saves results, if it is asked for.
-    pub(super) fn save(&self, results: &Results) -> Result<(), String> {
+    pub(crate) fn save(&self, results: &Results) -> Result<(), String> {
         let Some(path) = &self.save else { return Ok(()) };
         fs::write(path, saved_text(results)).map_err(|error| format!("--save {}: {error}", path.display()))
     }
@@ -97,6 +97,6 @@ fn baseline(path: &Path) -> Result<Results, String> {
 }
 
 /// The exit status of a run whose checks say this.
-pub(super) fn status(gate: &Gate) -> ExitCode {
+pub(crate) fn status(gate: &Gate) -> ExitCode {
     if gate.fails() { BROKEN.into() } else { ExitCode::SUCCESS }
 }

@@ -12,7 +12,7 @@ use super::{
     gate::{GateArgs, status},
     outputs::{Output, colors, format, output},
 };
-use crate::bench::{Format, Gate, Grouping, Judged, Report, Results, Rules, Summary, read};
+use crate::bench::{Colors, Format, Gate, Grouping, Judged, Report, Results, Rules, Summary, read};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct JudgeArgs {
@@ -68,7 +68,7 @@ fn gate(rules: &Rules, judged: &Judged) -> Result<Gate, String> {
 
 fn write(args: &JudgeArgs, results: &Results, gate: &Gate, before: &str) -> Result<(), String> {
     let report = Report::new(results, &BTreeMap::new()).with(gate);
-    args.out.iter().try_for_each(|output| output.write(&report))?;
+    args.out.iter().try_for_each(|output| output.write(|format| report.text(format, Colors::Off)))?;
     let colors = colors();
     let before = if args.format == Format::Table { before } else { "" };
     print(&format!("{before}{}", report.text(args.format, colors))).map_err(|error| format!("stdout: {error}"))

@@ -1,8 +1,8 @@
 //! `bench`: measures for a while, and prints a ranking and what thresholds and a baseline say of it.
 
-mod gate;
+pub(super) mod gate;
 mod judge;
-mod outputs;
+pub(super) mod outputs;
 mod progress;
 
 use std::{
@@ -25,7 +25,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    bench::{End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
+    bench::{Colors, End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
     config::{Log, LogFormat, LogLevel},
     logging,
     model::Region,
@@ -78,7 +78,7 @@ enum BenchCommand {
 const EVALUATED_EVERY: Duration = Duration::from_secs(1);
 
 /// The exit status of a process that a signal ended is this plus the signal (POSIX shells).
-const SIGNALED: i32 = 128;
+pub(super) const SIGNALED: i32 = 128;
 
 pub(super) fn run(args: &BenchArgs) -> ExitCode {
     if let Some(BenchCommand::Judge(args)) = &args.command {
@@ -114,7 +114,7 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
         return failed(error);
     }
     for output in &args.out {
-        if let Err(error) = output.write(&report) {
+        if let Err(error) = output.write(|format| report.text(format, Colors::Off)) {
             return failed(error);
         }
     }

@@ -7,29 +7,29 @@ use std::{
 };
 
 use crate::{
-    bench::{Colors, Format, Report},
+    bench::{Colors, Format},
     yaml::diagnostics::one_of,
 };
 
 /// A file and the format of its report.
 #[derive(Debug, Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     format: Format,
     file: PathBuf,
 }
 
 /// The names of all formats, for an error.
-pub(super) fn formats() -> String {
+pub(crate) fn formats() -> String {
     one_of(&Format::ALL.map(Format::as_str))
 }
 
 /// Reads the name of a format.
-pub(super) fn format(text: &str) -> Result<Format, String> {
+pub(crate) fn format(text: &str) -> Result<Format, String> {
     Format::parse(text).ok_or_else(|| format!("is not a format; write {}", formats()))
 }
 
 /// Whether the report on standard output has colors.
-pub(super) fn colors() -> Colors {
+pub(crate) fn colors() -> Colors {
     if io::stdout().is_terminal() && shows_colors() { Colors::On } else { Colors::Off }
 }
 
@@ -40,7 +40,7 @@ fn shows_colors() -> bool {
 }
 
 /// Reads `FORMAT=FILE`, or a file whose extension is its format.
-pub(super) fn output(text: &str) -> Result<Output, String> {
+pub(crate) fn output(text: &str) -> Result<Output, String> {
     let named = text.split_once('=').and_then(|(format, file)| Some((Format::parse(format)?, file)));
     let (format, file) = match named {
         Some((format, file)) => (Some(format), file),
@@ -55,15 +55,16 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
 
 impl Output {
     /// Reports a file that cannot be written before anything is measured.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let opened = fs::OpenOptions::new().append(true).create(true).open(&self.file);
         opened
             .map(drop)
             .map_err(|error| format!("--out {}: {error}; name a file that can be written", self.file.display()))
     }
 
-    pub(super) fn write(&self, report: &Report<'_>) -> Result<(), String> {
-        let written = fs::write(&self.file, report.text(self.format, Colors::Off));
+    /// Writes the text that a report has in its format.
+    pub(crate) fn write(&self, text: impl FnOnce(Format) -> String) -> Result<(), String> {
+        let written = fs::write(&self.file, text(self.format));
         written.map_err(|error| format!("--out {}: {error}", self.file.display()))
     }
 }

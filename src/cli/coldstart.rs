@@ -1,0 +1,235 @@
+//! `coldstart`: starts containers of images in turn, and prints which one answers first.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{self, IsTerminal, Write},
+    ops::ControlFlow,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use super::{
+    bench::{
+        SIGNALED,
+        gate::{BROKEN, GateArgs, status},
+        outputs::{Output, colors, format, output},
+    },
+    report::{failed, log_to_stderr, print, usage},
+};
+use crate::{
+    bench::{Colors, End, Format, Rules, Series},
+    coldstart::{ColdstartError, ContainerOptions, Plan, Progress, Question, Report, run as measure},
+    config::{Log, LogFormat, LogLevel},
+    logging,
+    yaml::units::duration_in,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct ColdstartArgs {
+    /// Images to compare, as the engine names them.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    /// What makes a container ready: a path such as /healthz, or a URL without a host, such as http://:8080/healthz,
+    /// https://:8443/, tcp://:5432 or dns://:53/example.com. Without a port, the one that the image exposes.
+    #[arg(long, value_name = "URL", value_parser = Question::parse, default_value = "/")]
+    probe: Question,
+    /// How often each image is started. A first round does not count.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), default_value = "20")]
+    rounds: u32,
+    /// How long a start may take.
+    #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "1m")]
+    timeout: Duration,
+    /// CPUs that each container may use, such as 0.5.
+    #[arg(long, value_name = "N", value_parser = cpus)]
+    cpus: Option<f64>,
+    /// Memory that each container may use, such as 256MiB.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory: Option<u64>,
+    /// Variable of the environment of each container; repeatable.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    env: Vec<String>,
+    /// Reach the containers by published ports of 127.0.0.1 instead of their own addresses, as where the engine runs in
+    /// a virtual machine or without root.
+    #[arg(long)]
+    publish: bool,
+    /// Socket of the container engine [env: DOCKER_HOST, CONTAINER_HOST] [default: those of Docker and Podman].
+    #[arg(long, value_name = "unix:///PATH", value_parser = socket)]
+    engine: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "table")]
+    format: Format,
+    /// Write a report to this file too; repeatable. Its format is that of the extension (json, csv, md, txt, html,
+    /// jtl, xml), or the one before =, such as junit=report.
+    #[arg(long, value_name = "[FORMAT=]FILE", value_parser = output)]
+    out: Vec<Output>,
+    #[command(flatten)]
+    gate: GateArgs,
+}
+
+/// How often thresholds that end a run early are evaluated.
+const EVALUATED_EVERY: Duration = Duration::from_secs(1);
+
+/// The most images of a comparison: all pairs are compared.
+const MOST_IMAGES: usize = 50;
+
+/// The least memory that engines allow a container.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
+    let code = measured(args);
+    // What was logged, such as the reason of a failure, is written before the process ends.
+    logging::flush();
+    code
+}
+
+fn measured(args: &ColdstartArgs) -> ExitCode {
+    let prepared = plan(args).and_then(|plan| {
+        let rules = args.gate.rules()?;
+        rules.check_plan(&plan.series())?;
+        args.out.iter().try_for_each(Output::check)?;
+        Ok((plan, rules))
+    });
+    let (plan, rules) = match prepared {
+        Ok(prepared) => prepared,
+        Err(errors) => return usage(&errors),
+    };
+    log_to_stderr(&Log { level: LogLevel::Warn, format: LogFormat::Text });
+    let shows_progress = io::stderr().is_terminal();
+    let early = rules.early();
+    let mut next = EVALUATED_EVERY;
+    let mut watch = |progress: Progress<'_>, series: &[Series], elapsed: Duration| {
+        if shows_progress {
+            show(progress, elapsed);
+        }
+        if elapsed < next {
+            return ControlFlow::Continue(());
+        }
+        next = elapsed + EVALUATED_EVERY;
+        if early.end(series, elapsed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let measured = measure(&plan, &mut watch);
+    if shows_progress {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    let (comparison, end) = match measured {
+        Ok(measured) => measured,
+        Err(ColdstartError::Invalid(reason)) => return usage(&reason),
+        Err(error) => return failed(error),
+    };
+    logging::flush();
+    report(args, &rules, &comparison, end)
+}
+
+fn report(args: &ColdstartArgs, rules: &Rules, comparison: &crate::coldstart::Comparison, end: End) -> ExitCode {
+    let gate = match rules.gate(&comparison.results) {
+        Ok(gate) => gate,
+        Err(error) => return usage(&error),
+    };
+    let report = Report::new(comparison).with(&gate);
+    if let Err(error) = args.gate.save(&comparison.results) {
+        return failed(error);
+    }
+    for output in &args.out {
+        if let Err(error) = output.write(|format| report.text(format, Colors::Off)) {
+            return failed(error);
+        }
+    }
+    if let Err(error) = print(&report.text(args.format, colors())) {
+        return failed(format_args!("stdout: {error}"));
+    }
+    match end {
+        End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+        // The threshold that ended the run was broken, whatever follows from the rest.
+        End::Observer => BROKEN.into(),
+        End::Complete if report.has_success() || gate.fails() => status(&gate),
+        End::Complete => failed("no image was ready; the column FAILED has the reasons"),
+    }
+}
+
+/// Shows the progress on one line of standard error.
+fn show(progress: Progress<'_>, elapsed: Duration) {
+    let Progress { done, all, image } = progress;
+    let image: String = image.chars().filter(|c| !c.is_control()).take(40).collect();
+    // Nothing depends on whether it is seen.
+    let _ = write!(io::stderr(), "\r\x1b[K{done} of {all} starts, {} s  {image}\r", elapsed.as_secs());
+}
+
+fn plan(args: &ColdstartArgs) -> Result<Plan, String> {
+    let distinct: BTreeSet<_> = args.images.iter().collect();
+    if distinct.len() < args.images.len() {
+        return Err("an image is named twice; name each one once".to_owned());
+    }
+    if args.images.len() > MOST_IMAGES {
+        return Err(format!("{} images are too many; name at most {MOST_IMAGES}", args.images.len()));
+    }
+    if args.publish && !args.probe.is_over_tcp() {
+        return Err("--publish leads to TCP ports only; write a probe such as http://:8080/ or tcp://:5432".to_owned());
+    }
+    Ok(Plan {
+        sockets: sockets(args)?,
+        images: args.images.clone(),
+        question: args.probe.clone(),
+        rounds: args.rounds as usize,
+        timeout: args.timeout,
+        options: ContainerOptions {
+            cpus: args.cpus,
+            memory: args.memory,
+            env: args.env.clone(),
+            publish: args.publish,
+        },
+    })
+}
+
+/// Where an engine may be: the one that is named, or the usual sockets of Docker and Podman.
+fn sockets(args: &ColdstartArgs) -> Result<Vec<PathBuf>, String> {
+    if let Some(path) = &args.engine {
+        return Ok(vec![path.clone()]);
+    }
+    for name in ["DOCKER_HOST", "CONTAINER_HOST"] {
+        if let Some(value) = env::var(name).ok().filter(|value| !value.is_empty()) {
+            return socket(&value).map(|path| vec![path]).map_err(|reason| format!("{name} {value:?} {reason}"));
+        }
+    }
+    let mut sockets = vec![PathBuf::from("/var/run/docker.sock"), PathBuf::from("/run/podman/podman.sock")];
+    if let Some(folder) = env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        sockets.extend(["docker.sock", "podman/podman.sock"].map(|name| PathBuf::from(&folder).join(name)));
+    }
+    Ok(sockets)
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").filter(|path| path.starts_with('/'));
+    path.map(PathBuf::from).ok_or_else(|| {
+        "is not the socket of an engine on this host, which shares its clock and network; write unix:///PATH".to_owned()
+    })
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    duration_in(Duration::from_millis(100)..=Duration::from_secs(3600))(text)
+}
+
+fn cpus(text: &str) -> Result<f64, String> {
+    let cpus = text.parse().ok().filter(|cpus| (0.01..=1024.0).contains(cpus));
+    cpus.ok_or_else(|| "is not a number from 0.01 to 1024; write CPUs, such as 0.5".to_owned())
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20)];
+    let bytes =
+        units.iter().find_map(|(unit, bytes)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*bytes));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
+        Some(_) => Err("is less than engines allow; write at least 6MiB".to_owned()),
+        None => Err("is not a size; write one such as 256MiB or 1GiB".to_owned()),
+    }
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err("is not KEY=VALUE; write a variable with its value, such as PORT=8080".to_owned()),
+    }
+}

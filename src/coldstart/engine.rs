@@ -1,0 +1,451 @@
+//! The calls of Docker's Engine API that a cold start needs. Podman answers the same ones.
+//!
+//! Paths have no version, so that an engine answers by its own newest: old ones are refused by new engines.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    error::ColdstartError,
+    socket::{Answer, Call, Socket, SocketError},
+};
+
+/// The label of everything that is created; its value is the run.
+pub const LABEL: &str = "io.regionwatch.coldstart";
+
+/// The most bytes of an answer that is a document.
+const MOST: usize = 8 << 20;
+
+/// How long a call may take that starts and builds nothing.
+const USUAL: Duration = Duration::from_secs(30);
+
+/// How long to create, start or remove a container may take.
+const LONG: Duration = Duration::from_secs(120);
+
+/// From this version on, an address of the link layer belongs to a network and not to a container.
+const MAC_OF_ENDPOINT: (u32, u32) = (1, 44);
+
+/// The address of the link layer that all containers of a run get, one after the other. So the neighbor table of this host
+/// never has an address of a container that is gone.
+const MAC: &str = "02:52:57:00:00:02";
+
+/// An engine that has answered.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    socket: Socket,
+    version: (u32, u32),
+    /// What it calls itself, such as `Docker 28.2.2`.
+    pub(super) name: String,
+    /// The architecture of its containers, as Go names it.
+    pub(super) architecture: String,
+}
+
+/// An image, as far as it matters here.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ImageFacts {
+    pub(super) id: String,
+    pub(super) size: u64,
+    pub(super) config: Option<ImageConfig>,
+    #[serde(rename = "RootFS")]
+    pub(super) root_fs: RootFs,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct RootFs {
+    pub(super) layers: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ImageConfig {
+    pub(super) exposed_ports: Option<BTreeMap<String, Value>>,
+    pub(super) user: String,
+    pub(super) entrypoint: Option<Vec<String>>,
+    pub(super) cmd: Option<Vec<String>>,
+    pub(super) healthcheck: Option<Value>,
+}
+
+/// A container after its start.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ContainerFacts {
+    pub(super) state: State,
+    pub(super) network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct State {
+    pub(super) running: bool,
+    pub(super) exit_code: i64,
+    pub(super) started_at: String,
+    #[serde(rename = "OOMKilled")]
+    pub(super) oom_killed: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkSettings {
+    networks: Option<BTreeMap<String, Endpoint>>,
+    ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Endpoint {
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Binding {
+    host_port: String,
+}
+
+impl ContainerFacts {
+    /// Its address in the network that it joined.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let networks = self.network_settings.networks.as_ref()?;
+        networks.values().find_map(|endpoint| endpoint.ip_address.parse().ok())
+    }
+
+    /// The port of this host that leads to its port.
+    pub(super) fn published(&self, port: u16) -> Option<u16> {
+        let ports = self.network_settings.ports.as_ref()?;
+        ports.get(&format!("{port}/tcp"))?.as_ref()?.iter().find_map(|binding| binding.host_port.parse().ok())
+    }
+}
+
+/// What a container gets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerOptions {
+    /// CPUs, such as 0.5; no limit where it is `None`.
+    pub cpus: Option<f64>,
+    /// Bytes of memory; no limit where it is `None`.
+    pub memory: Option<u64>,
+    /// Variables of its environment: `KEY=VALUE`.
+    pub env: Vec<String>,
+    /// Reach it by a port of this host instead of its own address.
+    pub publish: bool,
+}
+
+/// What creates a container.
+#[derive(Debug)]
+pub(super) struct Creation<'a> {
+    pub(super) name: &'a str,
+    pub(super) image: &'a str,
+    pub(super) network: &'a str,
+    pub(super) run: &'a str,
+    pub(super) options: &'a ContainerOptions,
+    /// The port that is published, if one is to be.
+    pub(super) port: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Version {
+    version: String,
+    arch: String,
+    components: Option<Vec<Component>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Component {
+    name: String,
+}
+
+impl Engine {
+    /// Greets the engine at the first of these sockets that is there.
+    pub(super) async fn connect(sockets: &[PathBuf]) -> Result<Self, ColdstartError> {
+        let path = sockets.iter().find(|path| path.exists()).or_else(|| sockets.first());
+        let socket = Socket::new(path.cloned().unwrap_or_default());
+        let mut engine = Self { socket, version: (0, 0), name: String::new(), architecture: String::new() };
+        let ping = engine.send(Method::GET, "/_ping", None, USUAL).await.map_err(|error| match error {
+            SocketError::Connect(error) => ColdstartError::NoEngine { sockets: sockets.to_vec(), error },
+            other => engine.failed("ping", other),
+        })?;
+        let stated = ping.headers.get("api-version").and_then(|value| value.to_str().ok());
+        engine.version = stated.and_then(version).unwrap_or_default();
+        let facts: Version = engine.document("read the version of", Method::GET, "/version", None, USUAL).await?;
+        let component = facts.components.iter().flatten().next().map_or("Docker", |component| &component.name);
+        let product = if component.starts_with("Podman") { "Podman" } else { "Docker" };
+        engine.name = format!("{product} {}", facts.version);
+        engine.architecture = facts.arch;
+        Ok(engine)
+    }
+
+    fn failed(&self, action: &'static str, error: SocketError) -> ColdstartError {
+        ColdstartError::Engine { action, reason: format!("{}: {error}", self.socket.path().display()) }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+        limit: Duration,
+    ) -> Result<Answer, SocketError> {
+        self.socket.send(Call { method, path, body, limit, most: MOST }).await
+    }
+
+    /// Sends a request, and is an error where the engine refuses it.
+    async fn call(
+        &self,
+        action: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+        limit: Duration,
+    ) -> Result<Answer, ColdstartError> {
+        let answer = self.send(method, path, body, limit).await.map_err(|error| self.failed(action, error))?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(ColdstartError::Refused { action, status: answer.status, reason: message(&answer.body) })
+    }
+
+    async fn document<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<T, ColdstartError> {
+        let body = body.map(|body| ("application/json", Bytes::from(body.to_string())));
+        let answer = self.call(action, method, path, body, limit).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| ColdstartError::Engine {
+            action,
+            reason: format!("the answer is not what it should be: {error}"),
+        })
+    }
+
+    /// What is known of an image; `None` if the engine does not have it.
+    pub(super) async fn image(&self, name: &str) -> Result<Option<ImageFacts>, ColdstartError> {
+        let path = format!("/images/{name}/json");
+        match self.document("inspect an image", Method::GET, &path, None, USUAL).await {
+            Ok(facts) => Ok(Some(facts)),
+            Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes an image of one layer.
+    pub(super) async fn import(
+        &self,
+        name: &str,
+        run: &str,
+        layer: Vec<u8>,
+        program: &str,
+    ) -> Result<(), ColdstartError> {
+        let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("fromSrc", "-")
+            .append_pair("repo", repository)
+            .append_pair("tag", tag)
+            .append_pair("changes", &format!("ENTRYPOINT [{program:?}]"))
+            .append_pair("changes", &format!("LABEL {LABEL}={run}"))
+            .finish();
+        let body = Some(("application/x-tar", Bytes::from(layer)));
+        let answer =
+            self.call("make the null image", Method::POST, &format!("/images/create?{query}"), body, LONG).await?;
+        // Once the status is sent, an engine reports errors among the lines of its answer.
+        match error_line(&answer.body) {
+            Some(reason) => Err(ColdstartError::Engine { action: "make the null image", reason }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn remove_image(&self, name: &str) -> Result<(), ColdstartError> {
+        let path = format!("/images/{name}?noprune=true");
+        gone(self.call("remove the null image", Method::DELETE, &path, None, USUAL).await)
+    }
+
+    /// Makes a network for the containers of a run, and returns its id.
+    pub(super) async fn create_network(&self, name: &str, run: &str) -> Result<String, ColdstartError> {
+        let body = json!({ "Name": name, "Driver": "bridge", "Labels": { LABEL: run } });
+        let created: Created =
+            self.document("create a network", Method::POST, "/networks/create", Some(&body), USUAL).await?;
+        Ok(created.id)
+    }
+
+    pub(super) async fn remove_network(&self, name: &str) -> Result<(), ColdstartError> {
+        gone(self.call("remove a network", Method::DELETE, &format!("/networks/{name}"), None, USUAL).await)
+    }
+
+    pub(super) async fn create(&self, creation: &Creation<'_>) -> Result<String, ColdstartError> {
+        let path = format!("/containers/create?name={}", creation.name);
+        let created: Created =
+            self.document("create a container", Method::POST, &path, Some(&self.container(creation)), LONG).await?;
+        if created.id.is_empty() || !created.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let reason = "the id of the container is none".to_owned();
+            return Err(ColdstartError::Engine { action: "create a container", reason });
+        }
+        Ok(created.id)
+    }
+
+    fn container(&self, creation: &Creation<'_>) -> Value {
+        let options = creation.options;
+        let mut host = json!({
+            "NetworkMode": creation.network,
+            "NanoCpus": options.cpus.map_or(0, |cpus| (cpus * 1e9) as u64),
+            "Memory": options.memory.unwrap_or(0),
+            // A limit of memory is one: swapping would be another start.
+            "MemorySwap": options.memory.unwrap_or(0),
+        });
+        let mut body = json!({
+            "Image": creation.image,
+            "Env": options.env,
+            "Labels": { LABEL: creation.run },
+        });
+        let mut endpoint = json!({});
+        if self.version >= MAC_OF_ENDPOINT {
+            endpoint["MacAddress"] = MAC.into();
+        } else {
+            body["MacAddress"] = MAC.into();
+        }
+        if let Some(port) = creation.port {
+            let port = format!("{port}/tcp");
+            body["ExposedPorts"] = json!({ &port: {} });
+            host["PortBindings"] = json!({ &port: [{ "HostIp": "127.0.0.1", "HostPort": "" }] });
+        }
+        body["NetworkingConfig"] = json!({ "EndpointsConfig": { creation.network: endpoint } });
+        body["HostConfig"] = host;
+        body
+    }
+
+    pub(super) async fn start(&self, id: &str) -> Result<(), ColdstartError> {
+        let path = format!("/containers/{id}/start");
+        self.call("start a container", Method::POST, &path, None, LONG).await.map(drop)
+    }
+
+    pub(super) async fn container_facts(&self, id: &str) -> Result<ContainerFacts, ColdstartError> {
+        self.document("inspect a container", Method::GET, &format!("/containers/{id}/json"), None, USUAL).await
+    }
+
+    /// The last lines that a container wrote.
+    pub(super) async fn log_tail(&self, id: &str) -> String {
+        let path = format!("/containers/{id}/logs?stdout=true&stderr=true&tail=5");
+        let answer = self.call("read a log", Method::GET, &path, None, USUAL).await;
+        answer.map(|answer| unframed(&answer.body)).unwrap_or_default()
+    }
+
+    /// Removes a container with its anonymous volumes. One that is gone is removed. Returns whether it was there.
+    pub(super) async fn remove(&self, id: &str) -> Result<bool, ColdstartError> {
+        let path = format!("/containers/{id}?force=true&v=true");
+        match self.call("remove a container", Method::DELETE, &path, None, LONG).await {
+            Ok(_) => Ok(true),
+            Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(false),
+            // It is being removed already.
+            Err(ColdstartError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What is gone is removed.
+fn gone(result: Result<Answer, ColdstartError>) -> Result<(), ColdstartError> {
+    match result {
+        Ok(_) | Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A version such as `1.41`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// What an engine says of an error.
+fn message(body: &[u8]) -> String {
+    let told = serde_json::from_slice::<Value>(body).ok();
+    let told = told.as_ref().and_then(|told| told.get("message")?.as_str());
+    let text = told.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    text.trim().chars().take(2000).collect()
+}
+
+/// The error among the lines of a progress report.
+pub(super) fn error_line(body: &[u8]) -> Option<String> {
+    body.split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .find_map(|line| Some(line.get("error")?.as_str()?.to_owned()))
+}
+
+/// The text of a log, whose pieces have a header of 8 bytes each where the container has no terminal.
+fn unframed(mut bytes: &[u8]) -> String {
+    let mut text = String::new();
+    while let [kind @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
+        let _ = kind;
+        let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).min(rest.len());
+        text.push_str(&String::from_utf8_lossy(&rest[..length]));
+        bytes = &rest[length..];
+    }
+    text.push_str(&String::from_utf8_lossy(bytes));
+    text.trim_end().to_owned()
+}
+
+/// Whether a text can be the name of an image in a path.
+pub(super) fn is_image_name(name: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':' | b'@');
+    name.len() <= 500
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && name.bytes().all(is_usual)
+        && !name.split('/').any(|part| part.is_empty() || part == "." || part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_says_is_read_whatever_it_is() {
+        assert_eq!(version("1.41"), Some((1, 41)));
+        assert_eq!(version("x"), None);
+        assert_eq!(message(br#"{"message":"no such thing"}"#), "no such thing");
+        assert_eq!(message(b"<html>"), "<html>");
+        assert_eq!(error_line(b"{\"status\":\"a\"}\n{\"error\":\"bad\"}\n").as_deref(), Some("bad"));
+        assert_eq!(error_line(b"{\"status\":\"a\"}\n"), None);
+        assert_eq!(unframed(b"\x01\0\0\0\0\0\0\x03one\x02\0\0\0\0\0\0\x04 two"), "one two");
+        assert_eq!(unframed(b"\x01\0\0\0\xff\xff\xff\xffcut"), "cut");
+        assert_eq!(unframed(b"plain\n"), "plain");
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_network_and_the_port_that_of_this_host() {
+        let facts: ContainerFacts = serde_json::from_str(
+            r#"{"State":{"Running":true,"ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z","OOMKilled":false},
+               "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"32768"}],"443/tcp":null},
+               "Networks":{"a":{"IPAddress":"172.18.0.2"}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(facts.address(), "172.18.0.2".parse().ok());
+        assert_eq!((facts.published(80), facts.published(443), facts.published(1)), (Some(32768), None, None));
+        let empty: ContainerFacts = serde_json::from_str("{}").unwrap();
+        assert_eq!((empty.address(), empty.state.running), (None, false));
+    }
+
+    #[test]
+    fn a_name_that_would_be_another_path_is_no_image() {
+        for name in ["a", "registry.example:5000/team/app:1.0", "app@sha256:0f", "3a4b"] {
+            assert!(is_image_name(name), "{name}");
+        }
+        for name in ["", "a b", "../containers", "a/../b", "a?b", "a#b", "-a", "a%2f", "a//b"] {
+            assert!(!is_image_name(name), "{name}");
+        }
+    }
+}

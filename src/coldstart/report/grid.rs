@@ -1,0 +1,93 @@
+//! The tables for people.
+
+use super::content::{Report, Row, shown};
+use crate::{
+    bench::{Column, Tone, printable},
+    coldstart::{ranking::Median, round::Step},
+};
+
+/// The ranking, with the null image below it.
+pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
+    let rows = report.rows();
+    let mut columns = vec![
+        column(&rows, "rank", true, |row| Some((rank(row), tone(row)))),
+        column(&rows, "image", false, |row| Some((printable(&row.name), tone(row)))),
+        column(&rows, "ready after", true, |row| plain(median(row.median?, ""))),
+        column(&rows, "behind the first", true, |row| plain(median(row.behind?, "+"))),
+        column(&rows, "p95", true, |row| plain(shown(row.p95?))),
+        column(&rows, "next 100 p99", true, |row| plain(shown(row.next?))),
+        column(&rows, "size, MB", true, |row| {
+            (!row.is_floor()).then(|| (format!("{:.1}", row.image.size as f64 / 1e6), Tone::Plain))
+        }),
+        column(&rows, "layers", true, |row| plain(row.image.layers.to_string())),
+        column(&rows, "failed", false, |row| {
+            let text = failed(row);
+            Some((text, if row.failed() > 0 { Tone::Bad } else { Tone::Plain }))
+        }),
+    ];
+    columns.retain(|column| column.cells.iter().any(|(text, _)| text != "-"));
+    columns
+}
+
+/// The medians of the steps.
+pub(super) fn steps(report: &Report<'_>) -> Vec<Column> {
+    let rows = report.rows();
+    let name = column(&rows, "median steps", false, |row| plain(printable(&row.name)));
+    let steps = Step::ALL.map(|step| column(&rows, step.as_str(), true, |row| plain(shown(row.steps[step as usize]?))));
+    std::iter::once(name).chain(steps).collect()
+}
+
+fn column(
+    rows: &[Row<'_>],
+    head: &'static str,
+    is_number: bool,
+    cell: impl Fn(&Row<'_>) -> Option<(String, Tone)>,
+) -> Column {
+    let cells = rows.iter().map(|row| cell(row).unwrap_or_else(|| ("-".to_owned(), Tone::Plain)));
+    Column { head, is_number, cells: cells.collect() }
+}
+
+fn plain(text: String) -> Option<(String, Tone)> {
+    Some((text, Tone::Plain))
+}
+
+fn tone(row: &Row<'_>) -> Tone {
+    if row.rank.is_some_and(|(best, _)| best == 1) { Tone::Good } else { Tone::Plain }
+}
+
+/// `1`, or `1-2` for a tie.
+fn rank(row: &Row<'_>) -> String {
+    match row.rank {
+        Some((best, worst)) if best == worst => best.to_string(),
+        Some((best, worst)) => format!("{best}-{worst}"),
+        None if row.is_floor() => "floor".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+/// A median with the wider half of its interval; `±?` where there are too few rounds for one.
+fn median(median: Median, sign: &str) -> String {
+    let value = median.value.max(0.0);
+    match median.interval {
+        Some((low, high)) => {
+            let half = (high - median.value).max(median.value - low);
+            format!("{sign}{} \u{b1}{}", shown(value), shown(half))
+        }
+        None => format!("{sign}{} \u{b1}?", shown(value)),
+    }
+}
+
+fn failed(row: &Row<'_>) -> String {
+    let mut text = format!("{} of {}", row.failed(), row.image.starts.len());
+    let mut reasons: Vec<&str> =
+        row.image.starts.iter().filter_map(|start| Some(start.as_ref().err()?.reason())).collect();
+    reasons.sort_unstable();
+    let mut shown = reasons.clone();
+    shown.dedup();
+    let counts =
+        shown.iter().map(|reason| format!("{} {reason}", reasons.iter().filter(|other| *other == reason).count()));
+    if !shown.is_empty() {
+        text = format!("{text}: {}", counts.collect::<Vec<_>>().join(", "));
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! Everything that was computed, for programs: the shape of hyperfine's export, with more keys. Durations are in seconds.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::Serialize;
+
+use super::{
+    content::{Report, Row},
+    notes,
+};
+use crate::{
+    bench::{CONFIDENCE, Check},
+    coldstart::{ranking::Median, round::Step, run::Image},
+    model::UnixMillis,
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'static str,
+    engine: &'a str,
+    architecture: &'a str,
+    began: String,
+    duration_seconds: f64,
+    confidence: f64,
+    timeout_seconds: f64,
+    cpus: Option<f64>,
+    memory_bytes: Option<u64>,
+    results: Vec<Entry<'a>>,
+    floor: Option<Entry<'a>>,
+    checks: Vec<Checked<'a>>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    /// What hyperfine calls a command.
+    command: &'a str,
+    mean: Option<f64>,
+    stddev: Option<f64>,
+    median: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    times: Vec<f64>,
+    /// The best and the worst.
+    rank: Option<[usize; 2]>,
+    median_interval: Option<(f64, f64)>,
+    behind: Option<Interval>,
+    p95: Option<f64>,
+    steps: BTreeMap<&'static str, Option<f64>>,
+    next_100_p99: Option<f64>,
+    size_bytes: u64,
+    layers: usize,
+    starts: usize,
+    failed: usize,
+    failures: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Interval {
+    seconds: f64,
+    interval: Option<(f64, f64)>,
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    subject: &'a str,
+    criterion: &'a str,
+    verdict: &'static str,
+    reason: &'a str,
+}
+
+/// The report as JSON.
+pub(super) fn write(report: &Report<'_>) -> String {
+    let comparison = report.comparison;
+    let began = comparison.results.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let rows = report.rows();
+    let (floor, images): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_floor());
+    let document = Document {
+        version: env!("CARGO_PKG_VERSION"),
+        engine: &comparison.engine,
+        architecture: &comparison.architecture,
+        began: UnixMillis(u64::try_from(began.as_millis()).unwrap_or_default()).to_string(),
+        duration_seconds: comparison.results.duration.as_secs_f64(),
+        confidence: CONFIDENCE,
+        timeout_seconds: comparison.timeout.as_secs_f64(),
+        cpus: comparison.options.cpus,
+        memory_bytes: comparison.options.memory,
+        results: images.into_iter().map(entry).collect(),
+        floor: floor.into_iter().next().map(entry),
+        checks: report.gate.iter().flat_map(|gate| &gate.checks).map(checked).collect(),
+        notes: notes::notes(report),
+    };
+    // Maps with keys of text, and finite numbers: nothing of it can fail.
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn checked(check: &Check) -> Checked<'_> {
+    let Check { subject, criterion, verdict, reason } = check;
+    Checked { subject, criterion, verdict: verdict.as_str(), reason }
+}
+
+fn entry<'a>(row: &'a Row<'_>) -> Entry<'a> {
+    let times: Vec<_> = row.image.ready().map(|start| start.total.as_secs_f64()).collect();
+    let count = times.len() as f64;
+    let mean = (!times.is_empty()).then(|| times.iter().sum::<f64>() / count);
+    let deviation = mean
+        .filter(|_| times.len() > 1)
+        .map(|mean| (times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt());
+    Entry {
+        command: &row.name,
+        mean,
+        stddev: deviation,
+        median: row.median.map(|median| median.value),
+        min: times.iter().copied().reduce(f64::min),
+        max: times.iter().copied().reduce(f64::max),
+        rank: row.rank.map(|(best, worst)| [best, worst]),
+        median_interval: row.median.and_then(|median| median.interval),
+        behind: row.behind.map(|Median { value, interval }| Interval { seconds: value, interval }),
+        p95: row.p95,
+        steps: Step::ALL.map(|step| (step.as_str(), row.steps[step as usize])).into(),
+        next_100_p99: row.next,
+        size_bytes: row.image.size,
+        layers: row.image.layers,
+        starts: row.image.starts.len(),
+        failed: row.failed(),
+        failures: failures(row.image),
+        times,
+    }
+}
+
+/// Why starts failed, each reason once.
+fn failures(image: &Image) -> Vec<String> {
+    let mut reasons: Vec<_> =
+        image.starts.iter().filter_map(|start| start.as_ref().err()).map(ToString::to_string).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons
+}

@@ -1,0 +1,95 @@
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::{
+    bench::{Results, Rules},
+    coldstart::{Comparison, ContainerOptions, Image, NotReady, Plan, Question, Start},
+};
+
+fn image(name: &str, ms: u64, rounds: usize) -> Image {
+    let part = |ms| Duration::from_millis(ms);
+    let start = |n: u64| Start {
+        total: part(ms + n % 3),
+        steps: [part(20), part(30), part(ms - 60), part(10 + n % 3)],
+        next: vec![Some(part(2)); 100],
+    };
+    let starts = (0..rounds as u64).map(|n| Ok(start(n))).collect();
+    Image { name: name.to_owned(), size: 120_000_000, layers: 4, starts }
+}
+
+fn comparison(images: Vec<Image>) -> Comparison {
+    let plan = Plan {
+        sockets: Vec::new(),
+        images: images.iter().map(|image| image.name.clone()).collect(),
+        question: Question::http(),
+        rounds: 20,
+        timeout: Duration::from_secs(60),
+        options: ContainerOptions { cpus: Some(0.5), ..ContainerOptions::default() },
+    };
+    Comparison {
+        results: Results {
+            began: SystemTime::UNIX_EPOCH,
+            duration: Duration::from_secs(10),
+            source: "x".to_owned(),
+            series: plan.series(),
+        },
+        images,
+        floor: Some(image("regionwatch-null:x", 100, 20)),
+        engine: "Docker 1".to_owned(),
+        architecture: "amd64".to_owned(),
+        timeout: plan.timeout,
+        options: plan.options,
+        question: plan.question,
+    }
+}
+
+#[test]
+fn the_table_has_the_best_first_and_the_floor_last() {
+    let comparison = comparison(vec![image("slow", 1100, 20), image("fast", 1000, 20)]);
+    let text = Report::new(&comparison).text(Format::Table, Colors::Off);
+    assert!(text.starts_with("2 images, 20 rounds, 10.0 s; Docker 1, amd64, 0.5 CPUs each\n\n"), "{text}");
+    let rows: Vec<_> = text.lines().filter(|line| line.ends_with("0 of 20")).collect();
+    assert!(rows[0].starts_with("    1  fast"), "{text}");
+    assert!(rows[1].starts_with("    2  slow") && rows[1].contains("+100.0 \u{b1}"), "{text}");
+    assert!(rows[2].starts_with("floor  (null image)"), "{text}");
+    assert!(text.contains("Noise: the null image takes 101.0"), "{text}");
+}
+
+#[test]
+fn an_image_that_fails_says_why_and_is_last() {
+    let mut broken = image("broken", 1000, 0);
+    let exited = NotReady::Exited { code: 3, out_of_memory: false, log: "no \x1b[31mfile".to_owned() };
+    broken.starts = vec![Err(exited); 20];
+    let comparison = comparison(vec![broken, image("works", 1000, 20)]);
+    let report = Report::new(&comparison);
+    assert!(report.has_success());
+    let text = report.text(Format::Table, Colors::Off);
+    assert!(text.contains("20 of 20: 20 exited"), "{text}");
+    assert!(text.contains("broken: exited with status 3; its log ends with: no \\u{1b}[31mfile"), "{text}");
+}
+
+#[test]
+fn json_is_what_hyperfines_readers_take() {
+    let comparison = comparison(vec![image("a", 1000, 20), image("b", 1100, 20)]);
+    let document: serde_json::Value =
+        serde_json::from_str(&Report::new(&comparison).text(Format::Json, Colors::Off)).unwrap();
+    let first = &document["results"][0];
+    assert_eq!((first["command"].as_str(), first["times"].as_array().map(Vec::len)), (Some("a"), Some(20)));
+    for key in ["mean", "stddev", "median", "min", "max"] {
+        assert!(first[key].is_number(), "{key}: {first}");
+    }
+    assert_eq!(document["floor"]["command"], "(null image)");
+    assert_eq!(document["results"][1]["rank"], serde_json::json!([2, 2]));
+}
+
+#[test]
+fn every_format_is_written() {
+    let comparison = comparison(vec![image("a|b", 1000, 20), image("=c", 1100, 20)]);
+    let gate = Rules::default().gate(&comparison.results).unwrap();
+    let report = Report::new(&comparison).with(&gate);
+    for format in Format::ALL {
+        assert!(!report.text(format, Colors::Off).is_empty(), "{format}");
+    }
+    assert!(report.text(Format::Markdown, Colors::Off).contains("| **1** | **a\\|b** |"));
+    assert!(report.text(Format::Csv, Colors::Off).contains("\r\n\"'=c\",2,2,"));
+}
