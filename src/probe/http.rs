@@ -3,6 +3,7 @@
 mod access;
 mod redirect;
 mod spec;
+mod status;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use http::{
 use http_body_util::Full;
 
 pub(super) use self::spec::{KEYS, read, write};
-pub use self::{access::HttpAccess, spec::HttpSpec};
+pub use self::{access::HttpAccess, spec::HttpSpec, status::ExpectedStatus};
 use super::{
     kind::ProbeKind,
     pattern::{Matcher, Pattern},
@@ -66,7 +67,7 @@ impl ProbeKind for HttpSpec {
         if self.url.https {
             shape = shape.with(Phase::Tls, Failure::Tls);
         }
-        if self.expect_body.is_some() || !self.expect_headers.is_empty() {
+        if self.expect_body.is_some() || self.reject_body.is_some() || !self.expect_headers.is_empty() {
             shape.results = shape.results.with([Failure::Mismatch]);
         }
         shape
@@ -167,12 +168,9 @@ impl HttpProbe {
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = self.headers.clone();
             exchange.prepare(request.headers_mut());
-            let mut matcher = self.spec.expect_body.as_ref().map(Pattern::matcher);
-            let mut inspect = |bytes: &[u8]| {
-                if let Some(matcher) = &mut matcher {
-                    matcher.feed(bytes);
-                }
-            };
+            let mut matchers =
+                [&self.spec.expect_body, &self.spec.reject_body].map(|pattern| pattern.as_ref().map(Pattern::matcher));
+            let mut inspect = |bytes: &[u8]| matchers.iter_mut().flatten().for_each(|matcher| matcher.feed(bytes));
             let body = BodyUse { limit: self.spec.body_limit, keep: E::KEEPS_BODY, inspect: Some(&mut inspect) };
             let response = self.client.send(server, request, body, measured, attempt).await?;
             match self.redirection(&response, &uri) {
@@ -181,7 +179,8 @@ impl HttpProbe {
                     let truncated = response.body.is_none();
                     let matches =
                         |mut matcher: Matcher<'_>| if truncated { matcher.has_matched() } else { matcher.is_match() };
-                    return Ok((response, matcher.is_none_or(matches)));
+                    let [expected, rejected] = matchers;
+                    return Ok((response, expected.is_none_or(matches) && !rejected.is_some_and(matches)));
                 }
             }
         }
@@ -195,7 +194,7 @@ impl HttpProbe {
         let status = response.head.status;
         let follows = self.spec.redirects > 0
             && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-            && !self.spec.status.contains(&status.as_u16())
+            && !self.spec.expects(status.as_u16())
             && matches!(self.spec.method, Method::GET | Method::HEAD);
         if !follows {
             return None;
@@ -212,7 +211,7 @@ impl HttpProbe {
         }
         let status = response.head.status;
         let expected =
-            if self.spec.status.is_empty() { status.is_success() } else { self.spec.status.contains(&status.as_u16()) };
+            if self.spec.status.is_empty() { status.is_success() } else { self.spec.expects(status.as_u16()) };
         if !expected {
             return Err(match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

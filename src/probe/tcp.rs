@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{
         Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec,
         tls_failure_explained,
     },
-    yaml::{Fields, ReadContext, Secret, writer::Writer},
+    yaml::{Fields, Parsed, ReadContext, Secret, writer::Writer},
 };
 
 /// A TCP connection. Its handshake is one round trip, answered by the kernel, so it ranks first.
@@ -55,7 +56,7 @@ impl TcpSpec {
 
 impl ProbeKind for TcpSpec {
     const KIND: Kind = TCP;
-    const KEYS: &'static [&'static str] = &["port", "tls", "send", "expect"];
+    const KEYS: &'static [&'static str] = &["port", "tls", "send", "send_hex", "expect"];
     const SHARES_SOCKET: bool = false;
 
     type Prober = TcpProbe;
@@ -64,7 +65,16 @@ impl ProbeKind for TcpSpec {
         let tls = fields.get("tls").and_then(|item| {
             if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
         });
-        let send = fields.get("send").and_then(|item| item.secret_text(context.secrets));
+        let text = fields.get("send");
+        if let Some(item) = text.as_ref().filter(|item| item.raw().is_some_and(|text| !text.is_ascii())) {
+            item.warn("has letters outside ASCII, which are sent as UTF-8; write bytes in send_hex");
+        }
+        let bytes = fields.get("send_hex");
+        if let (Some(_), Some(item)) = (&text, &bytes) {
+            item.wrong("stands beside send; write one of them");
+        }
+        let hex = bytes.and_then(|item| item.secret().read(hex_bytes)).map(Secret::new);
+        let send = text.and_then(|item| item.secret_text(context.secrets)).or(hex);
         let expect = fields.read("expect", |item| item.read(pattern::parse));
         let port = fields.required("port", "write the port to connect to, such as 443")?;
         Some(Self { port: port.port()?, tls, send, expect })
@@ -101,6 +111,13 @@ impl ProbeKind for TcpSpec {
         let options = context.socket_options();
         Ok(TcpProbe { resolved: context.resolved, spec: self, options, connector })
     }
+}
+
+/// Reads `d2 00 ff`.
+fn hex_bytes(text: &str) -> Parsed<Vec<u8>> {
+    let digits: String = text.chars().filter(|c| *c != ' ').collect();
+    let bytes = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
+    bytes.map_err(|_| "is not a list of bytes; write two hexadecimal digits for each, such as d2 00 ff".to_owned())
 }
 
 /// How much of what the peer sends is compared with the pattern.

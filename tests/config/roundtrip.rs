@@ -182,12 +182,16 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
     })
 }
 
+fn status() -> impl Strategy<Value = ExpectedStatus> {
+    prop_oneof![(100..=599_u16).prop_map(ExpectedStatus::One), (1..=5_u16).prop_map(ExpectedStatus::Class)]
+}
+
 fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
     let methods = select(vec![http::Method::GET, http::Method::POST, http::Method::OPTIONS]);
     let versions = select(vec![HttpVersion::Auto, HttpVersion::Http1, HttpVersion::Http2]);
     let headers = btree_map(select(vec!["content-type", "null", "1", "x-a"]), pattern(), 0..3);
     let request = (url(path_and_query()), methods, any::<bool>(), 0..=10_u8, versions, tls());
-    let answer = (vec(100..=599_u16, 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>());
+    let answer = (vec(status(), 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>());
     (request, answer).prop_map(move |((url, method, body, redirects, version, tls), answer)| {
         let (status, headers, expect_body, body_limit, keep_alive) = answer;
         let headers = headers.into_iter().map(|(name, pattern)| (http::HeaderName::from_static(name), pattern));
@@ -199,6 +203,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             body: body.then(masked),
             status,
             expect_headers: headers.collect(),
+            reject_body: expect_body.clone().filter(|_| redirects > 5),
             expect_body,
             redirects,
             body_limit,

@@ -76,6 +76,16 @@ async fn status_headers_and_body_are_judged() {
 }
 
 #[tokio::test]
+async fn a_class_of_statuses_and_a_body_that_must_not_come_are_judged() {
+    let moved = servers::says(b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 7\r\n\r\nhealthy");
+    get(moved, "expect: {status: [3xx]}").succeeds().await;
+    get(moved, "expect: {status: [200, 3xx], body: healthy, body_not: maintenance}").succeeds().await;
+    assert_eq!(get(moved, "expect: {status: [2xx, 404]}").fails().await, Failure::Status);
+    assert_eq!(get(moved, "expect: {status: [3xx], body_not: 'heal'}").fails().await, Failure::Mismatch);
+    assert_eq!(get(moved, "expect: {status: [3xx], body_not: 'y$'}").fails().await, Failure::Mismatch);
+}
+
+#[tokio::test]
 async fn errors_of_the_server_and_missing_credentials_are_told_apart() {
     let down = servers::says(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(get(down, "method: GET").fails().await, Failure::Status);

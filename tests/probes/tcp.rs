@@ -77,3 +77,19 @@ async fn ipv6_works_as_ipv4_does() {
     let timings = probing("::1", format!("kind: tcp, port: {port}")).succeeds().await;
     assert_eq!(timings.source, StampSource::Kernel);
 }
+
+#[tokio::test]
+async fn bytes_are_sent_and_matched_as_they_are() {
+    let addr = servers::tcp(|mut stream| {
+        let mut asked = [0; 3];
+        let _ = std::io::Read::read_exact(&mut stream, &mut asked);
+        let _ = stream.write_all(if asked == [0xd2, 0x00, 0xff] { b"\x00\xd2\xff" } else { b"\x00" });
+    });
+    let probe = |expect: &str| {
+        let probe = format!("kind: tcp, port: {}, send_hex: d2 00 FF, expect: '{expect}'", addr.port());
+        probing("127.0.0.1", probe)
+    };
+    probe("(?-u)^\\x00\\xd2").succeeds().await;
+    // Without (?-u), a number is that of a character, which has two bytes in UTF-8.
+    assert_eq!(probe("\\xd2").fails().await, Failure::Mismatch);
+}

@@ -2,7 +2,10 @@
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::access::{HttpAccess, header_items, write_headers};
+use super::{
+    access::{HttpAccess, header_items, write_headers},
+    status::{self, ExpectedStatus},
+};
 use crate::{
     model::HttpUrl,
     net::{HeadParsing, HttpVersion, TlsSpec},
@@ -64,11 +67,13 @@ pub struct HttpSpec {
     /// Body to send.
     pub body: Option<Secret>,
     /// The statuses that count as success; empty means 200 to 299.
-    pub status: Vec<u16>,
+    pub status: Vec<ExpectedStatus>,
     /// Header fields of which each must be there and match.
     pub expect_headers: Vec<(HeaderName, Pattern)>,
     /// A pattern that the body must match.
     pub expect_body: Option<Pattern>,
+    /// A pattern that the body must not match.
+    pub reject_body: Option<Pattern>,
     /// How many redirects to follow, 0 to 10, and only to the same host.
     pub redirects: u8,
     /// How much of a body is read. Of a longer one the rest is neither waited for nor matched.
@@ -94,6 +99,7 @@ impl HttpSpec {
             status: Vec::new(),
             expect_headers: Vec::new(),
             expect_body: None,
+            reject_body: None,
             redirects: 0,
             body_limit: DEFAULT_BODY_LIMIT,
             version: HttpVersion::default(),
@@ -101,6 +107,11 @@ impl HttpSpec {
             keep_alive: false,
             parsing: HeadParsing::default(),
         }
+    }
+
+    /// Whether the status is among those that are configured.
+    pub(super) fn expects(&self, status: u16) -> bool {
+        self.status.iter().any(|expected| expected.contains(status))
     }
 }
 
@@ -119,13 +130,16 @@ pub(crate) fn read(
     let HttpAccess { headers, tls } =
         HttpAccess::read(fields, context.secrets, default.as_ref().map(|default| &default.url), &[]);
 
-    let expect = fields.read("expect", |item| item.fields(&["status", "headers", "body"]));
+    let expect = fields.read("expect", |item| item.fields(&["status", "headers", "body", "body_not"]));
     let expect = expect.as_ref();
-    let status = expect.and_then(|expect| expect.read("status", |item| item.each(|item| item.whole::<u16>(100..=599))));
+    let statuses = expect.and_then(|expect| expect.read("status", |item| item.each(|item| item.plain(status::parse))));
     let expect_headers = expect.and_then(|expect| expect.read("headers", expected_headers)).unwrap_or_default();
     let expect_body = expect.and_then(|expect| expect.get("body"));
-    if let (Some(item), Some(Method::HEAD)) = (&expect_body, &method) {
-        item.wrong("can never match, because the answer to HEAD has no body; delete it or write method: GET");
+    let reject_body = expect.and_then(|expect| expect.get("body_not"));
+    for item in [&expect_body, &reject_body].into_iter().flatten() {
+        if method == Some(Method::HEAD) {
+            item.wrong("can never match, because the answer to HEAD has no body; delete it or write method: GET");
+        }
     }
 
     let default = default?;
@@ -133,9 +147,10 @@ pub(crate) fn read(
         method: method?,
         headers,
         body: fields.get("body").and_then(|item| item.secret_text(context.secrets)),
-        status: status.unwrap_or_default(),
+        status: statuses.unwrap_or_default(),
         expect_headers,
         expect_body: expect_body.and_then(|item| item.read(pattern::parse)),
+        reject_body: reject_body.and_then(|item| item.read(pattern::parse)),
         redirects: fields.read("redirects", |item| item.whole::<u8>(0..=10)).unwrap_or(default.redirects),
         body_limit: fields.read("body_limit", |item| item.read(units::size)).unwrap_or(default.body_limit),
         version: fields.read("version", |item| item.choice(&VERSIONS)).unwrap_or(default.version),
@@ -158,7 +173,8 @@ pub(crate) fn write(page: &mut Writer, spec: &HttpSpec) {
     page.raw("body_limit", size_text(spec.body_limit));
     page.mapping("expect", |page| {
         let default = if spec.status.is_empty() { " # 200 to 299" } else { "" };
-        page.raw("status", format_args!("{:?}{default}", spec.status));
+        let statuses: Vec<_> = spec.status.iter().map(ToString::to_string).collect();
+        page.raw("status", format_args!("[{}]{default}", statuses.join(", ")));
         if !spec.expect_headers.is_empty() {
             page.mapping("headers", |page| {
                 for (name, pattern) in &spec.expect_headers {
@@ -167,6 +183,7 @@ pub(crate) fn write(page: &mut Writer, spec: &HttpSpec) {
             });
         }
         page.option("body", spec.expect_body.as_ref().map(|pattern| pattern.source()));
+        page.option("body_not", spec.reject_body.as_ref().map(|pattern| pattern.source()));
     });
     page.raw("redirects", spec.redirects);
     let version = VERSIONS.iter().find(|(_, version)| *version == spec.version);
