@@ -34,7 +34,7 @@ pub use self::{
     plan::{DEFAULT_DURATION, Limits, Plan},
     ranking::{LightGap, QUANTILES, Ranked, Ranking, Ratio, Score, rank},
     read::{Aggregates, Grouping, Judged, ReadError, Summary, read},
-    report::{Colors, Format, Report},
+    report::{Colors, Format, Report, Subject},
     results::{Outcome, Results, Sample, Series},
     saved::{read_saved, saved_text},
     stats::{CONFIDENCE, Distribution, Estimate, Quantile, Value, failure_rate_interval, jitter, samples_for},

@@ -20,10 +20,12 @@ use super::{
 };
 use crate::{
     bench::{Colors, End, Format, Rules, Series},
-    coldstart::{ColdstartError, ContainerOptions, Plan, Progress, Question, Report, run as measure},
+    coldstart::{
+        Bandwidth, ColdstartError, ContainerOptions, Model, Plan, Present, Progress, Question, Report, run as measure,
+    },
     config::{Log, LogFormat, LogLevel},
     logging,
-    yaml::units::duration_in,
+    yaml::{diagnostics::one_of, units::duration_in},
 };
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,13 @@ pub(super) struct ColdstartArgs {
     /// How long a start may take.
     #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "1m")]
     timeout: Duration,
+    /// Bandwidths at which nodes pull, such as 100mbit,1gbit. Images are ranked by their start and their pull at the first.
+    #[arg(long, value_name = "RATE,...", value_parser = Bandwidth::parse, value_delimiter = ',', default_value = "1gbit")]
+    bandwidth: Vec<Bandwidth>,
+    /// What a node has of an image already: none, base (the base image), all-but-last (all layers but the last one) or all,
+    /// which models no pull.
+    #[arg(long, value_name = "PART", value_parser = present, default_value = "none")]
+    present: Present,
     /// CPUs that each container may use, such as 0.5.
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus: Option<f64>,
@@ -180,6 +189,7 @@ fn plan(args: &ColdstartArgs) -> Result<Plan, String> {
             env: args.env.clone(),
             publish: args.publish,
         },
+        model: Model { bandwidths: args.bandwidth.clone(), present: args.present },
     })
 }
 
@@ -209,6 +219,10 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     duration_in(Duration::from_millis(100)..=Duration::from_secs(3600))(text)
+}
+
+fn present(text: &str) -> Result<Present, String> {
+    Present::parse(text).ok_or_else(|| format!("is not known; write {}", one_of(&Present::ALL.map(Present::as_str))))
 }
 
 fn cpus(text: &str) -> Result<f64, String> {

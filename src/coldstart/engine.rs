@@ -10,6 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
+    anatomy::{Anatomy, ImageReader},
     error::ColdstartError,
     socket::{Answer, Call, Socket, SocketError},
 };
@@ -22,6 +23,10 @@ const MOST: usize = 8 << 20;
 
 /// How long a call may take that starts and builds nothing.
 const USUAL: Duration = Duration::from_secs(30);
+
+/// How long the export of an image may take, and the most bytes of it.
+const EXPORTING: Duration = Duration::from_secs(1800);
+const MOST_EXPORTED: usize = 64 << 30;
 
 /// How long to create, start or remove a container may take.
 const LONG: Duration = Duration::from_secs(120);
@@ -69,6 +74,14 @@ pub(super) struct ImageConfig {
     pub(super) entrypoint: Option<Vec<String>>,
     pub(super) cmd: Option<Vec<String>>,
     pub(super) healthcheck: Option<Value>,
+}
+
+/// An entry of the history of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct HistoryStep {
+    pub(super) created_by: String,
+    pub(super) size: u64,
 }
 
 /// A container after its start.
@@ -241,6 +254,28 @@ impl Engine {
             Ok(facts) => Ok(Some(facts)),
             Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// How an image was made, the newest step first.
+    pub(super) async fn history(&self, name: &str) -> Result<Vec<HistoryStep>, ColdstartError> {
+        self.document("read the history of an image", Method::GET, &format!("/images/{name}/history"), None, USUAL)
+            .await
+    }
+
+    /// Reads what is in an image.
+    pub(super) async fn anatomy(&self, name: &str) -> Result<Anatomy, ColdstartError> {
+        const ACTION: &str = "export an image";
+        let mut reader = ImageReader::new();
+        let path = format!("/images/{name}/get");
+        let call = Call { method: Method::GET, path: &path, body: None, limit: EXPORTING, most: MOST_EXPORTED };
+        let refused = self.socket.stream(call, &mut |bytes| reader.feed(bytes)).await;
+        match refused.map_err(|error| self.failed(ACTION, error))? {
+            None => reader.finish().map_err(|reason| ColdstartError::Engine { action: ACTION, reason }),
+            Some(answer) => {
+                let reason = message(&answer.body);
+                Err(ColdstartError::Refused { action: ACTION, status: answer.status, reason })
+            }
         }
     }
 

@@ -1,13 +1,18 @@
 //! `coldstart`: which container image answers first, by how much, and why.
 //!
 //! ```text
-//! images ─▶ rounds: create, start, first correct answer ─▶ Comparison ─┬▶ standings with ties ─▶ reports
-//!              ▲ a null image: the floor                              └▶ bench: thresholds, baseline ─▶ verdicts
+//! images ─┬▶ rounds: create, start, first correct answer ─┬▶ Comparison ─┬▶ standings with ties ─▶ reports
+//!         └▶ layers and files: what a pull costs ──────────┘              │
+//!              ▲ a null image: the floor                                └▶ bench: thresholds, baseline ─▶ verdicts
 //! ```
 
+mod anatomy;
+mod archive;
 mod engine;
 mod error;
+mod findings;
 mod null;
+mod pull;
 mod ranking;
 mod readiness;
 mod report;
@@ -19,6 +24,8 @@ mod tar;
 pub use self::{
     engine::{ContainerOptions, LABEL},
     error::ColdstartError,
+    findings::{Finding, Part},
+    pull::{Bandwidth, Model, Present, Pull, Unpacking},
     ranking::{FEWEST_ROUNDS, Median, Standing, compare},
     readiness::Question,
     report::Report,

@@ -1,6 +1,8 @@
 //! The null image: a program of some 300 bytes that answers HTTP at once, alone in an image of one layer. What it takes is
 //! the engine's time and ours, and no image can take less: the floor.
 
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
 use super::tar::archive;
 
 /// The port on which it listens.
@@ -124,6 +126,15 @@ fn program(architecture: &str) -> Option<Vec<u8>> {
     }
     elf.extend_from_slice(&[&code[..], &ADDRESS, ANSWER].concat());
     Some(elf)
+}
+
+/// A layer of so many bytes that no compression makes smaller, in files of 128 KiB: what it takes to unpack is measured.
+pub(super) fn ballast(bytes: usize) -> Vec<u8> {
+    const FILE: usize = 128 << 10;
+    let mut content = vec![0; bytes];
+    StdRng::seed_from_u64(0x636f_6c64).fill_bytes(&mut content);
+    let files: Vec<_> = content.chunks(FILE).enumerate().map(|(n, piece)| (format!("ballast/{n}"), piece)).collect();
+    archive(files.iter().map(|(name, piece)| (name.as_str(), 0o644, *piece)))
 }
 
 /// The layer of the image.

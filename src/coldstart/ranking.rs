@@ -23,6 +23,15 @@ pub struct Median {
     pub interval: Option<(f64, f64)>,
 }
 
+impl Median {
+    /// The same without a part that is known.
+    #[must_use]
+    pub fn less(self, part: f64) -> Self {
+        let interval = self.interval.map(|(low, high)| (low - part, high - part));
+        Self { value: self.value - part, interval }
+    }
+}
+
 /// Where an image stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {

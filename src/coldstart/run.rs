@@ -12,7 +12,9 @@ use tracing::warn;
 use super::{
     engine::{ContainerOptions, Engine, ImageFacts, is_image_name},
     error::ColdstartError,
+    findings::{Finding, findings, hygiene},
     null,
+    pull::{Model, Present, Pull, Unpacking, base_layers},
     readiness::Question,
     round::{Current, NotReady, Place, Start, Subject},
 };
@@ -20,6 +22,9 @@ use crate::{
     bench::{End, Interrupts, Outcome, Results, Sample, Series},
     net::{Timestamp, TimestampingGuard},
 };
+
+/// The bytes of the layer by which unpacking is measured.
+const BALLAST: usize = 16 << 20;
 
 /// How long it is tried to remove what was made.
 const CLEARING: Duration = Duration::from_secs(60);
@@ -39,6 +44,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// What every container gets.
     pub options: ContainerOptions,
+    /// How pulling is modelled.
+    pub model: Model,
 }
 
 impl Plan {
@@ -54,7 +61,7 @@ impl Plan {
 }
 
 /// An image and its starts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Image {
     /// Its name, as it was given.
     pub name: String,
@@ -62,6 +69,14 @@ pub struct Image {
     pub size: u64,
     /// The number of its layers.
     pub layers: usize,
+    /// What a node has to pull of it; `None` where that is not modelled.
+    pub pull: Option<Pull>,
+    /// The layers of its base image, as a pull.
+    pub base: Pull,
+    /// The parts of it that no start needs.
+    pub findings: Vec<Finding>,
+    /// What is bad practice in its configuration.
+    pub hygiene: Vec<&'static str>,
     /// One of each round.
     pub starts: Vec<Result<Start, NotReady>>,
 }
@@ -92,6 +107,10 @@ pub struct Comparison {
     pub options: ContainerOptions,
     /// What made a container ready.
     pub question: Question,
+    /// How pulling is modelled.
+    pub model: Model,
+    /// What unpacking takes on this host.
+    pub unpacking: Unpacking,
 }
 
 /// How far a comparison is.
@@ -128,7 +147,7 @@ async fn compare(plan: &Plan, watcher: Watcher<'_>) -> Result<(Comparison, End),
     }
     let engine = Engine::connect(&plan.sockets).await?;
     let id = format!("{:016x}", rand::random::<u64>());
-    let mut site = Site { engine: &engine, id: &id, network: None, null: None, current: Current::default() };
+    let mut site = Site { engine: &engine, id: &id, network: None, made: Vec::new(), current: Current::default() };
     let mut comparison = Comparison {
         results: Results {
             began: SystemTime::UNIX_EPOCH + Duration::from_nanos(Timestamp::now().unix_nanos()),
@@ -143,6 +162,8 @@ async fn compare(plan: &Plan, watcher: Watcher<'_>) -> Result<(Comparison, End),
         timeout: plan.timeout,
         options: plan.options.clone(),
         question: plan.question.clone(),
+        model: plan.model.clone(),
+        unpacking: Unpacking::default(),
     };
     let ended = tokio::select! {
         ended = measure(plan, &mut site, &mut comparison, watcher) => ended,
@@ -160,7 +181,8 @@ struct Site<'a> {
     engine: &'a Engine,
     id: &'a str,
     network: Option<String>,
-    null: Option<String>,
+    /// The images.
+    made: Vec<String>,
     current: Current,
 }
 
@@ -175,6 +197,20 @@ impl Site<'_> {
             }
             sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// What it takes to unpack: a layer of many bytes against one of few.
+    async fn unpacking(&mut self) -> Result<Unpacking, ColdstartError> {
+        let mut took = [Duration::ZERO; 2];
+        for (n, bytes) in [1 << 10, BALLAST].into_iter().enumerate() {
+            let name = format!("regionwatch-null:{}-{n}", self.id);
+            self.made.push(name.clone());
+            let layer = null::ballast(bytes);
+            let began = Instant::now();
+            self.engine.import(&name, self.id, layer, null::PROGRAM).await?;
+            took[n] = began.elapsed();
+        }
+        Ok(Unpacking(took[1].saturating_sub(took[0]).as_secs_f64() / BALLAST as f64))
     }
 
     async fn clear_once(&mut self) -> Result<(), ColdstartError> {
@@ -192,9 +228,9 @@ impl Site<'_> {
             self.engine.remove_network(network).await?;
             self.network = None;
         }
-        if let Some(null) = &self.null {
-            self.engine.remove_image(null).await?;
-            self.null = None;
+        while let Some(image) = self.made.last() {
+            self.engine.remove_image(image).await?;
+            self.made.pop();
         }
         Ok(())
     }
@@ -215,18 +251,24 @@ async fn measure(
 ) -> Result<End, ColdstartError> {
     let mut contenders = Vec::new();
     for name in &plan.images {
+        let reading = Progress { done: 0, all: plan.images.len() * plan.rounds, image: name };
+        if watcher(reading, &[], Duration::ZERO).is_break() {
+            return Ok(End::Observer);
+        }
         let facts = image(site.engine, name).await?;
         let port = port(name, &facts, &plan.question)?;
         contenders.push(Contender { name: name.clone(), question: plan.question.clone(), port });
-        let layers = facts.root_fs.layers.map_or(0, |layers| layers.len());
-        comparison.images.push(Image { name: name.clone(), size: facts.size, layers, starts: Vec::new() });
+        comparison.images.push(examined(site.engine, name, facts, plan.model.present).await?);
     }
     if let Some(layer) = null::layer(&site.engine.architecture) {
         let name = format!("regionwatch-null:{}", site.id);
-        site.null = Some(name.clone());
+        site.made.push(name.clone());
         site.engine.import(&name, site.id, layer, null::PROGRAM).await?;
-        comparison.floor = Some(Image { name: name.clone(), size: 0, layers: 1, starts: Vec::new() });
+        comparison.floor = Some(Image { name: name.clone(), layers: 1, ..Image::default() });
         contenders.push(Contender { name, question: plan.question.of_null(null::PORT), port: null::PORT });
+    }
+    if plan.model.present != Present::All {
+        comparison.unpacking = site.unpacking().await?;
     }
     let network = format!("regionwatch-coldstart-{}", site.id);
     site.network = Some(network.clone());
@@ -271,6 +313,27 @@ impl Comparison {
         series.push(Sample { at, outcome });
         self.images[image].starts.push(start);
     }
+}
+
+/// Reads what is in an image, as far as it is asked for.
+async fn examined(engine: &Engine, name: &str, facts: ImageFacts, present: Present) -> Result<Image, ColdstartError> {
+    let mut image = Image {
+        name: name.to_owned(),
+        size: facts.size,
+        layers: facts.root_fs.layers.map_or(0, |layers| layers.len()),
+        hygiene: facts.config.as_ref().map(hygiene).unwrap_or_default(),
+        ..Image::default()
+    };
+    if present != Present::All {
+        let anatomy = engine.anatomy(name).await?;
+        let base = base_layers(&engine.history(name).await?);
+        let (all, above) = (Pull::missing(&anatomy, base, Present::None), Pull::missing(&anatomy, base, Present::Base));
+        image.pull = Some(Pull::missing(&anatomy, base, present));
+        image.base =
+            Pull { packed: all.packed - above.packed, size: all.size - above.size, layers: all.layers - above.layers };
+        image.findings = findings(&anatomy);
+    }
+    Ok(image)
 }
 
 async fn image(engine: &Engine, name: &str) -> Result<ImageFacts, ColdstartError> {

@@ -42,6 +42,9 @@ pub(super) enum SocketError {
     /// The request cannot be written, as with a bad path.
     #[error("the request is invalid: {0}")]
     Request(#[from] http::Error),
+    /// What takes the answer wants no more of it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What is sent.
@@ -65,6 +68,9 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
+
+/// Takes the bytes of an answer as they come.
+pub(super) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), String> + Send);
 
 /// A socket that is connected to once for each request.
 #[derive(Debug, Clone)]
@@ -96,6 +102,31 @@ impl Socket {
             let (head, body) = response.into_parts();
             let body = collect(body, most).await?;
             Ok(Answer { status: head.status, headers: head.headers, body })
+        };
+        timeout_at(Instant::now() + limit, exchange).await.map_err(|_| SocketError::Timeout(limit))?
+    }
+
+    /// Sends a request whose answer is taken as it comes. An answer that is not a success is returned as a whole.
+    pub(super) async fn stream(&self, call: Call<'_>, sink: Sink<'_>) -> Result<Option<Answer>, SocketError> {
+        let limit = call.limit;
+        let most = call.most;
+        let exchange = async {
+            let (_driver, response) = self.open(call).await?;
+            let (head, mut body) = response.into_parts();
+            if !head.status.is_success() {
+                let body = collect(body, MAX_HEAD).await?;
+                return Ok(Some(Answer { status: head.status, headers: head.headers, body }));
+            }
+            let mut taken = 0_usize;
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else { continue };
+                taken = taken.saturating_add(data.len());
+                if taken > most {
+                    return Err(SocketError::TooLarge(most));
+                }
+                sink(&data).map_err(SocketError::Refused)?;
+            }
+            Ok(None)
         };
         timeout_at(Instant::now() + limit, exchange).await.map_err(|_| SocketError::Timeout(limit))?
     }

@@ -1,6 +1,6 @@
 //! The images that are compared: a small static server, alone.
 
-use std::{fs, process::Command, sync::LazyLock};
+use std::{path::Path, process::Command, sync::LazyLock};
 
 use tempfile::TempDir;
 use testkit::{
@@ -15,7 +15,7 @@ pub(crate) fn need() {
 }
 
 /// A folder with the server in it.
-fn context() -> &'static TempDir {
+pub(crate) fn context() -> &'static Path {
     static CONTEXT: LazyLock<TempDir> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
         let source = root().join("tests/coldstart/server.c");
@@ -24,7 +24,7 @@ fn context() -> &'static TempDir {
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         folder
     });
-    &CONTEXT
+    CONTEXT.path()
 }
 
 /// The name of an image whose server gets these arguments.
@@ -33,14 +33,13 @@ pub(crate) fn server(name: &str, arguments: &[&str]) -> String {
     let command: Vec<_> = ["/server"].iter().chain(arguments).map(|word| format!("{word:?}")).collect();
     let command = command.join(", ");
     let dockerfile = format!("FROM scratch\nCOPY server /server\nEXPOSE 8080\nENTRYPOINT [{command}]\n");
-    build(&tag, &dockerfile, context().path(), &[]);
+    build(&tag, &dockerfile, context(), &[]);
     tag
 }
 
 /// The name of an image that is only a Dockerfile.
 pub(crate) fn dockerfile(name: &str, text: &str) -> String {
     let tag = format!("regionwatch-coldstart-test:{name}");
-    fs::create_dir_all(context().path()).unwrap();
-    build(&tag, text, context().path(), &[]);
+    build(&tag, text, context(), &[]);
     tag
 }

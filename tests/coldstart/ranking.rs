@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::process::output;
 
-use crate::images::{dockerfile, need, server};
+use crate::images::{context, dockerfile, need, server};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -72,4 +72,72 @@ fn limits_and_published_ports_reach_the_container() {
     assert!(text(&run.stdout).contains(", 0.5 CPUs each, 64 MiB each"), "{run:?}");
     let run = output(&["coldstart", &quick, "--rounds", "1", "--probe", "tcp://:8080"], &[]);
     assert!(run.status.success(), "{run:?}");
+}
+
+/// Bytes that no compressor makes smaller.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn parts_that_were_planted_are_found_with_what_removing_them_saves() {
+    need();
+    for (name, bytes) in [("cache", 3_000_000), ("source", 2_000_000), ("package", 1_000_000)] {
+        std::fs::write(context().join(name), noise(bytes)).unwrap();
+    }
+    let lock = r#"{"packages":{"node_modules/webpack":{"dev":true}}}"#;
+    std::fs::write(context().join("lock.json"), lock).unwrap();
+    // A layer that replaces a file is what a RUN that removes one is, without a shell in the image.
+    let planted = |without: &str| {
+        let lines = [
+            ("", "FROM scratch"),
+            ("", "COPY server /server"),
+            ("cache", "COPY cache /root/.npm/_cacache/content-v2/a"),
+            ("source", "COPY source /tmp/source.tar"),
+            ("package", "COPY package /app/node_modules/webpack/lib/a.js"),
+            ("", "COPY lock.json /app/node_modules/.package-lock.json"),
+            ("source", "COPY lock.json /tmp/source.tar"),
+            ("", "EXPOSE 8080"),
+            ("", "ENTRYPOINT [\"/server\"]"),
+        ];
+        let kept = lines.iter().filter(|(part, _)| part.is_empty() || *part != without);
+        kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
+    };
+    let parts =
+        [("cache", "package caches"), ("source", "removed by a later layer"), ("package", "development packages")];
+    let whole = dockerfile("planted", &planted("nothing"));
+    let without: Vec<_> = parts.iter().map(|(part, _)| dockerfile(&format!("no-{part}"), &planted(part))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("r.json").display().to_string();
+    let images = [&whole, &without[0], &without[1], &without[2]];
+    let args =
+        ["coldstart", images[0], images[1], images[2], images[3], "--rounds", "1", "--bandwidth", "100mbit", "--out"];
+    let run = output(&[&args[..], &[&json]].concat(), &[]);
+    let table = text(&run.stdout);
+    assert!(run.status.success(), "{run:?}");
+    assert!(table.contains("What to change:\n- "), "{table}");
+    assert!(table.contains("runs as root: add USER"), "{table}");
+    let document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let entry = |image: &str| {
+        document["results"].as_array().unwrap().iter().find(|result| result["command"] == image).unwrap().clone()
+    };
+    let pull = |image: &str| entry(image)["pull"]["seconds"]["100 Mbit/s"].as_f64().unwrap();
+    for ((_, part), without) in parts.iter().zip(&without) {
+        let findings = entry(&whole)["findings"].clone();
+        let finding = findings.as_array().unwrap().iter().find(|finding| finding["part"] == *part);
+        let cost = finding.unwrap_or_else(|| panic!("{part}: {table}"))["seconds"].as_f64().unwrap();
+        let saved = pull(&whole) - pull(without);
+        assert!((cost - saved).abs() < 0.2 * saved, "{part}: {cost} s, and its removal saves {saved} s\n{table}");
+        assert!(
+            !entry(without)["findings"].as_array().unwrap().iter().any(|finding| finding["part"] == *part),
+            "{table}"
+        );
+    }
 }

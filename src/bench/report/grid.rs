@@ -1,8 +1,9 @@
 //! The cells that tables for people have, whatever their format.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::super::{Check, Estimate, Gate, Ranked, Ranking, Value, Verdict, ranking::only_local};
+use super::content::Subject;
 
 /// What a cell says of its row, for colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,19 +15,19 @@ pub(crate) enum Tone {
 
 /// A column.
 pub(crate) struct Column {
-    pub(crate) head: &'static str,
+    pub(crate) head: Cow<'static, str>,
     pub(crate) is_number: bool,
     pub(crate) cells: Vec<(String, Tone)>,
 }
 
 /// The columns of a ranking; a column without any value is left out. Latencies are in milliseconds.
-pub(super) fn ranking(ranking: &Ranking) -> Vec<Column> {
+pub(super) fn ranking(ranking: &Ranking, subject: Subject) -> Vec<Column> {
     let best = |ranked: &Ranked| ranked.rank.is_some_and(|(best, _)| best == 1);
     let mut columns = vec![
         column(ranking, "rank", true, |ranked| {
             Some((rank(ranked), if best(ranked) { Tone::Good } else { Tone::Plain }))
         }),
-        column(ranking, "region", false, |ranked| {
+        column(ranking, subject.as_str(), false, |ranked| {
             Some((printable(&ranked.region), if best(ranked) { Tone::Good } else { Tone::Plain }))
         }),
         column(ranking, "score = p50 + tail + retries", true, |ranked| plain(score(ranked)?)),
@@ -78,8 +79,8 @@ pub(crate) fn check_columns(gate: Option<&Gate>) -> Vec<Column> {
         Verdict::Fail => Tone::Bad,
         Verdict::Inconclusive => Tone::Plain,
     };
-    let column = |head, cell: &dyn Fn(&Check) -> (String, Tone)| Column {
-        head,
+    let column = |head: &'static str, cell: &dyn Fn(&Check) -> (String, Tone)| Column {
+        head: head.into(),
         is_number: false,
         cells: gate.checks.iter().map(cell).collect(),
     };
@@ -98,7 +99,7 @@ fn column(
     cell: impl Fn(&Ranked) -> Option<(String, Tone)>,
 ) -> Column {
     let cells = ranking.regions.iter().map(|ranked| cell(ranked).unwrap_or_else(|| ("-".to_owned(), Tone::Plain)));
-    Column { head, is_number, cells: cells.collect() }
+    Column { head: head.into(), is_number, cells: cells.collect() }
 }
 
 fn plain(text: String) -> Option<(String, Tone)> {

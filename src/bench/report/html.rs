@@ -33,12 +33,12 @@ pub(super) fn write(report: &Report<'_>) -> String {
                 meta name="color-scheme" content="light dark";
                 // Whatever a name from outside has in it, nothing is loaded and nothing runs.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "Latency by region" }
+                title { "Latency by " (report.subject.as_str()) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 header {
-                    h1 { "Latency by region" }
+                    h1 { "Latency by " (report.subject.as_str()) }
                     p { (headline) " from " (grid::printable(&report.results.source)) ", begun " (began) }
                 }
                 main.report {
@@ -72,7 +72,7 @@ fn section(report: &Report<'_>, ranking: &Ranking) -> Markup {
     html! {
         section {
             h2 { (probe) }
-            (table(&probe, &grid::ranking(ranking)))
+            (table(&probe, &grid::ranking(ranking, report.subject)))
             (charts::distribution(&rows))
             (charts::time_line(&rows, report.results.duration))
             @if !grid::phases(ranking).is_empty() {

@@ -10,12 +10,12 @@ use super::{
 
 /// The report as Markdown, in the dialect of GitHub.
 pub(super) fn write(report: &Report<'_>) -> String {
-    let mut text = format!("### Latency by region\n\n{}\n", notes::headline(report));
+    let mut text = format!("### Latency by {}\n\n{}\n", report.subject, notes::headline(report));
     for ranking in &report.rankings {
         if let Some(probe) = &ranking.probe {
             let _ = write!(text, "\n**{}**\n", markdown_escaped(probe));
         }
-        markdown_table(&mut text, &grid::ranking(ranking));
+        markdown_table(&mut text, &grid::ranking(ranking, report.subject));
         markdown_table(&mut text, &grid::phases(ranking));
     }
     markdown_table(&mut text, &grid::check_columns(report.gate));
@@ -36,7 +36,7 @@ pub(crate) fn markdown_table(text: &mut String, columns: &[Column]) {
     let mut line = |cells: Vec<String>| {
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     };
-    line(columns.iter().map(|column| column.head.to_owned()).collect());
+    line(columns.iter().map(|column| column.head.to_string()).collect());
     line(columns.iter().map(|column| if column.is_number { "---:" } else { "---" }.to_owned()).collect());
     for row in 0..rows {
         line(columns.iter().map(|column| cell(&column.cells[row])).collect());

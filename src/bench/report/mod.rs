@@ -15,7 +15,7 @@ mod table;
 mod xml;
 
 pub use self::{
-    content::Report,
+    content::{Report, Subject},
     format::{Colors, Format},
 };
 pub(crate) use self::{

@@ -11,7 +11,7 @@ pub(super) fn headline(report: &Report<'_>) -> String {
     format!(
         "{count} probes of {} {} in {:.1} s",
         regions.len(),
-        if regions.len() == 1 { "region" } else { "regions" },
+        if regions.len() == 1 { report.subject.to_string() } else { format!("{}s", report.subject) },
         results.duration.as_secs_f64()
     )
 }

@@ -14,7 +14,7 @@ pub(super) fn write(report: &Report<'_>, colors: Colors) -> String {
     let mut text = format!("{}\n", notes::headline(report));
     for ranking in &report.rankings {
         let _ = write!(text, "\n{}\n", ranking.probe.as_deref().map_or_else(|| "all".to_owned(), grid::printable));
-        text_table(&mut text, &grid::ranking(ranking), colors);
+        text_table(&mut text, &grid::ranking(ranking, report.subject), colors);
         let phases = grid::phases(ranking);
         if !phases.is_empty() {
             text.push('\n');

@@ -31,6 +31,8 @@ pub(super) struct Row<'a> {
     pub(super) behind: Option<Median>,
     pub(super) p95: Option<f64>,
     pub(super) steps: [Option<f64>; Step::ALL.len()],
+    /// What a pull takes, by bandwidth; empty where it is not modelled.
+    pub(super) pulls: Vec<f64>,
     /// The 99th percentile of the answers after the first, as the median of the starts.
     pub(super) next: Option<f64>,
 }
@@ -59,7 +61,9 @@ impl<'a> Report<'a> {
             .iter()
             .map(|image| {
                 let starts = image.starts.iter().take(rounds);
-                let times = starts.map(|start| start.as_ref().map_or(timeout, |start| start.total.as_secs_f64()));
+                let pull = pulls(comparison, image).first().copied().unwrap_or_default();
+                let times =
+                    starts.map(|start| pull + start.as_ref().map_or(timeout, |start| start.total.as_secs_f64()));
                 (times.collect(), image.ready().next().is_some())
             })
             .collect();
@@ -81,7 +85,7 @@ impl<'a> Report<'a> {
     pub(super) fn rows(&self) -> Vec<Row<'a>> {
         let images = self.standings.iter().map(|standing| {
             let image = &self.comparison.images[standing.image];
-            row(image, image.name.clone(), standing.rank, standing.median, standing.behind)
+            row(image, image.name.clone(), standing, pulls(self.comparison, image))
         });
         images.chain(self.floor()).collect()
     }
@@ -91,17 +95,17 @@ impl<'a> Report<'a> {
         let floor = self.comparison.floor.as_ref().filter(|floor| !floor.starts.is_empty())?;
         let times: Vec<_> = floor.ready().map(|start| start.total.as_secs_f64()).collect();
         let standing = compare(&[(times, true)]).into_iter().next()?;
-        Some(row(floor, FLOOR.to_owned(), None, standing.median, None))
+        Some(row(floor, FLOOR.to_owned(), &Standing { rank: None, ..standing }, Vec::new()))
     }
 }
 
-fn row(
-    image: &Image,
-    name: String,
-    rank: Option<(usize, usize)>,
-    of_all: Option<Median>,
-    behind: Option<Median>,
-) -> Row<'_> {
+/// What it takes to pull an image, by bandwidth.
+fn pulls(comparison: &Comparison, image: &Image) -> Vec<f64> {
+    let Some(pull) = image.pull else { return Vec::new() };
+    comparison.model.bandwidths.iter().map(|bandwidth| pull.seconds(*bandwidth, comparison.unpacking)).collect()
+}
+
+fn row<'a>(image: &'a Image, name: String, standing: &Standing, pulls: Vec<f64>) -> Row<'a> {
     let step = |step: Step| {
         let mut all: Vec<_> = image.ready().map(|start| start.steps[step as usize].as_secs_f64()).collect();
         (!all.is_empty()).then(|| median(&mut all))
@@ -117,9 +121,10 @@ fn row(
     Row {
         image,
         name,
-        rank,
-        median: of_all,
-        behind,
+        rank: standing.rank,
+        median: standing.median.map(|median| median.less(pulls.first().copied().unwrap_or_default())),
+        behind: standing.behind,
+        pulls,
         p95: p95.map(|p95| p95.value.least().as_secs_f64()),
         steps: Step::ALL.map(step),
         next: (!next.is_empty()).then(|| median(&mut next)),

@@ -1,5 +1,7 @@
 //! The tables for people.
 
+use std::borrow::Cow;
+
 use super::content::{Report, Row, shown};
 use crate::{
     bench::{Column, Tone, printable},
@@ -12,6 +14,15 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
     let mut columns = vec![
         column(&rows, "rank", true, |row| Some((rank(row), tone(row)))),
         column(&rows, "image", false, |row| Some((printable(&row.name), tone(row)))),
+    ];
+    for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
+        let total = |row: &Row<'_>| plain(shown(row.median?.value + row.pulls.get(n)?));
+        columns.push(column(&rows, format!("ready, with its pull at {bandwidth}"), true, total));
+    }
+    for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
+        columns.push(column(&rows, format!("pull at {bandwidth}"), true, |row| plain(shown(*row.pulls.get(n)?))));
+    }
+    columns.extend([
         column(&rows, "ready after", true, |row| plain(median(row.median?, ""))),
         column(&rows, "behind the first", true, |row| plain(median(row.behind?, "+"))),
         column(&rows, "p95", true, |row| plain(shown(row.p95?))),
@@ -24,7 +35,7 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
             let text = failed(row);
             Some((text, if row.failed() > 0 { Tone::Bad } else { Tone::Plain }))
         }),
-    ];
+    ]);
     columns.retain(|column| column.cells.iter().any(|(text, _)| text != "-"));
     columns
 }
@@ -39,12 +50,12 @@ pub(super) fn steps(report: &Report<'_>) -> Vec<Column> {
 
 fn column(
     rows: &[Row<'_>],
-    head: &'static str,
+    head: impl Into<Cow<'static, str>>,
     is_number: bool,
     cell: impl Fn(&Row<'_>) -> Option<(String, Tone)>,
 ) -> Column {
     let cells = rows.iter().map(|row| cell(row).unwrap_or_else(|| ("-".to_owned(), Tone::Plain)));
-    Column { head, is_number, cells: cells.collect() }
+    Column { head: head.into(), is_number, cells: cells.collect() }
 }
 
 fn plain(text: String) -> Option<(String, Tone)> {

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     bench::{CONFIDENCE, Check},
-    coldstart::{ranking::Median, round::Step, run::Image},
+    coldstart::{
+        ranking::Median,
+        round::Step,
+        run::{Comparison, Image},
+    },
     model::UnixMillis,
 };
 
@@ -48,11 +52,35 @@ struct Entry<'a> {
     p95: Option<f64>,
     steps: BTreeMap<&'static str, Option<f64>>,
     next_100_p99: Option<f64>,
+    pull: Option<Pulled>,
+    findings: Vec<Found<'a>>,
+    hygiene: &'a [&'static str],
     size_bytes: u64,
     layers: usize,
     starts: usize,
     failed: usize,
     failures: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Pulled {
+    bytes: u64,
+    unpacked_bytes: u64,
+    layers: usize,
+    /// By bandwidth.
+    seconds: BTreeMap<String, f64>,
+    base_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    part: &'static str,
+    /// At the first bandwidth.
+    seconds: Option<f64>,
+    bytes: u64,
+    files: usize,
+    example: &'a str,
+    advice: &'static str,
 }
 
 #[derive(Serialize)]
@@ -85,8 +113,8 @@ pub(super) fn write(report: &Report<'_>) -> String {
         timeout_seconds: comparison.timeout.as_secs_f64(),
         cpus: comparison.options.cpus,
         memory_bytes: comparison.options.memory,
-        results: images.into_iter().map(entry).collect(),
-        floor: floor.into_iter().next().map(entry),
+        results: images.into_iter().map(|row| entry(row, comparison)).collect(),
+        floor: floor.into_iter().next().map(|row| entry(row, comparison)),
         checks: report.gate.iter().flat_map(|gate| &gate.checks).map(checked).collect(),
         notes: notes::notes(report),
     };
@@ -101,7 +129,8 @@ fn checked(check: &Check) -> Checked<'_> {
     Checked { subject, criterion, verdict: verdict.as_str(), reason }
 }
 
-fn entry<'a>(row: &'a Row<'_>) -> Entry<'a> {
+fn entry<'a>(row: &'a Row<'_>, comparison: &Comparison) -> Entry<'a> {
+    let bandwidths = &comparison.model.bandwidths;
     let times: Vec<_> = row.image.ready().map(|start| start.total.as_secs_f64()).collect();
     let count = times.len() as f64;
     let mean = (!times.is_empty()).then(|| times.iter().sum::<f64>() / count);
@@ -121,6 +150,27 @@ fn entry<'a>(row: &'a Row<'_>) -> Entry<'a> {
         p95: row.p95,
         steps: Step::ALL.map(|step| (step.as_str(), row.steps[step as usize])).into(),
         next_100_p99: row.next,
+        pull: row.image.pull.map(|pull| Pulled {
+            bytes: pull.packed,
+            unpacked_bytes: pull.size,
+            layers: pull.layers,
+            seconds: bandwidths.iter().map(ToString::to_string).zip(row.pulls.iter().copied()).collect(),
+            base_bytes: row.image.base.packed,
+        }),
+        findings: row
+            .image
+            .findings
+            .iter()
+            .map(|finding| Found {
+                part: finding.part.as_str(),
+                seconds: bandwidths.first().map(|bandwidth| finding.pull.seconds(*bandwidth, comparison.unpacking)),
+                bytes: finding.pull.packed,
+                files: finding.files,
+                example: &finding.example,
+                advice: finding.part.advice(),
+            })
+            .collect(),
+        hygiene: &row.image.hygiene,
         size_bytes: row.image.size,
         layers: row.image.layers,
         starts: row.image.starts.len(),

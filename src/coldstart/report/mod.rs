@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 pub use self::content::Report;
 use crate::bench::{
-    self, Colors, Format, check_columns, markdown_escaped, markdown_table, spreadsheet_cell, text_table,
+    self, Colors, Format, Subject, check_columns, markdown_escaped, markdown_table, spreadsheet_cell, text_table,
 };
 
 impl Report<'_> {
@@ -22,7 +22,7 @@ impl Report<'_> {
             Format::Csv => self.csv(),
             // What these contain is that of every measurement: cases, samples.
             Format::Junit | Format::Jtl | Format::Html => {
-                let report = bench::Report::new(&self.comparison.results, &BTreeMap::new());
+                let report = bench::Report::new(&self.comparison.results, &BTreeMap::new()).about(Subject::Image);
                 let report = match self.gate {
                     Some(gate) => report.with(gate),
                     None => report,
@@ -44,6 +44,13 @@ impl Report<'_> {
         for note in notes::notes(self) {
             let _ = writeln!(text, "{note}");
         }
+        let changes = notes::changes(self);
+        if !changes.is_empty() {
+            let _ = writeln!(text, "\nWhat to change:");
+        }
+        for change in changes {
+            let _ = writeln!(text, "- {change}");
+        }
         text
     }
 
@@ -56,13 +63,20 @@ impl Report<'_> {
         for note in notes::notes(self) {
             let _ = writeln!(text, "\n{}", markdown_escaped(&note));
         }
+        let changes = notes::changes(self);
+        if !changes.is_empty() {
+            let _ = writeln!(text, "\n**What to change**\n");
+        }
+        for change in changes {
+            let _ = writeln!(text, "- {}", markdown_escaped(&change));
+        }
         text
     }
 
     /// A line per image, for spreadsheets. The null image has no ranks.
     fn csv(&self) -> String {
         let mut text = "image,rank_best,rank_worst,ready_ms,ready_low_ms,ready_high_ms,behind_ms,behind_low_ms,\
-                        behind_high_ms,p95_ms,create_ms,start_ms,listen_ms,answer_ms,first_100_p99_ms,size_bytes,layers,\
+                        behind_high_ms,p95_ms,create_ms,start_ms,listen_ms,answer_ms,first_100_p99_ms,pull_ms,pull_bytes,size_bytes,layers,\
                         starts,failed\r\n"
             .to_owned();
         for row in self.rows() {
@@ -81,6 +95,8 @@ impl Report<'_> {
             cells.push(ms(row.p95));
             cells.extend(row.steps.iter().map(|step| ms(*step)));
             cells.push(ms(row.next));
+            cells.push(ms(row.pulls.first().copied()));
+            cells.push(row.image.pull.map(|pull| pull.packed.to_string()).unwrap_or_default());
             cells.extend([row.image.size, row.image.layers as u64].map(|number| number.to_string()));
             cells.extend([row.image.starts.len(), row.failed()].map(|number| number.to_string()));
             let _ = write!(text, "{}\r\n", cells.join(","));

@@ -44,7 +44,7 @@ pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
             shown(median),
             spread * 100.0
         )),
-        None if floor.is_none() => {
+        None if floor.is_none() && images.iter().any(|image| !image.starts.is_empty()) => {
             notes.push(format!("There is no null image for {architecture}, so the floor is unknown."));
         }
         None => {}
@@ -53,12 +53,70 @@ pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
     if rounds < FEWEST_ROUNDS {
         notes.push(format!("{rounds} rounds are too few for an interval; {FEWEST_ROUNDS} are the fewest."));
     }
+    notes.extend(costs(report));
     for image in images {
         if let Some(why) = image.starts.iter().find_map(|start| start.as_ref().err()) {
             notes.push(format!("{}: {}", printable(&image.name), printable(&why.to_string())));
         }
     }
     notes
+}
+
+/// What bytes cost here, and how much of each image they are.
+fn costs(report: &Report<'_>) -> Vec<String> {
+    let Comparison { model, unpacking, .. } = report.comparison;
+    let (Some(bandwidth), true) = (model.bandwidths.first(), report.rows().iter().any(|row| !row.pulls.is_empty()))
+    else {
+        return Vec::new();
+    };
+    let mut notes = vec![format!(
+        "1 MB takes {} at {bandwidth}, and {} to unpack here. A node has of each image: {}. Ranks are those of the sum with the \
+         pull at {bandwidth}.",
+        shown(bandwidth.seconds(1_000_000)),
+        shown(unpacking.0 * 1e6),
+        model.present,
+    )];
+    for row in report.rows() {
+        let (Some(pull), Some(seconds), Some(median)) = (row.image.pull, row.pulls.first(), row.median) else {
+            continue;
+        };
+        notes.push(format!(
+            "{}: {:.1} MB in {} layers cost {}, its start {}. {:.1} MB are its base image.",
+            printable(&row.name),
+            pull.packed as f64 / 1e6,
+            pull.layers,
+            shown(*seconds),
+            shown(median.value),
+            row.image.base.packed as f64 / 1e6,
+        ));
+    }
+    notes
+}
+
+/// What to change in each image: what it costs, and then what costs nothing.
+pub(super) fn changes(report: &Report<'_>) -> Vec<String> {
+    let Comparison { images, model, unpacking, .. } = report.comparison;
+    let mut lines = Vec::new();
+    if let Some(bandwidth) = model.bandwidths.first() {
+        for image in images {
+            lines.extend(image.findings.iter().map(|finding| {
+                format!(
+                    "{}: {} ms for {}, {:.1} MB in {} files such as {}: {}",
+                    printable(&image.name),
+                    shown(finding.pull.seconds(*bandwidth, *unpacking)),
+                    finding.part,
+                    finding.pull.packed as f64 / 1e6,
+                    finding.files,
+                    printable(&finding.example),
+                    finding.part.advice(),
+                )
+            }));
+        }
+    }
+    for image in images {
+        lines.extend(image.hygiene.iter().map(|practice| format!("{}: {practice}", printable(&image.name))));
+    }
+    lines
 }
 
 /// The median of an image's times in seconds, and half the distance of its quartiles as a share of it.

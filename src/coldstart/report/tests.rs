@@ -3,7 +3,10 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::{
     bench::{Results, Rules},
-    coldstart::{Comparison, ContainerOptions, Image, NotReady, Plan, Question, Start},
+    coldstart::{
+        Bandwidth, Comparison, ContainerOptions, Finding, Image, Model, NotReady, Part, Plan, Present, Pull, Question,
+        Start, Unpacking,
+    },
 };
 
 fn image(name: &str, ms: u64, rounds: usize) -> Image {
@@ -14,7 +17,7 @@ fn image(name: &str, ms: u64, rounds: usize) -> Image {
         next: vec![Some(part(2)); 100],
     };
     let starts = (0..rounds as u64).map(|n| Ok(start(n))).collect();
-    Image { name: name.to_owned(), size: 120_000_000, layers: 4, starts }
+    Image { name: name.to_owned(), size: 120_000_000, layers: 4, starts, ..Image::default() }
 }
 
 fn comparison(images: Vec<Image>) -> Comparison {
@@ -25,6 +28,7 @@ fn comparison(images: Vec<Image>) -> Comparison {
         rounds: 20,
         timeout: Duration::from_secs(60),
         options: ContainerOptions { cpus: Some(0.5), ..ContainerOptions::default() },
+        model: Model { bandwidths: vec![Bandwidth::parse("1gbit").unwrap()], present: Present::None },
     };
     Comparison {
         results: Results {
@@ -40,6 +44,8 @@ fn comparison(images: Vec<Image>) -> Comparison {
         timeout: plan.timeout,
         options: plan.options,
         question: plan.question,
+        model: plan.model,
+        unpacking: Unpacking(1e-9),
     }
 }
 
@@ -69,6 +75,35 @@ fn an_image_that_fails_says_why_and_is_last() {
 }
 
 #[test]
+fn an_image_that_starts_sooner_is_behind_if_its_pull_takes_longer() {
+    let pull = |packed| Some(Pull { packed, size: 2 * packed, layers: 4 });
+    let cache = Finding { part: Part::Cache, pull: pull(25_000_000).unwrap(), files: 7, example: "/c/a".to_owned() };
+    let mut large = image("large", 1000, 20);
+    (large.pull, large.findings) = (pull(250_000_000), vec![cache]);
+    let mut small = image("small", 1500, 20);
+    (small.pull, small.hygiene) = (pull(25_000_000), vec!["runs as root: add USER"]);
+    let comparison = comparison(vec![large, small]);
+    let report = Report::new(&comparison);
+    let text = report.text(Format::Table, Colors::Off);
+    let rows: Vec<_> = text.lines().filter(|line| line.ends_with("0 of 20")).collect();
+    // 250 MB take 2 s at 1 Gbit/s and half a second to unpack.
+    assert!(rows[0].starts_with("    1  small") && rows[1].starts_with("    2  large"), "{text}");
+    assert!(rows[1].contains(" 3501 ") && rows[1].contains(" 2500 ") && rows[1].contains(" 1001 "), "{text}");
+    assert!(text.contains("large: 250.0 MB in 4 layers cost 2500, its start 1001."), "{text}");
+    assert!(
+        text.contains("- large: 250.0 ms for package caches, 25.0 MB in 7 files such as /c/a: keep caches"),
+        "{text}"
+    );
+    assert!(text.ends_with("- small: runs as root: add USER\n"), "{text}");
+    let document: serde_json::Value = serde_json::from_str(&report.text(Format::Json, Colors::Off)).unwrap();
+    let large = &document["results"][1];
+    assert_eq!(
+        (large["pull"]["bytes"].as_u64(), large["findings"][0]["seconds"].as_f64()),
+        (Some(250_000_000), Some(0.25))
+    );
+}
+
+#[test]
 fn json_is_what_hyperfines_readers_take() {
     let comparison = comparison(vec![image("a", 1000, 20), image("b", 1100, 20)]);
     let document: serde_json::Value =
@@ -90,6 +125,7 @@ fn every_format_is_written() {
     for format in Format::ALL {
         assert!(!report.text(format, Colors::Off).is_empty(), "{format}");
     }
+    assert!(report.text(Format::Html, Colors::Off).contains("<h1>Latency by image</h1>"));
     assert!(report.text(Format::Markdown, Colors::Off).contains("| **1** | **a\\|b** |"));
     assert!(report.text(Format::Csv, Colors::Off).contains("\r\n\"'=c\",2,2,"));
 }
