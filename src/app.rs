@@ -1,5 +1,6 @@
 //! Wiring, reload, shutdown: builds everything of a configuration, and then owns the engine and the main loop.
 
+mod copying;
 mod error;
 mod log;
 mod measuring;
@@ -165,6 +166,8 @@ async fn watch(
                 Query::Reload(reply) => reloading.request(reply),
                 query => app.answer(query, now()),
             },
+            // Probes and what happens to them have their turn in between.
+            () = tokio::task::yield_now(), if app.is_copying() => app.copy_some(),
             Some(()) = hangup.recv() => reloading.begin(),
             loaded = reloading.read() => {
                 let result = app.reload(loaded);

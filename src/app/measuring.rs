@@ -9,6 +9,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    copying::Copying,
     error::RunError,
     log::log,
     probers::{anchor_prober, prober},
@@ -50,6 +51,7 @@ pub(super) struct App {
     notifier: Notifier,
     /// When all peers were evaluated last.
     evaluated: watch::Sender<Instant>,
+    copying: Copying,
 }
 
 impl App {
@@ -76,6 +78,7 @@ impl App {
             events,
             responses,
             evaluated,
+            copying: Copying::default(),
         };
         let starts = app.build(&app.topology)?;
         app.apply_topology(starts);
@@ -152,7 +155,7 @@ impl App {
         self.catch_up(now);
         match query {
             Query::Probes { filter, reply } => {
-                let _ = reply.send(self.engine.histories(|path| filter.matches(path), filter.limit));
+                self.copying.begin(self.engine.matching(|path| filter.matches(path), filter.limit), reply);
             }
             Query::Overview(reply) => {
                 let _ = reply.send(self.engine.overview(now));
@@ -165,6 +168,16 @@ impl App {
             // The main loop's.
             Query::Reload(_) => {}
         }
+    }
+
+    /// Whether histories are being copied for the server.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copying.is_busy()
+    }
+
+    /// Copies a few histories.
+    pub(super) fn copy_some(&mut self) {
+        self.copying.turn(|path| self.engine.history(path));
     }
 
     /// Puts a new configuration in force if it is valid as a whole, and changes nothing if it is not.

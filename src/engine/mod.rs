@@ -356,12 +356,17 @@ impl Engine {
         self.metrics.vantage().set_health(self.vantage.is_isolated(), self.vantage.health_score());
     }
 
-    /// The last probes of the paths that match, in the order of their names, of at most `limit` paths.
-    pub fn histories(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathHistory> {
-        let mut found: Vec<_> = self.paths.values().filter(|state| matches(&state.path)).collect();
-        found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let history = |state: &PathState| PathHistory { path: state.path.clone(), samples: state.history.records() };
-        found.into_iter().take(limit).map(|state| history(state)).collect()
+    /// The paths that match, in the order of their names, at most `limit`.
+    pub fn matching(&self, matches: impl Fn(&Path) -> bool, limit: usize) -> Vec<PathId> {
+        let mut found: Vec<_> = self.paths.iter().filter(|(_, state)| matches(&state.path)).collect();
+        found.sort_unstable_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+        found.into_iter().take(limit).map(|(id, _)| *id).collect()
+    }
+
+    /// The last probes of a path, unless it is not measured any more.
+    pub fn history(&self, path: PathId) -> Option<PathHistory> {
+        let state = self.paths.get(&path)?;
+        Some(PathHistory { path: state.path.clone(), samples: state.history.records() })
     }
 }
 

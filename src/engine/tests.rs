@@ -163,11 +163,13 @@ fn histories_are_filtered_ordered_and_limited() {
     let mut fixture = Fixture::new();
     fixture.reconfigure(&["b", "a", "c"]);
     fixture.sampled(2, ok());
-    let histories = fixture.engine.histories(|path| path.target.as_str() != "c", 10);
+    let found = fixture.engine.matching(|path| path.target.as_str() != "c", 10);
+    let histories: Vec<_> = found.into_iter().map(|id| fixture.engine.history(id).unwrap()).collect();
     let names: Vec<_> = histories.iter().map(|history| history.path.target.to_string()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!((histories[0].samples.len(), histories[1].samples.len()), (1, 0));
-    assert_eq!(fixture.engine.histories(|_| true, 1).len(), 1);
+    assert_eq!(fixture.engine.matching(|_| true, 1).len(), 1);
+    assert_eq!(fixture.engine.history(PathId(999)), None);
 }
 
 #[test]
