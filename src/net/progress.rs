@@ -128,6 +128,40 @@ impl Reader {
     }
 }
 
+/// The longest payload of a record that can be a renewal of keys in TLS 1.3 (RFC 8446 4.6.3), which costs much more than
+/// its bytes: five bytes, their type, and the tag of the cipher.
+const RENEWAL: usize = 22;
+
+/// Finds the records in what a peer says over TLS (RFC 8446 5.1).
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    header: [u8; 5],
+    have: usize,
+    payload: usize,
+}
+
+impl Records {
+    /// How many records begin in these bytes that may be renewals of keys.
+    pub(super) fn renewals(&mut self, bytes: &[u8]) -> usize {
+        let (mut rest, mut found) = (bytes, 0);
+        while !rest.is_empty() {
+            let skipped = self.payload.min(rest.len());
+            self.payload -= skipped;
+            rest = &rest[skipped..];
+            let taken = (self.header.len() - self.have).min(rest.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&rest[..taken]);
+            self.have += taken;
+            rest = &rest[taken..];
+            if self.have == self.header.len() {
+                self.have = 0;
+                self.payload = usize::from(self.header[3]) << 8 | usize::from(self.header[4]);
+                found += usize::from(self.payload <= RENEWAL);
+            }
+        }
+        found
+    }
+}
+
 /// A connection whose reads fail with `InvalidData` once the peer has taken too many [`Steps`].
 #[derive(Debug)]
 pub(super) struct Watched<T> {
@@ -210,6 +244,16 @@ mod tests {
         let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
         for piece in [1, 7, interim.len()] {
             assert_eq!(often(false, b"", interim, piece, &Steps::default()), STEPS, "{piece}");
+        }
+    }
+
+    #[test]
+    fn records_that_can_renew_keys_are_counted_in_pieces_of_any_size() {
+        let record = |len: usize| [&[23, 3, 3, 0, u8::try_from(len).unwrap()], &vec![9; len][..]].concat();
+        let all = [record(RENEWAL), record(RENEWAL + 1), record(200), record(0), record(RENEWAL)].concat();
+        for piece in 1..all.len() {
+            let mut records = Records::default();
+            assert_eq!(all.chunks(piece).map(|bytes| records.renewals(bytes)).sum::<usize>(), 3, "{piece}");
         }
     }
 

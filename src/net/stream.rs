@@ -25,6 +25,7 @@ use super::{
     errors::{failure, local_failure},
     message::receive,
     options::{SocketOptions, enable_timestamps, tcp_info},
+    progress::Records,
 };
 use crate::model::{Failure, StampSource};
 
@@ -50,7 +51,7 @@ pub(super) async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<
         return Err(failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
-    Ok((Stream { io, timestamps: Arc::default(), since_wake_up: 0 }, connected))
+    Ok((Stream { io, timestamps: Arc::default(), since_wake_up: 0, records: None }, connected))
 }
 
 fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instant)> {
@@ -98,8 +99,19 @@ const READ_BUDGET: usize = 16 << 10;
 /// The bytes that a peer may send where nothing else is said: a TLS handshake with a long chain of certificates.
 const ALLOWANCE: usize = 128 << 10;
 
-/// What a read costs of it at least: a peer that sends each byte by itself costs a wake-up for each.
+/// What a read costs of it at least, and one of few bytes: a peer that sends each byte by itself costs a wake-up for each.
 const LEAST: usize = 1 << 10;
+const FEW: (usize, usize) = (256, 2 << 10);
+
+/// What a record of TLS costs of it that can be a renewal of keys.
+const RENEWAL: usize = 8 << 10;
+
+/// What a read of so many bytes costs of the allowance, with so many records that can be renewals of keys.
+const fn cost(bytes: usize, renewals: usize) -> usize {
+    let least = if bytes < FEW.0 { FEW.1 } else { LEAST };
+    let read = if bytes > least { bytes } else { least };
+    read + renewals * RENEWAL
+}
 
 /// When bytes of a `Stream` left and arrived, and how many more may arrive; shared with the owner of the stream.
 #[derive(Debug)]
@@ -126,8 +138,8 @@ impl StreamTimestamps {
         self.allowance.store(bytes, Ordering::Relaxed);
     }
 
-    fn spend(&self, bytes: usize) -> io::Result<()> {
-        let left = self.allowance.load(Ordering::Relaxed).checked_sub(bytes.max(LEAST));
+    fn spend(&self, cost: usize) -> io::Result<()> {
+        let left = self.allowance.load(Ordering::Relaxed).checked_sub(cost);
         let left = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "more bytes than expected"))?;
         self.allowance.store(left, Ordering::Relaxed);
         Ok(())
@@ -173,8 +185,10 @@ impl StreamTimestamps {
 pub(crate) struct Stream {
     io: TcpStream,
     timestamps: Arc<StreamTimestamps>,
-    /// Bytes read since this connection last waited for some.
+    /// What was read since this connection last waited, as it is counted of the allowance.
     since_wake_up: usize,
+    /// The records in what is read, where it is TLS.
+    records: Option<Records>,
 }
 
 impl Stream {
@@ -185,6 +199,11 @@ impl Stream {
         // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
         let _ = self.io.set_nodelay(true);
         self.timestamps()
+    }
+
+    /// From here on the peer is expected to speak TLS.
+    pub(super) fn expect_tls(&mut self) {
+        self.records = Some(Records::default());
     }
 
     /// What reads and writes have left so far.
@@ -211,20 +230,23 @@ impl AsyncRead for Stream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let Self { io, timestamps, since_wake_up, records } = &mut *self;
         loop {
-            if self.io.poll_read_ready(cx)?.is_pending() {
-                self.since_wake_up = 0;
+            if io.poll_read_ready(cx)?.is_pending() {
+                *since_wake_up = 0;
                 return Poll::Pending;
             }
             let unfilled = buf.initialize_unfilled();
             let room = unfilled.len().min(READ_BUDGET);
             let unfilled = &mut unfilled[..room];
-            match self.io.try_io(Interest::READABLE, || receive(self.io.as_fd(), unfilled, 0)) {
+            match io.try_io(Interest::READABLE, || receive(io.as_fd(), unfilled, 0)) {
                 Ok(message) => {
                     if message.len > 0 {
-                        self.timestamps.received(message.timestamp);
-                        self.timestamps.spend(message.len)?;
-                        self.since_wake_up += message.len;
+                        let renewals = records.as_mut().map_or(0, |records| records.renewals(&unfilled[..message.len]));
+                        let cost = cost(message.len, renewals);
+                        timestamps.received(message.timestamp);
+                        timestamps.spend(cost)?;
+                        *since_wake_up += cost;
                     }
                     buf.advance(message.len);
                     return Poll::Ready(Ok(()));
@@ -284,6 +306,49 @@ mod tests {
         assert_eq!(elapsed.source, StampSource::Kernel);
         assert!((29..400).contains(&elapsed.duration.as_millis()), "{elapsed:?}");
         server.join().unwrap();
+    }
+
+    /// How many of these a peer can send until a read fails.
+    async fn endured(each: &'static [u8], tls: bool) -> usize {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let all = each.repeat(20_000);
+            // The reader hangs up.
+            let _ = peer.write_all(&all);
+        });
+        let (mut stream, _) = connect(addr, SocketOptions::default()).await.unwrap();
+        if tls {
+            stream.expect_tls();
+        }
+        let (mut read, mut piece) = (0, vec![0; each.len()]);
+        let error = loop {
+            match stream.read_exact(&mut piece).await {
+                Ok(_) => read += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(stream);
+        server.join().unwrap();
+        read
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_renewed_without_end_are_more_than_is_allowed() {
+        let renewal = b"\x17\x03\x03\x00\x161234567890123456789012";
+        assert!(endured(renewal, true).await < ALLOWANCE / RENEWAL);
+        assert!(endured(&[b'x'; 1024], true).await > 100);
+    }
+
+    #[test]
+    fn bytes_that_come_one_by_one_cost_more_than_those_of_a_segment() {
+        let reads = |bytes| ALLOWANCE / cost(bytes, 0);
+        assert_eq!((reads(1), reads(255)), (64, 64));
+        assert_eq!(reads(1024), 128);
+        assert_eq!(cost(1460, 0), 1460);
+        assert_eq!(cost(READ_BUDGET, 0), READ_BUDGET);
     }
 
     #[tokio::test]

@@ -248,7 +248,8 @@ impl Connector {
     ///
     /// # Errors
     /// The failure as it is counted.
-    pub(super) async fn handshake(&self, stream: Stream, attempt: &Attempt) -> Result<TlsStream, Failure> {
+    pub(super) async fn handshake(&self, mut stream: Stream, attempt: &Attempt) -> Result<TlsStream, Failure> {
+        stream.expect_tls();
         self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
             if let Some(dates) = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 attempt.set_certificate(dates);
