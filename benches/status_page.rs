@@ -206,7 +206,8 @@ fn run() -> Result<bool> {
                     let _ = reply.send(overview);
                 }
                 Query::Probes { filter, reply } => {
-                    let _ = reply.send(engine.histories(|path| filter.matches(path), filter.limit));
+                    let found = engine.matching(|path| filter.matches(path), filter.limit);
+                    let _ = reply.send(found.into_iter().filter_map(|path| engine.history(path)).collect());
                 }
                 Query::Votes(_) | Query::Reload(_) => {}
             }

@@ -12,7 +12,7 @@ use testkit::regions::stranger_address;
 use tokio::time::Instant;
 
 use crate::{
-    attack::{Crew, Underway, pace, withstood, withstood_with},
+    attack::{Crew, Underway, pace, withstood},
     peers::probe,
 };
 
@@ -128,8 +128,7 @@ fn packets_in_pieces_that_never_become_whole_delay_nothing() {
 
 #[test]
 fn a_peer_that_answers_by_single_bytes_delays_nothing() {
-    withstood_with(
-        2,
+    withstood(
         "TCP: a byte in each segment",
         |plan| told(plan, 10),
         |world| {

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::{
-    attack::{Crew, Underway, withstood, withstood_with},
+    attack::{Crew, Underway, withstood},
     peers::probe,
 };
 
@@ -42,8 +42,7 @@ fn keys_that_are_renewed_without_end_delay_nothing() {
         .with_single_cert(vec![own.cert.der().clone()], key)
         .unwrap();
     let config = Arc::new(config);
-    withstood_with(
-        2,
+    withstood(
         "TLS 1.3: KeyUpdate without end",
         |plan| {
             probe(
