@@ -1,6 +1,8 @@
-//! JUnit's XML, by a reader of it and by the schema that CI systems check it against.
+//! JUnit's XML, by a reader of it and by the schema that CI systems check it against; CSV, by a spreadsheet.
 
-use std::process::Command;
+use std::{collections::BTreeMap, fs, process::Command};
+
+use regex_lite::Regex;
 
 use serde_json::Value;
 use testkit::{
@@ -70,4 +72,51 @@ fn without_thresholds_a_junit_reader_finds_a_case_for_each_region() {
     let told = junit(&[]);
     assert_eq!((&told[0], &told[1]), (&2.into(), &0.into()), "{told}");
     assert_eq!(told[3][0][1], "us");
+}
+
+/// The cells of a CSV report as a spreadsheet opens it, by row and column: numbers, and texts in quotes.
+fn opened(csv: &std::path::Path) -> BTreeMap<(usize, usize), String> {
+    let sheet = csv.with_extension("xml");
+    let opened = Command::new("ssconvert").args(["-T", "Gnumeric_XmlIO:sax:0"]).arg(csv).arg(&sheet).output().unwrap();
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    let cell = Regex::new(r#"<gnm:Cell Row="(\d+)" Col="(\d+)" ValueType="(\d+)"[^>]*>([^<]*)<"#).unwrap();
+    let text = fs::read_to_string(sheet).unwrap();
+    let cells = cell.captures_iter(&text).map(|cell| {
+        // GnmValueType: 40 is a number, 60 a string.
+        let value = match &cell[3] {
+            "40" => format!("{:.3}", cell[4].parse::<f64>().unwrap()),
+            "60" => format!("{:?}", cell[4].replace("&quot;", "\"")),
+            other => panic!("a value of type {other}"),
+        };
+        ((cell[1].parse().unwrap(), cell[2].parse().unwrap()), value)
+    });
+    cells.collect()
+}
+
+#[test]
+fn a_spreadsheet_opens_the_csv_with_numbers_as_numbers_and_no_formula() {
+    require(&[Need::Tool("ssconvert")]);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, csv) = (k6(folder.path(), "k6.json", 1.0), folder.path().join("report.csv"));
+    let hostile = "=1+1,\"x\"";
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\"region\":\"eu\"", &format!("\"region\":{}", Value::from(hostile)))).unwrap();
+    let (_, told) = judge(&[&file, "--out", &format!("csv={}", csv.display())]);
+    assert!(csv.exists(), "{told}");
+    let cells = opened(&csv);
+    let column = |name: &str| (0..).find(|n| cells[&(0, *n)] == format!("{name:?}")).unwrap();
+    let cell = |row, name| cells.get(&(row, column(name))).map(String::as_str);
+    let row =
+        |row| ["region", "rank_best", "p50_ms", "p99_ms", "samples", "failed", "failures"].map(|name| cell(row, name));
+    assert_eq!(
+        row(1),
+        [Some("\"us\""), Some("1.000"), Some("19.000"), Some("29.000"), Some("400.000"), Some("0.000"), None]
+    );
+    // Its 99th percentile is a failure.
+    let region = format!("{hostile:?}");
+    assert_eq!(
+        row(2),
+        [Some(&*region), Some("2.000"), Some("50.000"), None, Some("400.000"), Some("8.000"), Some("\"timeout 8\"")]
+    );
+    assert_eq!(cells.keys().map(|(row, _)| *row).max(), Some(2));
 }

@@ -1,7 +1,7 @@
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::bench::Sample;
+use crate::bench::{CONFIDENCE, Sample};
 
 const MS: f64 = 1e6;
 
@@ -165,11 +165,15 @@ fn in_200_simulated_runs_intervals_hold_the_true_value_as_often_as_stated_and_no
             scores += usize::from(score.low.as_secs_f64() <= true_cost && true_cost <= high);
         }
     }
-    for held in held.into_iter().chain([scores]) {
-        let share = held as f64 / (RUNS * truth.len()) as f64;
-        // 95%, less 3 sigma of 600 intervals. `stats` computes exactly that it is 95% or more.
-        assert!(share >= 0.923, "{share}");
-    }
+    let intervals = (RUNS * truth.len()) as f64;
+    let shares = held.into_iter().chain([scores]).map(|held| held as f64 / intervals);
+    // `stats` computes exactly that each interval holds the true value with 95% or more. For 600 samples these are 95.5%,
+    // 96.1% and 96.3%. The share of 600 simulated intervals has a standard deviation of 0.9% around that.
+    let noise = 3.0 * (CONFIDENCE * (1.0 - CONFIDENCE) / intervals).sqrt();
+    assert!(shares.clone().all(|share| share >= CONFIDENCE - noise), "{:?}", shares.collect::<Vec<_>>());
+    // All together hold it more often than stated by more than their noise.
+    let all = shares.sum::<f64>() / 4.0;
+    assert!(all >= CONFIDENCE, "{all}");
 }
 
 /// The quantile of the standard normal distribution, by bisection of its distribution function.
