@@ -37,7 +37,8 @@ const BATCH: usize = 256;
 /// How long names are resolved before the run begins. A name that has no address by then fails its probes.
 const RESOLVING: Duration = Duration::from_secs(3);
 
-/// How often progress is shown.
+/// How often progress is shown. Also without an observer: tokio wakes itself by a system call for each timer that is earlier
+/// than all others, as the deadline of each probe would be if nothing else was due.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// Why a run ended.
@@ -243,7 +244,7 @@ impl Run {
                     }
                     until = Some(self.stop(commands) + longest * 2);
                 }
-                _ = shown.tick(), if self.observer.is_some() && self.duration.is_none() => {
+                _ = shown.tick(), if self.duration.is_none() => {
                     if self.show().is_break() {
                         end = End::Observer;
                         until = Some(self.stop(commands) + longest * 2);
