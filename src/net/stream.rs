@@ -342,6 +342,46 @@ mod tests {
         assert!(endured(&[b'x'; 1024], true).await > 100);
     }
 
+    #[tokio::test]
+    async fn a_peer_sends_no_more_than_is_allowed() {
+        let read = endured(&[b'x'; 1024], false).await;
+        assert!((100..=ALLOWANCE / 1024).contains(&read), "{read}");
+    }
+
+    #[tokio::test]
+    async fn other_probes_have_their_turn_after_a_bounded_part_of_what_a_peer_has_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut stream, _) = connect(listener.local_addr().unwrap(), SocketOptions::default()).await.unwrap();
+        stream.timestamps().allow(usize::MAX);
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(more) = peer.write(&[b'x'; 4096]) {
+            sent += more;
+        }
+        assert!(sent > 4 * READ_BUDGET, "{sent} bytes are too few for this");
+        let (mut read, mut most) = (0, 0);
+        while read < sent {
+            let turn = std::future::poll_fn(|cx| {
+                let (mut turn, mut bytes) = (0, [0; 4096]);
+                loop {
+                    let mut buf = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut stream).poll_read(cx, &mut buf) {
+                        Poll::Ready(result) => {
+                            result.unwrap();
+                            turn += buf.filled().len();
+                        }
+                        Poll::Pending if turn == 0 => return Poll::Pending,
+                        Poll::Pending => return Poll::Ready(turn),
+                    }
+                }
+            });
+            let turn = turn.await;
+            (read, most) = (read + turn, most.max(turn));
+        }
+        assert!((READ_BUDGET..READ_BUDGET + 4096).contains(&most), "{most}");
+    }
+
     #[test]
     fn bytes_that_come_one_by_one_cost_more_than_those_of_a_segment() {
         let reads = |bytes| ALLOWANCE / cost(bytes, 0);

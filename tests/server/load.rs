@@ -100,6 +100,39 @@ fn readers(server: &Running, count: usize) -> Vec<TcpStream> {
     std::iter::repeat_with(reader).take(count).collect()
 }
 
+/// A client that has asked for this, and reads no more than the first bytes; they begin with the head.
+fn stalled(server: &Running, target: &str, accepts: &str) -> (TcpStream, String) {
+    let mut reader = server.connect_small();
+    write!(reader, "GET {target} HTTP/1.1\r\nHost: x\r\n{accepts}\r\n").unwrap();
+    let mut bytes = [0; 1_000];
+    reader.read_exact(&mut bytes).unwrap();
+    (reader, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[test]
+fn with_all_encoders_in_use_a_page_is_sent_plain() {
+    let limits = Limits { encoders: 2, ..Limits::default() };
+    let server = Setup { page: 100_000_000, limits, ..Setup::default() }.run();
+    let page = || stalled(&server, "/metrics", "Accept-Encoding: gzip\r\n");
+    let is_gzip = |(_, head): &(TcpStream, String)| head.contains("content-encoding: gzip");
+    let readers = [page(), page()];
+    assert!(readers.iter().all(is_gzip) && !is_gzip(&page()));
+    drop(readers);
+    eventually("the encoders are free again", || is_gzip(&page()));
+}
+
+#[test]
+fn more_requests_for_histories_than_are_answered_at_once_are_refused() {
+    let limits = Limits { histories: 2, send_buffer: 2 << 10, ..Limits::default() };
+    let server = Setup { limits, ..Setup::default() }.run();
+    let all = "/api/v1/probes?limit=10000";
+    let readers = [stalled(&server, all, ""), stalled(&server, all, "")];
+    let answer = server.get(all);
+    assert!(answer.status == 503 && answer.text() == "too many concurrent requests for probes\n", "{}", answer.head);
+    drop(readers);
+    eventually("they are answered again", || server.get(all).status == 200);
+}
+
 #[test]
 fn at_the_limit_a_new_connection_waits_and_no_progressing_response_is_evicted() {
     const PAGE: usize = 1_000_000;
