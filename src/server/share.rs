@@ -82,8 +82,8 @@ struct Accounts {
     /// When a regular reader last read a whole response.
     regulars: HashMap<IpAddr, Instant>,
     waiting: Vec<Waiting>,
-    /// What the address that had the last turn had used.
-    turn: f64,
+    /// What the address that had the last turn had used, of other addresses and of regular readers.
+    turns: [f64; 2],
     regulars_turn: bool,
     /// The step that has its turn and has not begun.
     granted: Option<u64>,
@@ -91,8 +91,13 @@ struct Accounts {
 }
 
 impl Accounts {
+    /// The place of an address in `turns`.
+    fn class(&self, group: IpAddr) -> usize {
+        usize::from(self.regulars.contains_key(&group))
+    }
+
     fn account(&mut self, group: IpAddr, burst: f64, now: Instant) -> &mut Account {
-        let used = self.turn;
+        let used = self.turns[self.class(group)];
         let account =
             self.by_address.entry(group).or_insert_with(|| Account { used, connects: Bucket::full(burst, now) });
         account.used = account.used.max(used);
@@ -100,7 +105,13 @@ impl Accounts {
     }
 
     fn used(&self, group: IpAddr) -> f64 {
-        self.by_address.get(&group).map_or(self.turn, |account| account.used)
+        let turn = self.turns[self.class(group)];
+        self.by_address.get(&group).map_or(turn, |account| account.used.max(turn))
+    }
+
+    /// An address has its turn. What it used while no other one waited is not held against it later.
+    fn take_turn(&mut self, group: IpAddr) {
+        self.turns[self.class(group)] = self.used(group);
     }
 
     /// The place in the queue of the step that is next: of a regular reader every second time.
@@ -141,7 +152,7 @@ impl Share {
             by_address: HashMap::new(),
             regulars: HashMap::new(),
             waiting: Vec::new(),
-            turn: 0.0,
+            turns: [0.0; 2],
             regulars_turn: true,
             granted: None,
             tickets: 0,
@@ -158,18 +169,19 @@ impl Share {
     pub(super) fn admits(&self, group: IpAddr, now: Instant) -> bool {
         let (rate, burst) = self.limits.connects_of_address;
         let mut accounts = self.lock();
-        let Accounts { connects, by_address, turn, .. } = &mut *accounts;
+        let is_regular = accounts.regulars.contains_key(&group);
+        let Accounts { connects, by_address, .. } = &mut *accounts;
         if by_address.len() >= MOST_ADDRESSES && !by_address.contains_key(&group) {
+            // One that has not connected for some seconds.
             by_address.retain(|_, account| {
                 account.connects.refill(rate, burst, now);
-                account.used > *turn || account.connects.left < burst
+                account.connects.left < burst
             });
-            if by_address.len() >= MOST_ADDRESSES {
+            if by_address.len() >= MOST_ADDRESSES && !is_regular {
                 return false;
             }
         }
         connects.refill(self.limits.connects.0, self.limits.connects.1, now);
-        let is_regular = accounts.regulars.contains_key(&group);
         let account = accounts.account(group, burst, now);
         account.connects.refill(rate, burst, now);
         account.connects.take() && (is_regular || accounts.connects.take())
@@ -208,6 +220,7 @@ impl Share {
         }
         self.refill(&mut accounts, now);
         if accounts.credit.left > 0.0 && accounts.waiting.is_empty() && accounts.granted.is_none() {
+            accounts.take_turn(group);
             return true;
         }
         accounts.tickets += 1;
@@ -253,11 +266,8 @@ impl Share {
         let Some(place) = accounts.next() else { return Turn::Changed };
         let next = accounts.waiting.swap_remove(place);
         accounts.granted = Some(next.ticket);
-        let is_regular = accounts.regulars.contains_key(&next.group);
-        accounts.regulars_turn = !is_regular;
-        if !is_regular {
-            accounts.turn = accounts.turn.max(accounts.used(next.group));
-        }
+        accounts.regulars_turn = accounts.class(next.group) == 0;
+        accounts.take_turn(next.group);
         next.waker.wake();
         Turn::Granted
     }
@@ -373,6 +383,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_an_address_used_while_it_was_alone_does_not_count_when_others_come() {
+        for regular in [false, true] {
+            let share = share();
+            let (old, new, step) = (address(1), address(2), Duration::from_millis(1));
+            if regular {
+                [old, new].iter().for_each(|group| share.has_read(*group, Instant::now()));
+            }
+            contend(&share, &[(old, step)], 100);
+            tokio::time::advance(Duration::from_secs(100)).await;
+            let got = contend(&share, &[(old, step), (new, step)], 10);
+            assert!((got[0] - got[1]).abs() < 0.1, "{got:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn only_a_few_addresses_are_regular_and_one_that_reads_nothing_more_gives_way() {
         let share = share();
         let start = Instant::now();
@@ -405,10 +430,11 @@ mod tests {
         let share = Share::new(limits);
         let start = Instant::now();
         for n in 0..100_000_u32 {
-            share.admits(std::net::Ipv4Addr::from_bits(n).into(), start + Duration::from_millis(1) * n);
+            let (group, now) = (std::net::Ipv4Addr::from_bits(n).into(), start + Duration::from_millis(1) * n);
+            assert!(share.admits(group, now), "{n}");
+            share.end(group, Duration::from_millis(1), now);
         }
         assert!(share.lock().by_address.len() <= MOST_ADDRESSES);
-        assert!(share.admits(address(1), start + Duration::from_secs(300)));
     }
 
     #[tokio::test(start_paused = true)]

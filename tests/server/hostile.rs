@@ -191,9 +191,9 @@ fn memory_stays_bounded_with_every_connection_asking_for_a_huge_page() {
     if !alone("hostile::memory_stays_bounded_with_every_connection_asking_for_a_huge_page", "ulimit -n 2048;") {
         return;
     }
-    // A busy machine takes long to begin 250 pages, and none of them may be given up meanwhile.
+    // A busy machine takes long to read 250 heads and begin as many pages, and none may be given up meanwhile.
     let long = Duration::from_secs(300);
-    let limits = Limits { stall_timeout: long, response_timeout: long, ..Limits::default() };
+    let limits = Limits { head_timeout: long, stall_timeout: long, response_timeout: long, ..Limits::default() };
     let server = Setup { page: 1_000_000_000, limits, ..Setup::default() }.run();
     server.settles();
     let before = resident();
