@@ -132,7 +132,8 @@ async fn watch(
     let (commands, commanded) = mpsc::unbounded_channel();
     let mut schedule = tokio::spawn(Schedule::default().run(SlotTimer::new(), commanded, events.clone()));
     let (responses, mut responded) = mpsc::channel(RESPONSES);
-    let mut app = App::new(config, tls, metrics, commands, events, responses)?;
+    let (database_news, mut database_told) = mpsc::channel(EVENTS);
+    let mut app = App::new(config, tls, metrics, commands, events, responses, database_news)?;
     ready.store(true, Ordering::Release);
     info!(%address, region = %app.config().region, paths = app.paths(), "measuring");
 
@@ -148,6 +149,7 @@ async fn watch(
                 app.dispatch(Input::Events(&mut batch), now());
             }
             Some(response) = responded.recv() => app.dispatch(Input::VoteResponse(&response), now()),
+            Some(event) = database_told.recv() => app.dispatch(Input::Database(&event), now()),
             Some(restored) = app.restored() => app.restore(&restored),
             () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                 app.dispatch(Input::Timer, now());

@@ -29,6 +29,7 @@
 //! | 3 | [`config`] | YAML file and environment into one valid `Config`, every error at once |
 //! | 3 | [`schedule`] | the open loop: slots, deadlines, missed slots, start delay |
 //! | 3 | [`decision`] | pure, takes policies and knows no configuration: from samples and votes to incidents and their targets |
+//! | 3 | [`replication`] | pure: from tokens and readings to the lag of a replica as an interval |
 //! | 4 | [`metrics`] | names, help, buckets, values, the page |
 //! | 4 | [`status`] | what the status page shows, as plain data |
 //! | 5 | [`engine`] | sole owner of windows and decision: one input in, metrics updated, effects out |
@@ -56,6 +57,7 @@ pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod probe;
+pub mod replication;
 pub mod schedule;
 pub mod server;
 pub mod signing;

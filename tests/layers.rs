@@ -14,7 +14,7 @@ const ROWS: &[&[&str]] = &[
     &["model", "geography"],
     &["yaml", "net", "logging", "signing", "window"],
     &["probe"],
-    &["config", "schedule", "decision"],
+    &["config", "schedule", "decision", "replication"],
     &["metrics", "status"],
     &["engine", "alert", "server"],
     &["app"],

@@ -12,7 +12,7 @@ use super::{
     copying::Copying,
     error::RunError,
     log::log,
-    probers::{anchor_prober, prober},
+    probers::{TokenContext, anchor_prober, prober},
     reloading::check_restart_only,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     decision::{Effects, Now},
     engine::{Change, Engine, Input, PathSetup, Slot, Topology},
     metrics::Metrics,
-    model::{Cadence, Incident, UnixMillis, VoteResponse},
+    model::{Cadence, DatabaseEvent, Incident, UnixMillis, VoteResponse},
     net::{Resolver, Timestamp, TlsContext},
     probe::ResponseSender,
     schedule::{Command, Event, Launcher, SlotPhase},
@@ -48,6 +48,7 @@ pub(super) struct App {
     commands: mpsc::UnboundedSender<Command>,
     events: mpsc::Sender<Event>,
     responses: mpsc::Sender<VoteResponse>,
+    database_news: mpsc::Sender<DatabaseEvent>,
     notifier: Notifier,
     /// When all peers were evaluated last.
     evaluated: watch::Sender<Instant>,
@@ -63,6 +64,7 @@ impl App {
         commands: mpsc::UnboundedSender<Command>,
         events: mpsc::Sender<Event>,
         responses: mpsc::Sender<VoteResponse>,
+        database_news: mpsc::Sender<DatabaseEvent>,
     ) -> Result<Self, RunError> {
         let (resolver, config) = (Resolver::from_system(), Arc::new(config));
         let evaluated = watch::Sender::new(Instant::now());
@@ -77,6 +79,7 @@ impl App {
             commands,
             events,
             responses,
+            database_news,
             evaluated,
             copying: Copying::default(),
         };
@@ -229,13 +232,24 @@ impl App {
             let (cadence, launcher) = anchor_prober(anchor, &self.resolver, self.events.clone());
             starts.push(start(slot, cadence, launcher));
         }
+        for (place, (database, slots)) in topology.config.databases.iter().zip(&topology.databases).enumerate() {
+            let is_new = slots.iter().any(|slot| slot.change == Change::Added);
+            if !is_new {
+                continue;
+            }
+            let (vantage, news) = (&topology.config.region, &self.database_news);
+            let context = TokenContext { database, place, vantage, news, resolver: &self.resolver, tls: &self.tls };
+            let probers = context.probers(&self.events)?;
+            starts.extend(slots.iter().zip(probers).map(|(slot, (cadence, launcher))| start(slot, cadence, launcher)));
+        }
         Ok(starts)
     }
 
     /// Puts the topology in force.
     fn apply_topology(&mut self, starts: Vec<Command>) {
-        let hosts = self.topology.paths();
-        self.resolver.used_by(hosts.map(|setup| (&setup.probe.host, setup.path.peer)));
+        let hosts = self.topology.paths().map(|setup| (&setup.probe.host, setup.path.peer));
+        let servers = self.topology.config.databases.iter().flat_map(|database| &database.servers);
+        self.resolver.used_by(hosts.chain(servers.map(|server| (&server.host, server.region.clone()))));
         let effects = self.engine.handle(Input::Topology(&self.topology), now());
         self.apply(effects);
         let stops = self.topology.removed.iter().map(|path| Command::Stop(*path));

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::error::RunError;
 use crate::{
-    config::{self, Config, ProbeConfig},
-    model::{AddressFamily, Cadence},
+    config::{self, Config, Database, DatabaseServer, ProbeConfig},
+    model::{AddressFamily, Cadence, DatabaseEvent, Path, Region},
     net::{Resolver, TlsContext},
-    probe::{Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe},
+    probe::{
+        POSTGRES, PostgresSpec, Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe,
+        TokenProbe, TokenSetup, Writing,
+    },
     schedule::{Event, Launcher, launcher},
 };
 
@@ -27,7 +31,10 @@ pub(super) fn check_descriptors(config: &Config, limit: u64) {
 /// How many descriptors a configuration may need at the most, with those of the server.
 pub fn descriptors(config: &Config) -> u64 {
     const SERVER: u64 = 300;
-    SERVER + config.paths().map(|(_, probe)| probe.descriptors()).sum::<u64>()
+    let servers: usize = config.databases.iter().map(|database| database.servers.len()).sum();
+    // A kept connection for each, and those of probes that are under way.
+    let databases = servers as u64 * (1 + u64::from(POSTGRES.default_cadence().in_flight()));
+    SERVER + databases + config.paths().map(|(_, probe)| probe.descriptors()).sum::<u64>()
 }
 
 /// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar answers goes to `responses`.
@@ -57,6 +64,45 @@ pub(super) fn anchor_prober(
 ) -> (Cadence, Launcher) {
     let resolved = resolver.lookup(&anchor.host, AddressFamily::Any);
     (TCP.default_cadence(), launcher(Arc::new(TcpProbe::connect(resolved, anchor.port)), events))
+}
+
+/// What the probers of a database are made of.
+pub(super) struct TokenContext<'a> {
+    pub(super) database: &'a Database,
+    /// Its place in the configuration.
+    pub(super) place: usize,
+    pub(super) vantage: &'a Region,
+    pub(super) news: &'a mpsc::Sender<DatabaseEvent>,
+    pub(super) resolver: &'a Resolver,
+    pub(super) tls: &'a TlsContext,
+}
+
+impl TokenContext<'_> {
+    /// What reads each server, and writes at the one that takes writes.
+    pub(super) fn probers(&self, events: &mpsc::Sender<Event>) -> Result<Vec<(Cadence, Launcher)>, RunError> {
+        let Database { name, login, table, servers } = self.database;
+        let writing = Arc::new(Writing::new(servers.len()));
+        let prober = |(place, server): (usize, &DatabaseServer)| {
+            let resolved = self.resolver.lookup(&server.host, AddressFamily::Any);
+            let context = ProberContext { host: &server.host, resolved, tos: None, tls: self.tls, responses: None };
+            let setup = TokenSetup {
+                database: name.clone(),
+                region: server.region.clone(),
+                place: self.place,
+                server: place,
+                table: Arc::clone(table),
+                vantage: self.vantage.clone(),
+                writing: Arc::clone(&writing),
+                news: self.news.clone(),
+            };
+            let login = PostgresSpec { port: server.port, ..login.clone() };
+            let path = || Path { peer: server.region.clone(), target: name.clone(), kind: POSTGRES };
+            let prober =
+                TokenProbe::new(login, context, setup).map_err(|source| RunError::Probe { path: path(), source })?;
+            Ok((POSTGRES.default_cadence(), launcher(Arc::new(prober), events.clone())))
+        };
+        servers.iter().enumerate().map(prober).collect()
+    }
 }
 
 /// Makes a launcher of a prober, which reports to the channel.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 use super::report;
 use crate::{
     app::{Tried, descriptors, probe_once},
-    config::{Config, Loaded},
+    config::{Config, Database, Loaded},
     logging,
     metrics::series_count,
     model::{CertificateDates, Utc},
@@ -99,6 +99,16 @@ fn summary(config: &Config) -> String {
         descriptors(config),
     );
     let _ = writeln!(text, "{}", signing(config));
+    for Database { name, login, table, servers } in &config.databases {
+        let servers: Vec<_> =
+            servers.iter().map(|server| format!("{} ({}, port {})", server.region, server.host, server.port)).collect();
+        let _ = writeln!(
+            text,
+            "Database {name}: {} writes and reads tokens in the table {table} at {}.",
+            login.user,
+            servers.join(", ")
+        );
+    }
     text
 }
 

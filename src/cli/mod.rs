@@ -1,4 +1,4 @@
-//! The commands: `run bench check coldstart demo doctor healthcheck keygen`.
+//! The commands: `run bench check coldstart demo doctor healthcheck keygen sql`.
 
 mod bench;
 mod check;
@@ -9,6 +9,7 @@ mod flags;
 mod keygen;
 mod report;
 mod source;
+mod sql;
 
 use std::{
     io::{self, Write},
@@ -54,6 +55,8 @@ enum Action {
     Healthcheck(ConfigArgs),
     /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
     Keygen(keygen::KeygenArgs),
+    /// Print what an administrator has to create in a database: a table for tokens, and a role with least rights.
+    Sql(sql::SqlArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Action::Doctor => doctor::run(),
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
+        Action::Sql(args) => sql::run(&args),
     }
 }
 

@@ -17,6 +17,8 @@ const RESERVED: [(&str, &[&str]); 3] = [
         &[
             "alertmanager",
             "anchor",
+            "bound",
+            "database",
             "from",
             "layer",
             "le",

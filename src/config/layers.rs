@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    databases,
     env::Variables,
     settings::{Config, SETTINGS, Setting},
 };
@@ -129,6 +130,7 @@ impl Config {
     /// The settings that cannot change while the process runs, with their values as they are printed.
     pub fn restart_only(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let settings = SETTINGS.iter().filter(|setting| setting.more.restart);
-        settings.map(|setting| (setting.key, (setting.print)(self).unwrap_or_default()))
+        let settings = settings.map(|setting| (setting.key, (setting.print)(self).unwrap_or_default()));
+        settings.chain(std::iter::once((databases::KEY, databases::print(&self.databases))))
     }
 }

@@ -16,6 +16,7 @@
 
 mod addresses;
 mod alertmanagers;
+mod databases;
 mod defaults;
 mod env;
 mod env_peers;
@@ -82,7 +83,7 @@ impl Config {
         let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
         let variables = Variables::pick(&environment, &reference::variables(), &diagnostics);
         let node = file.map(|(_, text)| tree::read(text, &diagnostics));
-        let keys: Vec<_> = layers::top_keys().chain([defaults::KEY, peers::KEY]).collect();
+        let keys: Vec<_> = layers::top_keys().chain([databases::KEY, defaults::KEY, peers::KEY]).collect();
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
 
         let mut layers = Layers::new(&secrets, &variables);
@@ -96,6 +97,8 @@ impl Config {
         let own = given.contains("region").then(|| config.region.clone());
         let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own };
         let in_file = root.as_ref().and_then(|root| root.get(peers::KEY)).map(|item| peers::read(&item, &context));
+        let databases = root.as_ref().and_then(|root| root.get(databases::KEY));
+        config.databases = databases.map(|item| databases::read(&item, &context)).unwrap_or_default();
         let listed = variables.get(env_peers::PEERS);
         let listed = listed.map(|list| {
             let [servers, keys] = [env_peers::DNS_SERVERS, env_peers::PUBLIC_KEYS].map(|name| variables.get(name));

@@ -1,7 +1,7 @@
 //! The effective configuration as YAML, which loads again to the same [`Config`] but for its secrets.
 
 use super::{
-    peers,
+    databases, peers,
     settings::Config,
     types::{Peer, ProbeConfig, Target},
     values::{Coordinates, ValueType},
@@ -16,6 +16,9 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         let mut page = Writer::default();
         self.print_settings(&mut page);
+        if !self.databases.is_empty() {
+            page.items(databases::KEY, &self.databases, databases::write);
+        }
         page.items(peers::KEY, &self.peers, peer);
         page.finish()
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     alertmanagers::Alertmanagers,
     signing::SigningKey,
-    types::{Alertmanager, Anchor, Location, LogFormat, LogLevel, Peer, ProbeConfig},
+    types::{Alertmanager, Anchor, Database, Location, LogFormat, LogLevel, Peer, ProbeConfig},
     url_template::UrlTemplate,
     values::{self, ValueType},
     votes::VoteKeys,
@@ -244,6 +244,8 @@ settings! {
             failover: Failover = Failover::defaults();
             /// What is logged.
             log: Log = Log::defaults();
+            /// The databases, in the order of the file; names are unique.
+            databases: Vec<Database> = Vec::new();
             /// The peer regions, in the order of the file; names are unique.
             peers: Vec<Peer> = Vec::new();
         }

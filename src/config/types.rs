@@ -5,7 +5,7 @@ use std::sync::Arc;
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
     model::{AddressFamily, Cadence, Host, Kind, Region, Shape, TargetName, labels},
-    probe::{HttpAccess, ProbeSpec},
+    probe::{HttpAccess, PostgresSpec, ProbeSpec},
     signing::PublicKey,
 };
 
@@ -60,6 +60,30 @@ pub struct Anchor {
     /// Where it is.
     pub host: Host,
     /// The TCP port.
+    pub port: u16,
+}
+
+/// A replicated database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Database {
+    /// Its name, which is unique.
+    pub name: TargetName,
+    /// How to log in to any of its servers; each has a port of its own.
+    pub login: PostgresSpec,
+    /// The table that holds the tokens.
+    pub table: Arc<str>,
+    /// Its servers, of which one takes writes; one for each region.
+    pub servers: Vec<DatabaseServer>,
+}
+
+/// A server of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseServer {
+    /// The region that it is in.
+    pub region: Region,
+    /// Its name or address.
+    pub host: Host,
+    /// The port.
     pub port: u16,
 }
 

@@ -1,6 +1,7 @@
 //! Sole owner of what was measured and of what follows from it: one [`Input`] in, [`Effects`] out, metrics updated.
 //! Synchronous, without clock or lock.
 
+mod databases;
 mod orders;
 mod overview;
 mod setup;
@@ -17,13 +18,13 @@ use tracing::debug;
 #[cfg(test)]
 pub(crate) use self::setup::{attributes, own_attributes, target_policy};
 pub use self::topology::{Change, PathSetup, Slot, Topology};
-use self::{orders::Orders, votes::Votes};
+use self::{databases::Databases, orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
     decision::{self, Effects, Now, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
-    model::{Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
+    model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
     schedule::{Event, OverdueAfter},
     window::{History, PathHistory, Summary, Trace, Window},
 };
@@ -43,6 +44,8 @@ pub enum Input<'a> {
     Events(&'a mut Vec<Event>),
     /// A peer's sidecar has answered.
     VoteResponse(&'a VoteResponse),
+    /// A prober of a database has learnt something.
+    Database(&'a DatabaseEvent),
     /// An Alertmanager still holds an incident that the process before this one had reported.
     Restored(&'a Incident),
     /// The moment that [`Effects::wake_at`] asked for.
@@ -95,6 +98,7 @@ pub struct Engine {
     vantage: Vantage,
     votes: Votes,
     orders: Orders,
+    databases: Databases,
     ticks: usize,
 }
 
@@ -109,6 +113,7 @@ impl Engine {
             vantage: Vantage::new(config.region.clone(), now),
             votes: Votes::new(),
             orders: Orders::new(config.region.clone()),
+            databases: Databases::default(),
             ticks: 0,
             config,
         }
@@ -124,6 +129,10 @@ impl Engine {
                 effects
             }
             Input::VoteResponse(response) => self.on_vote_response(response, now),
+            Input::Database(event) => {
+                self.databases.handle(event, now.instant);
+                Effects::default()
+            }
             Input::Restored(incident) => self.vantage.handle(decision::Input::Restored(incident), now),
             Input::Timer => self.vantage.handle(decision::Input::Timer, now),
             Input::Tick => self.on_tick(now),
@@ -152,6 +161,12 @@ impl Engine {
     }
 
     fn on_event(&mut self, event: Event, now: Now) -> Effects {
+        if let Event::Sampled { sample, .. } = &event
+            && self.databases.has(sample.path)
+        {
+            self.databases.count(sample);
+            return Effects::default();
+        }
         let input = match &event {
             &Event::Sampled { ref sample, start_delay, late, .. } => {
                 decision::Input::Result { sample, start_delay, late }
@@ -222,6 +237,7 @@ impl Engine {
     fn on_tick(&mut self, now: Now) -> Effects {
         self.ticks += 1;
         self.publish_some(now);
+        self.databases.show(now.instant);
         let mut effects = self.sample_quality(now);
         effects.append(self.vantage.handle(decision::Input::Tick, now));
         effects
@@ -279,6 +295,7 @@ impl Engine {
         let anchors: Vec<_> = anchors.collect();
         self.anchors = anchors.iter().cloned().collect();
         let votes = self.votes.reconfigure(config, &self.metrics);
+        self.databases.reconfigure(topology, &self.metrics);
         let voters = Voters::of(config);
         self.metrics.vantage().set_vantages(voters.vantages());
         self.peers.iter().for_each(|peer| peer.series.set_quorum_possible(voters.can_confirm(&peer.region)));
@@ -299,6 +316,7 @@ impl Engine {
             regions: self.peers.iter().map(|peer| Arc::clone(&peer.series)).collect(),
             votes: votes.into(),
             anchors: anchors.into_iter().map(|(_, series)| series).collect(),
+            databases: self.databases.series().cloned().collect(),
             ..Exposed::default()
         });
         effects

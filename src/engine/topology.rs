@@ -54,6 +54,8 @@ pub struct Topology {
     pub config: Arc<Config>,
     /// Endpoints outside all regions, in the order of the configuration. Another endpoint is another anchor.
     pub anchors: Vec<(Anchor, Slot)>,
+    /// Servers of each database, in the order of the configuration; they stay for the life of the process.
+    pub databases: Vec<Vec<Slot>>,
     /// Paths and anchors that are not measured any more.
     pub removed: Vec<PathId>,
     /// Whether the windows have another length, so that what they hold does not count.
@@ -73,6 +75,7 @@ impl Topology {
             config: Arc::clone(&config),
             slots: Vec::new(),
             anchors: Vec::new(),
+            databases: Vec::new(),
             removed: Vec::new(),
             window_changed: false,
             alerting_changed: false,
@@ -108,6 +111,18 @@ impl Topology {
             (anchor.clone(), slot)
         });
         let anchors: Vec<_> = anchors.collect();
+        let kept = |slot: &Slot| Slot { change: Change::Kept, ..slot.clone() };
+        let mut databases: Vec<Vec<_>> = self.databases.iter().map(|slots| slots.iter().map(kept).collect()).collect();
+        if databases.is_empty() {
+            let mut new = || Slot {
+                id: new_id(),
+                phase: new_phase(),
+                overdue_after: OverdueAfter::default(),
+                change: Change::Added,
+            };
+            let all = config.databases.iter();
+            databases = all.map(|database| database.servers.iter().map(|_| new()).collect()).collect();
+        }
         let mut phases: HashMap<(Region, TargetName), SlotPhase> =
             self.paths().map(|setup| (target_of(&setup.path), setup.slot.phase)).collect();
         let mut before: HashMap<Path, PathSetup<'_>> = self.paths().map(|setup| (setup.path.clone(), setup)).collect();
@@ -124,6 +139,7 @@ impl Topology {
         Self {
             slots,
             anchors,
+            databases,
             removed: gone.map(|slot| slot.id).collect(),
             window_changed: config.window != self.config.window,
             alerting_changed: alerting(&config) != alerting(&self.config)

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    anchor::AnchorSeries, path::PathSeries, peer::PeerSeries, push::PushSeries, region::RegionSeries, samples::Samples,
-    vantage::VantageSeries, votes::VoteSeries,
+    anchor::AnchorSeries, database::DatabaseSeries, path::PathSeries, peer::PeerSeries, push::PushSeries,
+    region::RegionSeries, samples::Samples, vantage::VantageSeries, votes::VoteSeries,
 };
 use crate::logging;
 
@@ -39,6 +39,8 @@ pub(super) enum Scope {
     Votes(fn(&VoteSeries, &mut Samples<'_>)),
     /// Each anchor.
     Anchor(fn(&AnchorSeries, &mut Samples<'_>)),
+    /// Each server of a database.
+    Database(fn(&DatabaseSeries, &mut Samples<'_>)),
     /// Each Alertmanager.
     Push(fn(&PushSeries, &mut Samples<'_>)),
 }
@@ -50,6 +52,7 @@ impl Scope {
             Self::Path(_) => "peer_region, target, probe",
             Self::Peer(_) => "peer_region, probe",
             Self::Region(_) | Self::Votes(_) => "peer_region",
+            Self::Database(_) => "database, peer_region",
             Self::Vantage(_) | Self::Anchor(_) | Self::Push(_) => "",
         }
     }
@@ -207,6 +210,27 @@ families! {
     "signing_key_known" gauge Votes("")
         "Whether `public_keys` has the key that the peer signs orders with, as its votes say; absent if neither has one.",
         |votes, out| out.gauge(&votes.signing_key_known);
+    #[state] "database_replication_lag_seconds" gauge Database("bound")
+        "How far the replica in the region is behind, at least (lower) and at most (upper), by tokens that this instance writes; absent where it is unknown.",
+        DatabaseSeries::write_lag;
+    #[state] "database_state" gauge Database("state")
+        "How the server of the database stands to its primary: 1 for the current state, 0 for the others.",
+        DatabaseSeries::write_state;
+    #[state] "database_writable" gauge Database("")
+        "Whether the server takes writes (1) or is a replica (0); absent if it cannot be read.",
+        |server, out| out.gauge(&server.writable);
+    #[state] "database_engine_lag_seconds" gauge Database("")
+        "The lag by the word of the replica itself, as postgres_exporter asks for it; it can be 0 while the replica is cut off.",
+        |server, out| out.gauge(&server.engine_lag);
+    "database_probes_total" counter Database("result")
+        "Readings of the server, with the token that is written where it takes writes, by result: ok, or the reason of the failure.",
+        DatabaseSeries::write_results;
+    "database_read_duration_seconds" histogram Database("")
+        "Latency of successful reads: role, token and lag of the server, in one statement.",
+        |server, out| out.histogram(&server.read);
+    "database_write_duration_seconds" histogram Database("")
+        "Latency of successful writes: one row of a table of this instance's own, with its commit.",
+        |server, out| out.histogram(&server.write);
     "alert_pushes_total" counter Push("alertmanager, result")
         "Alert push attempts, by Alertmanager and result.",
         PushSeries::write_results;

@@ -11,10 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::{
     config::Config,
-    model::{ConstantLabels, Kind, Path, Region, Shape},
+    model::{ConstantLabels, Kind, Path, Region, Shape, TargetName},
 };
 
 mod anchor;
+mod database;
 mod families;
 mod page;
 mod path;
@@ -29,6 +30,7 @@ mod votes;
 
 pub use self::{
     anchor::AnchorSeries,
+    database::DatabaseSeries,
     families::{FAMILIES, Family, families_table},
     page::{Collect, Exposed, Page},
     path::PathSeries,
@@ -60,7 +62,11 @@ pub fn series_count(config: &Config) -> usize {
     let urls: Vec<_> = config.alertmanagers.iter().map(|to| to.url.to_string()).collect();
     let pushes = metrics.pushes(urls.iter().map(String::as_str)).into();
     let anchors = config.anchors.iter().map(|anchor| metrics.anchor(&anchor.host.to_string())).collect();
-    let exposed = Exposed { paths, peers: peers.into(), regions: regions.into(), votes: votes.into(), pushes, anchors };
+    let servers =
+        config.databases.iter().flat_map(|database| database.servers.iter().map(move |server| (database, server)));
+    let databases = servers.map(|(database, server)| metrics.database(&database.name, &server.region)).collect();
+    let (peers, regions, votes) = (peers.into(), regions.into(), votes.into());
+    let exposed = Exposed { paths, peers, regions, votes, pushes, anchors, databases };
     exposed.count(&metrics.vantage)
 }
 
@@ -138,6 +144,11 @@ impl Metrics {
     /// New series for the vote messages from a peer; on the page once they are [exposed](Self::expose).
     pub fn votes(&self, peer: &Region) -> Arc<VoteSeries> {
         Arc::new(VoteSeries::new(&self.instance, peer))
+    }
+
+    /// New series for a server of a database; on the page once they are [exposed](Self::expose).
+    pub fn database(&self, database: &TargetName, region: &Region) -> Arc<DatabaseSeries> {
+        Arc::new(DatabaseSeries::new(&self.instance, database, region, &self.bounds))
     }
 
     /// New series for an anchor; on the page once they are [exposed](Self::expose).

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     anchor::AnchorSeries,
+    database::DatabaseSeries,
     families::{FAMILIES, Family, Scope},
     path::PathSeries,
     peer::PeerSeries,
@@ -45,6 +46,8 @@ pub struct Exposed {
     pub pushes: Arc<[Arc<PushSeries>]>,
     /// Of anchors.
     pub anchors: Arc<[Arc<AnchorSeries>]>,
+    /// Of servers of databases.
+    pub databases: Arc<[Arc<DatabaseSeries>]>,
 }
 
 impl Exposed {
@@ -58,6 +61,7 @@ impl Exposed {
             Scope::Region(write) => row.of(&self.regions, write),
             Scope::Votes(write) => row.of(&self.votes, write),
             Scope::Anchor(write) => row.of(&self.anchors, write),
+            Scope::Database(write) => row.of(&self.databases, write),
             Scope::Push(write) => row.of(&self.pushes, write),
         }
     }

@@ -5,6 +5,7 @@
 
 mod cadence;
 mod constant_labels;
+mod database;
 mod decision;
 mod detail;
 mod host;
@@ -22,6 +23,7 @@ pub(crate) use self::labels::labels;
 pub use self::{
     cadence::Cadence,
     constant_labels::{ConstantLabels, ENVIRONMENT, LabelError, LabelName, LabelValue, MAX_LABEL},
+    database::{DatabaseEvent, DatabaseNews, Reading, ReplicaState},
     decision::{Candidate, Cause, Incident, Ineligible, PeerState, Stage, Tally, Vote},
     detail::{CertificateDates, CertificateFault, FailureContext, FailureDetail},
     host::{AddressFamily, Host},

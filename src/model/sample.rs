@@ -27,6 +27,8 @@ labels! {
         Auth = "auth",
         /// Databases: query sent to the last byte of its result received. Kernel stamps.
         Read = "read",
+        /// Databases: token sent to its acknowledgement received. Kernel stamps.
+        Write = "write",
     }
 }
 

@@ -5,6 +5,7 @@ mod kind;
 mod pattern;
 mod prober;
 mod tls;
+mod writing;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use self::kind::{ProbeKind, kinds};
 pub use self::{
     pattern::Pattern,
     prober::{Probe, ProbeError, ProberContext, ProberVisitor, ResponseSender, SetupError},
+    writing::Writing,
 };
 use crate::{
     model::{Failure, Host, Kind, Phase, Shape},

@@ -71,10 +71,35 @@ impl Postgres {
         let mut initdb = server.program("initdb");
         initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "--pgdata"]).arg(server.data());
         succeeds(&initdb.output().unwrap());
-        fs::write(server.data().join("pg_hba.conf"), format!("host all postgres 127.0.0.1/32 trust\n{access}"))
-            .unwrap();
+        fs::write(
+            server.data().join("pg_hba.conf"),
+            format!("host all,replication postgres 127.0.0.1/32 trust\n{access}"),
+        )
+        .unwrap();
         server.run(settings);
         server
+    }
+
+    /// A replica of a server, by streaming from this address, which leads to it.
+    pub fn replica(primary: SocketAddr, settings: &[&str]) -> Self {
+        let bin = programs();
+        require(&[Other("PostgreSQL", bin.is_some())]);
+        let folder = tempfile::tempdir().unwrap();
+        give(folder.path());
+        let server = Self { addr: free(), bin: bin.unwrap(), folder };
+        let from = format!("host=127.0.0.1 port={} user=postgres", primary.port());
+        let mut backup = server.program("pg_basebackup");
+        backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from, "--pgdata"]);
+        succeeds(&backup.arg(server.data()).output().unwrap());
+        server.run(settings);
+        server
+    }
+
+    /// Ends the server at once.
+    pub fn kill(&self) {
+        succeeds(
+            &self.program("pg_ctl").args(["stop", "--mode=immediate", "--pgdata"]).arg(self.data()).output().unwrap(),
+        );
     }
 
     /// The folder of its data.

@@ -6,5 +6,6 @@ extern crate testkit;
 
 mod pooler;
 mod postgres;
+mod replication;
 
 suite!(Processors);

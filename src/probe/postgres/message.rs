@@ -83,6 +83,25 @@ fn sqlstate(body: &[u8]) -> Option<[u8; 5]> {
     code.try_into().ok()
 }
 
+/// The columns of a row; nothing if it is none.
+pub(super) fn columns(row: &[u8]) -> Option<Vec<Option<&str>>> {
+    let (count, mut rest) = row.split_first_chunk()?;
+    let mut columns = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk()?;
+        rest = after;
+        columns.push(match i32::from_be_bytes(*length) {
+            -1 => None,
+            length => {
+                let (column, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                rest = after;
+                Some(std::str::from_utf8(column).ok()?)
+            }
+        });
+    }
+    Some(columns)
+}
+
 /// What an error of the server is counted as.
 pub(super) fn failure(code: Option<[u8; 5]>) -> Failure {
     match code.as_ref() {

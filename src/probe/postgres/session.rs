@@ -12,6 +12,7 @@ use super::{
     login::{Credentials, Passphrase},
     message::{self, Authentication, Message},
     scram::{self, Exchange},
+    sql,
 };
 use crate::{
     model::Failure,
@@ -45,11 +46,13 @@ struct Wire<T> {
     read: usize,
     /// How many more messages may come.
     left: u32,
+    /// The last error that the server has reported.
+    error: Option<[u8; 5]>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     const fn new(io: T) -> Self {
-        Self { io, buffer: Vec::new(), read: 0, left: MESSAGES }
+        Self { io, buffer: Vec::new(), read: 0, left: MESSAGES, error: None }
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -155,16 +158,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
     }
 
-    /// Runs statements. Afterwards no transaction may be open.
-    async fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        self.left = MESSAGES;
+    /// Runs statements, and gives each row to the function. Afterwards no transaction may be open.
+    async fn run(&mut self, sql: &str, mut on_row: impl FnMut(&[u8])) -> Result<(), Failure> {
+        (self.left, self.error) = (MESSAGES, None);
         self.send(&message::query(sql)).await?;
         loop {
             match self.next().await? {
                 Message::Ready(b'I') => return Ok(()),
-                Message::Row(_) => {}
+                Message::Row(row) => on_row(row),
                 // The connection is not used again: the transaction is still open.
-                Message::Error(code) => return Err(refused(code)),
+                Message::Error(code) => {
+                    self.error = code;
+                    return Err(refused(code));
+                }
                 _ => return Err(Failure::Protocol),
             }
         }
@@ -183,6 +189,13 @@ fn denied(code: Option<[u8; 5]>) -> Failure {
         Failure::Protocol => Failure::Auth,
         failure => failure,
     }
+}
+
+/// What a transaction may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Read,
+    Write,
 }
 
 /// A connection on which one statement after another runs.
@@ -222,15 +235,31 @@ impl Session {
         Elapsed::between(readings.first_sent, readings.last_received).ok_or(Failure::Local)
     }
 
-    /// Runs a statement in a transaction that can only read. Returns the time from the departure of it to the arrival of
-    /// the end of its result. The server gives it up at the deadline, whether we are still there or not.
-    pub(super) async fn read(&mut self, statement: &str, deadline: Instant) -> Result<Elapsed, Failure> {
+    /// Runs a statement in a transaction of its own, and gives each row to the function. Returns the time from the departure
+    /// of it to the arrival of the end of its result. The server gives it up at the deadline, whether we are still there or
+    /// not.
+    pub(super) async fn run(
+        &mut self,
+        mode: Mode,
+        statement: &str,
+        deadline: Instant,
+        on_row: impl FnMut(&[u8]),
+    ) -> Result<Elapsed, Failure> {
         self.begin();
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
-        let sql = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {left}; {statement}; COMMIT");
-        self.wire.run(&sql).await?;
+        let mode = match mode {
+            Mode::Read => "READ ONLY",
+            Mode::Write => "READ WRITE",
+        };
+        let limits = format!("SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}");
+        self.wire.run(&format!("BEGIN {mode}; {limits}; {statement}; COMMIT"), on_row).await?;
         let readings = self.timestamps.read();
         Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local)
+    }
+
+    /// The error that the server has reported for the last statement.
+    pub(super) const fn error(&self) -> Option<[u8; 5]> {
+        self.wire.error
     }
 
     /// Takes leave, so that the server logs no lost connection.
@@ -247,7 +276,7 @@ pub fn fuzz_session(bytes: &[u8]) {
     let mut wire = Wire::new(tokio::io::join(bytes, tokio::io::sink()));
     let talk = async {
         wire.login(&credentials, "n").await?;
-        wire.run("SELECT 1").await
+        wire.run("SELECT 1", |row| drop(sql::found(row))).await
     };
     let mut talk = std::pin::pin!(talk);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -268,7 +297,7 @@ mod tests {
         let password = Some(Arc::new(Passphrase::new(Secret::new(*b"secret"))));
         let mut wire = Wire::new(tokio::io::join(said, tokio::io::sink()));
         wire.login(&Credentials { user: "a", database: "b", password, cleartext }, "n").await?;
-        wire.run("SELECT 1").await
+        wire.run("SELECT 1", |_| {}).await
     }
 
     #[tokio::test]

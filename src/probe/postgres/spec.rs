@@ -15,9 +15,6 @@ use crate::{
 pub(super) const KEYS: &[&str] =
     &["port", "user", "password", "password_file", "cleartext", "database", "query", "keep_alive", "tls"];
 
-/// The port that PostgreSQL has at IANA.
-const PORT: u16 = 5432;
-
 /// A statement that reads no table.
 const QUERY: &str = "SELECT 1";
 
@@ -42,8 +39,9 @@ pub struct PostgresSpec {
     pub tls: Option<TlsSpec>,
 }
 
-/// A password, and the file that it was read from. Two are the same if both are, so that a reload takes a new one.
-#[derive(Debug, Clone, PartialEq)]
+/// A password, and the file that it was read from. Two of one file are the same, whatever it held: it is read again when
+/// the password is refused.
+#[derive(Debug, Clone)]
 pub struct Password {
     /// The file, which is read again when the password is refused.
     pub file: Option<PathBuf>,
@@ -51,11 +49,46 @@ pub struct Password {
     pub secret: Secret,
 }
 
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.file == other.file && (self.file.is_some() || self.secret == other.secret)
+    }
+}
+
+impl PostgresSpec {
+    /// The port that PostgreSQL has at IANA.
+    pub const PORT: u16 = 5432;
+
+    /// The keys of a login.
+    pub(crate) const LOGIN_KEYS: &'static [&'static str] =
+        &["user", "password", "password_file", "cleartext", "database", "tls"];
+
+    /// Reads the keys of a login.
+    pub(crate) fn read_login(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Self> {
+        read(fields, context)
+    }
+
+    /// Writes the keys of a login, but no secret.
+    pub(crate) fn write_login(&self, page: &mut Writer) {
+        page.text("user", &self.user);
+        match &self.password {
+            Some(Password { file: Some(path), .. }) => page.text("password_file", path.display()),
+            Some(Password { file: None, secret }) => page.text("password", secret),
+            None => {}
+        }
+        page.raw("cleartext", self.cleartext);
+        page.text("database", &self.database);
+        if let Some(spec) = &self.tls {
+            tls::write(page, spec);
+        }
+    }
+}
+
 pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<PostgresSpec> {
     let tls = fields.get("tls").and_then(|item| {
         if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
     });
-    let port = fields.get("port").map_or(Some(PORT), |item| item.port());
+    let port = fields.get("port").map_or(Some(PostgresSpec::PORT), |item| item.port());
     let user = fields.required("user", "write the role that logs in").and_then(|item| item.read(name));
     let database = fields.get("database").map_or_else(|| user.clone(), |item| item.read(name));
     let query = fields.get("query").map_or_else(|| Some(QUERY.into()), |item| item.read(statement));
@@ -123,17 +156,7 @@ fn statement(text: &str) -> Parsed<Arc<str>> {
 
 pub(super) fn write(page: &mut Writer, spec: &PostgresSpec) {
     page.raw("port", spec.port);
-    page.text("user", &spec.user);
-    match &spec.password {
-        Some(Password { file: Some(path), .. }) => page.text("password_file", path.display()),
-        Some(Password { file: None, secret }) => page.text("password", secret),
-        None => {}
-    }
-    page.raw("cleartext", spec.cleartext);
-    page.text("database", &spec.database);
     page.text("query", &spec.query);
     page.raw("keep_alive", spec.keep_alive);
-    if let Some(spec) = &spec.tls {
-        tls::write(page, spec);
-    }
+    spec.write_login(page);
 }

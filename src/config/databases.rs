@@ -1,0 +1,101 @@
+//! `databases`: the same list on every vantage.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::types::{Database, DatabaseServer};
+use crate::{
+    model::{Region, TargetName},
+    probe::{PostgresSpec, ProbeSpec, TOKEN_TABLE, is_sql_name},
+    yaml::{Item, ReadContext, addresses, units::Parsed, writer::Writer},
+};
+
+/// The key in the file's top level.
+pub(super) const KEY: &str = "databases";
+
+/// The keys of a database that are not those of its login.
+const KEYS: [&str; 4] = ["name", "kind", "table", "servers"];
+
+const SERVERS_HINT: &str = "write one for each region, such as {region: eu-west-1, host: db.eu.example.com}";
+
+const MAX_SERVERS: usize = 16;
+const MAX_DATABASES: usize = 64;
+
+/// Reads the list of databases.
+pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> {
+    let mut seen: HashMap<TargetName, String> = HashMap::new();
+    let read = |item: &Item<'_>| {
+        let keys: Vec<&'static str> = KEYS.iter().chain(PostgresSpec::LOGIN_KEYS).copied().collect();
+        let fields = item.fields(&keys)?;
+        let name = fields.required("name", "write a name for the database, such as orders").and_then(|item| {
+            let name = item.read(addresses::target_name)?;
+            if let Some(first) = seen.get(&name) {
+                item.wrong_value(&format!("is a duplicate of {first}; write another name"));
+            }
+            seen.insert(name.clone(), item.key().to_owned());
+            Some(name)
+        });
+        let kind = fields.required("kind", "write postgres").and_then(|item| item.choice(&[("postgres", ())]));
+        let table = fields.get("table").map_or_else(|| Some(TOKEN_TABLE.into()), |item| item.read(table));
+        let servers = fields.required("servers", SERVERS_HINT).and_then(|item| servers(&item));
+        let login = PostgresSpec::read_login(&fields, reading);
+        kind?;
+        Some(Database { name: name?, table: table?, servers: servers?, login: login? })
+    };
+    let databases = item.each(read).unwrap_or_default();
+    if databases.len() > MAX_DATABASES {
+        item.wrong(format!("has {} entries; write at most {MAX_DATABASES}", databases.len()));
+    }
+    databases
+}
+
+fn table(text: &str) -> Parsed<Arc<str>> {
+    match is_sql_name(text) {
+        true => Ok(text.into()),
+        false => {
+            Err("is not the name of a table; write lower-case letters, digits and _, such as monitoring.tokens"
+                .to_owned())
+        }
+    }
+}
+
+fn servers(item: &Item<'_>) -> Option<Vec<DatabaseServer>> {
+    let mut seen: HashMap<Region, String> = HashMap::new();
+    let servers = item.each(|item| {
+        let fields = item.fields(&["region", "host", "port"])?;
+        let region = fields.required("region", "write the region of the server, such as us-east-1").and_then(|item| {
+            let region = item.read(addresses::region)?;
+            if let Some(first) = seen.get(&region) {
+                item.wrong_value(&format!("is a duplicate of {first}; write one server for each region"));
+            }
+            seen.insert(region.clone(), item.key().to_owned());
+            Some(region)
+        });
+        let host = fields.required("host", "write its name or address").and_then(|item| item.read(addresses::host));
+        let port = fields.get("port").map_or(Some(PostgresSpec::PORT), |item| item.port());
+        Some(DatabaseServer { region: region?, host: host?, port: port? })
+    })?;
+    if item.list_is_empty() || servers.len() > MAX_SERVERS {
+        item.wrong(format!("has {} entries; write 1 to {MAX_SERVERS}", servers.len()));
+    }
+    Some(servers)
+}
+
+/// All databases in one line.
+pub(super) fn print(databases: &[Database]) -> String {
+    let mut page = Writer::default();
+    page.items(KEY, databases, write);
+    page.finish().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a database with all defaults.
+pub(super) fn write(page: &mut Writer, database: &Database) {
+    page.text("name", &database.name);
+    page.raw("kind", ProbeSpec::from(database.login.clone()).kind());
+    database.login.write_login(page);
+    page.text("table", &database.table);
+    page.items("servers", &database.servers, |page, server| {
+        page.text("region", &server.region);
+        page.text("host", format!("{:#}", server.host));
+        page.raw("port", server.port);
+    });
+}

@@ -1,0 +1,129 @@
+//! Where tokens may be written: only to the one server that takes writes.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long a server counts as one that takes writes after it was last seen to.
+const REMEMBERED: Duration = Duration::from_secs(10);
+
+/// What is known of the role of a server.
+#[derive(Debug, Clone, Copy, Default)]
+struct Role {
+    /// It was read, or could not be.
+    tried: bool,
+    /// When it was last seen to take writes, if not to be a replica since.
+    writable: Option<Instant>,
+}
+
+/// What the probers of a database share: the number of this process, that of the next token, and the roles of all servers.
+#[derive(Debug)]
+pub struct Writing {
+    incarnation: u64,
+    sequence: AtomicU64,
+    roles: Mutex<Vec<Role>>,
+    has_warned: AtomicBool,
+}
+
+impl Writing {
+    /// Of a database of so many servers, about which nothing is known.
+    pub fn new(servers: usize) -> Self {
+        Self {
+            // A number that a bigint can hold.
+            incarnation: rand::random::<u64>() >> 1,
+            sequence: AtomicU64::default(),
+            roles: Mutex::new(vec![Role::default(); servers]),
+            has_warned: AtomicBool::default(),
+        }
+    }
+
+    /// The number of this process.
+    pub(super) const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The number of the next token, from 1 on.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn roles(&self) -> MutexGuard<'_, Vec<Role>> {
+        self.roles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether a server takes writes, or that it could not be read.
+    pub(super) fn note(&self, server: usize, writable: Option<bool>, now: Instant) {
+        if let Some(role) = self.roles().get_mut(server) {
+            role.tried = true;
+            match writable {
+                Some(true) => role.writable = Some(now),
+                Some(false) => role.writable = None,
+                None => {}
+            }
+        }
+    }
+
+    /// Whether this server, whose role was just read, may be written to: it takes writes, and it alone. A server that was not
+    /// tried yet may take writes too. What is written to one of two would be lost, or would stop the other from coming back.
+    pub(super) fn may_write(&self, server: usize, writable: bool, now: Instant) -> bool {
+        let alone =
+            |role: &Role| role.tried && role.writable.is_none_or(|at| now.saturating_duration_since(at) > REMEMBERED);
+        writable && self.roles().iter().enumerate().all(|(other, role)| other == server || alone(role))
+    }
+
+    /// Whether a warning about the role is to be logged; once.
+    pub(super) fn warns(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_is_written_before_every_server_was_tried() {
+        let (writing, now) = (Writing::new(3), Instant::now());
+        writing.note(0, Some(true), now);
+        writing.note(1, Some(false), now);
+        assert!(!writing.may_write(0, true, now));
+        writing.note(2, None, now);
+        assert!(writing.may_write(0, true, now));
+        assert!(!writing.may_write(1, false, now), "a replica");
+    }
+
+    #[test]
+    fn nothing_is_written_while_two_take_writes_or_one_of_them_was_just_lost() {
+        let (writing, now) = (Writing::new(2), Instant::now());
+        writing.note(0, Some(true), now);
+        writing.note(1, Some(true), now);
+        assert!(!writing.may_write(0, true, now) && !writing.may_write(1, true, now));
+        // The old primary stops to answer.
+        writing.note(0, None, now + SECOND);
+        assert!(!writing.may_write(1, true, now + 9 * SECOND));
+        assert!(writing.may_write(1, true, now + 11 * SECOND));
+        // It comes back, and still takes writes.
+        writing.note(1, Some(true), now + 20 * SECOND);
+        writing.note(0, Some(true), now + 20 * SECOND);
+        assert!(!writing.may_write(0, true, now + 20 * SECOND) && !writing.may_write(1, true, now + 20 * SECOND));
+        // It comes back as a replica.
+        writing.note(0, Some(false), now + 21 * SECOND);
+        assert!(writing.may_write(1, true, now + 21 * SECOND));
+    }
+
+    #[test]
+    fn numbers_grow_and_each_process_has_its_own() {
+        let (one, other) = (Writing::new(1), Writing::new(1));
+        assert_ne!(one.incarnation(), other.incarnation());
+        assert!(i64::try_from(one.incarnation()).is_ok());
+        assert_eq!([one.next_sequence(), one.next_sequence()], [1, 2]);
+    }
+}
