@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use super::topology::Topology;
 use crate::{
-    config::DatabaseServer,
+    config::{self, DatabaseServer},
     metrics::{DatabaseSeries, Metrics},
     model::{DatabaseEvent, DatabaseNews, PathId, Sample},
     replication::Database,
+    status::DatabaseView,
 };
 
 /// A database and the series of its servers.
@@ -67,6 +68,19 @@ impl Databases {
         if let Some(series) = self.paths.get(&sample.path) {
             series.record(&sample.outcome);
         }
+    }
+
+    /// A copy of what is known of each server, for the status page.
+    pub(super) fn views(&self, now: Instant, configured: &[config::Database]) -> Vec<DatabaseView> {
+        let servers = |(config::Database { name, servers, .. }, watched): (&config::Database, &Watched)| {
+            let view = |(place, server): (usize, &DatabaseServer)| DatabaseView {
+                database: name.clone(),
+                region: server.region.clone(),
+                status: watched.database.status(place, now),
+            };
+            servers.iter().enumerate().map(view).collect::<Vec<_>>()
+        };
+        configured.iter().zip(&self.watched).flat_map(servers).collect()
     }
 
     /// Brings the gauges up to date.

@@ -8,5 +8,5 @@ mod views;
 
 pub use self::{
     headline::{DownRegion, Headline, Severity},
-    views::{Distance, FailoverOrder, KindView, Overview, PathView, PeerView, Quorum},
+    views::{DatabaseView, Distance, FailoverOrder, KindView, Overview, PathView, PeerView, Quorum},
 };

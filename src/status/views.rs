@@ -12,7 +12,8 @@ use crate::{
         votes::VoteStatus,
     },
     geography::light_round_trip,
-    model::{Cause, Failure, Incident, Kind, Path, PeerState, Region, Tally, UnixMillis, Vote},
+    model::{Cause, Failure, Incident, Kind, Path, PeerState, Region, Tally, TargetName, UnixMillis, Vote},
+    replication::Status,
     window::{Record, Summary, Trace},
 };
 
@@ -35,8 +36,21 @@ pub struct Overview {
     pub peers: Vec<PeerView>,
     /// The ranking: eligible regions by rank, then the others by name.
     pub ranking: Vec<RankedRegion>,
+    /// The servers of databases, in the order of the configuration.
+    pub databases: Vec<DatabaseView>,
     /// The incidents that are reported to Alertmanager, resolved ones too while they still are.
     pub incidents: Vec<Incident>,
+}
+
+/// A server of a database.
+#[derive(Debug, Clone)]
+pub struct DatabaseView {
+    /// The database.
+    pub database: TargetName,
+    /// The region of the server.
+    pub region: Region,
+    /// What is known of it.
+    pub status: Status,
 }
 
 /// How far a peer is away.

@@ -163,6 +163,7 @@ fn overview() -> Overview {
         health_score: 0,
         anchors: Vec::new(),
         peers: vec![peer],
+        databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),
     }

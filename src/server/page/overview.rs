@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     decision::ranking::RankedRegion,
-    model::Kind,
-    status::{Headline, Overview, PeerView, Quorum},
+    model::{Kind, ReplicaState},
+    replication::Lag,
+    status::{DatabaseView, Headline, Overview, PeerView, Quorum},
     window::Summary,
 };
 
@@ -22,6 +23,7 @@ pub(crate) fn overview(about: About<'_>, overview: &Overview) -> Bytes {
     let main = html! {
         (banner(about, overview))
         (regions(about, overview))
+        @if !overview.databases.is_empty() { (databases(overview)) }
         div.cards {
             div.stack {
                 (incidents(overview))
@@ -85,6 +87,43 @@ fn regions(about: About<'_>, overview: &Overview) -> Markup {
     columns.extend([("x", "Votes", ""), ("n x", "Rank", &*rank)]);
     let rows = overview.by_urgency().into_iter().map(|peer| region(overview, peer, &kinds));
     parts::table("regions", "Regions", Some(&caption), &columns, rows)
+}
+
+fn databases(overview: &Overview) -> Markup {
+    let caption =
+        html! { "Databases " small { "lag by tokens of this vantage, beside the word of the replica itself" } };
+    let columns = [
+        ("", "Database", ""),
+        ("", "Region", ""),
+        ("", "State", ""),
+        ("n", "Lag", "The age of the oldest change that is missing: at least, and at most"),
+        ("n x", "It says", "The lag as the replica reports it, which can be 0 while it is cut off"),
+    ];
+    parts::table("databases", "Databases", Some(&caption), &columns, overview.databases.iter().map(database))
+}
+
+fn database(view: &DatabaseView) -> Markup {
+    let DatabaseView { database, region, status } = view;
+    let state = status.state.as_str().replace('_', " ");
+    let is_bad = matches!(status.state, ReplicaState::CutOff | ReplicaState::NotReplicating | ReplicaState::Unknown);
+    html! {
+        tr data-database=(database) data-state=(status.state) {
+            th scope="row" { (database) }
+            td { (region) }
+            td { @if is_bad { (parts::bad(&state)) } @else { (state) } }
+            td.n { (parts::value(lag(&status.lag))) }
+            td.n.x { (parts::latency(status.engine_lag)) }
+        }
+    }
+}
+
+fn lag(lag: &Lag) -> Option<String> {
+    match (lag.lower, lag.upper) {
+        (Some(lower), Some(upper)) => Some(format!("{:.1} to {:.1} s", lower.as_secs_f64(), upper.as_secs_f64())),
+        (Some(lower), None) => Some(format!("over {:.1} s", lower.as_secs_f64())),
+        (None, Some(upper)) => Some(format!("under {:.1} s", upper.as_secs_f64())),
+        (None, None) => None,
+    }
 }
 
 fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Markup {

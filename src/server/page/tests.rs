@@ -9,11 +9,12 @@ use crate::{
     config::Config,
     decision::{IsolationReason, ranking::RankedRegion, votes::VoteStatus},
     model::{
-        Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Region, Stage, StampSource, Tally,
-        TargetName, Timings, UnixMillis, Vote,
+        Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Region, ReplicaState, Stage,
+        StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
-    status::{FailoverOrder, Headline, KindView, Overview, PathView, PeerView},
+    replication::{Lag, Status},
+    status::{DatabaseView, FailoverOrder, Headline, KindView, Overview, PathView, PeerView},
     window::{Latency, Record, Summary, Trace},
 };
 
@@ -55,6 +56,7 @@ fn seen(peers: Vec<PeerView>) -> Overview {
         health_score: 0,
         anchors: Vec::new(),
         peers,
+        databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),
     }
@@ -406,5 +408,29 @@ proptest! {
             prop_assert!(unbalanced(&page).is_empty(), "{:?}", unbalanced(&page));
             prop_assert_eq!(page.matches("<script").count(), usize::from(!page.contains("check --print")));
         }
+    }
+}
+
+#[test]
+fn a_database_has_a_row_for_each_server_with_both_bounds_and_no_table_without_one() {
+    assert!(!front(&seen(vec![down("a")])).contains("Databases"));
+    let view = |name: &str, state, lower: Option<u64>, upper: Option<u64>| DatabaseView {
+        database: TargetName::new("orders").unwrap(),
+        region: region(name),
+        status: Status {
+            state,
+            lag: Lag { lower: lower.map(Duration::from_millis), upper: upper.map(Duration::from_millis) },
+            writable: None,
+            engine_lag: Some(Duration::ZERO),
+        },
+    };
+    let databases = vec![
+        view("a", ReplicaState::CutOff, Some(7_100), Some(8_200)),
+        view("b", ReplicaState::Unknown, None, Some(12_000)),
+        view("c", ReplicaState::Writable, None, None),
+    ];
+    let page = front(&Overview { databases, ..seen(vec![down("a")]) });
+    for text in ["7.1 to 8.2 s", "under 12.0 s", "cut off", "writable"] {
+        assert!(page.contains(text), "{text}");
     }
 }
