@@ -8,7 +8,7 @@ use std::{
 
 use regionwatch::{
     metrics::families_table,
-    model::{Failure, Ineligible, PeerState, Stage, Vote},
+    model::{Failure, Ineligible, PeerState, ReplicaState, Stage, Vote},
     probe,
 };
 use serde_json::Value;
@@ -66,6 +66,8 @@ fn of_table() -> Labels {
 /// Whether a label of a metric can have the value.
 fn possible(metric: &str, label: &str, value: &str) -> bool {
     match (metric, label) {
+        ("regionwatch_database_state", "state") => ReplicaState::parse(value).is_some(),
+        (_, "bound") => ["lower", "upper"].contains(&value),
         (_, "state" | "from" | "to") => PeerState::parse(value).is_some(),
         (_, "vote") => Vote::parse(value).is_some(),
         (_, "reason") => Ineligible::parse(value).is_some(),
