@@ -135,6 +135,9 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         incident: None,
         held: None,
         order: None,
+        mode: None,
+        target: None,
+        failed_over: None,
     };
     let rank_entry = |(rank, (_, region)): (u32, (usize, &Region))| RankEntry {
         region: region.clone(),

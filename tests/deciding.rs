@@ -2,20 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use regionwatch::{
     decision::{
-        Input, Now, PathInfo, PeerSetup, Policy, QualitySample, Setup, StateChange, Transition, Vantage,
+        Input, Now, OpenIncident, PathInfo, PeerSetup, Policy, QualitySample, Setup, StateChange, Transition, Vantage,
         ranking::RegionAttributes,
-        votes::{PeerVote, VoteSet},
+        votes::{FailedOver, PeerVote, VoteSet},
     },
     model::{
-        Cause, Failure, Incident, Ineligible, PathId, PeerState, Phase, Region, Sample, Stage, StampSource, Tally,
-        TargetName, Timings, UnixMillis, Vote,
+        Blocked, Candidate, Cause, FailoverMode, Failure, Incident, Ineligible, PathId, PeerState, Phase, Region,
+        Sample, Stage, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
+    window::{Latency, Summary},
 };
 use tokio::time::Instant;
 
@@ -95,10 +100,14 @@ struct Scene {
     refuses: Option<usize>,
     /// Whether the other vantages say that they hold down all peers.
     others_hold: bool,
+    /// The peers that the other vantages reach, whatever they say of the others.
+    spared: Vec<usize>,
+    /// The target of each incident that was ordered.
+    targets: BTreeMap<Arc<str>, Region>,
 }
 
 fn policy(confirm_burst: bool) -> Policy {
-    Policy { confirm_burst, execute_after: HOLD, allow_single_vantage: false }
+    Policy { confirm_burst, execute_after: HOLD, min_interval: Duration::ZERO, ..Policy::default() }
 }
 
 fn setup(confirm_burst: bool, peers: Vec<PeerSetup>) -> Setup {
@@ -118,6 +127,7 @@ fn watched(peers: usize) -> Vec<PeerSetup> {
         .map(|peer| PeerSetup {
             region: Region::new(&format!("p{peer}")).unwrap(),
             attributes: RegionAttributes::default(),
+            mode: FailoverMode::Armed,
             paths: vec![
                 info(peer, ICMP, probe::ICMP, SLOT),
                 info(peer, TCP, probe::TCP, SLOT),
@@ -133,9 +143,15 @@ impl Scene {
         let mut vantage = Vantage::new(Region::new("here").unwrap(), start);
         let clock = Now { instant: start, unix: EPOCH };
         vantage.handle(Input::Reconfigured(setup(confirm_burst, watched(peers))), clock);
+        let regions: Vec<_> = (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect();
+        for peer in &regions {
+            let latency = Some(Latency { p50: MS, p95: MS, p99: MS, jitter: None });
+            let summary = Some(Summary { count: 240, loss: 0.0, latency });
+            vantage.handle(Input::Summary { peer, summary }, clock);
+        }
         Self {
             vantage,
-            regions: (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect(),
+            regions,
             start,
             now: start,
             slot: 0,
@@ -152,6 +168,8 @@ impl Scene {
             minutes: vec![VecDeque::new(); peers],
             refuses: None,
             others_hold: false,
+            spared: Vec::new(),
+            targets: BTreeMap::new(),
         }
     }
 
@@ -174,6 +192,7 @@ impl Scene {
             confirmed: true,
             tally: Tally::default(),
             candidates: Vec::new(),
+            blocked: None,
             evidence: String::new(),
             resolved: None,
             signatures: Vec::new(),
@@ -286,8 +305,20 @@ impl Scene {
             Says::Up => (Vote::Up, Some(self.now)),
             _ => (Vote::Up, Some(self.start)),
         };
-        let view = PeerVote { vote, good_at, incident: None, held: self.others_hold };
-        let peers = self.regions.iter().map(|region| (region.clone(), view.clone())).collect();
+        let view = PeerVote {
+            vote,
+            good_at,
+            incident: None,
+            held: self.others_hold,
+            mode: None,
+            target: None,
+            failed_over: None,
+        };
+        let of = |(n, region): (usize, &Region)| {
+            let spared = PeerVote { vote: Vote::Up, good_at: Some(self.now), held: false, ..view.clone() };
+            (region.clone(), if self.spared.contains(&n) { spared } else { view.clone() })
+        };
+        let peers = self.regions.iter().enumerate().map(of).collect();
         VoteSet { isolated: says == Says::Isolated, peers, ..VoteSet::default() }
     }
 
@@ -319,6 +350,15 @@ impl Scene {
             self.moves.push((now, n, transition));
         }
         self.was_isolated = isolated;
+        let orders = incidents.iter().filter(|told| told.stage == Stage::Execute && told.resolved.is_none());
+        for order in orders.clone() {
+            let target = &order.candidates.first().expect("an order has a target").region;
+            let first = self.targets.entry(Arc::clone(&order.id)).or_insert_with(|| target.clone());
+            assert_eq!(first, target, "the target of {} has changed", order.id);
+            assert_ne!(*target, order.peer);
+        }
+        let ordered: BTreeSet<_> = orders.map(|order| &order.peer).collect();
+        assert!(ordered.len() <= 1, "more than one region is failed over: {ordered:?}");
         for (n, standing) in self.vantage.peers().enumerate() {
             assert!(!isolated || standing.vote == Vote::Abstain);
             let Tally { reached, up, .. } = standing.tally;
@@ -339,7 +379,9 @@ impl Scene {
             assert!(!is_held || last.is_some_and(|last| last <= GAP), "held down {last:?} after it was");
             let execute: Vec<_> =
                 incidents.iter().filter(|told| told.peer == *standing.region && told.stage == Stage::Execute).collect();
-            assert_eq!(execute.iter().any(|told| told.resolved.is_none()), executed && is_held, "{execute:?}");
+            let blocked = standing.incident.and_then(OpenIncident::blocked_now).is_some();
+            let ordered = execute.iter().any(|told| told.resolved.is_none());
+            assert_eq!(ordered, executed && is_held && !blocked, "{execute:?}");
             if execute.iter().any(|told| told.resolved.is_some()) && standing.incident.is_some() {
                 assert!(executed && !isolated && !matches!(standing.state, PeerState::Down | PeerState::Unknown));
             }
@@ -904,4 +946,130 @@ fn extra_probes_are_bounded_by_the_suspicion() {
     });
     // Ten seconds of asking three others each 100 ms, and one burst.
     assert!(scene.ordered <= 3 * 101 + 9, "{}", scene.ordered);
+}
+
+/// What is reported of the first stage of a peer as the reason that it is not failed over.
+fn blocked(scene: &Scene, peer: usize) -> Option<Blocked> {
+    let told = scene.vantage.incidents(scene.clock());
+    let prepare = told.iter().find(|told| told.peer == scene.regions[peer] && told.stage == Stage::Prepare);
+    prepare.expect("it is reported").blocked
+}
+
+fn ordered(scene: &Scene) -> Vec<(String, String)> {
+    let told = scene.vantage.incidents(scene.clock());
+    let orders = told.iter().filter(|told| told.stage == Stage::Execute && told.resolved.is_none());
+    orders.map(|order| (order.peer.to_string(), order.candidates[0].region.to_string())).collect()
+}
+
+#[test]
+fn a_region_that_is_not_armed_or_in_maintenance_is_reported_and_never_failed_over() {
+    for (mode, reason) in
+        [(FailoverMode::Disarmed, Blocked::Disarmed), (FailoverMode::Maintenance, Blocked::Maintenance)]
+    {
+        let mut scene = Scene::well(4, false);
+        let mut peers = watched(4);
+        peers[0].mode = mode;
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        scene.live(&dead(4 * 60));
+        assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(reason), Vec::new()));
+        // Arming it during the outage orders it: the hold is over.
+        scene.vantage.handle(Input::Reconfigured(setup(false, watched(4))), scene.clock());
+        scene.live(&dead(8));
+        assert_eq!((blocked(&scene, 0), ordered(&scene).len()), (None, 0), "the others must know first");
+        scene.live(&dead(8));
+        assert_eq!((blocked(&scene, 0), ordered(&scene).len()), (None, 1));
+        // And disarming it withdraws the order.
+        let mut peers = watched(4);
+        peers[0].mode = mode;
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        scene.live(&dead(8));
+        assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(reason), Vec::new()));
+    }
+}
+
+#[test]
+fn a_second_region_is_limited_while_the_first_is_not_released() {
+    let mut scene = executed();
+    let second =
+        Part { slots: 4 * 60, up: vec![false, false, true, true], says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&second);
+    assert_eq!((blocked(&scene, 1), ordered(&scene).len()), (Some(Blocked::Limit), 1));
+    // The first one is back, and not released.
+    scene.live(&Part { up: vec![true, false, true, true], ..second });
+    assert_eq!((blocked(&scene, 1), ordered(&scene)), (Some(Blocked::Limit), Vec::new()));
+    let row = scene.vantage.ranking().of(&scene.regions[0]).unwrap();
+    assert!(row.reasons.contains(&Ineligible::FailedOver), "{row:?}");
+}
+
+#[test]
+fn a_region_that_was_failed_over_is_a_target_again_after_half_an_hour_of_health() {
+    let mut scene = executed();
+    scene.live(&recovered(4 * 60 * 20));
+    let eligible = |scene: &Scene| scene.vantage.ranking().of(&scene.regions[0]).unwrap().eligible();
+    assert!(scene.open[0].is_none() && !eligible(&scene));
+    scene.live(&recovered(4 * 60 * 15));
+    assert!(eligible(&scene));
+}
+
+#[test]
+fn nothing_is_ordered_without_a_target() {
+    let mut scene = Scene::well(4, false);
+    let mut peers = watched(4);
+    peers.iter_mut().for_each(|peer| peer.attributes.maintenance = true);
+    let mut setup = setup(false, peers);
+    setup.own.maintenance = true;
+    scene.vantage.handle(Input::Reconfigured(setup), scene.clock());
+    scene.live(&dead(4 * 60));
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(Blocked::NoTarget), Vec::new()));
+}
+
+#[test]
+fn an_order_is_withdrawn_when_its_target_goes_down_and_never_names_another_one() {
+    let mut scene = Scene::well(4, false);
+    let mut peers_only = setup(false, watched(4));
+    peers_only.own.maintenance = true;
+    scene.spared = vec![1, 2, 3];
+    scene.vantage.handle(Input::Reconfigured(peers_only), scene.clock());
+    scene.live(&dead(4 * 33));
+    let [(_, target)] = &ordered(&scene)[..] else { panic!("{:?}", ordered(&scene)) };
+    let n = scene.regions.iter().position(|region| region.as_str() == target).unwrap();
+    let mut up = vec![true; 4];
+    (up[0], up[n]) = (false, false);
+    scene.spared.retain(|spared| *spared != n);
+    let both = Part { slots: 4 * 20, up, says: vec![Says::Down; 4], cannot_send: false };
+    scene.live(&both);
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(Blocked::TargetDown), Vec::new()));
+    scene.spared.push(n);
+    scene.live(&dead(4 * 20));
+    assert_eq!(ordered(&scene), [("p0".to_owned(), target.clone())]);
+}
+
+#[test]
+fn a_restarted_vantage_orders_the_target_that_was_ordered_before() {
+    let candidate = |n: usize| Candidate { region: Region::new(&format!("p{n}")).unwrap(), rank: 1, score: None };
+    for target in 1..4 {
+        let mut scene = Scene::new(4, false);
+        scene.restore(&Incident { candidates: vec![candidate(target)], ..scene.told(Stage::Execute) });
+        scene.live(&dead(16));
+        assert_eq!(ordered(&scene), [("p0".to_owned(), format!("p{target}"))]);
+    }
+}
+
+#[test]
+fn the_target_that_another_vantage_has_ordered_is_taken_over() {
+    for target in 1..4 {
+        let mut scene = Scene::well(4, false);
+        let mut votes = scene.views(Says::Down);
+        let order = FailedOver {
+            id: "p0-1".into(),
+            onset: UnixMillis(1),
+            target: scene.regions[target].clone(),
+            at: scene.now,
+        };
+        votes.peers.get_mut(&scene.regions[0]).unwrap().failed_over = Some(order);
+        let (from, requested_at) = (scene.regions[1].clone(), scene.now);
+        scene.handle(Input::Votes { from: &from, requested_at, votes });
+        scene.live(&dead(4 * 33));
+        assert_eq!(ordered(&scene), [("p0".to_owned(), format!("p{target}"))]);
+    }
 }

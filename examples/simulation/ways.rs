@@ -29,12 +29,16 @@ pub(crate) const ALONE: Way = Way { name: "regionwatch, single vantage", quorum:
 impl Way {
     pub(crate) const fn setup(&self, rtt: Vec<Vec<f64>>, loss: f64, seed: u64) -> Setup {
         Setup {
-            rtt,
             policy: Policy {
                 confirm_burst: self.burst,
                 execute_after: Duration::from_micros(HOLD),
                 allow_single_vantage: !self.quorum,
+                // What is limited is another question: here every death is to be ordered.
+                max_down: rtt.len() as u32,
+                min_interval: Duration::ZERO,
             },
+            rtt,
+            disarmed: 0,
             quorum: self.quorum,
             ask: self.ask,
             loss,

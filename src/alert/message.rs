@@ -127,9 +127,13 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     let target_text = target.map_or_else(|| "; no region can take over".to_owned(), |target| format!(" to {target}"));
     let (down, voters) = (tally.down, tally.voters);
     let confirmation = if incident.confirmed { "confirmed" } else { "not confirmed" };
+    let blocked = incident.blocked.filter(|_| *stage == Stage::Prepare);
+    let reason = blocked.map(|reason| ("reason", reason.as_str().into()));
+    let blocked =
+        blocked.map(|reason| format!(" No failover is ordered: {}.", reason.explanation())).unwrap_or_default();
     let description = format!(
         "{peer} is down as seen from {vantage} since {} ({cause}), {confirmation} with {down} of {voters} votes. \
-         {advice}{target_text}.",
+         {advice}{target_text}.{blocked}",
         incident.onset
     );
     let mut annotations = BTreeMap::from([
@@ -147,6 +151,7 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     if let Some(target) = target {
         annotations.insert("failover_target", target.into());
     }
+    annotations.extend(reason);
     annotations.extend(runbook(source, name));
     let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
     annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
@@ -271,6 +276,7 @@ pub(super) mod tests {
             confirmed: true,
             tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
             candidates: vec![candidate("eu-central-1", 1, Some(33)), candidate("ap-south-1", 2, None)],
+            blocked: None,
             evidence: "icmp, tcp and http of 2 targets are silent since 03:04:05".into(),
             resolved: None,
             signatures: Vec::new(),

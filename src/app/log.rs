@@ -22,6 +22,10 @@ pub(super) fn log(change: &StateChange) {
                 _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
             }
         }
+        StateChange::Blocked { peer, reason: Some(reason) } => {
+            warn!(%peer, %reason, "{peer} is not failed over: {}", reason.explanation());
+        }
+        StateChange::Blocked { peer, reason: None } => info!(%peer, "nothing prevents the failover of {peer} any more"),
         StateChange::Isolation(Some(why)) => {
             warn!(%why, "this vantage appears to be isolated; it reports no peer as down");
         }

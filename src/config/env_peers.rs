@@ -64,6 +64,7 @@ pub(super) fn read(
                     priority: 0,
                     capacity: None,
                     maintenance: false,
+                    armed: true,
                     public_keys: Vec::new(),
                     targets: Vec::new(),
                 });

@@ -19,8 +19,18 @@ pub(super) const KEY: &str = "peers";
 const TARGETS_HINT: &str = "write at least one, such as {host: edge.example.com, probes: [{kind: icmp}]}";
 const PROBES_HINT: &str = "write at least one, such as {kind: icmp}";
 
-const PEER_KEYS: [&str; 9] =
-    ["region", "zone", "failure_domain", "location", "priority", "capacity", "maintenance", "public_keys", "targets"];
+const PEER_KEYS: [&str; 10] = [
+    "region",
+    "zone",
+    "failure_domain",
+    "location",
+    "priority",
+    "capacity",
+    "maintenance",
+    "armed",
+    "public_keys",
+    "targets",
+];
 
 /// Reads the list of peers.
 pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
@@ -38,12 +48,24 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
         let priority = fields.read("priority", |item| values::PRIORITY.read(item, secrets)).unwrap_or(0);
         let capacity = fields.read("capacity", |item| values::RATIO.read(item, secrets));
         let maintenance = fields.read("maintenance", |item| values::FLAG.read(item, secrets)).unwrap_or(false);
+        let armed = fields.read("armed", |item| values::FLAG.read(item, secrets)).unwrap_or(true);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
         let (region, targets) = (region?, targets?);
         let public_keys =
             fields.read("public_keys", |item| public_keys(item, &region, &mut owners)).unwrap_or_default();
         let location = location.or_else(|| Location::of_region(region.as_str()));
-        Some(Peer { region, zone, failure_domain, location, priority, capacity, maintenance, public_keys, targets })
+        Some(Peer {
+            region,
+            zone,
+            failure_domain,
+            location,
+            priority,
+            capacity,
+            maintenance,
+            armed,
+            public_keys,
+            targets,
+        })
     })
     .unwrap_or_default()
 }

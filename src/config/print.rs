@@ -36,6 +36,7 @@ fn peer(page: &mut Writer, peer: &Peer) {
         page.raw("capacity", capacity);
     }
     page.raw("maintenance", peer.maintenance);
+    page.raw("armed", peer.armed);
     if !peer.public_keys.is_empty() {
         let keys: Vec<_> = peer.public_keys.iter().map(|key| quote(&key.to_string())).collect();
         page.raw("public_keys", format!("[{}]", keys.join(", ")));

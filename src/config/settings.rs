@@ -210,7 +210,7 @@ settings! {
         priority: u32 = values::PRIORITY, 0; "priority", "REGIONWATCH_PRIORITY";
         /// Spare capacity, as a fraction of what a failover would require, 0 to 1
         capacity: Option<f64> = values::RATIO, None; "capacity", "REGIONWATCH_CAPACITY";
-        /// This region must not be a failover target
+        /// This region is under maintenance: it must not be a failover target
         maintenance: bool = values::FLAG, false; "maintenance", "REGIONWATCH_MAINTENANCE";
         /// File with the key that all vantages share; two lines during a key rotation: the first signs, both verify
         votes: Option<VoteKeys> = values::KeyFile, None;
@@ -253,12 +253,19 @@ settings! {
 
     /// What makes a region eligible as a failover target, and when a failover starts.
     pub struct Failover(config => config.failover) {
+        /// Whether regions may be failed over; `false` allows the stage `prepare` only
+        armed: bool = values::FLAG, true; "failover.armed", "REGIONWATCH_ARMED";
         /// How long a region must be down before the stage `execute`
         execute_after: Duration = values::HOLD, Duration::from_secs(30);
             "failover.execute_after", "REGIONWATCH_EXECUTE_AFTER";
         /// Allow the stage `execute` without a quorum; for two regions
         allow_single_vantage: bool = values::FLAG, false;
             "failover.allow_single_vantage", "REGIONWATCH_ALLOW_SINGLE_VANTAGE";
+        /// How many regions may be failed over at a time; a region counts until it was healthy for 30 minutes
+        max_down: u32 = values::MAX_DOWN, 1; "failover.max_down", "REGIONWATCH_MAX_DOWN";
+        /// Minimum time from one failover to that of another region; `0s` allows any
+        min_interval: Duration = values::HOLD, Duration::from_secs(600);
+            "failover.min_interval", "REGIONWATCH_MIN_INTERVAL";
         /// Send three more probes, 50 ms apart, when a region falls silent
         confirm_burst: bool = values::FLAG, true;
             "failover.confirm_burst", "REGIONWATCH_CONFIRM_BURST" {

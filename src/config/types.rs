@@ -102,8 +102,10 @@ pub struct Peer {
     pub priority: u32,
     /// Spare capacity, as a fraction of what a failover would require, 0 to 1; `None` if unknown.
     pub capacity: Option<f64>,
-    /// It must not be a failover target.
+    /// It must be neither a failover target nor failed over.
     pub maintenance: bool,
+    /// Whether it may be failed over.
+    pub armed: bool,
     /// The keys that verify what it signs: one, two while it changes its key, or none.
     pub public_keys: Vec<PublicKey>,
     /// What is probed in it; (target, kind) is unique.

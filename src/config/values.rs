@@ -68,6 +68,8 @@ pub(super) const REGION: Scalar<Region> = text(region);
 pub(super) const ZONE: Scalar<Arc<str>> = text(addresses::zone);
 pub(super) const FAILURE_DOMAIN: Scalar<Arc<str>> = text(addresses::failure_domain);
 pub(super) const PRIORITY: Scalar<u32> = plain(|text| units::whole(PRIORITIES)(text));
+/// At least one: arming says whether there are failovers at all.
+pub(super) const MAX_DOWN: Scalar<u32> = plain(|text| units::whole(1..=1_000)(text));
 pub(super) const RATIO: Scalar<f64> = plain(units::ratio);
 pub(super) const FLAG: Scalar<bool> = plain(units::flag);
 pub(super) const LISTEN: Scalar<SocketAddr> = text(addresses::listen);

@@ -10,12 +10,12 @@ use super::{
     votes::{VoteProblem, VoteSet},
 };
 use crate::{
-    model::{Incident, PathId, Region, Sample, Tally},
+    model::{Blocked, FailoverMode, Incident, PathId, Region, Sample, Tally},
     window::Summary,
 };
 
 /// What may be decided, and how fast.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Whether a peer that falls silent is probed three times more, 50 ms apart.
     pub confirm_burst: bool,
@@ -23,6 +23,22 @@ pub struct Policy {
     pub execute_after: Duration,
     /// Whether the second stage may be reached without a quorum.
     pub allow_single_vantage: bool,
+    /// How many regions may be failed over at a time; a region counts until it is released.
+    pub max_down: u32,
+    /// The least time from one failover to that of another region.
+    pub min_interval: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            confirm_burst: false,
+            execute_after: Duration::ZERO,
+            allow_single_vantage: false,
+            max_down: 1,
+            min_interval: Duration::from_secs(600),
+        }
+    }
 }
 
 /// What is decided about.
@@ -47,6 +63,8 @@ pub struct PeerSetup {
     pub region: Region,
     /// Its attributes as a failover target.
     pub attributes: RegionAttributes,
+    /// Whether this vantage's configuration allows to fail it over.
+    pub mode: FailoverMode,
     /// The paths to it.
     pub paths: Vec<PathInfo>,
 }
@@ -142,6 +160,13 @@ pub enum StateChange {
         transition: Transition,
         /// The votes that were counted.
         tally: Tally,
+    },
+    /// What keeps a peer with an open incident from being failed over; `None`: nothing, from now on.
+    Blocked {
+        /// The peer.
+        peer: Region,
+        /// The reason.
+        reason: Option<Blocked>,
     },
     /// This vantage is isolated now, and why; `None`: it is not any more.
     Isolation(Option<IsolationReason>),

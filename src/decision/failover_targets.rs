@@ -39,7 +39,8 @@ impl FailoverTargets {
         }
     }
 
-    pub(super) fn rank(&mut self, inputs: &[RankInput], now: Instant) {
+    pub(super) fn rank(&mut self, inputs: &[RankInput], own_failed_over: bool, now: Instant) {
+        self.ranker.set_own_failed_over(own_failed_over);
         self.ranker.update(inputs, now);
     }
 

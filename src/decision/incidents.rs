@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Now, Policy};
-use crate::model::{Candidate, Cause, Incident, PeerState, Region, Stage, Tally, UnixMillis};
+use super::{
+    Now, Policy,
+    execution::{Gate, Proposal, SETTLE, SPREAD},
+};
+use crate::model::{Blocked, Candidate, Cause, Incident, PeerState, Region, Stage, Tally, UnixMillis};
 
 /// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
 /// and end first: as long as this one fires, they are inhibited.
@@ -36,6 +39,10 @@ pub struct OpenIncident {
     /// Whether the second stage was reached, which is never taken back. It is reported only [while the peer is held
     /// down](Self::is_ordered).
     pub executed: bool,
+    /// The target; it does not change once the second stage was reached.
+    pub target: Option<Region>,
+    /// What would keep the peer from being failed over.
+    pub(super) blocked: Option<Blocked>,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
     /// Whether the peer is held down now: down with a quorum (or without one if that is enough), reached by no vantage,
@@ -47,6 +54,16 @@ pub struct OpenIncident {
     away: Duration,
     /// When it was updated last, and whether it was held down then.
     updated: Option<(Instant, bool)>,
+    /// Whether all vantages propose the same target, and no region for which this one must wait.
+    settled: bool,
+    /// Since when the hold is over.
+    ready_since: Option<Instant>,
+    /// Since when nothing has blocked it, with the same target.
+    open_since: Option<Instant>,
+    /// The first proposal of a target that is known.
+    proposal: Option<Proposal>,
+    /// What this vantage itself has proposed.
+    pub(super) proposed: Option<Region>,
     /// When it was held down last.
     held_at: Option<Instant>,
     /// Until when nothing is believed, because this process did not run.
@@ -66,6 +83,7 @@ pub(super) struct Findings<'a> {
     pub(super) isolated: bool,
     /// Whether another vantage holds the peer down, or may do so unheard.
     pub(super) held_elsewhere: bool,
+    pub(super) gate: &'a Gate,
 }
 
 /// An incident that is over.
@@ -96,11 +114,18 @@ impl OpenIncident {
             cause,
             confirmed: false,
             executed: false,
+            target: None,
+            blocked: None,
             tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
             held: false,
             hold: Duration::ZERO,
             away: Duration::ZERO,
             updated: None,
+            settled: false,
+            ready_since: None,
+            open_since: None,
+            proposal: None,
+            proposed: None,
             held_at: None,
             unsure_until: None,
             released: None,
@@ -109,14 +134,35 @@ impl OpenIncident {
         }
     }
 
-    /// Whether the peer is to be failed over now: the second stage was reached, and the peer is held down.
+    /// Whether the peer is to be failed over now: the second stage was reached, the peer is held down, and nothing prevents
+    /// it.
     pub const fn is_ordered(&self) -> bool {
-        self.executed && self.held
+        self.executed && self.held && self.blocked.is_none() && self.target.is_some()
     }
 
-    /// Whether the peer is held down now, and has been for that long or was ordered before.
+    /// Whether the peer is held down now, has been for that long or was ordered before, and may be failed over.
     pub fn is_held_for(&self, hold: Duration) -> bool {
-        self.held && (self.executed || self.hold >= hold)
+        self.held && self.blocked.is_none() && (self.executed || self.hold >= hold)
+    }
+
+    /// Proposes the best of these targets, unless what was proposed before is among them.
+    pub(super) fn propose(&mut self, candidates: &[Candidate]) {
+        let passes = |target: &Region| candidates.iter().any(|candidate| candidate.region == *target);
+        if !self.proposed.as_ref().is_some_and(passes) {
+            self.proposed = candidates.first().map(|best| best.region.clone());
+        }
+    }
+
+    /// What keeps the peer from being failed over, while it is held down.
+    pub fn blocked_now(&self) -> Option<Blocked> {
+        self.blocked.filter(|_| self.held)
+    }
+
+    /// The target that is proposed to the others, while this vantage holds the peer down and may fail it over; and the
+    /// vantage that has proposed it first.
+    pub fn proposal(&self) -> Option<(Region, Region)> {
+        let Proposal { target, by } = self.proposal.as_ref().filter(|_| self.held && self.blocked.is_none())?;
+        Some((target.clone(), by.clone()))
     }
 
     /// The stages that are active.
@@ -158,17 +204,33 @@ impl OpenIncident {
             cause,
             confirmed,
             tally,
-            candidates,
+            candidates: self.with_target_first(candidates, stage),
+            blocked: self.blocked_now(),
             evidence,
             resolved,
             signatures: Vec::new(),
         }
     }
 
+    /// The candidates with the agreed target as the best one. That of an order stands there even if it is no candidate any
+    /// more.
+    fn with_target_first(&self, mut candidates: Vec<Candidate>, stage: Stage) -> Vec<Candidate> {
+        let Some(target) = &self.target else { return candidates };
+        let place = candidates.iter().position(|candidate| candidate.region == *target);
+        let first = match place {
+            Some(place) => candidates.remove(place),
+            None if stage == Stage::Execute => Candidate { region: target.clone(), rank: 1, score: None },
+            None => return candidates,
+        };
+        candidates.insert(0, first);
+        (1..).zip(&mut candidates).for_each(|(rank, candidate)| candidate.rank = rank);
+        candidates
+    }
+
     /// Takes what is known of the peer. Says whether anything that is reported has changed.
     pub(super) fn update(&mut self, findings: Findings<'_>, policy: Policy, now: Now) -> bool {
         let before = self.reported();
-        let Findings { state, tally, isolated, .. } = findings;
+        let Findings { state, tally, isolated, gate, .. } = findings;
         match state {
             PeerState::Healthy | PeerState::Degraded => {
                 self.well_since.get_or_insert(now.instant);
@@ -183,13 +245,34 @@ impl OpenIncident {
         // one vantage reaches, the network between them is broken: no reason to fail over.
         let agreed = tally.up == 0 && (tally.reached || policy.allow_single_vantage);
         self.hold(state == PeerState::Down && !isolated && agreed, now.instant);
-        self.executed |= self.hold >= policy.execute_after && self.updated.is_some_and(|(_, holds)| holds);
+        self.pass(gate, policy, now.instant);
         self.release(findings, now);
         before != self.reported()
     }
 
-    fn reported(&self) -> (bool, bool, bool, Option<UnixMillis>) {
-        (self.confirmed, self.executed, self.is_ordered(), self.end)
+    /// Reaches the second stage where the hold is over and the gate is open. A vantage whose proposal differs from that of
+    /// another one waits for a moment: else each could order another target, or another region.
+    fn pass(&mut self, gate: &Gate, policy: Policy, now: Instant) {
+        let is_open = gate.blocked.is_none() && gate.target.is_some();
+        if !(is_open && self.blocked.is_none() && self.target == gate.target) {
+            self.open_since = is_open.then_some(now);
+        }
+        self.blocked = gate.blocked;
+        self.settled = gate.settled;
+        self.proposal.clone_from(&gate.proposal);
+        if !(self.executed && self.target.is_some()) {
+            self.target.clone_from(&gate.target);
+        }
+        let ready = self.hold >= policy.execute_after && self.updated.is_some_and(|(_, holds)| holds);
+        self.ready_since = ready.then(|| self.ready_since.unwrap_or(now));
+        let Some((ready, open)) = self.ready_since.zip(self.open_since) else { return };
+        let settled = self.settled || now.saturating_duration_since(ready.max(open)) >= SETTLE;
+        let is_known = now.saturating_duration_since(open) >= SPREAD.min(policy.execute_after);
+        self.executed |= settled && is_known;
+    }
+
+    fn reported(&self) -> impl PartialEq + use<> {
+        (self.confirmed, self.executed, self.is_ordered(), self.end, self.blocked_now(), self.target.clone())
     }
 
     /// Ends the second stage where this vantage reaches the peer and no other one holds it down. A vantage that only lost
@@ -248,8 +331,11 @@ impl OpenIncident {
     /// When something will change, if nothing else does: the second stage is reached, or a lapse was too long.
     pub(super) fn due(&self, policy: Policy) -> Option<Instant> {
         match self.updated? {
-            (_, true) if self.executed => None,
-            (at, true) => Some(at + policy.execute_after.saturating_sub(self.hold)),
+            (_, true) if self.executed || !self.settled => None,
+            (at, true) => {
+                let known = self.open_since? + SPREAD.min(policy.execute_after);
+                Some(known.max(at + policy.execute_after.saturating_sub(self.hold)))
+            }
             (_, false) => self.lapses_at().filter(|_| self.held),
         }
     }

@@ -3,6 +3,7 @@
 
 mod effects;
 mod evidence;
+mod execution;
 mod extra_probes;
 mod failover_targets;
 mod incidents;

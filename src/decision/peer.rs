@@ -6,13 +6,14 @@ use tokio::time::Instant;
 
 use super::{
     Evidence, Now, OpenIncident, Policy, StateChange, Verdict,
+    execution::{Contender, Gate},
     incidents::{Findings, ResolvedIncident},
     ranking::RankInput,
     restored::Restored,
-    votes::VoteTable,
+    votes::{FailedOver, VoteTable},
 };
 use crate::{
-    model::{Candidate, Cause, Incident, PeerState, Region, Tally, UnixMillis, Vote},
+    model::{Blocked, Candidate, Cause, FailoverMode, Incident, PeerState, Region, Tally, UnixMillis, Vote},
     window::Summary,
 };
 
@@ -37,6 +38,10 @@ pub struct PeerStatus<'a> {
     pub incident: Option<&'a OpenIncident>,
     /// Onset and id that an incident of it would have now, if it is failing.
     pub incident_id_candidate: Option<&'a (UnixMillis, Arc<str>)>,
+    /// What the configuration allows for it.
+    pub mode: FailoverMode,
+    /// Its failover that is not released.
+    pub failed_over: Option<&'a FailedOver>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,11 @@ pub(super) struct PeerMonitor {
     /// Probes of the burst that are still to be sent, and when the next one is.
     pub(super) burst: Option<(u32, Instant)>,
     pub(super) was_silent: bool,
+    pub(super) mode: FailoverMode,
+    /// Who passes every gate as its failover target, the best one first, while it has an incident.
+    pub(super) candidates: Vec<Candidate>,
+    /// What kept it from being failed over, as last reported.
+    blocked: Option<Blocked>,
     /// What Alertmanager held at the start, as long as nothing that was seen decides whether it goes on.
     restored: Option<Restored>,
     /// Whether this process has seen it healthy or degraded.
@@ -66,6 +76,8 @@ pub(super) struct Context<'a> {
     pub(super) policy: Policy,
     /// Whether a vantage that may vote on it is alive and was not heard lately.
     pub(super) unheard: bool,
+    /// Whether it may be failed over, if it has an incident.
+    pub(super) gate: &'a Gate,
     pub(super) now: Now,
 }
 
@@ -89,6 +101,9 @@ impl PeerMonitor {
             summary: None,
             burst: None,
             was_silent: false,
+            mode: FailoverMode::Armed,
+            candidates: Vec::new(),
+            blocked: None,
             restored: None,
             was_well: false,
             tally: Tally::default(),
@@ -98,7 +113,7 @@ impl PeerMonitor {
 
     /// What follows from what is known now.
     pub(super) fn evaluate(&mut self, context: Context<'_>, changes: &mut Vec<StateChange>) -> Evaluation {
-        let Context { votes, isolated, policy, unheard, now } = context;
+        let Context { votes, isolated, policy, unheard, gate, now } = context;
         let mut found = Evaluation::default();
         self.verdict.refresh();
         self.fix_incident_id(now);
@@ -123,8 +138,13 @@ impl PeerMonitor {
         }
         let Some(incident) = &mut self.incident else { return found };
         let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
-        let findings = Findings { state: self.verdict.state(), tally: &self.tally, isolated, held_elsewhere };
+        let findings = Findings { state: self.verdict.state(), tally: &self.tally, isolated, held_elsewhere, gate };
         found.incident_changed |= incident.update(findings, policy, now);
+        let reason = incident.blocked_now();
+        if reason != self.blocked && !found.opened {
+            self.blocked = reason;
+            changes.push(StateChange::Blocked { peer: self.region.clone(), reason });
+        }
         if self.verdict.state() == PeerState::Down && !isolated {
             found.incident_changed |= incident.rename(oldest(&self.region, votes, now));
         }
@@ -132,6 +152,7 @@ impl PeerMonitor {
             found.incident_changed = true;
             let held_by_others = votes.fresh_votes(&self.region, now.instant).any(|vote| vote.incident.is_some());
             // The last vantage reports the end. If two end at once neither does, and the alert expires.
+            self.blocked = None;
             let open = self.incident.take().filter(|_| !held_by_others);
             found.resolved = open.map(|open| ResolvedIncident::new(open, now.unix, now.instant));
         }
@@ -206,7 +227,14 @@ impl PeerMonitor {
         }
     }
 
-    pub(super) fn status(&self, isolated: bool) -> PeerStatus<'_> {
+    /// The peer as one of those that compete to be failed over; `None` without an incident.
+    pub(super) fn contender(&self) -> Option<Contender<'_>> {
+        let open = self.incident.as_ref()?;
+        let (onset, held, proposed) = (open.onset, open.held, open.proposed.as_ref());
+        Some(Contender { region: &self.region, onset, mode: self.mode, held, candidates: &self.candidates, proposed })
+    }
+
+    pub(super) fn status<'a>(&'a self, isolated: bool, failed_over: Option<&'a FailedOver>) -> PeerStatus<'a> {
         PeerStatus {
             region: &self.region,
             state: self.verdict.state(),
@@ -217,10 +245,12 @@ impl PeerMonitor {
             onset: self.verdict.failing().map(|failing| failing.onset),
             incident: self.incident.as_ref(),
             incident_id_candidate: self.incident_id_candidate.as_ref().map(|(_, candidate)| candidate),
+            mode: self.mode,
+            failed_over,
         }
     }
 
-    pub(super) fn rank_input(&self) -> RankInput {
+    pub(super) fn rank_input(&self, failed_over: bool) -> RankInput {
         RankInput {
             region: self.region.clone(),
             state: self.verdict.state(),
@@ -228,6 +258,7 @@ impl PeerMonitor {
             lag: None,
             held_down: self.tally.reached,
             unproven: self.verdict.evidence.is_unproven(),
+            failed_over,
         }
     }
 }

@@ -42,5 +42,8 @@ impl OpenIncident {
         let is_executed = told.stage == Stage::Execute;
         self.confirmed |= told.confirmed || is_executed;
         self.executed |= is_executed;
+        if is_executed && self.target.is_none() {
+            self.target = told.candidates.first().map(|candidate| candidate.region.clone());
+        }
     }
 }

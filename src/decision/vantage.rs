@@ -2,7 +2,8 @@
 //! simulated.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,13 +11,14 @@ use tokio::time::Instant;
 
 use super::{
     Effects, Evidence, Input, Isolation, IsolationReason, Now, PeerSetup, PeerStatus, Policy, Setup, StateChange,
+    execution::{Contender, Executions, Gate, Situation},
     extra_probes::ExtraProbes,
     failover_targets::FailoverTargets,
     incidents::ResolvedIncident,
     local_health::LocalHealth,
     peer::{Context, PeerMonitor},
     ranking::Ranking,
-    votes::{VoteStatus, VoteTable},
+    votes::{FailedOver, VoteSet, VoteStatus, VoteTable},
 };
 use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
 
@@ -38,6 +40,7 @@ pub struct Vantage {
     owners: HashMap<PathId, Owner>,
     votes: VoteTable,
     targets: FailoverTargets,
+    executions: Executions,
     resolved: Vec<(Region, ResolvedIncident)>,
     isolation: Isolation,
     health: LocalHealth,
@@ -60,6 +63,7 @@ impl Vantage {
             owners: HashMap::new(),
             votes: VoteTable::default(),
             targets: FailoverTargets::new(region),
+            executions: Executions::default(),
             resolved: Vec::new(),
             isolation: Isolation::new(now),
             health: LocalHealth::default(),
@@ -110,6 +114,7 @@ impl Vantage {
                 }
             }
             Input::Votes { from, requested_at, votes } => {
+                self.adopt(from, &votes);
                 self.votes.record(from, requested_at, votes);
                 self.update_peers(PeerMonitor::depends_on_votes, now);
             }
@@ -130,6 +135,9 @@ impl Vantage {
         if ranks || incidents_changed {
             self.refresh_ranking(now);
         }
+        if ranks || incidents_changed || !self.changes.is_empty() {
+            (0..self.peers.len()).for_each(|n| self.refresh_candidates(n, now));
+        }
         Effects {
             extra_probes: std::mem::take(&mut self.extra_probes.due),
             changes: std::mem::take(&mut self.changes),
@@ -142,8 +150,11 @@ impl Vantage {
     /// change of state the caller does, because of many inputs at once only the last one needs a ranking.
     pub fn refresh_ranking(&mut self, now: Now) {
         if std::mem::take(&mut self.ranking_due) {
-            let inputs: Vec<_> = self.peers.iter().map(PeerMonitor::rank_input).collect();
-            self.targets.rank(&inputs, now.instant);
+            let heard: BTreeSet<_> = self.votes.failed_over(now.instant).collect();
+            let failed_over = |region: &Region| self.executions.of(region).is_some() || heard.contains(region);
+            let inputs: Vec<_> = self.peers.iter().map(|peer| peer.rank_input(failed_over(&peer.region))).collect();
+            let own = failed_over(self.targets.own());
+            self.targets.rank(&inputs, own, now.instant);
         }
     }
 
@@ -158,7 +169,7 @@ impl Vantage {
             std::mem::take(&mut self.peers).into_iter().map(|peer| (peer.region.clone(), peer)).collect();
         self.owners.clear();
         let (mut voters, mut vote_paths, mut attributes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for PeerSetup { region, attributes: own, paths } in peers {
+        for PeerSetup { region, attributes: own, mode, paths } in peers {
             let owner = Owner::Peer(self.peers.len());
             self.owners.extend(paths.iter().map(|info| (info.path, owner)));
             if let Some(sidecar) = paths.iter().find(|info| info.kind.carries_votes()) {
@@ -166,15 +177,17 @@ impl Vantage {
                 voters.push((region.clone(), (3 * sidecar.interval).min(MAX_VOTE_AGE)));
             }
             attributes.insert(region.clone(), own);
-            let peer = match before.remove(&region) {
+            let mut peer = match before.remove(&region) {
                 Some(mut peer) => {
                     peer.verdict.evidence.reconfigure(paths, policy.confirm_burst);
                     peer
                 }
                 None => PeerMonitor::new(region, Evidence::new(paths, policy.confirm_burst), now),
             };
+            peer.mode = mode;
             self.peers.push(peer);
         }
+        self.executions.retain(|region| self.peers.iter().any(|peer| peer.region == *region));
         self.votes.set_voters(voters);
         self.extra_probes.reconfigure(vote_paths);
         self.targets.reconfigure(targets, own, attributes);
@@ -228,6 +241,8 @@ impl Vantage {
 
     fn on_tick(&mut self, now: Now) {
         self.health.tick();
+        let states = self.peers.iter().map(|peer| (&peer.region, peer.verdict.state()));
+        self.executions.release(states, now.instant);
         let reported = self.resolved.len();
         // A vantage with a new incident must not find it resolved by the old one.
         let (votes, at) = (&self.votes, now.instant);
@@ -288,10 +303,18 @@ impl Vantage {
     fn evaluate(&mut self, n: usize, now: Now) {
         self.evaluated = true;
         let (isolated, unheard) = (self.isolation.is_isolated(), self.has_unheard(n, now.instant));
-        let context = Context { votes: &self.votes, isolated, policy: self.policy, unheard, now };
+        let gate = self.gate(n, now.instant);
+        let context = Context { votes: &self.votes, isolated, policy: self.policy, unheard, gate: &gate, now };
         let peer = &mut self.peers[n];
         let found = peer.evaluate(context, &mut self.changes);
         self.incidents_changed |= found.incident_changed;
+        if let Some(open) = peer.incident.as_ref().filter(|open| open.executed)
+            && let Some(target) = &open.target
+        {
+            let (id, target) = (Arc::clone(&open.id), target.clone());
+            let failover = FailedOver { id, onset: open.onset, target, at: now.instant };
+            self.ranking_due |= self.executions.record(&peer.region, &failover);
+        }
         if found.opened {
             self.resolved.retain(|(region, _)| *region != peer.region);
         }
@@ -299,10 +322,60 @@ impl Vantage {
         if let Some(candidates) = found.restored {
             self.targets.restore(&peer.region, &candidates);
         }
+        if found.opened {
+            // Nothing is known of its targets before. The first report must not lack them.
+            self.refresh_candidates(n, now);
+            self.evaluate(n, now);
+        }
         if found.suspected {
             self.extra_probes.request_votes_at(now.instant);
         }
         self.extra_probes.request_votes(&self.peers, now.instant);
+    }
+
+    /// Takes the failovers of which another vantage knows.
+    fn adopt(&mut self, from: &Region, votes: &VoteSet) {
+        if !self.votes.knows(from) {
+            return;
+        }
+        for (region, vote) in &votes.peers {
+            let known = vote.failed_over.as_ref().filter(|failover| failover.target != *region);
+            if let Some(failover) = known.filter(|_| self.position(region).is_some()) {
+                self.ranking_due |= self.executions.record(region, failover);
+            }
+        }
+    }
+
+    fn gate(&self, n: usize, now: Instant) -> Gate {
+        let Some(contender) = self.peers[n].contender() else { return Gate::default() };
+        let contenders: Vec<Contender<'_>> = self.peers.iter().filter_map(PeerMonitor::contender).collect();
+        let situation = Situation {
+            own: self.targets.own(),
+            contenders: &contenders,
+            votes: &self.votes,
+            policy: self.policy,
+            now,
+        };
+        self.executions.gate(&contender, situation, |region| self.is_down(region))
+    }
+
+    /// Finds who can take over for a peer with an incident.
+    fn refresh_candidates(&mut self, n: usize, now: Now) {
+        self.peers[n].candidates = match &self.peers[n].incident {
+            Some(_) => {
+                let published = self.targets.published(&self.votes, now.instant);
+                self.targets.of(&self.peers[n].region, &published, |region| self.is_down(region))
+            }
+            None => Vec::new(),
+        };
+        let PeerMonitor { incident, candidates, .. } = &mut self.peers[n];
+        if let Some(open) = incident {
+            open.propose(candidates);
+        }
+    }
+
+    fn is_down(&self, region: &Region) -> bool {
+        self.position(region).is_some_and(|n| self.peers[n].verdict.state() == PeerState::Down)
     }
 
     /// Whether a vantage that may vote on a peer with an incident is alive, as far as is known, and was not heard lately.
@@ -351,7 +424,7 @@ impl Vantage {
     /// Every peer as it looks now, in the order of the setup.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
         let isolated = self.isolation.is_isolated();
-        self.peers.iter().map(move |peer| peer.status(isolated))
+        self.peers.iter().map(move |peer| peer.status(isolated, self.executions.of(&peer.region)))
     }
 
     /// The last votes on a peer of each vantage that may vote, by name.
@@ -372,12 +445,10 @@ impl Vantage {
     /// What Alertmanager must know: each stage of each incident that is open or has ended lately, with its targets.
     pub fn incidents(&self, now: Now) -> Vec<Incident> {
         let published = self.targets.published(&self.votes, now.instant);
-        let is_down =
-            |region: &Region| self.position(region).is_some_and(|n| self.peers[n].verdict.state() == PeerState::Down);
         let open = self.peers.iter().filter_map(|peer| Some((&peer.region, peer.incident.as_ref()?, None)));
         let resolved = self.resolved.iter().map(|(region, resolved)| (region, &resolved.open, Some(resolved.at)));
         let incidents = open.chain(resolved).flat_map(|(peer, open, resolved)| {
-            let candidates = self.targets.of(peer, &published, is_down);
+            let candidates = self.targets.of(peer, &published, |region| self.is_down(region));
             open.reports(resolved).map(move |(stage, end)| open.report(peer, stage, candidates.clone(), end))
         });
         incidents.collect()

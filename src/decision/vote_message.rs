@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Now, PeerStatus, Vantage,
+    Now, OpenIncident, PeerStatus, Vantage,
     ranking::RankedRegion,
-    votes::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
+    votes::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
 };
 
 impl Vantage {
@@ -30,6 +30,12 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
     let open = peer.incident.map(|incident| (incident.onset, Arc::clone(&incident.id)));
     let (onset, incident) = open.or_else(|| peer.incident_id_candidate.cloned()).unzip();
     let held = incident.is_some().then(|| peer.incident.is_some_and(|incident| incident.held));
+    let failed_over = peer.failed_over.map(|failover| FailedOverEntry {
+        incident: Arc::clone(&failover.id),
+        onset: failover.onset.min(VoteMessage::MAX_TIME),
+        target: failover.target.clone(),
+        age_ms: age(failover.at),
+    });
     PeerVoteEntry {
         region: peer.region.clone(),
         state: peer.state,
@@ -40,6 +46,9 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         incident,
         held,
         order: None,
+        mode: Some(peer.mode),
+        target: peer.incident.and_then(OpenIncident::proposal),
+        failed_over,
     }
 }
 

@@ -21,7 +21,7 @@ pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::{databases::Databases, orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
-    decision::{self, Effects, Now, PeerStatus, StateChange, Vantage, votes::Keys},
+    decision::{self, Effects, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
     model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
@@ -360,6 +360,7 @@ impl Engine {
         for (peer, status) in self.peers.iter().zip(self.vantage.peers()) {
             peer.series.set_state(status.state, now.unix_at(status.since), &status.tally);
             peer.series.set_order_signatures(self.orders.signatures_of(&peer.region));
+            peer.series.set_blocked(status.incident.and_then(OpenIncident::blocked_now));
             peer.series.set_incidents(status.incident.into_iter().flat_map(|incident| incident.stages()));
             if let Some(ranked) = self.vantage.ranking().of(&peer.region) {
                 let score = ranked.score.map(|score| score.as_secs_f64());

@@ -239,6 +239,9 @@ mod tests {
             incident: None,
             held: None,
             order,
+            mode: None,
+            target: None,
+            failed_over: None,
         };
         VoteMessage::new(region(from), (1, 1), isolated, vec![entry], Vec::new()).unwrap()
     }
@@ -258,6 +261,7 @@ mod tests {
             confirmed: true,
             tally: Tally::default(),
             candidates: Vec::new(),
+            blocked: None,
             evidence: String::new(),
             resolved: None,
             signatures: Vec::new(),

@@ -17,9 +17,10 @@ impl Engine {
             since: now.unix_at(status.since),
             tally: status.tally,
             vote: status.vote,
-            order: match status.incident {
-                Some(open) if open.is_ordered() => FailoverOrder::Active,
-                Some(OpenIncident { executed: true, .. }) => FailoverOrder::Withdrawn,
+            order: match (status.incident, status.incident.and_then(OpenIncident::blocked_now)) {
+                (Some(open), _) if open.is_ordered() => FailoverOrder::Active,
+                (_, Some(reason)) => FailoverOrder::Blocked(reason),
+                (Some(OpenIncident { executed: true, .. }), _) => FailoverOrder::Withdrawn,
                 _ => FailoverOrder::None,
             },
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),

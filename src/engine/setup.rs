@@ -7,14 +7,14 @@ use crate::{
         PathInfo, PeerSetup, Policy, Setup,
         ranking::{RegionAttributes, TargetPolicy},
     },
-    model::{PathId, TargetName},
+    model::{FailoverMode, PathId, TargetName},
     probe,
 };
 
 /// The setup of the decision for a topology.
 pub(super) fn decision(topology: &Topology) -> Setup {
     let config = &topology.config;
-    let Failover { confirm_burst, execute_after, allow_single_vantage, .. } = config.failover;
+    let Failover { confirm_burst, execute_after, allow_single_vantage, max_down, min_interval, .. } = config.failover;
     let mut paths = topology.paths().peekable();
     let peers = config.peers.iter().map(|peer| {
         let mut own = Vec::new();
@@ -27,10 +27,15 @@ pub(super) fn decision(topology: &Topology) -> Setup {
                 critical: setup.probe.critical,
             });
         }
-        PeerSetup { region: peer.region.clone(), attributes: attributes(peer), paths: own }
+        let mode = match (peer.maintenance, config.failover.armed && peer.armed) {
+            (true, _) => FailoverMode::Maintenance,
+            (false, false) => FailoverMode::Disarmed,
+            (false, true) => FailoverMode::Armed,
+        };
+        PeerSetup { region: peer.region.clone(), attributes: attributes(peer), mode, paths: own }
     });
     Setup {
-        policy: Policy { confirm_burst, execute_after, allow_single_vantage },
+        policy: Policy { confirm_burst, execute_after, allow_single_vantage, max_down, min_interval },
         targets: target_policy(&config.failover),
         own: own_attributes(config),
         peers: peers.collect(),

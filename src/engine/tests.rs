@@ -186,6 +186,7 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         confirmed: true,
         tally: Tally::default(),
         candidates: vec![candidate.clone()],
+        blocked: None,
         evidence: String::new(),
         resolved: None,
         signatures: Vec::new(),

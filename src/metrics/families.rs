@@ -198,6 +198,9 @@ families! {
     #[state] "incidents" gauge Region("stage")
         "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
+    #[state] "failover_blocked" gauge Region("reason")
+        "Why the peer is not failed over although it is down: 1 for the reason that applies, 0 for the others.",
+        RegionSeries::write_blocked;
     "order_signatures" gauge Region("")
         "Valid signatures under the order to fail over the peer; absent without an order, and without any key.",
         |region, out| out.gauge(&region.order_signatures);

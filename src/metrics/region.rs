@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decision::Transition,
-    model::{Ineligible, LabelSet, PeerState, Region, Stage, Tally, UnixMillis, Vote},
+    model::{Blocked, Ineligible, LabelSet, PeerState, Region, Stage, Tally, UnixMillis, Vote},
 };
 
 /// How a region does as a failover target.
@@ -42,6 +42,8 @@ pub struct RegionSeries {
     pub(super) light_rtt: Gauge,
     /// A set of [`Stage`].
     incidents: AtomicU32,
+    /// A set of [`Blocked`].
+    blocked: AtomicU32,
     pub(super) order_signatures: Gauge,
 }
 
@@ -71,6 +73,7 @@ impl RegionSeries {
             distance: Gauge::default(),
             light_rtt: Gauge::default(),
             incidents: AtomicU32::new(0),
+            blocked: AtomicU32::new(0),
             order_signatures: Gauge::default(),
         }
     }
@@ -119,6 +122,11 @@ impl RegionSeries {
         self.incidents.store(LabelSet::of(stages).bits(), Ordering::Relaxed);
     }
 
+    /// Sets what keeps it from being failed over, if it is down.
+    pub fn set_blocked(&self, reason: Option<Blocked>) {
+        self.blocked.store(LabelSet::of(reason).bits(), Ordering::Relaxed);
+    }
+
     /// Sets how many valid signatures the order to fail it over has; `None` without an order.
     pub fn set_order_signatures(&self, signatures: Option<usize>) {
         self.order_signatures.set(signatures.map(|signatures| signatures as f64));
@@ -146,6 +154,11 @@ impl RegionSeries {
             let reasons = LabelSet::<Ineligible>::from_bits(self.reasons.load(Ordering::Relaxed));
             out.each("reason", |reason| reasons.contains(reason));
         }
+    }
+
+    pub(super) fn write_blocked(&self, out: &mut Samples<'_>) {
+        let reasons = LabelSet::<Blocked>::from_bits(self.blocked.load(Ordering::Relaxed));
+        out.each("reason", |reason| reasons.contains(reason));
     }
 
     pub(super) fn write_incidents(&self, out: &mut Samples<'_>) {

@@ -77,6 +77,52 @@ labels! {
         Quorum = "quorum",
         /// One of its critical probes has never succeeded.
         Critical = "critical",
+        /// It was failed over, and is not released yet.
+        FailedOver = "failed_over",
+    }
+}
+
+labels! {
+    /// What a vantage's configuration allows for a region. A later value restricts more.
+    pub enum FailoverMode {
+        /// It may be failed over.
+        Armed = "armed",
+        /// It is reported, and never failed over.
+        Disarmed = "disarmed",
+        /// It is under maintenance: never failed over, and no target.
+        Maintenance = "maintenance",
+    }
+}
+
+labels! {
+    /// Why a region that is down is not failed over.
+    pub enum Blocked {
+        /// It is not armed.
+        Disarmed = "disarmed",
+        /// It is under maintenance.
+        Maintenance = "maintenance",
+        /// Other regions are failed over, or are to be failed over first.
+        Limit = "limit",
+        /// No region can take over.
+        NoTarget = "no_target",
+        /// The region that took over is down itself.
+        TargetDown = "target_down",
+    }
+}
+
+impl Blocked {
+    /// What it says, and what a person can do.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Disarmed => "it is not armed (armed: false); arm it, or fail over by hand",
+            Self::Maintenance => "it is under maintenance (maintenance: true); end that, or fail over by hand",
+            Self::Limit => {
+                "other regions are failed over or come first (failover.max_down, failover.min_interval); raise the limit, or \
+                 fail over by hand"
+            }
+            Self::NoTarget => "no region can take over; the reasons are on the status page",
+            Self::TargetDown => "the region that took over is down itself; decide by hand",
+        }
     }
 }
 
@@ -131,6 +177,8 @@ pub struct Incident {
     pub tally: Tally,
     /// The regions that can take over, best first.
     pub candidates: Vec<Candidate>,
+    /// Why the region is not failed over, if something prevents it.
+    pub blocked: Option<Blocked>,
     /// The evidence in one sentence, for people.
     pub evidence: String,
     /// When it was resolved, if it is.

@@ -12,7 +12,7 @@ use crate::{
         votes::VoteStatus,
     },
     geography::light_round_trip,
-    model::{Cause, Failure, Incident, Kind, Path, PeerState, Region, Tally, TargetName, UnixMillis, Vote},
+    model::{Blocked, Cause, Failure, Incident, Kind, Path, PeerState, Region, Tally, TargetName, UnixMillis, Vote},
     replication::Status,
     window::{Record, Summary, Trace},
 };
@@ -175,6 +175,8 @@ pub enum FailoverOrder {
     None,
     /// It has, and does not now: it does not hold the peer down any more.
     Withdrawn,
+    /// The peer is held down, and something prevents the order.
+    Blocked(Blocked),
     /// It does now.
     Active,
 }

@@ -249,22 +249,28 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
             .map(|(n, (name, probes))| Target { name: TargetName::new(&format!("{name}{n}")).unwrap(), probes })
             .collect()
     });
-    let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), any::<bool>());
+    let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), any::<bool>(), any::<bool>());
     let peer = (name(), traits, location(), 0..=1_000_000_u32, targets, public_keys());
     vec(peer, 1..4).prop_map(|peers| {
         let named = peers.into_iter().enumerate();
         named
-            .map(|(n, (name, (zone, failure_domain, capacity, maintenance), location, priority, targets, keys))| Peer {
-                region: Region::new(&format!("{name}{n}")).unwrap(),
-                zone,
-                failure_domain,
-                location,
-                priority,
-                capacity,
-                maintenance,
-                public_keys: numbered(keys, n),
-                targets,
-            })
+            .map(
+                |(
+                    n,
+                    (name, (zone, failure_domain, capacity, maintenance, armed), location, priority, targets, keys),
+                )| Peer {
+                    region: Region::new(&format!("{name}{n}")).unwrap(),
+                    zone,
+                    failure_domain,
+                    location,
+                    priority,
+                    capacity,
+                    maintenance,
+                    armed,
+                    public_keys: numbered(keys, n),
+                    targets,
+                },
+            )
             .collect()
     })
 }

@@ -4,13 +4,19 @@ use std::{thread, time::Duration};
 
 use testkit::space::at_once;
 
-use testkit::regions::{World, region::Plan};
+use testkit::regions::{
+    World,
+    region::{Plan, peer_label},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Two regions may be failed over, one right after the other.
+const TWO: &str = "max_down: 2, min_interval: 0s,";
+
 #[test]
 fn only_the_majority_of_a_partition_triggers_failovers() {
-    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    let world = World::new(&Plan { regions: 5, failover: TWO, ..Plan::default() });
     let parted = world.part("abc", "de");
     let told = ['d', 'e'].map(|region| {
         world.webhook(region, "prepare firing", parted, 4 * SECOND);
@@ -51,7 +57,7 @@ fn a_partition_that_one_region_bridges_executes_nothing() {
 
 #[test]
 fn two_successive_outages_each_fail_over_to_a_region_that_is_up() {
-    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    let world = World::new(&Plan { regions: 5, failover: TWO, ..Plan::default() });
     let mut told = Vec::new();
     for region in ['c', 'e'] {
         let died = world.blackhole(region);
@@ -63,6 +69,37 @@ fn two_successive_outages_each_fail_over_to_a_region_that_is_up() {
         }
     }
     world.nothing_but(&told, 6 * SECOND);
+}
+
+#[test]
+fn a_second_region_is_not_failed_over_while_the_first_one_is() {
+    let world = World::new(&Plan { regions: 5, ..Plan::default() });
+    let died = world.blackhole('c');
+    world.webhook('c', "prepare firing", died, 4 * SECOND);
+    let target = world.webhook('c', "execute firing", died, 12 * SECOND);
+    let target = target.annotation("failover_target").chars().next().unwrap();
+    // The region that took over, so that its loss withdraws the order, too.
+    let second = world.blackhole(target);
+    world.webhook(target, "prepare firing", second, 4 * SECOND);
+    thread::sleep(10 * SECOND);
+    for (region, reason) in [('c', "target_down"), (target, "limit")] {
+        let alive = ['a', 'b', 'd', 'e'].into_iter().filter(|other| *other != target);
+        for vantage in alive {
+            let labels = [peer_label(region), format!("reason=\"{reason}\"")];
+            let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+            assert_eq!(world.region(vantage).value("failover_blocked", &labels), Some(1.0), "{vantage} of {region}");
+        }
+    }
+    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing"), (target, "prepare firing")], 4 * SECOND);
+}
+
+#[test]
+fn a_region_that_is_not_armed_is_prepared_and_never_executed() {
+    let world = World::new(&Plan { of_peers: "    armed: false\n", ..Plan::default() });
+    let died = world.blackhole('c');
+    let call = world.webhook('c', "prepare firing", died, 4 * SECOND);
+    assert_eq!(call.annotation("reason"), "disarmed", "{call:?}");
+    world.nothing_but(&[('c', "prepare firing")], 12 * SECOND);
 }
 
 #[test]

@@ -21,9 +21,10 @@ use testkit::simulation::{
 const HOLD: Time = 30 * SECOND;
 
 fn setup(regions: usize, loss: f64) -> Setup {
-    let policy =
-        Policy { confirm_burst: false, execute_after: Duration::from_micros(HOLD), allow_single_vantage: false };
-    Setup { rtt: places::even(regions, 0.1), policy, quorum: true, ask: true, loss, skip: true, seed: 1 }
+    // What is limited is another question: here every death is to be ordered.
+    let (max_down, min_interval) = (regions as u32, Duration::ZERO);
+    let policy = Policy { execute_after: Duration::from_micros(HOLD), max_down, min_interval, ..Policy::default() };
+    Setup { rtt: places::even(regions, 0.1), policy, disarmed: 0, quorum: true, ask: true, loss, skip: true, seed: 1 }
 }
 
 fn burst(mut setup: Setup) -> Setup {
@@ -61,6 +62,24 @@ fn a_month_on_a_rough_network_has_no_false_failover_and_no_missed_outage() {
         assert_eq!(journal.unheld, 0, "an order is given only while its vantage holds the region down");
         assert!(journal.orders.iter().any(|order| order.end.is_some()));
         assert!(journal.moves.keys().all(|change| Transition::ALL.contains(change)), "{:?}", journal.moves);
+    }
+}
+
+/// Several regions die in an hour, sidecars restart and paths break meanwhile.
+#[test]
+fn never_more_regions_than_allowed_are_failed_over_and_no_target_changes() {
+    for (regions, seed, max_down) in [(3, 1, 1), (4, 2, 1), (5, 3, 2), (5, 4, 1)] {
+        let length = DAY / 6;
+        let weather =
+            Weather { deaths: 4000.0, restarts: 2000.0, one_way_cuts: 200.0, partitions: 100.0, ..Weather::ROUGH };
+        let spans = draw(&weather, regions, length, seed, true);
+        let mut limited = Setup { seed, disarmed: 1, ..setup(regions, 0.02) };
+        (limited.policy.max_down, limited.policy.min_interval) = (max_down, Duration::from_secs(60));
+        let mut world = World::new(limited, spans);
+        world.run(length, |_| false);
+        let Journal { orders, unlimited, retargeted, unlawful, unheld, .. } = &world.journal;
+        assert_eq!([unlimited, retargeted, unlawful, unheld], [&0; 4], "{regions} regions");
+        assert!(orders.len() > 5, "{regions} regions, {} orders", orders.len());
     }
 }
 

@@ -24,8 +24,10 @@ pub(super) struct Filtered<'a> {
 
 impl Filters<'_> {
     /// Filters this vantage's own region, which is alive.
-    pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes) -> Filtered<'a> {
-        Filtered { region, reasons: self.closed(|reason| self.keeps(reason, attributes)), degraded: false }
+    pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes, failed_over: bool) -> Filtered<'a> {
+        let is_failed_over = |reason| failed_over && reason == Ineligible::FailedOver;
+        let reasons = self.closed(|reason| self.keeps(reason, attributes) || is_failed_over(reason));
+        Filtered { region, reasons, degraded: false }
     }
 
     /// Filters a peer; without an input nothing is known of it.
@@ -68,7 +70,8 @@ impl Filters<'_> {
             | Ineligible::Rpo
             | Ineligible::InsufficientData
             | Ineligible::Quorum
-            | Ineligible::Critical => false,
+            | Ineligible::Critical
+            | Ineligible::FailedOver => false,
         }
     }
 
@@ -83,6 +86,7 @@ impl Filters<'_> {
             Ineligible::InsufficientData => input.summary.is_none_or(|summary| summary.count < MIN_SAMPLES),
             Ineligible::Quorum => input.held_down,
             Ineligible::Critical => input.unproven,
+            Ineligible::FailedOver => input.failed_over,
             Ineligible::Residency
             | Ineligible::Distance
             | Ineligible::FailureDomain

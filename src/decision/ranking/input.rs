@@ -53,4 +53,6 @@ pub struct RankInput {
     pub held_down: bool,
     /// Whether one of its critical probes has never succeeded.
     pub unproven: bool,
+    /// Whether it was failed over and is not released.
+    pub failed_over: bool,
 }

@@ -66,6 +66,8 @@ pub struct Ranker {
     inputs: BTreeMap<Region, RankInput>,
     hysteresis: Hysteresis,
     ranking: Ranking,
+    /// Whether the own region was failed over, so that it takes over for none.
+    own_failed_over: bool,
 }
 
 impl Ranker {
@@ -79,6 +81,7 @@ impl Ranker {
             inputs: BTreeMap::new(),
             hysteresis: Hysteresis::default(),
             ranking: Ranking::default(),
+            own_failed_over: false,
         }
     }
 
@@ -121,6 +124,11 @@ impl Ranker {
         &self.ranking
     }
 
+    /// Says whether the own region was failed over, so that it takes over for none.
+    pub const fn set_own_failed_over(&mut self, failed_over: bool) {
+        self.own_failed_over = failed_over;
+    }
+
     /// The region of this vantage.
     pub const fn own(&self) -> &Region {
         &self.own
@@ -135,7 +143,7 @@ impl Ranker {
     /// among them unless it is the one.
     pub(super) fn filtered<'a>(&'a self, replaced: &'a Region, attributes: &'a RegionAttributes) -> Vec<Filtered<'a>> {
         let filters = Filters { policy: &self.policy, replaced: attributes };
-        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes));
+        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes, self.own_failed_over));
         let peers = self.peers.iter().filter(|(region, _)| *region != replaced);
         let peers = peers.map(|(region, attributes)| filters.peer(region, attributes, self.inputs.get(region)));
         with_last_resort(own.into_iter().chain(peers).collect())

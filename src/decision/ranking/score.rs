@@ -80,7 +80,15 @@ mod tests {
         let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
         let latency = Latency { p50: ms(p50), p95: ms(p95), p99: ms(p95), jitter: None };
         let summary = Some(Summary { count: 100, loss, latency: Some(latency) });
-        RankInput { region: Region::new("r").unwrap(), state, summary, lag, held_down: false, unproven: false }
+        RankInput {
+            region: Region::new("r").unwrap(),
+            state,
+            summary,
+            lag,
+            held_down: false,
+            unproven: false,
+            failed_over: false,
+        }
     }
 
     const RPO: Duration = Duration::from_secs(5);

@@ -46,7 +46,15 @@ fn input(name: &str, millis: u64) -> RankInput {
     let ms = Duration::from_millis(millis);
     let latency = Some(Latency { p50: ms, p95: ms, p99: ms, jitter: None });
     let summary = Some(Summary { count: 100, loss: 0.0, latency });
-    RankInput { region: region(name), state: PeerState::Healthy, summary, lag: None, held_down: false, unproven: false }
+    RankInput {
+        region: region(name),
+        state: PeerState::Healthy,
+        summary,
+        lag: None,
+        held_down: false,
+        unproven: false,
+        failed_over: false,
+    }
 }
 
 fn names(candidates: &[Candidate]) -> Vec<&str> {
@@ -76,7 +84,7 @@ fn every_ineligibility_reason_is_reported() {
     let mut ranker = new_ranker(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
     let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
-    (worst.held_down, worst.unproven) = (true, true);
+    (worst.held_down, worst.unproven, worst.failed_over) = (true, true, true);
     worst.lag = Some(6 * SECOND);
     worst.summary = worst.summary.map(|summary| Summary { count: MIN_SAMPLES - 1, ..summary });
     let ranking = ranker.update(&[input("good", 90), worst], Instant::now());

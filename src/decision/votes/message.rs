@@ -6,11 +6,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{PeerVote, VoteSet};
+use super::{FailedOver, PeerVote, VoteSet};
 use crate::{
     model::{
-        Candidate, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region, Signature,
-        UnixMillis, Vote, VoteResponse,
+        Candidate, FailoverMode, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region,
+        Signature, UnixMillis, Vote, VoteResponse,
     },
     signing::PublicKey,
 };
@@ -55,6 +55,26 @@ pub struct PeerVoteEntry {
     pub held: Option<bool>,
     /// When the vantage signed the order to fail the peer over, and its signature; only while it holds the peer down.
     pub order: Option<(UnixMillis, Signature)>,
+    /// What its configuration allows for the peer; `None` from vantages that do not say.
+    pub mode: Option<FailoverMode>,
+    /// The target that it proposes, while it holds the peer down and may fail it over; and the vantage that has proposed it
+    /// first.
+    pub target: Option<(Region, Region)>,
+    /// The failover of the peer that it knows of, until that is released.
+    pub failed_over: Option<FailedOverEntry>,
+}
+
+/// A failover that was ordered, as a vantage reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedOverEntry {
+    /// The incident: 1 to [`VoteMessage::MAX_INCIDENT`] printable ASCII characters.
+    pub incident: Arc<str>,
+    /// The onset of the incident; at most [`VoteMessage::MAX_TIME`].
+    pub onset: UnixMillis,
+    /// The region that takes over.
+    pub target: Region,
+    /// How long ago it was ordered first, in milliseconds; at most [`VoteMessage::MAX_AGE_MS`].
+    pub age_ms: u64,
 }
 
 /// What a vantage says about one peer as a failover target.
@@ -219,6 +239,9 @@ impl VoteMessage {
             incident: entry.onset.zip(entry.incident.clone()),
             // 0.2.0 does not say, and reports an incident that was executed for as long as it is open.
             held: entry.held.unwrap_or_else(|| entry.incident.is_some()),
+            mode: entry.mode,
+            target: entry.target.clone(),
+            failed_over: entry.failed_over.as_ref().map(|failover| failover.by_our_clock(requested_at)),
         };
         let candidate =
             |entry: &RankEntry| Some(Candidate { region: entry.region.clone(), rank: entry.rank?, score: entry.score });
@@ -236,10 +259,23 @@ impl PeerVoteEntry {
         within(self.last_answer_age_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "last_answer_age_ms")?;
         within(self.order.is_none_or(|(at, _)| at <= VoteMessage::MAX_TIME), "at")?;
         within(self.onset.is_none_or(|onset| onset <= VoteMessage::MAX_TIME), "onset")?;
+        if let Some(failed_over) = &self.failed_over {
+            within(failed_over.age_ms <= VoteMessage::MAX_AGE_MS, "age_ms")?;
+            within(failed_over.onset <= VoteMessage::MAX_TIME, "onset")?;
+        }
         let printable = |id: &Arc<str>| {
             (1..=VoteMessage::MAX_INCIDENT).contains(&id.len()) && id.bytes().all(|c| matches!(c, b' '..=b'~'))
         };
-        if self.incident.as_ref().is_none_or(printable) { Ok(()) } else { Err(InvalidMessage::Text("incident")) }
+        let mut ids = self.incident.iter().chain(self.failed_over.iter().map(|failed_over| &failed_over.incident));
+        if ids.all(printable) { Ok(()) } else { Err(InvalidMessage::Text("incident")) }
+    }
+}
+
+impl FailedOverEntry {
+    fn by_our_clock(&self, requested_at: Instant) -> FailedOver {
+        let Self { incident, onset, target, age_ms } = self;
+        let at = requested_at.checked_sub(Duration::from_millis(*age_ms)).unwrap_or(requested_at);
+        FailedOver { id: Arc::clone(incident), onset: *onset, target: target.clone(), at }
     }
 }
 
@@ -295,6 +331,9 @@ mod tests {
             incident: Some("us-east-1/1795230245".into()),
             held: None,
             order: None,
+            mode: None,
+            target: None,
+            failed_over: None,
         }
     }
 

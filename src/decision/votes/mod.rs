@@ -6,9 +6,9 @@ mod table;
 mod verify;
 
 pub use self::{
-    message::{InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
+    message::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
     signature::{Keys, WeakKey},
-    table::{PeerVote, VoteSet, VoteStatus, VoteTable},
+    table::{FailedOver, PeerVote, VoteSet, VoteStatus, VoteTable},
     verify::{MissingEnvironment, RejectReason, Sequence, VoteLog, VoteProblem, check_environment, verify},
 };
 

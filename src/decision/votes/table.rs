@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Candidate, Region, Tally, UnixMillis, Vote};
+use crate::model::{Candidate, FailoverMode, Region, Tally, UnixMillis, Vote};
 
 /// The vote of one vantage on one peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,25 @@ pub struct PeerVote {
     pub incident: Option<(UnixMillis, Arc<str>)>,
     /// Whether it holds the peer down now.
     pub held: bool,
+    /// What its configuration allows for the peer; `None` from vantages before 0.3.
+    pub mode: Option<FailoverMode>,
+    /// The target that it proposes for the peer, if it may fail it over; and which vantage has proposed that first.
+    pub target: Option<(Region, Region)>,
+    /// The failover of the peer that it knows of.
+    pub failed_over: Option<FailedOver>,
+}
+
+/// A failover that was ordered, of a region that is not released yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailedOver {
+    /// Its incident.
+    pub id: Arc<str>,
+    /// The onset of the incident.
+    pub onset: UnixMillis,
+    /// The region that takes over.
+    pub target: Region,
+    /// When it was ordered first, by our clock.
+    pub at: Instant,
 }
 
 /// The votes of one vantage.
@@ -101,6 +120,65 @@ impl VoteTable {
     pub fn fresh_votes<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a PeerVote> {
         let set = self.fresh(peer, now).map(|(_, set)| set);
         set.filter(|set| !set.isolated).filter_map(|set| set.peers.get(peer))
+    }
+
+    /// What the configurations of the other vantages allow for a peer, as they said in the last time of this length.
+    pub fn modes<'a>(
+        &'a self,
+        peer: &'a Region,
+        now: Instant,
+        age: Duration,
+    ) -> impl Iterator<Item = FailoverMode> + 'a {
+        let last = self.voters.iter().filter(move |(region, _)| *region != peer);
+        let last = last.filter_map(|(_, voter)| voter.last.as_ref());
+        last.filter(move |(at, _)| now.saturating_duration_since(*at) <= age)
+            .filter_map(move |(_, set)| set.peers.get(peer)?.mode)
+    }
+
+    /// The targets that other vantages propose for a peer that they hold down, each with the vantage that has proposed it
+    /// first. What vantages say of others comes before what they say themselves.
+    pub fn proposals<'a>(
+        &'a self,
+        peer: &'a Region,
+        now: Instant,
+    ) -> impl Iterator<Item = (&'a Region, &'a Region)> + 'a {
+        [false, true].into_iter().flat_map(move |direct| {
+            let voters = self.voters.iter().filter(move |(region, voter)| *region != peer && voter.is_fresh(now));
+            voters.filter_map(move |(region, voter)| {
+                let (_, set) = voter.last.as_ref()?;
+                let vote = set.peers.get(peer).filter(|vote| vote.held && !set.isolated)?;
+                let (target, by) = vote.target.as_ref()?;
+                (direct == (by == region) && target != peer && by != peer).then_some((by, target))
+            })
+        })
+    }
+
+    /// The failover of a peer that each of the other vantages knows, by its name.
+    pub fn failovers_of(&self, peer: &Region, now: Instant) -> impl Iterator<Item = &FailedOver> {
+        let voters = self.voters.iter().filter(move |(_, voter)| voter.is_fresh(now));
+        voters.filter_map(|(_, voter)| voter.last.as_ref()?.1.peers.get(peer)?.failed_over.as_ref())
+    }
+
+    /// The regions that other vantages know to be failed over.
+    pub fn failed_over(&self, now: Instant) -> impl Iterator<Item = &Region> {
+        let fresh = self.voters.values().filter(move |voter| voter.is_fresh(now));
+        let votes = fresh.filter_map(|voter| Some(&voter.last.as_ref()?.1)).flat_map(|set| &set.peers);
+        votes.filter(|(_, vote)| vote.failed_over.is_some()).map(|(region, _)| region)
+    }
+
+    /// The regions that other vantages hold down and are about to fail over, with the onsets; one may come twice.
+    pub fn claims(&self, now: Instant) -> impl Iterator<Item = (&Region, UnixMillis)> {
+        let fresh = self.voters.values().filter(move |voter| voter.is_fresh(now));
+        let sets = fresh.filter_map(|voter| Some(&voter.last.as_ref()?.1)).filter(|set| !set.isolated);
+        sets.flat_map(|set| &set.peers).filter_map(|(region, vote)| {
+            let claims = vote.held && vote.target.is_some() && vote.failed_over.is_none();
+            vote.incident.as_ref().filter(|_| claims).map(|(onset, _)| (region, *onset))
+        })
+    }
+
+    /// Whether the votes of a vantage count.
+    pub fn knows(&self, vantage: &Region) -> bool {
+        self.voters.contains_key(vantage)
     }
 
     /// The vantages that may vote on a peer and have no fresh vote.
@@ -189,7 +267,7 @@ mod tests {
     }
 
     fn says(vote: Vote, good_at: Option<Instant>) -> VoteSet {
-        let view = PeerVote { vote, good_at, incident: None, held: false };
+        let view = PeerVote { vote, good_at, incident: None, held: false, mode: None, target: None, failed_over: None };
         VoteSet { isolated: false, peers: [(region("dead"), view)].into(), ..VoteSet::default() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Ineligible, UnixMillis};
+use crate::model::{Blocked, Cause, Ineligible, UnixMillis};
 
 /// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
 pub(super) fn latency(latency: Duration) -> String {
@@ -80,6 +80,18 @@ pub(super) const fn reason(reason: Ineligible) -> &'static str {
         Ineligible::InsufficientData => "not enough samples yet",
         Ineligible::Quorum => "other regions report it down",
         Ineligible::Critical => "a critical probe never succeeded",
+        Ineligible::FailedOver => "failed over, and not released",
+    }
+}
+
+/// Why a region that is down is not failed over.
+pub(super) const fn blocked(reason: Blocked) -> &'static str {
+    match reason {
+        Blocked::Disarmed => "it is not armed",
+        Blocked::Maintenance => "it is under maintenance",
+        Blocked::Limit => "other regions are failed over or come first",
+        Blocked::NoTarget => "no region can take over",
+        Blocked::TargetDown => "the region that took over is down itself",
     }
 }
 

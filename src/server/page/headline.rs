@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::format::count;
+use super::format::{self, count};
 use crate::{
     model::PeerState,
     status::{DownRegion, FailoverOrder, Headline, Overview, PeerView},
@@ -83,6 +83,7 @@ fn one_down(DownRegion { region, confirmed, tally, incident }: &DownRegion<'_>) 
         Some((FailoverOrder::Withdrawn, _)) => {
             ", but not held down now: its failover was ordered and is withdrawn".to_owned()
         }
+        Some((FailoverOrder::Blocked(reason), _)) => format!(", and not failed over: {}", format::blocked(*reason)),
         Some((_, None)) => ", and no region can take over".to_owned(),
         Some((FailoverOrder::Active, Some(target))) => format!(", fail over to {target}"),
         Some((FailoverOrder::None, Some(target))) => format!(", prepare to fail over to {target}"),

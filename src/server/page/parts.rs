@@ -170,17 +170,18 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
     };
     let tally = &incident.tally;
     let order = match overview.peer(incident.peer.as_str()).map(|peer| peer.order) {
-        Some(FailoverOrder::Active) if incident.resolved.is_none() => FailoverOrder::Active,
+        Some(order @ (FailoverOrder::Active | FailoverOrder::Blocked(_))) if incident.resolved.is_none() => order,
         Some(FailoverOrder::Active | FailoverOrder::Withdrawn) => FailoverOrder::Withdrawn,
         _ if incident.stage == Stage::Execute => FailoverOrder::Withdrawn,
         _ => FailoverOrder::None,
     };
     let (order, order_text) = match order {
-        FailoverOrder::None => ("none", "no failover ordered"),
+        FailoverOrder::None => ("none", "no failover ordered".to_owned()),
         FailoverOrder::Withdrawn => {
-            ("withdrawn", "failover was ordered and is withdrawn: the region is not held down now")
+            ("withdrawn", "failover was ordered and is withdrawn: the region is not held down now".to_owned())
         }
-        FailoverOrder::Active => ("active", "failover ordered: the region is held down now"),
+        FailoverOrder::Blocked(reason) => ("blocked", format!("no failover ordered: {}", format::blocked(reason))),
+        FailoverOrder::Active => ("active", "failover ordered: the region is held down now".to_owned()),
     };
     let lasted = format::since(incident.onset, incident.resolved.unwrap_or(overview.at));
     let targets = match &incident.candidates[..] {

@@ -73,6 +73,7 @@ fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
         confirmed: true,
         tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
         candidates: (1..).zip(candidates).map(candidate).collect(),
+        blocked: None,
         evidence: "Nothing was answered.".to_owned(),
         resolved: None,
         signatures: Vec::new(),

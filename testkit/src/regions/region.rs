@@ -59,6 +59,10 @@ pub struct Plan {
     pub shell: String,
     /// Hosts that are no regions: the nth has the address of [`stranger_address`](super::stranger_address).
     pub strangers: u8,
+    /// More keys of `failover`, each with its value and a comma.
+    pub failover: &'static str,
+    /// More keys of every peer, as lines with four spaces before them.
+    pub of_peers: &'static str,
     /// More peers, as YAML that continues the list.
     pub peers: String,
 }
@@ -100,6 +104,8 @@ impl Default for Plan {
             program: binary().to_owned(),
             shell: String::new(),
             strangers: 0,
+            failover: "",
+            of_peers: "",
             peers: String::new(),
         }
     }
@@ -241,18 +247,19 @@ fn configuration(own: u8, plan: &Plan) -> String {
         text.push_str(&format!("anchors: [{}]\n", urls.join(", ")));
     }
     text.push_str(&format!(
-        "failover: {{execute_after: {}, allow_single_vantage: {}}}\npeers:\n",
-        plan.execute_after, plan.allow_single_vantage
+        "failover: {{{} execute_after: {}, allow_single_vantage: {}}}\npeers:\n",
+        plan.failover, plan.execute_after, plan.allow_single_vantage
     ));
     for peer in (1..=plan.everywhere()).filter(|n| *n != own && plan.environment(*n) == environment) {
         let address = format!("10.0.{peer}.2");
         text.push_str(&format!(
-            "  - region: {}\n    targets:\n      - name: edge\n        host: {address}\n        probes:\n\
+            "  - region: {}\n{}    targets:\n      - name: edge\n        host: {address}\n        probes:\n\
              \x20         - {{kind: icmp}}\n\
              \x20         - {{kind: tcp, port: {REGION_PORT}}}\n\
              \x20         - {{kind: http, url: \"http://{address}:{REGION_PORT}/api/v1/regions\", sidecar: true, \
              keep_alive: true}}\n",
-            name(peer)
+            name(peer),
+            plan.of_peers
         ));
         if plan.serves != Serves::Nothing {
             let critical = plan.serves == Serves::Everything;

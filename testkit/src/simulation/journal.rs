@@ -1,8 +1,8 @@
 //! What the vantages did.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use regionwatch::model::PeerState;
+use regionwatch::model::{PeerState, Region};
 
 use super::timeline::Time;
 
@@ -37,6 +37,14 @@ pub struct Journal {
     pub orders: Vec<Order>,
     /// Times that an order was given for a region that its vantage did not hold down.
     pub unheld: u64,
+    /// Times that more regions were ordered by all vantages together than the policy allows.
+    pub unlimited: u64,
+    /// Times that an incident was ordered with another target than before, by the same or another vantage.
+    pub retargeted: u64,
+    /// Times that a region was ordered that is not armed, or without a target.
+    pub unlawful: u64,
+    /// The target of each incident that was ordered.
+    pub targets: BTreeMap<Arc<str>, Region>,
     pub moves: BTreeMap<(PeerState, PeerState), u64>,
     pub isolated: u64,
     /// Probes in slots, and beside them.

@@ -34,6 +34,7 @@ fn inputs() -> impl Strategy<Value = Vec<RankInput>> {
             lag: lag.map(Duration::from_millis),
             held_down,
             unproven: false,
+            failed_over: false,
         };
         map.into_iter().map(input).collect()
     })

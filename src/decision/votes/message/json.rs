@@ -6,9 +6,9 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
+use super::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
 use crate::{
-    model::{Ineligible, LabelValue, PeerState, Region, Signature, Stage, UnixMillis, Vote},
+    model::{FailoverMode, Ineligible, LabelValue, PeerState, Region, Signature, Stage, UnixMillis, Vote},
     signing::{PublicKey, decode_signature, encode_signature},
 };
 
@@ -105,6 +105,32 @@ struct WireEntry<'a> {
     held: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     orders: Vec<WireOrder<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<Label<FailoverMode>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    target: Option<WireTarget<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    failed_over: Option<WireFailedOver<'a>>,
+}
+
+/// A failover target, and the vantage that has proposed it first.
+#[derive(Serialize, Deserialize)]
+struct WireTarget<'a> {
+    #[serde(borrow)]
+    region: Cow<'a, str>,
+    #[serde(borrow)]
+    by: Cow<'a, str>,
+}
+
+/// A failover of the peer that was ordered and is not released.
+#[derive(Serialize, Deserialize)]
+struct WireFailedOver<'a> {
+    #[serde(borrow)]
+    incident: Cow<'a, str>,
+    onset: u64,
+    #[serde(borrow)]
+    target: Cow<'a, str>,
+    age_ms: u64,
 }
 
 /// A signature of the sender under an order about the peer, in the environment of the message.
@@ -143,6 +169,12 @@ impl<'a> WireEntry<'a> {
             incident: entry.incident.as_deref().map(Cow::from),
             held: entry.held,
             orders: entry.order.iter().map(WireOrder::of).collect(),
+            mode: entry.mode.map(|mode| Label(Some(mode))),
+            target: entry
+                .target
+                .as_ref()
+                .map(|(region, by)| WireTarget { region: region.as_str().into(), by: by.as_str().into() }),
+            failed_over: entry.failed_over.as_ref().map(WireFailedOver::of),
         }
     }
 
@@ -161,7 +193,29 @@ impl<'a> WireEntry<'a> {
             incident: self.incident.map(Arc::from),
             held: self.held,
             order,
+            mode: self.mode.and_then(|mode| mode.0),
+            target: self.target.map(WireTarget::read).transpose()?,
+            failed_over: self.failed_over.map(WireFailedOver::read).transpose()?,
         })
+    }
+}
+
+impl WireTarget<'_> {
+    fn read(self) -> Result<(Region, Region), InvalidMessage> {
+        Ok((Region::new(&self.region)?, Region::new(&self.by)?))
+    }
+}
+
+impl<'a> WireFailedOver<'a> {
+    fn of(entry: &'a FailedOverEntry) -> Self {
+        let FailedOverEntry { incident, onset, target, age_ms } = entry;
+        Self { incident: (&**incident).into(), onset: onset.0, target: target.as_str().into(), age_ms: *age_ms }
+    }
+
+    fn read(self) -> Result<FailedOverEntry, InvalidMessage> {
+        let Self { incident, onset, target, age_ms } = self;
+        let target = Region::new(&target)?;
+        Ok(FailedOverEntry { incident: incident.into(), onset: UnixMillis(onset), target, age_ms })
     }
 }
 
@@ -227,7 +281,7 @@ macro_rules! words {
     };
 }
 
-words!(PeerState, Vote, Ineligible);
+words!(PeerState, Vote, Ineligible, FailoverMode);
 
 impl<T: Word> Serialize for Label<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

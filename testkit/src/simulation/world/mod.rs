@@ -17,10 +17,11 @@ use regionwatch::{
         votes::VoteSet,
     },
     model::{
-        Cause, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Sample, Stage, StampSource, Tally, TargetName,
-        Timings, UnixMillis,
+        Candidate, Cause, FailoverMode, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Sample, Stage,
+        StampSource, Tally, TargetName, Timings, UnixMillis,
     },
     probe,
+    window::{Latency, Summary},
 };
 use tokio::time::Instant;
 
@@ -44,6 +45,8 @@ pub struct Setup {
     /// Round trips in seconds, from one region to another.
     pub rtt: Vec<Vec<f64>>,
     pub policy: Policy,
+    /// The regions that are not armed, a bit for each.
+    pub disarmed: u64,
     /// Whether the vantages hear each other; if not, each decides alone.
     pub quorum: bool,
     /// Whether they ask each other at once, or wait for what the slots bring.
@@ -137,6 +140,7 @@ struct Told {
     cause: Cause,
     confirmed: bool,
     executed: bool,
+    target: Option<Region>,
 }
 
 #[derive(Debug, Default)]
@@ -280,6 +284,7 @@ impl World {
         let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
             region: self.regions[to].clone(),
             attributes: RegionAttributes::default(),
+            mode: if self.setup.disarmed >> to & 1 == 1 { FailoverMode::Disarmed } else { FailoverMode::Armed },
             paths: (0..KINDS.len()).map(|n| info(to, n)).collect(),
         });
         let setup = decision::Setup { policy: self.setup.policy, peers: peers.collect(), ..decision::Setup::default() };
@@ -295,7 +300,12 @@ impl World {
                 cause: told.cause,
                 confirmed: told.confirmed,
                 tally: Tally::default(),
-                candidates: Vec::new(),
+                candidates: told
+                    .target
+                    .iter()
+                    .map(|region| Candidate { region: region.clone(), rank: 1, score: None })
+                    .collect(),
+                blocked: None,
                 evidence: String::new(),
                 resolved: None,
                 signatures: Vec::new(),
@@ -380,6 +390,9 @@ impl World {
                         let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
                         let sample = Some(QualitySample { loss, lost, p95 });
                         effects.append(vantage.handle(Input::Quality { peer, sample }, now));
+                        let latency = p95.map(|rtt| Latency { p50: rtt, p95: rtt, p99: rtt, jitter: None });
+                        let summary = Some(Summary { count: 240, loss, latency });
+                        effects.append(vantage.handle(Input::Summary { peer, summary }, now));
                     }
                 }
                 effects.append(vantage.handle(Input::Tick, now));

@@ -1,6 +1,9 @@
 //! What the vantages order and say.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use regionwatch::{
     decision::{Effects, StateChange, Transition, Vantage},
@@ -62,7 +65,14 @@ impl World {
         if let Some(incidents) = incidents {
             let ordered = |incident: &&Incident| incident.stage == Stage::Execute && incident.resolved.is_none();
             let mut before = std::mem::take(&mut node.orders);
-            for of in incidents.iter().filter(ordered).map(|incident| place(&incident.peer)) {
+            for incident in incidents.iter().filter(ordered) {
+                let of = place(&incident.peer);
+                let target = incident.candidates.first().map(|candidate| candidate.region.clone());
+                self.journal.unlawful += u64::from(target.is_none() || self.setup.disarmed >> of & 1 == 1);
+                if let Some(target) = target {
+                    let first = self.journal.targets.entry(Arc::clone(&incident.id)).or_insert_with(|| target.clone());
+                    self.journal.retargeted += u64::from(*first != target);
+                }
                 let known = before.remove(&of).unwrap_or_else(|| {
                     self.journal.orders.push(Order { by, of, begin: now, end: None });
                     self.journal.orders.len() - 1
@@ -73,6 +83,8 @@ impl World {
         }
         let unheld = |of: &&usize| node.held_at.get(of).is_none_or(|at| at + LAPSE < now);
         self.journal.unheld += node.orders.keys().filter(unheld).count() as u64;
+        let ordered: BTreeSet<_> = self.nodes.iter().flat_map(|node| node.orders.keys()).collect();
+        self.journal.unlimited += u64::from(ordered.len() > self.setup.policy.max_down as usize);
     }
 
     /// A vantage does not run any more, and gives no orders.
@@ -98,7 +110,7 @@ impl World {
                     }
                 }
                 StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
-                StateChange::Votes { .. } => {}
+                StateChange::Votes { .. } | StateChange::Blocked { .. } => {}
             }
         }
         if !incidents_changed {
@@ -127,6 +139,7 @@ impl World {
                 cause: incident.cause,
                 confirmed: incident.confirmed,
                 executed: incident.executed,
+                target: incident.target.clone(),
             };
             told.insert(of, now);
         }

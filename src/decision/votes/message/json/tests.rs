@@ -28,6 +28,14 @@ fn the_wire_format_is_stable() {
         onset: None,
         incident: None,
         held: None,
+        mode: Some(FailoverMode::Disarmed),
+        target: Some((region("c"), region("a"))),
+        failed_over: Some(FailedOverEntry {
+            incident: "b-1".into(),
+            onset: UnixMillis(1),
+            target: region("c"),
+            age_ms: 2,
+        }),
         order: Some((UnixMillis(1_795_230_245_123), Signature([0; 64]))),
         ..entry("b")
     };
@@ -37,7 +45,8 @@ fn the_wire_format_is_stable() {
         r#""peers":[{"region":"us-east-1","state":"suspect","since_ms":1250,"vote":"down","#,
         r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245","held":true},"#,
         r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain","orders":[{"stage":"execute","drill":false,"#,
-        r#""at":1795230245123,"signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}]}],"#,
+        r#""at":1795230245123,"signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}],"#,
+        r#""mode":"disarmed","target":{"region":"c","by":"a"},"failed_over":{"incident":"b-1","onset":1,"target":"c","age_ms":2}}],"#,
         r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
         r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#,
         "\n"
@@ -163,9 +172,19 @@ fn entries() -> impl Strategy<Value = PeerVoteEntry> {
     let time = || (0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis);
     let order = option::of((time(), vec(any::<u8>(), 64).prop_map(|bytes| Signature(bytes.try_into().unwrap()))));
     let incident = (option::of(time()), incident, any::<Option<bool>>(), order);
-    (states, incident).prop_map(|((state, since_ms, vote, last_answer_age_ms), (onset, incident, held, order))| {
-        PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, order, ..entry("x") }
-    })
+    let failed_over = ("[ -~]{1,128}", time(), age()).prop_map(|(id, onset, age_ms)| {
+        let (incident, target) = (Arc::from(id), region("t"));
+        FailedOverEntry { incident, onset, target, age_ms }
+    });
+    let mode = option::of(select(&FailoverMode::ALL));
+    let failover = (mode, option::of(Just((region("t"), region("v")))), option::of(failed_over));
+    let entry = |((state, since_ms, vote, last_answer_age_ms), (onset, incident, held, order), failover)| {
+        let (mode, target, failed_over) = failover;
+        let entry =
+            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, order, ..entry("x") };
+        PeerVoteEntry { mode, target, failed_over, ..entry }
+    };
+    (states, incident, failover).prop_map(entry)
 }
 
 fn rank_entries() -> impl Strategy<Value = RankEntry> {

@@ -1,0 +1,237 @@
+//! Who may be failed over, and where to: arming, maintenance, limits, and a target that never changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Policy,
+    votes::{FailedOver, VoteTable},
+};
+use crate::model::{Blocked, Candidate, FailoverMode, PeerState, Region, UnixMillis};
+
+/// How long a region must be healthy until it counts as released.
+const RELEASE_AFTER: Duration = Duration::from_secs(30 * 60);
+
+/// How long an order waits, once its hold is over, for vantages that propose another target or another region.
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a gate must be open, so that the other vantages know of it. Votes are read every second.
+pub(super) const SPREAD: Duration = Duration::from_secs(3);
+
+/// How long the mode that a vantage stated last restricts the others.
+const MODE_AGE: Duration = Duration::from_secs(600);
+
+/// How many vantages that say *armed* make the restriction of another one its own affair.
+const OVERRULE: usize = 3;
+
+/// Whether a region may be failed over now, and where to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate {
+    /// What prevents it.
+    pub(super) blocked: Option<Blocked>,
+    /// The target on which the vantages agree.
+    pub(super) target: Option<Region>,
+    /// The first proposal that is known, as it is passed on to vantages that do not hear each other.
+    pub(super) proposal: Option<Proposal>,
+    /// Whether all vantages propose the same, so that there is nothing to wait for.
+    pub(super) settled: bool,
+}
+
+/// A target, and the vantage that proposes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proposal {
+    /// The target.
+    pub(super) target: Region,
+    /// The vantage.
+    pub(super) by: Region,
+}
+
+/// A region with an open incident.
+pub(super) struct Contender<'a> {
+    pub(super) region: &'a Region,
+    pub(super) onset: UnixMillis,
+    pub(super) mode: FailoverMode,
+    /// Whether it is held down now.
+    pub(super) held: bool,
+    /// Who passes every gate now, the best one first.
+    pub(super) candidates: &'a [Candidate],
+    /// What this vantage proposed before, which stays for as long as it passes.
+    pub(super) proposed: Option<&'a Region>,
+}
+
+/// What all decisions need beside the regions themselves.
+#[derive(Clone, Copy)]
+pub(super) struct Situation<'a> {
+    pub(super) own: &'a Region,
+    pub(super) contenders: &'a [Contender<'a>],
+    pub(super) votes: &'a VoteTable,
+    pub(super) policy: Policy,
+    pub(super) now: Instant,
+}
+
+#[derive(Debug)]
+struct Record {
+    failover: FailedOver,
+    healthy_since: Option<Instant>,
+}
+
+/// The failovers that are known, own ones and those of other vantages.
+#[derive(Debug, Default)]
+pub(super) struct Executions {
+    records: BTreeMap<Region, Record>,
+    /// The incident of the last failover of each region that was released: other vantages may still report it.
+    released: BTreeMap<Region, Arc<str>>,
+    /// The newest failover.
+    last: Option<Instant>,
+}
+
+impl Executions {
+    /// The failover of a region that is not released.
+    pub(super) fn of(&self, region: &Region) -> Option<&FailedOver> {
+        self.records.get(region).map(|record| &record.failover)
+    }
+
+    /// Takes a failover that this vantage or another one has ordered. The first one that is known of a region decides.
+    /// Says whether it is new.
+    pub(super) fn record(&mut self, region: &Region, failover: &FailedOver) -> bool {
+        if self.records.contains_key(region) || self.released.get(region) == Some(&failover.id) {
+            return false;
+        }
+        self.last = self.last.max(Some(failover.at));
+        self.records.insert(region.clone(), Record { failover: failover.clone(), healthy_since: None });
+        true
+    }
+
+    /// Releases what has been healthy for long enough, and counts on for the others. Says whether a region was released.
+    pub(super) fn release<'a>(&mut self, states: impl Iterator<Item = (&'a Region, PeerState)>, now: Instant) -> bool {
+        let mut any = false;
+        for (region, state) in states {
+            let Some(record) = self.records.get_mut(region) else { continue };
+            if state != PeerState::Healthy {
+                record.healthy_since = None;
+                continue;
+            }
+            let since = *record.healthy_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= RELEASE_AFTER
+                && let Some(record) = self.records.remove(region)
+            {
+                self.released.insert(region.clone(), record.failover.id);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Forgets regions that are no peers any more.
+    pub(super) fn retain(&mut self, is_peer: impl Fn(&Region) -> bool) {
+        self.records.retain(|region, _| is_peer(region));
+        self.released.retain(|region, _| is_peer(region));
+    }
+
+    /// Whether a region may be failed over now. Arming comes first, then the target, then the limits: only regions for which
+    /// all else holds compete for a slot.
+    pub(super) fn gate(
+        &self,
+        region: &Contender<'_>,
+        situation: Situation<'_>,
+        is_down: impl Fn(&Region) -> bool,
+    ) -> Gate {
+        if let Some(blocked) = self.mode(region, situation) {
+            return Gate { blocked: Some(blocked), target: self.frozen(region, situation).cloned(), ..Gate::default() };
+        }
+        if let Some(target) = self.frozen(region, situation) {
+            let blocked = is_down(target).then_some(Blocked::TargetDown);
+            return Gate { blocked, target: Some(target.clone()), proposal: None, settled: true };
+        }
+        let Some((target, first)) = agreed_target(region, situation) else {
+            return Gate { blocked: Some(Blocked::NoTarget), ..Gate::default() };
+        };
+        let (free, undisputed) = self.has_slot(region, situation);
+        let blocked = (!free).then_some(Blocked::Limit);
+        let settled = undisputed && *target == first.target;
+        Gate { blocked, target: Some(target.clone()), proposal: Some(first), settled }
+    }
+
+    /// The target of the failover of a region that is not released, here or elsewhere: each vantage counts the health of a
+    /// region for itself.
+    fn frozen<'a>(&'a self, region: &Contender<'_>, situation: Situation<'a>) -> Option<&'a Region> {
+        let Situation { votes, now, .. } = situation;
+        let elsewhere = || votes.failovers_of(region.region, now).find(|failover| failover.target != *region.region);
+        self.of(region.region).or_else(elsewhere).map(|failover| &failover.target)
+    }
+
+    fn mode(&self, region: &Contender<'_>, Situation { votes, now, .. }: Situation<'_>) -> Option<Blocked> {
+        match effective_mode(region.mode, votes.modes(region.region, now, MODE_AGE)) {
+            FailoverMode::Armed => None,
+            FailoverMode::Disarmed => Some(Blocked::Disarmed),
+            FailoverMode::Maintenance => Some(Blocked::Maintenance),
+        }
+    }
+
+    /// Whether a slot is free for a region, and whether no other vantage prefers another region for it.
+    fn has_slot(&self, region: &Contender<'_>, situation: Situation<'_>) -> (bool, bool) {
+        let Situation { own, contenders, votes, policy, now } = situation;
+        // A failover that was released here counts for as long as another vantage knows of it.
+        let taken: BTreeSet<_> = self.records.keys().chain(votes.failed_over(now)).collect();
+        let is_taken = |other: &Region| taken.contains(other);
+        let taken = taken.iter().filter(|other| ***other != *region.region).count();
+        let rests = |at: Instant| now.saturating_duration_since(at) < policy.min_interval;
+        if taken >= policy.max_down as usize || self.last.is_some_and(rests) {
+            return (false, true);
+        }
+        let first = |onset: UnixMillis, other: &Region| (onset, other) < (region.onset, region.region);
+        let rivals = contenders.iter().filter(|other| {
+            other.held
+                && other.region != region.region
+                && first(other.onset, other.region)
+                && !is_taken(other.region)
+                && self.mode(other, situation).is_none()
+                && agreed_target(other, situation).is_some()
+        });
+        let rivals: BTreeSet<_> = rivals.map(|other| other.region).collect();
+        let heard: BTreeSet<_> = votes
+            .claims(now)
+            .filter(|(other, onset)| *other != region.region && *other != own && first(*onset, other))
+            .map(|(other, _)| other)
+            .filter(|other| !is_taken(other))
+            .collect();
+        let fits =
+            |before: usize| taken + before < policy.max_down as usize && (before == 0 || policy.min_interval.is_zero());
+        (fits(rivals.len()), fits(rivals.union(&heard).count()))
+    }
+}
+
+/// The target that the first vantage by name proposes, of those that pass every gate here; and the first of all.
+fn agreed_target<'a>(region: &Contender<'a>, situation: Situation<'a>) -> Option<(&'a Region, Proposal)> {
+    let Situation { own, votes, now, .. } = situation;
+    let passes = |target: &&Region| region.candidates.iter().any(|candidate| candidate.region == **target);
+    let best = region.proposed.filter(passes).or_else(|| Some(&region.candidates.first()?.region))?;
+    // What a vantage says itself comes after what others say of it, and replaces that.
+    let theirs = votes.proposals(region.region, now);
+    let proposals: BTreeMap<&Region, &Region> = theirs.chain([(own, best)]).collect();
+    let (by, first) = proposals.first_key_value()?;
+    let first = Proposal { target: (*first).clone(), by: (*by).clone() };
+    Some((proposals.into_values().find(passes)?, first))
+}
+
+/// The mode that holds here: the own one where it restricts; else the most restricting one of the others, unless so many
+/// say that the region is armed.
+fn effective_mode(own: FailoverMode, others: impl Iterator<Item = FailoverMode>) -> FailoverMode {
+    if own != FailoverMode::Armed {
+        return own;
+    }
+    let (mut armed, mut most) = (1, FailoverMode::Armed);
+    for mode in others {
+        armed += usize::from(mode == FailoverMode::Armed);
+        most = most.max(mode);
+    }
+    if armed >= OVERRULE { FailoverMode::Armed } else { most }
+}
+
+#[cfg(test)]
+mod tests;
