@@ -345,8 +345,13 @@ impl OpenIncident {
         self.updated.is_some_and(|(_, holds)| holds)
     }
 
+    /// When it will be over, if the peer goes on to answer.
+    pub fn over_at(&self) -> Option<Instant> {
+        self.well_since.map(|since| since + RESOLVE_AFTER)
+    }
+
     /// Whether it is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.well_since.is_some_and(|since| now.saturating_duration_since(since) >= RESOLVE_AFTER)
+        self.over_at().is_some_and(|at| now >= at)
     }
 }

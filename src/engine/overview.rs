@@ -23,6 +23,7 @@ impl Engine {
                 (Some(OpenIncident { executed: true, .. }), _) => FailoverOrder::Withdrawn,
                 _ => FailoverOrder::None,
             },
+            incident_over_at: status.incident.and_then(OpenIncident::over_at).map(|at| now.unix_at(at)),
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
             good_at: status.good_at.map(|at| now.unix_at(at)),
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),

@@ -27,7 +27,9 @@ impl fmt::Display for FailureContext {
     /// is known. An answer has come through all phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { phase, address, detail } = self;
-        if let Some(answer @ (FailureDetail::HttpStatus(_) | FailureDetail::Rcode(_))) = detail {
+        if let Some(answer @ (FailureDetail::HttpStatus(_) | FailureDetail::Rcode(_) | FailureDetail::SqlState(_))) =
+            detail
+        {
             write!(f, "{answer}")?;
             return address.map_or(Ok(()), |address| write!(f, " from {address}"));
         }
@@ -48,6 +50,8 @@ pub enum FailureDetail {
     HttpStatus(u16),
     /// The response code of a DNS message (RFC 1035 4.1.1).
     Rcode(u8),
+    /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
+    SqlState([u8; 5]),
     /// What is wrong with the peer's certificate.
     Certificate(CertificateFault),
     /// The alert by which the peer ended the connection (RFC 8446 6).
@@ -90,6 +94,7 @@ impl fmt::Display for FailureDetail {
                 Some(name) => write!(f, "rcode {name}"),
                 None => write!(f, "rcode {code}"),
             },
+            Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
             Self::Certificate(fault) => write!(f, "the certificate {fault}"),
             Self::TlsAlert(code) => match alert(*code) {
                 Some(name) => write!(f, "TLS alert {name}"),

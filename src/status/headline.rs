@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::views::{FailoverOrder, Overview, PathView, PeerView};
+use super::views::{FailoverOrder, Overview, PathView, PeerView, Quorum};
 use crate::{
     decision::IsolationReason,
     model::{PeerState, Region, Tally},
@@ -64,8 +64,21 @@ pub enum Headline<'a> {
     Down(Vec<DownRegion<'a>>),
     /// These peers share the most urgent state; none is down, and so many others are healthy.
     Watch(PeerState, Vec<&'a PeerView>, usize),
+    /// Every peer is healthy, and there is something to know all the same.
+    Concerned(Vec<Concern<'a>>),
     /// Every peer is healthy.
     Healthy,
+}
+
+/// What an operator must know while no region is down.
+#[derive(Debug)]
+pub enum Concern<'a> {
+    /// This peer answers again, and its incident is still open.
+    OpenIncident(&'a PeerView),
+    /// Too few vantages vote on these peers: nobody could confirm an outage.
+    NoQuorum(Vec<&'a PeerView>),
+    /// Failovers are switched off by the configuration.
+    Disarmed,
 }
 
 /// A region that is down.
@@ -88,7 +101,10 @@ impl<'a> Headline<'a> {
             return Self::Isolated(reason);
         }
         let peers = overview.by_urgency();
-        let Some(first) = peers.first().filter(|peer| peer.state != PeerState::Healthy) else { return Self::Healthy };
+        let Some(first) = peers.first().filter(|peer| peer.state != PeerState::Healthy) else {
+            let concerns = Concern::all(overview);
+            return if concerns.is_empty() { Self::Healthy } else { Self::Concerned(concerns) };
+        };
         let state = first.state;
         let healthy = peers.iter().filter(|peer| peer.state == PeerState::Healthy).count();
         let same: Vec<_> = peers.into_iter().filter(|peer| peer.state == state).collect();
@@ -105,9 +121,26 @@ impl<'a> Headline<'a> {
         match self {
             Self::Isolated(_) => Severity::Isolated,
             Self::Down(_) => Severity::Down,
-            Self::Watch(..) => Severity::Watch,
+            Self::Watch(..) | Self::Concerned(_) => Severity::Watch,
             Self::Healthy => Severity::Fine,
         }
+    }
+}
+
+impl<'a> Concern<'a> {
+    /// All of them.
+    pub fn all(overview: &'a Overview) -> Vec<Self> {
+        let open = |peer: &&PeerView| peer.state != PeerState::Down && overview.open_incident(&peer.region).is_some();
+        let mut concerns: Vec<_> = overview.peers.iter().filter(open).map(Self::OpenIncident).collect();
+        let needs_quorum = overview.exchanges_votes() && !overview.config.failover.allow_single_vantage;
+        let without: Vec<_> = overview.peers.iter().filter(|peer| peer.quorum() == Quorum::Impossible).collect();
+        if needs_quorum && !without.is_empty() {
+            concerns.push(Self::NoQuorum(without));
+        }
+        if !overview.config.failover.armed {
+            concerns.push(Self::Disarmed);
+        }
+        concerns
     }
 }
 

@@ -7,6 +7,6 @@ mod headline;
 mod views;
 
 pub use self::{
-    headline::{DownRegion, Headline, Severity},
+    headline::{Concern, DownRegion, Headline, Severity},
     views::{DatabaseView, Distance, FailoverOrder, KindView, Overview, PathView, PeerView, Quorum},
 };

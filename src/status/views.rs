@@ -158,6 +158,8 @@ pub struct PeerView {
     pub vote: Vote,
     /// Whether this vantage orders to fail it over.
     pub order: FailoverOrder,
+    /// When its open incident will be over, if it goes on to answer.
+    pub incident_over_at: Option<UnixMillis>,
     /// The last vote of each other vantage.
     pub said: Vec<VoteStatus>,
     /// When the newest probe was sent whose answer was good.

@@ -106,6 +106,14 @@ async fn each_failure_has_its_reason() {
         let seen = ask(port, user, more).run(1).await.remove(0);
         assert_eq!((seen.outcome.err(), seen.failed.phase), (Some(failure), Some(phase)), "{user}{more}");
     }
+    for (user, more, code) in [
+        ("scram", ", password: wrong", "28P01"),
+        ("open", ", query: SELECT * FROM nothing", "42P01"),
+        ("open", ", query: SELECT * FROM private", "42501"),
+    ] {
+        let seen = ask(port, user, more).run(1).await.remove(0);
+        assert_eq!(seen.failed.to_string(), format!("SQLSTATE {code} from 127.0.0.1"), "{user}{more}");
+    }
     plain.run_sql("ALTER ROLE open CONNECTION LIMIT 0");
     assert_eq!(ask(plain.addr.port(), "open", "").fails().await, Failure::Status);
     let other = format!("kind: postgres, port: {port}, user: open, database: missing");

@@ -145,6 +145,7 @@ fn overview() -> Overview {
     let paths = vec![PathView { path: path.clone(), trace: Trace::new(Instant::now()), last: None, failed: None }];
     let peer = PeerView {
         order: regionwatch::status::FailoverOrder::None,
+        incident_over_at: None,
         region: path.peer,
         state: PeerState::Healthy,
         since: at,

@@ -89,7 +89,7 @@ impl PostgresProbe {
             // A password in cleartext is a password for everyone on the way.
             cleartext: self.connector.is_some() || self.spec.cleartext,
         };
-        let logged_in = session.login(&credentials).await;
+        let logged_in = session.login(&credentials, attempt).await;
         if logged_in == Err(Failure::Auth) {
             self.read_password_again();
         }
@@ -100,7 +100,7 @@ impl PostgresProbe {
     /// A read by this session.
     async fn read(&self, session: &mut Session, measured: &mut Measured, attempt: &Attempt) -> Result<(), Failure> {
         attempt.enter(Phase::Read);
-        let elapsed = session.run(Mode::Read, &self.spec.query, attempt.deadline(), |_| {}).await?;
+        let elapsed = session.run(Mode::Read, &self.spec.query, attempt, |_| {}).await?;
         measured.add(Phase::Read, elapsed);
         Ok(())
     }

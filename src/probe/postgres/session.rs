@@ -15,8 +15,8 @@ use super::{
     sql,
 };
 use crate::{
-    model::Failure,
-    net::{Connection, Elapsed, StreamTimestamps, tls_failure},
+    model::{Failure, FailureDetail},
+    net::{Attempt, Connection, Elapsed, StreamTimestamps, tls_failure},
     yaml::Secret,
 };
 
@@ -94,14 +94,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Logs in.
     async fn login(&mut self, credentials: &Credentials<'_>, nonce: &str) -> Result<(), Failure> {
-        self.left = MESSAGES;
+        (self.left, self.error) = (MESSAGES, None);
         self.send(&message::startup(credentials.user, credentials.database)).await?;
         let mut has_answered = false;
         loop {
             let step = match self.next().await? {
                 Message::Authentication(step) => step,
-                Message::Error(code) if has_answered => return Err(denied(code)),
-                Message::Error(code) => return Err(refused(code)),
+                Message::Error(code) if has_answered => return Err(self.denied(code)),
+                Message::Error(code) => return Err(self.refused(code)),
                 _ => return Err(Failure::Protocol),
             };
             has_answered = true;
@@ -132,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         match self.next().await? {
             Message::Ready(b'I') => Ok(()),
             // Such as too many connections.
-            Message::Error(code) => Err(refused(code)),
+            Message::Error(code) => Err(self.refused(code)),
             _ => Err(Failure::Protocol),
         }
     }
@@ -142,7 +142,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.send(&message::sasl_initial(scram::MECHANISM, exchange.first().as_bytes())).await?;
         let challenge = match self.next().await? {
             Message::Authentication(Authentication::SaslContinue(text)) => exchange.challenge(text),
-            Message::Error(code) => return Err(refused(code)),
+            Message::Error(code) => return Err(self.refused(code)),
             _ => None,
         };
         let challenge = challenge.ok_or(Failure::Protocol)?;
@@ -153,7 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             Message::Authentication(Authentication::SaslFinal(text)) if text == expected.as_bytes() => Ok(()),
             // Somebody who does not know the password answers for the server.
             Message::Authentication(Authentication::SaslFinal(_)) => Err(Failure::Auth),
-            Message::Error(code) => Err(denied(code)),
+            Message::Error(code) => Err(self.denied(code)),
             _ => Err(Failure::Protocol),
         }
     }
@@ -167,27 +167,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Message::Ready(b'I') => return Ok(()),
                 Message::Row(row) => on_row(row),
                 // The connection is not used again: the transaction is still open.
-                Message::Error(code) => {
-                    self.error = code;
-                    return Err(refused(code));
-                }
+                Message::Error(code) => return Err(self.refused(code)),
                 _ => return Err(Failure::Protocol),
             }
         }
     }
-}
 
-fn refused(code: Option<[u8; 5]>) -> Failure {
-    let failure = message::failure(code);
-    debug!("PostgreSQL says error {}", message::code_text(code));
-    failure
-}
+    /// What an error of the server is counted as.
+    fn refused(&mut self, code: Option<[u8; 5]>) -> Failure {
+        self.error = code;
+        debug!("PostgreSQL says error {}", message::code_text(code));
+        message::failure(code)
+    }
 
-/// The failure of a password. PgBouncer has one code for all errors.
-fn denied(code: Option<[u8; 5]>) -> Failure {
-    match refused(code) {
-        Failure::Protocol => Failure::Auth,
-        failure => failure,
+    /// The failure of a password. PgBouncer has one code for all errors.
+    fn denied(&mut self, code: Option<[u8; 5]>) -> Failure {
+        match self.refused(code) {
+            Failure::Protocol => Failure::Auth,
+            failure => failure,
+        }
     }
 }
 
@@ -226,11 +224,24 @@ impl Session {
         self.timestamps.allow(ALLOWANCE);
     }
 
+    /// Tells the attempt which error the server has reported, if it was one.
+    fn explain<T>(&self, result: Result<T, Failure>, attempt: &Attempt) -> Result<T, Failure> {
+        if let (Err(_), Some(code)) = (&result, self.wire.error) {
+            attempt.set_detail(FailureDetail::SqlState(code));
+        }
+        result
+    }
+
     /// Logs in. Returns the time from the first byte of it that was sent to the last that was received.
-    pub(super) async fn login(&mut self, credentials: &Credentials<'_>) -> Result<Elapsed, Failure> {
+    pub(super) async fn login(
+        &mut self,
+        credentials: &Credentials<'_>,
+        attempt: &Attempt,
+    ) -> Result<Elapsed, Failure> {
         self.begin();
         let nonce = format!("{:032x}", rand::random::<u128>());
-        self.wire.login(credentials, &nonce).await?;
+        let result = self.wire.login(credentials, &nonce).await;
+        self.explain(result, attempt)?;
         let readings = self.timestamps.read();
         Elapsed::between(readings.first_sent, readings.last_received).ok_or(Failure::Local)
     }
@@ -242,17 +253,18 @@ impl Session {
         &mut self,
         mode: Mode,
         statement: &str,
-        deadline: Instant,
+        attempt: &Attempt,
         on_row: impl FnMut(&[u8]),
     ) -> Result<Elapsed, Failure> {
         self.begin();
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
+        let left = attempt.deadline().saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
         let mode = match mode {
             Mode::Read => "READ ONLY",
             Mode::Write => "READ WRITE",
         };
         let limits = format!("SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}");
-        self.wire.run(&format!("BEGIN {mode}; {limits}; {statement}; COMMIT"), on_row).await?;
+        let result = self.wire.run(&format!("BEGIN {mode}; {limits}; {statement}; COMMIT"), on_row).await;
+        self.explain(result, attempt)?;
         let readings = self.timestamps.read();
         Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local)
     }

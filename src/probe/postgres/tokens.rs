@@ -82,7 +82,7 @@ impl TokenProbe {
         attempt.enter(Phase::Read);
         let mut found = None;
         let began = Instant::now();
-        let elapsed = session.run(Mode::Read, &self.status, attempt.deadline(), |row| found = sql::found(row)).await;
+        let elapsed = session.run(Mode::Read, &self.status, attempt, |row| found = sql::found(row)).await;
         let ended = Instant::now();
         self.explain(session);
         measured.add(Phase::Read, elapsed?);
@@ -123,7 +123,7 @@ impl TokenProbe {
             return Err(Failure::Local);
         }
         attempt.enter(Phase::Write);
-        let elapsed = session.run(Mode::Write, &statement, attempt.deadline(), |_| {}).await;
+        let elapsed = session.run(Mode::Write, &statement, attempt, |_| {}).await;
         let at = Instant::now();
         self.explain(session);
         measured.add(Phase::Write, elapsed?);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::format::{self, count};
 use crate::{
     model::PeerState,
-    status::{DownRegion, FailoverOrder, Headline, Overview, PeerView},
+    status::{Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView},
 };
 
 /// A word for the title of the page; empty if all is well.
@@ -14,6 +14,12 @@ pub(super) fn mark(headline: &Headline<'_>) -> String {
         Headline::Isolated(_) => "isolated".to_owned(),
         Headline::Down(down) => format!("{} down", down.len()),
         Headline::Watch(state, ..) => state.to_string(),
+        Headline::Concerned(concerns) => match concerns.first() {
+            Some(Concern::OpenIncident(_)) => "incident open".to_owned(),
+            Some(Concern::NoQuorum(_)) => "no quorum".to_owned(),
+            Some(Concern::Disarmed) => "disarmed".to_owned(),
+            None => String::new(),
+        },
         Headline::Healthy => String::new(),
     }
 }
@@ -24,11 +30,40 @@ pub(super) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
         Headline::Isolated(reason) => format!("This vantage is isolated: {reason}."),
         Headline::Down(down) => all_down(down),
         Headline::Watch(state, peers, _) => watch(*state, peers),
-        Headline::Healthy => match &overview.peers[..] {
-            [] => "No peers are configured.".to_owned(),
-            [peer] => format!("The only peer, {}, is healthy.", peer.region),
-            peers => format!("All {} peers are healthy.", peers.len()),
-        },
+        Headline::Concerned(concerns) => {
+            let concern = match concerns.first() {
+                Some(Concern::OpenIncident(_)) => ", and an incident is still open",
+                Some(Concern::NoQuorum(_)) => ", but an outage could not be confirmed",
+                Some(Concern::Disarmed) => ", and failover is switched off",
+                None => "",
+            };
+            format!("{}{concern}.", healthy(overview))
+        }
+        Headline::Healthy => format!("{}.", healthy(overview)),
+    }
+}
+
+fn healthy(overview: &Overview) -> String {
+    match &overview.peers[..] {
+        [] => "No peers are configured".to_owned(),
+        [peer] => format!("The only peer, {}, is healthy", peer.region),
+        peers => format!("All {} peers are healthy", peers.len()),
+    }
+}
+
+/// A concern, as a sentence.
+fn concern(concern: &Concern<'_>) -> String {
+    match concern {
+        Concern::OpenIncident(peer) => {
+            let answers = match peer.state {
+                PeerState::Healthy => format!("{} has been healthy since {}", peer.region, format::clock(peer.since)),
+                _ => format!("{} answers again", peer.region),
+            };
+            let until = peer.incident_over_at.map(|at| format!(" until {}", format::clock(at))).unwrap_or_default();
+            format!("{answers}; its incident stays open{until}.")
+        }
+        Concern::NoQuorum(peers) => format!("Too few vantages vote on {}.", names(peers)),
+        Concern::Disarmed => "The configuration switches failover off (failover.armed).".to_owned(),
     }
 }
 
@@ -45,6 +80,7 @@ pub(super) fn detail(headline: &Headline<'_>, overview: &Overview) -> String {
         }
         _ => {}
     }
+    details.extend(Concern::all(overview).iter().map(concern));
     let withdrawn =
         overview.peers.iter().filter(|peer| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down);
     let withdrawn: Vec<_> = withdrawn.collect();

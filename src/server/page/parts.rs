@@ -183,6 +183,11 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         FailoverOrder::Blocked(reason) => ("blocked", format!("no failover ordered: {}", format::blocked(reason))),
         FailoverOrder::Active => ("active", "failover ordered: the region is held down now".to_owned()),
     };
+    // Counted when the region was down last; after a restart nobody knows how many were needed.
+    let needed = if tally.needed > 0 { format!(", {} needed", tally.needed) } else { String::new() };
+    let is_down = overview.peer(incident.peer.as_str()).is_some_and(|peer| peer.state == PeerState::Down);
+    let when = if is_down { "" } else { " when it was down" };
+    let votes = format!("{} of {} down{needed}{when}", tally.down, tally.voters);
     let lasted = format::since(incident.onset, incident.resolved.unwrap_or(overview.at));
     let targets = match &incident.candidates[..] {
         [] => bad("no region can take over"),
@@ -201,7 +206,7 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
             (facts([
                 ("Since", html! { (time(incident.onset)) " (" (lasted) ")" }),
                 ("Cause", html! { (format::cause(incident.cause)) }),
-                ("Votes", html! { (tally.down) " of " (tally.voters) " down, " (tally.needed) " needed" }),
+                ("Votes", html! { (votes) }),
                 ("Fail over to", targets),
                 ("Order", html! { span data-order=(order) { (order_text) } }),
                 ("Alert", html! { (alert) " " code.id { (incident.id) } }),

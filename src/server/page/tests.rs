@@ -14,7 +14,7 @@ use crate::{
     },
     probe,
     replication::{Lag, Status},
-    status::{DatabaseView, FailoverOrder, Headline, KindView, Overview, PathView, PeerView},
+    status::{DatabaseView, FailoverOrder, Headline, KindView, Overview, PathView, PeerView, Severity},
     window::{Latency, Record, Summary, Trace},
 };
 
@@ -37,6 +37,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         tally: Tally { needed: 2, ..Tally::default() },
         vote: Vote::Up,
         order: FailoverOrder::None,
+        incident_over_at: None,
         said: Vec::new(),
         good_at: None,
         kinds: vec![KindView { kind: probe::TCP, summary: None, answered: false }],
@@ -175,6 +176,44 @@ fn a_region_that_was_ordered_to_be_failed_over_and_is_not_held_down_now_is_told_
     assert_eq!(order(PeerState::Down, FailoverOrder::None, None).0, "none");
     // The end of the whole incident.
     assert_eq!(order(PeerState::Healthy, FailoverOrder::None, Some(NOW)).0, "withdrawn");
+}
+
+#[test]
+fn a_page_is_never_green_while_an_incident_is_open() {
+    let recovered = PeerView { incident_over_at: Some(UnixMillis(NOW.0 + 270_000)), ..view("a", PeerState::Healthy) };
+    let mut overview = seen(vec![recovered, view("b", PeerState::Healthy)]);
+    assert_eq!(Headline::of(&overview).severity(), Severity::Fine);
+    overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
+    let headline = Headline::of(&overview);
+    assert_eq!(headline.severity(), Severity::Watch);
+    assert_eq!(headline::sentence(&headline, &overview), "All 2 peers are healthy, and an incident is still open.");
+    assert_eq!(
+        headline::detail(&headline, &overview),
+        "a has been healthy since 03:02:35; its incident stays open until 03:08:35."
+    );
+    overview.incidents[0].resolved = Some(NOW);
+    assert_eq!(Headline::of(&overview).severity(), Severity::Fine);
+}
+
+#[test]
+fn a_page_is_never_green_while_no_outage_could_be_confirmed_or_failed_over() {
+    let of = |more: &str, probe: &str| {
+        let text =
+            format!("region: here\n{more}peers: [{{region: a, targets: [{{host: 192.0.2.1, probes: [{probe}]}}]}}]");
+        let config = Config::load(Some(("c.yaml".as_ref(), &*text)), []).unwrap().config;
+        let overview = Overview { config: Arc::new(config), ..seen(vec![view("a", PeerState::Healthy)]) };
+        let headline = Headline::of(&overview);
+        (headline.severity(), headline::sentence(&headline, &overview) + " " + &headline::detail(&headline, &overview))
+    };
+    let sidecar = "{kind: sidecar, url: 'http://192.0.2.1:9877/'}";
+    let (severity, said) = of("", sidecar);
+    assert_eq!(severity, Severity::Watch);
+    assert_eq!(said, "The only peer, a, is healthy, but an outage could not be confirmed. Too few vantages vote on a.");
+    assert_eq!(of("failover: {allow_single_vantage: true}\n", sidecar).0, Severity::Fine);
+    assert_eq!(of("", "{kind: icmp}").0, Severity::Fine, "no sidecar is asked for votes");
+    let (severity, said) = of("failover: {armed: false}\n", "{kind: icmp}");
+    assert_eq!(severity, Severity::Watch);
+    assert!(said.contains("failover is switched off. The configuration switches failover off"), "{said}");
 }
 
 #[test]
