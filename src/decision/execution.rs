@@ -77,8 +77,16 @@ pub(super) struct Situation<'a> {
 #[derive(Debug)]
 struct Record {
     failover: FailedOver,
-    healthy_since: Option<Instant>,
+    /// Whether this vantage has ordered it itself.
+    own: bool,
+    /// Whether enough others have reported it at the same time.
+    witnessed: bool,
+    well_since: Option<Instant>,
 }
+
+/// The vantages that must report a failover, if this one has not ordered it, before its target is taken without a look: one alone
+/// may lie.
+const WITNESSES: usize = 2;
 
 /// The failovers that are known, own ones and those of other vantages.
 #[derive(Debug, Default)]
@@ -96,27 +104,65 @@ impl Executions {
         self.records.get(region).map(|record| &record.failover)
     }
 
-    /// Takes a failover that this vantage or another one has ordered. The first one that is known of a region decides.
-    /// Says whether it is new.
+    /// The failover of a region that this vantage reports to others: one that it has ordered, or that enough of them report.
+    /// What only one has said is not repeated, because it would look like a second witness.
+    pub(super) fn reported(&self, region: &Region) -> Option<&FailedOver> {
+        let record = self.records.get(region).filter(|record| record.own || record.witnessed)?;
+        Some(&record.failover)
+    }
+
+    /// Takes a failover that another vantage reports. The first one that is known of a region decides. Says whether it is new.
+    pub(super) fn adopt(&mut self, region: &Region, failover: &FailedOver) -> bool {
+        self.take(region, failover, false)
+    }
+
+    /// Takes a failover that this vantage has ordered. Says whether it is new.
     pub(super) fn record(&mut self, region: &Region, failover: &FailedOver) -> bool {
+        if let Some(record) = self.records.get_mut(region) {
+            // What it has ordered itself stands.
+            if !record.own {
+                *record =
+                    Record { failover: failover.clone(), own: true, witnessed: false, well_since: record.well_since };
+            }
+            return false;
+        }
+        self.take(region, failover, true)
+    }
+
+    fn take(&mut self, region: &Region, failover: &FailedOver, own: bool) -> bool {
         if self.records.contains_key(region) || self.released.get(region) == Some(&failover.id) {
             return false;
         }
         self.last = self.last.max(Some(failover.at));
-        self.records.insert(region.clone(), Record { failover: failover.clone(), healthy_since: None });
+        self.records
+            .insert(region.clone(), Record { failover: failover.clone(), own, witnessed: false, well_since: None });
         true
     }
 
-    /// Releases what has been healthy for long enough, and counts on for the others. Says whether a region was released.
-    pub(super) fn release<'a>(&mut self, states: impl Iterator<Item = (&'a Region, PeerState)>, now: Instant) -> bool {
+    /// Notes what enough other vantages report now.
+    pub(super) fn count_witnesses(&mut self, votes: &VoteTable, now: Instant) {
+        for (region, record) in &mut self.records {
+            record.witnessed |= witnesses(region, &record.failover.target, votes, now) >= WITNESSES;
+        }
+    }
+
+    /// Releases what has been well for long enough, and counts on for the others. A region that this vantage has never reached
+    /// is released with the last vote that reports its failover. Says whether a region was released.
+    pub(super) fn release<'a>(
+        &mut self,
+        states: impl Iterator<Item = (&'a Region, PeerState)>,
+        votes: &VoteTable,
+        now: Instant,
+    ) -> bool {
         let mut any = false;
         for (region, state) in states {
             let Some(record) = self.records.get_mut(region) else { continue };
-            if state != PeerState::Healthy {
-                record.healthy_since = None;
+            let is_left = state == PeerState::Unknown && votes.failovers_of(region, now).next().is_none();
+            if !is_left && !matches!(state, PeerState::Healthy | PeerState::Degraded) {
+                record.well_since = None;
                 continue;
             }
-            let since = *record.healthy_since.get_or_insert(now);
+            let since = *record.well_since.get_or_insert(now);
             if now.saturating_duration_since(since) >= RELEASE_AFTER
                 && let Some(record) = self.records.remove(region)
             {
@@ -145,7 +191,16 @@ impl Executions {
             return Gate { blocked: Some(blocked), target: self.frozen(region, situation).cloned(), ..Gate::default() };
         }
         if let Some(target) = self.frozen(region, situation) {
-            let blocked = is_down(target).then_some(Blocked::TargetDown);
+            let blocked = if is_down(target) {
+                Some(Blocked::TargetDown)
+            } else if self.is_certain(region.region, target, situation) {
+                None
+            } else if !region.candidates.iter().any(|candidate| candidate.region == *target) {
+                // One vantage says so, and it does not pass the gates here: neither it nor another one is ordered.
+                return Gate { blocked: Some(Blocked::NoTarget), ..Gate::default() };
+            } else {
+                (!self.has_room_beside(region.region, situation)).then_some(Blocked::Limit)
+            };
             return Gate { blocked, target: Some(target.clone()), proposal: None, settled: true };
         }
         let Some((target, first)) = agreed_target(region, situation) else {
@@ -160,9 +215,28 @@ impl Executions {
     /// The target of the failover of a region that is not released, here or elsewhere: each vantage counts the health of a
     /// region for itself.
     fn frozen<'a>(&'a self, region: &Contender<'_>, situation: Situation<'a>) -> Option<&'a Region> {
-        let Situation { votes, now, .. } = situation;
-        let elsewhere = || votes.failovers_of(region.region, now).find(|failover| failover.target != *region.region);
-        self.of(region.region).or_else(elsewhere).map(|failover| &failover.target)
+        let told = situation.votes.failovers_of(region.region, situation.now).map(|failover| &failover.target);
+        let told: Vec<_> = told.filter(|target| **target != *region.region).collect();
+        let known = self.records.get(region.region);
+        let own = known.filter(|record| record.own).map(|record| &record.failover.target);
+        let certain = || told.iter().copied().find(|target| self.is_certain(region.region, target, situation));
+        let first = || known.map(|record| &record.failover.target).or_else(|| told.first().copied());
+        own.or_else(certain).or_else(first)
+    }
+
+    /// Whether the failover of a region to this target is more than the word of one other vantage.
+    fn is_certain(&self, region: &Region, target: &Region, Situation { votes, now, .. }: Situation<'_>) -> bool {
+        let is_known = |record: &Record| (record.own || record.witnessed) && record.failover.target == *target;
+        self.records.get(region).is_some_and(is_known) || witnesses(region, target, votes, now) >= WITNESSES
+    }
+
+    /// Whether the limits allow this failover beside those of other regions.
+    fn has_room_beside(&self, region: &Region, Situation { votes, policy, now, .. }: Situation<'_>) -> bool {
+        let taken: BTreeSet<_> =
+            self.records.keys().chain(votes.failed_over(now)).filter(|other| *other != region).collect();
+        let rests = |record: &Record| now.saturating_duration_since(record.failover.at) < policy.min_interval;
+        let is_resting = self.records.iter().any(|(other, record)| other != region && rests(record));
+        taken.len() < policy.max_down as usize && !is_resting
     }
 
     fn mode(&self, region: &Contender<'_>, Situation { votes, now, .. }: Situation<'_>) -> Option<Blocked> {
@@ -211,12 +285,22 @@ fn agreed_target<'a>(region: &Contender<'a>, situation: Situation<'a>) -> Option
     let Situation { own, votes, now, .. } = situation;
     let passes = |target: &&Region| region.candidates.iter().any(|candidate| candidate.region == **target);
     let best = region.proposed.filter(passes).or_else(|| Some(&region.candidates.first()?.region))?;
-    // What a vantage says itself comes after what others say of it, and replaces that.
-    let theirs = votes.proposals(region.region, now);
-    let proposals: BTreeMap<&Region, &Region> = theirs.chain([(own, best)]).collect();
+    // Who is known to have proposed two targets proposes none: it may tell each vantage another one.
+    let mut told: BTreeMap<&Region, Option<&Region>> = BTreeMap::new();
+    for (by, target) in votes.proposals(region.region, now).filter(|(by, _)| votes.knows(by)) {
+        told.entry(by).and_modify(|known| *known = known.filter(|known| *known == target)).or_insert(Some(target));
+    }
+    told.insert(own, Some(best));
+    let proposals: BTreeMap<&Region, &Region> =
+        told.into_iter().filter_map(|(by, target)| Some((by, target?))).collect();
     let (by, first) = proposals.first_key_value()?;
     let first = Proposal { target: (*first).clone(), by: (*by).clone() };
     Some((proposals.into_values().find(passes)?, first))
+}
+
+/// How many other vantages report a failover of this region to this target.
+fn witnesses(region: &Region, target: &Region, votes: &VoteTable, now: Instant) -> usize {
+    votes.failovers_of(region, now).filter(|failover| failover.target == *target).count()
 }
 
 /// The mode that holds here: the own one where it restricts; else the most restricting one of the others, unless so many

@@ -106,6 +106,11 @@ impl ResolvedIncident {
     }
 }
 
+/// How long a gate must be open before an order: a shorter one could break the limits. Who decides alone waits for nobody.
+fn spread(policy: Policy) -> Duration {
+    if policy.allow_single_vantage { SPREAD.min(policy.execute_after) } else { SPREAD }
+}
+
 impl OpenIncident {
     pub(super) const fn new(id: Arc<str>, onset: UnixMillis, cause: Cause) -> Self {
         Self {
@@ -267,7 +272,7 @@ impl OpenIncident {
         self.ready_since = ready.then(|| self.ready_since.unwrap_or(now));
         let Some((ready, open)) = self.ready_since.zip(self.open_since) else { return };
         let settled = self.settled || now.saturating_duration_since(ready.max(open)) >= SETTLE;
-        let is_known = now.saturating_duration_since(open) >= SPREAD.min(policy.execute_after);
+        let is_known = now.saturating_duration_since(open) >= spread(policy);
         self.executed |= settled && is_known;
     }
 
@@ -333,7 +338,7 @@ impl OpenIncident {
         match self.updated? {
             (_, true) if self.executed || !self.settled => None,
             (at, true) => {
-                let known = self.open_since? + SPREAD.min(policy.execute_after);
+                let known = self.open_since? + spread(policy);
                 Some(known.max(at + policy.execute_after.saturating_sub(self.hold)))
             }
             (_, false) => self.lapses_at().filter(|_| self.held),

@@ -116,6 +116,7 @@ impl Vantage {
             Input::Votes { from, requested_at, votes } => {
                 self.adopt(from, &votes);
                 self.votes.record(from, requested_at, votes);
+                self.executions.count_witnesses(&self.votes, now.instant);
                 self.update_peers(PeerMonitor::depends_on_votes, now);
             }
             Input::Restored(incident) => self.on_restored(incident, now),
@@ -242,7 +243,7 @@ impl Vantage {
     fn on_tick(&mut self, now: Now) {
         self.health.tick();
         let states = self.peers.iter().map(|peer| (&peer.region, peer.verdict.state()));
-        self.executions.release(states, now.instant);
+        self.executions.release(states, &self.votes, now.instant);
         let reported = self.resolved.len();
         // A vantage with a new incident must not find it resolved by the old one.
         let (votes, at) = (&self.votes, now.instant);
@@ -340,8 +341,9 @@ impl Vantage {
         }
         for (region, vote) in &votes.peers {
             let known = vote.failed_over.as_ref().filter(|failover| failover.target != *region);
-            if let Some(failover) = known.filter(|_| self.position(region).is_some()) {
-                self.ranking_due |= self.executions.record(region, failover);
+            let is_known = |target: &Region| target == self.targets.own() || self.position(target).is_some();
+            if let Some(failover) = known.filter(|told| self.position(region).is_some() && is_known(&told.target)) {
+                self.ranking_due |= self.executions.adopt(region, failover);
             }
         }
     }
@@ -424,7 +426,12 @@ impl Vantage {
     /// Every peer as it looks now, in the order of the setup.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
         let isolated = self.isolation.is_isolated();
-        self.peers.iter().map(move |peer| peer.status(isolated, self.executions.of(&peer.region)))
+        self.peers.iter().map(move |peer| {
+            // Where it was never reached, its health is left to those that do.
+            let reached = peer.verdict.state() != PeerState::Unknown;
+            let failed_over = self.executions.reported(&peer.region).filter(|_| reached);
+            peer.status(isolated, failed_over)
+        })
     }
 
     /// The last votes on a peer of each vantage that may vote, by name.

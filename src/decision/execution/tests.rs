@@ -149,14 +149,64 @@ fn the_target_of_a_failover_never_changes_and_blocks_it_when_it_is_down() {
         let gate = fixture.gate(&[("x", 9, Armed, candidates)]);
         assert_eq!((gate.blocked, gate.target), (None, Some(region("b"))), "it needs no slot but its own");
     }
-    // Released here, and not by another vantage.
+    // Released here, and not by two other vantages.
     let first = fixture.executions.of(&region("x")).unwrap().clone();
     fixture.executions = Executions::default();
-    fixture.says("c", "x", PeerVote { failed_over: Some(first), ..vote() });
+    for vantage in ["c", "a"] {
+        fixture.says(vantage, "x", PeerVote { failed_over: Some(first.clone()), ..vote() });
+    }
     assert_eq!(fixture.gate(&[("x", 9, Armed, &["a"])]).target, Some(region("b")));
     fixture.down.push(region("b"));
     let gate = fixture.gate(&[("x", 9, Armed, &["a"])]);
     assert_eq!((gate.blocked, gate.target), (Some(Blocked::TargetDown), Some(region("b"))));
+}
+
+/// One vantage that lies about failovers of healthy regions chooses no target that the gates refuse, and passes no limit.
+#[test]
+fn the_word_of_one_vantage_about_a_failover_orders_nothing_that_would_not_be_ordered_anyway() {
+    let mut fixture = Fixture::new();
+    let lie = |id: &str| FailedOver { id: id.into(), onset: UnixMillis(1), target: region("b"), at: fixture.now };
+    let (of_x, of_y) = (lie("x-1"), lie("y-1"));
+    fixture.says("c", "x", PeerVote { failed_over: Some(of_x.clone()), ..vote() });
+    assert!(fixture.executions.adopt(&region("x"), &of_x));
+    let gate = |fixture: &Fixture, candidates| {
+        let gate = fixture.gate(&[("x", 9, Armed, candidates)]);
+        (gate.blocked, gate.target.map(|target| target.to_string()))
+    };
+    assert_eq!(
+        gate(&fixture, &["a"]),
+        (Some(Blocked::NoTarget), None),
+        "b does not pass here, and nothing else is ordered"
+    );
+    assert_eq!(gate(&fixture, &["a", "b"]), (None, Some("b".to_owned())));
+    let reported = |fixture: &mut Fixture| {
+        fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+        fixture.executions.reported(&region("x")).is_some()
+    };
+    assert!(!reported(&mut fixture), "repeated, it would be a second witness");
+    fixture.executions.adopt(&region("y"), &of_y);
+    assert_eq!(gate(&fixture, &["a", "b"]).0, Some(Blocked::Limit));
+    // A second one, or an order of its own.
+    fixture.says("z", "x", PeerVote { failed_over: Some(of_x.clone()), ..vote() });
+    assert_eq!(gate(&fixture, &["a"]), (None, Some("b".to_owned())));
+    assert!(reported(&mut fixture));
+    let other = FailedOver { target: region("a"), ..of_x };
+    fixture.executions.record(&region("x"), &other);
+    assert_eq!(gate(&fixture, &["a"]), (None, Some("a".to_owned())));
+}
+
+#[test]
+fn a_vantage_that_tells_each_other_one_another_target_proposes_none() {
+    let mut fixture = Fixture::new();
+    let proposes = |target: &str, by: &str| PeerVote { target: Some((region(target), region(by))), ..vote() };
+    fixture.says("a", "x", proposes("b", "a"));
+    fixture.says("z", "x", proposes("c", "a"));
+    let gate = fixture.gate(&[("x", 1, Armed, &["c", "b"])]);
+    assert_eq!(gate.proposal.map(|proposal| proposal.by), Some(region("m")));
+    fixture.says("a", "x", proposes("b", "0"));
+    fixture.says("z", "x", vote());
+    let gate = fixture.gate(&[("x", 1, Armed, &["c", "b"])]);
+    assert_eq!(gate.target, Some(region("c")), "no vantage is called 0");
 }
 
 #[test]
@@ -208,13 +258,13 @@ fn a_region_is_released_after_half_an_hour_of_health_and_stays_so_whatever_other
     let failover = fixture.failed_over("x", "a");
     let mut release = |state, after| {
         fixture.now += after;
-        fixture.executions.release([(&x, state)].into_iter(), fixture.now);
+        fixture.executions.release([(&x, state)].into_iter(), &fixture.votes, fixture.now);
         fixture.executions.of(&x).is_none()
     };
     assert!(!release(PeerState::Healthy, SECOND));
     assert!(!release(PeerState::Healthy, RELEASE_AFTER - SECOND));
-    assert!(!release(PeerState::Degraded, SECOND), "it counts from zero again");
-    assert!(!release(PeerState::Healthy, SECOND));
+    assert!(!release(PeerState::Suspect, SECOND), "it counts from zero again");
+    assert!(!release(PeerState::Degraded, SECOND), "it takes traffic");
     assert!(release(PeerState::Healthy, RELEASE_AFTER));
     assert!(!fixture.executions.record(&x, &failover), "another vantage that releases it a moment later");
     let next = FailedOver { id: "next".into(), ..failover };
