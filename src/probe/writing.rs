@@ -16,8 +16,9 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// What is known of the role of a server.
 #[derive(Debug, Clone, Copy, Default)]
 struct Role {
-    /// It was read, or could not be.
-    tried: bool,
+    /// When it was first tried, and whether it was ever read.
+    tried: Option<Instant>,
+    read: bool,
     /// When it was last seen to take writes, if not to be a replica since.
     writable: Option<Instant>,
 }
@@ -60,7 +61,8 @@ impl Writing {
     /// Notes whether a server takes writes, or that it could not be read.
     pub(super) fn note(&self, server: usize, writable: Option<bool>, now: Instant) {
         if let Some(role) = self.roles().get_mut(server) {
-            role.tried = true;
+            role.tried.get_or_insert(now);
+            role.read |= writable.is_some();
             match writable {
                 Some(true) => role.writable = Some(now),
                 Some(false) => role.writable = None,
@@ -70,10 +72,12 @@ impl Writing {
     }
 
     /// Whether this server, whose role was just read, may be written to: it takes writes, and it alone. A server that was not
-    /// tried yet may take writes too. What is written to one of two would be lost, or would stop the other from coming back.
+    /// read since the start may take writes too, until it has been silent for a while. What is written to one of two would be
+    /// lost, or would stop the other from coming back.
     pub(super) fn may_write(&self, server: usize, writable: bool, now: Instant) -> bool {
-        let alone =
-            |role: &Role| role.tried && role.writable.is_none_or(|at| now.saturating_duration_since(at) > REMEMBERED);
+        let is_old = |at: Instant| now.saturating_duration_since(at) > REMEMBERED;
+        let known = |role: &Role| role.read || role.tried.is_some_and(is_old);
+        let alone = |role: &Role| known(role) && role.writable.is_none_or(is_old);
         writable && self.roles().iter().enumerate().all(|(other, role)| other == server || alone(role))
     }
 
@@ -90,14 +94,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn nothing_is_written_before_every_server_was_tried() {
+    fn nothing_is_written_before_every_server_was_read_or_silent_for_ten_seconds() {
         let (writing, now) = (Writing::new(3), Instant::now());
         writing.note(0, Some(true), now);
         writing.note(1, Some(false), now);
         assert!(!writing.may_write(0, true, now));
         writing.note(2, None, now);
-        assert!(writing.may_write(0, true, now));
-        assert!(!writing.may_write(1, false, now), "a replica");
+        assert!(!writing.may_write(0, true, now + SECOND), "the silent one may take writes");
+        assert!(writing.may_write(0, true, now + 11 * SECOND));
+        assert!(!writing.may_write(1, false, now + 11 * SECOND), "a replica");
     }
 
     #[test]

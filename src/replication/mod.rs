@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How old a reading may be. Servers are read every second.
 const FRESH: Duration = Duration::from_secs(3);
 
+/// How long an instance of the same region counts as there, after it was seen to write the same row.
+const CONTESTED: Duration = Duration::from_secs(60);
+
 /// How far a replica is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lag {
@@ -60,13 +63,15 @@ struct Server {
 pub struct Database {
     tokens: Tokens,
     servers: Vec<Server>,
+    /// When a server that takes writes last had no token of this process, though one was acknowledged.
+    overwritten: Option<Instant>,
 }
 
 impl Database {
     /// A database of so many servers about which nothing is known.
     pub fn new(servers: usize) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { tokens: Tokens::default(), servers }
+        Self { tokens: Tokens::default(), servers, overwritten: None }
     }
 
     /// Takes what happened.
@@ -75,6 +80,11 @@ impl Database {
             DatabaseNews::Sent { sequence, at } => self.tokens.sent(sequence, at),
             DatabaseNews::Acknowledged { sequence, at } => self.tokens.acknowledged(sequence, at),
             DatabaseNews::Read { server, reading } => {
+                if let Ok(Reading { writable: true, token: None, ended, .. }) = reading
+                    && self.tokens.acknowledged_at().is_some()
+                {
+                    self.overwritten = Some(ended);
+                }
                 if let Some(server) = self.servers.get_mut(server) {
                     server.read(reading);
                 }
@@ -103,16 +113,22 @@ impl Database {
     /// The state and the lag of a replica, as of its last reading.
     fn replica(&self, server: &Server, reading: &Reading) -> (ReplicaState, Lag) {
         let token = server.token.map(|(token, _)| token);
-        let lower = self.tokens.lower(token, reading.began);
-        let lag = Lag { lower, upper: self.tokens.upper(token, reading.ended) };
-        let stands = |since: Instant| reading.ended.saturating_duration_since(since) >= PATIENCE;
+        let is_old = |at: Instant, age: Duration| reading.ended.saturating_duration_since(at) >= age;
+        // Another process of this region writes the same row: that ours is missing says nothing.
+        let contested = token.is_none() && self.overwritten.is_some_and(|at| !is_old(at, CONTESTED));
+        let lower = self.tokens.lower(token, reading.began).filter(|_| !contested);
+        let stands = |since: Instant| is_old(since, PATIENCE);
         let behind = lower.is_some_and(|lower| lower >= PATIENCE);
+        // Where no token was acknowledged of late, nothing is known of what is missing.
+        let blind = !behind && self.tokens.acknowledged_at().is_none_or(|at| is_old(at, FRESH));
+        let lag = Lag { lower: lower.filter(|_| !blind), upper: self.tokens.upper(token, reading.ended) };
         let stuck = behind && server.token.is_none_or(|(_, since)| stands(since));
         let receives = server.received.is_some_and(|(_, since)| !stands(since));
         let state = match (token, stuck) {
             (_, true) if reading.paused || !reading.receiver => ReplicaState::NotReplicating,
             (_, true) if !receives => ReplicaState::CutOff,
             (None, _) => ReplicaState::Unknown,
+            _ if blind => ReplicaState::Unknown,
             _ if behind => ReplicaState::Lagging,
             _ => ReplicaState::CaughtUp,
         };

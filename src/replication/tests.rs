@@ -59,6 +59,31 @@ fn an_idle_primary_makes_no_lag() {
     assert_eq!((status.state, status.lag), (ReplicaState::CaughtUp, expected));
 }
 
+/// Such as while two servers take writes: a replica that is cut off then must not look well.
+#[test]
+fn nothing_is_said_of_a_replica_while_no_token_is_acknowledged() {
+    let (mut database, status) = run(20, |second| (Some(second), Some(second)));
+    assert_eq!(status.state, ReplicaState::CaughtUp);
+    let at = database.servers[0].reading.unwrap().began + Duration::from_secs(4);
+    let status = read(&mut database, reading(at, Some(20)));
+    assert_eq!((status.state, status.lag.lower), (ReplicaState::Unknown, None));
+    assert_eq!(status.lag.upper, Some(4502 * MS));
+}
+
+#[test]
+fn two_instances_of_a_region_report_no_lag_instead_of_their_uptime() {
+    let mut database = Database::new(2);
+    let start = Instant::now();
+    for second in 1..=20 {
+        let at = start + Duration::from_secs(second);
+        write(&mut database, second, at);
+        let primary = Reading { writable: true, ..reading(at + 400 * MS, None) };
+        database.handle(&DatabaseNews::Read { server: 1, reading: Ok(primary) });
+        let status = read(&mut database, reading(at + 500 * MS, None));
+        assert_eq!((status.state, status.lag.lower), (ReplicaState::Unknown, None), "{second}");
+    }
+}
+
 #[test]
 fn a_replica_that_is_behind_and_goes_on_lags() {
     let (_, status) = run(20, |second| (Some(second.saturating_sub(4).max(1)), Some(second)));

@@ -43,6 +43,11 @@ impl Tokens {
         }
     }
 
+    /// When a token was acknowledged last, of those that were sent of late.
+    pub(super) fn acknowledged_at(&self) -> Option<Instant> {
+        self.0.iter().rev().take(64).filter_map(|written| written.acknowledged).max()
+    }
+
     /// How many are numbered up to this one.
     fn up_to(&self, token: u64) -> usize {
         self.0.partition_point(|written| written.sequence <= token)

@@ -57,7 +57,7 @@ async fn each_phase_of_a_login_and_a_read_is_measured_by_the_kernel() {
     }
     let verified = format!(", tls: {{ca_file: '{}'}}", certificate.cert());
     for user in ["tls", "scram", "md5", "clear"] {
-        for tls in [&verified, ", tls: {insecure_skip_verify: true}"] {
+        for tls in [&verified, ", cleartext: true, tls: {insecure_skip_verify: true}"] {
             let seen = ask(port, user, &format!("{PASSWORD}{tls}")).run(1).await.remove(0);
             let timings = seen.outcome.unwrap();
             let expected = (vec!["connect", "tls", "auth", "read"], StampSource::Kernel);
@@ -90,6 +90,8 @@ async fn each_failure_has_its_reason() {
         (port, "open", ", tls: true", Failure::Tls, Phase::Tls),
         (port, "tls", PASSWORD, Failure::Auth, Phase::Auth),
         (port, "clear", PASSWORD, Failure::Auth, Phase::Auth),
+        // Whoever answers would get it.
+        (port, "clear", &format!("{PASSWORD}, tls: {{insecure_skip_verify: true}}"), Failure::Auth, Phase::Auth),
         (port, "scram", ", password: wrong", Failure::Auth, Phase::Auth),
         (port, "md5", ", password: wrong", Failure::Auth, Phase::Auth),
         (port, "scram", "", Failure::Auth, Phase::Auth),

@@ -260,7 +260,8 @@ impl Session {
         let left = attempt.deadline().saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
         let mode = match mode {
             Mode::Read => "READ ONLY",
-            Mode::Write => "READ WRITE",
+            // As the server has it: one that is fenced by `default_transaction_read_only` refuses the token.
+            Mode::Write => "",
         };
         let limits = format!("SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}");
         let result = self.wire.run(&format!("BEGIN {mode}; {limits}; {statement}; COMMIT"), on_row).await;

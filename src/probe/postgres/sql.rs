@@ -15,10 +15,11 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// One statement, so that all of the answer is of one moment. The lag is what postgres_exporter asks for: the engine's word.
+/// One statement, so that all of the answer is of one moment. A server whose transactions are read-only by default is fenced, and
+/// takes no writes. The lag is what postgres_exporter asks for: the engine's word.
 pub(super) fn status(table: &str, vantage: &str) -> String {
     format!(
-        "SELECT pg_is_in_recovery(), \
+        "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on', \
          (SELECT incarnation || ' ' || sequence FROM {table} WHERE vantage = {}), \
          pg_last_wal_receive_lsn() - '0/0'::pg_lsn, \
          EXISTS (SELECT FROM pg_stat_wal_receiver), \
