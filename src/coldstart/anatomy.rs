@@ -8,7 +8,7 @@ use std::{
 
 use flate2::{
     Compression,
-    write::{GzDecoder, GzEncoder},
+    write::{GzEncoder, MultiGzDecoder},
 };
 use serde::Deserialize;
 
@@ -100,6 +100,10 @@ impl ImageReader {
         let names = manifests.into_iter().next().map(|manifest| manifest.layers).unwrap_or_default();
         let ordered = names.iter().map(|name| match layers.remove(name) {
             Some(layer) => Ok(layer),
+            // A link to a layer is empty; what has content and was no archive was not understood.
+            None if documents.get(name).is_some_and(|content| !content.is_empty()) => Err(format!(
+                "the layer {name} is neither plain nor compressed by gzip; build the image with gzip layers"
+            )),
             // The same layer twice is exported once, and is empty: nothing else repeats.
             None => Ok(Layer::default()),
         });
@@ -118,6 +122,8 @@ struct Manifest {
 struct Outer {
     layers: HashMap<String, Layer>,
     documents: BTreeMap<String, Vec<u8>>,
+    /// The bytes of all documents.
+    documented: usize,
     files: usize,
     path: String,
     size: u64,
@@ -133,7 +139,7 @@ enum Content {
     Document,
     Layer(Box<LayerReader>),
     /// A layer that is compressed.
-    Packed(Box<GzDecoder<Feeding>>),
+    Packed(Box<MultiGzDecoder<Feeding>>),
 }
 
 /// What is needed to tell an archive: its magic is at 257.
@@ -156,11 +162,15 @@ impl Visitor for Outer {
                 if self.start.len() >= TELLING { self.decide() } else { Ok(()) }
             }
             Content::Document => {
-                let document = self.documents.entry(self.path.clone()).or_default();
-                if document.len() + bytes.len() > MAX_DOCUMENT {
-                    return Err("the archive of the image has a document that is too large".to_owned());
+                self.documented += bytes.len();
+                if self.documented > MAX_DOCUMENT {
+                    return Err(
+                        "the archive of the image has too large documents, or layers in another compression than \
+                                gzip; build the image with gzip layers"
+                            .to_owned(),
+                    );
                 }
-                document.extend_from_slice(bytes);
+                self.documents.entry(self.path.clone()).or_default().extend_from_slice(bytes);
                 Ok(())
             }
             Content::Layer(layer) => layer.feed(bytes),
@@ -197,7 +207,7 @@ impl Outer {
         // A layer without a file is two blocks of zeros.
         let is_empty = start.len() >= TELLING && start.iter().all(|byte| *byte == 0);
         self.content = if start.starts_with(&GZIP) {
-            Content::Packed(Box::new(GzDecoder::new(Feeding(Box::new(LayerReader::new())))))
+            Content::Packed(Box::new(MultiGzDecoder::new(Feeding(Box::new(LayerReader::new())))))
         } else if is_archive || is_empty {
             Content::Layer(Box::new(LayerReader::new()))
         } else {
@@ -279,6 +289,10 @@ impl LayerReader {
 
 impl Visitor for Inner {
     fn begin(&mut self, entry: Entry) -> Result<(), String> {
+        let Layer { files, removed, emptied, .. } = &self.layer;
+        if files.len() + removed.len() + emptied.len() >= MAX_FILES {
+            return Err(format!("the image has more than {MAX_FILES} files"));
+        }
         let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
         if name == ".wh..wh..opq" {
             self.layer.emptied.push(folder.into());
@@ -288,9 +302,6 @@ impl Visitor for Inner {
             let path = if folder.is_empty() { removed.to_owned() } else { format!("{folder}/{removed}") };
             self.layer.removed.push(path.into());
             return Ok(());
-        }
-        if self.layer.files.len() >= MAX_FILES {
-            return Err(format!("the image has more than {MAX_FILES} files"));
         }
         self.lock = entry.path.ends_with(NPM_LOCK).then(Vec::new);
         self.before = self.encoder.get_ref().0;

@@ -216,11 +216,16 @@ impl Site<'_> {
     async fn clear_once(&mut self) -> Result<(), ColdstartError> {
         if let Some(name) = self.current.name() {
             // A container whose creation was under way may appear a little later.
-            for _ in 0..10 {
-                if self.engine.remove(name).await? {
+            let mut removed = false;
+            for _ in 0..50 {
+                removed = self.engine.remove(name).await?;
+                if removed {
                     break;
                 }
                 sleep(Duration::from_millis(100)).await;
+            }
+            if !removed {
+                warn!("the creation of the container {name} was under way: remove it if it appears later");
             }
             self.current = Current::default();
         }

@@ -190,12 +190,20 @@ impl Share {
     /// A client of this address has taken a whole response.
     pub(super) fn has_read(&self, group: IpAddr, now: Instant) {
         let mut accounts = self.lock();
-        let regulars = &mut accounts.regulars;
+        let Accounts { regulars, by_address, .. } = &mut *accounts;
+        // Regular readers and others are counted apart: who changes sides starts with what the one in turn there has used.
+        let mut forget = |group: &IpAddr| by_address.get_mut(group).into_iter().for_each(|account| account.used = 0.0);
         if !regulars.contains_key(&group) && regulars.len() >= REGULARS {
-            regulars.retain(|_, read| now.saturating_duration_since(*read) < REGULAR_FOR);
+            regulars.retain(|group, read| {
+                let stays = now.saturating_duration_since(*read) < REGULAR_FOR;
+                if !stays {
+                    forget(group);
+                }
+                stays
+            });
         }
-        if regulars.contains_key(&group) || regulars.len() < REGULARS {
-            regulars.insert(group, now);
+        if (regulars.contains_key(&group) || regulars.len() < REGULARS) && regulars.insert(group, now).is_none() {
+            forget(&group);
         }
     }
 
