@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
 use crate::{
     needs::{Need::Tool, require},
     process::{Running, eventually, free, write},
@@ -24,9 +26,7 @@ pub fn start(folder: &Path) -> Peers {
     require(&[Tool("nginx"), Tool("knotd")]);
     let (web, secure, dns) = (free(), free(), free());
     let place = folder.display();
-    let key = rcgen::generate_simple_self_signed(["peer.example".to_owned()]).unwrap();
-    write(folder, "cert.pem", &key.cert.pem());
-    write(folder, "key.pem", &key.signing_key.serialize_pem());
+    write_chain(folder);
     let nginx = write(
         folder,
         "nginx.conf",
@@ -68,6 +68,25 @@ pub fn start(folder: &Path) -> Peers {
     Peers { web, secure, dns, _running: running }
 }
 
+/// A certificate of an intermediate authority, as servers have them: `ca.pem`, `cert.pem` with the chain, `key.pem`.
+fn write_chain(folder: &Path) {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params, KeyPair::generate().unwrap())
+    };
+    let (params, key) = authority("Root");
+    let root = CertifiedIssuer::self_signed(params, key).unwrap();
+    let (params, key) = authority("Intermediate");
+    let between = CertifiedIssuer::signed_by(params, key, &root).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["peer.example".to_owned()]).unwrap().signed_by(&key, &between).unwrap();
+    write(folder, "ca.pem", &root.pem());
+    write(folder, "cert.pem", &(leaf.pem() + &between.pem()));
+    write(folder, "key.pem", &key.serialize_pem());
+}
+
 /// A configuration that measures them by all four kinds, with TLS, and as a sidecar.
 pub fn configuration(peers: &Peers, folder: &Path, listen: SocketAddr, extra: &str) -> String {
     let Peers { web, secure, dns, .. } = peers;
@@ -80,7 +99,7 @@ pub fn configuration(peers: &Peers, folder: &Path, listen: SocketAddr, extra: &s
          \x20         - {{kind: dns, port: {}, query: app.example.com, record: A, interval: 100ms, expect: {{answers: [192.0.2.7]}}}}\n\
          \x20         - {{kind: http, url: \"http://{web}/\", interval: 100ms, expect: {{body: ok}}}}\n\
          \x20     - name: edge-b\n        host: 127.0.0.1\n        probes:\n\
-         \x20         - {{kind: http, url: \"https://{secure}/\", interval: 100ms, tls: {{server_name: peer.example, ca_file: \"{}/cert.pem\"}}}}\n\
+         \x20         - {{kind: http, url: \"https://{secure}/\", interval: 100ms, tls: {{server_name: peer.example, ca_file: \"{}/ca.pem\"}}}}\n\
          \x20         - {{kind: http, sidecar: true, url: \"http://{web}/\", interval: 100ms}}\n",
         web.port(),
         dns.port(),

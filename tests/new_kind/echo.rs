@@ -23,7 +23,8 @@ pub const ECHO: Kind = Kind::new(&Facts {
     often_filtered: false,
     never_critical: None,
     carries_votes: false,
-    preference: 5,
+    // Behind every other kind, however many there will be.
+    preference: 200,
     interval: Duration::from_secs(1),
     timeout: Duration::from_secs(2),
 });
