@@ -106,7 +106,8 @@ impl ResolvedIncident {
     }
 }
 
-/// How long a gate must be open before an order: a shorter one could break the limits. Who decides alone waits for nobody.
+/// How long a gate must be open before an order: a shorter one could break the limits. A vantage that decides alone need not
+/// wait.
 fn spread(policy: Policy) -> Duration {
     if policy.allow_single_vantage { SPREAD.min(policy.execute_after) } else { SPREAD }
 }

@@ -40,7 +40,7 @@ pub struct Reading {
     pub received: Option<u64>,
     /// Whether it has a connection to a primary, or believes so.
     pub receiver: bool,
-    /// Whether somebody has paused its replay.
+    /// Whether its replay is paused.
     pub paused: bool,
     /// The engine's own word about its lag.
     pub engine_lag: Option<Duration>,

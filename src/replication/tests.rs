@@ -129,7 +129,7 @@ fn what_cannot_be_read_is_unknown_and_at_most_as_far_behind_as_the_time_says() {
     let status = database.status(0, last + Duration::from_secs(7));
     assert_eq!((status.state, status.writable), (ReplicaState::Unknown, None));
     assert_eq!(status.lag, Lag { lower: None, upper: Some(7502 * MS) });
-    // As it is where nobody reads it any more.
+    // As it is where its reader has ended.
     let (database, _) = run(20, |second| (Some(second), None));
     assert_eq!(database.status(0, last + Duration::from_secs(7)).state, ReplicaState::Unknown);
 }

@@ -75,7 +75,7 @@ pub enum Headline<'a> {
 pub enum Concern<'a> {
     /// This peer answers again, and its incident is still open.
     OpenIncident(&'a PeerView),
-    /// Too few vantages vote on these peers: nobody could confirm an outage.
+    /// Too few vantages vote on these peers: no outage could be confirmed.
     NoQuorum(Vec<&'a PeerView>),
     /// Failovers are switched off by the configuration.
     Disarmed,

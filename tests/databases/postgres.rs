@@ -86,11 +86,11 @@ async fn each_failure_has_its_reason() {
         (http_port, "open", "", Failure::Protocol, Phase::Auth),
         (http_port, "open", ", tls: true", Failure::Protocol, Phase::Tls),
         (plain.addr.port(), "open", ", tls: true", Failure::Tls, Phase::Tls),
-        // Signed by nobody that this machine trusts.
+        // No authority that this machine trusts has signed it.
         (port, "open", ", tls: true", Failure::Tls, Phase::Tls),
         (port, "tls", PASSWORD, Failure::Auth, Phase::Auth),
         (port, "clear", PASSWORD, Failure::Auth, Phase::Auth),
-        // Whoever answers would get it.
+        // Any server that answers would get it.
         (port, "clear", &format!("{PASSWORD}, tls: {{insecure_skip_verify: true}}"), Failure::Auth, Phase::Auth),
         (port, "scram", ", password: wrong", Failure::Auth, Phase::Auth),
         (port, "md5", ", password: wrong", Failure::Auth, Phase::Auth),

@@ -1,4 +1,4 @@
-//! What is read of the peer's certificates, whoever has signed them.
+//! What is read of the peer's certificates, trusted or not.
 
 use tokio_rustls::rustls::{
     RootCertStore,

@@ -1,4 +1,4 @@
-//! How certificates are judged, and what is told of one that is rejected.
+//! How certificates are verified, and what is kept of a rejected one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -86,7 +86,8 @@ impl PostgresProbe {
             user: &self.spec.user,
             database: &self.spec.database,
             password: self.passwords.current(),
-            // A password in cleartext is a password for everyone on the way, and for whoever answers unless that is verified.
+            // A password in cleartext is a password for everyone on the way, and for any server that answers, unless its
+            // certificate is verified.
             cleartext: self.spec.cleartext || self.spec.tls.as_ref().is_some_and(|tls| !tls.insecure_skip_verify),
         };
         let logged_in = session.login(&credentials, attempt).await;

@@ -151,7 +151,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.send(&message::sasl(last.as_bytes())).await?;
         match self.next().await? {
             Message::Authentication(Authentication::SaslFinal(text)) if text == expected.as_bytes() => Ok(()),
-            // Somebody who does not know the password answers for the server.
+            // The answer does not come from a server that knows the password.
             Message::Authentication(Authentication::SaslFinal(_)) => Err(Failure::Auth),
             Message::Error(code) => Err(self.denied(code)),
             _ => Err(Failure::Protocol),

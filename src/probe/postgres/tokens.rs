@@ -118,7 +118,7 @@ impl TokenProbe {
         let sequence = self.setup.writing.next_sequence();
         let statement =
             sql::upsert(&self.setup.table, self.setup.vantage.as_str(), self.setup.writing.incarnation(), sequence);
-        // What nobody would know to be sent must not be found at a replica.
+        // A replica must not show a token that the engine does not know.
         if !self.tell(DatabaseNews::Sent { sequence, at: Instant::now() }) {
             return Err(Failure::Local);
         }

@@ -183,7 +183,7 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         FailoverOrder::Blocked(reason) => ("blocked", format!("no failover ordered: {}", format::blocked(reason))),
         FailoverOrder::Active => ("active", "failover ordered: the region is held down now".to_owned()),
     };
-    // Counted when the region was down last; after a restart nobody knows how many were needed.
+    // Counted when the region was down last; after a restart it is not known how many were needed.
     let needed = if tally.needed > 0 { format!(", {} needed", tally.needed) } else { String::new() };
     let is_down = overview.peer(incident.peer.as_str()).is_some_and(|peer| peer.state == PeerState::Down);
     let when = if is_down { "" } else { " when it was down" };
