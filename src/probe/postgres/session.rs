@@ -233,11 +233,7 @@ impl Session {
     }
 
     /// Logs in. Returns the time from the first byte of it that was sent to the last that was received.
-    pub(super) async fn login(
-        &mut self,
-        credentials: &Credentials<'_>,
-        attempt: &Attempt,
-    ) -> Result<Elapsed, Failure> {
+    pub(super) async fn login(&mut self, credentials: &Credentials<'_>, attempt: &Attempt) -> Result<Elapsed, Failure> {
         self.begin();
         let nonce = format!("{:032x}", rand::random::<u128>());
         let result = self.wire.login(credentials, &nonce).await;
@@ -257,7 +253,8 @@ impl Session {
         on_row: impl FnMut(&[u8]),
     ) -> Result<Elapsed, Failure> {
         self.begin();
-        let left = attempt.deadline().saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
+        let left =
+            attempt.deadline().saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).as_millis();
         let mode = match mode {
             Mode::Read => "READ ONLY",
             // As the server has it: one that is fenced by `default_transaction_read_only` refuses the token.
