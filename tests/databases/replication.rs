@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The way from the replica to its primary, which can be cut: nothing gets through, and nobody is told.
+/// The way from the replica to its primary, which can be cut: nothing gets through, and neither end gets an error.
 struct Way {
     addr: SocketAddr,
     cut: Arc<AtomicBool>,

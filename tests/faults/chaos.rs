@@ -187,7 +187,7 @@ fn in_chaos_no_order_is_false_and_in_the_end_a_death_is_told() {
     chaos.is_well();
     chaos.nothing_false();
 
-    // A region that stays dead is told, whatever was before: Alertmanager holds the order, and says so. Those that were failed
+    // A region that stays dead is ordered, whatever was before: Alertmanager holds the order. Those that were failed
     // over before are no targets, so it is the one of the last order: it has a target already.
     let dead = chaos.last_ordered().unwrap_or('c');
     let died = chaos.world.blackhole(dead);
