@@ -2,16 +2,18 @@
 
 use std::{
     env, fs,
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use testkit::{
     binary,
     needs::{Need, require},
     root,
-    web::web,
 };
 
 use crate::{
@@ -97,10 +99,23 @@ fn run(folder: &Path, inputs: &[(&str, &str)]) -> (Option<i32>, String, String) 
     (output.status.code(), format!("{}{}", text(&output), read(&summary)), read(&outputs))
 }
 
+/// A server whose answers take 5 to 36 ms, each on its own. On a busy machine the latencies of a server that answers at
+/// once depend on each other, and then twenty are rightly called too few to compare.
 fn served() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    web(listener);
+    thread::spawn(move || {
+        for (number, mut stream) in (0_u64..).zip(listener.incoming().flatten()) {
+            // The golden ratio scatters consecutive numbers evenly: the upper five bits.
+            let delay = Duration::from_millis(5 + (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 59));
+            thread::spawn(move || {
+                if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
+                    thread::sleep(delay);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+                }
+            });
+        }
+    });
     address
 }
 
