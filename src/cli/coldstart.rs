@@ -88,13 +88,6 @@ const MOST_IMAGES: usize = 50;
 const LEAST_MEMORY: u64 = 6 << 20;
 
 pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
-    let code = measured(args);
-    // What was logged, such as the reason of a failure, is written before the process ends.
-    logging::flush();
-    code
-}
-
-fn measured(args: &ColdstartArgs) -> ExitCode {
     let prepared = plan(args).and_then(|plan| {
         let rules = args.gate.rules()?;
         rules.check_plan(&plan.series())?;

@@ -80,7 +80,14 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    match command.action {
+    let code = act(command.action);
+    // Whatever the command said last is written before the process ends.
+    logging::flush();
+    code
+}
+
+fn act(action: Action) -> ExitCode {
+    match action {
         Action::Run(args) => run(&args),
         Action::Bench(args) => bench::run(&args),
         Action::Coldstart(args) => coldstart::run(&args),

@@ -25,12 +25,10 @@ pub(super) fn usage(errors: &str) -> ExitCode {
 
 /// Prints why a command ended, if it failed.
 pub(super) fn finish(result: Result<(), RunError>) -> ExitCode {
-    let code = match result {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error),
-    };
-    logging::flush();
-    code
+    }
 }
 
 /// Prints why a command failed.

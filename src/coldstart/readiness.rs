@@ -175,6 +175,7 @@ impl Asker {
     pub(super) async fn until_ready(&self, deadline: Instant) -> Result<Ready, Failure> {
         let since = Instant::now();
         let mut listening = None;
+        let mut last = None;
         loop {
             let (began, result, is_connected) = self.ask(deadline).await;
             let failure = match result {
@@ -190,6 +191,10 @@ impl Asker {
             if is_connected {
                 listening.get_or_insert(began);
             }
+            // A probe that the deadline cut before it was connected says less than the one before it.
+            let is_cut = failure == Failure::Timeout && !is_connected && Instant::now() >= deadline;
+            let failure = last.filter(|_| is_cut).unwrap_or(failure);
+            last = Some(failure);
             let pause = (since.elapsed() / PRECISION).clamp(PAUSES.0, PAUSES.1);
             if Instant::now() + pause >= deadline {
                 return Err(failure);

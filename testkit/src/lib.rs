@@ -11,6 +11,7 @@ pub mod kubernetes;
 pub mod lease;
 pub mod needs;
 pub mod peers;
+pub mod ports;
 pub mod postgres;
 pub mod probing;
 pub mod process;

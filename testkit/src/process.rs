@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -14,10 +14,7 @@ use tokio::time::Instant;
 
 use crate::binary;
 
-/// A port that nothing listens on.
-pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+pub use crate::ports::free;
 
 /// A program under way, killed when dropped. What it says goes to a file.
 pub struct Running {

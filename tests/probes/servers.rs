@@ -79,5 +79,5 @@ pub(crate) fn udp_and_tcp() -> (UdpSocket, TcpListener) {
 
 /// A port that nothing listens on.
 pub(crate) fn closed() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    testkit::process::free()
 }

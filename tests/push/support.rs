@@ -32,10 +32,7 @@ pub(crate) fn need_alertmanager() {
     require(&[Need::Tool(ALERTMANAGER)]);
 }
 
-/// A port that nothing listens on.
-pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+pub(crate) use testkit::process::free;
 
 pub(crate) fn now() -> UnixMillis {
     UnixMillis(Timestamp::now().unix_nanos() / 1_000_000)

@@ -12,6 +12,7 @@ use std::{
 use testkit::{
     binary,
     needs::{Need, require},
+    process::free,
 };
 
 use crate::{script, text};
@@ -30,7 +31,7 @@ impl Drop for Demo {
 }
 
 pub(crate) fn demo(options: &[&str]) -> Demo {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free();
     let child = Command::new(binary())
         .args(["demo", "--listen", &address.to_string()])
         .args(options)
@@ -177,7 +178,7 @@ fn an_outage_during_the_verification_is_reported() {
 #[test]
 fn an_absent_server_is_an_error_after_the_timeout() {
     require(NEEDS);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free();
     let began = tokio::time::Instant::now();
     let (status, said) = verify(nobody, &["--within", "2", "--pause", "1"]);
     assert!(status == Some(1) && said.contains("not ready"), "{said}");
