@@ -122,6 +122,7 @@ fn watched(peers: usize) -> Vec<PeerSetup> {
         kind,
         interval,
         critical: false,
+        question: 0,
     };
     (0..peers)
         .map(|peer| PeerSetup {

@@ -145,6 +145,11 @@ impl ProbeConfig {
         self.spec.kind()
     }
 
+    /// Whether both ask the same of the same host, however often and marked how.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        (&self.host, self.family, &self.spec) == (&other.host, other.family, &other.spec)
+    }
+
     /// The series that it has on `/metrics`.
     pub fn shape(&self) -> Shape {
         self.spec.shape(&self.host)

@@ -37,9 +37,16 @@ pub struct PathInfo {
     pub interval: Duration,
     /// Whether the peer counts as down where this fails for long.
     pub critical: bool,
+    /// Changes with what is asked: what an earlier question had as its answer says nothing about this one.
+    pub question: u32,
 }
 
 impl PathInfo {
+    /// Whether what was seen of the other one counts for this one.
+    fn continues(&self, other: &Self) -> bool {
+        (self.path, self.question) == (other.path, other.question)
+    }
+
     /// Whether it decides on silence.
     const fn is_fast(&self) -> bool {
         self.kind.is_fast()
@@ -93,6 +100,8 @@ pub struct Evidence {
     any_silent: bool,
     /// No answer yet, but the process before this one had answers: every path counts as one that was answered.
     assumed: bool,
+    /// A new configuration has dropped what showed the peer to be dead, and it has not recovered since.
+    forgotten: bool,
 }
 
 impl Evidence {
@@ -100,19 +109,27 @@ impl Evidence {
     pub fn new(paths: impl IntoIterator<Item = PathInfo>, burst: bool) -> Self {
         let silent_probes = if burst { SILENT_PROBES_WITH_BURST } else { SILENT_PROBES };
         let paths = paths.into_iter().map(PathEvidence::new).collect();
-        Self { paths, silent_probes, alive: None, good: None, any_silent: false, assumed: false }
+        Self { paths, silent_probes, alive: None, good: None, any_silent: false, assumed: false, forgotten: false }
     }
 
-    /// Sees these paths from now on, and no others. What stays keeps what was seen of it.
+    /// Sees these paths from now on, and no others. What stays keeps what was seen of it, also at another interval.
     pub fn reconfigure(&mut self, paths: impl IntoIterator<Item = PathInfo>, burst: bool) {
+        let was_failing = self.failing().is_some();
         let mut before = std::mem::take(&mut self.paths);
-        let Self { alive, good, any_silent, assumed, .. } = *self;
-        *self = Self { alive, good, any_silent, assumed, ..Self::new(paths, burst) };
+        let Self { alive, good, any_silent, assumed, forgotten, .. } = *self;
+        *self = Self { alive, good, any_silent, assumed, forgotten, ..Self::new(paths, burst) };
         for path in &mut self.paths {
-            if let Some(place) = before.iter().position(|old| old.info == path.info) {
-                *path = before.swap_remove(place);
+            if let Some(place) = before.iter().position(|old| path.info.continues(&old.info)) {
+                let seen = before.swap_remove(place);
+                *path = PathEvidence { info: path.info.clone(), ..seen };
             }
         }
+        self.forgotten |= was_failing && self.failing().is_none();
+    }
+
+    /// Whether the peer was dead by what a new configuration has dropped, and has not recovered since: nothing is known of it.
+    pub fn is_forgotten(&self) -> bool {
+        self.forgotten && self.failing().is_none()
     }
 
     /// The process before this one saw the peer die so: it had heard of it, and so its silence says something although this
@@ -163,6 +180,9 @@ impl Evidence {
                     self.good = self.good.max(Some(sent_at));
                 }
                 self.on_alive(sent_at);
+                if self.forgotten {
+                    self.forgotten = !self.has_recovered();
+                }
                 return news;
             }
             // Our own fault.

@@ -223,6 +223,8 @@ impl PeerMonitor {
             PeerState::Unknown => Vote::Abstain,
             _ if isolated => Vote::Abstain,
             _ if self.verdict.failing().is_some() => Vote::Down,
+            // That nothing is known of it is no sign of life.
+            _ if self.verdict.evidence.is_forgotten() => Vote::Abstain,
             _ => Vote::Up,
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn decision(topology: &Topology) -> Setup {
                 kind: setup.path.kind,
                 interval: setup.probe.cadence.interval(),
                 critical: setup.probe.critical,
+                question: setup.slot.question,
             });
         }
         let mode = match (peer.maintenance, config.failover.armed && peer.armed) {
@@ -47,7 +48,7 @@ pub(super) fn decision(topology: &Topology) -> Setup {
 fn anchor(path: PathId) -> PathInfo {
     let target = TargetName::new("anchor").expect("the name is valid");
     let interval = probe::TCP.default_cadence().interval();
-    PathInfo { path, target, kind: probe::TCP, interval, critical: false }
+    PathInfo { path, target, kind: probe::TCP, interval, critical: false, question: 0 }
 }
 
 pub(crate) fn target_policy(failover: &Failover) -> TargetPolicy {

@@ -34,6 +34,8 @@ pub struct Slot {
     pub overdue_after: OverdueAfter,
     /// What the reload does to it.
     pub change: Change,
+    /// How often reloads have changed what is asked there.
+    pub question: u32,
 }
 
 /// A path to a peer.
@@ -105,7 +107,7 @@ impl Topology {
                 None => {
                     let overdue_after = OverdueAfter::default();
                     overdue_after.set(ANCHOR_OVERDUE_AFTER);
-                    Slot { id: new_id(), phase: new_phase(), overdue_after, change: Change::Added }
+                    Slot { id: new_id(), phase: new_phase(), overdue_after, change: Change::Added, question: 0 }
                 }
             };
             (anchor.clone(), slot)
@@ -119,6 +121,7 @@ impl Topology {
                 phase: new_phase(),
                 overdue_after: OverdueAfter::default(),
                 change: Change::Added,
+                question: 0,
             };
             let all = config.databases.iter();
             databases = all.map(|database| database.servers.iter().map(|_| new()).collect()).collect();
@@ -129,10 +132,12 @@ impl Topology {
         let slots = config.paths().map(|(path, probe)| {
             let phase = *phases.entry(target_of(&path)).or_insert_with(&mut new_phase);
             let Some(known) = before.remove(&path) else {
-                return Slot { id: new_id(), phase, overdue_after: OverdueAfter::default(), change: Change::Added };
+                let overdue_after = OverdueAfter::default();
+                return Slot { id: new_id(), phase, overdue_after, change: Change::Added, question: 0 };
             };
             let change = if known.probe == probe { Change::Kept } else { Change::Changed };
-            Slot { change, ..known.slot.clone() }
+            let question = known.slot.question.wrapping_add(u32::from(!known.probe.asks_the_same(probe)));
+            Slot { change, question, ..known.slot.clone() }
         });
         let slots = slots.collect();
         let gone = before.values().map(|setup| setup.slot).chain(anchors_before.iter().map(|(_, slot)| slot));
@@ -221,6 +226,17 @@ mod tests {
         assert_eq!(removed, [PathId(3), PathId(4)]);
         let back = next.next(config(&peers(&[&format!("y: {B}")])));
         assert_eq!(changes(&back), [("y/b/icmp".to_owned(), 6, Added)]);
+    }
+
+    #[test]
+    fn a_question_is_another_one_with_another_port_but_not_with_another_interval() {
+        let question = |topology: &Topology| topology.paths().map(|setup| setup.slot.question).collect::<Vec<_>>();
+        let first = Topology::first(config(&peers(&[&format!("x: {A}")])), SlotPhase::random());
+        let slower = A.replace("port: 1", "port: 1, interval: 9s, critical: true");
+        let next = first.next(config(&peers(&[&format!("x: {slower}")])));
+        assert_eq!((next.paths().nth(1).unwrap().slot.change, question(&next)), (Change::Changed, vec![0, 0]));
+        let next = next.next(config(&peers(&[&format!("x: {}", A.replace("port: 1", "port: 2"))])));
+        assert_eq!(question(&next), [0, 1]);
     }
 
     #[test]

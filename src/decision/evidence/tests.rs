@@ -7,7 +7,14 @@ use crate::{
 const MS: Duration = Duration::from_millis(1);
 
 fn info(n: u32, target: &str, kind: Kind, interval: u32, critical: bool) -> PathInfo {
-    PathInfo { path: PathId(n), target: TargetName::new(target).unwrap(), kind, interval: MS * interval, critical }
+    PathInfo {
+        path: PathId(n),
+        target: TargetName::new(target).unwrap(),
+        kind,
+        interval: MS * interval,
+        critical,
+        question: 0,
+    }
 }
 
 fn usual() -> Vec<PathInfo> {
@@ -256,4 +263,38 @@ fn a_late_answer_ends_a_silence() {
     scene.overdue(2, &[250, 500, 750]);
     scene.evidence.on_late_reply(scene.at(1300));
     assert_eq!(scene.evidence.failing(), None);
+}
+
+#[test]
+fn a_new_interval_keeps_a_silence_and_a_new_question_forgets_it() {
+    let mut scene = Scene::new(usual(), false);
+    for at in [250, 500, 750, 1000] {
+        [1, 2].into_iter().for_each(|path| scene.ends(path, at, Err(Failure::Timeout)));
+    }
+    scene.ends(3, 1000, Err(Failure::Timeout));
+    assert!(scene.evidence.failing().is_some());
+
+    let faster = usual().into_iter().map(|info| PathInfo { interval: info.interval / 2, critical: true, ..info });
+    scene.evidence.reconfigure(faster.clone(), false);
+    assert!(scene.evidence.failing().is_some() && !scene.evidence.is_forgotten());
+
+    let others = faster.map(|info| PathInfo { question: 1, ..info });
+    scene.evidence.reconfigure(others.clone(), false);
+    assert!(scene.evidence.failing().is_none() && scene.evidence.is_forgotten());
+    // A typo in the new question fails for ever, and shows nothing.
+    (2..20).for_each(|n| (1..4).for_each(|path| scene.ends(path, 1000 * n, Err(Failure::Timeout))));
+    assert!(scene.evidence.failing().is_none() && scene.evidence.is_forgotten());
+    for at in [20_000, 20_250, 20_500] {
+        assert!(scene.evidence.is_forgotten());
+        (1..4).for_each(|path| scene.ends(path, at, ok()));
+    }
+    assert!(!scene.evidence.is_forgotten());
+}
+
+#[test]
+fn a_healthy_peer_that_is_asked_something_else_is_not_suspected_before_it_has_answered() {
+    let mut scene = Scene::new(usual(), false);
+    scene.evidence.reconfigure(usual().into_iter().map(|info| PathInfo { question: 1, critical: true, ..info }), false);
+    (1..20).for_each(|n| (1..4).for_each(|path| scene.ends(path, 1000 * n, Err(Failure::Status))));
+    assert!(scene.evidence.failing().is_none() && scene.evidence.is_unproven());
 }

@@ -280,6 +280,7 @@ impl World {
             kind: kinds[n],
             interval: Duration::from_micros(if n == SIDECAR { 4 * FAST_SLOT } else { FAST_SLOT }),
             critical: false,
+            question: 0,
         };
         let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
             region: self.regions[to].clone(),
