@@ -1078,3 +1078,27 @@ fn the_target_that_two_other_vantages_have_ordered_is_taken_over() {
         assert_eq!(ordered(&scene), expected[..witnesses - 1]);
     }
 }
+
+#[test]
+fn a_reload_with_another_interval_keeps_an_order_and_one_that_asks_something_else_votes_for_nothing() {
+    let mut scene = Scene::well(3, false);
+    let dead = Part { slots: 400, up: vec![false, true, true], says: vec![Says::Down; 3], cannot_send: false };
+    scene.others_hold = true;
+    scene.spared = vec![1, 2];
+    scene.live(&dead);
+    assert_eq!(scene.execute(), Some(None));
+    let vote = |scene: &Scene| scene.vantage.peers().next().unwrap().vote;
+
+    let mut peers = watched(3);
+    peers[0].paths.iter_mut().for_each(|info| info.interval *= 2);
+    scene.handle(Input::Reconfigured(setup(false, peers.clone())));
+    assert_eq!((vote(&scene), scene.execute()), (Vote::Down, Some(None)));
+    scene.live(&Part { slots: 40, ..dead.clone() });
+    assert_eq!((vote(&scene), scene.execute()), (Vote::Down, Some(None)));
+
+    peers[0].paths.iter_mut().for_each(|info| info.question = 1);
+    scene.handle(Input::Reconfigured(setup(false, peers)));
+    assert_eq!((vote(&scene), scene.state(0)), (Vote::Abstain, PeerState::Down));
+    scene.live(&Part { slots: 400, ..dead });
+    assert_eq!(vote(&scene), Vote::Abstain);
+}

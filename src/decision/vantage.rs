@@ -181,6 +181,7 @@ impl Vantage {
             let mut peer = match before.remove(&region) {
                 Some(mut peer) => {
                     peer.verdict.evidence.reconfigure(paths, policy.confirm_burst);
+                    peer.verdict.refresh();
                     peer
                 }
                 None => PeerMonitor::new(region, Evidence::new(paths, policy.confirm_burst), now),
