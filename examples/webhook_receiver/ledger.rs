@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::Order;
 
-/// The most entries that are remembered; older ones stay in the file.
+/// The most entries that are remembered, besides those that are never forgotten; older ones stay in the file.
 const REMEMBERED: usize = 10_000;
 
 /// The longest line that is read back.
@@ -83,6 +83,23 @@ impl fmt::Display for Decision {
     }
 }
 
+impl Decision {
+    fn not_ours(region: &str) -> Self {
+        Self::Refused { reason: format!("{region} is not among --regions") }
+    }
+}
+
+/// What became of a word that a region is in service again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// It is noted.
+    Done,
+    /// The region was not failed over.
+    NotOff,
+    /// The region was failed over in these environments.
+    Ambiguous(Vec<String>),
+}
+
 /// A line of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
@@ -141,15 +158,15 @@ impl Ledger {
         needs_approval: Option<String>,
         now: UnixMillis,
     ) -> std::io::Result<Option<Decision>> {
-        let key = order.key();
-        let last = self.of(&key).rfind(|entry| !matches!(entry.decision, Decision::Ended { .. }));
+        let last = self.of(order).rfind(|entry| !matches!(entry.decision, Decision::Ended { .. }));
         let accepted = |entry: &Entry| matches!(entry.decision, Decision::Accepted { .. });
         let awaits = |entry: &Entry| matches!(entry.decision, Decision::AwaitsApproval { .. });
-        let began = UnixMillis::parse(&order.onset).map_or(0, |onset| onset.0);
+        // Nothing has begun later than now.
+        let began = UnixMillis::parse(&order.onset).map_or(0, |onset| onset.0.min(now.0));
         // What comes after the end is new, and what began after the block period, if the end was never received.
         let is_old = |entry: &Entry| began <= entry.at.saturating_add(self.rules.block_millis);
         let known = match order.incident_id {
-            Some(_) => self.of(&key).any(accepted),
+            Some(_) => self.of(order).any(accepted),
             None => last.is_some_and(|entry| accepted(entry) && is_old(entry)),
         };
         if known || (needs_approval.is_some() && last.is_some_and(|entry| awaits(entry) && is_old(entry))) {
@@ -157,7 +174,8 @@ impl Ledger {
         }
         let decision = match (self.same_outage(order), needs_approval) {
             (Some(order), _) => Decision::SameOutage { order },
-            (None, Some(reason)) => Decision::AwaitsApproval { reason },
+            (None, Some(reason)) if self.is_ours(&order.peer_region) => Decision::AwaitsApproval { reason },
+            (None, Some(_)) => Decision::not_ours(&order.peer_region),
             (None, None) => self.decide(order, now),
         };
         if last.is_some_and(|entry| !accepted(entry) && !awaits(entry) && entry.decision == decision) {
@@ -171,35 +189,38 @@ impl Ledger {
     /// vantages may have named one outage differently.
     fn same_outage(&self, order: &Order) -> Option<String> {
         let onset = UnixMillis::parse(&order.onset)?;
-        let about = |entry: &&Entry| entry.order.peer_region == order.peer_region;
+        let about = |entry: &&Entry| entry.order.peer_region == order.peer_region && entry.order.is_in(order);
         let last = self.entries.iter().rev().filter(about).take_while(|entry| entry.decision != Decision::BackOn);
         let mut carried_out = last.filter(|entry| {
-            let Order { stage, dry_run, incident_id, .. } = &entry.order;
-            (stage, *dry_run) == (&order.stage, order.dry_run)
-                && incident_id.is_some()
+            entry.order.is_alike(order)
+                && entry.order.incident_id.is_some()
                 && matches!(entry.decision, Decision::Accepted { .. })
         });
         let entry = carried_out.find(|entry| onset.0 <= entry.at.saturating_add(SKEW))?;
         Some(entry.order.key())
     }
 
-    fn of<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| entry.order.key() == key)
+    fn of<'a>(&'a self, order: &'a Order) -> impl DoubleEndedIterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| entry.order.is(order))
+    }
+
+    /// Whether the region is among `--regions`.
+    fn is_ours(&self, region: &String) -> bool {
+        self.rules.regions.is_empty() || self.rules.regions.contains(region)
     }
 
     fn decide(&self, order: &Order, now: UnixMillis) -> Decision {
         let refused = |reason: String| Decision::Refused { reason };
         let peer = &order.peer_region;
         let same = |entry: &&Entry| {
-            entry.order.peer_region == *peer && entry.order.stage == order.stage && entry.order.dry_run == order.dry_run
+            entry.order.peer_region == *peer && entry.order.is_in(order) && entry.order.is_alike(order)
         };
         let last = self.entries.iter().rev().filter(same);
         let mut recent = last.take_while(|entry| entry.at.saturating_add(self.rules.block_millis) > now.0);
-        let back_on = self
-            .entries
-            .iter()
-            .rev()
-            .find(|entry| entry.order.peer_region == *peer && matches!(entry.decision, Decision::BackOn));
+        let is_back = |entry: &&Entry| {
+            entry.order.peer_region == *peer && entry.order.is_in(order) && entry.decision == Decision::BackOn
+        };
+        let back_on = self.entries.iter().rev().find(is_back);
         let blocking = recent.find(|entry| {
             matches!(entry.decision, Decision::Accepted { .. }) && back_on.is_none_or(|back| back.at < entry.at)
         });
@@ -207,17 +228,16 @@ impl Ledger {
             let again = UnixMillis(entry.at.saturating_add(self.rules.block_millis));
             return refused(format!("{peer} was ordered to {} already; blocked until {again}", order.stage));
         }
+        if !self.is_ours(peer) {
+            return Decision::not_ours(peer);
+        }
         if !order.executes() {
             return Decision::Accepted { target: order.candidates.first().cloned() };
         }
         let off = self.off();
         let regions = &self.rules.regions;
-        let serves = |region: &String| {
-            region != peer && !off.contains(region.as_str()) && (regions.is_empty() || regions.contains(region))
-        };
-        if !regions.is_empty() && !regions.contains(peer) {
-            return refused(format!("{peer} is not among --regions"));
-        }
+        let is_off = |region: &String| off.iter().any(|one| one.peer_region == *region && one.is_in(order));
+        let serves = |region: &String| region != peer && !is_off(region) && self.is_ours(region);
         if !regions.is_empty() && !regions.iter().any(serves) {
             return refused(format!("without {peer} no region would stay in service"));
         }
@@ -227,23 +247,22 @@ impl Ledger {
         }
     }
 
-    /// The regions that were failed over for real and are not said to be back.
-    fn off(&self) -> BTreeSet<&str> {
-        let mut off = BTreeSet::new();
+    /// The orders by which regions were failed over for real that are not said to be back.
+    fn off(&self) -> Vec<&Order> {
+        let mut off: Vec<&Order> = Vec::new();
         for Entry { order, decision, .. } in &self.entries {
             match decision {
-                Decision::Accepted { .. } if order.executes() && !order.dry_run => off.insert(&*order.peer_region),
-                Decision::BackOn => off.remove(&*order.peer_region),
-                _ => false,
-            };
+                Decision::Accepted { .. } if order.executes() && !order.dry_run => off.push(order),
+                Decision::BackOn => off.retain(|one| one.peer_region != order.peer_region || !one.is_in(order)),
+                _ => {}
+            }
         }
         off
     }
 
     /// Notes that an order is over; nothing follows from it.
     pub(crate) fn resolve(&mut self, order: &Order, now: UnixMillis) -> std::io::Result<()> {
-        let key = order.key();
-        let open = self.of(&key).next_back().is_some_and(|entry| entry.decision != Decision::Resolved);
+        let open = self.of(order).next_back().is_some_and(|entry| entry.decision != Decision::Resolved);
         if open { self.append(order.clone(), Decision::Resolved, now) } else { Ok(()) }
     }
 
@@ -252,12 +271,26 @@ impl Ledger {
         self.append(order.clone(), Decision::Ended { ok }, now)
     }
 
-    /// Notes that a region is in service again; `false` where it was not off.
-    pub(crate) fn back_on(&mut self, region: &str, now: UnixMillis) -> std::io::Result<bool> {
-        if !self.off().contains(region) {
-            return Ok(false);
-        }
+    /// Notes that a region is in service again, in this environment; without one, in the only one in which it is off.
+    pub(crate) fn back_on(
+        &mut self,
+        region: &str,
+        environment: Option<&str>,
+        now: UnixMillis,
+    ) -> std::io::Result<Release> {
+        let is_it = |order: &&Order| {
+            order.peer_region == region
+                && environment.is_none_or(|one| order.environment.is_none() || order.environment() == one)
+        };
+        let off: BTreeSet<_> =
+            self.off().into_iter().filter(is_it).map(|order| order.environment.as_deref().or(environment)).collect();
+        let environment = match (off.first(), off.len()) {
+            (None, _) => return Ok(Release::NotOff),
+            (Some(one), 1) => one.map(ToOwned::to_owned),
+            _ => return Ok(Release::Ambiguous(off.into_iter().flatten().map(ToOwned::to_owned).collect())),
+        };
         let order = Order {
+            environment,
             peer_region: region.to_owned(),
             stage: "execute".to_owned(),
             incident_id: None,
@@ -266,7 +299,7 @@ impl Ledger {
             dry_run: false,
         };
         self.append(order, Decision::BackOn, now)?;
-        Ok(true)
+        Ok(Release::Done)
     }
 
     fn append(&mut self, order: Order, decision: Decision, now: UnixMillis) -> std::io::Result<()> {
@@ -291,18 +324,24 @@ impl Ledger {
 
     /// Orders to execute without a word of how their command ended.
     pub(crate) fn unfinished(&self) -> Vec<&Order> {
-        let ended = |entry: &&Entry| {
-            let key = entry.order.key();
-            self.of(&key).any(|other| matches!(other.decision, Decision::Ended { .. }))
-        };
+        let ended =
+            |entry: &&Entry| self.of(&entry.order).any(|other| matches!(other.decision, Decision::Ended { .. }));
         let accepted = self.entries.iter().filter(|entry| matches!(entry.decision, Decision::Accepted { .. }));
         accepted.filter(|entry| entry.order.executes() && !ended(entry)).map(|entry| &entry.order).collect()
     }
 }
 
 fn remember(entries: &mut VecDeque<Entry>, entry: Entry) {
-    if entries.len() == REMEMBERED {
-        entries.pop_front();
+    // Whoever plants alerts that nobody signs must not push out what was done: it would be done again.
+    let is_lasting = |entry: &Entry| match entry.decision {
+        Decision::Accepted { .. } | Decision::Ended { .. } => entry.order.executes() && !entry.order.dry_run,
+        Decision::BackOn => true,
+        _ => false,
+    };
+    if entries.len() >= REMEMBERED
+        && let Some(oldest) = entries.iter().position(|entry| !is_lasting(entry))
+    {
+        entries.remove(oldest);
     }
     entries.push_back(entry);
 }

@@ -20,7 +20,7 @@ use verify::Verifier;
 /// Receives failover webhooks from Alertmanager, records each order once, and runs a command for it.
 ///
 /// Routes: POST / (the webhook), GET /incidents (the record), GET /-/healthy, POST /regions/NAME/on (a region that
-/// was failed over is in service again; needs --token-file).
+/// was failed over is in service again; needs --token-file; append ?environment=NAME if it was in several).
 #[derive(Debug, Parser)]
 #[command(name = "webhook_receiver", max_term_width = 100)]
 struct Arguments {
@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Shell command to run for a webhook of stage execute. Its environment has PEER_REGION, FAILOVER_TARGET, STAGE,
-    /// INCIDENT_ID, ONSET and DRY_RUN (true or false).
+    /// INCIDENT_ID, ONSET, EXPIRES_AT, DRY_RUN (true or false), and ENVIRONMENT if the order has one.
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     /// File with the public keys of the vantages, one "VANTAGE PUBLIC-KEY" a line. Orders of stage execute then need

@@ -24,6 +24,9 @@ struct Alert {
 /// One alert of a failover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
+    /// Empty where the vantages name none; `None` in a record of an earlier version, which is that of every environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) environment: Option<String>,
     pub(crate) peer_region: String,
     /// `prepare` or `execute`.
     pub(crate) stage: String,
@@ -42,7 +45,6 @@ pub(crate) struct Order {
 pub(crate) struct Proof {
     /// `push` or `rules`.
     pub(crate) source: String,
-    pub(crate) environment: String,
     pub(crate) expires_at: Option<UnixMillis>,
     /// The annotation, as it came.
     pub(crate) signatures: String,
@@ -53,7 +55,6 @@ impl Proof {
         let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
         Self {
             source: label("source"),
-            environment: label("environment"),
             expires_at: alert
                 .annotations
                 .get("expires_at")
@@ -72,11 +73,35 @@ struct Ranked {
 const LONGEST: usize = 200;
 
 impl Order {
-    /// What the same order is known by, whichever vantage and Alertmanager it comes from.
+    /// What the order is called for people.
     pub(crate) fn key(&self) -> String {
         let drill = if self.dry_run { " (dry run)" } else { "" };
-        let name = self.incident_id.as_deref().unwrap_or(&self.peer_region);
-        format!("{name} {}{drill}", self.stage)
+        let separator = if self.environment().is_empty() { "" } else { " " };
+        format!("{}{separator}{} {}{drill}", self.environment(), self.name(), self.stage)
+    }
+
+    fn name(&self) -> &str {
+        self.incident_id.as_deref().unwrap_or(&self.peer_region)
+    }
+
+    /// The environment, empty without one.
+    pub(crate) fn environment(&self) -> &str {
+        self.environment.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is the same order, whichever vantage and Alertmanager it comes from.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.is_in(other) && self.name() == other.name() && self.is_alike(other)
+    }
+
+    /// Whether it may be of the same environment.
+    pub(crate) fn is_in(&self, other: &Self) -> bool {
+        self.environment.is_none() || other.environment.is_none() || self.environment == other.environment
+    }
+
+    /// Whether it has the same stage, and is a dry run or none as the other one.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        (&self.stage, self.dry_run) == (&other.stage, other.dry_run)
     }
 
     pub(crate) fn executes(&self) -> bool {
@@ -90,6 +115,13 @@ impl Order {
         if text(&alert.labels, "failover")? != "true" {
             return None;
         }
+        let environment = alert.labels.get("environment").map_or("", String::as_str);
+        if environment.len() > LONGEST {
+            return None;
+        }
+        // Alerts of the rules have neither: whoever plants one with many names must not be heard many times.
+        let by_rules = alert.labels.get("source").is_some_and(|source| source == "rules");
+        let of_push = |name: &str| text(&alert.annotations, name).filter(|_| !by_rules);
         let stage = text(&alert.labels, "stage").filter(|stage| Stage::parse(stage).is_some())?;
         let ranked: Vec<Ranked> =
             alert.annotations.get("candidates").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -100,12 +132,14 @@ impl Order {
             }
         }
         Some(Self {
+            environment: Some(environment.to_owned()),
             peer_region: text(&alert.labels, "peer_region")?,
             stage,
-            incident_id: text(&alert.annotations, "incident_id"),
+            incident_id: of_push("incident_id"),
             candidates,
-            // Alerts of the rules have no onset.
-            onset: text(&alert.annotations, "onset").unwrap_or_else(|| alert.starts_at.clone()),
+            onset: of_push("onset")
+                .or_else(|| Some(alert.starts_at.clone()).filter(|at| at.len() <= LONGEST))
+                .unwrap_or_default(),
             // Whatever is not clearly real is not carried out.
             dry_run: text(&alert.labels, "drill").as_deref() != Some("false"),
         })
@@ -119,7 +153,7 @@ impl Webhook {
         let firing = with_status("firing").filter_map(|alert| Some((Order::from(alert)?, Proof::of(alert))));
         let mut over: Vec<Order> = Vec::new();
         for order in with_status("resolved").filter_map(Order::from) {
-            if !over.iter().any(|known| known.key() == order.key()) {
+            if !over.iter().any(|known| known.is(&order)) {
                 over.push(order);
             }
         }
@@ -181,6 +215,33 @@ pub(crate) mod tests {
         let mut alert = alert("a", "prepare", "1");
         alert["annotations"].as_object_mut().unwrap().remove("incident_id");
         assert_eq!(webhook(&[alert]).orders().0[0].0.key(), "a prepare");
+    }
+
+    #[test]
+    fn an_order_of_another_environment_is_another_order() {
+        let of = |environment: &str| {
+            let mut alert = alert("a", "execute", "1");
+            alert["labels"]["environment"] = json!(environment);
+            webhook(&[alert]).orders().0.remove(0).0
+        };
+        let (prod, staging, none) = (of("prod"), of("staging"), of(""));
+        assert!(prod.is(&prod) && !prod.is(&staging) && !prod.is(&none));
+        assert_eq!((prod.key().as_str(), none.key().as_str()), ("prod 1 execute", "1 execute"));
+        // A record of an earlier version does not say of which it is.
+        assert!(Order { environment: None, ..none }.is(&prod));
+    }
+
+    #[test]
+    fn an_alert_of_the_rules_has_no_name_and_no_onset_of_its_own() {
+        let mut rules = alert("a", "execute", "planted");
+        rules["labels"]["source"] = json!("rules");
+        rules["startsAt"] = json!("2026-11-21T03:05:00.000Z");
+        let of = |rules: &Value| webhook(&[rules.clone()]).orders().0.remove(0).0;
+        assert_eq!((of(&rules).incident_id, of(&rules).onset.as_str()), (None, "2026-11-21T03:05:00.000Z"));
+        rules["startsAt"] = json!("x".repeat(100_000));
+        assert_eq!(of(&rules).onset, "");
+        rules["labels"]["environment"] = json!("x".repeat(LONGEST + 1));
+        assert_eq!(webhook(&[rules]).orders().0, []);
     }
 
     #[test]

@@ -15,10 +15,14 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use regionwatch::{logging::to_stderr, model::UnixMillis, net::Timestamp};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
-    ledger::{Decision, Ledger},
+    ledger::{Decision, Ledger, Release},
     order::{Order, Proof, Webhook},
     verify::{Verdict, Verifier},
 };
@@ -38,6 +42,9 @@ const SHOWN: usize = 1_000;
 /// Orders whose reason to be skipped is remembered, so that it is not logged again and again.
 const SKIPPED: usize = 1_000;
 
+/// Commands at once for what nobody has signed: requests for approval, and orders of stage `prepare`.
+const UNSIGNED: usize = 8;
+
 /// What is run for an order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runner {
@@ -56,6 +63,7 @@ pub(crate) struct Receiver {
     verifier: Verifier,
     /// Why each order was skipped last.
     skipped: Mutex<BTreeMap<String, String>>,
+    unsigned: Arc<Semaphore>,
 }
 
 type Reply = (StatusCode, String);
@@ -65,8 +73,15 @@ fn now() -> UnixMillis {
 }
 
 impl Receiver {
-    pub(crate) const fn new(ledger: Ledger, token: Option<String>, runner: Runner, verifier: Verifier) -> Self {
-        Self { ledger: Mutex::new(ledger), token, runner, verifier, skipped: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn new(ledger: Ledger, token: Option<String>, runner: Runner, verifier: Verifier) -> Self {
+        Self {
+            ledger: Mutex::new(ledger),
+            token,
+            runner,
+            verifier,
+            skipped: Mutex::new(BTreeMap::new()),
+            unsigned: Arc::new(Semaphore::new(UNSIGNED)),
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -115,6 +130,8 @@ impl Receiver {
                 "send \"Authorization: Bearer TOKEN\" with the token of --token-file",
             );
         }
+        let environment = request.uri().query().and_then(|query| query.strip_prefix("environment="));
+        let environment = environment.map(ToOwned::to_owned);
         let region = path.strip_prefix("/regions/").and_then(|rest| rest.strip_suffix("/on")).map(ToOwned::to_owned);
         let known = region.is_some() || matches!(path.as_str(), "/" | "/incidents");
         match (request.method(), path.as_str(), region) {
@@ -133,7 +150,9 @@ impl Receiver {
             (&Method::POST, _, Some(_)) if self.token.is_none() => {
                 failed(StatusCode::FORBIDDEN, "start the receiver with --token-file to be allowed this")
             }
-            (&Method::POST, _, Some(region)) => self.off_thread(move |receiver| receiver.back_on(&region)).await,
+            (&Method::POST, _, Some(region)) => {
+                self.off_thread(move |receiver| receiver.back_on(&region, environment.as_deref())).await
+            }
             _ if known => failed(StatusCode::METHOD_NOT_ALLOWED, "see --help for the routes"),
             _ => failed(StatusCode::NOT_FOUND, "see --help for the routes"),
         }
@@ -164,7 +183,7 @@ impl Receiver {
         let (firing, resolved) = webhook.orders();
         let mut told = Vec::new();
         let mut again = None;
-        for (order, verdict) in self.judged(firing) {
+        for (order, proof, verdict) in self.judged(firing) {
             let needs_approval = match verdict {
                 Verdict::Valid => None,
                 Verdict::NeedsApproval(reason) => Some(reason),
@@ -179,6 +198,15 @@ impl Receiver {
                     continue;
                 }
             };
+            // Those that nobody signed wait for each other, and are not recorded as long as they do.
+            let permit = match self.permit_for(&order, needs_approval.is_some()) {
+                Ok(permit) => permit,
+                Err(reason) => {
+                    self.log_skipped(&order, reason);
+                    again.get_or_insert_with(|| format!("{}: {reason}", order.key()));
+                    continue;
+                }
+            };
             // The lock is held while it is decided and written: one at a time for each region.
             let taken = self.ledger().take(&order, needs_approval, now());
             match taken {
@@ -186,7 +214,7 @@ impl Receiver {
                     told.push(json!({"order": order.key(), "new": decision}));
                     if let Some(decision) = decision {
                         to_stderr(format_args!("{}: {decision}", order.key()));
-                        self.carry_out(&order, decision);
+                        self.carry_out(&order, decision, proof.expires_at, permit);
                     }
                 }
                 Err(error) => return self.unrecorded(&error),
@@ -206,17 +234,27 @@ impl Receiver {
     }
 
     /// Each order once, with the best that any of its alerts says for it.
-    fn judged(&self, firing: Vec<(Order, Proof)>) -> Vec<(Order, Verdict)> {
-        let mut orders: Vec<(Order, Verdict)> = Vec::new();
+    fn judged(&self, firing: Vec<(Order, Proof)>) -> Vec<(Order, Proof, Verdict)> {
+        let mut orders: Vec<(Order, Proof, Verdict)> = Vec::new();
         for (order, proof) in firing {
             let verdict = self.verifier.judge(&order, &proof, now());
-            match orders.iter_mut().find(|(known, _)| known.key() == order.key()) {
-                Some(known) if verdict < known.1 => *known = (order, verdict),
+            match orders.iter_mut().find(|(known, ..)| known.is(&order)) {
+                Some(known) if verdict < known.2 => *known = (order, proof, verdict),
                 Some(_) => {}
-                None => orders.push((order, verdict)),
+                None => orders.push((order, proof, verdict)),
             }
         }
         orders
+    }
+
+    /// What permits to run a command for an order; none is needed for what is signed, or runs nothing.
+    fn permit_for(&self, order: &Order, needs_approval: bool) -> Result<Option<OwnedSemaphorePermit>, &'static str> {
+        let runs_unsigned = match needs_approval {
+            true => self.runner.on_approval.is_some(),
+            false => !order.executes() && self.runner.prepare,
+        };
+        let permit = runs_unsigned.then(|| Arc::clone(&self.unsigned).try_acquire_owned());
+        permit.transpose().map_err(|_| "too many commands run for what nobody has signed")
     }
 
     /// Logs why an order is skipped, unless that was the reason the last time.
@@ -238,16 +276,26 @@ impl Receiver {
         failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the record: {error}"))
     }
 
-    fn back_on(&self, region: &str) -> Reply {
-        match self.ledger().back_on(region, now()) {
-            Ok(true) => (StatusCode::OK, json!({"on": region}).to_string()),
-            Ok(false) => failed(StatusCode::NOT_FOUND, "that region was not failed over"),
+    fn back_on(&self, region: &str, environment: Option<&str>) -> Reply {
+        match self.ledger().back_on(region, environment, now()) {
+            Ok(Release::Done) => (StatusCode::OK, json!({"on": region}).to_string()),
+            Ok(Release::NotOff) => failed(StatusCode::NOT_FOUND, "that region was not failed over"),
+            Ok(Release::Ambiguous(environments)) => failed(
+                StatusCode::CONFLICT,
+                &format!("append ?environment= and one of {environments:?}: it was failed over in each"),
+            ),
             Err(error) => self.unrecorded(&error),
         }
     }
 
     /// Runs the command on a thread of its own: Alertmanager waits for the answer, and not for the failover.
-    fn carry_out(self: &Arc<Self>, order: &Order, decision: Decision) {
+    fn carry_out(
+        self: &Arc<Self>,
+        order: &Order,
+        decision: Decision,
+        expires_at: Option<UnixMillis>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let awaits_approval = matches!(decision, Decision::AwaitsApproval { .. });
         let (command, target) = match decision {
             Decision::Accepted { target } if order.executes() || self.runner.prepare => (&self.runner.command, target),
@@ -264,11 +312,17 @@ impl Receiver {
             ("INCIDENT_ID", order.incident_id.as_deref().unwrap_or_default()),
             ("ONSET", &order.onset),
             ("DRY_RUN", if order.dry_run { "true" } else { "false" }),
+            ("EXPIRES_AT", &expires_at.map_or_else(String::new, |at| at.to_string())),
         ]);
+        // Where the vantages name none, that of the receiver holds.
+        if !order.environment().is_empty() {
+            shell.env("ENVIRONMENT", order.environment());
+        }
         let receiver = Arc::clone(self);
         let order = order.clone();
         std::thread::spawn(move || {
             let status = shell.status();
+            drop(permit);
             match &status {
                 Ok(status) => to_stderr(format_args!("{}: the command ended with {status}", order.key())),
                 Err(error) => to_stderr(format_args!("{}: the command could not be run: {error}", order.key())),
@@ -362,6 +416,44 @@ mod tests {
         let decisions: Vec<_> = shown.iter().map(|entry| entry["decision"].as_str().unwrap()).collect();
         assert_eq!(decisions, ["accepted", "accepted", "ended", "resolved"]);
         assert_eq!(ask(addr, "GET /-/healthy", "", "").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn the_command_is_told_the_environment_and_when_the_order_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let command = format!("echo \"$ENVIRONMENT $EXPIRES_AT\" > {0}.new; mv {0}.new {0}", out.display());
+        let runner = Runner { command: Some(command), ..Runner::default() };
+        let addr = start(&folder.path().join("record"), None, runner).await;
+        let mut order = alert("a", "execute", "1");
+        order["labels"]["environment"] = json!("prod");
+        order["annotations"]["expires_at"] = json!("2999-11-21T03:04:05.123Z");
+        assert_eq!(ask(addr, "POST /", "", &webhook(&[order])).await.0, 200);
+        while !out.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(fs::read_to_string(&out).unwrap(), "prod 2999-11-21T03:04:05.123Z\n");
+    }
+
+    #[tokio::test]
+    async fn commands_for_what_nobody_signed_are_few_at_once_and_come_again_when_one_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let go = folder.path().join("go");
+        let command = format!("until test -e {}; do sleep 0.05; done", go.display());
+        let runner = Runner { command: Some(command), prepare: true, on_approval: None };
+        let addr = start(&folder.path().join("record"), None, runner).await;
+        let prepare = |n: usize| webhook(&[alert(&format!("r{n}"), "prepare", &n.to_string())]);
+        for n in 0..UNSIGNED {
+            assert_eq!(ask(addr, "POST /", "", &prepare(n)).await.0, 200, "{n}");
+        }
+        let (status, said) = ask(addr, "POST /", "", &prepare(UNSIGNED)).await;
+        assert!(status == 503 && said.contains("too many commands"), "{said}");
+        // What is executed waits for none of them.
+        assert_eq!(ask(addr, "POST /", "", &webhook(&[alert("a", "execute", "x")])).await.0, 200);
+        fs::write(&go, "").unwrap();
+        while ask(addr, "POST /", "", &prepare(UNSIGNED)).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]

@@ -58,8 +58,8 @@ impl Verifier {
 
     /// What becomes of a firing order.
     pub(crate) fn judge(&self, order: &Order, proof: &Proof, now: UnixMillis) -> Verdict {
-        if let Some(environment) = self.environment.as_ref().filter(|own| **own != proof.environment) {
-            return Verdict::Skip(format!("it is of the environment {:?}, not {environment:?}", proof.environment));
+        if let Some(environment) = self.environment.as_ref().filter(|own| *own != order.environment()) {
+            return Verdict::Skip(format!("it is of the environment {:?}, not {environment:?}", order.environment()));
         }
         let has_expired = |at: &UnixMillis| now.0 > at.0.saturating_add(SKEW);
         if let Some(at) = proof.expires_at.filter(has_expired) {
@@ -74,7 +74,7 @@ impl Verifier {
             return Verdict::Skip("its region is no name".to_owned());
         };
         let statement = signing::Order {
-            environment: &proof.environment,
+            environment: order.environment(),
             region: &region,
             stage: Stage::Execute,
             drill: order.dry_run,

@@ -77,8 +77,8 @@ fn at_least_one_region_stays_in_service() {
     let last = order("c", "execute", "3");
     assert_eq!(take(&mut ledger, &last, 3), "without c no region would stay in service");
     assert_eq!(take(&mut ledger, &order("c", "prepare", "3"), 3), "to b");
-    assert!(ledger.back_on("b", UnixMillis(4)).unwrap());
-    assert!(!ledger.back_on("b", UnixMillis(4)).unwrap());
+    assert_eq!(ledger.back_on("b", None, UnixMillis(4)).unwrap(), Release::Done);
+    assert_eq!(ledger.back_on("b", None, UnixMillis(4)).unwrap(), Release::NotOff);
     assert_eq!(take(&mut ledger, &last, 5), "to b");
 }
 
@@ -94,7 +94,7 @@ fn one_outage_with_two_names_is_carried_out_once() {
     assert_eq!(take(&mut ledger, &of("2", onset + 9_000), onset + 5 * HOUR), "known");
     // A region that was switched back can fail again, and an outage that began later is another one.
     assert_eq!(take(&mut ledger, &of("3", onset + 4 * HOUR), onset + 5 * HOUR), "to b");
-    assert!(ledger.back_on("a", UnixMillis(onset + 6 * HOUR)).unwrap());
+    assert_eq!(ledger.back_on("a", None, UnixMillis(onset + 6 * HOUR)).unwrap(), Release::Done);
     assert_eq!(take(&mut ledger, &of("4", onset + 5 * HOUR), onset + 7 * HOUR), "to b");
 }
 
@@ -155,4 +155,79 @@ fn an_unfinished_command_is_found_after_a_restart() {
     first.end(&done, true, UnixMillis(1)).unwrap();
     take(&mut first, &lost, 2);
     assert_eq!(ledger(&folder, &[]).unfinished(), [&lost]);
+}
+
+#[test]
+fn alerts_that_nobody_signs_push_no_executed_order_out_of_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let executed = order("a", "execute", "1");
+    let mut first = ledger(&folder, &[]);
+    take(&mut first, &executed, 0);
+    first.end(&executed, true, UnixMillis(1)).unwrap();
+    take(&mut first, &order("c", "execute", "2"), 2);
+    assert_eq!(first.back_on("c", None, UnixMillis(3)).unwrap(), Release::Done);
+    let planted = |n: usize| Entry {
+        at: 4,
+        order: order("p", "prepare", &n.to_string()),
+        decision: Decision::Refused { reason: "blocked".to_owned() },
+    };
+    for n in 0..=REMEMBERED {
+        remember(&mut first.entries, planted(n));
+    }
+    assert_eq!(first.entries.len(), REMEMBERED);
+    assert_eq!(take(&mut first, &executed, 9 * HOUR), "known");
+    assert_eq!(first.unfinished().len(), 1);
+    let off: Vec<_> = first.off().iter().map(|order| order.peer_region.clone()).collect();
+    assert_eq!(off, ["a"]);
+}
+
+#[test]
+fn by_rules_a_region_is_asked_about_once_in_a_block_period_whenever_it_is_said_to_have_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &["a", "b"]);
+    let mut ask = |region: &str, onset: u64| {
+        let mut rules = order(region, "execute", "");
+        (rules.incident_id, rules.onset) = (None, UnixMillis(onset).to_string());
+        ledger.take(&rules, Some("unsigned".to_owned()), UnixMillis(1)).unwrap()
+    };
+    assert!(matches!(ask("a", 0), Some(Decision::AwaitsApproval { .. })));
+    for planted in [9 * HOUR, 99 * HOUR] {
+        assert_eq!(ask("a", planted), None);
+    }
+    assert_eq!(ask("x", 0), Some(Decision::not_ours("x")));
+}
+
+#[test]
+fn each_environment_has_its_own_orders_and_regions() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |environment: &str, peer: &str, id: &str| Order {
+        environment: Some(environment.to_owned()),
+        ..order(peer, "execute", id)
+    };
+    let mut ledger = ledger(&folder, &["a", "b"]);
+    assert_eq!(take(&mut ledger, &of("staging", "a", "1"), 0), "to b");
+    assert_eq!(take(&mut ledger, &of("prod", "a", "1"), 1), "to b");
+    assert_eq!(take(&mut ledger, &of("prod", "a", "1"), 2), "known");
+    assert_eq!(take(&mut ledger, &of("prod", "b", "2"), 3), "without b no region would stay in service");
+    let both = Release::Ambiguous(vec!["prod".to_owned(), "staging".to_owned()]);
+    assert_eq!(ledger.back_on("a", None, UnixMillis(4)).unwrap(), both);
+    assert_eq!(ledger.back_on("a", Some("test"), UnixMillis(4)).unwrap(), Release::NotOff);
+    assert_eq!(ledger.back_on("a", Some("staging"), UnixMillis(4)).unwrap(), Release::Done);
+    assert_eq!(take(&mut ledger, &of("prod", "b", "2"), 5), "known");
+    assert_eq!(ledger.back_on("a", None, UnixMillis(6)).unwrap(), Release::Done);
+    let mut back = of("prod", "b", "2");
+    back.candidates = vec!["a".to_owned()];
+    assert_eq!(take(&mut ledger, &back, 7), "to a");
+}
+
+#[test]
+fn a_record_of_an_earlier_version_is_that_of_every_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Order { environment: None, ..order("a", "execute", "1") };
+    take(&mut ledger(&folder, &[]), &old, 0);
+    assert!(!std::fs::read_to_string(folder.path().join("record")).unwrap().contains("environment"));
+    let mut ledger = ledger(&folder, &[]);
+    assert_eq!(take(&mut ledger, &Order { environment: Some("prod".to_owned()), ..old }, 1), "known");
+    assert_eq!(ledger.back_on("a", Some("prod"), UnixMillis(2)).unwrap(), Release::Done);
+    assert_eq!(ledger.back_on("a", None, UnixMillis(3)).unwrap(), Release::NotOff);
 }
