@@ -8,6 +8,7 @@
 The pool of the target must be enabled and healthy, or nothing is changed. Requests are repeated after 429 and 5xx, until
 RETRY_FOR seconds (300) are over. Needs Python 3.9, and VANTAGES as in regionwatch_check.py.
 """
+import http.client
 import json
 import os
 import sys
@@ -32,11 +33,13 @@ def call(config, token, method, pool, body=None):
             envelope = json.load(answer)
     except urllib.error.HTTPError as error:
         if error.code == 429 or error.code >= 500:
-            time.sleep(min(float(error.headers.get("Retry-After", "0") or 0), 10))
+            pause = error.headers.get("Retry-After", "")
+            # It may be a date.
+            time.sleep(min(int(pause), 10) if pause.isdecimal() else 0)
             raise
         raise Final(f"{method} of the pool {pool}: {error.code} {error.read().decode(errors='replace')}") from error
-    except ValueError as error:
-        raise OSError(f"no JSON: {error}") from error
+    except (ValueError, http.client.HTTPException) as error:
+        raise OSError(f"no answer in JSON: {error!r}") from error
     # Errors also come with the status 200.
     if not envelope.get("success"):
         raise OSError(f"{method} of the pool {pool}: {envelope.get('errors')}")

@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Whether a region is down now. Exit status 0 if it is, 1 if it is not, 2 if too few vantages answer: ask again.
+"""Whether a region is down now. Exit status 0 if it is, 1 if it is not, 2 if that cannot be told: ask again.
 
     VANTAGES="https://regionwatch.eu-west-1.example.com https://regionwatch.eu-central-1.example.com" \
         regionwatch_check.py us-east-1
 
 An alert is minutes old when it arrives late, and anyone who reaches Alertmanager can add one. So ask the vantages
 themselves before anything is switched. The region is down now if at least MIN_VANTAGES (2) of them hold it down and none
-reaches it. A vantage that does not answer, that is isolated, or that is the region itself does not count.
-ENVIRONMENT, where you have one, must be that of the vantages. EXPIRES_AT is the time after which the order is void.
+reaches it. A vantage that does not answer within 5 seconds, answers with anything else, is isolated, or is the
+region itself does not count. ENVIRONMENT, where you have one, must be that of the vantages. An order must begin before
+EXPIRES_AT, by which it is void.
 
 Needs Python 3.9 and nothing else.
 """
-import concurrent.futures
 import datetime
 import json
 import os
 import sys
+import threading
 import time
 import urllib.request
 
@@ -23,18 +24,41 @@ import urllib.request
 DOWN, UP, UNCLEAR = 0, 1, 2
 SKEW = datetime.timedelta(seconds=30)
 
+# The longest answer of a vantage, in bytes, and how many seconds it may take.
+LONGEST = 1 << 20
+PATIENCE = 5
+
 
 def expired(expires_at, now=None):
     """Whether an order is void. One without an end does not expire by itself: the vantages are asked anyway."""
     if not expires_at:
         return False
-    end = datetime.datetime.fromisoformat(expires_at.replace("Z", "+00:00"))
-    return (now or datetime.datetime.now(datetime.timezone.utc)) > end + SKEW
+    try:
+        end = datetime.datetime.fromisoformat(expires_at.replace("Z", "+00:00"))
+        return (now or datetime.datetime.now(datetime.timezone.utc)) > end + SKEW
+    except (TypeError, ValueError):
+        # An end that nobody can read is none that was set by a vantage.
+        return True
 
 
 def fetch(url):
     with urllib.request.urlopen(url.rstrip("/") + "/api/v1/regions", timeout=2) as answer:
-        return json.load(answer)
+        body = answer.read(LONGEST + 1)
+    if len(body) > LONGEST:
+        raise ValueError("the answer is too long")
+    return json.loads(body)
+
+
+def answers(ask, urls):
+    """What ask() returned for each URL in time. A vantage that sends a byte now and then never ends a request, so
+    nobody waits for its thread."""
+    found, threads = [], [threading.Thread(target=lambda url=url: found.append(ask(url)), daemon=True) for url in urls]
+    until = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0, until - time.monotonic()))
+    return list(found)
 
 
 def down_now(region, urls, least=2, environment="", fetch=fetch):
@@ -43,20 +67,20 @@ def down_now(region, urls, least=2, environment="", fetch=fetch):
     def opinion(url):
         try:
             message = fetch(url)
+            vantage = message["vantage"]
             entry = next(peer for peer in message["peers"] if peer["region"] == region)
-            if message["isolated"] or message["vantage"] == region or message.get("environment", "") != environment:
+            if message["isolated"] or vantage == region or message.get("environment", "") != environment:
                 return None
             # "held" is missing in 0.2.0.
-            held = entry["vote"] == "down" and entry.get("held", "incident" in entry)
-            return message["vantage"], "held" if held else entry["vote"]
-        except (OSError, ValueError, LookupError, StopIteration, TypeError, AttributeError):
+            held = entry["vote"] == "down" and entry.get("held", "incident" in entry) is True
+            # By name: a load balancer in front of them shows the same vantage twice.
+            return (vantage, "held" if held else entry["vote"]) if isinstance(vantage, str) else None
+        except Exception:  # Whatever else a vantage sends says nothing about the region.
             return None
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
-        # By name: a load balancer in front of them shows the same vantage twice.
-        opinions = dict(filter(None, pool.map(opinion, urls)))
-    reaches = sorted(name for name, one in opinions.items() if one == "up")
-    held = sorted(name for name, one in opinions.items() if one == "held")
+    opinions = [one for one in answers(opinion, urls) if one]
+    reaches = sorted({name for name, one in opinions if one == "up"})
+    held = sorted({name for name, one in opinions if one == "held"})
     if reaches:
         return UP, f"{region} is reached by {', '.join(reaches)}"
     if len(held) < least:
@@ -85,6 +109,8 @@ def switch(failed, what, act):
         # Each round: what is repeated must still be right.
         state, why = by_environment(failed)
         print(why, file=sys.stderr)
+        # What began in time goes on for as long as the vantages hold the region down.
+        os.environ.pop("EXPIRES_AT", None)
         if state == UP:
             return 1
         if state == DOWN and os.environ.get("DRY_RUN") != "false":
@@ -105,7 +131,15 @@ def switch(failed, what, act):
         time.sleep(float(os.environ.get("PAUSE", "2")))
 
 
+def main():
+    try:
+        state, why = by_environment(sys.argv[1])
+    except Exception as error:
+        # Python would end with 1, which says that the region is up.
+        state, why = UNCLEAR, f"cannot ask: {error!r}"
+    print(why, file=sys.stderr, flush=True)
+    return state
+
+
 if __name__ == "__main__":
-    state, why = by_environment(sys.argv[1])
-    print(why, file=sys.stderr)
-    sys.exit(state)
+    sys.exit(main())

@@ -1,6 +1,13 @@
 //! `regionwatch_check.py`: whether a region is down now.
 
-use std::{net::SocketAddr, process::Command, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
 
 use serde_json::json;
 use testkit::{
@@ -63,6 +70,95 @@ fn an_answer_that_proves_nothing_does_not_count() {
     assert_eq!(check(&format!("{all} http://127.0.0.1:1"), &[]).0, DOWN);
     // Nor does another environment's.
     assert_eq!(check(&all, &[("ENVIRONMENT", "prod")]).0, UNCLEAR);
+}
+
+/// A server that answers one connection after the other with these bytes, and then with a byte now and then until it tells that
+/// a minute is over. Without the slow bytes it closes.
+fn raw(bytes: &[u8], is_slow: bool) -> (String, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (bytes, (over, told)) = (bytes.to_owned(), channel());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(&bytes);
+            if is_slow
+                && (0..120).all(|_| {
+                    thread::sleep(Duration::from_millis(500));
+                    stream.write_all(b" ").is_ok()
+                })
+            {
+                let _ = over.send(());
+            }
+        }
+    });
+    (url, told)
+}
+
+#[test]
+fn no_answer_of_a_vantage_and_no_wrong_setting_says_that_the_region_is_up() {
+    let vantages = vantages();
+    let (all, first) = (urls(&vantages), vantages[0].fake.url());
+    let body = |body: &str| format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut nameless = opinion("", "held");
+    nameless["vantage"] = json!(["eu-north-1"]);
+    for answer in [
+        "HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n{".to_owned(),
+        "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n".to_owned(),
+        "nonsense\r\n\r\n".to_owned(),
+        body(&"[".repeat(100_000)),
+        body(&" ".repeat(2 << 20)),
+        body(&nameless.to_string()),
+    ] {
+        let (bad, _) = raw(answer.as_bytes(), false);
+        let shown = &answer[..answer.len().min(80)];
+        assert_eq!(check(&format!("{first} {bad}"), &[]).0, UNCLEAR, "{shown}");
+        assert_eq!(check(&format!("{all} {bad}"), &[]).0, DOWN, "{shown}");
+    }
+    for (name, value) in [("MIN_VANTAGES", "two"), ("MIN_VANTAGES", "")] {
+        assert_eq!(check(&all, &[(name, value)]).0, UNCLEAR, "{name}={value}");
+    }
+    let unset = command("python3").arg(example("regionwatch_check.py")).arg(REGION).output().unwrap();
+    assert_eq!(unset.status.code(), Some(UNCLEAR), "{}", said(&unset));
+}
+
+#[test]
+fn a_vantage_that_sends_a_byte_now_and_then_keeps_nobody_waiting() {
+    let vantages = vantages();
+    for head in ["", "HTTP/1.1 200 X\r\nContent-Length: 9999\r\n\r\n"] {
+        let (slow, over) = raw(head.as_bytes(), true);
+        assert_eq!(check(&format!("{slow} {}", urls(&vantages)), &[]).0, DOWN, "{head}");
+        assert!(over.try_recv().is_err(), "it was waited for: {head}");
+    }
+}
+
+/// A command that cannot switch yet goes on: its order was in time.
+#[test]
+fn an_order_that_began_in_time_is_repeated_after_it_expired() {
+    let vantages = vantages();
+    let code = "
+import os, sys, regionwatch_check
+def act():
+    global calls
+    calls += 1
+    assert 'EXPIRES_AT' not in os.environ
+    if calls == 1:
+        raise OSError('not yet')
+    return 'done'
+calls = 0
+sys.exit(regionwatch_check.switch(os.environ['PEER_REGION'], 'act', act))";
+    let run = |end: &str| {
+        let mut command = command("python3");
+        command.args(["-c", code]).current_dir(example("")).env("VANTAGES", urls(&vantages)).env("EXPIRES_AT", end);
+        let output = command.output().unwrap();
+        (output.status.success(), said(&output))
+    };
+    let (ok, said) = run("2999-11-21T08:14:23.404Z");
+    assert!(ok && said.contains("not yet") && said.contains("done"), "{said}");
+    for end in ["2026-11-21T08:14:23.404Z", "tomorrow", "2999-11-21"] {
+        let (ok, said) = run(end);
+        assert!(!ok && said.contains("the order expired"), "{end}: {said}");
+    }
 }
 
 #[test]

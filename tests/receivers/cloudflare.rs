@@ -13,6 +13,7 @@ use crate::fake::{Answer, Fake, REGION, Request, Vantage, command, example, said
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     RateLimited,
+    CutOff,
     Failed,
     Closed,
     AnswerLost,
@@ -43,6 +44,7 @@ impl Api {
             Some(Fault::Failed) => return (502, "<html>".into()),
             Some(Fault::Closed) => return (0, String::new()),
             Some(Fault::Unsuccessful) => return (200, r#"{"success": false, "errors": [{"code": 1}]}"#.into()),
+            Some(Fault::CutOff) => return (0, r#"{"success": "#.into()),
             Some(Fault::NotJson) => return (200, "<html>".into()),
             _ => {}
         }
@@ -108,9 +110,15 @@ fn the_pool_of_the_failed_region_is_disabled_whichever_request_fails_and_however
     let requests = world.fake.requests().len();
     assert_eq!(requests, 4);
     for number in 1..=requests {
-        for fault in
-            [Fault::RateLimited, Fault::Failed, Fault::Closed, Fault::AnswerLost, Fault::Unsuccessful, Fault::NotJson]
-        {
+        for fault in [
+            Fault::RateLimited,
+            Fault::CutOff,
+            Fault::Failed,
+            Fault::Closed,
+            Fault::AnswerLost,
+            Fault::Unsuccessful,
+            Fault::NotJson,
+        ] {
             world.reset(Some((number, fault)));
             let (ok, said) = world.run(&[]);
             assert!(ok, "{number} {fault:?}: {said}");

@@ -45,7 +45,7 @@ impl Request {
     }
 }
 
-/// A status and a body; the status 0 closes the connection without an answer.
+/// A status and a body; the status 0 closes the connection without an answer, or in the middle of the body.
 pub(crate) type Answer = (u16, String);
 
 /// A server on loopback.
@@ -70,8 +70,8 @@ impl Fake {
                     let Some(request) = read(&stream) else { return };
                     requests.lock().unwrap().push(request.clone());
                     let (status, body) = answer(&request);
-                    if status != 0 {
-                        let length = body.len();
+                    if status != 0 || !body.is_empty() {
+                        let (status, length) = if status == 0 { (200, body.len() + 1) } else { (status, body.len()) };
                         let head =
                             format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                         let _ = (&stream).write_all((head + &body).as_bytes());
