@@ -2,7 +2,7 @@
 
 Put it, the table and the state machine into a region that is not watched. Behind an API Gateway HTTP API with a Lambda
 authorizer for the bearer token. Environment: VANTAGES, MIN_VANTAGES and ENVIRONMENT as in regionwatch_check.py; TABLE (a
-DynamoDB table with the key "id", a string), STATE_MACHINE (its ARN).
+DynamoDB table with the key "id", a string), STATE_MACHINE (its ARN). Orders of another ENVIRONMENT are skipped.
 
 KEYS is JSON, each vantage with its public keys: {"eu-west-1": ["ed25519:..."], ...}. With it, an order needs the signatures of
 MIN_SIGNATURES (2) vantages, and a layer with the package cryptography. Without it, every execution waits for approval.
@@ -11,10 +11,11 @@ One item of the table is the slot: at most one region of an environment is faile
 item. A call may end anywhere, by a throttled request, a timeout or a lost answer. Then it answers 5xx, the order comes
 again, and each step is safe to repeat:
 
-    read the slot   taken for this order or region and started: done. Taken for another region: refused
+    read the slot   taken for this order or region and started: done. Taken for another region: refused. Taken for an order that
+                    waits for approval: one that needs none takes its place
     verify          too few signatures: refused, and a copy with more may come
     ask vantages    not down now: refused
-    take the slot   a conditional write: only if it is free, or already taken for this order
+    take the slot   a conditional write: only if that is still so
     start           the execution is named after the order: Step Functions starts no name twice
     note the start  so that a later copy of the order is answered without asking anyone
 """
@@ -48,59 +49,82 @@ def signed_by(alert, rings):
 
 
 def orders(webhook):
-    """What is to be executed: firing, no drill, one per region."""
+    """What is to be executed: firing, no drill, and of each region the order with the best proof, so that none that someone
+    planted hides it."""
     found, rings = {}, keyrings()
     for alert in sorted(webhook["alerts"], key=lambda alert: alert["startsAt"]):
         labels, notes = alert["labels"], alert.get("annotations", {})
         real = labels.get("failover") == "true" and labels.get("drill") == "false" and labels.get("stage") == "execute"
         if alert["status"] == "firing" and real:
+            pushed = labels.get("source") == "push"
             # Alerts of the rules have no incident_id. With the start, the next incident is another order.
-            key = notes.get("incident_id") or f"{labels['peer_region']} {alert['startsAt']}"
-            found.setdefault(labels["peer_region"], {
+            key = (notes.get("incident_id") if pushed else "") or f"{labels['peer_region']} {alert['startsAt']}"
+            order = {
                 "key": f"{labels.get('environment', '')} {key}",
+                "environment": labels.get("environment", ""),
                 "region": labels["peer_region"],
                 "target": notes.get("failover_target", ""),
                 "expires_at": notes.get("expires_at", ""),
                 # Orders by rules carry no signature: the state machine waits for a person first.
-                "approval": labels.get("source") != "push" or not rings,
-                "signers": sorted(signed_by(alert, rings)) if labels.get("source") == "push" else [],
-            })
-    return list(found.values())
+                "approval": not pushed or not rings,
+                "signers": sorted(signed_by(alert, rings)) if pushed else [],
+            }
+            # Enough signatures, then a request for approval, then too few; the earlier one of equals.
+            rank = (2 if is_signed(order) else int(order["approval"]), len(order["signers"]), pushed)
+            place = order["environment"], order["region"]
+            if place not in found or found[place][0] < rank:
+                found[place] = rank, order
+    return [order for _, order in found.values()]
+
+
+def least():
+    return int(os.environ.get("MIN_SIGNATURES", "2"))
+
+
+def is_signed(order):
+    return not order["approval"] and len(order["signers"]) >= least()
 
 
 def take(order):
     """Starts the failover, or says why not: (status, reason). 503 asks Alertmanager to send the order again."""
     environment, table = os.environ.get("ENVIRONMENT", ""), os.environ["TABLE"]
+    if environment and order["environment"] != environment:
+        return 200, f"skipped: it is of the environment {order['environment']!r}"
     slot = {"id": {"S": f"slot {environment}"}}
     taken = dynamodb.get_item(TableName=table, Key=slot, ConsistentRead=True).get("Item")
     if taken and taken["region"]["S"] != order["region"]:
         return 503, f"{taken['region']['S']} is failed over already, and was not released"
-    if taken and "started" in taken:
+    # Nobody may have to approve what enough vantages have signed.
+    replaces = bool(taken) and "approval" in taken and is_signed(order)
+    if taken and "started" in taken and not replaces:
         return 200, "known"
-    least = int(os.environ.get("MIN_SIGNATURES", "2"))
-    if not order["approval"] and len(order["signers"]) < least:
-        return 503, f"signed by {len(order['signers'])} known vantages, and {least} are needed"
+    if not order["approval"] and not is_signed(order):
+        return 503, f"signed by {len(order['signers'])} known vantages, and {least()} are needed"
     if expired(order["expires_at"]):
         return 503, f"expired at {order['expires_at']}"
     vantages = os.environ["VANTAGES"].split()
     state, why = down_now(order["region"], vantages, int(os.environ.get("MIN_VANTAGES", "2")), environment)
     if state != DOWN:
         return 503, why
-    if taken:
+    if taken and not replaces:
         # Another copy came this far, perhaps with another key: finish what it began.
         order = json.loads(taken["order"]["S"])
     text = json.dumps(order, sort_keys=True)
+    item = {**slot, "region": {"S": order["region"]}, "key": {"S": order["key"]}, "order": {"S": text}}
+    if order["approval"]:
+        item["approval"] = {"BOOL": True}
     try:
         dynamodb.put_item(
             TableName=table,
-            Item={**slot, "region": {"S": order["region"]}, "key": {"S": order["key"]}, "order": {"S": text}},
-            ConditionExpression="attribute_not_exists(id) OR #key = :key",
+            Item=item,
+            ConditionExpression="#key = :key" if replaces else "attribute_not_exists(id) OR #key = :key",
             ExpressionAttributeNames={"#key": "key"},
-            ExpressionAttributeValues={":key": {"S": order["key"]}},
+            ExpressionAttributeValues={":key": taken["key"] if replaces else item["key"]},
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return 503, "the slot was taken meanwhile"
-    name = "regionwatch-" + hashlib.sha256(order["key"].encode()).hexdigest()[:40]
+    # What waits is another execution than what does not, even of one order.
+    name = "regionwatch-" + hashlib.sha256(order["key"].encode()).hexdigest()[:40] + ("-approval" if order["approval"] else "")
     try:
         states.start_execution(stateMachineArn=os.environ["STATE_MACHINE"], name=name, input=text)
     except states.exceptions.ExecutionAlreadyExists:

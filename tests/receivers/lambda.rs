@@ -14,7 +14,7 @@ use regionwatch::{
 };
 use serde_json::{Value, json};
 
-use crate::fake::{Answer, Fake, REGION, Request, Vantage, example, python, urls, vantages};
+use crate::fake::{Answer, Fake, REGION, Request, Vantage, example, opinion, python, urls, vantages};
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,12 @@ impl Aws {
                 (200, self.slot.as_ref().map_or_else(|| json!({}), |item| json!({"Item": item})).to_string())
             }
             "PutItem" => {
-                assert_eq!(body["ConditionExpression"], "attribute_not_exists(id) OR #key = :key");
-                if self.slot.as_ref().is_some_and(|item| item["key"] != *key) {
+                let may_be_free = match body["ConditionExpression"].as_str().unwrap() {
+                    "attribute_not_exists(id) OR #key = :key" => true,
+                    "#key = :key" => false,
+                    other => panic!("{other}"),
+                };
+                if !self.slot.as_ref().map_or(may_be_free, |item| item["key"] == *key) {
                     return error(400, "ConditionalCheckFailedException");
                 }
                 self.slot = Some(body["Item"].clone());
@@ -124,10 +128,10 @@ impl World {
         let [x, y] = &*KEYS;
         let other = PrivateKey::generate().unwrap().0.public().to_string();
         let keys = json!({x.0.as_str(): [x.1.public().to_string()], y.0.as_str(): [other, y.1.public().to_string()]});
-        Self::with_keys(&keys.to_string())
+        Self::with(&keys.to_string(), "")
     }
 
-    fn with_keys(keys: &str) -> Self {
+    fn with(keys: &str, environment: &str) -> Self {
         let aws: Arc<Mutex<Aws>> = Arc::default();
         let shared = Arc::clone(&aws);
         let fake = Fake::start(move |request| shared.lock().unwrap().answer(request));
@@ -137,7 +141,7 @@ impl World {
             .current_dir(example(""))
             .envs([("AWS_ENDPOINT_URL", &*fake.url()), ("VANTAGES", &urls(&vantages))])
             .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-west-2")])
-            .env("KEYS", keys)
+            .envs([("KEYS", keys), ("ENVIRONMENT", environment)])
             .envs([("TABLE", "failover"), ("STATE_MACHINE", "arn:aws:states:us-west-2:1:stateMachine:failover")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -250,6 +254,79 @@ fn by_rules_alone_every_incident_waits_for_approval_and_the_second_one_is_not_lo
 }
 
 #[test]
+fn a_signed_order_takes_the_place_of_one_that_waits_for_approval_whichever_request_fails_and_however() {
+    let mut world = World::start();
+    let by_rules = rules("2026-11-21T08:13:52.000Z");
+    assert_eq!(world.post(&[by_rules.clone()]), 200);
+    let before = world.fake.requests().len();
+    assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
+    let requests = world.fake.requests().len();
+    assert_eq!(requests - before, 4);
+    for number in 1..=requests {
+        for fault in [Fault::Throttled, Fault::Failed, Fault::AnswerLost] {
+            world.reset(Some((number, fault)));
+            for _ in 0..2 {
+                world.post(&[by_rules.clone()]);
+            }
+            for _ in 0..2 {
+                world.post(&[push(REGION, "us-east-1-1")]);
+            }
+            // Neither starts anything again.
+            assert_eq!(world.post(&[by_rules.clone()]), 200, "{number} {fault:?}");
+            assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200, "{number} {fault:?}");
+            let mut approvals: Vec<_> =
+                world.started().iter().map(|order| order["approval"].as_bool().unwrap()).collect();
+            approvals.sort_unstable();
+            assert_eq!(approvals, [false, true], "{number} {fault:?}");
+        }
+    }
+    world.reset(None);
+    assert_eq!(world.post(&[by_rules]), 200);
+    assert_eq!(world.post(&[unsigned(REGION, "us-east-1-1")]), 200);
+    assert_eq!(world.started().len(), 1, "an unsigned order takes no place");
+}
+
+#[test]
+fn of_the_alerts_of_one_region_the_one_with_the_best_proof_counts() {
+    let mut world = World::start();
+    let earlier = |mut alert: Value| {
+        alert["startsAt"] = json!("2020-01-01T00:00:00Z");
+        alert["annotations"]["failover_target"] = json!("planted");
+        alert
+    };
+    let mut named = rules("");
+    named["annotations"]["incident_id"] = json!("us-east-1-1");
+    let planted = [earlier(unsigned(REGION, "us-east-1-1")), earlier(named)];
+    let genuine = push(REGION, "us-east-1-1");
+    assert_eq!(world.post(&[planted[0].clone(), planted[1].clone(), genuine]), 200);
+    let started = world.started();
+    assert_eq!(started.len(), 1);
+    assert_eq!((&started[0]["approval"], &started[0]["target"]), (&json!(false), &json!("eu-central-1")));
+    // Nor does one without signatures hide the request of the rules.
+    world.reset(None);
+    assert_eq!(world.post(&[planted[0].clone(), rules("2026-11-21T08:13:52.000Z")]), 200);
+    assert_eq!(world.started()[0]["approval"], true);
+}
+
+#[test]
+fn an_order_of_another_environment_is_skipped() {
+    let mut world = World::with("{}", "prod");
+    let mut order = unsigned(REGION, "us-east-1-1");
+    assert_eq!(world.post(&[order.clone()]), 200);
+    order["labels"]["environment"] = json!("staging");
+    assert_eq!(world.post(&[order.clone()]), 200);
+    assert_eq!(world.fake.requests().len(), 0);
+    order["labels"]["environment"] = json!("prod");
+    for (vantage, name) in world.vantages.iter().zip(["eu-west-1", "eu-central-1"]) {
+        let mut message = opinion(name, "held");
+        message["environment"] = json!("prod");
+        vantage.replace(message);
+    }
+    assert_eq!(world.post(&[order]), 200);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
 fn a_planted_order_for_a_region_that_is_up_starts_nothing_and_is_asked_for_again() {
     let mut world = World::start();
     world.vantages[0].says("up");
@@ -291,7 +368,7 @@ fn an_order_without_fresh_signatures_of_two_vantages_starts_nothing_until_one_wi
 
 #[test]
 fn without_keys_every_execution_waits_for_approval() {
-    let mut world = World::with_keys("{}");
+    let mut world = World::with("{}", "");
     assert_eq!(world.post(&[unsigned(REGION, "us-east-1-1")]), 200);
     assert_eq!(world.started()[0]["approval"], true);
 }
