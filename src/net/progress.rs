@@ -80,7 +80,7 @@ impl Reader {
             Self::Heads { place, line, interim } => {
                 for byte in bytes {
                     if !steps.awaits.load(Ordering::Relaxed) {
-                        return Ok(());
+                        break;
                     }
                     if *place == STATUS {
                         *interim = *byte == b'1';
@@ -100,6 +100,7 @@ impl Reader {
                         _ => *line += 1,
                     }
                 }
+                // The next head begins where it is awaited, whatever the body is.
                 if !steps.awaits.load(Ordering::Relaxed) {
                     (*place, *line) = (0, 0);
                 }
@@ -262,6 +263,17 @@ mod tests {
         let steps = Steps::default();
         let first = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
         assert_eq!(often(false, first, b"HTTP/1.1 100 Continue\r\n\r\n", 1000, &steps), 2000);
+    }
+
+    #[test]
+    fn the_body_after_the_next_head_of_a_kept_connection_is_no_head_either() {
+        let response = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"2026-11-21 a paragraph\n\n".repeat(200)].concat();
+        let (mut reader, steps) = (Watched::new((), false, Arc::default()).reader, Steps::default());
+        for _ in 0..3 {
+            steps.begin();
+            reader.read(&response, &steps).unwrap();
+            steps.follow();
+        }
     }
 
     #[test]
