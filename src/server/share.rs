@@ -2,7 +2,7 @@
 //!
 //! A process that has used up its CPU quota stops as a whole, and its probes with it. So the time that goes to strangers is
 //! measured at each step of a connection, and a step that exceeds their share waits. Addresses take turns: the one that has
-//! used least is next. A few addresses that read what they ask for, such as a Prometheus, have half of the turns.
+//! used least is next. A few addresses that read what they ask for, such as a Prometheus, have half of that time.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use crate::net::thread_cpu_time;
 const SAVED: Duration = Duration::from_millis(100);
 
 /// Addresses that are regular readers, and how long one stays that reads nothing more.
-const REGULARS: usize = 8;
+pub(super) const REGULARS: usize = 8;
 const REGULAR_FOR: Duration = Duration::from_secs(300);
 
 /// Addresses that are remembered; strangers beyond that are refused.
@@ -84,7 +84,9 @@ struct Accounts {
     waiting: Vec<Waiting>,
     /// What the address that had the last turn had used, of other addresses and of regular readers.
     turns: [f64; 2],
-    regulars_turn: bool,
+    /// The same of the two classes: CPU time that each has used, and what the one that had the last turn had used.
+    by_class: [f64; 2],
+    class_turn: f64,
     /// The step that has its turn and has not begun.
     granted: Option<u64>,
     tickets: u64,
@@ -111,18 +113,27 @@ impl Accounts {
 
     /// An address has its turn. What it used while no other one waited is not held against it later.
     fn take_turn(&mut self, group: IpAddr) {
-        self.turns[self.class(group)] = self.used(group);
+        let class = self.class(group);
+        self.turns[class] = self.used(group);
+        self.class_turn = self.class_turn.max(self.by_class[class]);
     }
 
-    /// The place in the queue of the step that is next: of a regular reader every second time.
+    /// A step of this address has taken so many seconds.
+    fn charge(&mut self, group: IpAddr, burst: f64, cost: f64, now: Instant) {
+        self.credit.left -= cost;
+        self.account(group, burst, now).used += cost;
+        let class = self.class(group);
+        self.by_class[class] = self.by_class[class].max(self.class_turn) + cost;
+    }
+
+    /// The place in the queue of the step that is next: of the class that has used less, and there of the address.
     fn next(&self) -> Option<usize> {
-        let least = |regular: bool| {
-            let of_class = self.waiting.iter().enumerate();
-            let of_class = of_class.filter(|(_, one)| self.regulars.contains_key(&one.group) == regular);
-            let key = |one: &Waiting| (self.used(one.group), one.ticket);
-            of_class.min_by(|(_, a), (_, b)| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal))
+        let key = |one: &Waiting| {
+            let class = self.class(one.group);
+            (self.by_class[class].max(self.class_turn), class == 0, self.used(one.group), one.ticket)
         };
-        let next = least(self.regulars_turn).or_else(|| least(!self.regulars_turn));
+        let waiting = self.waiting.iter().enumerate();
+        let next = waiting.min_by(|(_, a), (_, b)| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
         next.map(|(place, _)| place)
     }
 }
@@ -153,7 +164,8 @@ impl Share {
             regulars: HashMap::new(),
             waiting: Vec::new(),
             turns: [0.0; 2],
-            regulars_turn: true,
+            by_class: [0.0; 2],
+            class_turn: 0.0,
             granted: None,
             tickets: 0,
         };
@@ -241,9 +253,7 @@ impl Share {
 
     /// A step has taken so much CPU time.
     fn end(&self, group: IpAddr, cost: Duration, now: Instant) {
-        let mut accounts = self.lock();
-        accounts.credit.left -= cost.as_secs_f64();
-        accounts.account(group, self.limits.connects_of_address.1, now).used += cost.as_secs_f64();
+        self.lock().charge(group, self.limits.connects_of_address.1, cost.as_secs_f64(), now);
     }
 
     /// A step does not wait any longer.
@@ -274,7 +284,6 @@ impl Share {
         let Some(place) = accounts.next() else { return Turn::Changed };
         let next = accounts.waiting.swap_remove(place);
         accounts.granted = Some(next.ticket);
-        accounts.regulars_turn = accounts.class(next.group) == 0;
         accounts.take_turn(next.group);
         next.waker.wake();
         Turn::Granted
@@ -336,6 +345,10 @@ mod tests {
         [192, 0, 2, n].into()
     }
 
+    fn us(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
     fn share() -> Share {
         let limits =
             Limits { strangers_cpu: 0.1, connects_of_address: (2.0, 4.0), connects: (3.0, 6.0), ..Limits::default() };
@@ -380,14 +393,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_regular_reader_has_half_of_the_turns_among_many_strangers() {
-        let share = share();
-        share.has_read(address(250), Instant::now());
-        let step = Duration::from_millis(1);
-        let mut crowd: Vec<_> = (0..100).map(|n| (address(n), step)).collect();
-        crowd.push((address(250), step));
-        let got = contend(&share, &crowd, 20);
-        assert!((0.9..1.1).contains(&got[100]), "{got:?}");
+    async fn a_regular_reader_has_half_of_the_time_among_many_strangers_however_large_steps_they_have() {
+        for (of_strangers, of_the_reader) in [(1000, 1000), (22_000, 300), (100, 5000)].map(|(a, b)| (us(a), us(b))) {
+            let share = share();
+            share.has_read(address(250), Instant::now());
+            let mut crowd: Vec<_> = (0..100).map(|n| (address(n), of_strangers)).collect();
+            crowd.push((address(250), of_the_reader));
+            let got = contend(&share, &crowd, 20);
+            assert!((0.9..1.1).contains(&got[100]), "{of_strangers:?} {got:?}");
+        }
+    }
+
+    /// Regular readers that come back have half, and not what they did not use before; nor have strangers.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_class_did_not_use_while_it_was_away_is_not_saved_for_it() {
+        for reader_first in [false, true] {
+            let share = share();
+            let (reader, stranger, step) = (address(250), address(1), us(1000));
+            share.has_read(reader, Instant::now());
+            let (first, second) = if reader_first { (reader, stranger) } else { (stranger, reader) };
+            contend(&share, &[(first, step)], 100);
+            tokio::time::advance(Duration::from_secs(100)).await;
+            let got = contend(&share, &[(first, step), (second, step)], 10);
+            assert!((got[0] - got[1]).abs() < 0.1, "{got:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
