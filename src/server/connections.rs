@@ -21,7 +21,7 @@ use super::{
     client::Client,
     conn_state::{ConnState, Progress, Signals},
     limits::Limits,
-    share::Share,
+    share::{REGULARS, Share},
 };
 
 /// Counts of connections.
@@ -177,7 +177,7 @@ impl Connections {
     }
 
     fn victim_for_trusted(&self) -> Option<Id> {
-        let strangers = self.largest_group().and_then(|(group, _)| self.least_useful(group));
+        let strangers = self.largest_groups().and_then(|(groups, _)| self.least_useful(&groups));
         strangers.or_else(|| {
             let all = self.open.iter().map(|(id, (_, state))| (*id, state.progress()));
             oldest_waiting(all)
@@ -185,27 +185,31 @@ impl Connections {
     }
 
     fn victim_for_stranger(&self, client: Client) -> Option<Id> {
-        let (largest, most) = self.largest_group()?;
+        let (largest, most) = self.largest_groups()?;
         let of_client = || self.strangers().filter(|(_, other, _)| other.group == client.group);
         if of_client().count() < most {
-            return self.least_useful(largest);
+            return self.least_useful(&largest);
         }
         oldest_waiting(of_client().map(|(id, _, progress)| (id, progress)))
     }
 
-    /// The address of strangers with the most connections, and how many it has; a regular reader only where there is no
-    /// other one.
-    fn largest_group(&self) -> Option<(IpAddr, usize)> {
+    /// The addresses of strangers with the most connections, and how many each has. A regular reader counts with more than its
+    /// part of one half of the places, and else only where there is no other address.
+    fn largest_groups(&self) -> Option<(Vec<IpAddr>, usize)> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         self.strangers().for_each(|(_, client, _)| *counts.entry(client.group).or_default() += 1);
-        counts.into_iter().max_by_key(|(group, count)| (!self.share.is_regular(*group), *count))
+        let part = self.limits.max_connections.saturating_sub(self.limits.reserved) / 2 / REGULARS;
+        let size = |group: IpAddr, count| (count > part.max(1) || !self.share.is_regular(group), count);
+        let largest = counts.iter().map(|(group, count)| size(*group, *count)).max()?;
+        let groups = counts.into_iter().filter(|(group, count)| size(*group, *count) == largest);
+        Some((groups.map(|(group, _)| group).collect(), largest.1))
     }
 
-    /// The connection of this address that waits for a request longest, or else whose client has read nothing for longest.
-    fn least_useful(&self, group: IpAddr) -> Option<Id> {
-        let of_group = || self.strangers().filter(|(_, client, _)| client.group == group);
-        oldest_waiting(of_group().map(|(id, _, progress)| (id, progress)))
-            .or_else(|| of_group().min_by_key(|(.., progress)| progress.wrote()).map(|(id, ..)| id))
+    /// The connection of these addresses that waits for a request longest, or else whose client has read nothing for longest.
+    fn least_useful(&self, groups: &[IpAddr]) -> Option<Id> {
+        let of_groups = || self.strangers().filter(|(_, client, _)| groups.contains(&client.group));
+        oldest_waiting(of_groups().map(|(id, _, progress)| (id, progress)))
+            .or_else(|| of_groups().min_by_key(|(.., progress)| progress.wrote()).map(|(id, ..)| id))
     }
 
     /// Closes the stranger's connection whose client has read nothing of a response for longest, unless all of them move.
@@ -317,6 +321,45 @@ mod tests {
         open_by(&mut all, stranger(3));
         assert!(all.open.contains_key(&other));
         assert_eq!(all.strangers().filter(|(_, client, _)| *client == stranger(1)).count(), 2);
+    }
+
+    /// As after a restart, when others have become regular readers first.
+    #[tokio::test(start_paused = true)]
+    async fn regular_readers_that_hold_every_place_give_way_to_a_scrape_of_another_address() {
+        let mut all = connections(193);
+        let mut held = Vec::new();
+        for n in 1..=8 {
+            all.share.has_read(stranger(n).group, Instant::now());
+            for _ in 0..24 {
+                held.push(open_by(&mut all, stranger(n)));
+            }
+        }
+        let _unread: Vec<_> = held.iter().map(|(_, state)| state.on_request()).collect();
+        assert!(all.is_full_for_strangers());
+        assert_eq!(all.admit(stranger(100)), Admission::Admitted);
+        let (scrape, state) = open_by(&mut all, stranger(100));
+        let _in_flight = state.on_request();
+        for n in 101..=110 {
+            pass(1).await;
+            assert_eq!(all.admit(stranger(n)), Admission::Admitted);
+            open_by(&mut all, stranger(n));
+            assert!(all.open.contains_key(&scrape), "{n}");
+        }
+        let of = |n| all.strangers().filter(|(_, client, _)| *client == stranger(n)).count();
+        assert!((1..=8).all(|n| of(n) >= 12), "and they keep their part");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_addresses_with_equally_many_connections_one_that_waits_for_a_request_gives_way_first() {
+        let mut all = connections(9);
+        let mut in_flight = Vec::new();
+        let mut waiting = Vec::new();
+        for n in 1..=8 {
+            let (id, state) = open_by(&mut all, stranger(n));
+            if n == 5 { waiting.push((id, state)) } else { in_flight.push(state.on_request()) }
+        }
+        assert_eq!(all.admit(stranger(9)), Admission::Admitted);
+        assert!(!all.open.contains_key(&waiting[0].0));
     }
 
     #[tokio::test(start_paused = true)]
