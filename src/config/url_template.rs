@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    model::url::without_query_values,
+    model::url::{MASK, without_query_values},
     yaml::{
         Parsed,
         addresses::url,
@@ -43,11 +43,15 @@ impl fmt::Debug for UrlTemplate {
     }
 }
 
-/// The text without the values of its query, but for placeholders.
+/// The text without the values of its query and its fragment, but for placeholders.
 fn shown(text: &str) -> String {
-    let (page, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
-    let Some((path, query)) = page.split_once('?') else { return text.to_owned() };
     let is_placeholder = |value: &str| value.starts_with('{') && value.find('}') == Some(value.len() - 1);
+    let (page, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
+    let fragment = match fragment.get(1..) {
+        Some(value) if !value.is_empty() && !is_placeholder(value) => format!("#{MASK}"),
+        _ => fragment.to_owned(),
+    };
+    let Some((path, query)) = page.split_once('?') else { return format!("{page}{fragment}") };
     let masked = query.split('&').map(|part| match part.split_once('=') {
         Some((_, value)) if is_placeholder(value) => part.to_owned(),
         _ => without_query_values(&format!("?{part}"))[1..].to_owned(),
@@ -150,6 +154,15 @@ mod tests {
             "javascript:alert(1)",
         ] {
             assert!(runbook(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn the_fragment_is_sent_and_not_shown_unless_it_is_a_placeholder() {
+        let template = runbook("https://a.example/x?a=1#hunter2").unwrap();
+        assert_eq!(template.to_string(), "https://a.example/x?a=<secret>#<secret>");
+        assert_eq!(template.link(&[]).as_deref(), Some("https://a.example/x?a=1#hunter2"));
+        for (text, shown) in [("https://a/x#s{alertname}", "https://a/x#<secret>"), ("https://a/#", "https://a/#")] {
+            assert_eq!(runbook(text).unwrap().to_string(), shown);
         }
     }
 }
