@@ -1102,3 +1102,49 @@ fn a_reload_with_another_interval_keeps_an_order_and_one_that_asks_something_els
     scene.live(&Part { slots: 400, ..dead });
     assert_eq!(vote(&scene), Vote::Abstain);
 }
+
+/// The regions to whose databases nothing is written; `None`: all.
+fn withheld(scene: &Scene) -> Option<Vec<String>> {
+    let regions = scene.vantage.withheld(scene.now)?;
+    Some(regions.into_iter().map(|region| region.to_string()).collect())
+}
+
+#[test]
+fn no_token_is_written_to_a_region_that_was_failed_over_until_it_is_released() {
+    let mut scene = executed();
+    assert_eq!(withheld(&scene), Some(vec!["p0".to_owned()]));
+    scene.live(&recovered(4 * 60 * 20));
+    assert!(scene.open[0].is_none());
+    assert_eq!(withheld(&scene), Some(vec!["p0".to_owned()]));
+    scene.live(&recovered(4 * 60 * 15));
+    assert_eq!(withheld(&scene), Some(Vec::new()));
+}
+
+#[test]
+fn no_token_is_written_to_what_one_other_vantage_reports_as_failed_over() {
+    let mut scene = Scene::well(4, false);
+    let mut votes = scene.views(Says::Up);
+    let (id, target, at) = ("p0-1".into(), scene.regions[1].clone(), scene.now);
+    votes.peers.get_mut(&scene.regions[0]).unwrap().failed_over =
+        Some(FailedOver { id, onset: UnixMillis(1), target, at });
+    let from = scene.regions[2].clone();
+    scene.handle(Input::Votes { from: &from, requested_at: at, votes });
+    assert_eq!(withheld(&scene), Some(vec!["p0".to_owned()]));
+}
+
+#[test]
+fn a_vantage_that_is_isolated_or_knows_no_votes_yet_writes_no_token() {
+    let mut scene = Scene::new(4, false);
+    assert_eq!(withheld(&scene), None);
+    scene.live(&Part { slots: 8, up: vec![true; 4], says: vec![Says::Nothing; 4], cannot_send: false });
+    assert_eq!(withheld(&scene), None, "the others may know of a failover");
+    scene.live(&recovered(8));
+    assert_eq!(withheld(&scene), Some(Vec::new()));
+    scene.live(&Part { slots: 40, up: vec![false; 4], says: vec![Says::Nothing; 4], cannot_send: false });
+    assert!(scene.vantage.is_isolated());
+    assert_eq!(withheld(&scene), None);
+    // One of the others may be dead at the start.
+    let mut scene = Scene::new(4, false);
+    scene.live(&Part { slots: 44, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
+    assert_eq!(withheld(&scene), Some(Vec::new()));
+}

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{
     alert::{Notifier, Restored, Setup},
-    config::{Config, Loaded},
+    config::{Config, DatabaseServer, Loaded},
     decision::{Effects, Now},
     engine::{Change, Engine, Input, PathSetup, Slot, Topology},
     metrics::Metrics,
     model::{Cadence, DatabaseEvent, Incident, UnixMillis, VoteResponse},
     net::{Resolver, Timestamp, TlsContext},
-    probe::ResponseSender,
+    probe::{ResponseSender, Writing},
     schedule::{Command, Event, Launcher, SlotPhase},
     server::{EncodedVotes, Query},
 };
@@ -49,6 +49,8 @@ pub(super) struct App {
     events: mpsc::Sender<Event>,
     responses: mpsc::Sender<VoteResponse>,
     database_news: mpsc::Sender<DatabaseEvent>,
+    /// What the probers of each database share.
+    writing: Vec<Arc<Writing>>,
     notifier: Notifier,
     /// When all peers were evaluated last.
     evaluated: watch::Sender<Instant>,
@@ -68,6 +70,7 @@ impl App {
     ) -> Result<Self, RunError> {
         let (resolver, config) = (Resolver::from_system(), Arc::new(config));
         let evaluated = watch::Sender::new(Instant::now());
+        let writing = config.databases.iter().map(|database| Arc::new(Writing::new(database.servers.len()))).collect();
         let mut app = Self {
             engine: Engine::new(Arc::clone(&metrics), Arc::clone(&config), Instant::now()),
             notifier: notifier(&config, &resolver, &tls, &metrics, &evaluated)?,
@@ -80,10 +83,12 @@ impl App {
             events,
             responses,
             database_news,
+            writing,
             evaluated,
             copying: Copying::default(),
         };
         let starts = app.build(&app.topology)?;
+        app.withhold_tokens(now());
         app.apply_topology(starts);
         Ok(app)
     }
@@ -116,9 +121,26 @@ impl App {
             self.catch_up(now);
         }
         let effects = self.engine.handle(input, now);
+        if is_tick || effects.incidents.is_some() || !effects.changes.is_empty() {
+            self.withhold_tokens(now);
+        }
         self.apply(effects);
         if is_tick {
             self.evaluated.send_replace(now.instant);
+        }
+    }
+
+    /// Says to which servers of databases no token is written from now on.
+    fn withhold_tokens(&self, now: Now) {
+        if self.writing.is_empty() {
+            return;
+        }
+        let withheld = self.engine.vantage().withheld(now.instant);
+        for (database, writing) in self.config().databases.iter().zip(&self.writing) {
+            let is_withheld = |server: &DatabaseServer| {
+                withheld.as_ref().is_none_or(|regions| regions.contains(&server.region))
+            };
+            writing.withhold(|server| database.servers.get(server).is_none_or(is_withheld));
         }
     }
 
@@ -232,13 +254,15 @@ impl App {
             let (cadence, launcher) = anchor_prober(anchor, &self.resolver, self.events.clone());
             starts.push(start(slot, cadence, launcher));
         }
-        for (place, (database, slots)) in topology.config.databases.iter().zip(&topology.databases).enumerate() {
+        let databases = topology.config.databases.iter().zip(&topology.databases).zip(&self.writing);
+        for (place, ((database, slots), writing)) in databases.enumerate() {
             let is_new = slots.iter().any(|slot| slot.change == Change::Added);
             if !is_new {
                 continue;
             }
             let (vantage, news) = (&topology.config.region, &self.database_news);
-            let context = TokenContext { database, place, vantage, news, resolver: &self.resolver, tls: &self.tls };
+            let (resolver, tls) = (&self.resolver, &*self.tls);
+            let context = TokenContext { database, place, writing, vantage, news, resolver, tls };
             let probers = context.probers(&self.events)?;
             starts.extend(slots.iter().zip(probers).map(|(slot, (cadence, launcher))| start(slot, cadence, launcher)));
         }

@@ -71,6 +71,8 @@ pub(super) struct TokenContext<'a> {
     pub(super) database: &'a Database,
     /// Its place in the configuration.
     pub(super) place: usize,
+    /// What its probers share.
+    pub(super) writing: &'a Arc<Writing>,
     pub(super) vantage: &'a Region,
     pub(super) news: &'a mpsc::Sender<DatabaseEvent>,
     pub(super) resolver: &'a Resolver,
@@ -81,7 +83,6 @@ impl TokenContext<'_> {
     /// What reads each server, and writes at the one that takes writes.
     pub(super) fn probers(&self, events: &mpsc::Sender<Event>) -> Result<Vec<(Cadence, Launcher)>, RunError> {
         let Database { name, login, table, servers } = self.database;
-        let writing = Arc::new(Writing::new(servers.len()));
         let prober = |(place, server): (usize, &DatabaseServer)| {
             let resolved = self.resolver.lookup(&server.host, AddressFamily::Any);
             let context = ProberContext { host: &server.host, resolved, tos: None, tls: self.tls, responses: None };
@@ -92,7 +93,7 @@ impl TokenContext<'_> {
                 server: place,
                 table: Arc::clone(table),
                 vantage: self.vantage.clone(),
-                writing: Arc::clone(&writing),
+                writing: Arc::clone(self.writing),
                 news: self.news.clone(),
             };
             let login = PostgresSpec { port: server.port, ..login.clone() };

@@ -99,9 +99,9 @@ pub(super) struct Executions {
 }
 
 impl Executions {
-    /// The failover of a region that is not released.
-    pub(super) fn of(&self, region: &Region) -> Option<&FailedOver> {
-        self.records.get(region).map(|record| &record.failover)
+    /// The regions that were failed over and are not released.
+    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.records.keys()
     }
 
     /// The failover of a region that this vantage reports to others: one that it has ordered, or that enough of them report.

@@ -25,6 +25,10 @@ use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
 
+/// How long a vantage that starts waits for the votes of all others before it writes to a database: they may know of a
+/// failover.
+const INFORMED_AFTER: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, Copy)]
 enum Owner {
     Peer(usize),
@@ -34,6 +38,7 @@ enum Owner {
 /// One vantage: a state machine that is driven by [`handle`](Self::handle) alone.
 #[derive(Debug)]
 pub struct Vantage {
+    started: Instant,
     policy: Policy,
     peers: Vec<PeerMonitor>,
     anchors: Vec<(PathId, Evidence)>,
@@ -57,6 +62,7 @@ impl Vantage {
     /// A vantage in this region that monitors nothing yet.
     pub fn new(region: Region, now: Instant) -> Self {
         Self {
+            started: now,
             policy: Policy::default(),
             peers: Vec::new(),
             anchors: Vec::new(),
@@ -151,12 +157,24 @@ impl Vantage {
     /// change of state the caller does, because of many inputs at once only the last one needs a ranking.
     pub fn refresh_ranking(&mut self, now: Now) {
         if std::mem::take(&mut self.ranking_due) {
-            let heard: BTreeSet<_> = self.votes.failed_over(now.instant).collect();
-            let failed_over = |region: &Region| self.executions.of(region).is_some() || heard.contains(region);
-            let inputs: Vec<_> = self.peers.iter().map(|peer| peer.rank_input(failed_over(&peer.region))).collect();
-            let own = failed_over(self.targets.own());
+            let failed_over = self.failed_over(now.instant);
+            let inputs: Vec<_> =
+                self.peers.iter().map(|peer| peer.rank_input(failed_over.contains(&peer.region))).collect();
+            let own = failed_over.contains(self.targets.own());
             self.targets.rank(&inputs, own, now.instant);
         }
+    }
+
+    /// The regions that were failed over and are not released, as far as any vantage says.
+    fn failed_over(&self, now: Instant) -> BTreeSet<Region> {
+        self.executions.regions().chain(self.votes.failed_over(now)).cloned().collect()
+    }
+
+    /// The regions to whose databases nothing may be written; `None`: to none. A transaction that the new primary does not have
+    /// would keep the old one from coming back. An isolated vantage may be on its side of a network that is cut in two.
+    pub fn withheld(&self, now: Instant) -> Option<BTreeSet<Region>> {
+        let is_informed = self.votes.all_heard() || now.saturating_duration_since(self.started) >= INFORMED_AFTER;
+        (is_informed && !self.is_isolated()).then(|| self.failed_over(now))
     }
 
     fn position(&self, peer: &Region) -> Option<usize> {

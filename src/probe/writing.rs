@@ -1,4 +1,4 @@
-//! Where tokens may be written: only to the one server that takes writes.
+//! Where tokens may be written: only to the one server that takes writes, unless it is withheld from it.
 
 use std::{
     sync::{
@@ -21,6 +21,8 @@ struct Role {
     read: bool,
     /// When it was last seen to take writes, if not to be a replica since.
     writable: Option<Instant>,
+    /// Whether nothing may be written to it, whatever its role is.
+    withheld: bool,
 }
 
 /// What the probers of a database share: the number of this process, that of the next token, and the roles of all servers.
@@ -71,6 +73,13 @@ impl Writing {
         }
     }
 
+    /// Says to which servers nothing is written from now on, whatever their roles are.
+    pub fn withhold(&self, is_withheld: impl Fn(usize) -> bool) {
+        for (server, role) in self.roles().iter_mut().enumerate() {
+            role.withheld = is_withheld(server);
+        }
+    }
+
     /// Whether this server, whose role was just read, may be written to: it takes writes, and it alone. A server that was not
     /// read since the start may take writes too, until it has been silent for a while. What is written to one of two would be
     /// lost, or would stop the other from coming back.
@@ -78,7 +87,9 @@ impl Writing {
         let is_old = |at: Instant| now.saturating_duration_since(at) > REMEMBERED;
         let known = |role: &Role| role.read || role.tried.is_some_and(is_old);
         let alone = |role: &Role| known(role) && role.writable.is_none_or(is_old);
-        writable && self.roles().iter().enumerate().all(|(other, role)| other == server || alone(role))
+        let roles = self.roles();
+        let withheld = roles.get(server).is_none_or(|role| role.withheld);
+        writable && !withheld && roles.iter().enumerate().all(|(other, role)| other == server || alone(role))
     }
 
     /// Whether a warning about the role is to be logged; once.
@@ -122,6 +133,23 @@ mod tests {
         // It comes back as a replica.
         writing.note(0, Some(false), now + 21 * SECOND);
         assert!(writing.may_write(1, true, now + 21 * SECOND));
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_server_that_is_withheld_and_others_are_not_affected() {
+        let (writing, now) = (Writing::new(2), Instant::now());
+        writing.note(0, Some(true), now);
+        writing.note(1, Some(false), now);
+        writing.withhold(|server| server == 0);
+        assert!(!writing.may_write(0, true, now));
+        // The other one is promoted.
+        writing.note(0, Some(false), now);
+        writing.note(1, Some(true), now);
+        assert!(writing.may_write(1, true, now));
+        writing.withhold(|_| false);
+        writing.note(0, Some(true), now);
+        writing.note(1, Some(false), now);
+        assert!(writing.may_write(0, true, now));
     }
 
     #[test]

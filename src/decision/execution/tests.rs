@@ -143,14 +143,14 @@ fn the_target_of_a_failover_never_changes_and_blocks_it_when_it_is_down() {
     let mut fixture = Fixture::new();
     fixture.failed_over("x", "b");
     let other =
-        FailedOver { id: "other".into(), target: region("c"), ..fixture.executions.of(&region("x")).unwrap().clone() };
+        FailedOver { id: "other".into(), target: region("c"), ..fixture.executions.records[&region("x")].failover.clone() };
     assert!(!fixture.executions.record(&region("x"), &other));
     for candidates in [&["a"][..], &[]] {
         let gate = fixture.gate(&[("x", 9, Armed, candidates)]);
         assert_eq!((gate.blocked, gate.target), (None, Some(region("b"))), "it needs no slot but its own");
     }
     // Released here, and not by two other vantages.
-    let first = fixture.executions.of(&region("x")).unwrap().clone();
+    let first = fixture.executions.records[&region("x")].failover.clone();
     fixture.executions = Executions::default();
     for vantage in ["c", "a"] {
         fixture.says(vantage, "x", PeerVote { failed_over: Some(first.clone()), ..vote() });
@@ -259,7 +259,7 @@ fn a_region_is_released_after_half_an_hour_of_health_and_stays_so_whatever_other
     let mut release = |state, after| {
         fixture.now += after;
         fixture.executions.release([(&x, state)].into_iter(), &fixture.votes, fixture.now);
-        fixture.executions.of(&x).is_none()
+        !fixture.executions.records.contains_key(&x)
     };
     assert!(!release(PeerState::Healthy, SECOND));
     assert!(!release(PeerState::Healthy, RELEASE_AFTER - SECOND));

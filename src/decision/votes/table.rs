@@ -181,6 +181,11 @@ impl VoteTable {
         self.voters.contains_key(vantage)
     }
 
+    /// Whether every vantage that may vote was heard at least once.
+    pub fn all_heard(&self) -> bool {
+        self.voters.values().all(|voter| voter.last.is_some())
+    }
+
     /// The vantages that may vote on a peer and have no fresh vote.
     pub fn unheard<'a>(&'a self, peer: &'a Region, now: Instant) -> impl Iterator<Item = &'a Region> {
         self.voters
