@@ -16,8 +16,9 @@ use regionwatch::{
         votes::{FailedOver, PeerVote, VoteSet},
     },
     model::{
-        Blocked, Candidate, Cause, FailoverMode, Failure, Incident, Ineligible, PathId, PeerState, Phase, Region,
-        Sample, Stage, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
+        Blocked, Candidate, Cause, DatabaseLoss, DatabaseReport, FailoverMode, Failure, Incident, Ineligible,
+        LossBounds, PathId, PeerState, Phase, Promotion, RealisedLoss, Region, Sample, Stage, StampSource, Tally,
+        TargetName, Timings, UnixMillis, Vote,
     },
     probe,
     window::{Latency, Summary},
@@ -194,6 +195,8 @@ impl Scene {
             tally: Tally::default(),
             candidates: Vec::new(),
             blocked: None,
+            loss: None,
+            lost: None,
             evidence: String::new(),
             resolved: None,
             signatures: Vec::new(),
@@ -1147,4 +1150,76 @@ fn a_vantage_that_is_isolated_or_knows_no_votes_yet_writes_no_token() {
     let mut scene = Scene::new(4, false);
     scene.live(&Part { slots: 44, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
     assert_eq!(withheld(&scene), Some(Vec::new()));
+}
+
+/// A database with its primary in the first peer, and what failovers to the others would lose, in milliseconds.
+fn report(scene: &Scene, replicas: &[(usize, u64, u64)]) -> DatabaseReport {
+    let ms = Duration::from_millis;
+    let bounds =
+        |(n, lower, upper): &(usize, u64, u64)| (scene.regions[*n].clone(), LossBounds::new(ms(*lower), ms(*upper)));
+    let loss = DatabaseLoss {
+        database: TargetName::new("orders").unwrap(),
+        primary: Some(scene.regions[0].clone()),
+        replicas: replicas.iter().map(bounds).collect(),
+    };
+    DatabaseReport { loss, servers: scene.regions.clone(), rpo: 5 * SECOND, promotion: None }
+}
+
+/// What is reported of the first peer: the stage `prepare`, or the order.
+fn reported(scene: &Scene, stage: Stage) -> Option<Incident> {
+    let told = scene.vantage.incidents(scene.clock());
+    told.into_iter().find(|told| told.peer == scene.regions[0] && told.stage == stage)
+}
+
+#[test]
+fn a_region_that_would_lose_more_than_the_rpo_is_no_target_and_the_order_says_what_the_other_one_loses() {
+    let mut scene = Scene::well(4, false);
+    scene.spared = vec![1, 2, 3];
+    let report = report(&scene, &[(1, 6_000, 7_000), (3, 800, 1_900)]);
+    scene.handle(Input::Databases(vec![report.clone()]));
+    scene.live(&dead(4 * 33));
+    assert_eq!(ordered(&scene), [("p0".to_owned(), "p3".to_owned())]);
+    let order = reported(&scene, Stage::Execute).unwrap();
+    assert_eq!(order.loss.unwrap().to_string(), "0.8s..1.9s");
+    assert_eq!(order.candidates.len(), 1, "p1 would lose too much, p2 is unknown, and here is no server");
+    // What was ordered stays, whatever is measured afterwards; and then it is known.
+    let lost = RealisedLoss { tokens: 2, bounds: LossBounds::new(SECOND, 2 * SECOND) };
+    let (from, to, at) = (scene.regions[0].clone(), scene.regions[3].clone(), scene.clock().unix);
+    let promotion = Some(Promotion { from, to: to.clone(), at, lost: Some(lost) });
+    let loss = DatabaseLoss { primary: Some(to), ..report.loss };
+    scene.handle(Input::Databases(vec![DatabaseReport { loss, promotion, ..report }]));
+    scene.live(&dead(8));
+    let order = reported(&scene, Stage::Execute).unwrap();
+    assert_eq!((order.loss.unwrap().to_string(), order.lost), ("0.8s..1.9s".to_owned(), Some(lost)));
+    assert_eq!(ordered(&scene), [("p0".to_owned(), "p3".to_owned())]);
+}
+
+#[test]
+fn a_loss_that_is_unknown_orders_nothing_and_is_the_reason_until_it_is_known() {
+    let mut scene = Scene::well(4, false);
+    scene.spared = vec![1, 2, 3];
+    let unknown = report(&scene, &[]);
+    scene.handle(Input::Databases(vec![unknown]));
+    scene.live(&dead(4 * 33));
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(Blocked::RpoUnknown), Vec::new()));
+    let above = report(&scene, &[1, 2, 3].map(|n| (n, 6_000, 7_000)));
+    scene.handle(Input::Databases(vec![above]));
+    scene.live(&dead(8));
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(Blocked::NoTarget), Vec::new()));
+    let known = report(&scene, &[(2, 0, 900)]);
+    scene.handle(Input::Databases(vec![known]));
+    scene.live(&dead(4 * 5));
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (None, vec![("p0".to_owned(), "p2".to_owned())]));
+}
+
+#[test]
+fn a_database_elsewhere_keeps_no_region_from_being_failed_over() {
+    let mut scene = Scene::well(4, false);
+    scene.spared = vec![1, 2, 3];
+    let elsewhere = report(&scene, &[]);
+    let loss = DatabaseLoss { primary: Some(scene.regions[1].clone()), ..elsewhere.loss };
+    scene.handle(Input::Databases(vec![DatabaseReport { loss, ..elsewhere }]));
+    scene.live(&dead(4 * 33));
+    assert_eq!(ordered(&scene).len(), 1);
+    assert_eq!(reported(&scene, Stage::Execute).unwrap().loss, None);
 }

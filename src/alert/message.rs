@@ -131,9 +131,14 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     let reason = blocked.map(|reason| ("reason", reason.as_str().into()));
     let blocked =
         blocked.map(|reason| format!(" No failover is ordered: {}.", reason.explanation())).unwrap_or_default();
+    let loss = match (incident.lost, incident.loss) {
+        (Some(lost), _) => format!(" The failover has lost {lost}."),
+        (None, Some(loss)) => format!(" The failover would lose {loss} of data."),
+        (None, None) => String::new(),
+    };
     let description = format!(
         "{peer} is down as seen from {vantage} since {} ({cause}), {confirmation} with {down} of {voters} votes. \
-         {advice}{target_text}.{blocked}",
+         {advice}{target_text}.{blocked}{loss}",
         incident.onset
     );
     let mut annotations = BTreeMap::from([
@@ -152,6 +157,8 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
         annotations.insert("failover_target", target.into());
     }
     annotations.extend(reason);
+    annotations.extend(incident.loss.map(|loss| ("rpo_estimate", loss.to_string().into())));
+    annotations.extend(incident.lost.map(|lost| ("rpo_realised", lost.to_string().into())));
     annotations.extend(runbook(source, name));
     let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
     annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
@@ -242,7 +249,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         config::Config,
-        model::{Cause, LabelName, LabelValue, Tally},
+        model::{Cause, LabelName, LabelValue, LossBounds, RealisedLoss, Tally},
         signing::{Order, PrivateKey},
     };
 
@@ -277,6 +284,8 @@ pub(super) mod tests {
             tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
             candidates: vec![candidate("eu-central-1", 1, Some(33)), candidate("ap-south-1", 2, None)],
             blocked: None,
+            loss: None,
+            lost: None,
             evidence: "icmp, tcp and http of 2 targets are silent since 03:04:05".into(),
             resolved: None,
             signatures: Vec::new(),
@@ -432,6 +441,25 @@ pub(super) mod tests {
         for alert in posted(&[incident("us-east-1", Stage::Prepare)], before_all) {
             assert_eq!(alert["startsAt"], UnixMillis(before_all).to_string(), "{alert}");
         }
+    }
+
+    #[test]
+    fn an_alert_says_what_the_failover_would_lose_and_then_what_it_has_lost() {
+        let bounds = LossBounds::new(Duration::from_millis(800), Duration::from_millis(1_900));
+        let mut incident = Incident { loss: Some(bounds), ..incident("us-east-1", Stage::Execute) };
+        let of = |incident: &Incident| {
+            let annotations =
+                posted(std::slice::from_ref(incident), 1_795_230_246_000).remove(0)["annotations"].clone();
+            ["rpo_estimate", "rpo_realised", "description"]
+                .map(|name| annotations[name].as_str().unwrap_or_default().to_owned())
+        };
+        let [estimate, realised, description] = of(&incident);
+        assert_eq!((&*estimate, &*realised), ("0.8s..1.9s", ""));
+        assert!(description.ends_with("to eu-central-1. The failover would lose 0.8s..1.9s of data."), "{description}");
+        incident.lost = Some(RealisedLoss { tokens: 1, bounds });
+        let [estimate, realised, description] = of(&incident);
+        assert_eq!((&*estimate, &*realised), ("0.8s..1.9s", "1 token, 0.8s..1.9s"));
+        assert!(description.ends_with(" The failover has lost 1 token, 0.8s..1.9s."), "{description}");
     }
 
     #[test]

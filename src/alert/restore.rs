@@ -187,6 +187,8 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
         tally: Tally { down, voters, reached: confirmed, ..Tally::default() },
         candidates: annotation("candidates").map(candidates).unwrap_or_default(),
         blocked: None,
+        loss: None,
+        lost: None,
         evidence: truncated(annotation("evidence").unwrap_or_default(), MAX_EVIDENCE).to_owned(),
         resolved: None,
         signatures: annotation("signatures").map(SignatureList::decode).unwrap_or_default(),

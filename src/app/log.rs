@@ -7,7 +7,7 @@ use crate::{
         StateChange, Transition,
         votes::{MissingEnvironment, VoteProblem},
     },
-    model::{PeerState, Tally},
+    model::{PeerState, Promotion, Tally},
 };
 
 pub(super) fn log(change: &StateChange) {
@@ -26,6 +26,15 @@ pub(super) fn log(change: &StateChange) {
             warn!(%peer, %reason, "{peer} is not failed over: {}", reason.explanation());
         }
         StateChange::Blocked { peer, reason: None } => info!(%peer, "nothing prevents the failover of {peer} any more"),
+        StateChange::Promoted { database, promotion: Promotion { from, to, lost, .. } } => match lost {
+            Some(lost) if lost.tokens > 0 => {
+                warn!(%database, %from, %to, tokens = lost.tokens, "{database} is written in {to} now, without what {from} had acknowledged last: {lost}");
+            }
+            Some(_) => {
+                info!(%database, %from, %to, tokens = 0, "{database} is written in {to} now, and nothing that {from} had acknowledged is missing")
+            }
+            None => warn!(%database, %from, %to, "{database} is written in {to} now; it is unknown what was lost"),
+        },
         StateChange::Isolation(Some(why)) => {
             warn!(%why, "this vantage appears to be isolated; it reports no peer as down");
         }

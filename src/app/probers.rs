@@ -82,7 +82,7 @@ pub(super) struct TokenContext<'a> {
 impl TokenContext<'_> {
     /// What reads each server, and writes at the one that takes writes.
     pub(super) fn probers(&self, events: &mpsc::Sender<Event>) -> Result<Vec<(Cadence, Launcher)>, RunError> {
-        let Database { name, login, table, servers } = self.database;
+        let Database { name, login, table, servers, .. } = self.database;
         let prober = |(place, server): (usize, &DatabaseServer)| {
             let resolved = self.resolver.lookup(&server.host, AddressFamily::Any);
             let context = ProberContext { host: &server.host, resolved, tos: None, tls: self.tls, responses: None };

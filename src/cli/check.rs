@@ -99,12 +99,12 @@ fn summary(config: &Config) -> String {
         descriptors(config),
     );
     let _ = writeln!(text, "{}", signing(config));
-    for Database { name, login, table, servers } in &config.databases {
+    for Database { name, login, table, rpo, servers } in &config.databases {
         let servers: Vec<_> =
             servers.iter().map(|server| format!("{} ({}, port {})", server.region, server.host, server.port)).collect();
         let _ = writeln!(
             text,
-            "Database {name}: {} writes and reads tokens in the table {table} at {}.",
+            "Database {name}: {} writes and reads tokens in the table {table} at {}; a failover may lose {rpo:?}.",
             login.user,
             servers.join(", ")
         );

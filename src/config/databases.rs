@@ -1,21 +1,32 @@
 //! `databases`: the same list on every vantage.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::types::{Database, DatabaseServer};
 use crate::{
     model::{Region, TargetName},
     probe::{PostgresSpec, ProbeSpec, TOKEN_TABLE, is_sql_name},
-    yaml::{Item, ReadContext, addresses, units::Parsed, writer::Writer},
+    yaml::{
+        Item, ReadContext, addresses,
+        units::{self, Parsed},
+        writer::Writer,
+    },
 };
 
 /// The key in the file's top level.
 pub(super) const KEY: &str = "databases";
 
 /// The keys of a database that are not those of its login.
-const KEYS: [&str; 4] = ["name", "kind", "table", "servers"];
+const KEYS: [&str; 5] = ["name", "kind", "table", "rpo", "servers"];
 
 const SERVERS_HINT: &str = "write one for each region, such as {region: eu-west-1, host: db.eu.example.com}";
+
+/// What a failover may lose where the configuration says nothing else. Tokens are written every second, so much less is never
+/// known to hold.
+const RPO: Duration = Duration::from_secs(5);
+
+/// The least and the most that it may say.
+const RPO_RANGE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(86_400);
 
 const MAX_SERVERS: usize = 16;
 const MAX_DATABASES: usize = 64;
@@ -36,10 +47,11 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> 
         });
         let kind = fields.required("kind", "write postgres").and_then(|item| item.choice(&[("postgres", ())]));
         let table = fields.get("table").map_or_else(|| Some(TOKEN_TABLE.into()), |item| item.read(table));
+        let rpo = fields.get("rpo").map_or(Some(RPO), |item| item.read(units::duration_in(RPO_RANGE)));
         let servers = fields.required("servers", SERVERS_HINT).and_then(|item| servers(&item));
         let login = PostgresSpec::read_login(&fields, reading);
         kind?;
-        Some(Database { name: name?, table: table?, servers: servers?, login: login? })
+        Some(Database { name: name?, table: table?, rpo: rpo?, servers: servers?, login: login? })
     };
     let databases = item.each(read).unwrap_or_default();
     if databases.len() > MAX_DATABASES {
@@ -93,6 +105,7 @@ pub(super) fn write(page: &mut Writer, database: &Database) {
     page.raw("kind", ProbeSpec::from(database.login.clone()).kind());
     database.login.write_login(page);
     page.text("table", &database.table);
+    page.raw("rpo", units::duration_text(database.rpo));
     page.items("servers", &database.servers, |page, server| {
         page.text("region", &server.region);
         page.text("host", format!("{:#}", server.host));

@@ -1,11 +1,11 @@
 //! The peers of a configuration: every value is in range, every name is checked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
-    model::{AddressFamily, Cadence, Host, Kind, Region, Shape, TargetName, labels},
-    probe::{HttpAccess, PostgresSpec, ProbeSpec},
+    model::{AddressFamily, Cadence, Host, Kind, Path, Region, Shape, TargetName, labels},
+    probe::{HttpAccess, POSTGRES, PostgresSpec, ProbeSpec},
     signing::PublicKey,
 };
 
@@ -72,8 +72,33 @@ pub struct Database {
     pub login: PostgresSpec,
     /// The table that holds the tokens.
     pub table: Arc<str>,
+    /// The most that a failover may lose of it, as the time in which that was written.
+    pub rpo: Duration,
     /// Its servers, of which one takes writes; one for each region.
     pub servers: Vec<DatabaseServer>,
+}
+
+impl Database {
+    /// Whether its servers are verified by the authorities of the system.
+    pub fn trusts_the_system(&self) -> bool {
+        ProbeSpec::from(self.login.clone()).trusts_the_system()
+    }
+
+    /// Whether the login depends on files, which may change while the configuration does not.
+    pub fn reads_files(&self) -> bool {
+        ProbeSpec::from(self.login.clone()).reads_files()
+    }
+
+    /// For each server, a probe that reads the table of the tokens.
+    pub fn probes(&self) -> impl Iterator<Item = (Path, ProbeConfig)> + '_ {
+        self.servers.iter().map(|DatabaseServer { region, host, port }| {
+            let query = format!("SELECT sequence FROM {} LIMIT 1", self.table).into();
+            let spec = PostgresSpec { port: *port, query, keep_alive: false, ..self.login.clone() }.into();
+            let (family, cadence) = (AddressFamily::Any, POSTGRES.default_cadence());
+            let probe = ProbeConfig { cadence, host: host.clone(), family, tos: None, critical: false, spec };
+            (Path { peer: region.clone(), target: self.name.clone(), kind: POSTGRES }, probe)
+        })
+    }
 }
 
 /// A server of a database.

@@ -10,7 +10,7 @@ use super::{
     votes::{VoteProblem, VoteSet},
 };
 use crate::{
-    model::{Blocked, FailoverMode, Incident, PathId, Region, Sample, Tally},
+    model::{Blocked, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName},
     window::Summary,
 };
 
@@ -106,6 +106,8 @@ pub enum Input<'a> {
         /// `None` before the first probe.
         summary: Option<Summary>,
     },
+    /// What this vantage knows of all databases, in the order of the configuration; due every second.
+    Databases(Vec<DatabaseReport>),
     /// The verified votes of another vantage.
     Votes {
         /// The vantage.
@@ -167,6 +169,13 @@ pub enum StateChange {
         peer: Region,
         /// The reason.
         reason: Option<Blocked>,
+    },
+    /// Another server of a database has become the primary.
+    Promoted {
+        /// The database.
+        database: TargetName,
+        /// From where to where, and what was lost.
+        promotion: Promotion,
     },
     /// This vantage is isolated now, and why; `None`: it is not any more.
     Isolation(Option<IsolationReason>),

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    ranking::{PublishedRanking, RankInput, Ranker, Ranking, RegionAttributes, TargetPolicy},
+    ranking::{Losses, PublishedRanking, RankInput, Ranker, Ranking, RegionAttributes, TargetPolicy},
     votes::VoteTable,
 };
-use crate::model::{Candidate, Region};
+use crate::model::{Candidate, Ineligible, Region};
 
 #[derive(Debug)]
 pub(super) struct FailoverTargets {
@@ -39,9 +39,14 @@ impl FailoverTargets {
         }
     }
 
-    pub(super) fn rank(&mut self, inputs: &[RankInput], own_failed_over: bool, now: Instant) {
-        self.ranker.set_own_failed_over(own_failed_over);
+    pub(super) fn rank(&mut self, inputs: &[RankInput], own_failed_over: bool, own_losses: Losses, now: Instant) {
+        self.ranker.set_own(own_failed_over, own_losses);
         self.ranker.update(inputs, now);
+    }
+
+    /// Whether a region could take over for a dead one if it were known what that loses.
+    pub(super) fn lacks_only_the_loss(&self, dead: &Region) -> bool {
+        self.ranker.reasons(dead).any(|reasons| reasons == [Ineligible::RpoUnknown])
     }
 
     pub(super) const fn ranking(&self) -> &Ranking {

@@ -8,7 +8,9 @@ use super::{
     Now, Policy,
     execution::{Gate, Proposal, SETTLE, SPREAD},
 };
-use crate::model::{Blocked, Candidate, Cause, Incident, PeerState, Region, Stage, Tally, UnixMillis};
+use crate::model::{
+    Blocked, Candidate, Cause, Incident, LossBounds, PeerState, RealisedLoss, Region, Stage, Tally, UnixMillis,
+};
 
 /// How long a peer must be healthy or degraded until its incident is over. Alerts of the rules are kept for 5 minutes
 /// and end first: as long as this one fires, they are inhibited.
@@ -43,6 +45,10 @@ pub struct OpenIncident {
     pub target: Option<Region>,
     /// What would keep the peer from being failed over.
     pub(super) blocked: Option<Blocked>,
+    /// What a failover to the target would lose; it does not change once the second stage was reached.
+    pub(super) loss: Option<LossBounds>,
+    /// What the failover has lost.
+    pub(super) lost: Option<RealisedLoss>,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
     /// Whether the peer is held down now: down with a quorum (or without one if that is enough), reached by no vantage,
@@ -122,6 +128,8 @@ impl OpenIncident {
             executed: false,
             target: None,
             blocked: None,
+            loss: None,
+            lost: None,
             tally: Tally { down: 0, up: 0, abstain: 0, voters: 0, needed: 0, reached: false, contradicted: false },
             held: false,
             hold: Duration::ZERO,
@@ -212,6 +220,8 @@ impl OpenIncident {
             tally,
             candidates: self.with_target_first(candidates, stage),
             blocked: self.blocked_now(),
+            loss: self.loss,
+            lost: self.lost,
             evidence,
             resolved,
             signatures: Vec::new(),

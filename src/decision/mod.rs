@@ -9,6 +9,7 @@ mod failover_targets;
 mod incidents;
 mod isolation;
 mod local_health;
+mod losses;
 mod now;
 mod peer;
 mod quality;

@@ -8,7 +8,7 @@ use super::{
     Evidence, Now, OpenIncident, Policy, StateChange, Verdict,
     execution::{Contender, Gate},
     incidents::{Findings, ResolvedIncident},
-    ranking::RankInput,
+    ranking::{Losses, RankInput},
     restored::Restored,
     votes::{FailedOver, VoteTable},
 };
@@ -252,12 +252,12 @@ impl PeerMonitor {
         }
     }
 
-    pub(super) fn rank_input(&self, failed_over: bool) -> RankInput {
+    pub(super) fn rank_input(&self, failed_over: bool, losses: Losses) -> RankInput {
         RankInput {
             region: self.region.clone(),
             state: self.verdict.state(),
             summary: self.summary,
-            lag: None,
+            losses,
             held_down: self.tally.reached,
             unproven: self.verdict.evidence.is_unproven(),
             failed_over,

@@ -16,11 +16,12 @@ use super::{
     failover_targets::FailoverTargets,
     incidents::ResolvedIncident,
     local_health::LocalHealth,
+    losses::Databases,
     peer::{Context, PeerMonitor},
     ranking::Ranking,
     votes::{FailedOver, VoteSet, VoteStatus, VoteTable},
 };
-use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
+use crate::model::{Blocked, Cause, DatabaseReport, Incident, LossBounds, PathId, PeerState, Region, Sample};
 
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
@@ -46,6 +47,7 @@ pub struct Vantage {
     votes: VoteTable,
     targets: FailoverTargets,
     executions: Executions,
+    databases: Databases,
     resolved: Vec<(Region, ResolvedIncident)>,
     isolation: Isolation,
     health: LocalHealth,
@@ -70,6 +72,7 @@ impl Vantage {
             votes: VoteTable::default(),
             targets: FailoverTargets::new(region),
             executions: Executions::default(),
+            databases: Databases::default(),
             resolved: Vec::new(),
             isolation: Isolation::new(now),
             health: LocalHealth::default(),
@@ -119,6 +122,10 @@ impl Vantage {
                     self.peers[n].summary = summary;
                 }
             }
+            Input::Databases(reports) => {
+                self.databases.update(reports);
+                self.ranking_due = true;
+            }
             Input::Votes { from, requested_at, votes } => {
                 self.adopt(from, &votes);
                 self.votes.record(from, requested_at, votes);
@@ -158,10 +165,12 @@ impl Vantage {
     pub fn refresh_ranking(&mut self, now: Now) {
         if std::mem::take(&mut self.ranking_due) {
             let failed_over = self.failed_over(now.instant);
-            let inputs: Vec<_> =
-                self.peers.iter().map(|peer| peer.rank_input(failed_over.contains(&peer.region))).collect();
-            let own = failed_over.contains(self.targets.own());
-            self.targets.rank(&inputs, own, now.instant);
+            let losses = |to: &Region| self.databases.losses(to, &self.votes, now.instant);
+            let input = |peer: &PeerMonitor| peer.rank_input(failed_over.contains(&peer.region), losses(&peer.region));
+            let inputs: Vec<_> = self.peers.iter().map(input).collect();
+            let own = self.targets.own();
+            let (own_failed_over, own_losses) = (failed_over.contains(own), losses(own));
+            self.targets.rank(&inputs, own_failed_over, own_losses, now.instant);
         }
     }
 
@@ -347,10 +356,26 @@ impl Vantage {
             self.refresh_candidates(n, now);
             self.evaluate(n, now);
         }
+        self.estimate_loss(n, now.instant);
         if found.suspected {
             self.extra_probes.request_votes_at(now.instant);
         }
         self.extra_probes.request_votes(&self.peers, now.instant);
+    }
+
+    /// Keeps with the incident of a peer what its failover would lose, until that is ordered; and then what it has lost.
+    fn estimate_loss(&mut self, n: usize, now: Instant) {
+        let PeerMonitor { region, incident, candidates, .. } = &mut self.peers[n];
+        let Some(open) = incident else { return };
+        if !(open.executed && open.loss.is_some()) {
+            let target = open.target.as_ref().or_else(|| candidates.first().map(|best| &best.region));
+            open.loss = target.and_then(|target| self.databases.expected(region, target, &self.votes, now));
+        }
+        if let Some(lost) = self.databases.lost(region, open.onset)
+            && open.lost.replace(lost) != Some(lost)
+        {
+            self.incidents_changed = true;
+        }
     }
 
     /// Takes the failovers of which another vantage knows.
@@ -377,7 +402,22 @@ impl Vantage {
             policy: self.policy,
             now,
         };
-        self.executions.gate(&contender, situation, |region| self.is_down(region))
+        let mut gate = self.executions.gate(&contender, situation, |region| self.is_down(region));
+        if gate.blocked == Some(Blocked::NoTarget) && self.targets.lacks_only_the_loss(&self.peers[n].region) {
+            gate.blocked = Some(Blocked::RpoUnknown);
+        }
+        gate
+    }
+
+    /// What a failover of a database to a server would lose, by the bounds of all vantages: `None` of the primary itself, and
+    /// `Some(None)` where that is unknown.
+    pub fn loss(&self, database: usize, to: &Region, now: Instant) -> Option<Option<LossBounds>> {
+        self.databases.of(database, to, &self.votes, now)
+    }
+
+    /// What this vantage itself knows of the databases.
+    pub fn databases(&self) -> &[DatabaseReport] {
+        self.databases.reports()
     }
 
     /// Finds who can take over for a peer with an incident.

@@ -14,11 +14,12 @@ impl Vantage {
     /// The message with this incarnation and sequence number.
     ///
     /// # Errors
-    /// More peers than a message may have.
+    /// More peers or databases than a message may have.
     pub fn vote_message(&self, id: (u64, u64), now: Now) -> Result<VoteMessage, InvalidMessage> {
         let peers = self.peers().map(|peer| vote_entry(&peer, now)).collect();
         let ranking = self.ranking().regions().iter().map(rank_entry).collect();
-        VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)
+        let databases = self.databases().iter().map(|report| report.loss.clone()).collect();
+        VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)?.with_databases(databases)
     }
 }
 

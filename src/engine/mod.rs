@@ -129,10 +129,7 @@ impl Engine {
                 effects
             }
             Input::VoteResponse(response) => self.on_vote_response(response, now),
-            Input::Database(event) => {
-                self.databases.handle(event, now.instant);
-                Effects::default()
-            }
+            Input::Database(event) => self.on_database(event, now),
             Input::Restored(incident) => self.vantage.handle(decision::Input::Restored(incident), now),
             Input::Timer => self.vantage.handle(decision::Input::Timer, now),
             Input::Tick => self.on_tick(now),
@@ -237,9 +234,28 @@ impl Engine {
     fn on_tick(&mut self, now: Now) -> Effects {
         self.ticks += 1;
         self.publish_some(now);
-        self.databases.show(now.instant);
         let mut effects = self.sample_quality(now);
+        if !self.config.databases.is_empty() {
+            let onsets: HashMap<_, _> =
+                self.vantage.peers().filter_map(|peer| Some((peer.region.clone(), peer.onset?))).collect();
+            let onset = |region: &Region| onsets.get(region).copied();
+            let reports = self.databases.reports(&self.config.databases, onset, now.instant);
+            effects.append(self.vantage.handle(decision::Input::Databases(reports), now));
+            self.databases.show(&self.vantage, &self.config.databases, now.instant);
+        }
         effects.append(self.vantage.handle(decision::Input::Tick, now));
+        effects
+    }
+
+    fn on_database(&mut self, event: &DatabaseEvent, now: Now) -> Effects {
+        let mut effects = Effects::default();
+        if let Some(promotion) = self.databases.handle(event, &self.config.databases, now)
+            && let Some(database) = self.config.databases.get(event.database)
+        {
+            effects
+                .changes
+                .push(StateChange::Promoted { database: database.name.clone(), promotion: promotion.clone() });
+        }
         effects
     }
 

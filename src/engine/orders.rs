@@ -262,6 +262,8 @@ mod tests {
             tally: Tally::default(),
             candidates: Vec::new(),
             blocked: None,
+            loss: None,
+            lost: None,
             evidence: String::new(),
             resolved: None,
             signatures: Vec::new(),

@@ -37,7 +37,7 @@ impl Engine {
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
-            databases: self.databases.views(now.instant, &self.config.databases),
+            databases: self.databases.views(&self.vantage, now, &self.config.databases),
             ranking: self.vantage.ranking().regions().to_vec(),
             incidents: self.vantage.incidents(now),
         }

@@ -56,7 +56,6 @@ pub(crate) fn target_policy(failover: &Failover) -> TargetPolicy {
         allowed_zones: failover.allowed_zones.clone(),
         min_distance_meters: failover.min_distance_meters,
         min_capacity: failover.min_capacity,
-        rpo: failover.rpo,
     }
 }
 

@@ -3,7 +3,10 @@ use std::time::Duration;
 use super::{summaries::STEPS, *};
 use crate::{
     metrics::Collect,
-    model::{Candidate, Cause, Failure, PeerState, Phase, Stage, StampSource, Tally, TargetName, Timings, UnixMillis},
+    model::{
+        Candidate, Cause, DatabaseNews, Failure, PeerState, Phase, Reading, Stage, StampSource, Tally, TargetName,
+        Timings, UnixMillis,
+    },
     probe,
     schedule::SlotPhase,
 };
@@ -187,6 +190,8 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         tally: Tally::default(),
         candidates: vec![candidate.clone()],
         blocked: None,
+        loss: None,
+        lost: None,
         evidence: String::new(),
         resolved: None,
         signatures: Vec::new(),
@@ -217,4 +222,80 @@ fn the_status_page_gets_a_copy_of_what_was_measured() {
     let newest = view.trace.buckets(fixture.now).last().unwrap();
     assert_eq!((newest.answered(), newest.lost()), (1, 1));
     assert!(overview.peer("nowhere").is_none() && overview.path(&path("c")).is_none());
+}
+
+#[test]
+fn what_a_failover_would_lose_is_on_the_page_and_in_the_votes_and_what_it_has_lost_is_reported() {
+    let text = "region: here\ndatabases: [{name: orders, kind: postgres, user: u, servers: \
+                [{region: there, host: 127.0.0.1}, {region: here, host: 127.0.0.1}]}]\n\
+                peers: [{region: there, targets: [{host: 127.0.0.1, probes: [{kind: icmp}]}]}]";
+    let config = Arc::new(Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap().config);
+    let mut fixture = Fixture::new();
+    let now = fixture.now;
+    fixture.engine.handle(Input::Topology(&Topology::first(config, SlotPhase::random())), at(now));
+    let after = |ms| now + Duration::from_millis(ms);
+    let reading = |ms, token, writable| DatabaseNews::Read {
+        server: 1,
+        reading: Ok(Reading {
+            began: after(ms),
+            ended: after(ms + 1),
+            writable,
+            token: Some(token),
+            received: None,
+            receiver: true,
+            paused: false,
+            engine_lag: None,
+        }),
+    };
+    let write = |server, sequence, ms| {
+        [
+            DatabaseNews::Sent { server, sequence, at: after(ms) },
+            DatabaseNews::Acknowledged { server, sequence, at: after(ms + 5) },
+        ]
+    };
+    let series = |name: &str, region: &str, more: &str| {
+        format!(
+            "regionwatch_database_{name}{{vantage_region=\"here\",database=\"orders\",peer_region=\"{region}\"{more}}}"
+        )
+    };
+    let handle = |fixture: &mut Fixture, news: &[DatabaseNews], ms| {
+        let mut changes = Vec::new();
+        for news in news {
+            let event = DatabaseEvent { database: 0, news: *news };
+            changes.extend(fixture.engine.handle(Input::Database(&event), at(now)).changes);
+        }
+        fixture.engine.handle(Input::Tick, at(after(ms)));
+        changes
+    };
+    handle(&mut fixture, &[], 0);
+    let page = fixture.page();
+    assert!(page.contains(&format!("{} 1\n", series("rpo_unknown", "here", ""))), "{page}");
+    handle(&mut fixture, &write(0, 1, 0), 500);
+    handle(&mut fixture, &[reading(500, 1, false)], 1000);
+    let page = fixture.page();
+    for (name, region, more, value) in [
+        ("rpo_seconds", "here", ",bound=\"upper\"", "1"),
+        ("rpo_seconds", "here", ",bound=\"lower\"", "0"),
+        ("rpo_unknown", "here", "", "0"),
+        ("rpo_unknown", "there", "", "0"),
+    ] {
+        assert!(page.contains(&format!("{} {value}\n", series(name, region, more))), "{name} {region}{more}\n{page}");
+    }
+    assert!(!page.contains(&series("rpo_seconds", "there", ",bound=\"upper\"")), "it is the primary");
+    let (votes, _) = fixture.engine.vote_message(at(now)).unwrap();
+    let votes = String::from_utf8_lossy(&votes);
+    let expected = r#""databases":[{"name":"orders","primary":"there","replicas":[{"region":"here","lower_ms":0,"upper_ms":1000}]}]"#;
+    assert!(votes.contains(expected), "{votes}");
+
+    handle(&mut fixture, &write(0, 2, 1000), 1500);
+    let mut promoted = vec![reading(12_000, 1, true)];
+    promoted.extend(write(1, 3, 12_500));
+    let changes = handle(&mut fixture, &promoted, 13_000);
+    let [StateChange::Promoted { database, promotion }] = &changes[..] else { panic!("{changes:?}") };
+    let tokens = promotion.lost.map(|lost| lost.tokens);
+    assert_eq!(
+        (database.as_str(), promotion.from.as_str(), promotion.to.as_str(), tokens),
+        ("orders", "there", "here", Some(1))
+    );
+    assert!(fixture.page().contains(&format!("{} 1\n", series("lost_tokens", "here", ""))));
 }

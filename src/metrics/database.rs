@@ -13,7 +13,7 @@ use super::{
     value::{Bound, Counter, Gauge, Histogram},
 };
 use crate::{
-    model::{Failure, Label, Outcome, Phase, Region, ReplicaState, TargetName},
+    model::{Failure, Label, LossBounds, Outcome, Phase, Region, ReplicaState, TargetName},
     replication::Status,
 };
 
@@ -24,6 +24,10 @@ pub struct DatabaseSeries {
     lower: Gauge,
     upper: Gauge,
     state: AtomicU8,
+    loss_lower: Gauge,
+    loss_upper: Gauge,
+    pub(super) loss_unknown: Gauge,
+    pub(super) lost: Gauge,
     pub(super) writable: Gauge,
     pub(super) engine_lag: Gauge,
     pub(super) read: Histogram,
@@ -51,6 +55,10 @@ impl DatabaseSeries {
             lower: Gauge::default(),
             upper: Gauge::default(),
             state: AtomicU8::new(ReplicaState::Unknown.index() as u8),
+            loss_lower: Gauge::default(),
+            loss_upper: Gauge::default(),
+            loss_unknown: Gauge::default(),
+            lost: Gauge::default(),
             writable: Gauge::default(),
             engine_lag: Gauge::default(),
             read: Histogram::new(Arc::clone(bounds)),
@@ -68,6 +76,19 @@ impl DatabaseSeries {
         self.state.store(status.state.index() as u8, Ordering::Relaxed);
         self.writable.set(status.writable.map(|writable| f64::from(u8::from(writable))));
         self.engine_lag.set(seconds(status.engine_lag));
+    }
+
+    /// Shows what a failover to it would lose: `None` of the primary itself, `Some(None)` where that is unknown.
+    pub fn show_loss(&self, loss: Option<Option<LossBounds>>) {
+        let bounds = loss.flatten();
+        self.loss_lower.set(bounds.map(|bounds| bounds.lower.as_secs_f64()));
+        self.loss_upper.set(bounds.map(|bounds| bounds.upper.as_secs_f64()));
+        self.loss_unknown.set(f64::from(u8::from(loss == Some(None))));
+    }
+
+    /// Shows how many tokens the last promotion of it has lost, if that is known.
+    pub fn set_lost(&self, tokens: Option<u64>) {
+        self.lost.set(tokens.map(|tokens| tokens as f64));
     }
 
     /// Counts a probe.
@@ -90,6 +111,11 @@ impl DatabaseSeries {
     pub(super) fn write_lag(&self, out: &mut Samples<'_>) {
         out.gauge_with(&[("bound", "lower")], &self.lower);
         out.gauge_with(&[("bound", "upper")], &self.upper);
+    }
+
+    pub(super) fn write_loss(&self, out: &mut Samples<'_>) {
+        out.gauge_with(&[("bound", "lower")], &self.loss_lower);
+        out.gauge_with(&[("bound", "upper")], &self.loss_upper);
     }
 
     pub(super) fn write_state(&self, out: &mut Samples<'_>) {

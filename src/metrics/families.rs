@@ -225,6 +225,15 @@ families! {
     #[state] "database_engine_lag_seconds" gauge Database("")
         "The lag by the word of the replica itself, as postgres_exporter asks for it; it can be 0 while the replica is cut off.",
         |server, out| out.gauge(&server.engine_lag);
+    #[state] "database_rpo_seconds" gauge Database("bound")
+        "What a failover to the region would lose, at least (lower) and at most (upper), by the bounds of all vantages; it stops growing at the onset of an outage of the primary's region. Absent for the primary, and where it is unknown.",
+        DatabaseSeries::write_loss;
+    #[state] "database_rpo_unknown" gauge Database("")
+        "Whether it is unknown what a failover to the region would lose (1), so that the region is no failover target of the primary's region.",
+        |server, out| out.gauge(&server.loss_unknown);
+    #[state] "database_lost_tokens" gauge Database("")
+        "Tokens of this instance, one per second, that the old primary had acknowledged and that this server did not have when it became the primary; absent before.",
+        |server, out| out.gauge(&server.lost);
     "database_probes_total" counter Database("result")
         "Readings of the server, with the token that is written where it takes writes, by result: ok, or the reason of the failure.",
         DatabaseSeries::write_results;

@@ -60,13 +60,17 @@ pub struct DatabaseEvent {
 pub enum DatabaseNews {
     /// A token is about to be written.
     Sent {
+        /// The place of the server in the configuration.
+        server: usize,
         /// Its number.
         sequence: u64,
         /// Before anything of it left.
         at: Instant,
     },
-    /// The primary has acknowledged it.
+    /// The server has acknowledged it.
     Acknowledged {
+        /// The place of the server in the configuration.
+        server: usize,
         /// Its number.
         sequence: u64,
         /// After the acknowledgement was received.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{OrderSignature, Region, UnixMillis, labels};
+use super::{LossBounds, OrderSignature, RealisedLoss, Region, UnixMillis, labels};
 
 labels! {
     /// The state of a peer region as seen by one vantage.
@@ -69,8 +69,10 @@ labels! {
         Capacity = "capacity",
         /// It is under maintenance.
         Maintenance = "maintenance",
-        /// Its replication lag is above the limit.
+        /// A failover to it would lose more than the RPO of a database.
         Rpo = "rpo",
+        /// It is unknown what a failover to it would lose of a database.
+        RpoUnknown = "rpo_unknown",
         /// There are too few samples.
         InsufficientData = "insufficient_data",
         /// A quorum of vantages reports it down.
@@ -105,6 +107,8 @@ labels! {
         Limit = "limit",
         /// No region can take over.
         NoTarget = "no_target",
+        /// A region could take over, but it is unknown what that would lose of a database.
+        RpoUnknown = "rpo_unknown",
         /// The region that took over is down itself.
         TargetDown = "target_down",
     }
@@ -121,6 +125,9 @@ impl Blocked {
                  fail over by hand"
             }
             Self::NoTarget => "no region can take over; the reasons are on the status page",
+            Self::RpoUnknown => {
+                "no region can take over, because it is unknown what of a database would be lost; decide by hand"
+            }
             Self::TargetDown => "the region that took over is down itself; decide by hand",
         }
     }
@@ -179,6 +186,10 @@ pub struct Incident {
     pub candidates: Vec<Candidate>,
     /// Why the region is not failed over, if something prevents it.
     pub blocked: Option<Blocked>,
+    /// What a failover to the first candidate would lose of the databases, as of the onset; `None` if nothing or unknown.
+    pub loss: Option<LossBounds>,
+    /// What the failover has lost, once another region takes writes.
+    pub lost: Option<RealisedLoss>,
     /// The evidence in one sentence, for people.
     pub evidence: String,
     /// When it was resolved, if it is.

@@ -11,6 +11,7 @@ mod detail;
 mod host;
 mod kind;
 mod labels;
+mod loss;
 mod name;
 mod order;
 mod sample;
@@ -29,6 +30,7 @@ pub use self::{
     host::{AddressFamily, Host},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},
+    loss::{DatabaseLoss, DatabaseReport, LossBounds, Promotion, RealisedLoss},
     name::{MAX_NAME, NameError, Region, TargetName},
     order::{OrderSignature, Signature},
     sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::tokens::Tokens;
-use crate::model::{DatabaseNews, Failure, Reading, ReplicaState};
+use crate::model::{DatabaseNews, Failure, LossBounds, Reading, RealisedLoss, ReplicaState};
 
 /// How long a token that was acknowledged may be missing before a replica counts as one that nothing arrives at, or as
 /// lagging. Tokens are written every second.
@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How old a reading may be. Servers are read every second.
 const FRESH: Duration = Duration::from_secs(3);
+
+/// How old may be what the loss of a failover is judged by, at the onset of the outage.
+const KNOWN: Duration = Duration::from_secs(30);
 
 /// How long an instance of the same region counts as there, after it was seen to write the same row.
 const CONTESTED: Duration = Duration::from_secs(60);
@@ -58,10 +61,34 @@ struct Server {
     received: Option<(u64, Instant)>,
 }
 
+/// Another server has taken the place of the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promoted {
+    /// The old primary.
+    pub from: usize,
+    /// The new one.
+    pub to: usize,
+    /// What was lost; `None` where the new one had no token of this process.
+    pub lost: Option<RealisedLoss>,
+}
+
+/// A server that is not the primary was sent a token.
+#[derive(Debug)]
+struct Candidate {
+    server: usize,
+    /// The first token that it was sent.
+    first: u64,
+    /// The token that it had before.
+    had: Option<u64>,
+}
+
 /// A database, as this process has seen it.
 #[derive(Debug)]
 pub struct Database {
     tokens: Tokens,
+    /// The server that has acknowledged a token last.
+    primary: Option<usize>,
+    candidate: Option<Candidate>,
     servers: Vec<Server>,
     /// When a server that takes writes last had no token of this process, though one was acknowledged.
     overwritten: Option<Instant>,
@@ -71,14 +98,27 @@ impl Database {
     /// A database of so many servers about which nothing is known.
     pub fn new(servers: usize) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { tokens: Tokens::default(), servers, overwritten: None }
+        Self { tokens: Tokens::default(), primary: None, candidate: None, servers, overwritten: None }
     }
 
-    /// Takes what happened.
-    pub fn handle(&mut self, news: &DatabaseNews) {
+    /// Takes what happened. Says which server has become the primary, if one has.
+    pub fn handle(&mut self, news: &DatabaseNews) -> Option<Promoted> {
         match *news {
-            DatabaseNews::Sent { sequence, at } => self.tokens.sent(sequence, at),
-            DatabaseNews::Acknowledged { sequence, at } => self.tokens.acknowledged(sequence, at),
+            DatabaseNews::Sent { server, sequence, at } => {
+                self.tokens.sent(sequence, at);
+                let is_known = self.candidate.as_ref().is_some_and(|candidate| candidate.server == server);
+                if self.primary == Some(server) {
+                    self.candidate = None;
+                } else if !is_known {
+                    let had = self.servers.get(server).and_then(|server| server.token).map(|(token, _)| token);
+                    self.candidate = Some(Candidate { server, first: sequence, had });
+                }
+            }
+            DatabaseNews::Acknowledged { server, sequence, at } => {
+                let promoted = self.promote(server);
+                self.tokens.acknowledged(sequence, at);
+                return promoted;
+            }
             DatabaseNews::Read { server, reading } => {
                 if let Ok(Reading { writable: true, token: None, ended, .. }) = reading
                     && self.tokens.acknowledged_at().is_some()
@@ -90,6 +130,60 @@ impl Database {
                 }
             }
         }
+        None
+    }
+
+    /// Takes the server as the primary, and counts what the old one had acknowledged and it does not have.
+    fn promote(&mut self, server: usize) -> Option<Promoted> {
+        let before = self.primary.replace(server).filter(|before| *before != server)?;
+        let candidate = self.candidate.take().filter(|candidate| candidate.server == server);
+        let lost = candidate.and_then(|Candidate { first, had, .. }| {
+            let had = had?;
+            let tokens = self.tokens.later(had);
+            let newest = self.tokens.newest()?;
+            let lower = self.tokens.lower(Some(had), newest.sent)?;
+            let bounds = LossBounds::new(lower, self.tokens.upper(Some(had), newest.at)?);
+            self.tokens.lose(had, first);
+            Some(RealisedLoss { tokens, bounds })
+        });
+        Some(Promoted { from: before, to: server, lost })
+    }
+
+    /// The server that has acknowledged a token last, however long ago.
+    pub const fn last_primary(&self) -> Option<usize> {
+        self.primary
+    }
+
+    /// The primary: what has acknowledged a token of late, or as of the onset, if that is failing; or else the only server that takes
+    /// writes.
+    pub fn primary(&self, onset: Option<Instant>, now: Instant) -> Option<usize> {
+        let until = onset.unwrap_or(now);
+        let is_late = |at: Instant| until.saturating_duration_since(at) <= KNOWN;
+        let acknowledged = self.primary.filter(|_| self.tokens.newest().is_some_and(|newest| is_late(newest.at)));
+        let takes_writes = |server: &Server| server.reading.is_some_and(|read| read.writable && is_late(read.ended));
+        let mut writable = (0..self.servers.len()).filter(|place| takes_writes(&self.servers[*place]));
+        let only = writable.next().filter(|_| writable.next().is_none());
+        acknowledged.or(only)
+    }
+
+    /// What a failover from the primary to this server would lose; `None` where that is unknown. Once the primary is failing, it is as
+    /// of the onset, and grows no more: `onset` is when the first probe was sent that had no answer.
+    ///
+    /// The primary may have taken writes for as long as that probe was on its way, which a write and its acknowledgement show at the
+    /// most.
+    pub fn loss(&self, server: usize, onset: Option<Instant>, now: Instant) -> Option<LossBounds> {
+        let known = self.servers.get(server).filter(|_| self.primary.is_some_and(|primary| primary != server))?;
+        let (reading, (token, _)) = (known.reading?, known.token?);
+        let newest = self.tokens.newest()?;
+        let sent = self.tokens.sent_at(token)?;
+        let way = newest.at.saturating_duration_since(newest.sent);
+        let until = onset.map_or(now, |onset| (onset.max(sent) + way).max(newest.at)).min(now);
+        let is_known = |at: Instant| until.saturating_duration_since(at) <= KNOWN;
+        if !is_known(reading.ended) || !is_known(newest.at) {
+            return None;
+        }
+        let lower = self.tokens.lower(Some(token), newest.sent)?;
+        Some(LossBounds::new(lower, until.saturating_duration_since(sent)))
     }
 
     /// What is known of a server now.

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod loss;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn database() -> (Database, Instant) {
@@ -21,9 +23,14 @@ fn reading(at: Instant, sequence: Option<u64>) -> Reading {
     }
 }
 
+/// The primary is the second server, of which most tests say nothing.
+fn write_to(database: &mut Database, server: usize, sequence: u64, at: Instant) -> Option<Promoted> {
+    database.handle(&DatabaseNews::Sent { server, sequence, at });
+    database.handle(&DatabaseNews::Acknowledged { server, sequence, at: at + 5 * MS })
+}
+
 fn write(database: &mut Database, sequence: u64, at: Instant) {
-    database.handle(&DatabaseNews::Sent { sequence, at });
-    database.handle(&DatabaseNews::Acknowledged { sequence, at: at + 5 * MS });
+    write_to(database, 1, sequence, at);
 }
 
 fn read(database: &mut Database, reading: Reading) -> Status {
@@ -171,7 +178,7 @@ proptest! {
         for (sequence, (pause, way, back, apply, luck)) in (1..).zip(steps) {
             now += Duration::from_millis(pause);
             let sent = now;
-            database.handle(&DatabaseNews::Sent { sequence, at: sent });
+            database.handle(&DatabaseNews::Sent { server: 1, sequence, at: sent });
             let lost = luck % 7 == 0;
             // Lost on the way there, or on the way back.
             if !(lost && luck % 2 == 0) {
@@ -180,7 +187,7 @@ proptest! {
             }
             now += Duration::from_millis(back);
             if !lost {
-                database.handle(&DatabaseNews::Acknowledged { sequence, at: now });
+                database.handle(&DatabaseNews::Acknowledged { server: 1, sequence, at: now });
             }
             applied = (applied + usize::try_from(apply).unwrap() / 8).min(commits.len());
             let began = now;

@@ -12,7 +12,10 @@ use crate::{
         votes::VoteStatus,
     },
     geography::light_round_trip,
-    model::{Blocked, Cause, Failure, Incident, Kind, Path, PeerState, Region, Tally, TargetName, UnixMillis, Vote},
+    model::{
+        Blocked, Cause, Failure, Incident, Kind, LossBounds, Path, PeerState, Region, Tally, TargetName, UnixMillis,
+        Vote,
+    },
     replication::Status,
     window::{Record, Summary, Trace},
 };
@@ -51,6 +54,8 @@ pub struct DatabaseView {
     pub region: Region,
     /// What is known of it.
     pub status: Status,
+    /// What a failover to it would lose: `None` of the primary itself, and `Some(None)` where that is unknown.
+    pub loss: Option<Option<LossBounds>>,
 }
 
 /// How far a peer is away.

@@ -1,4 +1,4 @@
-//! The real PostgreSQL, on loopback.
+//! The real PostgreSQL, on loopback of the namespace that starts it.
 
 use std::{
     fs,
@@ -87,7 +87,7 @@ impl Postgres {
         let folder = tempfile::tempdir().unwrap();
         give(folder.path());
         let server = Self { addr: free(), bin: bin.unwrap(), folder };
-        let from = format!("host=127.0.0.1 port={} user=postgres", primary.port());
+        let from = format!("host={} port={} user=postgres", primary.ip(), primary.port());
         let mut backup = server.program("pg_basebackup");
         backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from, "--pgdata"]);
         succeeds(&backup.arg(server.data()).output().unwrap());

@@ -139,7 +139,7 @@ fn prometheus_keeps_the_measurements_of_sidecars_and_drops_their_decisions() {
     let families = page.lines().filter_map(|line| line.strip_prefix("| `regionwatch_")?.split('`').next());
     let kept: BTreeSet<_> = families.filter(|family| !dropped.is_match(&format!("regionwatch_{family}"))).collect();
     let expected = "clock_steps_total config_last_reload_success_timestamp_seconds config_last_reload_successful \
-        database_engine_lag_seconds database_probes_total database_read_duration_seconds database_replication_lag_seconds \
+        database_engine_lag_seconds database_lost_tokens database_probes_total database_read_duration_seconds database_replication_lag_seconds \
         database_state database_writable database_write_duration_seconds \
         log_lines_dropped_total peer_distance_meters peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
         probe_duplicates_total probe_duration_seconds probe_last_success_timestamp_seconds probe_late_total \

@@ -54,6 +54,8 @@ pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
         tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
         candidates: vec![Candidate { region: region("eu-central-1"), rank: 1, score: Some(Duration::from_millis(33)) }],
         blocked: None,
+        loss: None,
+        lost: None,
         evidence: "icmp and tcp are silent".into(),
         resolved: None,
         signatures: Vec::new(),

@@ -142,8 +142,11 @@ fn a_region_holds_its_slot_until_it_is_released() {
 fn the_target_of_a_failover_never_changes_and_blocks_it_when_it_is_down() {
     let mut fixture = Fixture::new();
     fixture.failed_over("x", "b");
-    let other =
-        FailedOver { id: "other".into(), target: region("c"), ..fixture.executions.records[&region("x")].failover.clone() };
+    let other = FailedOver {
+        id: "other".into(),
+        target: region("c"),
+        ..fixture.executions.records[&region("x")].failover.clone()
+    };
     assert!(!fixture.executions.record(&region("x"), &other));
     for candidates in [&["a"][..], &[]] {
         let gate = fixture.gate(&[("x", 9, Armed, candidates)]);

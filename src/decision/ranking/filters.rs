@@ -3,7 +3,7 @@
 //! A filter that is configured rejects a region whose attributes are unknown: data must not move to a zone that is
 //! not known to be allowed.
 
-use super::{RankInput, RegionAttributes, TargetPolicy};
+use super::{Losses, RankInput, RegionAttributes, TargetPolicy};
 use crate::model::{Ineligible, PeerState, Region};
 
 /// How many probes of the trailing window say something.
@@ -12,7 +12,17 @@ pub(super) const MIN_SAMPLES: usize = 20;
 /// The filters in front of a region that is to be replaced.
 pub(super) struct Filters<'a> {
     pub(super) policy: &'a TargetPolicy,
+    pub(super) region: &'a Region,
     pub(super) replaced: &'a RegionAttributes,
+}
+
+/// What is known of this vantage's own region, which is alive.
+#[derive(Debug, Default)]
+pub(super) struct OwnRegion {
+    /// Whether it was failed over and is not released.
+    pub(super) failed_over: bool,
+    /// What would be lost if it took over.
+    pub(super) losses: Losses,
 }
 
 /// A region, and what keeps it from taking over.
@@ -24,9 +34,10 @@ pub(super) struct Filtered<'a> {
 
 impl Filters<'_> {
     /// Filters this vantage's own region, which is alive.
-    pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes, failed_over: bool) -> Filtered<'a> {
-        let is_failed_over = |reason| failed_over && reason == Ineligible::FailedOver;
-        let reasons = self.closed(|reason| self.keeps(reason, attributes) || is_failed_over(reason));
+    pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes, own: &OwnRegion) -> Filtered<'a> {
+        let is_failed_over = |reason| own.failed_over && reason == Ineligible::FailedOver;
+        let holds = |reason| is_failed_over(reason) || self.loses(reason, &own.losses);
+        let reasons = self.closed(|reason| self.keeps(reason, attributes) || holds(reason));
         Filtered { region, reasons, degraded: false }
     }
 
@@ -68,11 +79,21 @@ impl Filters<'_> {
             Ineligible::Maintenance => attributes.maintenance,
             Ineligible::State
             | Ineligible::Rpo
+            | Ineligible::RpoUnknown
             | Ineligible::InsufficientData
             | Ineligible::Quorum
             | Ineligible::Critical
             | Ineligible::FailedOver => false,
         }
+    }
+
+    /// Whether what would be lost keeps a region out.
+    fn loses(&self, reason: Ineligible, losses: &Losses) -> bool {
+        losses.get(self.region).is_some_and(|loss| match reason {
+            Ineligible::Rpo => loss.above,
+            Ineligible::RpoUnknown => loss.unknown,
+            _ => false,
+        })
     }
 
     /// Whether what is known of a peer now keeps it out.
@@ -82,7 +103,7 @@ impl Filters<'_> {
         };
         match reason {
             Ineligible::State => input.state != PeerState::Healthy,
-            Ineligible::Rpo => input.lag.is_some_and(|lag| lag > self.policy.rpo),
+            Ineligible::Rpo | Ineligible::RpoUnknown => self.loses(reason, &input.losses),
             Ineligible::InsufficientData => input.summary.is_none_or(|summary| summary.count < MIN_SAMPLES),
             Ineligible::Quorum => input.held_down,
             Ineligible::Critical => input.unproven,

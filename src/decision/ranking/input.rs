@@ -1,6 +1,6 @@
 //! What a ranking is made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     geography::Location,
@@ -17,8 +17,6 @@ pub struct TargetPolicy {
     pub min_distance_meters: f64,
     /// The least spare capacity, 0 to 1; 0: any.
     pub min_capacity: f64,
-    /// The replication lag that is tolerated.
-    pub rpo: Duration,
 }
 
 /// What is configured for a region that could take over or be replaced.
@@ -38,6 +36,36 @@ pub struct RegionAttributes {
     pub maintenance: bool,
 }
 
+/// What a failover to a region would lose, by the region that is replaced.
+pub type Losses = BTreeMap<Region, Loss>;
+
+/// What a failover would lose, over all databases.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Loss {
+    /// The greatest loss as a share of what is tolerated, at most 1.
+    pub share: f64,
+    /// Whether a database would lose more than is tolerated.
+    pub above: bool,
+    /// Whether the loss of a database is unknown.
+    pub unknown: bool,
+}
+
+impl Loss {
+    /// The loss of one database: at most `upper`, which may be unknown, where `rpo` is tolerated.
+    pub fn of(upper: Option<Duration>, rpo: Duration) -> Self {
+        let Some(upper) = upper else { return Self { unknown: true, ..Self::default() } };
+        let share =
+            if upper >= rpo { f64::from(u8::from(!upper.is_zero())) } else { upper.as_secs_f64() / rpo.as_secs_f64() };
+        Self { share, above: upper > rpo, unknown: false }
+    }
+
+    /// Adds the loss of another database.
+    pub fn add(&mut self, other: Self) {
+        let Self { share, above, unknown } = other;
+        *self = Self { share: self.share.max(share), above: self.above || above, unknown: self.unknown || unknown };
+    }
+}
+
 /// What is known of a peer region at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankInput {
@@ -47,8 +75,8 @@ pub struct RankInput {
     pub state: PeerState,
     /// The probes of the trailing window, of the kind that [`preferred`](super::preferred) picks; `None` before the first.
     pub summary: Option<Summary>,
-    /// How far its data lag behind; `None` if there are none that could.
-    pub lag: Option<Duration>,
+    /// What would be lost if it took over from each of these regions, whose databases have their primaries there.
+    pub losses: Losses,
     /// Whether a quorum of vantages reports it as down.
     pub held_down: bool,
     /// Whether one of its critical probes has never succeeded.

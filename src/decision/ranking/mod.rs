@@ -16,7 +16,7 @@ mod score;
 
 pub use self::{
     failover_target::PublishedRanking,
-    input::{RankInput, RegionAttributes, TargetPolicy},
+    input::{Loss, Losses, RankInput, RegionAttributes, TargetPolicy},
     ranker::{RankedRegion, Ranker, Ranking},
     score::{Cost, preferred},
 };

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    RankInput, RegionAttributes, TargetPolicy,
-    filters::{Filtered, Filters, with_last_resort},
+    Losses, RankInput, RegionAttributes, TargetPolicy,
+    filters::{Filtered, Filters, OwnRegion, with_last_resort},
     hysteresis::{Contender, Hysteresis},
     score::score,
 };
@@ -66,8 +66,7 @@ pub struct Ranker {
     inputs: BTreeMap<Region, RankInput>,
     hysteresis: Hysteresis,
     ranking: Ranking,
-    /// Whether the own region was failed over, so that it takes over for none.
-    own_failed_over: bool,
+    own_region: OwnRegion,
 }
 
 impl Ranker {
@@ -81,7 +80,7 @@ impl Ranker {
             inputs: BTreeMap::new(),
             hysteresis: Hysteresis::default(),
             ranking: Ranking::default(),
-            own_failed_over: false,
+            own_region: OwnRegion::default(),
         }
     }
 
@@ -124,9 +123,9 @@ impl Ranker {
         &self.ranking
     }
 
-    /// Says whether the own region was failed over, so that it takes over for none.
-    pub const fn set_own_failed_over(&mut self, failed_over: bool) {
-        self.own_failed_over = failed_over;
+    /// Says whether the own region was failed over, so that it takes over for none, and what would be lost if it took over.
+    pub fn set_own(&mut self, failed_over: bool, losses: Losses) {
+        self.own_region = OwnRegion { failed_over, losses };
     }
 
     /// The region of this vantage.
@@ -142,15 +141,23 @@ impl Ranker {
     /// Who can replace the region, and why others cannot, as of the last update. This vantage's own region is
     /// among them unless it is the one.
     pub(super) fn filtered<'a>(&'a self, replaced: &'a Region, attributes: &'a RegionAttributes) -> Vec<Filtered<'a>> {
-        let filters = Filters { policy: &self.policy, replaced: attributes };
-        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes, self.own_failed_over));
+        let filters = Filters { policy: &self.policy, region: replaced, replaced: attributes };
+        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes, &self.own_region));
         let peers = self.peers.iter().filter(|(region, _)| *region != replaced);
         let peers = peers.map(|(region, attributes)| filters.peer(region, attributes, self.inputs.get(region)));
         with_last_resort(own.into_iter().chain(peers).collect())
     }
 
+    /// What keeps each region from taking over for a dead one, as of the last update.
+    pub fn reasons(&self, dead: &Region) -> impl Iterator<Item = Vec<Ineligible>> {
+        let nothing = RegionAttributes::default();
+        let filtered = self.filtered(dead, self.attributes(dead).unwrap_or(&nothing));
+        filtered.into_iter().map(|filtered| filtered.reasons).collect::<Vec<_>>().into_iter()
+    }
+
     pub(super) fn score(&self, region: &Region) -> Option<Duration> {
-        score(self.inputs.get(region)?, self.policy.rpo)
+        let input = self.inputs.get(region)?;
+        score(input, input.losses.get(&self.own).copied().unwrap_or_default())
     }
 
     pub(super) fn contender(&self, region: &Region) -> Contender {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::RankInput;
+use super::{Loss, RankInput};
 use crate::{
     model::{Kind, PeerState},
     window::Summary,
@@ -53,18 +53,14 @@ impl Cost {
     }
 }
 
-/// The score of a region, lower is better: its [`Cost`] `+ 100 ms * min(1, lag / rpo) + 250 ms if degraded`.
+/// The score of a region, lower is better: its [`Cost`] `+ 100 ms * min(1, loss / rpo) + 250 ms if degraded`.
 ///
 /// `None` where nothing ever answered: such a region has no latency, rather than an infinite one.
-pub(super) fn score(input: &RankInput, rpo: Duration) -> Option<Duration> {
+pub(super) fn score(input: &RankInput, loss: Loss) -> Option<Duration> {
     let summary = input.summary?;
     let latency = summary.latency?;
     let cost = Cost::of(latency.p50, latency.p95, summary.loss)?;
-    let stale = input.lag.map_or(Duration::ZERO, |lag| {
-        let share =
-            if lag >= rpo { f64::from(u8::from(!lag.is_zero())) } else { lag.as_secs_f64() / rpo.as_secs_f64() };
-        STALE.mul_f64(share)
-    });
+    let stale = STALE.mul_f64(loss.share);
     let degraded = if input.state == PeerState::Degraded { DEGRADED } else { Duration::ZERO };
     Some(cost.total().saturating_add(stale).saturating_add(degraded))
 }
@@ -76,7 +72,12 @@ mod tests {
     use super::*;
     use crate::{model::Region, probe, window::Latency};
 
-    fn input(p50: f64, p95: f64, loss: f64, lag: Option<Duration>, state: PeerState) -> RankInput {
+    /// The score of what has a replica with this lag, if it has one.
+    fn scored(input: &RankInput, lag: Option<Duration>, rpo: Duration) -> Option<Duration> {
+        score(input, lag.map(|lag| Loss::of(Some(lag), rpo)).unwrap_or_default())
+    }
+
+    fn input(p50: f64, p95: f64, loss: f64, state: PeerState) -> RankInput {
         let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
         let latency = Latency { p50: ms(p50), p95: ms(p95), p99: ms(p95), jitter: None };
         let summary = Some(Summary { count: 100, loss, latency: Some(latency) });
@@ -84,7 +85,7 @@ mod tests {
             region: Region::new("r").unwrap(),
             state,
             summary,
-            lag,
+            losses: Default::default(),
             held_down: false,
             unproven: false,
             failed_over: false,
@@ -104,27 +105,27 @@ mod tests {
             (33.0, 36.0, 0.0, 7000, 134.5),
         ] {
             let lag = Some(Duration::from_millis(lag));
-            let found = score(&input(p50, p95, loss, lag, PeerState::Healthy), RPO).unwrap();
+            let found = scored(&input(p50, p95, loss, PeerState::Healthy), lag, RPO).unwrap();
             assert!((found.as_secs_f64() * 1000.0 - expected).abs() < 0.1, "{found:?}, not {expected} ms");
         }
     }
 
     #[test]
     fn a_region_that_never_answered_has_no_score() {
-        let mut silent = input(1.0, 2.0, 1.0, None, PeerState::Healthy);
-        assert_eq!(score(&silent, RPO), None);
+        let mut silent = input(1.0, 2.0, 1.0, PeerState::Healthy);
+        assert_eq!(scored(&silent, None, RPO), None);
         for loss in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
-            assert_eq!(score(&input(1.0, 2.0, loss, None, PeerState::Healthy), RPO), None);
+            assert_eq!(scored(&input(1.0, 2.0, loss, PeerState::Healthy), None, RPO), None);
         }
         silent.summary = Some(Summary { count: 5, loss: 0.5, latency: None });
-        assert_eq!(score(&silent, RPO), None);
+        assert_eq!(scored(&silent, None, RPO), None);
         silent.summary = None;
-        assert_eq!(score(&silent, RPO), None);
+        assert_eq!(scored(&silent, None, RPO), None);
     }
 
     #[test]
     fn an_rpo_of_zero_divides_nothing() {
-        let of = |lag| score(&input(1.0, 1.0, 0.0, Some(lag), PeerState::Healthy), Duration::ZERO).unwrap();
+        let of = |lag| scored(&input(1.0, 1.0, 0.0, PeerState::Healthy), Some(lag), Duration::ZERO).unwrap();
         assert_eq!(of(Duration::ZERO).as_millis(), 1);
         assert_eq!(of(Duration::from_nanos(1)).as_millis(), 101);
     }
@@ -151,7 +152,8 @@ mod tests {
             (lag, more_lag, rpo) in (0..9_000_u64, 0..9_000_u64, 0..9_000_u64),
         ) {
             let ms = Duration::from_millis;
-            let of = |p50, p95, loss, lag, state| score(&input(p50, p95, loss, Some(ms(lag)), state), ms(rpo)).unwrap();
+            let of =
+                |p50, p95, loss, lag, state| scored(&input(p50, p95, loss, state), Some(ms(lag)), ms(rpo)).unwrap();
             let base = of(p50, p95, loss, lag, PeerState::Healthy);
             for worse in [
                 of(p50 + more_p50, p95, loss, lag, PeerState::Healthy),
@@ -167,9 +169,9 @@ mod tests {
 
         #[test]
         fn no_input_panics(p50: Duration, p95: Duration, loss: f64, lag: Option<Duration>, rpo: Duration) {
-            let mut any = input(0.0, 0.0, loss, lag, PeerState::Degraded);
+            let mut any = input(0.0, 0.0, loss, PeerState::Degraded);
             any.summary = Some(Summary { count: 1, loss, latency: Some(Latency { p50, p95, p99: p95, jitter: None }) });
-            let _ = score(&any, rpo);
+            let _ = scored(&any, lag, rpo);
         }
     }
 }

@@ -50,7 +50,7 @@ fn input(name: &str, millis: u64) -> RankInput {
         region: region(name),
         state: PeerState::Healthy,
         summary,
-        lag: None,
+        losses: Losses::new(),
         held_down: false,
         unproven: false,
         failed_over: false,
@@ -77,7 +77,7 @@ fn published(by: &str, hours: u64, candidates: &[(&str, u64)]) -> PublishedRanki
 #[test]
 fn every_ineligibility_reason_is_reported() {
     let keys = "zone: eu\nfailure_domain: grid\nlocation: {latitude: 53.3, longitude: -6.3}\n\
-                failover: {allowed_zones: [eu], min_distance: 300km, min_capacity: 0.5, rpo: 5s}";
+                failover: {allowed_zones: [eu], min_distance: 300km, min_capacity: 0.5}";
     let good = "zone: eu, location: {latitude: 50, longitude: 8}, capacity: 0.5,";
     let bad =
         "zone: us, failure_domain: grid, location: {latitude: 53, longitude: -6}, capacity: 0.4, maintenance: true,";
@@ -85,7 +85,9 @@ fn every_ineligibility_reason_is_reported() {
     let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
     (worst.held_down, worst.unproven, worst.failed_over) = (true, true, true);
-    worst.lag = Some(6 * SECOND);
+    // Of two databases.
+    let loss = Loss { share: 1.0, above: true, unknown: true };
+    worst.losses = [(region("own"), loss)].into();
     worst.summary = worst.summary.map(|summary| Summary { count: MIN_SAMPLES - 1, ..summary });
     let ranking = ranker.update(&[input("good", 90), worst], Instant::now());
     assert_eq!(reasons(ranking, "good"), []);
@@ -114,13 +116,34 @@ fn each_filter_gives_its_own_reason() {
     assert_eq!(of("failure_domain: grid,", &|_| {}), [Ineligible::FailureDomain]);
     assert_eq!(of("failure_domain: other,", &|_| {}), []);
     assert_eq!(of("maintenance: true,", &|_| {}), [Ineligible::Maintenance]);
-    assert_eq!(of("", &|a| a.lag = Some(5 * SECOND)), []);
-    assert_eq!(of("", &|a| a.lag = Some(5 * SECOND + Duration::from_nanos(1))), [Ineligible::Rpo]);
+    let loss = |upper| [(region("own"), Loss::of(upper, 5 * SECOND))];
+    assert_eq!(of("", &|a| a.losses = loss(Some(5 * SECOND)).into()), []);
+    assert_eq!(of("", &|a| a.losses = loss(Some(5 * SECOND + Duration::from_nanos(1))).into()), [Ineligible::Rpo]);
+    assert_eq!(of("", &|a| a.losses = loss(None).into()), [Ineligible::RpoUnknown]);
     assert_eq!(of("", &|a| a.held_down = true), [Ineligible::Quorum]);
     assert_eq!(of("", &|a| a.summary = None), [Ineligible::InsufficientData]);
     for state in [PeerState::Unknown, PeerState::Suspect, PeerState::Down, PeerState::Recovering] {
         assert_eq!(of("", &|a| a.state = state), [Ineligible::State]);
     }
+}
+
+#[test]
+fn a_loss_counts_for_the_region_that_has_the_primary_only() {
+    let mut ranker = new_ranker(&config("", &[("a", ""), ("b", ""), ("c", "")]));
+    let lossy = |name: &str, upper| RankInput {
+        losses: [(region("c"), Loss::of(upper, 5 * SECOND))].into(),
+        ..input(name, 10)
+    };
+    ranker.set_own(false, [(region("c"), Loss::of(Some(SECOND), 5 * SECOND))].into());
+    let inputs = [lossy("a", Some(6 * SECOND)), lossy("b", None), input("c", 10)];
+    let ranking = ranker.update(&inputs, Instant::now());
+    assert_eq!(names(&ranking.candidates()), ["a", "b", "c"]);
+    assert_eq!(names(&ranker.failover_targets(&region("c"), &[])), ["own"]);
+    ranker.set_own(false, [(region("c"), Loss::of(Some(6 * SECOND), 5 * SECOND))].into());
+    assert_eq!(ranker.failover_targets(&region("c"), &[]), []);
+    // Where the last ranking of the dead region names them, too.
+    let last = published("c", 0, &[("a", 1), ("b", 2), ("own", 3)]);
+    assert_eq!(ranker.failover_targets(&region("c"), &[last]), []);
 }
 
 #[test]
@@ -179,7 +202,7 @@ fn a_reload_keeps_the_leader() {
     let mut ranker = new_ranker(&config("", &peers));
     let now = Instant::now();
     ranker.update(&[input("a", 50), input("b", 60)], now);
-    reload(&mut ranker, &config("failover: {rpo: 9s}", &peers));
+    reload(&mut ranker, &config("failover: {min_capacity: 0}", &peers));
     let turned = [input("a", 50), input("b", 1)];
     assert_eq!(names(&ranker.update(&turned, now).candidates()), ["a", "b"]);
     reload(&mut ranker, &config("", &peers[1..]));

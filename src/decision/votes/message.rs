@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::{FailedOver, PeerVote, VoteSet};
 use crate::{
     model::{
-        Candidate, FailoverMode, Ineligible, LabelError, LabelValue, MAX_VOTE_PEERS, NameError, PeerState, Region,
-        Signature, UnixMillis, Vote, VoteResponse,
+        Candidate, DatabaseLoss, FailoverMode, Ineligible, LabelError, LabelValue, LossBounds, MAX_VOTE_PEERS,
+        NameError, PeerState, Region, Signature, UnixMillis, Vote, VoteResponse,
     },
     signing::PublicKey,
 };
@@ -31,6 +31,7 @@ pub struct VoteMessage {
     isolated: bool,
     peers: Vec<PeerVoteEntry>,
     ranking: Vec<RankEntry>,
+    databases: Vec<DatabaseLoss>,
 }
 
 /// What a vantage says about one peer.
@@ -141,6 +142,12 @@ impl VoteMessage {
     pub const MAX_INCIDENT: usize = 128;
     /// The most orders about one peer.
     pub const MAX_ORDERS: usize = 8;
+    /// The most databases.
+    pub const MAX_DATABASES: usize = 64;
+    /// The most servers of a database.
+    pub const MAX_SERVERS: usize = 16;
+    /// The greatest loss. Written in milliseconds.
+    pub const MAX_LOSS: Duration = Duration::from_millis(Self::MAX_AGE_MS);
     /// The greatest age: 1000 years of 365 days, in milliseconds.
     pub const MAX_AGE_MS: u64 = 1000 * 365 * 86_400_000;
     /// The greatest time: the end of the year 9999.
@@ -166,7 +173,18 @@ impl VoteMessage {
         distinct(ranking.iter().map(|rank_entry| &rank_entry.region), &vantage, "ranking")?;
         peers.iter().try_for_each(PeerVoteEntry::check)?;
         ranking.iter().try_for_each(RankEntry::check)?;
-        Ok(Self { vantage, environment: None, public_key: None, incarnation, sequence, isolated, peers, ranking })
+        let databases = Vec::new();
+        Ok(Self {
+            vantage,
+            environment: None,
+            public_key: None,
+            incarnation,
+            sequence,
+            isolated,
+            peers,
+            ranking,
+            databases,
+        })
     }
 
     /// The same message from a vantage of an environment.
@@ -198,6 +216,30 @@ impl VoteMessage {
             entry.order = order(&entry.region).filter(|(at, _)| *at <= Self::MAX_TIME);
         }
         self
+    }
+
+    /// The same with what a failover of each database would lose.
+    ///
+    /// # Errors
+    /// More databases or servers than a message may have, a database that stands there twice, or a time out of its range.
+    pub fn with_databases(mut self, databases: Vec<DatabaseLoss>) -> Result<Self, InvalidMessage> {
+        within(databases.len() <= Self::MAX_DATABASES, "number of databases")?;
+        let mut seen = HashSet::new();
+        for DatabaseLoss { database, replicas, .. } in &databases {
+            if !seen.insert(database) {
+                return Err(InvalidMessage::Twice("a database"));
+            }
+            within(replicas.len() <= Self::MAX_SERVERS, "number of servers")?;
+            let in_range = |bounds: &LossBounds| bounds.lower <= bounds.upper && bounds.upper <= Self::MAX_LOSS;
+            within(replicas.values().all(in_range), "upper_ms")?;
+        }
+        self.databases = databases;
+        Ok(self)
+    }
+
+    /// What a failover of each database would lose, as the sender knows.
+    pub fn databases(&self) -> &[DatabaseLoss] {
+        &self.databases
     }
 
     /// The sender.
@@ -249,6 +291,7 @@ impl VoteMessage {
             isolated: self.isolated,
             peers: self.peers.iter().map(|entry| (entry.region.clone(), vote(entry))).collect(),
             ranking: self.ranking.iter().filter_map(candidate).collect(),
+            databases: self.databases.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Candidate, FailoverMode, Region, Tally, UnixMillis, Vote};
+use crate::model::{Candidate, DatabaseLoss, FailoverMode, Region, Tally, TargetName, UnixMillis, Vote};
 
 /// The vote of one vantage on one peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub struct VoteSet {
     pub peers: HashMap<Region, PeerVote>,
     /// Who could take over for the vantage's own region.
     pub ranking: Vec<Candidate>,
+    /// What a failover of each database would lose.
+    pub databases: Vec<DatabaseLoss>,
 }
 
 /// The last vote of one vantage on one peer; for people.
@@ -174,6 +176,13 @@ impl VoteTable {
             let claims = vote.held && vote.target.is_some() && vote.failed_over.is_none();
             vote.incident.as_ref().filter(|_| claims).map(|(onset, _)| (region, *onset))
         })
+    }
+
+    /// What each other vantage says that a failover of a database would lose.
+    pub fn losses<'a>(&'a self, database: &'a TargetName, now: Instant) -> impl Iterator<Item = &'a DatabaseLoss> {
+        let fresh = self.voters.values().filter(move |voter| voter.is_fresh(now));
+        let sets = fresh.filter_map(|voter| Some(&voter.last.as_ref()?.1)).filter(|set| !set.isolated);
+        sets.filter_map(move |set| set.databases.iter().find(|loss| loss.database == *database))
     }
 
     /// Whether the votes of a vantage count.

@@ -115,11 +115,12 @@ impl TokenProbe {
 
     /// Writes the next token, on the connection on which the role was just read.
     async fn write(&self, session: &mut Session, measured: &mut Measured, attempt: &Attempt) -> Result<(), Failure> {
+        let server = self.setup.server;
         let sequence = self.setup.writing.next_sequence();
         let statement =
             sql::upsert(&self.setup.table, self.setup.vantage.as_str(), self.setup.writing.incarnation(), sequence);
         // A replica must not show a token that the engine does not know.
-        if !self.tell(DatabaseNews::Sent { sequence, at: Instant::now() }) {
+        if !self.tell(DatabaseNews::Sent { server, sequence, at: Instant::now() }) {
             return Err(Failure::Local);
         }
         attempt.enter(Phase::Write);
@@ -127,7 +128,7 @@ impl TokenProbe {
         let at = Instant::now();
         self.explain(session);
         measured.add(Phase::Write, elapsed?);
-        self.tell(DatabaseNews::Acknowledged { sequence, at });
+        self.tell(DatabaseNews::Acknowledged { server, sequence, at });
         Ok(())
     }
 

@@ -76,7 +76,8 @@ pub(super) const fn reason(reason: Ineligible) -> &'static str {
         Ineligible::FailureDomain => "shares a failure domain",
         Ineligible::Capacity => "too little capacity",
         Ineligible::Maintenance => "in maintenance",
-        Ineligible::Rpo => "replication lag too high",
+        Ineligible::Rpo => "would lose more than the RPO",
+        Ineligible::RpoUnknown => "unknown what would be lost",
         Ineligible::InsufficientData => "not enough samples yet",
         Ineligible::Quorum => "other regions report it down",
         Ineligible::Critical => "a critical probe never succeeded",
@@ -91,6 +92,7 @@ pub(super) const fn blocked(reason: Blocked) -> &'static str {
         Blocked::Maintenance => "it is under maintenance",
         Blocked::Limit => "other regions are failed over or come first",
         Blocked::NoTarget => "no region can take over",
+        Blocked::RpoUnknown => "it is unknown what of a database would be lost",
         Blocked::TargetDown => "the region that took over is down itself",
     }
 }

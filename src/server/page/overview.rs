@@ -97,13 +97,18 @@ fn databases(overview: &Overview) -> Markup {
         ("", "Region", ""),
         ("", "State", ""),
         ("n", "Lag", "The age of the oldest change that is missing: at least, and at most"),
+        (
+            "n",
+            "Failover loses",
+            "What a failover there would lose, at least and at most, by the bounds of all vantages",
+        ),
         ("n x", "It says", "The lag as the replica reports it, which can be 0 while it is cut off"),
     ];
     parts::table("databases", "Databases", Some(&caption), &columns, overview.databases.iter().map(database))
 }
 
 fn database(view: &DatabaseView) -> Markup {
-    let DatabaseView { database, region, status } = view;
+    let DatabaseView { database, region, status, loss } = view;
     let state = status.state.as_str().replace('_', " ");
     let is_bad = matches!(status.state, ReplicaState::CutOff | ReplicaState::NotReplicating | ReplicaState::Unknown);
     html! {
@@ -112,6 +117,13 @@ fn database(view: &DatabaseView) -> Markup {
             td { (region) }
             td { @if is_bad { (parts::bad(&state)) } @else { (state) } }
             td.n { (parts::value(lag(&status.lag))) }
+            td.n {
+                @match loss {
+                    Some(Some(loss)) => (loss),
+                    Some(None) => (parts::bad("unknown")),
+                    None => (parts::dash("it is the primary")),
+                }
+            }
             td.n.x { (parts::latency(status.engine_lag)) }
         }
     }

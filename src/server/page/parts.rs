@@ -193,6 +193,9 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         [] => bad("no region can take over"),
         [first, others @ ..] => html! { b { (first.region) } @for other in others { ", then " (other.region) } },
     };
+    let would_lose = incident.loss.map(|loss| ("Would lose", html! { (loss) " of data" }));
+    let lost = incident.lost.map(|lost| ("Has lost", html! { (lost) }));
+    let loss = would_lose.into_iter().chain(lost);
     html! {
         div.incident data-incident=(incident.peer) data-stage=(incident.stage) {
             h3 {
@@ -203,14 +206,14 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
                     None => span.tag.calm { "not confirmed" },
                 }
             }
-            (facts([
+            (facts(([
                 ("Since", html! { (time(incident.onset)) " (" (lasted) ")" }),
                 ("Cause", html! { (format::cause(incident.cause)) }),
                 ("Votes", html! { (votes) }),
                 ("Fail over to", targets),
                 ("Order", html! { span data-order=(order) { (order_text) } }),
                 ("Alert", html! { (alert) " " code.id { (incident.id) } }),
-            ]))
+            ]).into_iter().chain(loss)))
             p.note { (incident.evidence) }
         }
     }

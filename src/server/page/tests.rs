@@ -9,8 +9,8 @@ use crate::{
     config::Config,
     decision::{IsolationReason, ranking::RankedRegion, votes::VoteStatus},
     model::{
-        Candidate, Cause, Failure, Incident, Ineligible, Path, PeerState, Phase, Region, ReplicaState, Stage,
-        StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
+        Candidate, Cause, Failure, Incident, Ineligible, LossBounds, Path, PeerState, Phase, RealisedLoss, Region,
+        ReplicaState, Stage, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
     replication::{Lag, Status},
@@ -75,6 +75,8 @@ fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
         tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
         candidates: (1..).zip(candidates).map(candidate).collect(),
         blocked: None,
+        loss: None,
+        lost: None,
         evidence: "Nothing was answered.".to_owned(),
         resolved: None,
         signatures: Vec::new(),
@@ -463,6 +465,11 @@ fn a_database_has_a_row_for_each_server_with_both_bounds_and_no_table_without_on
             writable: None,
             engine_lag: Some(Duration::ZERO),
         },
+        loss: match state {
+            ReplicaState::Writable => None,
+            ReplicaState::Unknown => Some(None),
+            _ => Some(Some(LossBounds::new(Duration::from_millis(7_000), Duration::from_millis(8_120)))),
+        },
     };
     let databases = vec![
         view("a", ReplicaState::CutOff, Some(7_100), Some(8_200)),
@@ -470,7 +477,18 @@ fn a_database_has_a_row_for_each_server_with_both_bounds_and_no_table_without_on
         view("c", ReplicaState::Writable, None, None),
     ];
     let page = front(&Overview { databases, ..seen(vec![down("a")]) });
-    for text in ["7.1 to 8.2 s", "under 12.0 s", "cut off", "writable"] {
+    for text in ["7.1 to 8.2 s", "under 12.0 s", "cut off", "writable", "7.0s..8.2s"] {
         assert!(page.contains(text), "{text}");
     }
+}
+
+#[test]
+fn an_incident_says_what_its_failover_would_lose_and_what_it_has_lost() {
+    let bounds = LossBounds::new(Duration::from_millis(800), Duration::from_millis(1_900));
+    let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
+    overview.incidents = vec![Incident { loss: Some(bounds), ..incident("a", Stage::Execute, &["b"]) }];
+    let page = front(&overview);
+    assert!(page.contains("Would lose</dt><dd>0.8s..1.9s of data") && !page.contains("Has lost"), "{page}");
+    overview.incidents[0].lost = Some(RealisedLoss { tokens: 2, bounds });
+    assert!(front(&overview).contains("Has lost</dt><dd>2 tokens, 0.8s..1.9s"));
 }

@@ -31,7 +31,10 @@ fn inputs() -> impl Strategy<Value = Vec<RankInput>> {
             region: region(name),
             state,
             summary,
-            lag: lag.map(Duration::from_millis),
+            losses: lag
+                .map(|lag| (region("own"), Loss::of(Some(Duration::from_millis(lag)), 5 * SECOND)))
+                .into_iter()
+                .collect(),
             held_down,
             unproven: false,
             failed_over: false,

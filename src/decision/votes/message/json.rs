@@ -1,6 +1,6 @@
 //! A message as JSON. The bytes come from elsewhere: they are bounded, and what has been decoded is valid.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VERSION, VoteMessage};
 use crate::{
-    model::{FailoverMode, Ineligible, LabelValue, PeerState, Region, Signature, Stage, UnixMillis, Vote},
+    model::{
+        DatabaseLoss, FailoverMode, Ineligible, LabelValue, LossBounds, PeerState, Region, Signature, Stage,
+        TargetName, UnixMillis, Vote,
+    },
     signing::{PublicKey, decode_signature, encode_signature},
 };
 
@@ -28,6 +31,7 @@ impl VoteMessage {
             isolated: self.isolated,
             peers: self.peers.iter().map(WireEntry::of).collect(),
             ranking: self.ranking.iter().map(WireRank::of).collect(),
+            databases: self.databases.iter().map(WireDatabase::of).collect(),
         };
         let mut bytes = serde_json::to_vec(&wire).expect("a Vec takes every write, and every key is a string");
         bytes.push(b'\n');
@@ -53,12 +57,14 @@ impl VoteMessage {
         }
         let peers = wire.peers.into_iter().map(WireEntry::read).collect::<Result<_, _>>()?;
         let ranking = wire.ranking.into_iter().map(WireRank::read).collect::<Result<_, _>>()?;
+        let databases = wire.databases.into_iter().map(WireDatabase::read).collect::<Result<_, _>>()?;
         let environment = wire.environment.filter(|environment| !environment.is_empty());
         let environment = environment.map(|environment| LabelValue::new(&environment)).transpose()?;
         let public_key = wire.public_key.map(|text| text.parse::<PublicKey>()).transpose();
         let public_key = public_key.map_err(|_| InvalidMessage::Text("public_key"))?;
         let id = (incarnation(&wire.boot_id)?, wire.seq);
-        let message = Self::new(Region::new(&wire.vantage)?, id, wire.isolated, peers, ranking)?;
+        let message =
+            Self::new(Region::new(&wire.vantage)?, id, wire.isolated, peers, ranking)?.with_databases(databases)?;
         Ok(message.with_environment(environment).with_public_key(public_key))
     }
 }
@@ -86,6 +92,28 @@ struct Wire<'a> {
     peers: Vec<WireEntry<'a>>,
     #[serde(borrow)]
     ranking: Vec<WireRank<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    databases: Vec<WireDatabase<'a>>,
+}
+
+/// What a failover of a database would lose.
+#[derive(Serialize, Deserialize)]
+struct WireDatabase<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    primary: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    replicas: Vec<WireReplica<'a>>,
+}
+
+/// What a failover to one server would lose.
+#[derive(Serialize, Deserialize)]
+struct WireReplica<'a> {
+    #[serde(borrow)]
+    region: Cow<'a, str>,
+    lower_ms: u64,
+    upper_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -234,6 +262,41 @@ impl<'a> WireOrder<'a> {
         let signature = decode_signature(&self.signature).ok_or(InvalidMessage::Text("signature"))?;
         Ok((UnixMillis(self.at), signature))
     }
+}
+
+impl<'a> WireDatabase<'a> {
+    fn of(loss: &'a DatabaseLoss) -> Self {
+        let replica = |(region, bounds): (&'a Region, &LossBounds)| WireReplica {
+            region: region.as_str().into(),
+            lower_ms: millis(bounds.lower),
+            // The true loss stays inside.
+            upper_ms: millis(bounds.upper.saturating_add(Duration::from_nanos(999_999))),
+        };
+        Self {
+            name: loss.database.as_str().into(),
+            primary: loss.primary.as_ref().map(|region| region.as_str().into()),
+            replicas: loss.replicas.iter().map(replica).collect(),
+        }
+    }
+
+    fn read(self) -> Result<DatabaseLoss, InvalidMessage> {
+        let mut replicas = BTreeMap::new();
+        for WireReplica { region, lower_ms, upper_ms } in self.replicas {
+            if lower_ms > upper_ms {
+                return Err(InvalidMessage::Number("lower_ms"));
+            }
+            let bounds = LossBounds::new(Duration::from_millis(lower_ms), Duration::from_millis(upper_ms));
+            if replicas.insert(Region::new(&region)?, bounds).is_some() {
+                return Err(InvalidMessage::Twice("a server"));
+            }
+        }
+        let primary = self.primary.map(|region| Region::new(&region)).transpose()?;
+        Ok(DatabaseLoss { database: TargetName::new(&self.name)?, primary, replicas })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(VoteMessage::MAX_AGE_MS)
 }
 
 impl<'a> WireRank<'a> {

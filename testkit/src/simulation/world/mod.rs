@@ -307,6 +307,8 @@ impl World {
                     .map(|region| Candidate { region: region.clone(), rank: 1, score: None })
                     .collect(),
                 blocked: None,
+                loss: None,
+                lost: None,
                 evidence: String::new(),
                 resolved: None,
                 signatures: Vec::new(),

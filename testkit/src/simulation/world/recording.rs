@@ -110,7 +110,7 @@ impl World {
                     }
                 }
                 StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
-                StateChange::Votes { .. } | StateChange::Blocked { .. } => {}
+                StateChange::Votes { .. } | StateChange::Blocked { .. } | StateChange::Promoted { .. } => {}
             }
         }
         if !incidents_changed {

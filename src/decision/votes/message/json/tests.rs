@@ -80,6 +80,48 @@ fn a_message_names_the_key_of_the_sender_only_if_it_has_one() {
     assert_eq!(VoteMessage::decode(&bytes).unwrap().public_key(), Some(&key));
 }
 
+fn losses(count: usize, servers: usize) -> Vec<DatabaseLoss> {
+    let bounds = LossBounds::new(Duration::from_micros(800_400), Duration::from_micros(1_900_400));
+    let replicas = |n: usize| (region(&format!("r{n}")), bounds);
+    let loss = |n: usize| DatabaseLoss {
+        database: TargetName::new(&format!("d{n}")).unwrap(),
+        primary: (n > 0).then(|| region("p")),
+        replicas: (0..servers).map(replicas).collect(),
+    };
+    (0..count).map(loss).collect()
+}
+
+#[test]
+fn a_message_says_what_failovers_would_lose_and_never_less_than_that() {
+    let plain = message(Vec::new(), Vec::new()).unwrap();
+    assert!(!String::from_utf8_lossy(&plain.encode().unwrap()).contains("databases"));
+    let bytes = plain.clone().with_databases(losses(2, 1)).unwrap().encode().unwrap();
+    let end = concat!(
+        r#","databases":[{"name":"d0","replicas":[{"region":"r0","lower_ms":800,"upper_ms":1901}]},"#,
+        r#"{"name":"d1","primary":"p","replicas":[{"region":"r0","lower_ms":800,"upper_ms":1901}]}]}"#,
+        "\n"
+    );
+    assert!(bytes.ends_with(end.as_bytes()), "{}", String::from_utf8_lossy(&bytes));
+    let decoded = VoteMessage::decode(&bytes).unwrap();
+    assert_eq!(decoded.encode().unwrap(), bytes);
+    assert_eq!(decoded.databases()[1].primary, Some(region("p")));
+    let full = plain.clone().with_databases(losses(VoteMessage::MAX_DATABASES, VoteMessage::MAX_SERVERS)).unwrap();
+    assert!(full.encode().is_ok());
+    assert!(plain.clone().with_databases(losses(VoteMessage::MAX_DATABASES + 1, 1)).is_err());
+    assert!(plain.clone().with_databases(losses(1, VoteMessage::MAX_SERVERS + 1)).is_err());
+    assert_eq!(plain.with_databases([losses(1, 1), losses(1, 1)].concat()), Err(InvalidMessage::Twice("a database")));
+    let text = |replicas: &str| {
+        let databases = format!(r#""ranking":[],"databases":[{{"name":"d","replicas":[{replicas}]}}]"#);
+        VoteMessage::decode(EMPTY.replacen("\"ranking\":[]", &databases, 1).as_bytes())
+    };
+    let replica = |lower: &str, upper: &str| format!(r#"{{"region":"b","lower_ms":{lower},"upper_ms":{upper}}}"#);
+    assert!(text(&replica("0", "1")).is_ok());
+    for (lower, upper) in [("2", "1"), ("0", "31536000000001"), ("-1", "1"), ("0", "1.5")] {
+        assert!(text(&replica(lower, upper)).is_err(), "{lower} {upper}");
+    }
+    assert_eq!(text(&[replica("0", "1"), replica("0", "2")].join(",")), Err(InvalidMessage::Twice("a server")));
+}
+
 #[test]
 fn unknown_fields_and_reasons_are_ignored() {
     let text = r#"{"new":[{"x":null}],"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,
