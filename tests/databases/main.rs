@@ -4,6 +4,7 @@
 #[macro_use]
 extern crate testkit;
 
+mod failover;
 mod pooler;
 mod postgres;
 mod replication;
