@@ -137,9 +137,8 @@ impl App {
         }
         let withheld = self.engine.vantage().withheld(now.instant);
         for (database, writing) in self.config().databases.iter().zip(&self.writing) {
-            let is_withheld = |server: &DatabaseServer| {
-                withheld.as_ref().is_none_or(|regions| regions.contains(&server.region))
-            };
+            let is_withheld =
+                |server: &DatabaseServer| withheld.as_ref().is_none_or(|regions| regions.contains(&server.region));
             writing.withhold(|server| database.servers.get(server).is_none_or(is_withheld));
         }
     }
@@ -257,7 +256,8 @@ impl App {
         let databases = topology.config.databases.iter().zip(&topology.databases).zip(&self.writing);
         for (place, ((database, slots), writing)) in databases.enumerate() {
             let is_new = slots.iter().any(|slot| slot.change == Change::Added);
-            if !is_new {
+            // A certificate may have been renewed behind the same name.
+            if !is_new && !database.reads_files() {
                 continue;
             }
             let (vantage, news) = (&topology.config.region, &self.database_news);

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{error::RunError, probers::check_descriptors};
 use crate::{
-    config::{Config, ProbeConfig},
+    config::{Config, Database, ProbeConfig},
     model::{CertificateDates, Failure, FailureContext, Host, Outcome, Path},
     net::{Attempt, Resolver, TimestampingGuard, TlsContext, raise_descriptor_limit},
     probe::{Probe, ProbeError, ProberContext, ProberVisitor},
@@ -38,7 +38,8 @@ pub struct Tried {
     pub certificate: Option<CertificateDates>,
 }
 
-/// Probes each path of the configuration once, and returns what came back, in the order of the configuration.
+/// Probes each path of the configuration and each server of a database once, and returns what came back, in the order of the
+/// configuration.
 ///
 /// # Errors
 /// Whatever keeps a probe from being made.
@@ -49,14 +50,17 @@ pub fn probe_once(config: &Config) -> Result<Vec<Tried>, RunError> {
         let _keeper = TimestampingGuard::hold();
         let (resolver, tls) = (Resolver::from_system(), TlsContext::default());
         let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let databases: Vec<_> = config.databases.iter().flat_map(Database::probes).collect();
+        let databases = databases.iter().map(|(path, probe)| (path.clone(), probe));
+        let all: Vec<_> = config.paths().chain(databases).collect();
         let mut running = Vec::new();
-        for (path, probe) in config.paths() {
+        for (path, probe) in all.iter().cloned() {
             let trying =
                 prepare(probe, &resolver, &tls).map_err(|source| RunError::Probe { path: path.clone(), source })?;
             running.push((path, trying));
         }
-        resolver.used_by(config.paths().map(|(path, probe)| (&probe.host, path.peer)));
-        resolved(config, &resolver).await;
+        resolver.used_by(all.iter().map(|(path, probe)| (&probe.host, path.peer.clone())));
+        resolved(all.iter().map(|(_, probe)| &probe.host), &resolver).await;
         let tasks: Vec<_> = running
             .into_iter()
             .map(|(path, trying)| {
@@ -115,10 +119,10 @@ impl ProberVisitor for Once {
 }
 
 /// Waits for the addresses of all names, so that no probe waits for them.
-async fn resolved(config: &Config, resolver: &Resolver) {
+async fn resolved(hosts: impl Iterator<Item = &Host>, resolver: &Resolver) {
     let until = Instant::now() + RESOLVING;
-    for (_, probe) in config.paths().filter(|(_, probe)| matches!(probe.host, Host::Name(_))) {
-        while resolver.known(&probe.host).is_empty() && Instant::now() < until {
+    for host in hosts.filter(|host| matches!(host, Host::Name(_))) {
+        while resolver.known(host).is_empty() && Instant::now() < until {
             sleep(Duration::from_millis(20)).await;
         }
     }

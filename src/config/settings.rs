@@ -302,10 +302,11 @@ impl Config {
         self.votes.is_some() || self.paths().any(|(path, _)| path.kind.carries_votes())
     }
 
-    /// Whether a peer or an Alertmanager is verified by the authorities of the system.
+    /// Whether a peer, an Alertmanager or a database is verified by the authorities of the system.
     pub fn trusts_the_system(&self) -> bool {
         let pushes = self.alertmanagers.iter().filter(|to| to.url.https).any(|to| to.access.tls.trusts_the_system());
-        pushes || self.paths().any(|(_, probe)| probe.spec.trusts_the_system())
+        let probes = || self.paths().any(|(_, probe)| probe.spec.trusts_the_system());
+        pushes || probes() || self.databases.iter().any(|database| database.trusts_the_system())
     }
 
     /// Every path, with how it is probed.

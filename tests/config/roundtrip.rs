@@ -127,7 +127,7 @@ fn tcp() -> impl Strategy<Value = ProbeSpec> {
         .prop_map(|(port, tls, send, expect)| TcpSpec { port, tls, send: send.then(masked), expect }.into())
 }
 
-fn postgres() -> impl Strategy<Value = ProbeSpec> {
+fn postgres() -> impl Strategy<Value = PostgresSpec> {
     let password = prop_oneof![
         Just(None),
         Just(Some(Password { file: None, secret: masked() })),
@@ -135,20 +135,43 @@ fn postgres() -> impl Strategy<Value = ProbeSpec> {
     ];
     let texts = ["[a-z][a-z0-9_ -]{0,9}", "[a-z][a-z0-9_ -]{0,9}", "SELECT [a-z0-9_ *()']{1,9}"];
     (port(), texts, password, any::<[bool; 2]>(), option::of(tls())).prop_map(
-        |(port, [user, database, query], password, [cleartext, keep_alive], tls)| {
-            PostgresSpec {
-                port,
-                user: user.into(),
-                password,
-                cleartext,
-                database: database.into(),
-                query: query.into(),
-                keep_alive,
-                tls,
-            }
-            .into()
+        |(port, [user, database, query], password, [cleartext, keep_alive], tls)| PostgresSpec {
+            port,
+            user: user.into(),
+            password,
+            cleartext,
+            database: database.into(),
+            query: query.into(),
+            keep_alive,
+            tls,
         },
     )
+}
+
+/// Each name and region ends in its number, so that they are unique.
+fn databases() -> impl Strategy<Value = Vec<Database>> {
+    let servers = vec((name(), host(), port()), 1..4).prop_map(|servers| {
+        let numbered = servers.into_iter().enumerate();
+        let server = |(n, (region, host, port)): (usize, (String, Host, u16))| {
+            let region = Region::new(&format!("{region}{n}")).unwrap();
+            DatabaseServer { region, host, port }
+        };
+        numbered.map(server).collect::<Vec<_>>()
+    });
+    let database = (name(), "[a-z_][a-z0-9_]{0,9}(\\.[a-z]{1,9})?", millis(2_000..=86_400_000), servers, postgres());
+    vec(database, 0..3).prop_map(|databases| {
+        let numbered = databases.into_iter().enumerate();
+        let database =
+            |(n, (name, table, rpo, servers, login)): (usize, (String, String, _, _, PostgresSpec))| Database {
+                name: TargetName::new(&format!("{name}{n}")).unwrap(),
+                // These are no keys of a database.
+                login: PostgresSpec { port: PostgresSpec::PORT, query: "SELECT 1".into(), keep_alive: false, ..login },
+                table: table.into(),
+                rpo,
+                servers,
+            };
+        numbered.map(database).collect()
+    })
 }
 
 fn dns() -> impl Strategy<Value = ProbeSpec> {
@@ -217,7 +240,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
 
 /// The probes of one target, each kind at most once.
 fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
-    let spec = prop_oneof![icmp(), tcp(), dns(), postgres(), http(false), http(true)];
+    let spec = prop_oneof![icmp(), tcp(), dns(), postgres().prop_map(ProbeSpec::from), http(false), http(true)];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
     (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
         |(specs, host, family, tos)| {
@@ -323,7 +346,7 @@ fn config() -> impl Strategy<Value = Config> {
     let here = (name(), labels, listen, external_url, zones, location());
     let key = PrivateKey::from_pem(&std::fs::read(file("signing.key")).unwrap()).unwrap();
     let signing = option::of(Just(SigningKey { file: file("signing.key"), key }));
-    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), (votes, signing));
+    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), (votes, signing, databases()));
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
             (
@@ -334,7 +357,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (zone, failure_domain, priority, capacity, maintenance),
                 location,
             ),
-            (alertmanagers, anchors, failover, peers, (votes, signing)),
+            (alertmanagers, anchors, failover, peers, (votes, signing, databases)),
             window,
             buckets,
             enable_lifecycle,
@@ -362,6 +385,7 @@ fn config() -> impl Strategy<Value = Config> {
             config.failover.min_capacity = min_capacity;
             [config.failover.allow_single_vantage, config.failover.confirm_burst] = flags;
             config.votes = votes;
+            config.databases = databases;
             config.signing = signing;
             config.window = window;
             config.buckets = buckets;

@@ -243,6 +243,13 @@ fn a_table_that_is_missing_is_one_line_with_the_command_that_helps() {
     eventually("the log says what to do", PATIENCE, || instance.said().contains(help).then_some(()));
     thread::sleep(Duration::from_secs(3));
     assert_eq!(instance.said().matches(help).count(), 1, "{}", instance.said());
+    let check = || {
+        let check =
+            Command::new(binary()).args(["check", "--probe", "--config", file.to_str().unwrap()]).output().unwrap();
+        let text = String::from_utf8(check.stdout).unwrap();
+        text.lines().find(|line| line.starts_with("here")).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(check(), "here orders postgres status - SQLSTATE 42P01 from 127.0.0.1");
     // The role exists already, so its line is left out.
     let sql = Command::new(binary()).args(["sql", "postgres", "--table", "public.tokens"]).output().unwrap();
     let sql = String::from_utf8(sql.stdout).unwrap();
@@ -250,5 +257,6 @@ fn a_table_that_is_missing_is_one_line_with_the_command_that_helps() {
     eventually("tokens are written", PATIENCE, || {
         server.ask("SELECT count(*) FROM public.tokens").filter(|count| count == "1")
     });
+    assert!(check().starts_with("here orders postgres ok "), "{}", check());
     eventually("the log says so", PATIENCE, || instance.said().contains("public.tokens can be used now").then_some(()));
 }
