@@ -203,7 +203,7 @@ fn run() -> Result<bool> {
                     // By the clock, as CPU time of a thread that runs is not counted so finely; the median is not
                     // disturbed by others.
                     let before = Instant::now();
-                    let overview = engine.overview(now());
+                    let overview = engine.overview(Vec::new(), now());
                     let cost = before.elapsed().as_secs_f64() * 1e3;
                     costs.lock().unwrap_or_else(PoisonError::into_inner).push(cost);
                     let _ = reply.send(overview);

@@ -6,8 +6,7 @@ use http::StatusCode;
 use tracing::{info, warn};
 
 use crate::{
-    metrics::PushResult,
-    model::{Failure, Incident, Stage},
+    model::{Failure, Incident, PushResult, Stage},
     net::ApiResponse,
 };
 
@@ -54,6 +53,8 @@ pub(super) fn excerpt(body: &[u8]) -> String {
 #[derive(Debug, Default)]
 pub(super) struct ResultLog {
     failures: usize,
+    /// The last push failed, and more than a moment's retries are needed.
+    failing: bool,
     /// A bit for each result that was logged since the last success.
     logged: u16,
 }
@@ -68,9 +69,15 @@ impl ResultLog {
         let bit = 1 << result as u16;
         // A failure that the quick retries overcome is counted, but not logged.
         let may_pass = is_retryable(result) && self.failures <= QUICK_RETRIES.len();
+        self.failing = !may_pass;
         let logs = !may_pass && self.logged & bit == 0;
         self.logged |= bit * u16::from(logs);
         logs
+    }
+
+    /// Whether the Alertmanager accepts nothing, for longer than the quick retries take.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing
     }
 }
 

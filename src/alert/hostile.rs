@@ -18,6 +18,7 @@ use crate::{
     metrics::{Metrics, PushSeries},
     model::{ConstantLabels, Incident, Region, Stage, UnixMillis},
     net::hostile::{Peer, Script, api_client},
+    status::AlertmanagerView,
 };
 
 fn source() -> AlertSource {
@@ -44,6 +45,7 @@ pub async fn fuzz_push(peer: &Peer, script: &Script, series: &Arc<PushSeries>) {
         series: Arc::clone(series),
         source: Arc::new(source()),
         evaluated: watch::channel(Instant::now()).1,
+        view: watch::Sender::new(AlertmanagerView::new("http://a.example")),
     };
     let exchanges = async {
         let (mut results, mut clock) = (ResultLog::default(), None);

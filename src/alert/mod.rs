@@ -30,6 +30,7 @@ use crate::{
     model::{ConstantLabels, Incident, Region, UnixMillis},
     net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
     signing::PublicKeys,
+    status::AlertmanagerView,
 };
 
 /// Restored incidents that may wait to be received; the queries wait meanwhile.
@@ -61,6 +62,8 @@ pub struct Setup<'a> {
 pub struct Notifier {
     incidents: watch::Sender<Arc<[Incident]>>,
     restored: mpsc::Receiver<Restored>,
+    /// What is known of each Alertmanager, in the order of the configuration.
+    views: Vec<watch::Receiver<AlertmanagerView>>,
     /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -100,15 +103,22 @@ impl Notifier {
         let (incidents, _) = watch::channel(Arc::from([]));
         let (restored_tx, restored) = mpsc::channel(RESTORED);
         let keys = Arc::new(setup.public_keys.clone());
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut views) = (JoinSet::new(), Vec::new());
         for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
             let environment = setup.labels.environment.clone();
             tasks.spawn(restore::query(queries, Arc::clone(&url), environment, Arc::clone(&keys), restored_tx.clone()));
             let evaluated = setup.evaluated.clone();
-            let pusher = Pusher { transport, url, series, source: Arc::clone(&source), evaluated };
+            let view = watch::Sender::new(AlertmanagerView::new(&url));
+            views.push(view.subscribe());
+            let pusher = Pusher { transport, url, series, source: Arc::clone(&source), evaluated, view };
             tasks.spawn(pusher.run(incidents.subscribe()));
         }
-        Ok(Self { incidents, restored, _tasks: tasks })
+        Ok(Self { incidents, restored, views, _tasks: tasks })
+    }
+
+    /// What is known of each Alertmanager now.
+    pub fn views(&self) -> Vec<AlertmanagerView> {
+        self.views.iter().map(|view| view.borrow().clone()).collect()
     }
 
     /// Replaces the set of incidents and pushes it at once where it differs. An incident that is missing is not sent

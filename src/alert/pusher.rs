@@ -14,9 +14,10 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    metrics::{PushResult, PushSeries},
-    model::{Incident, UnixMillis},
+    metrics::PushSeries,
+    model::{Incident, PushResult, UnixMillis},
     net::Timestamp,
+    status::{AlertmanagerView, PushFailure},
 };
 
 /// How often all alerts are sent again when nothing has changed.
@@ -54,6 +55,8 @@ pub(super) struct Pusher<T> {
     pub(super) source: Arc<AlertSource>,
     /// When all peers were evaluated last.
     pub(super) evaluated: watch::Receiver<Instant>,
+    /// What the status page shows of it.
+    pub(super) view: watch::Sender<AlertmanagerView>,
 }
 
 impl<T: Transport> Pusher<T> {
@@ -117,7 +120,20 @@ impl<T: Transport> Pusher<T> {
         if results.should_log(result) {
             log_result(&self.url, &answer);
         }
+        self.show(result, results.is_failing(), own());
         result
+    }
+
+    /// Shows on the status page what came of a push.
+    fn show(&self, result: PushResult, is_failing: bool, at: UnixMillis) {
+        self.view.send_modify(|view| match result {
+            PushResult::Ok => (view.accepted_at, view.failing) = (Some(at), None),
+            _ if is_failing => {
+                let since = view.failing.map_or(at, |failing| failing.since);
+                view.failing = Some(PushFailure { since, result });
+            }
+            _ => {}
+        });
     }
 }
 

@@ -14,8 +14,9 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    metrics::PushResult,
-    model::{Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, Region, Stage, Tally, UnixMillis},
+    model::{
+        Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, PushResult, Region, Stage, Tally, UnixMillis,
+    },
     net::Timestamp,
     signing::{Order, PublicKeys, SignatureList, SignatureResult},
 };

@@ -3,10 +3,7 @@
 use tracing::{info, warn};
 
 use crate::{
-    decision::{
-        StateChange, Transition,
-        votes::{MissingEnvironment, VoteProblem},
-    },
+    decision::{StateChange, Transition, votes::VoteProblem},
     model::{PeerState, Promotion, Tally},
 };
 
@@ -44,14 +41,7 @@ pub(super) fn log(change: &StateChange) {
             warn!(%peer, "rejecting the votes of {peer}: {reason}; {remedy}");
         }
         StateChange::Votes { peer, problem: Some(VoteProblem::EnvironmentMissing(missing)), .. } => {
-            let remedy = match missing {
-                MissingEnvironment::There => {
-                    "they have no environment; write the environment of this vantage there too"
-                }
-                MissingEnvironment::Here => {
-                    "they have an environment; write it as environment: NAME on this vantage too"
-                }
-            };
+            let remedy = missing.remedy();
             warn!(%peer, "accepting the votes of {peer}, which may be of another environment: {remedy}");
         }
         StateChange::Votes { peer, problem: None, .. } => info!(%peer, "accepting the votes of {peer} again"),

@@ -182,7 +182,7 @@ impl App {
                 self.copying.begin(self.engine.matching(|path| filter.matches(path), filter.limit), reply);
             }
             Query::Overview(reply) => {
-                let _ = reply.send(self.engine.overview(now));
+                let _ = reply.send(self.engine.overview(self.notifier.views(), now));
             }
             Query::Votes(reply) => {
                 if let Some((body, keys)) = self.engine.vote_message(now) {

@@ -100,6 +100,7 @@ pub struct Engine {
     orders: Orders,
     databases: Databases,
     ticks: usize,
+    started: Instant,
 }
 
 impl Engine {
@@ -115,6 +116,7 @@ impl Engine {
             orders: Orders::new(config.region.clone()),
             databases: Databases::default(),
             ticks: 0,
+            started: now,
             config,
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{Engine, KindGroup, Peer};
 use crate::{
     decision::{Now, OpenIncident},
-    status::{FailoverOrder, KindView, Overview, PathView, PeerView},
+    status::{AlertmanagerView, FailoverOrder, KindView, Overview, PathView, PeerView},
 };
 
 impl Engine {
-    /// A copy of everything that is known, for the status page.
-    pub fn overview(&self, now: Now) -> Overview {
+    /// A copy of everything that is known, for the status page, with what is known of the Alertmanagers.
+    pub fn overview(&self, alertmanagers: Vec<AlertmanagerView>, now: Now) -> Overview {
         let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, status)| PeerView {
             region: peer.region.clone(),
             state: status.state,
@@ -25,6 +25,7 @@ impl Engine {
             },
             incident_over_at: status.incident.and_then(OpenIncident::over_at).map(|at| now.unix_at(at)),
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
+            vote_problem: self.votes.problem(&peer.region),
             good_at: status.good_at.map(|at| now.unix_at(at)),
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),
             paths: self.views(peer),
@@ -32,6 +33,7 @@ impl Engine {
         Overview {
             at: now.unix,
             instant: now.instant,
+            uptime: now.instant.saturating_duration_since(self.started),
             config: Arc::clone(&self.config),
             isolation_reason: self.vantage.isolation_reason(),
             health_score: self.vantage.health_score(),
@@ -40,6 +42,7 @@ impl Engine {
             databases: self.databases.views(&self.vantage, now, &self.config.databases),
             ranking: self.vantage.ranking().regions().to_vec(),
             incidents: self.vantage.incidents(now),
+            alertmanagers,
         }
     }
 

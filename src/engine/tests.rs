@@ -212,7 +212,7 @@ fn the_status_page_gets_a_copy_of_what_was_measured() {
     fixture.reconfigure(&["b", "a"]);
     fixture.sampled(1, ok());
     fixture.sampled(1, Err(Failure::Timeout));
-    let overview = fixture.engine.overview(fixture.now());
+    let overview = fixture.engine.overview(Vec::new(), fixture.now());
     let peer = overview.peer("there").unwrap();
     assert_eq!((peer.state, peer.since), (PeerState::Unknown, fixture.now().unix));
     let names: Vec<_> = peer.paths.iter().map(|view| view.path.target.as_str()).collect();

@@ -79,6 +79,11 @@ impl Votes {
         self.voters.iter().map(|(peer, voter)| (peer.clone(), Arc::clone(&voter.series))).collect()
     }
 
+    /// What is wrong with the votes of a peer, if that lasts.
+    pub(super) fn problem(&self, peer: &Region) -> Option<VoteProblem> {
+        self.voters.get(peer)?.log.lasting()
+    }
+
     /// The message in a response; `None` if it is rejected, or that of a peer without a sidecar. And what is worth a line
     /// in the log.
     pub(super) fn on_response(&mut self, response: &VoteResponse) -> (Option<VoteMessage>, Option<StateChange>) {

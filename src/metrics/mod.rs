@@ -35,7 +35,7 @@ pub use self::{
     page::{Collect, Exposed, Page},
     path::PathSeries,
     peer::PeerSeries,
-    push::{PushResult, PushSeries},
+    push::PushSeries,
     region::{Candidacy, RegionSeries},
     vantage::VantageSeries,
     votes::VoteSeries,

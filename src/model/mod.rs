@@ -14,6 +14,7 @@ mod labels;
 mod loss;
 mod name;
 mod order;
+mod push;
 mod sample;
 mod shape;
 mod time;
@@ -33,6 +34,7 @@ pub use self::{
     loss::{DatabaseLoss, DatabaseReport, LossBounds, Promotion, RealisedLoss},
     name::{MAX_NAME, NameError, Region, TargetName},
     order::{OrderSignature, Signature},
+    push::PushResult,
     sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},
     shape::Shape,
     time::{UnixMillis, Utc},

@@ -1,13 +1,16 @@
 //! Which headline applies, and how severe it is.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-use super::views::{FailoverOrder, Overview, PathView, PeerView, Quorum};
+use super::views::{AlertmanagerView, FailoverOrder, Overview, PathView, PeerView, PushFailure, Quorum};
 use crate::{
-    decision::IsolationReason,
-    model::{PeerState, Region, Tally},
+    decision::{IsolationReason, votes::VoteProblem},
+    model::{Blocked, Ineligible, PeerState, Region, Tally},
     window::Record,
 };
+
+/// How long after the start nothing is wrong yet with what is not known. Then each part has a headline of its own.
+const START: Duration = Duration::from_secs(30);
 
 /// How severe a state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub enum Headline<'a> {
     Down(Vec<DownRegion<'a>>),
     /// These peers share the most urgent state; none is down, and so many others are healthy.
     Watch(PeerState, Vec<&'a PeerView>, usize),
+    /// This process has just begun to measure, and does not know all of this yet.
+    Starting(Vec<Pending<'a>>),
     /// Every peer is healthy, and there is something to know all the same.
     Concerned(Vec<Concern<'a>>),
     /// Every peer is healthy.
@@ -75,10 +80,29 @@ pub enum Headline<'a> {
 pub enum Concern<'a> {
     /// This peer answers again, and its incident is still open.
     OpenIncident(&'a PeerView),
+    /// This peer is down, and its failover is not ordered although it is confirmed.
+    Blocked(&'a PeerView, Blocked),
+    /// This Alertmanager accepts nothing.
+    AlertmanagerFailing(&'a AlertmanagerView, PushFailure),
+    /// Something is wrong with the votes of this peer.
+    Votes(&'a PeerView, VoteProblem),
     /// Too few vantages vote on these peers: no outage could be confirmed.
     NoQuorum(Vec<&'a PeerView>),
     /// Failovers are switched off by the configuration.
     Disarmed,
+}
+
+/// What a process that has just started does not know yet.
+#[derive(Debug)]
+pub enum Pending<'a> {
+    /// The state of these peers.
+    States(Vec<&'a PeerView>),
+    /// Which region can take over.
+    Targets,
+    /// The votes of these vantages.
+    Votes(BTreeSet<&'a Region>),
+    /// Whether so many Alertmanagers accept alerts.
+    Alertmanagers(usize),
 }
 
 /// A region that is down.
@@ -101,6 +125,13 @@ impl<'a> Headline<'a> {
             return Self::Isolated(reason);
         }
         let peers = overview.by_urgency();
+        let is_calm = |peer: &&PeerView| matches!(peer.state, PeerState::Healthy | PeerState::Unknown);
+        if overview.uptime < START && peers.iter().all(is_calm) {
+            let pending = Pending::all(overview);
+            if !pending.is_empty() {
+                return Self::Starting(pending);
+            }
+        }
         let Some(first) = peers.first().filter(|peer| peer.state != PeerState::Healthy) else {
             let concerns = Concern::all(overview);
             return if concerns.is_empty() { Self::Healthy } else { Self::Concerned(concerns) };
@@ -121,7 +152,7 @@ impl<'a> Headline<'a> {
         match self {
             Self::Isolated(_) => Severity::Isolated,
             Self::Down(_) => Severity::Down,
-            Self::Watch(..) | Self::Concerned(_) => Severity::Watch,
+            Self::Watch(..) | Self::Starting(_) | Self::Concerned(_) => Severity::Watch,
             Self::Healthy => Severity::Fine,
         }
     }
@@ -132,6 +163,13 @@ impl<'a> Concern<'a> {
     pub fn all(overview: &'a Overview) -> Vec<Self> {
         let open = |peer: &&PeerView| peer.state != PeerState::Down && overview.open_incident(&peer.region).is_some();
         let mut concerns: Vec<_> = overview.peers.iter().filter(open).map(Self::OpenIncident).collect();
+        concerns.extend(overview.peers.iter().filter_map(|peer| match peer.order {
+            FailoverOrder::Blocked(reason) => Some(Self::Blocked(peer, reason)),
+            _ => None,
+        }));
+        let failing = |view: &'a AlertmanagerView| Some(Self::AlertmanagerFailing(view, view.failing?));
+        concerns.extend(overview.alertmanagers.iter().filter_map(failing));
+        concerns.extend(overview.peers.iter().filter_map(|peer| Some(Self::Votes(peer, peer.vote_problem?))));
         let needs_quorum = overview.exchanges_votes() && !overview.config.failover.allow_single_vantage;
         let without: Vec<_> = overview.peers.iter().filter(|peer| peer.quorum() == Quorum::Impossible).collect();
         if needs_quorum && !without.is_empty() {
@@ -141,6 +179,37 @@ impl<'a> Concern<'a> {
             concerns.push(Self::Disarmed);
         }
         concerns
+    }
+}
+
+impl<'a> Pending<'a> {
+    /// All of it.
+    fn all(overview: &'a Overview) -> Vec<Self> {
+        let mut pending = Vec::new();
+        let unknown: Vec<_> = overview.peers.iter().filter(|peer| peer.state == PeerState::Unknown).collect();
+        if !unknown.is_empty() {
+            pending.push(Self::States(unknown));
+        }
+        let too_early = |reasons: &[Ineligible]| reasons.contains(&Ineligible::InsufficientData);
+        if !overview.ranking.iter().any(|row| row.eligible())
+            && overview.ranking.iter().any(|row| too_early(&row.reasons))
+        {
+            pending.push(Self::Targets);
+        }
+        let statuses = overview.peers.iter().flat_map(|peer| &peer.said);
+        let without: BTreeSet<_> = statuses.filter(|status| status.age.is_none()).map(|status| &status.by).collect();
+        let is_rejected =
+            |region: &Region| overview.peer(region.as_str()).is_some_and(|peer| peer.vote_problem.is_some());
+        let without: BTreeSet<_> = without.into_iter().filter(|region| !is_rejected(region)).collect();
+        if !without.is_empty() {
+            pending.push(Self::Votes(without));
+        }
+        let is_pending = |view: &&AlertmanagerView| view.accepted_at.is_none() && view.failing.is_none();
+        match overview.alertmanagers.iter().filter(is_pending).count() {
+            0 => {}
+            count => pending.push(Self::Alertmanagers(count)),
+        }
+        pending
     }
 }
 

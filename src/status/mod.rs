@@ -7,6 +7,9 @@ mod headline;
 mod views;
 
 pub use self::{
-    headline::{Concern, DownRegion, Headline, Severity},
-    views::{DatabaseView, Distance, FailoverOrder, KindView, Overview, PathView, PeerView, Quorum},
+    headline::{Concern, DownRegion, Headline, Pending, Severity},
+    views::{
+        AlertmanagerView, DatabaseView, Distance, FailoverOrder, KindView, Overview, PathView, PeerView, PushFailure,
+        Quorum,
+    },
 };

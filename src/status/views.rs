@@ -9,11 +9,12 @@ use crate::{
     decision::{
         IsolationReason,
         ranking::{RankedRegion, preferred},
-        votes::VoteStatus,
+        votes::{VoteProblem, VoteStatus},
     },
     geography::light_round_trip,
     model::{
-        Blocked, Cause, Failure, Incident, Kind, LossBounds, Path, PeerState, Region, Tally, TargetName, UnixMillis,
+        Blocked, Cause, Failure, Incident, Kind, LossBounds, Path, PeerState, PushResult, Region, Tally, TargetName,
+        UnixMillis,
         Vote,
     },
     replication::Status,
@@ -27,6 +28,8 @@ pub struct Overview {
     pub at: UnixMillis,
     /// The same moment, on the clock of the traces.
     pub instant: Instant,
+    /// How long this process has measured.
+    pub uptime: Duration,
     /// The configuration in force.
     pub config: Arc<Config>,
     /// Why this vantage is isolated, if it is.
@@ -43,6 +46,35 @@ pub struct Overview {
     pub databases: Vec<DatabaseView>,
     /// The incidents that are reported to Alertmanager, resolved ones too while they still are.
     pub incidents: Vec<Incident>,
+    /// The Alertmanagers, in the order of the configuration.
+    pub alertmanagers: Vec<AlertmanagerView>,
+}
+
+/// An Alertmanager that incidents are pushed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertmanagerView {
+    /// Its URL, without secrets.
+    pub url: String,
+    /// When it accepted a push last.
+    pub accepted_at: Option<UnixMillis>,
+    /// Why it accepts none, if that is so for longer than a moment.
+    pub failing: Option<PushFailure>,
+}
+
+/// That an Alertmanager accepts no pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushFailure {
+    /// Since when.
+    pub since: UnixMillis,
+    /// The result of the last push.
+    pub result: PushResult,
+}
+
+impl AlertmanagerView {
+    /// One to which nothing was pushed yet.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), accepted_at: None, failing: None }
+    }
 }
 
 /// A server of a database.
@@ -167,6 +199,8 @@ pub struct PeerView {
     pub incident_over_at: Option<UnixMillis>,
     /// The last vote of each other vantage.
     pub said: Vec<VoteStatus>,
+    /// What is wrong with the votes that it sends itself, if that lasts.
+    pub vote_problem: Option<VoteProblem>,
     /// When the newest probe was sent whose answer was good.
     pub good_at: Option<UnixMillis>,
     /// Its kinds of probes.

@@ -152,6 +152,7 @@ fn overview() -> Overview {
         tally: Tally::default(),
         vote: Vote::Up,
         said: Vec::new(),
+        vote_problem: None,
         good_at: Some(at),
         kinds: vec![KindView { kind: path.kind, summary: None, answered: false }],
         paths,
@@ -159,6 +160,7 @@ fn overview() -> Overview {
     Overview {
         at,
         instant: Instant::now(),
+        uptime: Duration::from_secs(3_600),
         config: Arc::new(config),
         isolation_reason: None,
         health_score: 0,
@@ -167,6 +169,7 @@ fn overview() -> Overview {
         databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),
+        alertmanagers: Vec::new(),
     }
 }
 

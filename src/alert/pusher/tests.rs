@@ -104,6 +104,8 @@ struct Running {
     evaluated: watch::Sender<Instant>,
     series: Arc<PushSeries>,
     transport: Planned,
+    /// What the status page shows.
+    seen: watch::Receiver<AlertmanagerView>,
 }
 
 fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
@@ -111,12 +113,15 @@ fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
     let transport = Planned::new(plan);
     let incidents = watch::Sender::new(Arc::from([]));
     let evaluated = watch::Sender::new(Instant::now());
+    let view = watch::Sender::new(AlertmanagerView::new("http://am/"));
+    let seen = view.subscribe();
     let pusher = Pusher {
         transport: transport.clone(),
         url: "http://am/".into(),
         series: Arc::clone(&series),
         source: Arc::new(source()),
         evaluated: evaluated.subscribe(),
+        view,
     };
     tokio::spawn(pusher.run(incidents.subscribe()));
     let ticking = evaluated.clone();
@@ -126,7 +131,7 @@ fn start(plan: impl IntoIterator<Item = Plan>) -> Running {
             ticking.send_replace(Instant::now());
         }
     });
-    Running { incidents, ticks, evaluated, series, transport }
+    Running { incidents, ticks, evaluated, series, transport, seen }
 }
 
 async fn until(millis: u64, running: &Running) {
@@ -253,4 +258,20 @@ async fn an_alertmanager_is_queried_until_it_has_answered_once() {
     restore::query(transport.clone(), "http://am/".into(), None, Arc::default(), sender).await;
     assert_eq!(restored.recv().await, None);
     assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_page_shows_since_when_and_why_an_alertmanager_accepts_nothing() {
+    let refused = || Plan::Fails(Failure::Refused);
+    let running = start((0..6).map(|_| refused()));
+    until(500, &running).await;
+    assert_eq!(running.seen.borrow().failing, None, "three quick retries may help");
+    until(2_000, &running).await;
+    let failing = running.seen.borrow().failing.unwrap();
+    assert_eq!((failing.result, running.seen.borrow().accepted_at), (PushResult::Refused, None));
+    until(2_500, &running).await;
+    assert_eq!(running.seen.borrow().failing, Some(failing), "since the same moment");
+    until(10_000, &running).await;
+    let seen = running.seen.borrow();
+    assert!(seen.failing.is_none() && seen.accepted_at.is_some());
 }

@@ -105,6 +105,16 @@ pub enum MissingEnvironment {
     There,
 }
 
+impl MissingEnvironment {
+    /// What to do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::There => "they have no environment; write the environment of this vantage there too",
+            Self::Here => "they have an environment; write it as environment: NAME on this vantage too",
+        }
+    }
+}
+
 /// What is wrong with the votes of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoteProblem {
@@ -132,6 +142,11 @@ pub struct VoteLog {
 impl VoteLog {
     /// One that was overtaken by the next is refused now and then, and means nothing.
     const LASTING: u8 = 3;
+
+    /// What is wrong, as it was logged last.
+    pub const fn lasting(&self) -> Option<VoteProblem> {
+        self.logged
+    }
 
     /// Takes what is wrong with a message, if anything is. Says whether it is worth a line in the log.
     pub fn should_log(&mut self, problem: Option<VoteProblem>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Blocked, Cause, Ineligible, UnixMillis};
+use crate::model::{Blocked, Cause, Ineligible, PushResult, UnixMillis};
 
 /// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
 pub(super) fn latency(latency: Duration) -> String {
@@ -94,6 +94,23 @@ pub(super) const fn blocked(reason: Blocked) -> &'static str {
         Blocked::NoTarget => "no region can take over",
         Blocked::RpoUnknown => "it is unknown what of a database would be lost",
         Blocked::TargetDown => "the region that took over is down itself",
+    }
+}
+
+/// Why an Alertmanager has not accepted a push.
+pub(super) const fn push_result(result: PushResult) -> &'static str {
+    match result {
+        PushResult::Ok => "it accepts them",
+        PushResult::Timeout => "it does not answer",
+        PushResult::Refused => "it refuses the connection",
+        PushResult::Unreachable => "the network reports it as unreachable",
+        PushResult::Resolve => "its name has no address",
+        PushResult::Tls => "the TLS handshake fails",
+        PushResult::Protocol => "its answer is not valid HTTP",
+        PushResult::Local => "this host cannot send",
+        PushResult::Status3xx => "it answers with a redirect",
+        PushResult::Status4xx => "it rejects them with a status of 400 to 499",
+        PushResult::Status5xx => "it answers with a status of 500 or more",
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::format::{self, count};
 use crate::{
-    model::PeerState,
-    status::{Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView},
+    decision::votes::VoteProblem,
+    model::{PeerState, Region},
+    status::{Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure},
 };
 
 /// A word for the title of the page; empty if all is well.
@@ -14,8 +15,12 @@ pub(super) fn mark(headline: &Headline<'_>) -> String {
         Headline::Isolated(_) => "isolated".to_owned(),
         Headline::Down(down) => format!("{} down", down.len()),
         Headline::Watch(state, ..) => state.to_string(),
+        Headline::Starting(_) => "starting".to_owned(),
         Headline::Concerned(concerns) => match concerns.first() {
             Some(Concern::OpenIncident(_)) => "incident open".to_owned(),
+            Some(Concern::Blocked(..)) => "failover blocked".to_owned(),
+            Some(Concern::AlertmanagerFailing(..)) => "alerts not accepted".to_owned(),
+            Some(Concern::Votes(..)) => "votes".to_owned(),
             Some(Concern::NoQuorum(_)) => "no quorum".to_owned(),
             Some(Concern::Disarmed) => "disarmed".to_owned(),
             None => String::new(),
@@ -30,9 +35,16 @@ pub(super) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
         Headline::Isolated(reason) => format!("This vantage is isolated: {reason}."),
         Headline::Down(down) => all_down(down),
         Headline::Watch(state, peers, _) => watch(*state, peers),
+        Headline::Starting(all) => format!("Starting: {}.", all.iter().map(pending).collect::<Vec<_>>().join(", ")),
         Headline::Concerned(concerns) => {
             let concern = match concerns.first() {
                 Some(Concern::OpenIncident(_)) => ", and an incident is still open",
+                Some(Concern::Blocked(..)) => ", but a failover is blocked",
+                Some(Concern::AlertmanagerFailing(..)) => ", but alerts are not accepted",
+                Some(Concern::Votes(_, VoteProblem::Rejected(_))) => ", but votes are rejected",
+                Some(Concern::Votes(_, VoteProblem::EnvironmentMissing(_))) => {
+                    ", but votes may be of another environment"
+                }
                 Some(Concern::NoQuorum(_)) => ", but an outage could not be confirmed",
                 Some(Concern::Disarmed) => ", and failover is switched off",
                 None => "",
@@ -51,8 +63,30 @@ fn healthy(overview: &Overview) -> String {
     }
 }
 
-/// A concern, as a sentence.
-fn concern(concern: &Concern<'_>) -> String {
+/// A line below the sentence, and where to read more.
+pub(super) struct Line {
+    pub(super) text: String,
+    /// A URL and its name.
+    pub(super) link: Option<(String, &'static str)>,
+}
+
+impl Line {
+    const fn plain(text: String) -> Self {
+        Self { text, link: None }
+    }
+
+    fn runbook(text: String, alert: &str, overview: &Overview) -> Self {
+        let link = overview.config.runbook_url.link(&[("alertname", alert)]);
+        Self { text, link: link.map(|url| (url, "runbook")) }
+    }
+
+    fn peer(text: String, peer: &PeerView) -> Self {
+        Self { text, link: Some((format!("/peer/{}", peer.region), "details")) }
+    }
+}
+
+/// A concern, as a line.
+fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
     match concern {
         Concern::OpenIncident(peer) => {
             let answers = match peer.state {
@@ -60,42 +94,86 @@ fn concern(concern: &Concern<'_>) -> String {
                 _ => format!("{} answers again", peer.region),
             };
             let until = peer.incident_over_at.map(|at| format!(" until {}", format::clock(at))).unwrap_or_default();
-            format!("{answers}; its incident stays open{until}.")
+            Line::peer(format!("{answers}; its incident stays open{until}."), peer)
         }
-        Concern::NoQuorum(peers) => format!("Too few vantages vote on {}.", names(peers)),
-        Concern::Disarmed => "The configuration switches failover off (failover.armed).".to_owned(),
+        Concern::Blocked(peer, reason) => {
+            let text = format!("{} is not failed over: {}.", peer.region, reason.explanation());
+            Line::runbook(text, "RegionwatchFailoverBlocked", overview)
+        }
+        Concern::AlertmanagerFailing(view, PushFailure { since, result }) => {
+            let (since, why) = (format::clock(*since), format::push_result(*result));
+            let text = format!("Alertmanager {} has accepted no alerts since {since}: {why}.", view.url);
+            Line::runbook(text, "RegionwatchAlertPushFailing", overview)
+        }
+        Concern::Votes(peer, VoteProblem::Rejected(reason)) => {
+            let remedy = reason.remedy(overview.config.votes.is_some());
+            let text = format!("The votes of {} are rejected ({}): {remedy}.", peer.region, reason.as_str());
+            Line::runbook(text, "RegionwatchVotesRejected", overview)
+        }
+        Concern::Votes(peer, VoteProblem::EnvironmentMissing(side)) => {
+            let text = format!("The votes of {} may be of another environment: {}.", peer.region, side.remedy());
+            Line::runbook(text, "RegionwatchVotesRejected", overview)
+        }
+        Concern::NoQuorum(peers) => {
+            let text = format!("Too few vantages vote on {}.", names(&regions(peers)));
+            Line::runbook(text, "RegionwatchQuorumImpossible", overview)
+        }
+        Concern::Disarmed => {
+            let text = "The configuration switches failover off (failover.armed).".to_owned();
+            Line { text, link: Some(("/config".to_owned(), "configuration")) }
+        }
     }
 }
 
-/// What else is worth a sentence; may be empty.
-pub(super) fn detail(headline: &Headline<'_>, overview: &Overview) -> String {
-    let mut details = Vec::new();
+/// What else is worth a line; may be empty.
+pub(super) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
+    let mut lines = Vec::new();
     match headline {
         Headline::Isolated(_) => {
-            return "It reports no peer as down and does not vote. See another vantage for the state of the regions."
-                .to_owned();
+            let text =
+                "It reports no peer as down and does not vote. See another vantage for the state of the regions.";
+            lines.push(Line::runbook(text.to_owned(), "RegionwatchVantageIsolated", overview));
         }
         Headline::Watch(.., healthy @ 1..) => {
-            details.push(format!("{healthy} of {} healthy.", count(overview.peers.len(), "peer")));
+            lines.push(Line::plain(format!("{healthy} of {} healthy.", count(overview.peers.len(), "peer"))));
         }
         _ => {}
     }
-    details.extend(Concern::all(overview).iter().map(concern));
-    let withdrawn =
-        overview.peers.iter().filter(|peer| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down);
-    let withdrawn: Vec<_> = withdrawn.collect();
+    lines.extend(concerns(headline, overview).iter().map(|it| concern(it, overview)));
+    let is_withdrawn = |peer: &&PeerView| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down;
+    let withdrawn: Vec<_> = overview.peers.iter().filter(is_withdrawn).collect();
     if !withdrawn.is_empty() {
-        details.push(format!("The failover of {} was ordered, and is withdrawn.", names(&withdrawn)));
+        let names = names(&regions(&withdrawn));
+        lines.push(Line::plain(format!("The failover of {names} was ordered, and is withdrawn.")));
     }
     let silent = overview.anchors.iter().filter(|answers| **answers == Some(false)).count();
     if silent > 0 {
-        details.push(format!("{silent} of {} not answering.", count(overview.anchors.len(), "anchor")));
+        lines.push(Line::plain(format!("{silent} of {} not answering.", count(overview.anchors.len(), "anchor"))));
     }
     if overview.health_score > 0 {
         let late = "This vantage starts its probes late, so it waits longer before it suspects a region.";
-        details.push(late.to_owned());
+        lines.push(Line::runbook(late.to_owned(), "RegionwatchStartDelayHigh", overview));
     }
-    details.join(" ")
+    lines
+}
+
+/// The concerns that are shown under a headline: while a process starts, the vantages have not voted yet.
+fn concerns<'a>(headline: &Headline<'_>, overview: &'a Overview) -> Vec<Concern<'a>> {
+    let is_starting = matches!(headline, Headline::Starting(_));
+    let all = Concern::all(overview).into_iter();
+    all.filter(|concern| !(is_starting && matches!(concern, Concern::NoQuorum(_)))).collect()
+}
+
+/// What a process that has just started does not know yet.
+fn pending(pending: &Pending<'_>) -> String {
+    match pending {
+        Pending::States(peers) => format!("the state of {} is not known yet", names(&regions(peers))),
+        Pending::Targets => "no failover target is known yet".to_owned(),
+        Pending::Votes(vantages) => {
+            format!("no votes from {} yet", names(&vantages.iter().copied().collect::<Vec<_>>()))
+        }
+        Pending::Alertmanagers(waiting) => format!("no answer from {} yet", count(*waiting, "Alertmanager")),
+    }
 }
 
 /// Which regions are down, how certain that is, and where to fail over: at most three.
@@ -128,7 +206,7 @@ fn one_down(DownRegion { region, confirmed, tally, incident }: &DownRegion<'_>) 
 }
 
 fn watch(state: PeerState, peers: &[&PeerView]) -> String {
-    let names = names(peers);
+    let names = names(&regions(peers));
     let one = peers.len() == 1;
     let (are, have, do_) = if one { ("is", "has", "does") } else { ("are", "have", "do") };
     match state {
@@ -140,20 +218,24 @@ fn watch(state: PeerState, peers: &[&PeerView]) -> String {
     }
 }
 
+fn regions<'a>(peers: &[&'a PeerView]) -> Vec<&'a Region> {
+    peers.iter().map(|peer| &peer.region).collect()
+}
+
 /// At most three names: `a, b and 4 more`.
-fn names(peers: &[&PeerView]) -> String {
-    let shown = if peers.len() > 3 { 2 } else { peers.len() };
+fn names(regions: &[&Region]) -> String {
+    let shown = if regions.len() > 3 { 2 } else { regions.len() };
     let mut text = String::new();
-    for (n, peer) in peers[..shown].iter().enumerate() {
+    for (n, region) in regions[..shown].iter().enumerate() {
         let separator = match n {
             0 => "",
-            n if n + 1 == peers.len() => " and ",
+            n if n + 1 == regions.len() => " and ",
             _ => ", ",
         };
-        let _ = write!(text, "{separator}{}", peer.region);
+        let _ = write!(text, "{separator}{region}");
     }
-    if shown < peers.len() {
-        let _ = write!(text, " and {} more", peers.len() - shown);
+    if shown < regions.len() {
+        let _ = write!(text, " and {} more", regions.len() - shown);
     }
     text
 }

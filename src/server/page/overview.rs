@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     decision::ranking::RankedRegion,
-    model::{Kind, ReplicaState},
+    model::{Kind, ReplicaState, UnixMillis},
     replication::Lag,
-    status::{DatabaseView, Headline, Overview, PeerView, Quorum},
+    status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum},
     window::Summary,
 };
 
@@ -52,13 +52,19 @@ pub(crate) fn overview(about: About<'_>, overview: &Overview) -> Bytes {
 fn banner(about: About<'_>, overview: &Overview) -> Markup {
     let headline = Headline::of(overview);
     let severity = headline.severity().as_str();
-    let detail = headline::detail(&headline, overview);
+    let lines = headline::lines(&headline, overview);
     html! {
         section #summary class={ "banner l-" (severity) } data-level=(severity) {
             div {
                 h1 { "Regions as seen from " (about.region) }
                 p.sentence { (headline::sentence(&headline, overview)) }
-                @if !detail.is_empty() { p.detail { (detail) } }
+                @if !lines.is_empty() {
+                    ul.detail {
+                        @for line in &lines {
+                            li { (line.text) @if let Some((url, name)) = &line.link { " " a href=(url) { (name) } } }
+                        }
+                    }
+                }
             }
             p.asof { time datetime=(overview.at) { (format::clock(overview.at)) } " UTC" }
         }
@@ -270,6 +276,19 @@ fn incidents(overview: &Overview) -> Markup {
     parts::card("incidents", &html! { "Incidents" }, &content)
 }
 
+fn alertmanager(view: &AlertmanagerView, now: UnixMillis) -> Markup {
+    html! {
+        (view.url) ": "
+        @match (view.failing, view.accepted_at) {
+            (Some(PushFailure { since, result }), _) => {
+                (parts::bad(format::push_result(result))) ", since " (parts::time(since))
+            },
+            (None, Some(at)) => { "last push accepted " (format::since(at, now)) " ago" },
+            (None, None) => { "no push yet" },
+        }
+    }
+}
+
 fn vantage(overview: &Overview) -> Markup {
     let isolated = match overview.isolation_reason {
         Some(reason) => html! { (parts::bad("yes")) ": " (reason) },
@@ -290,9 +309,10 @@ fn vantage(overview: &Overview) -> Markup {
     };
     let paths = overview.peers.iter().map(|peer| peer.paths.len()).sum();
     let peers = format::count(overview.peers.len(), "peer");
-    let alertmanagers = match overview.config.alertmanagers.len() {
-        0 => html! { "none" },
-        count => html! { (count) },
+    let alertmanagers = overview.alertmanagers.iter().map(|view| alertmanager(view, overview.at));
+    let alertmanagers = match overview.alertmanagers[..] {
+        [] => html! { "none" },
+        _ => parts::join(alertmanagers, "<br>"),
     };
     let facts = parts::facts([
         ("Isolated", isolated),

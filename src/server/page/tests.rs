@@ -18,6 +18,8 @@ use crate::{
     window::{Latency, Record, Summary, Trace},
 };
 
+mod banner;
+
 const NOW: UnixMillis = UnixMillis(1_795_230_245_123);
 
 fn region(name: &str) -> Region {
@@ -39,6 +41,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         order: FailoverOrder::None,
         incident_over_at: None,
         said: Vec::new(),
+        vote_problem: None,
         good_at: None,
         kinds: vec![KindView { kind: probe::TCP, summary: None, answered: false }],
         paths: vec![PathView { path, trace: Trace::new(Instant::now()), last: None, failed: None }],
@@ -52,6 +55,7 @@ fn seen(peers: Vec<PeerView>) -> Overview {
     Overview {
         at: NOW,
         instant: Instant::now(),
+        uptime: Duration::from_secs(3_600),
         config: Arc::new(config),
         isolation_reason: None,
         health_score: 0,
@@ -60,6 +64,7 @@ fn seen(peers: Vec<PeerView>) -> Overview {
         databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),
+        alertmanagers: Vec::new(),
     }
 }
 
@@ -91,152 +96,9 @@ fn front(overview: &Overview) -> String {
     text(super::overview(about(&region("here")), overview))
 }
 
-fn sentence(overview: &Overview) -> String {
-    headline::sentence(&Headline::of(overview), overview)
-}
-
 fn down(name: &str) -> PeerView {
     let tally = Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() };
     PeerView { tally, vote: Vote::Down, ..view(name, PeerState::Down) }
-}
-
-#[test]
-fn the_headline_says_which_region_is_down_whether_it_is_confirmed_and_the_failover_target() {
-    let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
-    assert_eq!(sentence(&overview), "a is down (confirmed 2/2).");
-    overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
-    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), prepare to fail over to b.");
-    overview.incidents.push(incident("a", Stage::Execute, &["b"]));
-    overview.peers[0].order = FailoverOrder::Active;
-    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to b.");
-
-    overview.incidents.clear();
-    overview.peers[0].tally = Tally { down: 1, voters: 1, needed: 2, ..Tally::default() };
-    assert_eq!(sentence(&overview), "a is down (not confirmed, no other vantage votes).");
-}
-
-#[test]
-fn a_region_that_is_down_is_never_the_failover_target() {
-    let mut overview = seen(vec![down("a"), down("b"), view("c", PeerState::Healthy)]);
-    overview.incidents = vec![incident("a", Stage::Execute, &["b", "c"])];
-    overview.peers[0].order = FailoverOrder::Active;
-    assert_eq!(sentence(&overview), "a is down (confirmed 2/2), fail over to c. b is down (confirmed 2/2).");
-    overview.incidents = vec![incident("a", Stage::Execute, &["b"])];
-    assert_eq!(
-        sentence(&overview),
-        "a is down (confirmed 2/2), and no region can take over. b is down (confirmed 2/2)."
-    );
-}
-
-#[test]
-fn each_of_several_down_regions_has_its_own_votes_stage_and_target() {
-    let mut doubtful = down("a");
-    doubtful.tally = Tally { down: 1, up: 0, voters: 3, needed: 2, ..Tally::default() };
-    let mut overview = seen(vec![doubtful, down("b"), view("c", PeerState::Healthy)]);
-    let unsure = Incident { confirmed: false, ..incident("a", Stage::Prepare, &["c"]) };
-    overview.incidents = vec![unsure, incident("b", Stage::Execute, &["c"])];
-    overview.peers[1].order = FailoverOrder::Active;
-    assert_eq!(
-        sentence(&overview),
-        "b is down (confirmed 2/2), fail over to c. a is down (not confirmed 1/3), prepare to fail over to c."
-    );
-    overview.peers.extend([down("d"), down("e")]);
-    assert!(sentence(&overview).ends_with("prepare to fail over to c. 2 more are down."));
-}
-
-/// An operator must not fail over by hand what was ordered when the region was still held down.
-#[test]
-fn a_region_that_was_ordered_to_be_failed_over_and_is_not_held_down_now_is_told_from_one_that_is() {
-    let order = |state, order, resolved: Option<UnixMillis>| {
-        let peer = PeerView { order, state, ..down("a") };
-        let mut overview = seen(vec![peer, view("b", PeerState::Healthy)]);
-        overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
-        if order == FailoverOrder::Active || resolved.is_some() {
-            overview.incidents.push(Incident { resolved, ..incident("a", Stage::Execute, &["b"]) });
-        }
-        let page = front(&overview);
-        let shown = page.split("data-order=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-        let headline = Headline::of(&overview);
-        (shown, headline::sentence(&headline, &overview) + " " + &headline::detail(&headline, &overview))
-    };
-    let (shown, text) = order(PeerState::Down, FailoverOrder::Active, None);
-    assert_eq!((&*shown, text.trim()), ("active", "a is down (confirmed 2/2), fail over to b."));
-    let (shown, text) = order(PeerState::Down, FailoverOrder::Withdrawn, None);
-    assert_eq!(shown, "withdrawn");
-    assert!(
-        text.contains("not held down now: its failover was ordered and is withdrawn") && !text.contains("prepare"),
-        "{text}"
-    );
-    for resolved in [None, Some(NOW)] {
-        let (shown, text) = order(PeerState::Recovering, FailoverOrder::Withdrawn, resolved);
-        assert_eq!(shown, "withdrawn");
-        assert!(
-            text.contains("a is recovering") && text.contains("The failover of a was ordered, and is withdrawn."),
-            "{text}"
-        );
-    }
-    assert_eq!(order(PeerState::Down, FailoverOrder::None, None).0, "none");
-    // The end of the whole incident.
-    assert_eq!(order(PeerState::Healthy, FailoverOrder::None, Some(NOW)).0, "withdrawn");
-}
-
-#[test]
-fn a_page_is_never_green_while_an_incident_is_open() {
-    let recovered = PeerView { incident_over_at: Some(UnixMillis(NOW.0 + 270_000)), ..view("a", PeerState::Healthy) };
-    let mut overview = seen(vec![recovered, view("b", PeerState::Healthy)]);
-    assert_eq!(Headline::of(&overview).severity(), Severity::Fine);
-    overview.incidents = vec![incident("a", Stage::Prepare, &["b"])];
-    let headline = Headline::of(&overview);
-    assert_eq!(headline.severity(), Severity::Watch);
-    assert_eq!(headline::sentence(&headline, &overview), "All 2 peers are healthy, and an incident is still open.");
-    assert_eq!(
-        headline::detail(&headline, &overview),
-        "a has been healthy since 03:02:35; its incident stays open until 03:08:35."
-    );
-    overview.incidents[0].resolved = Some(NOW);
-    assert_eq!(Headline::of(&overview).severity(), Severity::Fine);
-}
-
-#[test]
-fn a_page_is_never_green_while_no_outage_could_be_confirmed_or_failed_over() {
-    let of = |more: &str, probe: &str| {
-        let text =
-            format!("region: here\n{more}peers: [{{region: a, targets: [{{host: 192.0.2.1, probes: [{probe}]}}]}}]");
-        let config = Config::load(Some(("c.yaml".as_ref(), &*text)), []).unwrap().config;
-        let overview = Overview { config: Arc::new(config), ..seen(vec![view("a", PeerState::Healthy)]) };
-        let headline = Headline::of(&overview);
-        (headline.severity(), headline::sentence(&headline, &overview) + " " + &headline::detail(&headline, &overview))
-    };
-    let sidecar = "{kind: sidecar, url: 'http://192.0.2.1:9877/'}";
-    let (severity, said) = of("", sidecar);
-    assert_eq!(severity, Severity::Watch);
-    assert_eq!(said, "The only peer, a, is healthy, but an outage could not be confirmed. Too few vantages vote on a.");
-    assert_eq!(of("failover: {allow_single_vantage: true}\n", sidecar).0, Severity::Fine);
-    assert_eq!(of("", "{kind: icmp}").0, Severity::Fine, "no sidecar is asked for votes");
-    let (severity, said) = of("failover: {armed: false}\n", "{kind: icmp}");
-    assert_eq!(severity, Severity::Watch);
-    assert!(said.contains("failover is switched off. The configuration switches failover off"), "{said}");
-}
-
-#[test]
-fn each_state_has_its_headline() {
-    use PeerState::{Degraded, Healthy, Recovering, Suspect, Unknown};
-    let of = |states: &[PeerState]| {
-        let names = ["a", "b", "c", "d", "e"];
-        sentence(&seen(states.iter().zip(names).map(|(state, name)| view(name, *state)).collect()))
-    };
-    assert_eq!(of(&[Healthy; 3]), "All 3 peers are healthy.");
-    assert_eq!(of(&[Healthy]), "The only peer, a, is healthy.");
-    assert_eq!(of(&[Healthy, Degraded, Suspect]), "c does not answer: asking the other vantages.");
-    assert_eq!(of(&[Degraded, Healthy, Degraded]), "a and c are degraded.");
-    assert_eq!(of(&[Recovering, Healthy]), "a is recovering (stability check).");
-    assert_eq!(of(&[Unknown; 5]), "The state of a, b and 3 more is not known yet.");
-    let mut mute = view("a", Unknown);
-    mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
-    assert_eq!(sentence(&seen(vec![mute])), "a has never answered.");
-    let isolated = Overview { isolation_reason: Some(IsolationReason::PeersSilent), ..seen(vec![down("a")]) };
-    assert!(sentence(&isolated).starts_with("This vantage is isolated: more than half of the peers are silent"));
-    assert!(front(&isolated).contains("data-isolated=\"true\""));
 }
 
 #[test]
