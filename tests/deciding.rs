@@ -254,7 +254,8 @@ impl Scene {
             for peer in 0..self.regions.len() {
                 let minute = &self.minutes[peer];
                 let lost = minute.iter().filter(|up| !**up).count();
-                let reading = QualitySample { loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
+                let reading =
+                    QualitySample { kind: probe::TCP, loss: lost as f64 / minute.len() as f64, lost, p95: Some(MS) };
                 let region = self.regions[peer].clone();
                 self.handle(Input::Quality { peer: &region, sample: Some(reading) });
             }
@@ -338,7 +339,7 @@ impl Scene {
         let now = self.now;
         let incidents = self.vantage.incidents(self.clock());
         for news in changes {
-            let StateChange::Peer { peer, transition, tally } = news else { continue };
+            let StateChange::Peer { peer, transition, tally, .. } = news else { continue };
             let Transition { from, to } = transition;
             assert!(Transition::ALL.contains(&(from, to)), "{from} to {to}");
             assert!(!(tally.reached && tally.contradicted));

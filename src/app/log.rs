@@ -9,14 +9,21 @@ use crate::{
 
 pub(super) fn log(change: &StateChange) {
     match change {
-        StateChange::Peer { peer, transition: Transition { from, to }, tally } => {
+        StateChange::Peer { peer, transition: Transition { from, to }, rule, tally } => {
             let Tally { down, up, voters, needed, .. } = tally;
+            let reason = rule.reason();
             match to {
                 PeerState::Down => {
-                    warn!(%peer, %from, %to, down, up, voters, needed, confirmed = tally.reached, "the peer is down");
+                    let confirmed = tally.reached;
+                    warn!(%peer, %from, %to, %reason, down, up, voters, needed, confirmed, "{peer} is down: {rule}");
                 }
-                PeerState::Suspect => info!(%peer, %from, %to, "the peer does not answer; asking the other vantages"),
-                _ => info!(%peer, %from, %to, down, up, voters, needed, "the peer's state has changed"),
+                PeerState::Suspect => {
+                    info!(%peer, %from, %to, %reason, "{peer} is suspect: {rule}; asking the other vantages")
+                }
+                PeerState::Degraded => {
+                    warn!(%peer, %from, %to, %reason, down, up, voters, needed, "{peer} is degraded: {rule}")
+                }
+                _ => info!(%peer, %from, %to, %reason, down, up, voters, needed, "{peer} is {to}: {rule}"),
             }
         }
         StateChange::Blocked { peer, reason: Some(reason) } => {

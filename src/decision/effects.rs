@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    IsolationReason, PathInfo, QualitySample, Transition,
+    IsolationReason, PathInfo, QualitySample, Rule, Transition,
     ranking::{RegionAttributes, TargetPolicy},
     votes::{VoteProblem, VoteSet},
 };
@@ -160,6 +160,8 @@ pub enum StateChange {
         peer: Region,
         /// From what to what.
         transition: Transition,
+        /// The rule that led there.
+        rule: Rule,
         /// The votes that were counted.
         tally: Tally,
     },

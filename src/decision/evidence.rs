@@ -59,7 +59,7 @@ impl PathInfo {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PathEvidence {
     info: PathInfo,
     /// It has been answered since this process began. What never was is filtered, or misconfigured, and cannot fall
@@ -89,7 +89,7 @@ pub struct Failing {
 }
 
 /// What was seen of one peer on all of its paths.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Evidence {
     paths: Vec<PathEvidence>,
     silent_probes: usize,
@@ -316,9 +316,14 @@ impl Evidence {
     /// Whether a path has been failing for long, one that never was answered included, unless it is a ping: those
     /// are filtered in many places.
     pub fn is_partly_dead(&self) -> bool {
-        self.paths
-            .iter()
-            .any(|path| (path.answered || !path.info.kind.is_often_filtered()) && path.failures >= SERVICE_FAILURES)
+        self.dead_path().is_some()
+    }
+
+    /// A path that has been failing for so long, and how many probes in a row have failed on it.
+    pub fn dead_path(&self) -> Option<(&PathInfo, u32)> {
+        let is_known = |path: &&PathEvidence| path.answered || !path.info.kind.is_often_filtered();
+        let dead = self.paths.iter().filter(is_known).find(|path| path.failures >= SERVICE_FAILURES)?;
+        Some((&dead.info, dead.failures))
     }
 
     /// Whether a critical probe has never succeeded since this process began. It may be a mistake in the configuration, so the

@@ -15,6 +15,7 @@ mod peer;
 mod quality;
 pub mod ranking;
 mod restored;
+mod rule;
 mod vantage;
 mod verdict;
 mod vote_message;
@@ -27,7 +28,8 @@ pub use self::{
     isolation::{Isolation, IsolationReason},
     now::Now,
     peer::PeerStatus,
-    quality::{Quality, QualitySample},
+    quality::{Quality, QualityFault, QualitySample},
+    rule::Rule,
     vantage::Vantage,
     verdict::{Transition, Verdict},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Evidence, Now, OpenIncident, Policy, StateChange, Verdict,
+    Evidence, Now, OpenIncident, Policy, Rule, StateChange, Verdict,
     execution::{Contender, Gate},
     incidents::{Findings, ResolvedIncident},
     ranking::{Losses, RankInput},
@@ -24,6 +24,8 @@ pub struct PeerStatus<'a> {
     pub region: &'a Region,
     /// Its state.
     pub state: PeerState,
+    /// The rule by which it is in this state.
+    pub rule: &'a Rule,
     /// Since when.
     pub since: Instant,
     /// The votes on it.
@@ -121,7 +123,8 @@ impl PeerMonitor {
             let silence = self.verdict.failing().map(|failing| (failing.onset, failing.decisive));
             self.tally = votes.count(&self.region, self.vote(isolated), silence, now.instant);
             let Some(transition) = self.verdict.step(&self.tally, isolated, now.instant) else { break };
-            changes.push(StateChange::Peer { peer: self.region.clone(), transition, tally: self.tally });
+            let (peer, rule) = (self.region.clone(), self.verdict.rule().clone());
+            changes.push(StateChange::Peer { peer, transition, rule, tally: self.tally });
             found.suspected |= transition.to == PeerState::Suspect;
             self.was_well |= matches!(transition.to, PeerState::Healthy | PeerState::Degraded);
             if transition.to == PeerState::Down {
@@ -240,6 +243,7 @@ impl PeerMonitor {
         PeerStatus {
             region: &self.region,
             state: self.verdict.state(),
+            rule: self.verdict.rule(),
             since: self.verdict.since(),
             tally: self.tally,
             vote: self.vote(isolated),

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+use crate::model::Kind;
+
 /// Loss over a minute above which a peer is degraded, if that is more than a few probes, and below which it is well
 /// again.
 const LOSSY: f64 = 0.02;
@@ -20,6 +22,8 @@ const SLOW_READINGS: u32 = 3;
 /// What the samples of the last minute say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QualitySample {
+    /// The kind of probe with the largest share of failed probes, which the share is about.
+    pub kind: Kind,
     /// The share of failed probes, 0 to 1.
     pub loss: f64,
     /// How many they are.
@@ -28,8 +32,22 @@ pub struct QualitySample {
     pub p95: Option<Duration>,
 }
 
+/// Why a peer that answers does so badly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum QualityFault {
+    /// More probes fail than on an ordinary path.
+    Lossy(QualitySample),
+    /// It has been slower than usual for a while.
+    Slow {
+        /// 95th percentile of the latency.
+        p95: Duration,
+        /// What is usual for it.
+        usual: Duration,
+    },
+}
+
 /// How well a peer answers, by readings 10 s apart.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Quality {
     baseline: VecDeque<Duration>,
     next_step: Option<Instant>,
@@ -69,7 +87,22 @@ impl Quality {
 
     /// Whether it is lossy, or has been slow for a while.
     pub fn is_bad(&self) -> bool {
-        self.slow >= SLOW_READINGS || self.last.is_some_and(|last| last.loss > LOSSY && last.lost >= LOST)
+        self.fault().is_some()
+    }
+
+    /// What is bad, if anything is.
+    pub fn fault(&self) -> Option<QualityFault> {
+        let is_lossy = |last: &QualitySample| last.loss > LOSSY && last.lost >= LOST;
+        let lossy = self.last.filter(is_lossy).map(QualityFault::Lossy);
+        lossy.or_else(|| {
+            let p95 = self.last.and_then(|last| last.p95).filter(|_| self.slow >= SLOW_READINGS)?;
+            Some(QualityFault::Slow { p95, usual: self.usual().unwrap_or(p95) })
+        })
+    }
+
+    /// The last sample, and the usual 95th percentile of the latency.
+    pub fn last(&self) -> Option<(QualitySample, Option<Duration>)> {
+        Some((self.last?, self.usual()))
     }
 
     /// When the last sample was made: it covers the minute before.
@@ -95,11 +128,12 @@ impl Quality {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::TCP;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn sample(loss: f64, p95: u32) -> Option<QualitySample> {
-        Some(QualitySample { loss, lost: 10, p95: Some(MS * p95) })
+        Some(QualitySample { kind: TCP, loss, lost: 10, p95: Some(MS * p95) })
     }
 
     #[test]
@@ -127,7 +161,7 @@ mod tests {
             quality.on_sample(sample(loss, 10), now);
             assert_eq!((quality.is_bad(), quality.is_clean()), (bad, clean), "{loss}");
         }
-        quality.on_sample(Some(QualitySample { loss: 0.1, lost: 2, p95: None }), now);
+        quality.on_sample(Some(QualitySample { kind: TCP, loss: 0.1, lost: 2, p95: None }), now);
         assert!(!quality.is_bad(), "two probes of a process that has just begun");
         quality.on_sample(None, now);
         assert!(!quality.is_clean() && !quality.is_bad(), "no data is neither");

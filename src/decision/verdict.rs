@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Evidence, Failing, Quality};
+use super::{Evidence, Failing, PathInfo, Quality, Rule};
 use crate::model::{Cause, PeerState, Tally};
 
 /// How long a suspicion waits for other vantages that say nothing. With each confirmation it waits less, in the form
@@ -70,16 +70,18 @@ impl Transition {
 }
 
 /// What this vantage thinks of one peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verdict {
     /// What was seen of it.
     pub evidence: Evidence,
     /// How well it answers.
     pub quality: Quality,
     state: PeerState,
+    /// The rule by which it is in this state.
+    rule: Rule,
     since: Instant,
-    /// What it was before it was suspected.
-    before: PeerState,
+    /// What it was before it was suspected, and why.
+    before: (PeerState, Rule),
     /// Since when it has been good.
     good_since: Option<Instant>,
     /// Since when others have reached it while it is silent to us.
@@ -97,8 +99,9 @@ impl Verdict {
             evidence,
             quality: Quality::default(),
             state: PeerState::Unknown,
+            rule: Rule::NotEnoughData,
             since: now,
-            before: PeerState::Healthy,
+            before: (PeerState::Healthy, Rule::Answers),
             good_since: None,
             contradicted_since: None,
             failing: None,
@@ -111,6 +114,11 @@ impl Verdict {
     /// The state.
     pub const fn state(&self) -> PeerState {
         self.state
+    }
+
+    /// The rule by which it is in its state.
+    pub const fn rule(&self) -> &Rule {
+        &self.rule
     }
 
     /// Since when it has been in its state.
@@ -143,12 +151,13 @@ impl Verdict {
     ///
     /// An isolated vantage suspects no peer, and drops its suspicions: they were about itself.
     pub fn step(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<Transition> {
-        let to = self.next(tally, isolated, now)?;
+        let (to, rule) = self.next(tally, isolated, now)?;
         let from = std::mem::replace(&mut self.state, to);
+        let before = std::mem::replace(&mut self.rule, rule);
         self.since = now;
         self.good_since = None;
         match (from, to) {
-            (_, PeerState::Suspect) => self.before = from,
+            (_, PeerState::Suspect) => self.before = (from, before),
             (PeerState::Suspect | PeerState::Recovering, PeerState::Down) => {
                 self.flaps = self.flaps(now).saturating_add(1);
                 self.flapped_at = now;
@@ -158,54 +167,73 @@ impl Verdict {
         Some(Transition { from, to })
     }
 
-    fn next(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<PeerState> {
+    /// The next state, and the rule that leads to it.
+    fn next(&mut self, tally: &Tally, isolated: bool, now: Instant) -> Option<(PeerState, Rule)> {
         use PeerState::{Degraded, Down, Healthy, Recovering, Suspect, Unknown};
         let partial = self.failing.is_some() && tally.contradicted;
-        let silent = self.failing.is_some() && !tally.contradicted && !isolated;
+        let silence = self.failing.filter(|_| !tally.contradicted && !isolated).map(Rule::Failing);
         if !partial {
             self.contradicted_since = None;
         }
         match self.state {
-            Unknown if self.evidence.is_enough() && !isolated => Some(if self.is_bad() { Degraded } else { Healthy }),
-            Unknown if silent => Some(Suspect),
-            Unknown => None,
-            Healthy | Degraded if silent => Some(Suspect),
-            Healthy if partial || self.is_bad() => (!isolated).then_some(Degraded),
+            Unknown if self.evidence.is_enough() && !isolated => Some(match self.fault() {
+                Some(fault) => (Degraded, fault),
+                None => (Healthy, Rule::Answers),
+            }),
+            Unknown => Some((Suspect, silence?)),
+            Healthy | Degraded if silence.is_some() => Some((Suspect, silence?)),
+            Healthy if isolated => None,
+            Healthy if partial => Some((Degraded, Rule::OthersReachIt(*tally))),
+            Healthy => Some((Degraded, self.fault()?)),
             Degraded if !partial && !self.is_bad() && self.quality.is_good() => {
                 let since = *self.good_since.get_or_insert(now);
-                (now.saturating_duration_since(since) >= GOOD).then_some(Healthy)
+                (now.saturating_duration_since(since) >= GOOD).then_some((Healthy, Rule::Stable(GOOD)))
             }
-            Healthy => None,
             Degraded => {
                 self.good_since = None;
                 None
             }
-            Suspect if isolated || self.failing.is_none() => Some(self.before),
-            Suspect if partial => Some(Degraded),
+            Suspect if isolated || self.failing.is_none() => Some(self.before.clone()),
+            Suspect if partial => Some((Degraded, Rule::OthersReachIt(*tally))),
+            Suspect if tally.reached => Some((Down, Rule::Quorum(*tally))),
             Suspect => {
                 let waited = now.saturating_duration_since(self.since);
-                (tally.reached || waited >= suspicion(tally)).then_some(Down)
+                (waited >= suspicion(tally)).then_some((Down, Rule::NoVotes(waited, *tally)))
             }
             Down if isolated => None,
             Down if partial => {
                 let since = *self.contradicted_since.get_or_insert(now);
-                (now.saturating_duration_since(since) >= PARTIAL).then_some(Degraded)
+                let lasts = now.saturating_duration_since(since) >= PARTIAL;
+                lasts.then_some((Degraded, Rule::OthersReachIt(*tally)))
             }
-            Down if self.failing.is_none() && self.evidence.has_recovered() => Some(Recovering),
+            Down if self.failing.is_none() && self.evidence.has_recovered() => Some((Recovering, Rule::AnswersAgain)),
             Down => None,
-            Recovering if silent => Some(Down),
-            Recovering if partial => Some(Degraded),
+            Recovering if silence.is_some() => Some((Down, silence?)),
+            Recovering if partial => Some((Degraded, Rule::OthersReachIt(*tally))),
             Recovering if isolated => None,
             Recovering => {
                 // An older reading covers a part of the outage, and would call every return a lossy one.
-                let held = self.quality.sampled_at() >= Some(self.since + self.recovery(now));
-                held.then(|| if self.is_bad() || !self.quality.is_clean() { Degraded } else { Healthy })
+                let recovery = self.recovery(now);
+                let held = self.quality.sampled_at() >= Some(self.since + recovery);
+                held.then(|| match self.fault() {
+                    Some(fault) => (Degraded, fault),
+                    None if !self.quality.is_clean() => {
+                        (Degraded, Rule::Unclean(self.quality.last().map(|(sample, _)| sample)))
+                    }
+                    None => (Healthy, Rule::Stable(recovery)),
+                })
             }
         }
     }
 
     fn is_bad(&self) -> bool {
-        self.quality.is_bad() || self.evidence.is_partly_dead()
+        self.fault().is_some()
+    }
+
+    /// What is bad about a peer that answers.
+    fn fault(&self) -> Option<Rule> {
+        let fails = |(path, failures): (&PathInfo, u32)| Rule::PathFails(path.target.clone(), path.kind, failures);
+        self.quality.fault().map(Rule::Quality).or_else(|| self.evidence.dead_path().map(fails))
     }
 
     /// How often it was down, as far as that is not forgotten yet.

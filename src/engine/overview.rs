@@ -14,6 +14,7 @@ impl Engine {
         let peers = self.peers.iter().zip(self.vantage.peers()).map(|(peer, status)| PeerView {
             region: peer.region.clone(),
             state: status.state,
+            rule: status.rule.clone(),
             since: now.unix_at(status.since),
             tally: status.tally,
             vote: status.vote,

@@ -84,11 +84,11 @@ impl Engine {
         if summaries.iter().any(|(kind, _)| kind.is_fast()) {
             summaries.retain(|(kind, _)| kind.is_fast());
         }
-        let (_, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
+        let (kind, worst) = summaries.iter().max_by(|(_, a), (_, b)| a.loss.total_cmp(&b.loss))?;
         let (loss, lost) = (worst.loss, (worst.loss * worst.count as f64).round() as usize);
         let by_preference = summaries.iter().min_by_key(|(kind, _)| kind.preference());
         let p95 = by_preference.and_then(|(_, summary)| summary.latency).map(|latency| latency.p95);
-        Some(QualitySample { loss, lost, p95 })
+        Some(QualitySample { kind: *kind, loss, lost, p95 })
     }
 }
 

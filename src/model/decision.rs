@@ -23,6 +23,36 @@ labels! {
 }
 
 labels! {
+    /// The rule by which a peer is in its state.
+    pub enum StateReason {
+        /// Too few probes were answered so far.
+        InsufficientData = "insufficient_data",
+        /// It answers.
+        Answers = "answers",
+        /// It has been stable for long enough.
+        Stable = "stable",
+        /// Too many probes fail.
+        Loss = "loss",
+        /// It is slower than usual.
+        Latency = "latency",
+        /// One path fails.
+        PathFails = "path_fails",
+        /// It is silent to this vantage, and others reach it.
+        OthersReachIt = "others_reach_it",
+        /// It does not answer on any layer.
+        Silence = "silence",
+        /// The network answers, and the critical services fail.
+        Service = "service",
+        /// A quorum of the vantages votes down.
+        Quorum = "quorum",
+        /// The wait for the votes of other vantages is over.
+        NoVotes = "no_votes",
+        /// It answers again.
+        AnswersAgain = "answers_again",
+    }
+}
+
+labels! {
     /// The vote of a vantage on a peer.
     pub enum Vote {
         /// It is silent to the vantage.

@@ -26,7 +26,9 @@ pub use self::{
     cadence::Cadence,
     constant_labels::{ConstantLabels, ENVIRONMENT, LabelError, LabelName, LabelValue, MAX_LABEL},
     database::{DatabaseEvent, DatabaseNews, Reading, ReplicaState},
-    decision::{Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, Tally, Vote},
+    decision::{
+        Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, StateReason, Tally, Vote,
+    },
     detail::{CertificateDates, CertificateFault, FailureContext, FailureDetail},
     host::{AddressFamily, Host},
     kind::{Facts, Kind, Layer},

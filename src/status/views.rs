@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     config::{Config, Peer},
     decision::{
-        IsolationReason,
+        IsolationReason, Rule,
         ranking::{RankedRegion, preferred},
         votes::{VoteProblem, VoteStatus},
     },
@@ -187,6 +187,8 @@ pub struct PeerView {
     pub region: Region,
     /// Its state as seen from this vantage.
     pub state: PeerState,
+    /// The rule by which it is in this state.
+    pub rule: Rule,
     /// When it entered this state.
     pub since: UnixMillis,
     /// The votes on it.

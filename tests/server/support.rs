@@ -148,6 +148,7 @@ fn overview() -> Overview {
         incident_over_at: None,
         region: path.peer,
         state: PeerState::Healthy,
+        rule: regionwatch::decision::Rule::Answers,
         since: at,
         tally: Tally::default(),
         vote: Vote::Up,

@@ -9,6 +9,9 @@ use crate::{
     status::{Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure},
 };
 
+/// The most peers with a line for their state. The table has the others.
+const MOST_STATES: usize = 5;
+
 /// A word for the title of the page; empty if all is well.
 pub(super) fn mark(headline: &Headline<'_>) -> String {
     match headline {
@@ -125,6 +128,17 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
     }
 }
 
+/// Whether a peer is neither healthy nor new.
+const fn is_urgent(peer: &PeerView) -> bool {
+    !matches!(peer.state, PeerState::Healthy | PeerState::Unknown)
+}
+
+/// Why a peer is in its state, and since when.
+fn state(peer: &PeerView) -> Line {
+    let PeerView { region, state, since, rule, .. } = peer;
+    Line::peer(format!("{region} is {state} since {}: {rule}.", format::clock(*since)), peer)
+}
+
 /// What else is worth a line; may be empty.
 pub(super) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -139,6 +153,7 @@ pub(super) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
         }
         _ => {}
     }
+    lines.extend(overview.by_urgency().into_iter().filter(|peer| is_urgent(peer)).take(MOST_STATES).map(state));
     lines.extend(concerns(headline, overview).iter().map(|it| concern(it, overview)));
     let is_withdrawn = |peer: &&PeerView| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down;
     let withdrawn: Vec<_> = overview.peers.iter().filter(is_withdrawn).collect();

@@ -152,7 +152,7 @@ fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Marku
     html! {
         tr id={ "region-" (peer.region) } data-peer=(peer.region) data-state=(peer.state) {
             th scope="row" { (parts::peer_link(&peer.region)) }
-            td { (parts::state(peer.state)) }
+            td title=(peer.rule) { (parts::state(peer.state)) }
             td.n.x { time datetime=(peer.since) title=(peer.since) { (format::since(peer.since, overview.at)) } }
             td.graph.x { (chart(&data, 24)) }
             (parts::summary_cells(representative.map(|(_, summary)| summary).as_ref(), kind))

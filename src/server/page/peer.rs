@@ -26,7 +26,7 @@ pub(crate) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
         section class={ "banner l-" (severity) } data-peer=(peer.region) data-state=(peer.state) {
             div {
                 h1 { (peer.region) " " span.dim { "from " (about.region) } }
-                p.sentence { (parts::state(peer.state)) " for " (format::since(peer.since, overview.at)) }
+                p.sentence { (parts::state(peer.state)) " for " (format::since(peer.since, overview.at)) ": " (peer.rule) }
             }
             p.asof { (parts::time(overview.at)) " UTC" }
         }
@@ -46,6 +46,7 @@ fn facts(overview: &Overview, peer: &PeerView) -> Markup {
     let mut facts = vec![
         ("State", parts::state(peer.state)),
         ("Since", parts::time(peer.since)),
+        ("Reason", html! { span data-reason=(peer.rule.reason()) { (peer.rule) } }),
         ("Last good answer", html! { (good_at.as_deref().unwrap_or("never")) }),
     ];
     if let Some(row) = overview.ranked(&peer.region) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::Config,
-    decision::{IsolationReason, ranking::RankedRegion, votes::VoteStatus},
+    decision::{IsolationReason, Rule, ranking::RankedRegion, votes::VoteStatus},
     model::{
         Candidate, Cause, Failure, Incident, Ineligible, LossBounds, Path, PeerState, Phase, RealisedLoss, Region,
         ReplicaState, Stage, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
@@ -35,6 +35,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
     PeerView {
         region: region(name),
         state,
+        rule: Rule::Answers,
         since: UnixMillis(NOW.0 - 90_000),
         tally: Tally { needed: 2, ..Tally::default() },
         vote: Vote::Up,

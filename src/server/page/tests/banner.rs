@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    decision::votes::{RejectReason, VoteProblem},
+    decision::{
+        QualityFault, QualitySample,
+        votes::{RejectReason, VoteProblem},
+    },
     model::{Blocked, PushResult},
     status::{AlertmanagerView, Concern, PushFailure},
 };
@@ -76,7 +79,8 @@ fn a_region_that_was_ordered_to_be_failed_over_and_is_not_held_down_now_is_told_
         (shown, headline::sentence(&headline, &overview) + " " + &details(&headline, &overview))
     };
     let (shown, text) = order(PeerState::Down, FailoverOrder::Active, None);
-    assert_eq!((&*shown, text.trim()), ("active", "a is down (confirmed 2/2), fail over to b."));
+    assert_eq!(shown, "active");
+    assert!(text.starts_with("a is down (confirmed 2/2), fail over to b. "), "{text}");
     let (shown, text) = order(PeerState::Down, FailoverOrder::Withdrawn, None);
     assert_eq!(shown, "withdrawn");
     assert!(
@@ -244,4 +248,19 @@ fn a_process_that_has_just_begun_is_starting_and_not_healthy() {
     // What is known to be wrong comes first.
     let overview = early(vec![view("a", PeerState::Unknown), view("b", PeerState::Suspect)]);
     assert!(sentence(&overview).starts_with("b does not answer"));
+}
+
+#[test]
+fn a_state_has_its_reason_and_its_time_on_the_front_page_and_on_that_of_the_peer() {
+    let sample = QualitySample { kind: probe::TCP, loss: 0.07, lost: 17, p95: None };
+    let mut degraded = view("a", PeerState::Degraded);
+    degraded.rule = Rule::Quality(QualityFault::Lossy(sample));
+    let overview = seen(vec![degraded, view("b", PeerState::Healthy)]);
+    let headline = Headline::of(&overview);
+    assert_eq!(
+        details(&headline, &overview),
+        "1 of 2 peers healthy. a is degraded since 03:02:35: 7% of tcp probes failed over 60 s (17 probes)."
+    );
+    let page = text(peer(about(&region("here")), &overview, "a").unwrap());
+    assert!(page.contains("<span data-reason=\"loss\">7% of tcp probes failed over 60 s"), "{page}");
 }

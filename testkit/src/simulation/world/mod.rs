@@ -391,7 +391,7 @@ impl World {
                     for (to, peer) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
                         let (loss, lost) = (self.setup.loss, (self.setup.loss * 240.0) as usize);
                         let p95 = Some(Duration::from_secs_f64(self.setup.rtt[node][to]));
-                        let sample = Some(QualitySample { loss, lost, p95 });
+                        let sample = Some(QualitySample { kind: probe::TCP, loss, lost, p95 });
                         effects.append(vantage.handle(Input::Quality { peer, sample }, now));
                         let latency = p95.map(|rtt| Latency { p50: rtt, p95: rtt, p99: rtt, jitter: None });
                         let summary = Some(Summary { count: 240, loss, latency });

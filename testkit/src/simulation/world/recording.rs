@@ -98,7 +98,7 @@ impl World {
         let (at, vantage) = (self.now, self.nodes[by].vantage.as_ref().expect("it runs"));
         for change in changes {
             match change {
-                StateChange::Peer { peer, transition: Transition { from, to }, tally } => {
+                StateChange::Peer { peer, transition: Transition { from, to }, tally, .. } => {
                     *self.journal.moves.entry((*from, *to)).or_default() += 1;
                     let onset = vantage.peers().find(|standing| standing.region == peer).and_then(|s| s.onset);
                     let onset = onset.map_or(at, |onset| (onset - self.origin).as_micros() as Time);
