@@ -184,6 +184,9 @@ impl App {
             Query::Overview(reply) => {
                 let _ = reply.send(self.engine.overview(self.notifier.views(), now));
             }
+            Query::Explain { region, reply } => {
+                let _ = reply.send(self.engine.explain(&region, now));
+            }
             Query::Votes(reply) => {
                 if let Some((body, keys)) = self.engine.vote_message(now) {
                     let _ = reply.send(EncodedVotes { body, keys });

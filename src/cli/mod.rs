@@ -1,11 +1,13 @@
-//! The commands: `run bench check coldstart demo doctor healthcheck keygen sql`.
+//! The commands: `run bench check coldstart demo doctor explain healthcheck keygen sql`.
 
 mod bench;
 mod check;
 mod coldstart;
 mod demo;
 mod doctor;
+mod explain;
 mod flags;
+mod instance;
 mod keygen;
 mod report;
 mod source;
@@ -51,6 +53,8 @@ enum Action {
     Demo(demo::DemoArgs),
     /// Check what this environment permits (ping sockets, timestamps, IPv6, ...) and how to permit the rest.
     Doctor,
+    /// Ask a running instance why a region is in its state: rules, evidence, votes, and what one more vote would change.
+    Explain(explain::ExplainArgs),
     /// Ask a running instance whether it is healthy; for HEALTHCHECK. Exits with 1 if it is not.
     Healthcheck(ConfigArgs),
     /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
@@ -98,6 +102,7 @@ fn act(action: Action) -> ExitCode {
         },
         Action::Demo(args) => demo::run(&args),
         Action::Doctor => doctor::run(),
+        Action::Explain(args) => explain::run(&args),
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
         Action::Sql(args) => sql::run(&args),

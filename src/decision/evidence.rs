@@ -77,6 +77,29 @@ struct PathEvidence {
     tried: u32,
 }
 
+/// What makes a silence.
+#[derive(Debug)]
+struct SilenceRule {
+    /// The silent probes that the fastest path needs.
+    most: usize,
+    /// The interval of the fastest path.
+    fastest: Duration,
+    /// How many kinds must agree.
+    kinds: usize,
+    /// Whether any path is fast. Then all fast ones must agree, and otherwise all.
+    any_fast: bool,
+}
+
+impl SilenceRule {
+    fn needed(&self, path: &PathEvidence) -> usize {
+        probes_within(self.most, self.fastest, path.info.interval)
+    }
+
+    const fn requires(&self, path: &PathEvidence) -> bool {
+        path.info.is_fast() || !self.any_fast
+    }
+}
+
 /// That a peer seems to be dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failing {
@@ -267,26 +290,33 @@ impl Evidence {
         if !self.any_silent {
             return None;
         }
-        let alive = || self.known();
-        let any_fast = alive().any(|path| path.info.is_fast());
-        let fastest = alive().map(|path| path.info.interval).min()?;
-        let kinds: BTreeSet<_> = alive().map(|path| path.info.kind).collect();
-        // A kind that is alone must agree with itself for twice as long.
-        let most = if kinds.len() == 1 { 2 * self.silent_probes } else { self.silent_probes };
-        let needed = |path: &PathEvidence| probes_within(most, fastest, path.info.interval);
-        let is_enough = |path: &&PathEvidence| path.silent.len() >= needed(path);
-
-        let required = || alive().filter(|path| path.info.is_fast() || !any_fast);
+        let rule = self.silence_rule()?;
+        let is_enough = |path: &&PathEvidence| path.silent.len() >= rule.needed(path);
+        let required = || self.known().filter(|path| rule.requires(path));
         if !required().all(|path| is_enough(&path)) {
             return None;
         }
-        let agreeing: BTreeSet<_> = alive().filter(is_enough).map(|path| path.info.kind).collect();
-        if agreeing.len() < kinds.len().min(2) {
+        let agreeing: BTreeSet<_> = self.known().filter(is_enough).map(|path| path.info.kind).collect();
+        if agreeing.len() < rule.kinds {
             return None;
         }
-        let onset = alive().filter_map(|path| path.silent.front()).min()?;
-        let decisive = required().filter_map(|path| path.silent.get(needed(path) - 1)).max()?;
+        let onset = self.known().filter_map(|path| path.silent.front()).min()?;
+        let decisive = required().filter_map(|path| path.silent.get(rule.needed(path) - 1)).max()?;
         Some(Failing { cause: Cause::Silence, onset: *onset, decisive: *decisive })
+    }
+
+    /// What makes a silence; `None` if no path is known.
+    fn silence_rule(&self) -> Option<SilenceRule> {
+        let fastest = self.known().map(|path| path.info.interval).min()?;
+        let kinds: BTreeSet<_> = self.known().map(|path| path.info.kind).collect();
+        // A kind that is alone must agree with itself for twice as long.
+        let most = if kinds.len() == 1 { 2 * self.silent_probes } else { self.silent_probes };
+        Some(SilenceRule {
+            most,
+            fastest,
+            kinds: kinds.len().min(2),
+            any_fast: self.known().any(|path| path.info.is_fast()),
+        })
     }
 
     fn dead_service(&self) -> Option<Failing> {
@@ -405,5 +435,6 @@ fn probes_within(most: usize, fastest: Duration, interval: Duration) -> usize {
     usize::try_from(sent).unwrap_or(most).clamp(1, most)
 }
 
+pub(super) mod seen;
 #[cfg(test)]
 mod tests;

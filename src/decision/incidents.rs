@@ -159,6 +159,11 @@ impl OpenIncident {
         self.held && self.blocked.is_none() && (self.executed || self.hold >= hold)
     }
 
+    /// For how long the peer has been down without a longer lapse, which the second stage waits for.
+    pub const fn held_for(&self) -> Duration {
+        self.hold
+    }
+
     /// Proposes the best of these targets, unless what was proposed before is among them.
     pub(super) fn propose(&mut self, candidates: &[Candidate]) {
         let passes = |target: &Region| candidates.iter().any(|candidate| candidate.region == *target);

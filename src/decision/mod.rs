@@ -4,6 +4,7 @@
 mod effects;
 mod evidence;
 mod execution;
+mod explanation;
 mod extra_probes;
 mod failover_targets;
 mod incidents;
@@ -23,7 +24,8 @@ pub mod votes;
 
 pub use self::{
     effects::{Effects, Input, PeerSetup, Policy, Setup, StateChange},
-    evidence::{Evidence, Failing, PathInfo},
+    evidence::{Evidence, Failing, PathInfo, seen::SeenPath},
+    explanation::{Explanation, Gates, NextVote},
     incidents::OpenIncident,
     isolation::{Isolation, IsolationReason},
     now::Now,

@@ -23,6 +23,8 @@ use super::{
 };
 use crate::model::{Blocked, Cause, DatabaseReport, Incident, LossBounds, PathId, PeerState, Region, Sample};
 
+mod explain;
+
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
 

@@ -21,7 +21,7 @@ pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::{databases::Databases, orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
-    decision::{self, Effects, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
+    decision::{self, Effects, Explanation, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
     model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
@@ -343,6 +343,11 @@ impl Engine {
     /// The decisions of this vantage.
     pub const fn vantage(&self) -> &Vantage {
         &self.vantage
+    }
+
+    /// The decision about a peer, laid open; `None` if there is no such peer.
+    pub fn explain(&self, region: &Region, now: Now) -> Option<Explanation> {
+        self.vantage.explain(region, now)
     }
 
     /// What Alertmanager must know.

@@ -17,7 +17,12 @@ use super::{
     response::Rejection,
     state::{EncodedVotes, Query},
 };
-use crate::{model::Path, status::Overview, window::PathHistory};
+use crate::{
+    decision::Explanation,
+    model::{Path, Region},
+    status::Overview,
+    window::PathHistory,
+};
 
 /// Paths whose last probes are kept for the next reader; some 15 KiB each.
 const CACHED_HISTORIES: usize = 32;
@@ -36,12 +41,14 @@ pub(super) struct EngineClient {
     votes: Cache<EncodedVotes>,
     snapshot: Cache<Snapshot>,
     history_cache: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
+    explanation_cache: Mutex<Vec<(Instant, Arc<Explanation>)>>,
 }
 
 impl EngineClient {
     pub(super) fn new(queries: mpsc::Sender<Query>, limits: Limits) -> Self {
-        let history_cache = Mutex::default();
-        Self { queries, limits, votes: Cache::default(), snapshot: Cache::default(), history_cache }
+        let (history_cache, explanation_cache) = (Mutex::default(), Mutex::default());
+        let (votes, snapshot) = (Cache::default(), Cache::default());
+        Self { queries, limits, votes, snapshot, history_cache, explanation_cache }
     }
 
     /// The vote message of this vantage.
@@ -75,6 +82,22 @@ impl EngineClient {
             cache.drain(..surplus);
             cache.push((at, Arc::clone(&history)));
             Ok(history)
+        })
+        .await
+    }
+
+    /// The decision about a peer, shared like the snapshot; `None` if there is no such peer.
+    pub(super) async fn explain(&self, peer: &Region) -> Result<Option<Arc<Explanation>>, Rejection> {
+        self.in_time(async {
+            let mut cache = self.explanation_cache.lock().await;
+            cache.retain(|(at, _)| at.elapsed() < self.limits.overview_max_age);
+            if let Some((_, known)) = cache.iter().find(|(_, known)| known.region == *peer) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let (at, region) = (Instant::now(), peer.clone());
+            let found = self.query(|reply| Query::Explain { region, reply }).await?.map(Arc::new);
+            cache.extend(found.iter().map(|found| (at, Arc::clone(found))));
+            Ok(found)
         })
         .await
     }

@@ -14,6 +14,7 @@
 //! | `routes` | which response belongs to which path |
 //! | `body`, `encoding` | response bodies, compressed if the client accepts that |
 //! | `api` | `/api/v1/probes` |
+//! | `documents` | the other JSON documents |
 //! | `page` | the status page |
 //! | `health` | the client of `/-/healthy` |
 
@@ -22,6 +23,7 @@ mod body;
 mod client;
 mod conn_state;
 mod connections;
+mod documents;
 mod encoding;
 mod engine_client;
 mod health;

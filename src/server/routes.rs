@@ -19,6 +19,7 @@ use super::{
     api::{PathFilter, ProbesJson, parse_path},
     body::{Body, Content},
     conn_state::Signals,
+    documents::explained_json,
     engine_client::{EngineClient, Snapshot},
     limits::Limits,
     origin,
@@ -29,17 +30,19 @@ use super::{
 };
 use crate::{
     metrics::Collect,
-    model::{NONCE_HEADER, Nonce, SIGNATURE_HEADER},
-    status::Overview,
+    model::{NONCE_HEADER, Nonce, Region, SIGNATURE_HEADER},
+    status::{Explained, Overview},
 };
 
 const PATHS: &str = "not found; available paths:\n\
     GET  /\n\
     GET  /peer/REGION\n\
     GET  /path/PEER/TARGET/PROBE\n\
+    GET  /explain?region=REGION\n\
     GET  /config\n\
     GET  /metrics[?collect=all|state]\n\
     GET  /api/v1/regions\n\
+    GET  /api/v1/explain?region=REGION\n\
     GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&limit=N]\n\
     GET  /-/healthy\n\
     GET  /-/ready\n\
@@ -51,6 +54,8 @@ enum Route<'a> {
     Peer(&'a str),
     /// `PEER/TARGET/PROBE`
     Path(&'a str),
+    Explain,
+    ExplainJson,
     Configuration,
     Asset(&'static Asset),
     Metrics,
@@ -65,6 +70,8 @@ impl<'a> Route<'a> {
     fn of(path: &'a str) -> Option<Self> {
         Some(match path {
             "/" => Self::Overview,
+            "/explain" => Self::Explain,
+            "/api/v1/explain" => Self::ExplainJson,
             "/config" => Self::Configuration,
             "/metrics" => Self::Metrics,
             "/api/v1/regions" => Self::Votes,
@@ -148,6 +155,8 @@ impl Routes {
             Route::Overview => self.overview(headers).await,
             Route::Peer(peer) => self.peer(peer, headers).await,
             Route::Path(path) => self.path(path, headers).await,
+            Route::Explain => self.explain(request).await,
+            Route::ExplainJson => self.explain_json(request).await,
             Route::Configuration => {
                 let Snapshot { overview, .. } = self.engine.snapshot().await?;
                 self.html(page::configuration(self.about(), &overview), headers).await
@@ -195,6 +204,27 @@ impl Routes {
         };
         let history = self.engine.history(&view.path).await?;
         self.html(page::path(self.about(), &overview, view, &history.samples), headers).await
+    }
+
+    async fn explain<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
+        let (region, headers) = (region_of(request)?, request.headers());
+        let Snapshot { overview, .. } = self.engine.snapshot().await?;
+        match self.engine.explain(&region).await? {
+            Some(explanation) => {
+                let explained = Explained::of(&explanation, &overview);
+                self.html(page::explain(self.about(), &overview, &explained), headers).await
+            }
+            None => self.not_found("peer", region.as_str(), Some(&overview), headers).await,
+        }
+    }
+
+    async fn explain_json<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
+        let region = region_of(request)?;
+        let Snapshot { overview, .. } = self.engine.snapshot().await?;
+        Ok(match self.engine.explain(&region).await? {
+            Some(explanation) => short(StatusCode::OK, JSON, explained_json(&Explained::of(&explanation, &overview))),
+            None => unknown_peer(&region, &overview),
+        })
     }
 
     /// Room for a long response until its client has read it. Clients that read nothing are closed if there is none.
@@ -298,6 +328,24 @@ impl Routes {
             }
         })
     }
+}
+
+/// The parameter `region`, which must be the only one.
+fn region_of<B>(request: &Request<B>) -> Result<Region, Rejection> {
+    let mut given = parameters(request.uri().query());
+    let region = match (given.next(), given.next()) {
+        (Some((name, value)), None) if name == "region" => {
+            Region::new(&value).map_err(|error| format!("region={} {error}", quoted(&value)))
+        }
+        _ => Err("use ?region=REGION, and no other parameter".to_owned()),
+    };
+    region.map_err(Rejection::BadRequest)
+}
+
+/// 404, with the peers that there are.
+fn unknown_peer(region: &Region, overview: &Overview) -> Response<Body> {
+    let peers: Vec<_> = overview.peers.iter().map(|peer| peer.region.as_str()).collect();
+    text(StatusCode::NOT_FOUND, format!("there is no peer {region}; peers: {}\n", peers.join(", ")))
 }
 
 fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Rejection> {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{api::PathFilter, client::KnownVantages};
 use crate::{
-    decision::votes::Keys,
+    decision::{Explanation, votes::Keys},
     metrics::Metrics,
     model::{HttpUrl, LabelValue, Region},
     status::Overview,
@@ -45,6 +45,13 @@ pub enum Query {
     Votes(oneshot::Sender<EncodedVotes>),
     /// Everything that the status page shows.
     Overview(oneshot::Sender<Overview>),
+    /// The decision about a peer.
+    Explain {
+        /// The peer.
+        region: Region,
+        /// Takes the decision; `None` if there is no such peer.
+        reply: oneshot::Sender<Option<Explanation>>,
+    },
     /// The recent probes of some paths.
     Probes {
         /// Which paths, and how many at most.

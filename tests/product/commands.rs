@@ -250,3 +250,26 @@ fn a_name_without_an_address_is_logged_with_its_peer() {
         (line.contains("WARN") && line.ends_with("(peer there)")).then_some(())
     });
 }
+
+#[test]
+fn explain_prints_why_a_region_is_in_its_state() {
+    let listen = free();
+    let url = format!("http://{listen}");
+    let _demo = sidecar(&["demo", "--listen", &listen.to_string(), "--kill", "us-east-1"], &[], listen);
+    let explained = eventually("us-east-1 is explained as down", Duration::from_secs(40), || {
+        let output = output(&["explain", "us-east-1", &url], &[]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        text.starts_with("us-east-1 is down since ").then_some(text)
+    });
+    for part in ["vote down", "Evidence\n", "must agree", "Votes\n  eu-west-1 (this vantage): down.", "Failover\n  Incident us-east-1-"] {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+    let unknown = output(&["explain", "nowhere", &url], &[]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("there is no peer nowhere; peers: "), "{said}");
+    let away = output(&["explain", "nowhere", &free().to_string()], &[]);
+    assert_eq!(away.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&away.stderr).contains("is an instance running there?"), "{away:?}");
+}

@@ -219,3 +219,16 @@ fn the_health_check_probes_the_given_address_and_times_out() {
     assert!(probe_health(addr, Duration::from_secs(10)).unwrap_err().contains("503"));
     stranger.join().unwrap();
 }
+
+#[test]
+fn an_explanation_of_an_unknown_region_is_a_404_that_names_the_peers() {
+    let server = running();
+    let answer = server.get("/api/v1/explain?region=nowhere");
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().starts_with("there is no peer nowhere; peers: us-east-1"), "{}", answer.text());
+    for query in ["", "?region=", "?region=a%22b", "?peer=us-east-1", "?region=us-east-1&x=1"] {
+        for path in ["/explain", "/api/v1/explain"] {
+            assert_eq!(server.get(&format!("{path}{query}")).status, 400, "{path}{query}");
+        }
+    }
+}

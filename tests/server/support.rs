@@ -193,6 +193,7 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
                 copies.fetch_add(1, Ordering::Relaxed);
                 drop(reply.send(overview()));
             }
+            (_, Query::Explain { reply, .. }) => drop(reply.send(None)),
             (_, Query::Reload(reply)) => drop(reply.send(Ok(()))),
             (_, Query::Probes { filter, reply }) => {
                 // One more than the limit allows: the server does not trust the answer.

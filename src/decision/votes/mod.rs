@@ -8,7 +8,7 @@ mod verify;
 pub use self::{
     message::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
     signature::{Keys, WeakKey},
-    table::{FailedOver, PeerVote, VoteSet, VoteStatus, VoteTable},
+    table::{Ballot, FailedOver, PeerVote, VoteSet, VoteStatus, VoteTable},
     verify::{MissingEnvironment, RejectReason, Sequence, VoteLog, VoteProblem, check_environment, verify},
 };
 

@@ -9,8 +9,10 @@ use std::{
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use super::format;
-use crate::window::{Bucket, Trace};
+use crate::{
+    status::format,
+    window::{Bucket, Trace},
+};
 
 /// Units of the drawing for each bucket.
 const STEP: usize = 4;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, html};
 
-use super::{assets::ASSETS, format, headline};
+use super::{assets::ASSETS, headline};
 use crate::{
     model::{LabelValue, Region},
-    status::{Headline, Overview, Severity},
+    status::{Headline, Overview, Severity, format},
 };
 
 /// What every page shows about the program.

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::format::{self, count};
 use crate::{
     decision::votes::VoteProblem,
     model::{PeerState, Region},
-    status::{Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure},
+    status::{
+        Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure,
+        format::{self, count},
+    },
 };
 
 /// The most peers with a line for their state. The table has the others.
@@ -136,7 +138,8 @@ const fn is_urgent(peer: &PeerView) -> bool {
 /// Why a peer is in its state, and since when.
 fn state(peer: &PeerView) -> Line {
     let PeerView { region, state, since, rule, .. } = peer;
-    Line::peer(format!("{region} is {state} since {}: {rule}.", format::clock(*since)), peer)
+    let text = format!("{region} is {state} since {}: {rule}.", format::clock(*since));
+    Line { text, link: Some((format!("/explain?region={region}"), "why")) }
 }
 
 /// What else is worth a line; may be empty.

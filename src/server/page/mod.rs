@@ -4,7 +4,7 @@ mod assets;
 mod chart;
 mod configuration;
 mod document;
-mod format;
+mod explain;
 mod headline;
 mod not_found;
 mod overview;
@@ -16,6 +16,7 @@ pub(super) use self::{
     assets::{ASSETS, Asset, POLICY},
     configuration::configuration,
     document::About,
+    explain::explain,
     not_found::not_found,
     overview::overview,
     path::path,

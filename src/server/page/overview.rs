@@ -8,13 +8,13 @@ use maud::{Markup, html};
 use super::{
     chart::{ChartData, chart},
     document::{About, page},
-    format, headline, parts,
+    headline, parts,
 };
 use crate::{
     decision::ranking::RankedRegion,
     model::{Kind, ReplicaState, UnixMillis},
     replication::Lag,
-    status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum},
+    status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum, format},
     window::Summary,
 };
 

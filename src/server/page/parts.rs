@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::{
-    chart::{ChartData, chart},
-    format,
-};
+use super::chart::{ChartData, chart};
 use crate::{
     decision::ranking::RankedRegion,
     model::{Incident, Kind, PeerState, Region, Stage, UnixMillis, Vote},
-    status::{FailoverOrder, Overview, PathView, PeerView},
+    status::{FailoverOrder, Overview, PathView, PeerView, format},
     window::Summary,
 };
 

@@ -8,11 +8,11 @@ use maud::{Markup, html};
 use super::{
     chart::{ChartData, chart},
     document::{About, page},
-    format, parts,
+    parts,
 };
 use crate::{
     model::{Failure, LabelSet, Phase, Timings, UnixMillis, Utc},
-    status::{Overview, PathView, Severity},
+    status::{Overview, PathView, Severity, format},
     window::Record,
 };
 

@@ -5,11 +5,11 @@ use maud::{Markup, html};
 
 use super::{
     document::{About, page},
-    format, parts,
+    parts,
 };
 use crate::{
     decision::votes::VoteStatus,
-    status::{KindView, Overview, PeerView, Quorum, Severity},
+    status::{KindView, Overview, PeerView, Quorum, Severity, format},
 };
 
 /// `/peer/REGION`; `None` if there is no such peer.
@@ -41,12 +41,17 @@ pub(crate) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
     Some(page(about, overview, region, "", true, main))
 }
 
+/// A link to the whole decision.
+fn why(peer: &PeerView) -> Markup {
+    html! { a href={ "/explain?region=" (peer.region) } { "why" } }
+}
+
 fn facts(overview: &Overview, peer: &PeerView) -> Markup {
     let good_at = peer.good_at.map(|at| format!("{} ago", format::since(at, overview.at)));
     let mut facts = vec![
         ("State", parts::state(peer.state)),
         ("Since", parts::time(peer.since)),
-        ("Reason", html! { span data-reason=(peer.rule.reason()) { (peer.rule) } }),
+        ("Reason", html! { span data-reason=(peer.rule.reason()) { (peer.rule) } " " (why(peer)) }),
         ("Last good answer", html! { (good_at.as_deref().unwrap_or("never")) }),
     ];
     if let Some(row) = overview.ranked(&peer.region) {

@@ -6,8 +6,8 @@ use crate::{
         QualityFault, QualitySample,
         votes::{RejectReason, VoteProblem},
     },
-    model::{Blocked, PushResult},
-    status::{AlertmanagerView, Concern, PushFailure},
+    model::{Blocked, PushResult, StateReason},
+    status::{AlertmanagerView, Concern, Explained, PushFailure, Section},
 };
 
 fn sentence(overview: &Overview) -> String {
@@ -263,4 +263,26 @@ fn a_state_has_its_reason_and_its_time_on_the_front_page_and_on_that_of_the_peer
     );
     let page = text(peer(about(&region("here")), &overview, "a").unwrap());
     assert!(page.contains("<span data-reason=\"loss\">7% of tcp probes failed over 60 s"), "{page}");
+}
+
+#[test]
+fn an_explanation_is_a_page_with_a_card_for_each_section() {
+    let overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
+    let explained = Explained {
+        region: region("a"),
+        state: PeerState::Down,
+        since: NOW,
+        reason: StateReason::Quorum,
+        why: "2 of 2 vantages vote down, 2 needed".to_owned(),
+        sections: vec![Section { title: "One more vote", lines: vec!["<nothing> would change.".to_owned()] }],
+    };
+    let page = text(explain(about(&region("here")), &overview, &explained));
+    for part in [
+        "<span data-reason=\"quorum\">2 of 2 vantages vote down, 2 needed</span>",
+        "<h2 id=\"h-one-more-vote\">One more vote</h2>",
+        "<li>&lt;nothing&gt; would change.</li>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(front(&overview).contains("<a href=\"/explain?region=a\">why</a>"));
 }

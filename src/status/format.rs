@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{Blocked, Cause, Ineligible, PushResult, UnixMillis};
 
 /// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
-pub(super) fn latency(latency: Duration) -> String {
+pub fn latency(latency: Duration) -> String {
     let ms = latency.as_secs_f64() * 1e3;
     match ms {
         0.0 => "0 \u{b5}s".to_owned(),
@@ -19,7 +19,7 @@ pub(super) fn latency(latency: Duration) -> String {
 }
 
 /// A share of 0 to 1 in percent, never rounded to 0 or 100.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p <= 0.0 => "0%".to_owned(),
         p if p < 0.1 => "<0.1%".to_owned(),
@@ -30,7 +30,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A measured duration in its two largest units: `42 s`, `3 min 5 s`, `2 h 7 min`, `12 d 3 h`.
-pub(super) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -42,7 +42,7 @@ pub(super) fn duration(duration: Duration) -> String {
 }
 
 /// A configured duration in one unit: `5 min`, `90 s`.
-pub(super) fn setting(duration: Duration) -> String {
+pub fn setting(duration: Duration) -> String {
     match duration.as_millis() {
         ms if ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
         ms if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
@@ -52,23 +52,23 @@ pub(super) fn setting(duration: Duration) -> String {
 }
 
 /// The duration between two moments of the wall clock.
-pub(super) fn since(then: UnixMillis, now: UnixMillis) -> String {
+pub fn since(then: UnixMillis, now: UnixMillis) -> String {
     duration(Duration::from_millis(now.0.saturating_sub(then.0)))
 }
 
 /// The time of day in UTC.
-pub(super) fn clock(at: UnixMillis) -> String {
+pub fn clock(at: UnixMillis) -> String {
     let seconds = at.0 / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 /// A number of things: `1 peer`, `3 peers`.
-pub(super) fn count(count: usize, thing: &str) -> String {
+pub fn count(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Why a region is not eligible as a failover target.
-pub(super) const fn reason(reason: Ineligible) -> &'static str {
+pub const fn reason(reason: Ineligible) -> &'static str {
     match reason {
         Ineligible::State => "not healthy",
         Ineligible::Residency => "zone not allowed",
@@ -86,7 +86,7 @@ pub(super) const fn reason(reason: Ineligible) -> &'static str {
 }
 
 /// Why a region that is down is not failed over.
-pub(super) const fn blocked(reason: Blocked) -> &'static str {
+pub const fn blocked(reason: Blocked) -> &'static str {
     match reason {
         Blocked::Disarmed => "it is not armed",
         Blocked::Maintenance => "it is under maintenance",
@@ -98,7 +98,7 @@ pub(super) const fn blocked(reason: Blocked) -> &'static str {
 }
 
 /// Why an Alertmanager has not accepted a push.
-pub(super) const fn push_result(result: PushResult) -> &'static str {
+pub const fn push_result(result: PushResult) -> &'static str {
     match result {
         PushResult::Ok => "it accepts them",
         PushResult::Timeout => "it does not answer",
@@ -115,7 +115,7 @@ pub(super) const fn push_result(result: PushResult) -> &'static str {
 }
 
 /// What has failed.
-pub(super) const fn cause(cause: Cause) -> &'static str {
+pub const fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Silence => "nothing answers on any layer",
         Cause::Service => "the network answers, critical services fail",
