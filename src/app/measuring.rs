@@ -179,7 +179,7 @@ impl App {
         self.catch_up(now);
         match query {
             Query::Probes { filter, reply } => {
-                self.copying.begin(self.engine.matching(|path| filter.matches(path), filter.limit), reply);
+                self.copying.begin(self.engine.matching(|path| filter.matches(path), filter.paths), reply);
             }
             Query::Overview(reply) => {
                 let _ = reply.send(self.engine.overview(self.notifier.views(), now));

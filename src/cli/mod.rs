@@ -1,4 +1,4 @@
-//! The commands: `run bench check coldstart demo doctor explain healthcheck keygen sql`.
+//! The commands: `run bench check coldstart demo doctor explain healthcheck keygen sql status`.
 
 mod bench;
 mod check;
@@ -12,6 +12,7 @@ mod keygen;
 mod report;
 mod source;
 mod sql;
+mod status;
 
 use std::{
     io::{self, Write},
@@ -59,6 +60,8 @@ enum Action {
     Healthcheck(ConfigArgs),
     /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
     Keygen(keygen::KeygenArgs),
+    /// Show the peers of running instances as a table. Exit status 1 if an instance does not answer.
+    Status(status::StatusArgs),
     /// Print what an administrator has to create in a database: a table for tokens, and a role with least rights.
     Sql(sql::SqlArgs),
 }
@@ -106,6 +109,7 @@ fn act(action: Action) -> ExitCode {
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
         Action::Sql(args) => sql::run(&args),
+        Action::Status(args) => status::run(&args),
     }
 }
 

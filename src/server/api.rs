@@ -23,17 +23,19 @@ pub struct PathFilter {
     pub target: Option<TargetName>,
     /// Only this kind of probe.
     pub kind: Option<Kind>,
-    /// At most this many paths; 1 to [`Self::MAX_LIMIT`].
-    pub limit: usize,
+    /// At most this many paths; 1 to [`Self::MAX_PATHS`].
+    pub paths: usize,
+    /// At most this many of the last samples of each path; `None`: all that are kept.
+    pub samples: Option<usize>,
 }
 
 impl PathFilter {
-    /// The limit if the request sets none, so that a page stays bounded.
-    pub const DEFAULT_LIMIT: usize = 100;
-    /// The largest limit.
-    pub const MAX_LIMIT: usize = 10_000;
+    /// The number of paths if the request sets none, so that a page stays bounded.
+    pub const DEFAULT_PATHS: usize = 100;
+    /// The most paths, and the most samples of each.
+    pub const MAX_PATHS: usize = 10_000;
 
-    /// Whether the path is selected, apart from the limit.
+    /// Whether the path is selected, apart from the number of paths.
     pub fn matches(&self, path: &Path) -> bool {
         self.peer.as_ref().is_none_or(|peer| *peer == path.peer)
             && self.target.as_ref().is_none_or(|target| *target == path.target)
@@ -45,7 +47,7 @@ impl PathFilter {
     /// # Errors
     /// The first mistake, as a message for the client.
     pub(super) fn parse(query: Option<&str>) -> Result<Self, String> {
-        let (mut peer, mut target, mut kind, mut limit) = (None, None, None, None);
+        let (mut peer, mut target, mut kind, mut paths, mut samples) = (None, None, None, None, None);
         for (name, value) in parameters(query) {
             match &*name {
                 "peer" => once(&mut peer, "peer", parse("peer", &value, Region::new)?)?,
@@ -57,14 +59,23 @@ impl PathFilter {
                     once(&mut target, "target", path.target)?;
                     once(&mut kind, "probe", path.kind)?;
                 }
-                "limit" => once(&mut limit, "limit", parse("limit", &value, parse_limit)?)?,
+                "paths" => once(&mut paths, "paths", parse("paths", &value, parse_count)?)?,
+                "samples" => once(&mut samples, "samples", parse("samples", &value, parse_count)?)?,
+                // It was the number of paths, and is easily taken for that of samples.
+                "limit" => {
+                    return Err(
+                        "limit is not a parameter any more; use paths=N for the number of paths, and samples=N \
+                                for the last samples of each"
+                            .to_owned(),
+                    );
+                }
                 other => {
-                    let known = "use peer, target, probe, path or limit";
+                    let known = "use peer, target, probe, path, paths or samples";
                     return Err(format!("unknown parameter {}; {known}", quoted(other)));
                 }
             }
         }
-        Ok(Self { peer, target, kind, limit: limit.unwrap_or(Self::DEFAULT_LIMIT) })
+        Ok(Self { peer, target, kind, paths: paths.unwrap_or(Self::DEFAULT_PATHS), samples })
     }
 }
 
@@ -99,9 +110,9 @@ fn parse_kind(value: &str) -> Result<Kind, String> {
         .ok_or_else(|| format!("is not a kind of probe; use one of {}", probe::KINDS.map(Kind::as_str).join(", ")))
 }
 
-fn parse_limit(value: &str) -> Result<usize, String> {
-    let limit = value.parse().ok().filter(|limit| (1..=PathFilter::MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| format!("is not a number from 1 to {}", PathFilter::MAX_LIMIT))
+fn parse_count(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok().filter(|count| (1..=PathFilter::MAX_PATHS).contains(count));
+    count.ok_or_else(|| format!("is not a number from 1 to {}", PathFilter::MAX_PATHS))
 }
 
 /// A part of the JSON text.
@@ -295,11 +306,12 @@ mod tests {
 
     #[test]
     fn a_filter_is_parsed_completely_or_rejected_with_a_reason() {
-        let filter = PathFilter::parse(Some("path=r%2Ft/tcp&limit=7")).unwrap();
+        let filter = PathFilter::parse(Some("path=r%2Ft/tcp&paths=7&samples=3")).unwrap();
         assert!(filter.matches(&history(vec![]).path));
-        assert_eq!(filter.limit, 7);
+        assert_eq!((filter.paths, filter.samples), (7, Some(3)));
         assert!(!PathFilter::parse(Some("peer=other")).unwrap().matches(&history(vec![]).path));
-        assert_eq!(PathFilter::parse(None).unwrap().limit, PathFilter::DEFAULT_LIMIT);
+        let all = PathFilter::parse(None).unwrap();
+        assert_eq!((all.paths, all.samples), (PathFilter::DEFAULT_PATHS, None));
         let kinds = probe::KINDS.map(Kind::as_str).join(", ");
         for (query, reason) in [
             ("peer=a%20b", "contains ' '"),
@@ -308,8 +320,9 @@ mod tests {
             ("path=a/b", "PEER/TARGET/PROBE"),
             ("path=a/b/tcp/d", "PEER/TARGET/PROBE"),
             ("path=a/b/tcp&peer=a", "given twice"),
-            ("limit=0", "1 to 10000"),
-            ("limit=10001", "1 to 10000"),
+            ("paths=0", "1 to 10000"),
+            ("samples=10001", "1 to 10000"),
+            ("limit=5", "use paths=N for the number of paths, and samples=N"),
             ("pear=a", "unknown parameter \"pear\""),
         ] {
             let error = PathFilter::parse(Some(query)).unwrap_err();

@@ -75,7 +75,8 @@ impl EngineClient {
             }
             let at = Instant::now();
             let (peer, target) = (Some(path.peer.clone()), Some(path.target.clone()));
-            let found = self.probes(PathFilter { peer, target, kind: Some(path.kind), limit: 1 }).await?;
+            let found =
+                self.probes(PathFilter { peer, target, kind: Some(path.kind), paths: 1, samples: None }).await?;
             let found = found.into_iter().find(|history| history.path == *path);
             let history = Arc::new(found.unwrap_or_else(|| PathHistory { path: path.clone(), samples: Vec::new() }));
             let surplus = (cache.len() + 1).saturating_sub(CACHED_HISTORIES);
@@ -104,9 +105,14 @@ impl EngineClient {
 
     /// The recent probes of the selected paths.
     pub(super) async fn probes(&self, filter: PathFilter) -> Result<Vec<PathHistory>, Rejection> {
-        let limit = filter.limit;
+        let (paths, samples) = (filter.paths, filter.samples);
         let mut histories = self.query(|reply| Query::Probes { filter, reply }).await?;
-        histories.truncate(limit);
+        histories.truncate(paths);
+        if let Some(samples) = samples {
+            for PathHistory { samples: kept, .. } in &mut histories {
+                kept.drain(..kept.len().saturating_sub(samples));
+            }
+        }
         Ok(histories)
     }
 

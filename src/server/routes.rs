@@ -19,7 +19,7 @@ use super::{
     api::{PathFilter, ProbesJson, parse_path},
     body::{Body, Content},
     conn_state::Signals,
-    documents::explained_json,
+    documents::{OPENAPI, explained_json, overview_json},
     engine_client::{EngineClient, Snapshot},
     limits::Limits,
     origin,
@@ -41,9 +41,11 @@ const PATHS: &str = "not found; available paths:\n\
     GET  /explain?region=REGION\n\
     GET  /config\n\
     GET  /metrics[?collect=all|state]\n\
+    GET  /api/v1/overview\n\
     GET  /api/v1/regions\n\
     GET  /api/v1/explain?region=REGION\n\
-    GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&limit=N]\n\
+    GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&paths=N][&samples=N]\n\
+    GET  /api/v1/openapi.json\n\
     GET  /-/healthy\n\
     GET  /-/ready\n\
     POST /-/reload\n";
@@ -56,6 +58,8 @@ enum Route<'a> {
     Path(&'a str),
     Explain,
     ExplainJson,
+    OverviewJson,
+    OpenApi,
     Configuration,
     Asset(&'static Asset),
     Metrics,
@@ -72,6 +76,8 @@ impl<'a> Route<'a> {
             "/" => Self::Overview,
             "/explain" => Self::Explain,
             "/api/v1/explain" => Self::ExplainJson,
+            "/api/v1/overview" => Self::OverviewJson,
+            "/api/v1/openapi.json" => Self::OpenApi,
             "/config" => Self::Configuration,
             "/metrics" => Self::Metrics,
             "/api/v1/regions" => Self::Votes,
@@ -157,6 +163,11 @@ impl Routes {
             Route::Path(path) => self.path(path, headers).await,
             Route::Explain => self.explain(request).await,
             Route::ExplainJson => self.explain_json(request).await,
+            Route::OverviewJson => {
+                let Snapshot { overview, .. } = self.engine.snapshot().await?;
+                Ok(self.json(overview_json(self.about(), &overview), headers))
+            }
+            Route::OpenApi => Ok(self.json(Bytes::from_static(OPENAPI.as_bytes()), headers)),
             Route::Configuration => {
                 let Snapshot { overview, .. } = self.engine.snapshot().await?;
                 self.html(page::configuration(self.about(), &overview), headers).await
@@ -222,7 +233,7 @@ impl Routes {
         let region = region_of(request)?;
         let Snapshot { overview, .. } = self.engine.snapshot().await?;
         Ok(match self.engine.explain(&region).await? {
-            Some(explanation) => short(StatusCode::OK, JSON, explained_json(&Explained::of(&explanation, &overview))),
+            Some(explanation) => self.json(explained_json(&Explained::of(&explanation, &overview)), request.headers()),
             None => unknown_peer(&region, &overview),
         })
     }
@@ -241,6 +252,10 @@ impl Routes {
                 _ => self.signals.pressure.notify_one(),
             }
         }
+    }
+
+    fn json(&self, document: Bytes, headers: &HeaderMap) -> Response<Body> {
+        self.encoders.respond(JSON, Body::new(Content::Text(document)), headers)
     }
 
     /// A page for people.
@@ -306,7 +321,15 @@ impl Routes {
         let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
             return Err(Rejection::Unavailable("too many concurrent requests for probes"));
         };
-        let probes = ProbesJson::new(self.state.environment.clone(), self.engine.probes(filter).await?);
+        let peer = filter.peer.clone();
+        let histories = self.engine.probes(filter).await?;
+        if let (Some(peer), true) = (peer, histories.is_empty()) {
+            let Snapshot { overview, .. } = self.engine.snapshot().await?;
+            if overview.peer(peer.as_str()).is_none() {
+                return Ok(unknown_peer(&peer, &overview));
+            }
+        }
+        let probes = ProbesJson::new(self.state.environment.clone(), histories);
         let body = Body::new(Content::Probes(probes)).with_permit(permit);
         Ok(self.encoders.respond(JSON, body, request.headers()))
     }

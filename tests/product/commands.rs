@@ -273,3 +273,24 @@ fn explain_prints_why_a_region_is_in_its_state() {
     assert_eq!(away.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&away.stderr).contains("is an instance running there?"), "{away:?}");
 }
+
+#[test]
+fn status_shows_the_peers_of_every_instance_and_those_that_do_not_answer() {
+    let (listen, away) = (free(), free());
+    let _demo = sidecar(&["demo", "--listen", &listen.to_string()], &[], listen);
+    let text = eventually("all peers are healthy", Duration::from_secs(40), || {
+        let output = output(&["status", &format!("http://{listen}")], &[]);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("All 3 peers are healthy").then_some(text)
+    });
+    let rows: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let head = rows.iter().position(|row| row.first() == Some(&"VANTAGE")).unwrap();
+    let peers: Vec<_> = rows[head + 1..head + 4].iter().map(|row| (row[0], row[1], row[2])).collect();
+    assert!(peers.contains(&("eu-west-1", "us-east-1", "healthy")), "{text}");
+
+    let two = output(&["status", &listen.to_string(), &away.to_string()], &[]);
+    assert_eq!(two.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&two.stdout).contains("us-east-1"), "{two:?}");
+    assert!(String::from_utf8_lossy(&two.stderr).contains(&away.to_string()), "{two:?}");
+}

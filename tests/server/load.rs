@@ -125,7 +125,7 @@ fn with_all_encoders_in_use_a_page_is_sent_plain() {
 fn more_requests_for_histories_than_are_answered_at_once_are_refused() {
     let limits = Limits { histories: 2, send_buffer: 2 << 10, ..Limits::default() };
     let server = Setup { limits, ..Setup::default() }.run();
-    let all = "/api/v1/probes?limit=10000";
+    let all = "/api/v1/probes?paths=10000";
     let readers = [stalled(&server, all, ""), stalled(&server, all, "")];
     let answer = server.get(all);
     assert!(answer.status == 503 && answer.text() == "too many concurrent requests for probes\n", "{}", answer.head);

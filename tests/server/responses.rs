@@ -135,7 +135,7 @@ fn probes_are_served_as_json_and_a_failure_has_no_duration() {
         value["probes"].as_array().unwrap().len()
     };
     assert_eq!(count(""), 100);
-    assert_eq!(count("?limit=10000"), 10_000);
+    assert_eq!(count("?paths=10000"), 10_000);
     assert_eq!(count("?probe=icmp"), 0);
     assert_eq!(server.get("/api/v1/probes?peer=a%22b").status, 400);
 }

@@ -14,7 +14,10 @@ use std::{
 
 use regionwatch::{
     config::{Config, DEFAULT_BUCKETS},
-    decision::votes::{Keys, VoteMessage},
+    decision::{
+        Explanation, Rule,
+        votes::{Keys, VoteMessage},
+    },
     metrics::{Collect, Exposed, Metrics},
     model::{
         Failure, Path, PeerState, Phase, Region, Shape, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
@@ -148,7 +151,7 @@ fn overview() -> Overview {
         incident_over_at: None,
         region: path.peer,
         state: PeerState::Healthy,
-        rule: regionwatch::decision::Rule::Answers,
+        rule: Rule::Answers,
         since: at,
         tally: Tally::default(),
         vote: Vote::Up,
@@ -174,6 +177,26 @@ fn overview() -> Overview {
     }
 }
 
+/// Why the one peer that it knows is healthy.
+fn explanation(region: Region) -> Option<Explanation> {
+    let known = overview().peers.into_iter().find(|peer| peer.region == region)?;
+    Some(Explanation {
+        region,
+        state: known.state,
+        since: Instant::now(),
+        rule: known.rule,
+        isolation: None,
+        failing: None,
+        quality: None,
+        paths: Vec::new(),
+        own: known.vote,
+        ballots: Vec::new(),
+        tally: known.tally,
+        next_votes: Vec::new(),
+        incident: None,
+    })
+}
+
 fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Option<Keys>, copies: &AtomicUsize) {
     let mut kept = Vec::new();
     let mut seq = 0;
@@ -193,12 +216,12 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
                 copies.fetch_add(1, Ordering::Relaxed);
                 drop(reply.send(overview()));
             }
-            (_, Query::Explain { reply, .. }) => drop(reply.send(None)),
+            (_, Query::Explain { region, reply }) => drop(reply.send(explanation(region))),
             (_, Query::Reload(reply)) => drop(reply.send(Ok(()))),
             (_, Query::Probes { filter, reply }) => {
                 // One more than the limit allows: the server does not trust the answer.
                 let all = (0..20_000).map(|target| history(target, 2)).filter(|history| filter.matches(&history.path));
-                drop(reply.send(all.take(filter.limit + 1).collect()));
+                drop(reply.send(all.take(filter.paths + 1).collect()));
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn mark(headline: &Headline<'_>) -> String {
 }
 
 /// The headline as a sentence.
-pub(super) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
+pub(crate) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
     match headline {
         Headline::Isolated(reason) => format!("This vantage is isolated: {reason}."),
         Headline::Down(down) => all_down(down),
@@ -69,10 +69,10 @@ fn healthy(overview: &Overview) -> String {
 }
 
 /// A line below the sentence, and where to read more.
-pub(super) struct Line {
-    pub(super) text: String,
+pub(crate) struct Line {
+    pub(crate) text: String,
     /// A URL and its name.
-    pub(super) link: Option<(String, &'static str)>,
+    pub(crate) link: Option<(String, &'static str)>,
 }
 
 impl Line {
@@ -143,7 +143,7 @@ fn state(peer: &PeerView) -> Line {
 }
 
 /// What else is worth a line; may be empty.
-pub(super) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
+pub(crate) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
     let mut lines = Vec::new();
     match headline {
         Headline::Isolated(_) => {

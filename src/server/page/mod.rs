@@ -17,6 +17,7 @@ pub(super) use self::{
     configuration::configuration,
     document::About,
     explain::explain,
+    headline::{Line, lines, sentence},
     not_found::not_found,
     overview::overview,
     path::path,

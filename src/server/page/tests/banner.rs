@@ -15,7 +15,7 @@ fn sentence(overview: &Overview) -> String {
 }
 
 fn details(headline: &Headline<'_>, overview: &Overview) -> String {
-    let lines = headline::lines(headline, overview);
+    let lines = lines(headline, overview);
     lines.iter().map(|line| &*line.text).collect::<Vec<_>>().join(" ")
 }
 
