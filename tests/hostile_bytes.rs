@@ -19,7 +19,7 @@ use regionwatch::{
     decision::votes::{VoteMessage, hostile::fuzz_vote},
     metrics::PushSeries,
     net::hostile::{Peer, Script, fuzz_expiry, fuzz_response},
-    probe::hostile::{fuzz_answer, fuzz_pattern, fuzz_reply, fuzz_session},
+    probe::hostile::{fuzz_answer, fuzz_health, fuzz_pattern, fuzz_reply, fuzz_session},
     signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
     yaml::hostile::fuzz_tree,
 };
@@ -95,6 +95,9 @@ fn target(name: &str) -> Target {
         "certificate" => Box::new(fuzz_expiry),
         "config_file" => Box::new(fuzz_configuration),
         "dns_answer" => Box::new(fuzz_answer),
+        "grpc_health" => Box::new(|bytes| {
+            let _ = fuzz_health(bytes);
+        }),
         "held_alerts" => Box::new(fuzz_held),
         "http_heads" => Box::new(move |bytes| world.responds(&Script::endless(bytes))),
         "http_response" => Box::new(move |bytes| world.responds(&Script::once(bytes))),
@@ -188,6 +191,14 @@ fn arbitrary_results_of_load_tests_never_panic() {
     for deepest in ["[", "{\"metrics\":", "<testResults>", "\""] {
         fuzz_results(deepest.repeat(100_000).as_bytes());
     }
+}
+
+#[test]
+fn arbitrary_health_checks_never_panic() {
+    let later = b"\0\0\0\0\x1a\x19abcdefgh\x12\x03abc\x25abcd\x10\xff\xff\xff\x01\x08\x01";
+    mutations(&[b"\0\0\0\0\x02\x08\x01".to_vec(), later.to_vec()], |bytes| {
+        let _ = fuzz_health(bytes);
+    });
 }
 
 #[test]

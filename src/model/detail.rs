@@ -27,9 +27,7 @@ impl fmt::Display for FailureContext {
     /// is known. An answer has come through all phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { phase, address, detail } = self;
-        if let Some(answer @ (FailureDetail::HttpStatus(_) | FailureDetail::Rcode(_) | FailureDetail::SqlState(_))) =
-            detail
-        {
+        if let Some(answer) = detail.filter(|detail| detail.is_answer()) {
             write!(f, "{answer}")?;
             return address.map_or(Ok(()), |address| write!(f, " from {address}"));
         }
@@ -52,6 +50,10 @@ pub enum FailureDetail {
     Rcode(u8),
     /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
     SqlState([u8; 5]),
+    /// The status of a gRPC call, such as 5 for `NOT_FOUND`.
+    GrpcStatus(u16),
+    /// What a gRPC health check has answered instead of `SERVING`.
+    Health(u32),
     /// What is wrong with the peer's certificate.
     Certificate(CertificateFault),
     /// The alert by which the peer ended the connection (RFC 8446 6).
@@ -62,6 +64,18 @@ pub enum FailureDetail {
     NotTls,
     /// The peer closed the connection in the TLS handshake, without an alert.
     ClosedInHandshake,
+}
+
+impl FailureDetail {
+    /// Whether it is the answer to a request that went well as far as that.
+    const fn is_answer(self) -> bool {
+        match self {
+            Self::HttpStatus(_) | Self::Rcode(_) | Self::SqlState(_) | Self::GrpcStatus(_) | Self::Health(_) => true,
+            Self::Certificate(_) | Self::TlsAlert(_) | Self::NoCommonTls | Self::NotTls | Self::ClosedInHandshake => {
+                false
+            }
+        }
+    }
 }
 
 labels! {
@@ -95,6 +109,14 @@ impl fmt::Display for FailureDetail {
                 None => write!(f, "rcode {code}"),
             },
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
+            Self::GrpcStatus(code) => match grpc_status(*code) {
+                Some(name) => write!(f, "gRPC status {name}"),
+                None => write!(f, "gRPC status {code}"),
+            },
+            Self::Health(status) => match health(*status) {
+                Some(name) => write!(f, "health status {name}"),
+                None => write!(f, "health status {status}"),
+            },
             Self::Certificate(fault) => write!(f, "the certificate {fault}"),
             Self::TlsAlert(code) => match alert(*code) {
                 Some(name) => write!(f, "TLS alert {name}"),
@@ -121,6 +143,41 @@ const fn rcode(code: u8) -> Option<&'static str> {
         8 => "NXRRSET",
         9 => "NOTAUTH",
         10 => "NOTZONE",
+        _ => return None,
+    })
+}
+
+/// The names of the gRPC documentation (statuscodes.md).
+const fn grpc_status(code: u16) -> Option<&'static str> {
+    Some(match code {
+        0 => "OK",
+        1 => "CANCELLED",
+        2 => "UNKNOWN",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        6 => "ALREADY_EXISTS",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
+        11 => "OUT_OF_RANGE",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        15 => "DATA_LOSS",
+        16 => "UNAUTHENTICATED",
+        _ => return None,
+    })
+}
+
+/// The names of `HealthCheckResponse.ServingStatus`.
+const fn health(status: u32) -> Option<&'static str> {
+    Some(match status {
+        0 => "UNKNOWN",
+        1 => "SERVING",
+        2 => "NOT_SERVING",
+        3 => "SERVICE_UNKNOWN",
         _ => return None,
     })
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version, header, response::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, response::Parts, uri::Authority};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
@@ -103,6 +103,8 @@ pub(crate) struct HttpResponse {
     /// The body, empty where it was not asked for; `None` where it is larger than the limit, and was not read to its
     /// end.
     pub(crate) body: Option<Vec<u8>>,
+    /// The fields after the body; empty where it was not read to its end.
+    pub(crate) trailers: HeaderMap,
 }
 
 /// Takes the pieces of a body as they arrive.
@@ -241,7 +243,7 @@ impl HttpClient {
         let (head, incoming) = response.into_parts();
         session.timestamps.allow(body.allowance());
         session.steps.follow();
-        let body = read_body(incoming, body, attempt).await?;
+        let (body, trailers) = read_body(incoming, body, attempt).await?;
         session.timestamps.allow(HEAD_ALLOWANCE);
         session.steps.begin();
         let processing = processing.ok_or(Failure::Local)?;
@@ -256,7 +258,7 @@ impl HttpClient {
         {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         }
-        Ok(HttpResponse { head, body })
+        Ok(HttpResponse { head, body, trailers })
     }
 
     /// Returns when the kept connection is closed; never where there is none.
@@ -383,9 +385,13 @@ fn to_authority(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>, attempt: &Attempt) -> Result<Option<Vec<u8>>, Failure> {
+async fn read_body(
+    mut incoming: Incoming,
+    wanted: BodyUse<'_>,
+    attempt: &Attempt,
+) -> Result<(Option<Vec<u8>>, HeaderMap), Failure> {
     let BodyUse { limit, keep, mut inspect } = wanted;
-    let mut body = Vec::new();
+    let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
     let (mut read, mut small) = (0, 0);
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| failure(&error, attempt))?;
@@ -400,7 +406,7 @@ async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>, attempt: &Attemp
                 if let Some(inspect) = &mut inspect {
                     inspect(&data[..=room]);
                 }
-                return Ok(None);
+                return Ok((None, trailers));
             }
             read += data.len();
             if let Some(inspect) = &mut inspect {
@@ -409,9 +415,11 @@ async fn read_body(mut incoming: Incoming, wanted: BodyUse<'_>, attempt: &Attemp
             if keep {
                 body.extend_from_slice(data);
             }
+        } else if let Ok(fields) = frame.into_trailers() {
+            trailers = fields;
         }
     }
-    Ok(Some(body))
+    Ok((Some(body), trailers))
 }
 
 /// What hyper's error is counted as: the socket's or TLS's where there is one beneath, else a broken protocol.

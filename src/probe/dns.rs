@@ -48,7 +48,7 @@ pub const DNS: Kind = Kind::new(&Facts {
     often_filtered: false,
     never_critical: None,
     carries_votes: false,
-    preference: 4,
+    preference: 5,
     interval: Duration::from_secs(1),
     timeout: Duration::from_secs(2),
 });

@@ -9,13 +9,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, LOCATION, USER_AGENT},
 };
 use http_body_util::Full;
 
-pub(super) use self::spec::{KEYS, read, write};
 pub use self::{access::HttpAccess, spec::HttpSpec, status::ExpectedStatus};
+pub(super) use self::{
+    access::{Header, read_headers, write_headers},
+    spec::{KEYS, read, write},
+    status::failure_of,
+};
 use super::{
     kind::ProbeKind,
     pattern::{Matcher, Pattern},
@@ -213,12 +217,7 @@ impl HttpProbe {
         let expected =
             if self.spec.status.is_empty() { status.is_success() } else { self.spec.expects(status.as_u16()) };
         if !expected {
-            return Err(match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                    Failure::Auth
-                }
-                _ => Failure::Status,
-            });
+            return Err(failure_of(status));
         }
         for (name, pattern) in &self.spec.expect_headers {
             let mut values = response.head.headers.get_all(name).iter();

@@ -37,7 +37,7 @@ pub const ICMP: Kind = Kind::new(&Facts {
     often_filtered: true,
     never_critical: Some("the network answers an echo, not a service"),
     carries_votes: false,
-    preference: 3,
+    preference: 4,
     interval: Duration::from_millis(250),
     timeout: Duration::from_secs(1),
 });

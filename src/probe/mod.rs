@@ -27,6 +27,7 @@ kinds! {
     tcp: Tcp(TcpSpec);
     http: Http(HttpSpec);
     sidecar: Sidecar(SidecarSpec);
+    grpc: Grpc(GrpcSpec);
     postgres: Postgres(PostgresSpec);
 }
 
@@ -38,7 +39,9 @@ pub fn kind_named(name: &str) -> Option<Kind> {
 #[doc(hidden)]
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
-    pub use super::{dns::fuzz_answer, icmp::fuzz_reply, pattern::fuzz_pattern, postgres::fuzz_session};
+    pub use super::{
+        dns::fuzz_answer, grpc::fuzz_health, icmp::fuzz_reply, pattern::fuzz_pattern, postgres::fuzz_session,
+    };
 }
 
 #[cfg(test)]

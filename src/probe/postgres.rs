@@ -41,7 +41,7 @@ pub const POSTGRES: Kind = Kind::new(&Facts {
     often_filtered: false,
     never_critical: None,
     carries_votes: false,
-    preference: 5,
+    preference: 6,
     interval: Duration::from_secs(1),
     timeout: Duration::from_secs(2),
 });

@@ -174,6 +174,17 @@ fn databases() -> impl Strategy<Value = Vec<Database>> {
     })
 }
 
+fn grpc() -> impl Strategy<Value = ProbeSpec> {
+    let service = prop_oneof![Just(Arc::from("")), text()];
+    let authority = option::of("[a-z]{1,9}\\.example(:[1-9][0-9]{0,3})?");
+    (port(), service, authority, any::<bool>(), option::of(tls())).prop_map(
+        |(port, service, authority, keep_alive, tls)| {
+            let authority = authority.map(Arc::from);
+            GrpcSpec { port, service, authority, headers: Vec::new(), keep_alive, tls }.into()
+        },
+    )
+}
+
 fn dns() -> impl Strategy<Value = ProbeSpec> {
     let transport = (0..4, tls(), "/[a-z-]{0,9}").prop_map(|(n, tls, path)| match n {
         0 => DnsTransport::Udp,
@@ -240,7 +251,16 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
 
 /// The probes of one target, each kind at most once.
 fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
-    let spec = prop_oneof![icmp(), tcp(), dns(), postgres().prop_map(ProbeSpec::from), http(false), http(true)];
+    let spec = prop_oneof![
+        // On the heap: together they would not fit on the stack of a test.
+        icmp().boxed(),
+        tcp().boxed(),
+        dns().boxed(),
+        grpc().boxed(),
+        postgres().prop_map(ProbeSpec::from).boxed(),
+        http(false).boxed(),
+        http(true).boxed(),
+    ];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
     (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
         |(specs, host, family, tos)| {

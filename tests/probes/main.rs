@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod dns;
+mod grpc;
 mod http;
 mod odd;
 mod phases;

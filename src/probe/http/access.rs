@@ -22,7 +22,7 @@ const OWN_HEADERS: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
 
 /// A header field; the value may be a secret and is not printed.
-type Header = (HeaderName, HeaderValue);
+pub(crate) type Header = (HeaderName, HeaderValue);
 
 /// What a server is sent besides the request itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,8 +44,7 @@ impl HttpAccess {
         url: Option<&HttpUrl>,
         reserved: &[HeaderName],
     ) -> Self {
-        let mut headers = fields.read("headers", |item| headers(item, secrets, reserved)).unwrap_or_default();
-        headers.extend(authorization(fields, &headers, secrets));
+        let headers = read_headers(fields, secrets, reserved);
         let tls = fields.read("tls", |item| tls::read(item, secrets)).unwrap_or_default();
         if let (Some(item), Some(HttpUrl { https: false, .. })) = (fields.get("tls"), url) {
             item.wrong("has no effect on an http URL; delete it or write an https URL");
@@ -62,8 +61,15 @@ impl HttpAccess {
     }
 }
 
+/// Reads the header fields, one of which may authenticate. None of them may be `reserved`.
+pub(crate) fn read_headers(fields: &Fields<'_>, secrets: &Secrets<'_>, reserved: &[HeaderName]) -> Vec<Header> {
+    let mut headers = fields.read("headers", |item| headers(item, secrets, reserved)).unwrap_or_default();
+    headers.extend(authorization(fields, &headers, secrets));
+    headers
+}
+
 /// Writes the header fields, but no secret.
-pub(super) fn write_headers(page: &mut Writer, headers: &[Header]) {
+pub(crate) fn write_headers(page: &mut Writer, headers: &[Header]) {
     if !headers.is_empty() {
         page.mapping("headers", |page| {
             for (name, value) in headers {

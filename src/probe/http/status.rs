@@ -2,7 +2,20 @@
 
 use std::fmt;
 
-use crate::yaml::units::{self, Parsed};
+use http::StatusCode;
+
+use crate::{
+    model::Failure,
+    yaml::units::{self, Parsed},
+};
+
+/// What an unexpected status is counted as.
+pub(crate) fn failure_of(status: StatusCode) -> Failure {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Failure::Auth,
+        _ => Failure::Status,
+    }
+}
 
 /// A status, or a class of them (RFC 9110 15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
