@@ -123,6 +123,12 @@ impl Distribution {
         Self { sorted, ..Self::default() }
     }
 
+    /// The same with so many failures, each of which took at least until this deadline.
+    #[must_use]
+    pub fn with_failures(self, failed: usize, deadline: Duration) -> Self {
+        Self { failed, deadline, ..self }
+    }
+
     /// The distribution of its successes.
     #[must_use]
     pub fn of_successes(&self) -> Self {

@@ -5,7 +5,7 @@ use std::{
     env,
     io::{self, IsTerminal, Write},
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -17,23 +17,43 @@ use super::{
         outputs::{Output, colors, format, output},
     },
     report::{failed, log_to_stderr, print, usage},
+    source::read_file,
 };
 use crate::{
     bench::{Colors, End, Format, Rules, Series},
     coldstart::{
-        Bandwidth, ColdstartError, ContainerOptions, Model, Plan, Present, Progress, Question, Report, run as measure,
+        Bandwidth, Candidate, ColdstartError, ContainerOptions, Matrix, Model, Origin, PageCache, Plan, Present,
+        Progress, Question, Report, candidates, cpus, memory, run as measure,
     },
     config::{Log, LogFormat, LogLevel},
     logging,
-    yaml::{diagnostics::one_of, units::duration_in},
+    yaml::{diagnostics::one_of, file, units::duration_in},
 };
 
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct ColdstartArgs {
     /// Images to compare, as the engine names them.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["dockerfile", "file"])]
     images: Vec<String>,
+    /// YAML file of images and Dockerfiles to compare, each with its own limits, variables and probe.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Build this Dockerfile and compare its image; repeatable.
+    #[arg(long, value_name = "FILE")]
+    dockerfile: Vec<PathBuf>,
+    /// Folder whose files the Dockerfiles may copy [default: the folder of each Dockerfile].
+    #[arg(long, value_name = "FOLDER", requires = "dockerfile")]
+    context: Option<PathBuf>,
+    /// Stages of the Dockerfiles to compare [default: the last one].
+    #[arg(long, value_name = "STAGE,...", value_delimiter = ',', requires = "dockerfile")]
+    target: Vec<String>,
+    /// Argument of the build, with the values to compare; repeatable.
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = argument, requires = "dockerfile")]
+    build_arg: Vec<(String, Vec<String>)>,
+    /// Option of docker build or podman build, such as --build-option=--network=host; repeatable.
+    #[arg(long, value_name = "OPTION", value_parser = build_option, allow_hyphen_values = true, requires = "dockerfile")]
+    build_option: Vec<String>,
     /// What makes a container ready: a path such as /healthz, or a URL without a host, such as http://:8080/healthz,
     /// https://:8443/, tcp://:5432 or dns://:53/example.com. Without a port, the one that the image exposes.
     #[arg(long, value_name = "URL", value_parser = Question::parse, default_value = "/")]
@@ -51,6 +71,9 @@ pub(super) struct ColdstartArgs {
     /// which models no pull.
     #[arg(long, value_name = "PART", value_parser = present, default_value = "none")]
     present: Present,
+    /// The page cache of this host at each start: warm, or cold, which empties it each time and needs root.
+    #[arg(long, value_name = "STATE", value_parser = page_cache, default_value = "warm")]
+    page_cache: PageCache,
     /// CPUs that each container may use, such as 0.5.
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus: Option<f64>,
@@ -83,9 +106,6 @@ const EVALUATED_EVERY: Duration = Duration::from_secs(1);
 
 /// The most images of a comparison: all pairs are compared.
 const MOST_IMAGES: usize = 50;
-
-/// The least memory that engines allow a container.
-const LEAST_MEMORY: u64 = 6 << 20;
 
 pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
     let prepared = plan(args).and_then(|plan| {
@@ -160,30 +180,55 @@ fn show(progress: Progress<'_>, elapsed: Duration) {
 }
 
 fn plan(args: &ColdstartArgs) -> Result<Plan, String> {
-    let distinct: BTreeSet<_> = args.images.iter().collect();
-    if distinct.len() < args.images.len() {
-        return Err("an image is named twice; name each one once".to_owned());
-    }
-    if args.images.len() > MOST_IMAGES {
-        return Err(format!("{} images are too many; name at most {MOST_IMAGES}", args.images.len()));
-    }
-    if args.publish && !args.probe.is_over_tcp() {
+    let options =
+        ContainerOptions { cpus: args.cpus, memory: args.memory, env: args.env.clone(), publish: args.publish };
+    let images = images(args, &options)?;
+    if args.publish && !images.iter().all(|image| image.question.is_over_tcp()) {
         return Err("--publish leads to TCP ports only; write a probe such as http://:8080/ or tcp://:5432".to_owned());
     }
     Ok(Plan {
         sockets: sockets(args)?,
-        images: args.images.clone(),
+        images,
         question: args.probe.clone(),
         rounds: args.rounds as usize,
         timeout: args.timeout,
-        options: ContainerOptions {
-            cpus: args.cpus,
-            memory: args.memory,
-            env: args.env.clone(),
-            publish: args.publish,
-        },
+        options,
+        page_cache: args.page_cache,
         model: Model { bandwidths: args.bandwidth.clone(), present: args.present },
     })
+}
+
+/// The images to compare: those that are named, those that are built, and those of a file.
+fn images(args: &ColdstartArgs, options: &ContainerOptions) -> Result<Vec<Candidate>, String> {
+    let matrix = Matrix {
+        dockerfiles: args.dockerfile.clone(),
+        context: args.context.clone(),
+        targets: args.target.clone(),
+        arguments: args.build_arg.clone(),
+        options: args.build_option.clone(),
+    };
+    let named = args.images.iter().map(|name| (name.clone(), Origin::Engine(name.clone())));
+    let built = matrix.builds()?.into_iter().map(|(name, build)| (name, Origin::Build(build)));
+    let candidate = |(name, origin)| Candidate { name, origin, question: args.probe.clone(), options: options.clone() };
+    let mut images: Vec<_> = named.chain(built).map(candidate).collect();
+    if let Some(path) = &args.file {
+        let name = path.display().to_string();
+        let text = file::in_time({
+            let path = path.clone();
+            move || read_file(&path)
+        })??;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let common = (args.probe.clone(), options.clone());
+        images.extend(candidates(&name, &text, folder, &common).map_err(|errors| errors.to_string())?);
+    }
+    let distinct: BTreeSet<_> = images.iter().map(|image| &image.name).collect();
+    if distinct.len() < images.len() {
+        return Err("two images have the same name; name each one once, or give it a name in a file".to_owned());
+    }
+    if images.len() > MOST_IMAGES {
+        return Err(format!("{} images are too many; name at most {MOST_IMAGES}", images.len()));
+    }
+    Ok(images)
 }
 
 /// Where an engine may be: the one that is named, or the usual sockets of Docker and Podman.
@@ -218,25 +263,31 @@ fn present(text: &str) -> Result<Present, String> {
     Present::parse(text).ok_or_else(|| format!("is not known; write {}", one_of(&Present::ALL.map(Present::as_str))))
 }
 
-fn cpus(text: &str) -> Result<f64, String> {
-    let cpus = text.parse().ok().filter(|cpus| (0.01..=1024.0).contains(cpus));
-    cpus.ok_or_else(|| "is not a number from 0.01 to 1024; write CPUs, such as 0.5".to_owned())
-}
-
-fn memory(text: &str) -> Result<u64, String> {
-    let units = [("GiB", 1 << 30), ("MiB", 1 << 20)];
-    let bytes =
-        units.iter().find_map(|(unit, bytes)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*bytes));
-    match bytes {
-        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
-        Some(_) => Err("is less than engines allow; write at least 6MiB".to_owned()),
-        None => Err("is not a size; write one such as 256MiB or 1GiB".to_owned()),
-    }
+fn page_cache(text: &str) -> Result<PageCache, String> {
+    PageCache::parse(text)
+        .ok_or_else(|| format!("is not known; write {}", one_of(&PageCache::ALL.map(PageCache::as_str))))
 }
 
 fn variable(text: &str) -> Result<String, String> {
     match text.split_once('=') {
         Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
         _ => Err("is not KEY=VALUE; write a variable with its value, such as PORT=8080".to_owned()),
+    }
+}
+
+fn argument(text: &str) -> Result<(String, Vec<String>), String> {
+    match text.split_once('=') {
+        Some((key, values)) if !key.is_empty() => Ok((key.to_owned(), values.split(',').map(str::to_owned).collect())),
+        _ => {
+            Err("is not KEY=VALUE,...; write an argument with its values, such as NODE_IMAGE=node:20,node:22"
+                .to_owned())
+        }
+    }
+}
+
+fn build_option(text: &str) -> Result<String, String> {
+    match text.strip_prefix("--") {
+        Some(name) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("is no option; write one with its value, such as --network=host".to_owned()),
     }
 }

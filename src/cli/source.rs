@@ -53,7 +53,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
         Unreadable::Not(kind) => format!("{place}: is {kind} and not a regular file; name a regular file"),
         Unreadable::TooLarge => format!("{place}: is larger than 1 MiB; split the peers over several instances"),
         Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            format!("{place}: does not exist; name an existing file with --config or REGIONWATCH_CONFIG")
+            format!("{place}: does not exist; name an existing file")
         }
         Unreadable::Io(error) => format!("{place}: cannot be read: {error}"),
     })?;

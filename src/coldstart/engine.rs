@@ -305,9 +305,24 @@ impl Engine {
         }
     }
 
+    /// Removes an image, and what of it no other one uses.
     pub(super) async fn remove_image(&self, name: &str) -> Result<(), ColdstartError> {
-        let path = format!("/images/{name}?noprune=true");
-        gone(self.call("remove the null image", Method::DELETE, &path, None, USUAL).await)
+        gone(self.call("remove an image", Method::DELETE, &format!("/images/{name}"), None, USUAL).await)
+    }
+
+    /// The program that builds images for it.
+    pub(super) fn program(&self) -> &'static str {
+        if self.is_podman() { "podman" } else { "docker" }
+    }
+
+    /// How that program finds the engine.
+    pub(super) fn program_arguments(&self) -> [String; 2] {
+        let option = if self.is_podman() { "--url" } else { "--host" };
+        [option.to_owned(), format!("unix://{}", self.socket.path().display())]
+    }
+
+    fn is_podman(&self) -> bool {
+        self.name.starts_with("Podman")
     }
 
     /// Makes a network for the containers of a run, and returns its id.

@@ -1,6 +1,6 @@
 //! Why a comparison cannot be made.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitStatus};
 
 use http::StatusCode;
 
@@ -36,6 +36,18 @@ pub enum ColdstartError {
         action: &'static str,
         /// What is wrong.
         reason: String,
+    },
+    /// A Dockerfile cannot be built.
+    #[error("{program} build of {} failed ({status}):\n{lines}", .dockerfile.display())]
+    Build {
+        /// The Dockerfile.
+        dockerfile: PathBuf,
+        /// The program that builds.
+        program: &'static str,
+        /// Its exit status.
+        status: ExitStatus,
+        /// The last lines that it printed.
+        lines: String,
     },
     /// What is asked for cannot be measured.
     #[error("{0}")]

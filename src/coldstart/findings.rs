@@ -123,7 +123,7 @@ fn part_of(file: &File, development: &HashSet<&str>) -> Option<Part> {
 }
 
 /// What is bad practice in the configuration of an image, and how to change it.
-pub(super) fn hygiene(config: &ImageConfig) -> Vec<&'static str> {
+pub(super) fn hygiene(config: &ImageConfig) -> Vec<String> {
     let mut found = Vec::new();
     let user = config.user.split(':').next().unwrap_or_default();
     if matches!(user, "" | "0" | "root") {
@@ -140,7 +140,7 @@ pub(super) fn hygiene(config: &ImageConfig) -> Vec<&'static str> {
     if words == ["/bin/sh", "-c"] {
         found.push("starts by a shell, which gets the signals: write CMD and ENTRYPOINT in the exec form, [\"program\", \"argument\"]");
     }
-    found
+    found.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -100,6 +100,7 @@ pub(super) struct Subject<'a> {
     pub(super) image: &'a str,
     pub(super) question: &'a Question,
     pub(super) port: u16,
+    pub(super) options: &'a ContainerOptions,
 }
 
 /// The container of a run that is there now.
@@ -119,7 +120,6 @@ pub(super) struct Place<'a> {
     pub(super) engine: &'a Engine,
     pub(super) run: &'a str,
     pub(super) network: &'a str,
-    pub(super) options: &'a ContainerOptions,
     /// How long a start may take.
     pub(super) timeout: Duration,
 }
@@ -145,8 +145,8 @@ impl Place<'_> {
             image: subject.image,
             network: self.network,
             run: self.run,
-            options: self.options,
-            port: self.options.publish.then_some(subject.port),
+            options: subject.options,
+            port: subject.options.publish.then_some(subject.port),
         };
         let deadline = Instant::now() + self.timeout;
         let watch = ClockWatch::start();
@@ -161,7 +161,7 @@ impl Place<'_> {
         }
         let started = Timestamp::now();
         let facts = self.engine.container_facts(&id).await?;
-        let address = if self.options.publish {
+        let address = if subject.options.publish {
             facts.published(subject.port).map(|port| ([127, 0, 0, 1].into(), port))
         } else {
             facts.address().map(|address| (address, subject.port))

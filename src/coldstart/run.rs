@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::{
+    build::Build,
     engine::{ContainerOptions, Engine, ImageFacts, is_image_name},
     error::ColdstartError,
     findings::{Finding, findings, hygiene},
     null,
+    page_cache::PageCache,
     pull::{Model, Present, Pull, Unpacking, base_layers},
     readiness::Question,
     round::{Current, NotReady, Place, Start, Subject},
@@ -29,32 +31,56 @@ const BALLAST: usize = 16 << 20;
 /// How long it is tried to remove what was made.
 const CLEARING: Duration = Duration::from_secs(60);
 
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The engine has it under this name.
+    Engine(String),
+    /// It is built.
+    Build(Build),
+}
+
+/// An image that is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its name in reports.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What makes its container ready.
+    pub question: Question,
+    /// What its container gets.
+    pub options: ContainerOptions,
+}
+
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The sockets where an engine may be, the first one that is there counts.
     pub sockets: Vec<PathBuf>,
     /// The images.
-    pub images: Vec<String>,
-    /// What makes a container ready.
+    pub images: Vec<Candidate>,
+    /// What makes the container of the null image ready, as far as it can.
     pub question: Question,
     /// How often each image is started, besides once before that does not count.
     pub rounds: usize,
     /// How long a start may take.
     pub timeout: Duration,
-    /// What every container gets.
+    /// What the container of the null image gets.
     pub options: ContainerOptions,
     /// How pulling is modelled.
     pub model: Model,
+    /// The page cache at each start.
+    pub page_cache: PageCache,
 }
 
 impl Plan {
     /// The series of the images, without samples.
     pub fn series(&self) -> Vec<Series> {
-        let series = |image: &String| {
-            let tags = [("probe", self.question.kind()), ("image", image)];
-            let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            Series::new(image.as_str(), tags, Some(self.timeout))
+        let series = |candidate: &Candidate| {
+            let tags = [("probe", candidate.question.kind()), ("image", &candidate.name)];
+            let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            Series::new(candidate.name.as_str(), tags, Some(self.timeout))
         };
         self.images.iter().map(series).collect()
     }
@@ -73,10 +99,12 @@ pub struct Image {
     pub pull: Option<Pull>,
     /// The layers of its base image, as a pull.
     pub base: Pull,
+    /// What its containers got.
+    pub options: ContainerOptions,
     /// The parts of it that no start needs.
     pub findings: Vec<Finding>,
-    /// What is bad practice in its configuration.
-    pub hygiene: Vec<&'static str>,
+    /// What is bad practice in its configuration and its Dockerfile.
+    pub hygiene: Vec<String>,
     /// One of each round.
     pub starts: Vec<Result<Start, NotReady>>,
 }
@@ -103,12 +131,10 @@ pub struct Comparison {
     pub architecture: String,
     /// How long a start may take.
     pub timeout: Duration,
-    /// What every container got.
-    pub options: ContainerOptions,
-    /// What made a container ready.
-    pub question: Question,
     /// How pulling is modelled.
     pub model: Model,
+    /// The page cache at each start.
+    pub page_cache: PageCache,
     /// What unpacking takes on this host.
     pub unpacking: Unpacking,
 }
@@ -152,7 +178,7 @@ async fn compare(plan: &Plan, watcher: Watcher<'_>) -> Result<(Comparison, End),
         results: Results {
             began: SystemTime::UNIX_EPOCH + Duration::from_nanos(Timestamp::now().unix_nanos()),
             duration: Duration::ZERO,
-            source: plan.images.join(" "),
+            source: plan.images.iter().map(|candidate| &*candidate.name).collect::<Vec<_>>().join(" "),
             series: plan.series(),
         },
         images: Vec::new(),
@@ -160,9 +186,8 @@ async fn compare(plan: &Plan, watcher: Watcher<'_>) -> Result<(Comparison, End),
         engine: engine.name.clone(),
         architecture: engine.architecture.clone(),
         timeout: plan.timeout,
-        options: plan.options.clone(),
-        question: plan.question.clone(),
         model: plan.model.clone(),
+        page_cache: plan.page_cache,
         unpacking: Unpacking::default(),
     };
     let ended = tokio::select! {
@@ -242,10 +267,14 @@ impl Site<'_> {
 }
 
 /// What is started in each round.
-struct Contender {
-    name: String,
+struct Contender<'a> {
+    /// Its name in reports.
+    name: &'a str,
+    /// Its name in the engine.
+    image: String,
     question: Question,
     port: u16,
+    options: &'a ContainerOptions,
 }
 
 async fn measure(
@@ -255,22 +284,36 @@ async fn measure(
     watcher: Watcher<'_>,
 ) -> Result<End, ColdstartError> {
     let mut contenders = Vec::new();
-    for name in &plan.images {
+    for (n, candidate) in plan.images.iter().enumerate() {
+        let Candidate { name, origin, question, options } = candidate;
         let reading = Progress { done: 0, all: plan.images.len() * plan.rounds, image: name };
         if watcher(reading, &[], Duration::ZERO).is_break() {
             return Ok(End::Observer);
         }
-        let facts = image(site.engine, name).await?;
-        let port = port(name, &facts, &plan.question)?;
-        contenders.push(Contender { name: name.clone(), question: plan.question.clone(), port });
-        comparison.images.push(examined(site.engine, name, facts, plan.model.present).await?);
+        let (reference, order) = match origin {
+            Origin::Engine(name) => (name.clone(), Vec::new()),
+            Origin::Build(build) => {
+                let reference = format!("regionwatch-built:{}-{n}", site.id);
+                site.made.push(reference.clone());
+                build.run(site.engine, &reference, site.id).await?;
+                (reference, build.order())
+            }
+        };
+        let facts = image(site.engine, &reference).await?;
+        let port = port(name, &facts, question)?;
+        let mut examined = examined(site.engine, candidate, &reference, facts, plan.model.present).await?;
+        examined.hygiene.extend(order);
+        comparison.images.push(examined);
+        contenders.push(Contender { name, image: reference, question: question.clone(), port, options });
     }
     if let Some(layer) = null::layer(&site.engine.architecture) {
         let name = format!("regionwatch-null:{}", site.id);
         site.made.push(name.clone());
         site.engine.import(&name, site.id, layer, null::PROGRAM).await?;
         comparison.floor = Some(Image { name: name.clone(), layers: 1, ..Image::default() });
-        contenders.push(Contender { name, question: plan.question.of_null(null::PORT), port: null::PORT });
+        let question = plan.question.of_null(null::PORT);
+        let null = Contender { name: "null image", image: name, question, port: null::PORT, options: &plan.options };
+        contenders.push(null);
     }
     if plan.model.present != Present::All {
         comparison.unpacking = site.unpacking().await?;
@@ -278,19 +321,22 @@ async fn measure(
     let network = format!("regionwatch-coldstart-{}", site.id);
     site.network = Some(network.clone());
     site.engine.create_network(&network, site.id).await?;
-    let place =
-        Place { engine: site.engine, run: site.id, network: &network, options: &plan.options, timeout: plan.timeout };
+    plan.page_cache.prepare()?;
+    plan.page_cache.settle().await?;
+    let place = Place { engine: site.engine, run: site.id, network: &network, timeout: plan.timeout };
     let (began, all) = (Instant::now(), contenders.len() * (plan.rounds + 1));
     let mut done = 0;
     // The first round warms the engine and the page cache, and does not count.
     for round in 0..=plan.rounds {
         for n in shuffled(contenders.len()) {
             let contender = &contenders[n];
-            let progress = Progress { done, all, image: &contender.name };
+            let progress = Progress { done, all, image: contender.name };
             if watcher(progress, &comparison.results.series, began.elapsed()).is_break() {
                 return Ok(End::Observer);
             }
-            let subject = Subject { image: &contender.name, question: &contender.question, port: contender.port };
+            let Contender { image, question, port, options, .. } = contender;
+            let subject = Subject { image, question, port: *port, options };
+            plan.page_cache.prepare()?;
             let at = began.elapsed();
             let container = format!("regionwatch-coldstart-{}-{done}", site.id);
             let start = place.start(&subject, container, &mut site.current).await?;
@@ -321,17 +367,24 @@ impl Comparison {
 }
 
 /// Reads what is in an image, as far as it is asked for.
-async fn examined(engine: &Engine, name: &str, facts: ImageFacts, present: Present) -> Result<Image, ColdstartError> {
+async fn examined(
+    engine: &Engine,
+    candidate: &Candidate,
+    reference: &str,
+    facts: ImageFacts,
+    present: Present,
+) -> Result<Image, ColdstartError> {
     let mut image = Image {
-        name: name.to_owned(),
+        name: candidate.name.clone(),
+        options: candidate.options.clone(),
         size: facts.size,
         layers: facts.root_fs.layers.map_or(0, |layers| layers.len()),
         hygiene: facts.config.as_ref().map(hygiene).unwrap_or_default(),
         ..Image::default()
     };
     if present != Present::All {
-        let anatomy = engine.anatomy(name).await?;
-        let base = base_layers(&engine.history(name).await?);
+        let anatomy = engine.anatomy(reference).await?;
+        let base = base_layers(&engine.history(reference).await?);
         let (all, above) = (Pull::missing(&anatomy, base, Present::None), Pull::missing(&anatomy, base, Present::Base));
         image.pull = Some(Pull::missing(&anatomy, base, present));
         image.base =

@@ -5,7 +5,9 @@
 #[macro_use]
 extern crate testkit;
 
+mod building;
 mod cleaning;
+mod example;
 mod images;
 mod ranking;
 

@@ -1,7 +1,12 @@
 //! What the comparison says.
 
+use std::{fs, path::Path, process::Command};
+
 use serde_json::Value;
-use testkit::process::output;
+use testkit::{
+    needs::{Need, require},
+    process::output,
+};
 
 use crate::images::{context, dockerfile, need, server};
 
@@ -20,7 +25,7 @@ fn images_are_ranked_by_their_first_correct_answer_with_its_steps() {
     assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
     let table = text(&run.stdout);
     assert!(table.starts_with("3 images, 6 rounds, "), "{table}");
-    let document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let document: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let results = document["results"].as_array().unwrap();
     let names: Vec<_> = results.iter().map(|result| result["command"].as_str().unwrap()).collect();
     assert_eq!(names, [&quick, &listens, &answers], "{table}");
@@ -74,6 +79,31 @@ fn limits_and_published_ports_reach_the_container() {
     assert!(run.status.success(), "{run:?}");
 }
 
+/// The bytes of a file in the page cache.
+fn cached(file: &Path) -> u64 {
+    let fincore =
+        Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(file).output().unwrap();
+    text(&fincore.stdout).trim().parse().unwrap()
+}
+
+#[test]
+fn a_cold_page_cache_is_emptied_before_each_start_and_a_warm_one_is_not() {
+    need();
+    let may_write = fs::OpenOptions::new().write(true).open("/proc/sys/vm/drop_caches").is_ok();
+    require(&[Need::Tool("fincore"), Need::Other("root of this host, for the page cache", may_write)]);
+    let quick = server("quick", &[]);
+    let bystander = context().join("bystander");
+    fs::write(&bystander, noise(1 << 20)).unwrap();
+    fs::File::open(&bystander).unwrap().sync_all().unwrap();
+    for (state, expected) in [("warm", 1 << 20), ("cold", 0)] {
+        let run = output(&["coldstart", &quick, "--rounds", "1", "--present", "all", "--page-cache", state], &[]);
+        assert!(run.status.success(), "{run:?}");
+        assert_eq!(cached(&bystander), expected, "{state}: {run:?}");
+        let first = text(&run.stdout).lines().next().unwrap().to_owned();
+        assert_eq!(first.ends_with(", page cache cold"), state == "cold", "{first}");
+    }
+}
+
 /// Bytes that no compressor makes smaller.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -90,10 +120,10 @@ fn noise(count: usize) -> Vec<u8> {
 fn parts_that_were_planted_are_found_with_what_removing_them_saves() {
     need();
     for (name, bytes) in [("cache", 3_000_000), ("source", 2_000_000), ("package", 1_000_000)] {
-        std::fs::write(context().join(name), noise(bytes)).unwrap();
+        fs::write(context().join(name), noise(bytes)).unwrap();
     }
     let lock = r#"{"packages":{"node_modules/webpack":{"dev":true}}}"#;
-    std::fs::write(context().join("lock.json"), lock).unwrap();
+    fs::write(context().join("lock.json"), lock).unwrap();
     // A layer that replaces a file is what a RUN that removes one is, without a shell in the image.
     let planted = |without: &str| {
         let lines = [
@@ -124,7 +154,7 @@ fn parts_that_were_planted_are_found_with_what_removing_them_saves() {
     assert!(run.status.success(), "{run:?}");
     assert!(table.contains("What to change:\n- "), "{table}");
     assert!(table.contains("runs as root: add USER"), "{table}");
-    let document: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let document: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let entry = |image: &str| {
         document["results"].as_array().unwrap().iter().find(|result| result["command"] == image).unwrap().clone()
     };

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    bench::{Distribution, Gate, Quantile, millis},
+    bench::{Distribution, Gate, Quantile, Value, millis},
     coldstart::{
         ranking::{Median, Standing, compare, median},
-        round::Step,
+        round::{NotReady, Step},
         run::{Comparison, Image},
     },
 };
@@ -29,7 +29,9 @@ pub(super) struct Row<'a> {
     pub(super) rank: Option<(usize, usize)>,
     pub(super) median: Option<Median>,
     pub(super) behind: Option<Median>,
-    pub(super) p95: Option<f64>,
+    /// Whether the median is that of failures: it is the timeout or more.
+    pub(super) is_censored: bool,
+    pub(super) p95: Option<Value>,
     pub(super) steps: [Option<f64>; Step::ALL.len()],
     /// What a pull takes, by bandwidth; empty where it is not modelled.
     pub(super) pulls: Vec<f64>,
@@ -56,11 +58,16 @@ impl<'a> Report<'a> {
         let timeout = comparison.timeout.as_secs_f64();
         // A run that was ended has started some images once more than others.
         let rounds = comparison.images.iter().map(|image| image.starts.len()).min().unwrap_or_default();
+        // A round in which the clock was set says nothing.
+        let is_sound = |round: &usize| {
+            comparison.images.iter().all(|image| !matches!(image.starts[*round], Err(NotReady::ClockStep)))
+        };
+        let sound: Vec<usize> = (0..rounds).filter(is_sound).collect();
         let rows: Vec<_> = comparison
             .images
             .iter()
             .map(|image| {
-                let starts = image.starts.iter().take(rounds);
+                let starts = sound.iter().map(|round| &image.starts[*round]);
                 let pull = pulls(comparison, image).first().copied().unwrap_or_default();
                 let times =
                     starts.map(|start| pull + start.as_ref().map_or(timeout, |start| start.total.as_secs_f64()));
@@ -85,7 +92,7 @@ impl<'a> Report<'a> {
     pub(super) fn rows(&self) -> Vec<Row<'a>> {
         let images = self.standings.iter().map(|standing| {
             let image = &self.comparison.images[standing.image];
-            row(image, image.name.clone(), standing, pulls(self.comparison, image))
+            row(image, image.name.clone(), standing, pulls(self.comparison, image), self.comparison.timeout)
         });
         images.chain(self.floor()).collect()
     }
@@ -95,7 +102,7 @@ impl<'a> Report<'a> {
         let floor = self.comparison.floor.as_ref().filter(|floor| !floor.starts.is_empty())?;
         let times: Vec<_> = floor.ready().map(|start| start.total.as_secs_f64()).collect();
         let standing = compare(&[(times, true)]).into_iter().next()?;
-        Some(row(floor, FLOOR.to_owned(), &Standing { rank: None, ..standing }, Vec::new()))
+        Some(row(floor, FLOOR.to_owned(), &Standing { rank: None, ..standing }, Vec::new(), self.comparison.timeout))
     }
 }
 
@@ -105,12 +112,14 @@ fn pulls(comparison: &Comparison, image: &Image) -> Vec<f64> {
     comparison.model.bandwidths.iter().map(|bandwidth| pull.seconds(*bandwidth, comparison.unpacking)).collect()
 }
 
-fn row<'a>(image: &'a Image, name: String, standing: &Standing, pulls: Vec<f64>) -> Row<'a> {
+fn row<'a>(image: &'a Image, name: String, standing: &Standing, pulls: Vec<f64>, timeout: Duration) -> Row<'a> {
     let step = |step: Step| {
         let mut all: Vec<_> = image.ready().map(|start| start.steps[step as usize].as_secs_f64()).collect();
         (!all.is_empty()).then(|| median(&mut all))
     };
-    let p95 = Distribution::of_latencies(image.ready().map(|start| start.total)).quantile(Quantile::P95);
+    let counts = |start: &&Result<_, NotReady>| matches!(start, Err(why) if *why != NotReady::ClockStep);
+    let (ready, failed) = (image.ready().count(), image.starts.iter().filter(counts).count());
+    let totals = Distribution::of_latencies(image.ready().map(|start| start.total)).with_failures(failed, timeout);
     let mut next: Vec<_> = image
         .ready()
         .filter_map(|start| {
@@ -125,10 +134,17 @@ fn row<'a>(image: &'a Image, name: String, standing: &Standing, pulls: Vec<f64>)
         median: standing.median.map(|median| median.less(pulls.first().copied().unwrap_or_default())),
         behind: standing.behind,
         pulls,
-        p95: p95.map(|p95| p95.value.least().as_secs_f64()),
+        is_censored: failed >= ready,
+        p95: totals.quantile(Quantile::P95).map(|p95| p95.value),
         steps: Step::ALL.map(step),
         next: (!next.is_empty()).then(|| median(&mut next)),
     }
+}
+
+/// A time, or the least that it is.
+pub(super) fn shown_value(value: Value) -> String {
+    let sign = if value.exact().is_some() { "" } else { "\u{2265}" };
+    format!("{sign}{}", millis(value.least()))
 }
 
 /// Seconds as milliseconds, for people.

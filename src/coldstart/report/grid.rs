@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::content::{Report, Row, shown};
+use super::{
+    content::{Report, Row, shown, shown_value},
+    notes::common,
+};
 use crate::{
     bench::{Column, Tone, printable},
     coldstart::{ranking::Median, round::Step},
@@ -16,21 +19,35 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
         column(&rows, "image", false, |row| Some((printable(&row.name), tone(row)))),
     ];
     for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
-        let total = |row: &Row<'_>| plain(shown(row.median?.value + row.pulls.get(n)?));
+        let total = |row: &Row<'_>| plain(format!("{}{}", at_least(row), shown(row.median?.value + row.pulls.get(n)?)));
         columns.push(column(&rows, format!("ready, with its pull at {bandwidth}"), true, total));
     }
     for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
         columns.push(column(&rows, format!("pull at {bandwidth}"), true, |row| plain(shown(*row.pulls.get(n)?))));
     }
     columns.extend([
-        column(&rows, "ready after", true, |row| plain(median(row.median?, ""))),
-        column(&rows, "behind the first", true, |row| plain(median(row.behind?, "+"))),
-        column(&rows, "p95", true, |row| plain(shown(row.p95?))),
+        column(&rows, "ready after", true, |row| match row.is_censored {
+            true => plain(format!("\u{2265}{}", shown(row.median?.value))),
+            false => plain(median(row.median?, "")),
+        }),
+        column(&rows, "behind the first", true, |row| match row.is_censored {
+            true => plain(format!("\u{2265}{}", shown(row.behind?.value))),
+            false => plain(median(row.behind?, "+")),
+        }),
+        column(&rows, "p95", true, |row| plain(shown_value(row.p95?))),
         column(&rows, "next 100 p99", true, |row| plain(shown(row.next?))),
         column(&rows, "size, MB", true, |row| {
             (!row.is_floor()).then(|| (format!("{:.1}", row.image.size as f64 / 1e6), Tone::Plain))
         }),
         column(&rows, "layers", true, |row| plain(row.image.layers.to_string())),
+        column(&rows, "CPUs", true, |row| {
+            let differs = common(&report.comparison.images, |image| image.options.cpus).is_none();
+            row.image.options.cpus.filter(|_| differs).and_then(|cpus| plain(cpus.to_string()))
+        }),
+        column(&rows, "memory, MiB", true, |row| {
+            let differs = common(&report.comparison.images, |image| image.options.memory).is_none();
+            row.image.options.memory.filter(|_| differs).and_then(|memory| plain((memory >> 20).to_string()))
+        }),
         column(&rows, "failed", false, |row| {
             let text = failed(row);
             Some((text, if row.failed() > 0 { Tone::Bad } else { Tone::Plain }))
@@ -56,6 +73,11 @@ fn column(
 ) -> Column {
     let cells = rows.iter().map(|row| cell(row).unwrap_or_else(|| ("-".to_owned(), Tone::Plain)));
     Column { head: head.into(), is_number, cells: cells.collect() }
+}
+
+/// The sign before a time that failures made.
+fn at_least(row: &Row<'_>) -> &'static str {
+    if row.is_censored { "\u{2265}" } else { "" }
 }
 
 fn plain(text: String) -> Option<(String, Tone)> {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 pub use self::content::Report;
 use crate::bench::{
-    self, Colors, Format, Subject, check_columns, markdown_escaped, markdown_table, spreadsheet_cell, text_table,
+    self, Colors, Format, Subject, Value, check_columns, markdown_escaped, markdown_table, spreadsheet_cell, text_table,
 };
 
 impl Report<'_> {
@@ -85,6 +85,11 @@ impl Report<'_> {
             let rank = |of: fn((usize, usize)) -> usize| row.rank.map(|rank| of(rank).to_string()).unwrap_or_default();
             cells.extend([rank(|(best, _)| best), rank(|(_, worst)| worst)]);
             for median in [row.median, row.behind] {
+                if row.is_censored {
+                    // A failure is no number: the lower end alone is known.
+                    cells.extend([String::new(), ms(median.map(|median| median.value)), String::new()]);
+                    continue;
+                }
                 let interval = median.and_then(|median| median.interval);
                 cells.extend([
                     ms(median.map(|median| median.value)),
@@ -92,7 +97,7 @@ impl Report<'_> {
                     ms(interval.map(|(_, high)| high)),
                 ]);
             }
-            cells.push(ms(row.p95));
+            cells.push(ms(row.p95.and_then(Value::exact).map(|p95| p95.as_secs_f64())));
             cells.extend(row.steps.iter().map(|step| ms(*step)));
             cells.push(ms(row.next));
             cells.push(ms(row.pulls.first().copied()));

@@ -4,6 +4,7 @@ use super::content::{Report, shown};
 use crate::{
     bench::printable,
     coldstart::{
+        page_cache::PageCache,
         ranking::FEWEST_ROUNDS,
         run::{Comparison, Image},
     },
@@ -16,7 +17,7 @@ pub(super) const LEGEND: &str = "Milliseconds; \u{b1} is the 95% interval (boots
 
 /// What was measured, in a line.
 pub(super) fn headline(report: &Report<'_>) -> String {
-    let Comparison { images, results, engine, architecture, options, .. } = report.comparison;
+    let Comparison { images, results, engine, architecture, page_cache, .. } = report.comparison;
     let rounds = images.iter().map(|image| image.starts.len()).min().unwrap_or_default();
     let mut text = format!(
         "{} {}, {rounds} {}, {:.1} s; {engine}, {architecture}",
@@ -25,13 +26,22 @@ pub(super) fn headline(report: &Report<'_>) -> String {
         if rounds == 1 { "round" } else { "rounds" },
         results.duration.as_secs_f64(),
     );
-    if let Some(cpus) = options.cpus {
+    if let Some(cpus) = common(images, |image| image.options.cpus) {
         text.push_str(&format!(", {cpus} CPUs each"));
     }
-    if let Some(memory) = options.memory {
+    if let Some(memory) = common(images, |image| image.options.memory) {
         text.push_str(&format!(", {} MiB each", memory >> 20));
     }
+    if *page_cache == PageCache::Cold {
+        text.push_str(", page cache cold");
+    }
     text
+}
+
+/// A limit that all images have, if they have the same.
+pub(super) fn common<T: PartialEq>(images: &[Image], limit: impl Fn(&Image) -> Option<T>) -> Option<T> {
+    let first = limit(images.first()?)?;
+    images.iter().all(|image| limit(image).as_ref() == Some(&first)).then_some(first)
 }
 
 /// Sentences about what limits the results, and what they mean.

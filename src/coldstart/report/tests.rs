@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     bench::{Results, Rules},
     coldstart::{
-        Bandwidth, Comparison, ContainerOptions, Finding, Image, Model, NotReady, Part, Plan, Present, Pull, Question,
-        Start, Unpacking,
+        Bandwidth, Candidate, Comparison, ContainerOptions, Finding, Image, Model, NotReady, Origin, PageCache, Part,
+        Plan, Present, Pull, Question, Start, Unpacking,
     },
 };
 
@@ -17,18 +17,29 @@ fn image(name: &str, ms: u64, rounds: usize) -> Image {
         next: vec![Some(part(2)); 100],
     };
     let starts = (0..rounds as u64).map(|n| Ok(start(n))).collect();
-    Image { name: name.to_owned(), size: 120_000_000, layers: 4, starts, ..Image::default() }
+    let options = ContainerOptions { cpus: Some(0.5), ..ContainerOptions::default() };
+    Image { name: name.to_owned(), size: 120_000_000, layers: 4, starts, options, ..Image::default() }
+}
+
+fn candidate(image: &Image) -> Candidate {
+    Candidate {
+        name: image.name.clone(),
+        origin: Origin::Engine(image.name.clone()),
+        question: Question::http(),
+        options: image.options.clone(),
+    }
 }
 
 fn comparison(images: Vec<Image>) -> Comparison {
     let plan = Plan {
         sockets: Vec::new(),
-        images: images.iter().map(|image| image.name.clone()).collect(),
+        images: images.iter().map(candidate).collect(),
         question: Question::http(),
         rounds: 20,
         timeout: Duration::from_secs(60),
-        options: ContainerOptions { cpus: Some(0.5), ..ContainerOptions::default() },
+        options: ContainerOptions::default(),
         model: Model { bandwidths: vec![Bandwidth::parse("1gbit").unwrap()], present: Present::None },
+        page_cache: PageCache::Warm,
     };
     Comparison {
         results: Results {
@@ -42,11 +53,44 @@ fn comparison(images: Vec<Image>) -> Comparison {
         engine: "Docker 1".to_owned(),
         architecture: "amd64".to_owned(),
         timeout: plan.timeout,
-        options: plan.options,
-        question: plan.question,
         model: plan.model,
+        page_cache: plan.page_cache,
         unpacking: Unpacking(1e-9),
     }
+}
+
+#[test]
+fn failures_of_half_of_the_starts_are_no_median() {
+    let mut failing = image("failing", 1000, 20);
+    for start in failing.starts.iter_mut().take(11) {
+        *start = Err(NotReady::Unanswered(crate::model::Failure::Refused));
+    }
+    let mut stepped = image("stepped", 1000, 20);
+    stepped.starts[3] = Err(NotReady::ClockStep);
+    let comparison = comparison(vec![failing, stepped]);
+    let report = Report::new(&comparison);
+    let text = report.text(Format::Markdown, Colors::Off);
+    let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert_eq!(row("failing").matches("\u{2265}60000").count(), 2, "{text}");
+    assert!(!row("stepped").contains('\u{2265}'), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report.text(Format::Json, Colors::Off)).unwrap();
+    let entry = |name: &str| json["results"].as_array().unwrap().iter().find(|entry| entry["command"] == name).unwrap();
+    assert_eq!(
+        (&entry("failing")["median"], &entry("failing")["median_at_least"]),
+        (&serde_json::Value::Null, &60.0.into())
+    );
+    assert!(entry("stepped")["median_at_least"].is_null() && entry("stepped")["p95"].as_f64().unwrap() < 1.1, "{json}");
+}
+
+#[test]
+fn limits_that_differ_are_columns() {
+    let mut small = image("small", 1000, 20);
+    small.options = ContainerOptions { cpus: Some(2.0), memory: Some(64 << 20), ..ContainerOptions::default() };
+    let comparison = comparison(vec![image("large", 1100, 20), small]);
+    let text = Report::new(&comparison).text(Format::Markdown, Colors::Off);
+    let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap();
+    assert!(text.contains("| CPUs | memory, MiB |") && !text.contains("CPUs each"), "{text}");
+    assert!(row("small").contains("| 2 | 64 |") && row("large").contains("| 0.5 | - |"), "{text}");
 }
 
 #[test]
@@ -81,7 +125,7 @@ fn an_image_that_starts_sooner_is_behind_if_its_pull_takes_longer() {
     let mut large = image("large", 1000, 20);
     (large.pull, large.findings) = (pull(250_000_000), vec![cache]);
     let mut small = image("small", 1500, 20);
-    (small.pull, small.hygiene) = (pull(25_000_000), vec!["runs as root: add USER"]);
+    (small.pull, small.hygiene) = (pull(25_000_000), vec!["runs as root: add USER".to_owned()]);
     let comparison = comparison(vec![large, small]);
     let report = Report::new(&comparison);
     let text = report.text(Format::Table, Colors::Off);
