@@ -209,10 +209,10 @@ fn run() -> Result<bool> {
                     let _ = reply.send(overview);
                 }
                 Query::Probes { filter, reply } => {
-                    let found = engine.matching(|path| filter.matches(path), filter.limit);
+                    let found = engine.matching(|path| filter.matches(path), filter.paths);
                     let _ = reply.send(found.into_iter().filter_map(|path| engine.history(path)).collect());
                 }
-                Query::Votes(_) | Query::Reload(_) => {}
+                Query::Votes(_) | Query::Reload(_) | Query::Explain { .. } => {}
             }
         }
     });

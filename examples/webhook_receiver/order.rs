@@ -236,7 +236,7 @@ pub(crate) mod tests {
         let mut rules = alert("a", "execute", "planted");
         rules["labels"]["source"] = json!("rules");
         rules["startsAt"] = json!("2026-11-21T03:05:00.000Z");
-        let of = |rules: &Value| webhook(&[rules.clone()]).orders().0.remove(0).0;
+        let of = |rules: &Value| webhook(std::slice::from_ref(rules)).orders().0.remove(0).0;
         assert_eq!((of(&rules).incident_id, of(&rules).onset.as_str()), (None, "2026-11-21T03:05:00.000Z"));
         rules["startsAt"] = json!("x".repeat(100_000));
         assert_eq!(of(&rules).onset, "");

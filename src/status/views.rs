@@ -14,8 +14,7 @@ use crate::{
     geography::light_round_trip,
     model::{
         Blocked, Cause, Failure, Incident, Kind, LossBounds, Path, PeerState, PushResult, Region, Tally, TargetName,
-        UnixMillis,
-        Vote,
+        UnixMillis, Vote,
     },
     replication::Status,
     window::{Record, Summary, Trace},

@@ -262,7 +262,13 @@ fn explain_prints_why_a_region_is_in_its_state() {
         assert!(output.status.success(), "{output:?}");
         text.starts_with("us-east-1 is down since ").then_some(text)
     });
-    for part in ["vote down", "Evidence\n", "must agree", "Votes\n  eu-west-1 (this vantage): down.", "Failover\n  Incident us-east-1-"] {
+    for part in [
+        "vote down",
+        "Evidence\n",
+        "must agree",
+        "Votes\n  eu-west-1 (this vantage): down.",
+        "Failover\n  Incident us-east-1-",
+    ] {
         assert!(explained.contains(part), "{part} in {explained}");
     }
     let unknown = output(&["explain", "nowhere", &url], &[]);

@@ -257,7 +257,7 @@ fn by_rules_alone_every_incident_waits_for_approval_and_the_second_one_is_not_lo
 fn a_signed_order_takes_the_place_of_one_that_waits_for_approval_whichever_request_fails_and_however() {
     let mut world = World::start();
     let by_rules = rules("2026-11-21T08:13:52.000Z");
-    assert_eq!(world.post(&[by_rules.clone()]), 200);
+    assert_eq!(world.post(std::slice::from_ref(&by_rules)), 200);
     let before = world.fake.requests().len();
     assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200);
     let requests = world.fake.requests().len();
@@ -266,13 +266,13 @@ fn a_signed_order_takes_the_place_of_one_that_waits_for_approval_whichever_reque
         for fault in [Fault::Throttled, Fault::Failed, Fault::AnswerLost] {
             world.reset(Some((number, fault)));
             for _ in 0..2 {
-                world.post(&[by_rules.clone()]);
+                world.post(std::slice::from_ref(&by_rules));
             }
             for _ in 0..2 {
                 world.post(&[push(REGION, "us-east-1-1")]);
             }
             // Neither starts anything again.
-            assert_eq!(world.post(&[by_rules.clone()]), 200, "{number} {fault:?}");
+            assert_eq!(world.post(std::slice::from_ref(&by_rules)), 200, "{number} {fault:?}");
             assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 200, "{number} {fault:?}");
             let mut approvals: Vec<_> =
                 world.started().iter().map(|order| order["approval"].as_bool().unwrap()).collect();

@@ -135,7 +135,10 @@ fn the_overview_says_what_the_status_page_says() {
     let overview = json(&server, "/api/v1/overview");
     let page = server.get("/");
     let sentence = overview["sentence"].as_str().unwrap();
-    assert!(!sentence.is_empty() && page.text().contains(&format!("<p class=\"sentence\">{sentence}</p>")), "{sentence}");
+    assert!(
+        !sentence.is_empty() && page.text().contains(&format!("<p class=\"sentence\">{sentence}</p>")),
+        "{sentence}"
+    );
     assert_eq!(overview["peers"][0]["region"], "us-east-1");
     assert_eq!((&overview["severity"], &overview["peers"][0]["state"]), (&"fine".into(), &"healthy".into()));
 }

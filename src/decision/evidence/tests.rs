@@ -279,7 +279,7 @@ fn a_new_interval_keeps_a_silence_and_a_new_question_forgets_it() {
     assert!(scene.evidence.failing().is_some() && !scene.evidence.is_forgotten());
 
     let others = faster.map(|info| PathInfo { question: 1, ..info });
-    scene.evidence.reconfigure(others.clone(), false);
+    scene.evidence.reconfigure(others, false);
     assert!(scene.evidence.failing().is_none() && scene.evidence.is_forgotten());
     // A typo in the new question fails for ever, and shows nothing.
     (2..20).for_each(|n| (1..4).for_each(|path| scene.ends(path, 1000 * n, Err(Failure::Timeout))));

@@ -313,7 +313,7 @@ impl VoteTable {
                 .map(|(region, vote)| (region.clone(), vote.clone()))
                 .into_iter()
                 .collect(),
-            ranking: Vec::new(),
+            ..VoteSet::default()
         };
         let copy = |voter: &Voter| Voter {
             fresh_for: voter.fresh_for,

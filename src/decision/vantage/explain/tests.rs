@@ -46,6 +46,7 @@ impl World {
                     kind,
                     interval: 250 * MS,
                     critical: false,
+                    question: 0,
                 })
                 .collect(),
         });
