@@ -181,7 +181,7 @@ impl Vantage {
         self.executions.regions().chain(self.votes.failed_over(now)).cloned().collect()
     }
 
-    /// The regions to whose databases nothing may be written; `None`: to none. A transaction that the new primary does not have
+    /// The regions to whose databases nothing may be written; `None`: all of them. A transaction that the new primary does not have
     /// would keep the old one from coming back. An isolated vantage may be on its side of a network that is cut in two.
     pub fn withheld(&self, now: Instant) -> Option<BTreeSet<Region>> {
         let is_informed = self.votes.all_heard() || now.saturating_duration_since(self.started) >= INFORMED_AFTER;
