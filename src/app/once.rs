@@ -32,7 +32,7 @@ pub struct Tried {
     pub path: Path,
     /// The result.
     pub outcome: Outcome,
-    /// Of what it failed; empty if it did not.
+    /// Of what it failed; of a success, what is odd about it.
     pub failed: FailureContext,
     /// When the certificates are valid that the peer has shown, also if it failed.
     pub certificate: Option<CertificateDates>,
@@ -111,8 +111,7 @@ impl ProberVisitor for Once {
                     Ok(Err(ProbeError::ClockStep)) => Err(Failure::Local),
                     Err(_) => Err(attempt.timeout_reason()),
                 };
-                let failed = if outcome.is_err() { attempt.failure_context() } else { FailureContext::default() };
-                (outcome, failed, attempt.certificate())
+                (outcome, attempt.context(&outcome), attempt.certificate())
             })
         })
     }

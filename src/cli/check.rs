@@ -55,7 +55,8 @@ fn row(tried: &Tried) -> [String; 6] {
         Ok(timings) => {
             let phases: Vec<_> =
                 timings.phases.iter().map(|(phase, duration)| format!("{phase} {}", micros(duration))).collect();
-            ("ok".to_owned(), micros(timings.total), phases.join(", "))
+            let warning = failed.detail.map(|detail| format!("; warning: {detail}")).unwrap_or_default();
+            ("ok".to_owned(), micros(timings.total), phases.join(", ") + &warning)
         }
         Err(failure) => (failure.to_string(), "-".to_owned(), failed.to_string()),
     };

@@ -213,7 +213,8 @@ impl Evidence {
             Err(failure) => *failure,
         };
         path.successes = 0;
-        if path.info.is_evidence() {
+        // That a name has lost its records is seldom the region's fault, and moving its traffic would not bring them back.
+        if path.info.is_evidence() && failure != Failure::Empty {
             path.failures = path.failures.saturating_add(1);
             path.failing_since.get_or_insert(sent_at);
             match path.failures {
@@ -232,6 +233,7 @@ impl Evidence {
             | Failure::Protocol
             | Failure::Status
             | Failure::Mismatch
+            | Failure::Empty
             | Failure::Auth => {
                 if !has_critical {
                     self.good = self.good.max(Some(sent_at));

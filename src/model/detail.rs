@@ -48,6 +48,8 @@ pub enum FailureDetail {
     HttpStatus(u16),
     /// The response code of a DNS message (RFC 1035 4.1.1).
     Rcode(u8),
+    /// Why a DNS answer without an error has no record that was asked for.
+    EmptyAnswer(EmptyAnswer),
     /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
     SqlState([u8; 5]),
     /// The status of a gRPC call, such as 5 for `NOT_FOUND`.
@@ -70,11 +72,28 @@ impl FailureDetail {
     /// Whether it is the answer to a request that went well as far as that.
     const fn is_answer(self) -> bool {
         match self {
-            Self::HttpStatus(_) | Self::Rcode(_) | Self::SqlState(_) | Self::GrpcStatus(_) | Self::Health(_) => true,
+            Self::HttpStatus(_)
+            | Self::Rcode(_)
+            | Self::EmptyAnswer(_)
+            | Self::SqlState(_)
+            | Self::GrpcStatus(_)
+            | Self::Health(_) => true,
             Self::Certificate(_) | Self::TlsAlert(_) | Self::NoCommonTls | Self::NotTls | Self::ClosedInHandshake => {
                 false
             }
         }
+    }
+}
+
+labels! {
+    /// Why a DNS answer has no record that was asked for.
+    pub enum EmptyAnswer {
+        /// The name has none.
+        NoRecord = "has no record of the type that was asked for",
+        /// The name is an alias, and what it leads to has none.
+        Alias = "is an alias (CNAME) without a record behind it",
+        /// The server is not responsible for the name.
+        Referral = "is a referral to other name servers",
     }
 }
 
@@ -108,6 +127,7 @@ impl fmt::Display for FailureDetail {
                 Some(name) => write!(f, "rcode {name}"),
                 None => write!(f, "rcode {code}"),
             },
+            Self::EmptyAnswer(why) => write!(f, "the answer {why}"),
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
             Self::GrpcStatus(code) => match grpc_status(*code) {
                 Some(name) => write!(f, "gRPC status {name}"),

@@ -29,7 +29,7 @@ pub use self::{
     decision::{
         Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, StateReason, Tally, Vote,
     },
-    detail::{CertificateDates, CertificateFault, FailureContext, FailureDetail},
+    detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail},
     host::{AddressFamily, Host},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},

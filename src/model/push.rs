@@ -51,7 +51,7 @@ impl From<Failure> for PushResult {
             Failure::Resolve => Self::Resolve,
             Failure::Tls => Self::Tls,
             Failure::Local => Self::Local,
-            Failure::Protocol | Failure::Status | Failure::Mismatch | Failure::Auth => Self::Protocol,
+            Failure::Protocol | Failure::Status | Failure::Mismatch | Failure::Empty | Failure::Auth => Self::Protocol,
         }
     }
 }

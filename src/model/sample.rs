@@ -51,6 +51,8 @@ labels! {
         Status = "status",
         /// A well-formed answer without the expected body, header, record or banner.
         Mismatch = "mismatch",
+        /// A DNS answer without an error has no record where there was one before, or where one is expected.
+        Empty = "empty",
         /// The peer refused our credentials.
         Auth = "auth",
         /// A local failure: no permission, no descriptor, no route from here, send error. Never counts against a peer.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{CertificateDates, Failure, FailureContext, FailureDetail, Phase};
+use crate::model::{CertificateDates, Failure, FailureContext, FailureDetail, Outcome, Phase};
 
 /// One attempt of a probe: its deadline, and what it noted besides its outcome.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Attempt {
 struct Notes {
     address: Option<IpAddr>,
     detail: Option<FailureDetail>,
+    warning: Option<FailureDetail>,
     certificate: Option<CertificateDates>,
 }
 
@@ -91,6 +92,11 @@ impl Attempt {
         self.notes().detail = Some(detail);
     }
 
+    /// Notes what is odd about an answer that is a success all the same.
+    pub fn set_warning(&self, detail: FailureDetail) {
+        self.notes().warning = Some(detail);
+    }
+
     /// Notes when the certificates are valid that the peer has shown.
     pub fn set_certificate(&self, dates: CertificateDates) {
         self.notes().certificate = Some(dates);
@@ -101,10 +107,13 @@ impl Attempt {
         self.notes().certificate
     }
 
-    /// Where and of what a failed attempt has failed.
-    pub fn failure_context(&self) -> FailureContext {
-        let Notes { address, detail, .. } = *self.notes();
-        FailureContext { phase: self.reached(), address, detail }
+    /// Where and of what a failed attempt has failed; of a success, what is odd about it.
+    pub fn context(&self, outcome: &Outcome) -> FailureContext {
+        let Notes { address, detail, warning, .. } = *self.notes();
+        match outcome {
+            Ok(_) => FailureContext { detail: warning, ..FailureContext::default() },
+            Err(_) => FailureContext { phase: self.reached(), address, detail },
+        }
     }
 
     /// Notes answers to earlier attempts that came after their deadlines.

@@ -4,6 +4,7 @@
 //! writes and reads the messages; its UDP client is not used, because it sends again every 333 ms and reports
 //! the second packet's answer as one slow answer.
 
+mod data;
 mod message;
 mod spec;
 
@@ -20,10 +21,10 @@ use std::{
 use http::{HeaderValue, Method, Request, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use self::message::{Judgement, Question};
+use self::message::{Content, Judgement, Question};
 pub use self::{
     message::fuzz_answer,
-    spec::{DnsSpec, DnsTransport, Rcode, RecordType},
+    spec::{Answer, DnsSpec, DnsTransport, Rcode, RecordType},
 };
 use super::{
     kind::ProbeKind,
@@ -80,7 +81,8 @@ impl ProbeKind for DnsSpec {
         if self.transport.tls().is_some() {
             shape = shape.with(Phase::Tls, Failure::Tls);
         }
-        if !self.answers.is_empty() {
+        shape.results = shape.results.with([Failure::Empty]);
+        if self.compares() {
             shape.results = shape.results.with([Failure::Mismatch]);
         }
         shape
@@ -103,8 +105,16 @@ impl ProbeKind for DnsSpec {
             }
         };
         let question = Question::new(&self).ok_or_else(|| SetupError::Query(self.query.to_string()))?;
-        let without_edns = AtomicBool::default();
-        Ok(DnsProbe { resolved: context.resolved, spec: self, question, options, transport, without_edns })
+        let [without_edns, has_answered] = Default::default();
+        Ok(DnsProbe {
+            resolved: context.resolved,
+            spec: self,
+            question,
+            options,
+            transport,
+            without_edns,
+            has_answered,
+        })
     }
 }
 
@@ -125,6 +135,8 @@ pub(crate) struct DnsProbe {
     transport: Transport,
     /// The server has said that it does not know EDNS.
     without_edns: AtomicBool,
+    /// It has answered with records.
+    has_answered: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -139,7 +151,7 @@ enum Transport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// All of the answer, and the right one.
-    All,
+    All(Content),
     /// That there is more than fits into a datagram.
     Part,
     /// That it wants the question without EDNS.
@@ -157,13 +169,31 @@ impl DnsProbe {
         match &self.transport {
             Transport::Udp => match self.ask_udp(server, edns, measured, attempt).await? {
                 Said::Part if self.spec.retry_over_tcp => self.ask_stream(server, None, edns, measured, attempt).await,
-                Said::Part if !self.spec.answers.is_empty() => Err(Failure::Mismatch),
+                Said::Part if self.spec.expects_records() => Err(Failure::Mismatch),
                 said => Ok(said),
             },
             Transport::Tcp => self.ask_stream(server, None, edns, measured, attempt).await,
             Transport::Tls(connector) => self.ask_stream(server, Some(connector), edns, measured, attempt).await,
             Transport::Https(client) => self.ask_https(server, client, edns, measured, attempt).await,
         }
+    }
+
+    /// An answer without records is a failure where one is expected, or where there were some before: an outage of many
+    /// services can begin so. Otherwise it may be right, and is a warning.
+    fn judge_content(&self, said: Said, attempt: &Attempt) -> Result<(), Failure> {
+        match said {
+            Said::All(Content::Records) => self.has_answered.store(true, Ordering::Relaxed),
+            Said::All(Content::Nothing(why)) => {
+                let detail = FailureDetail::EmptyAnswer(why);
+                if self.spec.expects_records() || self.has_answered.load(Ordering::Relaxed) {
+                    attempt.set_detail(detail);
+                    return Err(Failure::Empty);
+                }
+                attempt.set_warning(detail);
+            }
+            Said::All(Content::Rcode) | Said::Part | Said::NoEdns => {}
+        }
+        Ok(())
     }
 
     /// Asks with a datagram.
@@ -196,24 +226,25 @@ impl DnsProbe {
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, edns, &self.spec) {
                         Judgement::Answer(verdict) => {
                             note_rcode(&buffer, verdict, attempt);
-                            return Ok(ReadMore::Last((verdict.map(|()| message.timestamp), Said::All)));
+                            return Ok(ReadMore::Last((message.timestamp, verdict.map(Said::All))));
                         }
-                        Judgement::Truncated => return Ok(ReadMore::Last((Ok(message.timestamp), Said::Part))),
-                        Judgement::NoEdns => return Ok(ReadMore::Last((Ok(message.timestamp), Said::NoEdns))),
+                        Judgement::Truncated => return Ok(ReadMore::Last((message.timestamp, Ok(Said::Part)))),
+                        Judgement::NoEdns => return Ok(ReadMore::Last((message.timestamp, Ok(Said::NoEdns)))),
                         // Anybody can send a datagram; the answer may still come.
                         Judgement::Unrelated if unrelated < MAX_UNRELATED => {
                             unrelated += 1;
                             attempt.set_timeout_reason(Failure::Protocol);
                         }
-                        Judgement::Unrelated => return Ok(ReadMore::Last((Err(Failure::Protocol), Said::All))),
+                        Judgement::Unrelated => return Ok(ReadMore::Last((None, Err(Failure::Protocol)))),
                     }
                 }
                 Err(io::ErrorKind::Interrupted.into())
             })
             .await
             .map_err(|error| failure(&error))?;
+        let said = said?;
         let sent = ClockReading::sent(departed, before);
-        measured.add(Phase::Request, ClockReading::received(arrival?).since(sent));
+        measured.add(Phase::Request, ClockReading::received(arrival).since(sent));
         Ok(said)
     }
 
@@ -263,7 +294,7 @@ impl DnsProbe {
             let said = match self.question.judge(&answer, id, edns, &self.spec) {
                 Judgement::Answer(verdict) => {
                     note_rcode(&answer, verdict, attempt);
-                    verdict.map(|()| Said::All)?
+                    verdict.map(Said::All)?
                 }
                 Judgement::NoEdns => Said::NoEdns,
                 // There is no room on a connection to run out of.
@@ -310,7 +341,7 @@ impl DnsProbe {
         match self.question.judge(&body, 0, edns, &self.spec) {
             Judgement::Answer(verdict) => {
                 note_rcode(&body, verdict, attempt);
-                verdict.map(|()| Said::All)
+                verdict.map(Said::All)
             }
             Judgement::NoEdns => Ok(Said::NoEdns),
             Judgement::Truncated | Judgement::Unrelated => Err(Failure::Protocol),
@@ -319,7 +350,7 @@ impl DnsProbe {
 }
 
 /// Notes the response code of a message that has another than expected (RFC 1035 4.1.1).
-fn note_rcode(message: &[u8], verdict: Result<(), Failure>, attempt: &Attempt) {
+fn note_rcode(message: &[u8], verdict: Result<Content, Failure>, attempt: &Attempt) {
     if let (Err(Failure::Status), Some(flags)) = (verdict, message.get(3)) {
         attempt.set_detail(FailureDetail::Rcode(flags & 0x0f));
     }
@@ -350,12 +381,14 @@ impl Probe for DnsProbe {
         let watch = ClockWatch::start();
         let mut measured = Measured::default();
         let edns = self.spec.edns && !self.without_edns.load(Ordering::Relaxed);
-        if self.ask(server, edns, &mut measured, attempt).await? == Said::NoEdns {
+        let mut said = self.ask(server, edns, &mut measured, attempt).await?;
+        if said == Said::NoEdns {
             self.without_edns.store(true, Ordering::Relaxed);
             // Only the question that is answered is measured.
             measured = Measured::default();
-            self.ask(server, false, &mut measured, attempt).await?;
+            said = self.ask(server, false, &mut measured, attempt).await?;
         }
+        self.judge_content(said, attempt)?;
         if watch.stepped() {
             return Err(ProbeError::ClockStep);
         }

@@ -19,7 +19,7 @@ pub enum Event {
         late: u32,
         /// Duplicate answers.
         duplicates: u32,
-        /// Of what it failed; empty if it did not.
+        /// Of what it failed; of a success, what is odd about it.
         failed: FailureContext,
         /// When the certificates are valid that the peer has shown, also if it failed.
         certificate: Option<CertificateDates>,

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::event::Event;
 use crate::{
-    model::{Failure, FailureContext, PathId, Sample},
+    model::{Failure, PathId, Sample},
     net::{Attempt, Timestamp},
     probe::{Probe, ProbeError},
 };
@@ -178,7 +178,7 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         start_delay: sent_at.saturating_duration_since(slot),
         late: attempt.late() + answered_late,
         duplicates: attempt.duplicates(),
-        failed: if outcome.is_err() { attempt.failure_context() } else { FailureContext::default() },
+        failed: attempt.context(&outcome),
         certificate: attempt.certificate(),
     };
     // The engine is gone only when the process ends. A probe stays in flight until the engine has taken its event, so

@@ -192,6 +192,9 @@ impl Serialize for Sample {
                 map.serialize_entry("duration_seconds", &timings.total.as_secs_f64())?;
                 map.serialize_entry("phases", &Phases(&timings.phases))?;
                 map.serialize_entry("clock", timings.source.as_str())?;
+                if let Some(detail) = self.0.failed.detail {
+                    map.serialize_entry("detail", &format_args!("{detail}"))?;
+                }
             }
             Err(failure) => {
                 map.serialize_entry("result", failure.as_str())?;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::packed::Successes;
-use crate::model::{Failure, FailureContext, Outcome, Path, Timings};
+use crate::model::{Failure, FailureContext, FailureDetail, Outcome, Path, Timings};
 
 /// A probe, or several in a row that failed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Record {
     pub sent_at: u64,
     /// The result.
     pub outcome: Outcome,
-    /// Of what it failed; of several, the last address.
+    /// Of what it failed; of several, the last address. Of the newest success, what is odd about it.
     pub failed: FailureContext,
     /// How many in a row failed so; 1 for a success.
     pub times: u32,
@@ -51,19 +51,24 @@ impl Run {
 pub struct History {
     capacity: usize,
     successes: Successes,
+    /// What is odd about the newest success.
+    warning: Option<FailureDetail>,
     failures: VecDeque<Run>,
 }
 
 impl History {
     /// A history of at most `capacity` successes and as many runs of failures.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, successes: Successes::default(), failures: VecDeque::new() }
+        Self { capacity, successes: Successes::default(), warning: None, failures: VecDeque::new() }
     }
 
     /// Adds a probe, and drops the oldest success or run of failures if there are too many.
     pub fn push(&mut self, sent_at: u64, outcome: Outcome, failed: FailureContext) {
         let failure = match outcome {
-            Ok(timings) => return self.successes.push(self.capacity, sent_at, &timings),
+            Ok(timings) => {
+                self.warning = failed.detail;
+                return self.successes.push(self.capacity, sent_at, &timings);
+            }
             Err(failure) => failure,
         };
         // Probes end in another order than they begin: a success that began later may have ended before.
@@ -87,15 +92,25 @@ impl History {
 
     /// The last probe, and the last one that failed.
     pub fn last(&self) -> (Option<Record>, Option<Record>) {
-        let success = self.successes.last().map(success);
+        let success = self.newest_success();
         let failure = self.failures.back().map(|run| run.record());
         (success.into_iter().chain(failure).max_by_key(|record| record.last_sent_at), failure)
+    }
+
+    fn newest_success(&self) -> Option<Record> {
+        let mut newest = success(self.successes.last()?);
+        newest.failed.detail = self.warning;
+        Some(newest)
     }
 
     /// Everything that is kept, oldest first.
     pub fn records(&self) -> Vec<Record> {
         let runs = self.failures.iter().map(|run| run.record());
-        let mut records: Vec<_> = self.successes.iter().map(success).chain(runs).collect();
+        let mut records: Vec<_> = self.successes.iter().map(success).collect();
+        if let (Some(last), Some(newest)) = (records.last_mut(), self.newest_success()) {
+            *last = newest;
+        }
+        records.extend(runs);
         records.sort_unstable_by_key(|record| record.sent_at);
         records
     }

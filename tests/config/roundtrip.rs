@@ -193,21 +193,25 @@ fn dns() -> impl Strategy<Value = ProbeSpec> {
         _ => DnsTransport::Https { tls, path: path.as_str().into() },
     });
     let query = prop_oneof![Just(".".to_owned()), "([A-Za-z0-9_*-]{1,9}\\.){1,4}"];
-    let record = prop_oneof![Just(1), Just(28), any::<u16>()];
-    let parts = (port(), transport, query, record, vec(0..=15_u8, 1..4), any::<[bool; 4]>(), any::<IpAddr>(), text());
-    parts.prop_map(|(port, transport, query, record, rcodes, [recursion, retry, asks, edns], addr, other)| {
-        let answer = match (record, addr) {
-            (1, IpAddr::V4(_)) | (28, IpAddr::V6(_)) => Some(addr.to_string()),
-            (1 | 28, _) => None,
-            _ => Some(other.to_string()),
-        };
+    let record = prop_oneof![Just(1), Just(28), Just(16), Just(255), any::<u16>()];
+    let patterns = (option::of(pattern()), option::of(pattern()), option::of(pattern()));
+    let expected = (vec(0..=15_u8, 1..4), any::<IpAddr>(), text(), patterns);
+    let parts = (port(), transport, query, record, expected, any::<[bool; 4]>());
+    parts.prop_map(|(port, transport, query, record, expected, [recursion, retry, asks, edns])| {
+        let (rcodes, addr, other, patterns) = expected;
+        let record = RecordType(record);
+        let written = if record.0 == 16 || record.0 == 255 { other.to_string() } else { addr.to_string() };
+        let answer = Answer::parse(&written, record).ok();
         DnsSpec {
             port,
             query: query.into(),
-            record: RecordType(record),
+            record,
             recursion,
             rcodes: rcodes.into_iter().map(Rcode).collect(),
-            answers: answer.filter(|_| asks).map(Arc::from).into_iter().collect(),
+            answers: answer.filter(|_| asks).into_iter().collect(),
+            some_answer: patterns.0,
+            every_answer: patterns.1,
+            no_answer: patterns.2,
             retry_over_tcp: retry && transport == DnsTransport::Udp,
             edns,
             transport,

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use regionwatch::{
-    model::{Failure, Phase, StampSource},
+    model::{EmptyAnswer, Failure, FailureDetail, Phase, StampSource},
     net::Resolver,
 };
 
@@ -54,6 +55,104 @@ async fn knot_is_measured_by_the_kernel_over_udp_and_tcp() {
     assert_eq!(other("nothing.example.com", "").fails().await, Failure::Status);
     other("nothing.example.com", ", expect: {rcode: [NXDOMAIN]}").succeeds().await;
     assert_eq!(other("elsewhere.test", "").fails().await, Failure::Status);
+}
+
+/// What the outage of October 2025 began with: the name is still there, and has no address any more.
+#[tokio::test]
+async fn an_answer_without_an_address_fails_a_path_that_has_had_one_and_is_a_warning_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let addr = servers::closed();
+    let other = "text 1 TXT here\nalias 1 CNAME nothing.elsewhere.test.\nsub 1 NS ns.elsewhere.test.\n";
+    let knot = servers::knot(folder.path(), &format!("app 1 A 192.0.2.7\n{other}"), addr);
+    let ask_for = |name: &str, more: &str| {
+        probing("127.0.0.1", format!("kind: dns, port: {}, query: {name}, record: A{more}", addr.port()))
+    };
+    for (name, why) in [
+        ("text.example.com", EmptyAnswer::NoRecord),
+        ("alias.example.com", EmptyAnswer::Alias),
+        ("host.sub.example.com", EmptyAnswer::Referral),
+    ] {
+        let detail = Some(FailureDetail::EmptyAnswer(why));
+        let seen = ask_for(name, "").run(1).await.remove(0);
+        assert_eq!((seen.outcome.is_ok(), seen.failed.detail), (true, detail), "{name}");
+        for expected in ["answers: [192.0.2.7]", "some_answer: .", "every_answer: ."] {
+            let seen = ask_for(name, &format!(", expect: {{{expected}}}")).run(1).await.remove(0);
+            assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Empty), detail), "{name}, {expected}");
+        }
+        ask_for(name, ", expect: {no_answer: .}").succeeds().await;
+    }
+
+    let removal = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        servers::write_zone(folder.path(), &format!("app 1 TXT here\n{other}"));
+        knot.reload();
+    };
+    let (seen, ()) = tokio::join!(ask_for("app.example.com", "").run(60), removal);
+    let (first, last) = (seen.first().unwrap(), seen.last().unwrap());
+    assert_eq!((first.outcome.is_ok(), first.failed.detail), (true, None));
+    let detail = Some(FailureDetail::EmptyAnswer(EmptyAnswer::NoRecord));
+    assert_eq!((last.outcome, last.failed.detail), (Err(Failure::Empty), detail));
+    assert!(last.failed.to_string().starts_with("the answer has no record of the type"), "{}", last.failed);
+}
+
+/// What dig prints of the answers to a question.
+fn dig(addr: SocketAddr, name: &str, record: &str) -> Vec<String> {
+    let (server, port) = (format!("@{}", addr.ip()), addr.port().to_string());
+    let output = Command::new("dig")
+        .args(["+short", "+tries=1", "+time=5", "-p", &port, &server, name, record])
+        .output()
+        .unwrap_or_else(|error| panic!("dig: {error}; install it (tests/run says how)"));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn expected_answers_of_each_type_are_those_that_dig_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let addr = servers::closed();
+    let types = [
+        ("A", "192.0.2.7", "192.0.2.8"),
+        ("AAAA", "2001:db8::7", "2001:db8::8"),
+        ("PTR", "host.example.net.", "host.example."),
+        ("MX", "10 Mail", "20 mail.example.com."),
+        ("TXT", "\"v=spf1 Include\" \":x -all; a\\\"b\\\\c\"", "v=spf1 include:x -all"),
+        ("SRV", "1 2 443 web", "1 2 444 web.example.com."),
+        ("NAPTR", "1 2 \"s\" \"SIP+D2U\" \"\" _sip._udp", "1 2 \"s\" \"SIP+D2T\" \"\" _sip._udp.example.com."),
+        ("TLSA", "3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", "3 1 1 00"),
+        ("CAA", "0 issue \"ca.example\"", "0 issuewild \"ca.example\""),
+        ("HTTPS", "1 . alpn=\"h2,h3\" port=8443 ipv4hint=192.0.2.1", "1 . alpn=\"h2\""),
+        ("SVCB", "2 svc.example.net. alpn=h2", "2 svc.example.net."),
+        (
+            "DNSKEY",
+            "257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==",
+            "256 3 13 AAEC",
+        ),
+        ("DS", "60485 8 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A", "60485 8 2 D4B7"),
+        ("TYPE999", "\\# 4 c0000201", "\\# 4 c0000202"),
+    ];
+    // A delegation has no other records.
+    let owner = |record: &str| format!("{}-here", record.to_lowercase());
+    let mut zone: String =
+        types.iter().map(|(record, data, _)| format!("{} 60 {record} {data}\n", owner(record))).collect();
+    zone += "ds-here 60 NS ns.example.net.\nalias-here 60 CNAME Other.example.NET.\n";
+    let _knot = servers::knot(folder.path(), &zone, addr);
+    let ask_for = |record: &str, answers: &[String]| {
+        let quoted: Vec<_> = answers.iter().map(|answer| format!("'{}'", answer.replace('\'', "''"))).collect();
+        let name = format!("{}.example.com", owner(record));
+        let asked = format!("port: {}, query: {name}, record: {record}", addr.port());
+        probing("127.0.0.1", format!("kind: dns, {asked}, expect: {{answers: [{}]}}", quoted.join(", ")))
+    };
+    for (record, _, wrong) in types {
+        let printed = dig(addr, &format!("{}.example.com", owner(record)), record);
+        assert_eq!(printed.len(), 1, "{record}: {printed:?}");
+        let seen = ask_for(record, &printed).run(1).await.remove(0);
+        assert!(seen.outcome.is_ok(), "{record}: {printed:?} {seen:?}");
+        let seen = ask_for(record, &[wrong.to_owned()]).run(1).await.remove(0);
+        assert_eq!(seen.outcome, Err(Failure::Mismatch), "{record}: {wrong}");
+    }
+    let printed = dig(addr, "alias-here.example.com", "CNAME");
+    assert!(printed[0].eq_ignore_ascii_case("other.example.net."), "{printed:?}");
+    let alias = format!("port: {}, query: alias-here.example.com, record: CNAME", addr.port());
+    probing("127.0.0.1", format!("kind: dns, {alias}, expect: {{answers: [other.example.net]}}")).succeeds().await;
 }
 
 #[tokio::test]

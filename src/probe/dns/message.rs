@@ -2,12 +2,18 @@
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, RecordType},
+    rr::{Name, Record, RecordType},
     serialize::binary::BinEncodable,
 };
 
-use super::spec::DnsSpec;
-use crate::model::Failure;
+use super::{
+    data,
+    spec::{Answer, DnsSpec, RecordType as Type},
+};
+use crate::{
+    model::{EmptyAnswer, Failure},
+    probe::pattern::Pattern,
+};
 
 /// What fits into a datagram on every path (DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
@@ -39,11 +45,22 @@ pub(super) struct Question {
     recursion: bool,
 }
 
+/// What an answer with an expected rcode holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Records of the type that was asked for, which are as expected.
+    Records,
+    /// No error and no such record.
+    Nothing(EmptyAnswer),
+    /// An rcode that announces none.
+    Rcode,
+}
+
 /// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// It answers our question.
-    Answer(Result<(), Failure>),
+    Answer(Result<Content, Failure>),
     /// It answers our question, but not all of it fitted.
     Truncated,
     /// The server does not know EDNS, and wants the question without it (RFC 6891 7).
@@ -101,17 +118,17 @@ impl Question {
             return Judgement::Unrelated;
         }
         let unknown_to_server = matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) && message.edns.is_none();
-        if edns && unknown_to_server && verdict(&message, spec).is_err() {
+        if edns && unknown_to_server && verdict(&message, bytes, spec).is_err() {
             return Judgement::NoEdns;
         }
         if message.metadata.truncation {
             // The rcode is not what did not fit.
-            return match verdict(&message, spec) {
+            return match verdict(&message, bytes, spec) {
                 Err(Failure::Status) => Judgement::Answer(Err(Failure::Status)),
                 _ => Judgement::Truncated,
             };
         }
-        Judgement::Answer(verdict(&message, spec))
+        Judgement::Answer(verdict(&message, bytes, spec))
     }
 
     /// Whether the message can repeat our question. One that is too short for it is cheap to parse, which says what is
@@ -128,43 +145,89 @@ impl Question {
     }
 }
 
-fn verdict(message: &Message, spec: &DnsSpec) -> Result<(), Failure> {
-    let rcode = u16::from(message.metadata.response_code);
-    if !spec.rcodes.iter().any(|expected| u16::from(expected.0) == rcode) {
+fn verdict(message: &Message, bytes: &[u8], spec: &DnsSpec) -> Result<Content, Failure> {
+    let rcode = message.metadata.response_code;
+    if !spec.rcodes.iter().any(|expected| u16::from(expected.0) == u16::from(rcode)) {
         return Err(Failure::Status);
     }
-    if spec.answers.is_empty() {
-        return Ok(());
+    let mut records = data::answers(bytes).ok_or(Failure::Protocol)?;
+    records.retain(|(record, _)| spec.record.is_any() || spec.record.0 == *record);
+    if records.is_empty() {
+        return match rcode {
+            ResponseCode::NoError => Ok(Content::Nothing(empty_answer(message))),
+            _ if spec.expects_records() => Err(Failure::Mismatch),
+            _ => Ok(Content::Rcode),
+        };
     }
-    let said: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
-    let missing = |expected: &str| !said.iter().any(|said| said.eq_ignore_ascii_case(expected));
-    if spec.answers.iter().any(|expected| missing(expected)) { Err(Failure::Mismatch) } else { Ok(()) }
+    if spec.compares() && !is_expected(&records, bytes, spec) {
+        return Err(Failure::Mismatch);
+    }
+    Ok(Content::Records)
+}
+
+/// Whether these records are as expected.
+fn is_expected(records: &[(u16, std::ops::Range<usize>)], bytes: &[u8], spec: &DnsSpec) -> bool {
+    // Data that is not what its type says equals nothing.
+    let read = |(record, place): &(u16, std::ops::Range<usize>)| {
+        Some((Type(*record), data::read(*record, bytes, place.clone())?))
+    };
+    let found: Vec<_> = records.iter().filter_map(read).collect();
+    let is_there = |expected: &Answer| found.iter().any(|(record, data)| expected.is(*record, data));
+    let matching = |pattern: &Pattern| {
+        found.iter().filter(|(record, data)| pattern.is_match(data::present(record.0, data).as_bytes())).count()
+    };
+    spec.answers.iter().all(is_there)
+        && spec.some_answer.as_ref().is_none_or(|pattern| matching(pattern) > 0)
+        && spec.every_answer.as_ref().is_none_or(|pattern| matching(pattern) == records.len())
+        && spec.no_answer.as_ref().is_none_or(|pattern| matching(pattern) == 0)
+}
+
+/// Why an answer without an error has no record that was asked for.
+fn empty_answer(message: &Message) -> EmptyAnswer {
+    let is = |record: &Record, wanted| record.record_type() == wanted;
+    if message.answers.iter().any(|record| is(record, RecordType::CNAME)) {
+        return EmptyAnswer::Alias;
+    }
+    // A server that has no such record names the start of its zone; one that refers to others names them (RFC 2308 2.2).
+    let names = |wanted| message.authorities.iter().any(|record| is(record, wanted));
+    if names(RecordType::NS) && !names(RecordType::SOA) { EmptyAnswer::Referral } else { EmptyAnswer::NoRecord }
 }
 
 /// What the fuzz target calls.
 pub fn fuzz_answer(bytes: &[u8]) {
-    let question = DnsSpec::question(53, "example.com".into(), super::spec::RecordType(1));
-    let spec = DnsSpec { recursion: false, answers: vec!["192.0.2.1".into()], ..question };
+    let question = DnsSpec::question(53, "example.com".into(), Type(1));
+    let answers = Answer::parse("192.0.2.1", Type(1)).into_iter().collect();
+    let spec = DnsSpec { recursion: false, answers, ..question };
     if let Some(question) = Question::new(&spec) {
         let id = bytes.get(..2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
         for edns in [true, false] {
             question.judge(bytes, id, edns, &spec);
         }
     }
+    for (_, place) in data::answers(bytes).unwrap_or_default() {
+        for record in [5, 6, 16, 35, 43, 48, 65, 257, 999] {
+            if let Some(data) = data::read(record, bytes, place.clone()) {
+                data::parse(record, &data::present(record, &data));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::{RData, Record, rdata::A};
+    use hickory_proto::rr::{
+        RData,
+        rdata::{A, CNAME, NS, SOA},
+    };
 
     use std::str::FromStr as _;
 
     use super::*;
-    use crate::probe::dns::spec::RecordType as Type;
 
     fn spec(answers: &[&str]) -> DnsSpec {
         let question = DnsSpec::question(53, "app.example.com".into(), Type(1));
-        DnsSpec { recursion: false, answers: answers.iter().map(|a| (*a).into()).collect(), ..question }
+        let answers = answers.iter().map(|text| Answer::parse(text, Type(1)).unwrap()).collect();
+        DnsSpec { recursion: false, answers, ..question }
     }
 
     fn answer(name: &str, id: u16, change: impl FnOnce(&mut Message)) -> Vec<u8> {
@@ -213,14 +276,14 @@ mod tests {
             });
             assert_eq!(judge(&knows, &spec(&[])), Judgement::Answer(Err(Failure::Status)));
             let rcodes = vec![super::super::spec::Rcode(u16::from(code) as u8)];
-            assert_eq!(judge(&error(code), &DnsSpec { rcodes, ..spec(&[]) }), Judgement::Answer(Ok(())));
+            assert_eq!(judge(&error(code), &DnsSpec { rcodes, ..spec(&[]) }), Judgement::Answer(Ok(Content::Rcode)));
         }
     }
 
     #[test]
     fn an_answer_is_accepted_whatever_the_case_of_its_name() {
         let bytes = answer("APP.example.com.", 7, |_| {});
-        assert_eq!(judge(&bytes, &spec(&["192.0.2.1"])), Judgement::Answer(Ok(())));
+        assert_eq!(judge(&bytes, &spec(&["192.0.2.1"])), Judgement::Answer(Ok(Content::Records)));
     }
 
     #[test]
@@ -253,5 +316,52 @@ mod tests {
             m.metadata.response_code = ResponseCode::ServFail;
         });
         assert_eq!(judge(&failed, &spec(&[])), Judgement::Answer(Err(Failure::Status)));
+    }
+
+    #[test]
+    fn an_answer_without_a_record_of_the_type_says_why_it_has_none() {
+        let name = || Name::from_str("app.example.com.").unwrap();
+        let record = |data| Record::from_rdata(name(), 60, data);
+        let soa = || record(RData::SOA(SOA::new(name(), name(), 1, 60, 60, 60, 60)));
+        let ns = || record(RData::NS(NS(name())));
+        let empty = |change: &dyn Fn(&mut Message)| {
+            let bytes = answer("app.example.com.", 7, |m| {
+                m.answers = Vec::new();
+                change(m);
+            });
+            judge(&bytes, &spec(&[]))
+        };
+        let nothing = |why| Judgement::Answer(Ok(Content::Nothing(why)));
+        assert_eq!(empty(&|_| {}), nothing(EmptyAnswer::NoRecord));
+        assert_eq!(empty(&|m| m.authorities = vec![soa()]), nothing(EmptyAnswer::NoRecord));
+        assert_eq!(empty(&|m| m.authorities = vec![ns()]), nothing(EmptyAnswer::Referral));
+        let alias = |m: &mut Message| m.answers = vec![record(RData::CNAME(CNAME(name())))];
+        assert_eq!(empty(&alias), nothing(EmptyAnswer::Alias));
+        let any = DnsSpec { record: Type(255), ..spec(&[]) };
+        let bytes = answer("app.example.com.", 7, |m| {
+            m.queries[0].set_query_type(RecordType::ANY);
+            alias(m);
+        });
+        assert_eq!(judge(&bytes, &any), Judgement::Answer(Ok(Content::Records)));
+    }
+
+    #[test]
+    fn patterns_are_matched_with_answers_as_dig_prints_them() {
+        let two = answer("app.example.com.", 7, |m| {
+            let record = Record::from_rdata(Name::from_str("x.").unwrap(), 60, RData::A(A::new(198, 51, 100, 1)));
+            m.answers.push(record);
+        });
+        let with = |some: Option<&str>, every: Option<&str>, no: Option<&str>| {
+            let [some_answer, every_answer, no_answer] =
+                [some, every, no].map(|source| source.map(|source| Pattern::new(source).unwrap()));
+            judge(&two, &DnsSpec { some_answer, every_answer, no_answer, ..spec(&[]) })
+        };
+        let (right, wrong) = (Judgement::Answer(Ok(Content::Records)), Judgement::Answer(Err(Failure::Mismatch)));
+        assert_eq!(with(Some("^198\\."), None, None), right);
+        assert_eq!(with(Some("^10\\."), None, None), wrong);
+        assert_eq!(with(None, Some("\\.1$"), None), right);
+        assert_eq!(with(None, Some("^198\\."), None), wrong);
+        assert_eq!(with(None, None, Some("^10\\.")), right);
+        assert_eq!(with(None, None, Some("^192\\.")), wrong);
     }
 }

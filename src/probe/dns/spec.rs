@@ -1,11 +1,15 @@
 //! What one DNS question asks and expects, and how that is written in configuration files.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use super::super::tls;
+use super::data;
 use crate::{
     model::UrlPath,
     net::TlsSpec,
+    probe::{
+        pattern::{self, Pattern},
+        tls,
+    },
     yaml::{Fields, Parsed, ReadContext, addresses, secrets::unexpanded, units::choice, writer::Writer},
 };
 
@@ -24,8 +28,14 @@ pub struct DnsSpec {
     pub recursion: bool,
     /// The rcodes that count as success; by default `NOERROR`.
     pub rcodes: Vec<Rcode>,
-    /// Answers that must all be there, in presentation form, such as `192.0.2.1`.
-    pub answers: Vec<Arc<str>>,
+    /// Answers that must all be there.
+    pub answers: Vec<Answer>,
+    /// What at least one answer must match, as dig prints it.
+    pub some_answer: Option<Pattern>,
+    /// What every answer must match, of which there must be one.
+    pub every_answer: Option<Pattern>,
+    /// What no answer may match.
+    pub no_answer: Option<Pattern>,
     /// Ask again over TCP where the UDP answer was truncated.
     pub retry_over_tcp: bool,
     /// Ask with EDNS, and without it from the server's first sign that it does not know it.
@@ -56,6 +66,50 @@ pub enum DnsTransport {
         /// The path, by default `/dns-query`.
         path: UrlPath,
     },
+}
+
+/// An answer that is expected. Two are equal if their texts are.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    text: Arc<str>,
+    /// Its data; none for the type ANY, whose answers are of any type.
+    data: Option<Vec<u8>>,
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Answer {
+    /// An answer to a question for records of this type, as dig prints it.
+    ///
+    /// # Errors
+    /// That it is none, and what to write.
+    pub fn parse(text: &str, record: RecordType) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty; write an answer as dig prints it".to_owned());
+        }
+        let data = if record.is_any() {
+            None
+        } else {
+            let hint = record.example();
+            let article =
+                if matches!(record.name().as_bytes(), [b'A' | b'H' | b'M' | b'N' | b'S', ..]) { "an" } else { "a" };
+            let wrong = || format!("is not the answer to {article} {} question; write {hint}", record.name());
+            Some(data::parse(record.0, text).ok_or_else(wrong)?)
+        };
+        Ok(Self { text: text.into(), data })
+    }
+
+    /// Whether it is this record.
+    pub(super) fn is(&self, record: RecordType, data: &[u8]) -> bool {
+        match &self.data {
+            Some(expected) => expected == data,
+            None => data::present(record.0, data).eq_ignore_ascii_case(&self.text),
+        }
+    }
 }
 
 /// The protocol that carries a question.
@@ -158,6 +212,31 @@ impl RecordType {
         let found = RECORDS.iter().find(|(_, number)| *number == self.0);
         found.map_or_else(|| format!("TYPE{}", self.0), |(name, _)| (*name).to_owned())
     }
+
+    /// Whether it asks for records of any type (RFC 8482).
+    pub(super) const fn is_any(self) -> bool {
+        self.0 == 255
+    }
+
+    /// What to write for an answer.
+    const fn example(self) -> &'static str {
+        match self.0 {
+            1 => "an IPv4 address such as 192.0.2.1",
+            28 => "an IPv6 address such as 2001:db8::1",
+            2 | 5 | 12 => "a name such as ns1.example.com",
+            6 => "it as dig prints it, such as ns1.example.com. admin.example.com. 1 3600 600 86400 60",
+            15 => "it as dig prints it, such as 10 mx.example.com",
+            16 => "the text, such as v=spf1 -all",
+            33 => "it as dig prints it, such as 10 5 443 app.example.com",
+            35 => "it as dig prints it, such as 10 5 \"s\" \"SIP+D2U\" \"\" sip.example.com",
+            43 => "it as dig prints it, such as 257 13 2 and hexadecimal digits",
+            48 => "it as dig prints it, such as 257 3 13 and the key in Base64",
+            52 => "it as dig prints it, such as 3 1 1 and hexadecimal digits",
+            64 | 65 => "it as dig prints it, such as 1 . alpn=\"h2\"",
+            257 => "it as dig prints it, such as 0 issue \"ca.example.com\"",
+            _ => "it as RFC 3597 has it, such as \\# 4 c0000201",
+        }
+    }
 }
 
 impl Rcode {
@@ -187,21 +266,17 @@ fn query(text: &str) -> Parsed<Arc<str>> {
     Ok(Arc::from(format!("{name}.")))
 }
 
-fn answer(text: &str, record: RecordType) -> Parsed<Arc<str>> {
-    let parsed = match (record.0, text.parse::<IpAddr>()) {
-        (1, Ok(IpAddr::V4(addr))) => addr.to_string(),
-        (1, _) => return Err("is not the answer to an A question; write an IPv4 address such as 192.0.2.1".to_owned()),
-        (28, Ok(IpAddr::V6(addr))) => addr.to_string(),
-        (28, _) => {
-            return Err("is not the answer to an AAAA question; write an IPv6 address such as 2001:db8::1".to_owned());
-        }
-        _ if text.is_empty() => return Err("is empty; write an answer as dig prints it".to_owned()),
-        _ => text.to_owned(),
-    };
-    Ok(Arc::from(parsed))
-}
-
 impl DnsSpec {
+    /// Whether it expects anything that only records can be.
+    pub(super) const fn expects_records(&self) -> bool {
+        !self.answers.is_empty() || self.some_answer.is_some() || self.every_answer.is_some()
+    }
+
+    /// Whether an answer is compared with anything but the rcode.
+    pub(super) const fn compares(&self) -> bool {
+        self.expects_records() || self.no_answer.is_some()
+    }
+
     /// A question to a server, recursive and over UDP, to which any answer without an error is right. The name must be
     /// absolute.
     pub fn question(port: u16, query: Arc<str>, record: RecordType) -> Self {
@@ -213,6 +288,9 @@ impl DnsSpec {
             recursion: true,
             rcodes: vec![Rcode(0)],
             answers: Vec::new(),
+            some_answer: None,
+            every_answer: None,
+            no_answer: None,
             retry_over_tcp: false,
             edns: true,
         }
@@ -240,7 +318,10 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
     let record = fields.get("record").map_or(Some(RecordType(1)), |item| item.read(record));
     let mut rcodes = vec![Rcode(0)];
     let mut answers = Vec::new();
-    if let Some(expect) = fields.read("expect", |item| item.fields(&["rcode", "answers"])) {
+    let mut patterns = [None, None, None];
+    if let Some(expect) =
+        fields.read("expect", |item| item.fields(&["rcode", "answers", "some_answer", "every_answer", "no_answer"]))
+    {
         if let Some(item) = expect.get("rcode") {
             rcodes = item.each(|item| item.read(rcode)).unwrap_or_default();
             if item.list_is_empty() {
@@ -248,9 +329,12 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
             }
         }
         if let (Some(item), Some(record)) = (expect.get("answers"), record) {
-            answers = item.each(|item| item.read(|text| answer(text, record))).unwrap_or_default();
+            answers = item.each(|item| item.read(|text| Answer::parse(text, record))).unwrap_or_default();
         }
+        patterns =
+            ["some_answer", "every_answer", "no_answer"].map(|key| expect.read(key, |item| item.read(pattern::parse)));
     }
+    let [some_answer, every_answer, no_answer] = patterns;
     let query = fields.required("query", "write the name to ask for, such as app.example.com");
     Some(DnsSpec {
         port: fields.read("port", |item| item.port()).unwrap_or_else(|| protocol.default_port()),
@@ -265,6 +349,9 @@ pub(super) fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Dns
         recursion: fields.read("recursion", |item| item.flag()).unwrap_or(true),
         rcodes,
         answers,
+        some_answer,
+        every_answer,
+        no_answer,
         retry_over_tcp: fields.read("retry_over_tcp", |item| item.flag()).unwrap_or(false),
         edns: fields.read("edns", |item| item.flag()).unwrap_or(true),
     })
@@ -280,7 +367,13 @@ pub(super) fn write(page: &mut Writer, spec: &DnsSpec) {
     page.mapping("expect", |page| {
         let names: Vec<_> = spec.rcodes.iter().map(|rcode| rcode.name()).collect();
         page.list("rcode", &names);
-        page.list("answers", &spec.answers);
+        let answers: Vec<_> = spec.answers.iter().map(|answer| &answer.text).collect();
+        page.list("answers", &answers);
+        for (key, pattern) in
+            [("some_answer", &spec.some_answer), ("every_answer", &spec.every_answer), ("no_answer", &spec.no_answer)]
+        {
+            page.option(key, pattern.as_ref().map(|pattern| pattern.source()));
+        }
     });
     if spec.transport == DnsTransport::Udp {
         page.raw("retry_over_tcp", spec.retry_over_tcp);

@@ -44,7 +44,10 @@ fn last(record: Option<&Record>) -> Markup {
     let Some(record) = record else { return html! { "No probe yet" } };
     html! {
         @match record.outcome {
-            Ok(timings) => { "Last probe: " (format::latency(timings.total)) },
+            Ok(timings) => {
+                "Last probe: " (format::latency(timings.total))
+                @if let Some(detail) = record.failed.detail { ", but " (detail) }
+            },
             Err(failure) => {
                 "Last probe failed: " (parts::bad(failure.as_str()))
                 " " (record.failed)
@@ -111,7 +114,10 @@ fn probe(record: &Record, longest: Duration, usual: LabelSet<Phase>) -> Markup {
             }
             @match &record.outcome {
                 Ok(timings) => {
-                    td { "ok" }
+                    td {
+                        "ok"
+                        @if let Some(detail) = record.failed.detail { span.sub { (detail) } }
+                    }
                     td.n { (format::latency(timings.total)) }
                     (passed_phases(timings, longest))
                     td.dim { (timings.source) }
@@ -169,7 +175,7 @@ fn failed_phases(failure: Failure, failed: Phase, usual: LabelSet<Phase>) -> Mar
         html! { rect x=(n * width) width=(width - 2) height="8" class=(class) {} }
     });
     // The whole answer arrived, and was not the expected one.
-    let answered = matches!(failure, Failure::Status | Failure::Mismatch | Failure::Auth);
+    let answered = matches!(failure, Failure::Status | Failure::Mismatch | Failure::Empty | Failure::Auth);
     html! {
         td { (drawing(&parts::join(bars, ""))) }
         td.numbers {
