@@ -51,7 +51,7 @@ pub fn prober(
     events: mpsc::Sender<Event>,
     responses: Option<ResponseSender>,
 ) -> Result<Launcher, SetupError> {
-    let resolved = resolver.lookup(&probe.host, probe.family);
+    let resolved = resolver.lookup(&probe.host, probe.family).using(probe.addresses);
     let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, tls, responses };
     probe.spec.prober(context, LaunchedBy(events))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::ProbeConfig,
-    model::{AddressFamily, Host, Kind, Path, Region, TargetName},
+    model::{AddressChoice, AddressFamily, Host, Kind, Path, Region, TargetName},
     net::TlsSpec,
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
     yaml::{Parsed, addresses, diagnostics::quoted},
@@ -59,7 +59,19 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
     let (host, spec) = spec_of_url(url.trim())?;
     let name = addresses::derived_name(&host)?;
     let cadence = spec.kind().default_cadence();
-    Ok((region, name, ProbeConfig { cadence, host, family: AddressFamily::Any, tos: None, critical: false, spec }))
+    Ok((
+        region,
+        name,
+        ProbeConfig {
+            cadence,
+            host,
+            family: AddressFamily::Any,
+            addresses: AddressChoice::One,
+            tos: None,
+            critical: false,
+            spec,
+        },
+    ))
 }
 
 /// The probe that a URL stands for, and the host that it goes to.

@@ -14,7 +14,7 @@ use super::{
     types::{HttpUrl, Location, Peer, ProbeConfig, Target},
 };
 use crate::{
-    model::{AddressFamily, Host, Region},
+    model::{AddressChoice, AddressFamily, Host, Region},
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
     yaml::{Item, ReadContext, addresses},
 };
@@ -129,7 +129,15 @@ fn split<'a>(entry: &Item<'a>, hint: &str) -> Option<(Region, &'a str)> {
 
 fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig {
     let cadence = context.defaults[spec.kind().as_str()];
-    ProbeConfig { cadence, host: host.clone(), family: AddressFamily::Any, tos: None, critical: false, spec }
+    ProbeConfig {
+        cadence,
+        host: host.clone(),
+        family: AddressFamily::Any,
+        addresses: AddressChoice::One,
+        tos: None,
+        critical: false,
+        spec,
+    }
 }
 
 fn web_target(url: HttpUrl, context: &ReadContext<'_>) -> Result<Target, String> {

@@ -8,7 +8,7 @@ use super::{
     values::{self, ValueType},
 };
 use crate::{
-    model::{AddressFamily, Host, Kind, Region, TargetName},
+    model::{AddressChoice, AddressFamily, Host, Kind, Region, TargetName},
     signing::PublicKey,
     yaml::{Fields, Item, ReadContext, addresses},
 };
@@ -132,7 +132,7 @@ struct Read<'a> {
 }
 
 fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
-    let fields = item.fields(&["name", "host", "address_family", "tos", "probes"])?;
+    let fields = item.fields(&["name", "host", "address_family", "addresses", "tos", "probes"])?;
     let host = fields.get("host");
     let host = host.as_ref().map(|item| (item, item.read(addresses::host)));
     let families = [
@@ -143,6 +143,8 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     ];
     let families =
         fields.read("address_family", |item| item.choice(&families)).unwrap_or(Families::One(AddressFamily::Any));
+    let choices = AddressChoice::ALL.map(|choice| (choice.as_str(), choice));
+    let choice = fields.read("addresses", |item| item.choice(&choices)).unwrap_or_default();
     let tos = fields.read("tos", |item| item.whole::<u8>(0..=255));
     let probes = probe_list(&fields, reading)?;
 
@@ -175,7 +177,9 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
         .filter_map(|read| {
             let host = read.url_host().cloned().or_else(|| host.clone())?;
             let (cadence, spec) = read.probe?;
-            Some(ProbeConfig { cadence, host, family: AddressFamily::Any, tos, critical: read.critical, spec })
+            let family = AddressFamily::Any;
+            let critical = read.critical;
+            Some(ProbeConfig { cadence, host, family, addresses: choice, tos, critical, spec })
         })
         .collect();
     let targets = match families {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
-    model::{AddressFamily, Cadence, Host, Kind, Path, Region, Shape, TargetName, labels},
+    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, Path, Region, Shape, TargetName, labels},
     probe::{HttpAccess, POSTGRES, PostgresSpec, ProbeSpec},
     signing::PublicKey,
 };
@@ -155,6 +155,8 @@ pub struct ProbeConfig {
     pub host: Host,
     /// Which addresses of a name are used.
     pub family: AddressFamily,
+    /// Which of several addresses is probed.
+    pub addresses: AddressChoice,
     /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.
     pub tos: Option<u8>,
     /// If all critical probes of the region fail, the region is down although its network answers. Never set for kinds
@@ -170,9 +172,10 @@ impl ProbeConfig {
         self.spec.kind()
     }
 
-    /// Whether both ask the same of the same host, however often and marked how.
+    /// Whether both ask the same in the same way, however often, marked how, and whatever follows from it.
     pub fn asks_the_same(&self, other: &Self) -> bool {
-        (&self.host, self.family, &self.spec) == (&other.host, other.family, &other.spec)
+        let Self { cadence, tos, critical, .. } = *self;
+        *self == Self { cadence, tos, critical, ..other.clone() }
     }
 
     /// The series that it has on `/metrics`.

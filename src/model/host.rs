@@ -65,3 +65,15 @@ impl AddressFamily {
         }
     }
 }
+
+labels! {
+    /// Which of several addresses of a name is probed.
+    #[derive(Default)]
+    pub enum AddressChoice {
+        /// The lowest, and the next one once it is silent or refuses.
+        #[default]
+        One = "one",
+        /// Each in turn.
+        All = "all",
+    }
+}

@@ -3,13 +3,14 @@
 use std::{
     net::IpAddr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
 };
 
 use tokio::time::Instant;
 
+use super::turn::Turn;
 use crate::model::{CertificateDates, Failure, FailureContext, FailureDetail, Outcome, Phase};
 
 /// One attempt of a probe: its deadline, and what it noted besides its outcome.
@@ -27,6 +28,7 @@ pub struct Attempt {
 #[derive(Debug, Default)]
 struct Notes {
     address: Option<IpAddr>,
+    turn: Option<(Arc<Turn>, IpAddr)>,
     detail: Option<FailureDetail>,
     warning: Option<FailureDetail>,
     certificate: Option<CertificateDates>,
@@ -87,6 +89,18 @@ impl Attempt {
         self.notes().address = Some(address);
     }
 
+    /// Notes that the address is one of several.
+    pub(super) fn set_turn(&self, turn: Arc<Turn>, address: IpAddr) {
+        self.notes().turn = Some((turn, address));
+    }
+
+    /// Notes that the address is silent or refuses, so that the next attempt tries another one if there are several.
+    pub fn note_silence(&self) {
+        if let Some((turn, address)) = &self.notes().turn {
+            turn.leave(*address);
+        }
+    }
+
     /// Notes what a failure was about.
     pub fn set_detail(&self, detail: FailureDetail) {
         self.notes().detail = Some(detail);
@@ -109,7 +123,8 @@ impl Attempt {
 
     /// Where and of what a failed attempt has failed; of a success, what is odd about it.
     pub fn context(&self, outcome: &Outcome) -> FailureContext {
-        let Notes { address, detail, warning, .. } = *self.notes();
+        let notes = self.notes();
+        let Notes { address, detail, warning, .. } = *notes;
         match outcome {
             Ok(_) => FailureContext { detail: warning, ..FailureContext::default() },
             Err(_) => FailureContext { phase: self.reached(), address, detail },

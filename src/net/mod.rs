@@ -32,6 +32,7 @@ mod resolver;
 mod stream;
 mod timer;
 mod tls;
+mod turn;
 
 pub use api_client::{ApiClient, ApiResponse};
 pub use attempt::Attempt;

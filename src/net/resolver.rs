@@ -25,8 +25,8 @@ use tracing::{debug, info, warn};
 
 use self::system::SystemFiles;
 pub use self::system::TokioResolvers;
-use super::attempt::Attempt;
-use crate::model::{AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
+use super::{attempt::Attempt, turn::Turn};
+use crate::model::{AddressChoice, AddressFamily, Failure, Host, Phase, PhaseTimes, Region};
 
 /// The shortest time between two lookups of a name, whatever its TTL says: a TTL of 0 must not make us a flood.
 const FLOOR: Duration = Duration::from_secs(5);
@@ -67,6 +67,7 @@ struct Entry {
 pub struct ResolvedHost {
     source: Source,
     family: AddressFamily,
+    turn: Arc<Turn>,
     /// The number of the last lookup whose duration was reported.
     reported: Mutex<u64>,
 }
@@ -88,11 +89,17 @@ impl ResolvedHost {
         Ok(address)
     }
 
+    /// The same host, of whose addresses these are used.
+    #[must_use]
+    pub fn using(self, choice: AddressChoice) -> Self {
+        Self { turn: Arc::new(Turn::new(choice)), ..self }
+    }
+
     async fn known_address(&self, attempt: &Attempt) -> Result<IpAddr, Failure> {
         match &self.source {
             Source::Literal(address) => Some(*address),
             Source::Name(entry) => {
-                if let Some(address) = self.choose(&entry.borrow().answer) {
+                if let Some(address) = self.choose(&entry.borrow().answer, attempt) {
                     return address;
                 }
                 let mut entry = entry.clone();
@@ -100,19 +107,29 @@ impl ResolvedHost {
                 attempt.set_timeout_reason(Failure::Resolve);
                 let known = entry.wait_for(|entry| entry.answer != Answer::Pending).await;
                 attempt.clear_timeout_reason();
-                return known.ok().and_then(|entry| self.choose(&entry.answer)).unwrap_or(Err(Failure::Resolve));
+                let chosen = known.ok().and_then(|entry| self.choose(&entry.answer, attempt));
+                return chosen.unwrap_or(Err(Failure::Resolve));
             }
         }
         .filter(|address| self.family.admits(*address))
         .ok_or(Failure::Resolve)
     }
 
-    fn choose(&self, answer: &Answer) -> Option<Result<IpAddr, Failure>> {
+    fn choose(&self, answer: &Answer, attempt: &Attempt) -> Option<Result<IpAddr, Failure>> {
         match answer {
             Answer::Pending => None,
             Answer::Nothing => Some(Err(Failure::Resolve)),
             Answer::Addresses(addresses) => {
-                Some(addresses.iter().copied().find(|address| self.family.admits(*address)).ok_or(Failure::Resolve))
+                let mut admitted = addresses.iter().copied().filter(|address| self.family.admits(*address));
+                let Some(first) = admitted.next() else { return Some(Err(Failure::Resolve)) };
+                // The other family may lead to other hosts on another way.
+                let others: Vec<_> = admitted.filter(|address| address.is_ipv4() == first.is_ipv4()).collect();
+                if others.is_empty() {
+                    return Some(Ok(first));
+                }
+                let address = self.turn.next(first, &others);
+                attempt.set_turn(Arc::clone(&self.turn), address);
+                Some(Ok(address))
             }
         }
     }
@@ -191,7 +208,7 @@ impl Resolver {
             Host::Addr(address) => Source::Literal(*address),
             Host::Name(name) => Source::Name(self.watch(name)),
         };
-        ResolvedHost { source, family, reported: Mutex::new(0) }
+        ResolvedHost { source, family, turn: Arc::default(), reported: Mutex::new(0) }
     }
 
     /// The addresses of a host that are known now; none of a name that is not looked up.
@@ -396,7 +413,8 @@ mod tests {
     }
 
     fn lookup(entry: &watch::Sender<Entry>, family: AddressFamily) -> ResolvedHost {
-        ResolvedHost { source: Source::Name(entry.subscribe()), family, reported: Mutex::new(0) }
+        let source = Source::Name(entry.subscribe());
+        ResolvedHost { source, family, turn: Arc::default(), reported: Mutex::new(0) }
     }
 
     #[tokio::test]
@@ -456,6 +474,49 @@ mod tests {
         let address = |family| lookup(&sender, family);
         assert_eq!(address(AddressFamily::V6).address(&attempt()).await, Ok("2001:db8::1".parse().unwrap()));
         assert_eq!(address(AddressFamily::V4).address(&attempt()).await, Ok("192.0.2.2".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_gives_way_to_the_next_one_of_its_family() {
+        let (sender, _receiver) = watch::channel(Entry::default());
+        let all = ["192.0.2.2", "192.0.2.1", "192.0.2.3", "2001:db8::1"];
+        sender.send_modify(|e| apply(e, addresses(&all), Duration::ZERO, |_| true));
+        let host = lookup(&sender, AddressFamily::Any);
+        let probe = async || {
+            let attempt = attempt();
+            let address = host.address(&attempt).await.unwrap().to_string();
+            (address, attempt)
+        };
+        let (first, attempt) = probe().await;
+        let (again, overlapping) = probe().await;
+        assert_eq!([&*first, &*again], ["192.0.2.1"; 2]);
+        attempt.note_silence();
+        let (second, attempt) = probe().await;
+        assert_eq!(second, "192.0.2.2");
+        // What was sent to the first one before says nothing of the second.
+        overlapping.note_silence();
+        assert_eq!(probe().await.0, "192.0.2.2");
+        attempt.note_silence();
+        let (third, attempt) = probe().await;
+        attempt.note_silence();
+        assert_eq!([third, probe().await.0], ["192.0.2.3", "192.0.2.1"]);
+        // One that is gone gives way, too.
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.7", "192.0.2.9"]), Duration::ZERO, |_| true));
+        assert_eq!(probe().await.0, "192.0.2.7");
+    }
+
+    #[tokio::test]
+    async fn all_addresses_have_their_turn_where_that_is_wanted() {
+        let (sender, _receiver) = watch::channel(Entry::default());
+        sender.send_modify(|e| apply(e, addresses(&["192.0.2.2", "192.0.2.1"]), Duration::ZERO, |_| true));
+        let host = lookup(&sender, AddressFamily::Any).using(AddressChoice::All);
+        let mut probed = Vec::new();
+        for _ in 0..4 {
+            let attempt = attempt();
+            probed.push(host.address(&attempt).await.unwrap().to_string());
+            attempt.note_silence();
+        }
+        assert_eq!(probed, ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"]);
     }
 
     #[tokio::test]

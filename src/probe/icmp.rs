@@ -116,8 +116,13 @@ pub(crate) struct IcmpProbe {
     resolved: ResolvedHost,
     size: u16,
     options: SocketOptions,
-    sockets: Mutex<Sockets>,
+    /// Those of the addresses that are probed, which are few.
+    sockets: Mutex<Vec<(IpAddr, Sockets)>>,
 }
+
+/// The most addresses whose sockets are kept, and for how long they are after their last use.
+const MAX_ADDRESSES: usize = 8;
+const KEPT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Sockets {
@@ -125,43 +130,66 @@ struct Sockets {
     previous: Option<Arc<EchoSocket>>,
     losses: u32,
     renewed: Option<Instant>,
+    used: Option<Instant>,
 }
 
 impl IcmpProbe {
-    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+    fn all_sockets(&self) -> MutexGuard<'_, Vec<(IpAddr, Sockets)>> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The socket to use now: the current one, or a new one where the address changed, the last one broke, or
-    /// an outage has lasted.
+    /// Works with the sockets of an address.
+    fn sockets<T>(&self, address: IpAddr, work: impl FnOnce(&mut Sockets) -> T) -> T {
+        let mut all = self.all_sockets();
+        let place = all.iter().position(|(known, _)| *known == address).unwrap_or_else(|| {
+            if all.len() >= MAX_ADDRESSES {
+                all.remove(0);
+            }
+            all.push((address, Sockets::default()));
+            all.len() - 1
+        });
+        work(&mut all[place].1)
+    }
+
+    /// The sockets on which late answers may come, but for this one.
+    fn others(&self, current: &Arc<EchoSocket>) -> Vec<Arc<EchoSocket>> {
+        let all = self.all_sockets();
+        let each = all.iter().flat_map(|(_, sockets)| [&sockets.current, &sockets.previous]).flatten();
+        each.filter(|socket| !Arc::ptr_eq(socket, current)).cloned().collect()
+    }
+
+    /// The socket to use now: the current one of the address, or a new one if there is none, it broke, or an outage has lasted.
     fn socket(&self, address: IpAddr) -> Result<Arc<EchoSocket>, Failure> {
-        let mut sockets = self.sockets();
         let now = Instant::now();
-        let usable = sockets.current.as_ref().filter(|socket| socket.peer == address);
-        let stale =
-            sockets.losses >= RENEW_AFTER && sockets.renewed.is_none_or(|at| now.duration_since(at) >= RENEW_INTERVAL);
-        if let (Some(socket), false) = (usable, stale) {
-            return Ok(Arc::clone(socket));
-        }
-        match EchoSocket::open(address, self.options, self.size) {
-            Ok(socket) => {
-                let socket = Arc::new(socket);
-                sockets.previous = sockets.current.replace(Arc::clone(&socket));
-                if stale {
-                    sockets.renewed = Some(now);
-                    sockets.losses = 0;
-                }
-                Ok(socket)
+        let is_recent = |sockets: &Sockets| sockets.used.is_some_and(|at| now.duration_since(at) < KEPT);
+        self.all_sockets().retain(|(known, sockets)| *known == address || is_recent(sockets));
+        self.sockets(address, |sockets| {
+            sockets.used = Some(now);
+            let stale = sockets.losses >= RENEW_AFTER
+                && sockets.renewed.is_none_or(|at| now.duration_since(at) >= RENEW_INTERVAL);
+            if let (Some(socket), false) = (&sockets.current, stale) {
+                return Ok(Arc::clone(socket));
             }
-            Err(error) => {
-                sockets.current = None;
-                if error.kind() == io::ErrorKind::PermissionDenied {
-                    warn_once();
+            match EchoSocket::open(address, self.options, self.size) {
+                Ok(socket) => {
+                    let socket = Arc::new(socket);
+                    sockets.previous = sockets.current.replace(Arc::clone(&socket));
+                    if stale {
+                        sockets.renewed = Some(now);
+                        sockets.losses = 0;
+                    }
+                    Ok(socket)
                 }
-                debug!(%address, "cannot open a ping socket: {error}");
-                Err(Failure::Local)
+                Err(error) => {
+                    sockets.current = None;
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        warn_once();
+                    }
+                    debug!(%address, "cannot open a ping socket: {error}");
+                    Err(Failure::Local)
+                }
             }
-        }
+        })
     }
 }
 
@@ -185,11 +213,9 @@ impl Probe for IcmpProbe {
         let address = self.resolved.address(attempt).await?;
         attempt.enter(Phase::Rtt);
         let socket = self.socket(address)?;
-        let previous = self.sockets().previous.clone();
-        if let Some(previous) = previous {
-            // Nobody else reads there any more.
-            previous.receive_all();
-            previous.report(attempt);
+        for other in self.others(&socket) {
+            other.receive_all();
+            other.report(attempt);
         }
         socket.report(attempt);
         let watch = ClockWatch::start();
@@ -197,11 +223,11 @@ impl Probe for IcmpProbe {
             Ok(request) => request,
             Err(failure) => {
                 // The kernel's count of packets and ours may be out of step now.
-                self.sockets().current = None;
+                self.sockets(address, |sockets| sockets.current = None);
                 return Err(failure.into());
             }
         };
-        let loss = Loss(Some(self));
+        let loss = Loss(Some((self, address)));
         let reply = request.answer().await;
         loss.averted();
         let reply = reply?;
@@ -215,20 +241,20 @@ impl Probe for IcmpProbe {
 }
 
 /// Counts a loss when dropped unanswered, as happens at the deadline.
-struct Loss<'a>(Option<&'a IcmpProbe>);
+struct Loss<'a>(Option<(&'a IcmpProbe, IpAddr)>);
 
 impl Loss<'_> {
     fn averted(mut self) {
-        if let Some(probe) = self.0.take() {
-            probe.sockets().losses = 0;
+        if let Some((probe, address)) = self.0.take() {
+            probe.sockets(address, |sockets| sockets.losses = 0);
         }
     }
 }
 
 impl Drop for Loss<'_> {
     fn drop(&mut self) {
-        if let Some(probe) = self.0 {
-            probe.sockets().losses += 1;
+        if let Some((probe, address)) = self.0 {
+            probe.sockets(address, |sockets| sockets.losses += 1);
         }
     }
 }

@@ -154,6 +154,7 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
     if overdue_after < timeout {
         result = wait.until(running.as_mut(), overdue_after).await;
         if result.is_none() {
+            attempt.note_silence();
             let _ = events.send(Event::Overdue { path, sent_at }).await;
         }
     }
@@ -173,6 +174,9 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         }
         None => (Err(attempt.timeout_reason()), 0),
     };
+    if matches!(outcome, Err(Failure::Timeout | Failure::Refused | Failure::Unreachable)) {
+        attempt.note_silence();
+    }
     let event = Event::Sampled {
         sample: Sample { path, sent_at, sent_at_unix, outcome },
         start_delay: sent_at.saturating_duration_since(slot),

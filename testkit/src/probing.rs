@@ -43,13 +43,15 @@ pub struct Seen {
 pub struct Probing {
     host: String,
     probe: String,
+    target: String,
     timeout: Duration,
     resolver: Option<Resolver>,
     responses: Option<ResponseSender>,
 }
 
 pub fn probing(host: &str, probe: impl Into<String>) -> Probing {
-    Probing { host: host.to_owned(), probe: probe.into(), timeout: TIMEOUT, resolver: None, responses: None }
+    let target = String::new();
+    Probing { host: host.to_owned(), probe: probe.into(), target, timeout: TIMEOUT, resolver: None, responses: None }
 }
 
 impl Probing {
@@ -62,6 +64,11 @@ impl Probing {
         Self { responses: Some(ResponseSender { peer: Region::new("there").unwrap(), response_tx }), ..self }
     }
 
+    /// Adds keys of the target: `addresses: all`.
+    pub fn with_target(self, keys: &str) -> Self {
+        Self { target: format!("{keys}, "), ..self }
+    }
+
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -70,8 +77,9 @@ impl Probing {
     pub async fn run(self, wanted: usize) -> Vec<Seen> {
         let _keeper = TimestampingGuard::hold();
         let text = format!(
-            "region: here\npeers: [{{region: there, targets: [{{name: t, host: \"{}\", probes: [{{{}, interval: 100ms, timeout: {}ms}}]}}]}}]",
+            "region: here\npeers: [{{region: there, targets: [{{name: t, host: \"{}\", {}probes: [{{{}, interval: 100ms, timeout: {}ms}}]}}]}}]",
             self.host,
+            self.target,
             self.probe,
             self.timeout.as_millis()
         );

@@ -16,7 +16,7 @@ use proptest::{
 };
 use regionwatch::{
     config::*,
-    model::{AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
+    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
     net::{HeadParsing, HttpVersion, PemFile, TlsSpec},
     probe::*,
     signing::{PrivateKey, PublicKey},
@@ -266,12 +266,13 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
         http(true).boxed(),
     ];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
-    (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, any::<Option<u8>>()).prop_map(
-        |(specs, host, family, tos)| {
+    let choices = select(AddressChoice::ALL.to_vec());
+    (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, choices, any::<Option<u8>>()).prop_map(
+        |(specs, host, family, addresses, tos)| {
             let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
                 let host = spec.url_host().unwrap_or(&host).clone();
-                let mut probe = ProbeConfig { cadence, host, family, tos, critical: false, spec };
+                let mut probe = ProbeConfig { cadence, host, family, addresses, tos, critical: false, spec };
                 probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);
             }

@@ -421,3 +421,33 @@ async fn a_resolver_that_dies_fails_nothing() {
     let (seen, ()) = tokio::join!(watch, death);
     assert!(seen.iter().all(|seen| seen.outcome.is_ok()), "{seen:?}");
 }
+
+/// A server at the second of two addresses of a name.
+fn second_of_two() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.3:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
+    addr
+}
+
+#[tokio::test]
+async fn of_several_addresses_one_that_refuses_gives_way_and_all_have_their_turn_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = servers::closed();
+    let _knot = servers::knot(folder.path(), "web 60 A 127.0.0.3\nweb 60 A 127.0.0.2\n", resolver);
+    let addr = second_of_two();
+    let probe = |keys: &str| {
+        probing("web.example.com", format!("kind: tcp, port: {}", addr.port()))
+            .with_target(keys)
+            .resolver(resolver_at(resolver))
+    };
+    let first = Some("127.0.0.2".parse().unwrap());
+    let one = probe("addresses: one").run(4).await;
+    assert_eq!((one[0].outcome, one[0].failed.address), (Err(Failure::Refused), first));
+    assert!(one[1..].iter().all(|seen| seen.outcome.is_ok()), "{one:?}");
+
+    let all = probe("addresses: all").run(6).await;
+    let refused: Vec<_> = all.iter().map(|seen| seen.outcome.is_err()).collect();
+    assert_eq!(refused, [true, false, true, false, true, false]);
+    assert!(all.iter().step_by(2).all(|seen| seen.failed.address == first), "{all:?}");
+}
