@@ -102,15 +102,16 @@ families! {
     #[state] "probe_last_success_timestamp_seconds" gauge Path("")
         "Start of the last successful probe, in seconds since 1970; absent before the first.",
         |path, out| out.gauge(&path.last_success);
-    "probes_total" counter Path("result")
-        "Probes by result: ok, or the reason of the failure. The result local means that the failure was on this host.",
-        PathSeries::write_results;
+    // Durations stand before the results that they belong to: a probe is counted first, so that no page has more durations.
     "probe_duration_seconds" histogram Path("")
         "Network latency of successful probes, without name resolution; a failed probe has no latency.",
         |path, out| out.histogram(&path.duration);
     "probe_phase_duration_seconds" summary Path("phase")
         "Phases of successful probes; resolve counts background lookups of the target's name.",
         PathSeries::write_phases;
+    "probes_total" counter Path("result")
+        "Probes by result: ok, or the reason of the failure. The result local means that the failure was on this host.",
+        PathSeries::write_results;
     "probe_late_total" counter Path("")
         "Answers received after the deadline; their probes count as timeout.",
         |path, out| out.put_if(path.shape.late, path.late.get());
@@ -234,21 +235,21 @@ families! {
     #[state] "database_lost_tokens" gauge Database("")
         "Tokens of this instance, one per second, that the old primary had acknowledged and that this server did not have when it became the primary; absent before.",
         |server, out| out.gauge(&server.lost);
-    "database_probes_total" counter Database("result")
-        "Readings of the server, with the token that is written where it takes writes, by result: ok, or the reason of the failure.",
-        DatabaseSeries::write_results;
     "database_read_duration_seconds" histogram Database("")
         "Latency of successful reads: role, token and lag of the server, in one statement.",
         |server, out| out.histogram(&server.read);
     "database_write_duration_seconds" histogram Database("")
         "Latency of successful writes: one row of a table of this instance's own, with its commit.",
         |server, out| out.histogram(&server.write);
-    "alert_pushes_total" counter Push("alertmanager, result")
-        "Alert push attempts, by Alertmanager and result.",
-        PushSeries::write_results;
+    "database_probes_total" counter Database("result")
+        "Readings of the server, with the token that is written where it takes writes, by result: ok, or the reason of the failure.",
+        DatabaseSeries::write_results;
     "alert_push_duration_seconds" histogram Push("alertmanager")
         "Duration of alert pushes that an Alertmanager accepted; a failed push has no duration.",
         |push, out| out.histogram(&push.duration);
+    "alert_pushes_total" counter Push("alertmanager, result")
+        "Alert push attempts, by Alertmanager and result.",
+        PushSeries::write_results;
 }
 
 /// The families as a Markdown table, as in docs/metrics.md.

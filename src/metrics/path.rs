@@ -70,8 +70,9 @@ impl PathSeries {
 
     /// Records a successful probe that began at `sent_at`, in nanoseconds since 1970.
     pub fn record_success(&self, timings: &Timings, sent_at: u64) {
-        self.duration.observe(timings.total);
+        // A page reads these two the other way round.
         self.succeeded.add(1);
+        self.duration.observe(timings.total);
         for (phase, duration) in timings.phases.iter() {
             self.phase_counts[phase as usize].add(1);
             self.phase_nanos[phase as usize].add(duration.as_nanos() as u64);

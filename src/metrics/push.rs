@@ -39,10 +39,11 @@ impl PushSeries {
 
     /// Records a push. If it failed, it has no duration.
     pub fn record(&self, result: PushResult, duration: Duration) {
+        // A page reads these two the other way round.
+        self.results[result as usize].add(1);
         if result == PushResult::Ok {
             self.duration.observe(duration);
         }
-        self.results[result as usize].add(1);
     }
 
     /// How often this was the result.

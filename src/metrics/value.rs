@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
-/// A number that only grows.
+/// A number that only grows. Who reads one and then another, which was added to first, finds the second not behind.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     pub(super) fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
+        self.0.fetch_add(amount, Ordering::Release);
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -27,7 +27,8 @@ pub enum PingSocketKind {
 /// Opens a ping socket that is connected to `peer`, with its own identifier.
 ///
 /// # Errors
-/// `PermissionDenied` where neither kind is allowed; what the system says otherwise.
+/// `PermissionDenied` where neither kind is allowed, `AddrNotAvailable` where the address is not; what the system says
+/// otherwise.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -49,6 +50,29 @@ pub fn open_ping_socket(peer: IpAddr, options: SocketOptions) -> io::Result<(Dat
     if kind == PingSocketKind::Raw {
         filter_echo_replies(socket.as_fd(), peer.is_ipv4())?;
     }
-    let datagram = Datagram::connect(socket, SocketAddr::new(peer, 0), options)?;
+    let datagram =
+        Datagram::connect(socket, SocketAddr::new(peer, 0), options).map_err(|error| match error.kind() {
+            // The socket itself was permitted.
+            io::ErrorKind::PermissionDenied => io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "this host sends nothing to this address: it is a broadcast address, or a route prohibits it",
+            ),
+            _ => error,
+        })?;
     Ok((datagram, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broadcast_address_is_not_taken_for_a_missing_permission() {
+        let options = SocketOptions::default();
+        let kind =
+            |address: &str| open_ping_socket(address.parse().unwrap(), options).map_err(|error| error.kind()).err();
+        let permitted = kind("127.0.0.1") != Some(io::ErrorKind::PermissionDenied);
+        let expected = if permitted { io::ErrorKind::AddrNotAvailable } else { io::ErrorKind::PermissionDenied };
+        assert_eq!(kind("127.255.255.255"), Some(expected));
+    }
 }

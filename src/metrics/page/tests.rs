@@ -70,6 +70,34 @@ fn buckets_are_cumulative_and_agree_with_the_count() {
     assert!(page.contains("} 1700000000.123\n"), "{page}");
 }
 
+#[test]
+fn no_page_has_more_latencies_than_successes_while_probes_end() {
+    let metrics = metrics();
+    let series = metrics.path(&path("there", "a"), ping());
+    metrics.expose(of_paths([Arc::clone(&series)]));
+    let number = |page: &str, of: &str| -> u64 {
+        let line = page.lines().find(|line| line.starts_with(of)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let [labels, success] = ["", ",result=\"ok\""]
+        .map(|more| format!("{{vantage_region=\"here\",peer_region=\"there\",target=\"a\",probe=\"icmp\"{more}}}"));
+    let ends = std::sync::atomic::AtomicBool::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                series.record_success(&timings(1), 1);
+            }
+        });
+        for _ in 0..2000 {
+            let page = text(&metrics, Collect::All);
+            let succeeded = number(&page, &format!("regionwatch_probes_total{success}"));
+            let durations = number(&page, &format!("regionwatch_probe_duration_seconds_count{labels}"));
+            assert!(durations <= succeeded, "{durations} latencies of {succeeded} successes");
+        }
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 /// The crate's own vectors merge these: both label sets, joined, are "region1" + "1".
 #[test]
 fn label_sets_that_join_to_the_same_text_stay_apart() {

@@ -51,6 +51,10 @@ pub(super) fn decode(bytes: &[u8], kind: Type, peer: IpAddr, secret: u64) -> Opt
             if *bytes.get(start)? != 0 || bytes.len() < start + HEADER + TOKEN {
                 return None;
             }
+            // A raw socket of IPv4 gets what the kernel has not verified yet (raw_local_deliver in net/ipv4/raw.c).
+            if raw && internet_checksum(&bytes[start..]) != 0 {
+                return None;
+            }
             let packet = Icmpv4Packet::decode(bytes, kind, peer, Ipv4Addr::UNSPECIFIED).ok()?;
             (packet.get_identifier(), packet.get_sequence(), start)
         }
@@ -126,6 +130,24 @@ mod tests {
         bytes[2..4].copy_from_slice(&(20 + icmp.len() as u16).to_be_bytes());
         bytes.extend(icmp);
         assert_eq!(decode(&bytes, Type::RAW, PEER, 9), Some(Decoded { identifier: 7, counter: 5 }));
+    }
+
+    #[test]
+    fn a_raw_reply_with_a_wrong_checksum_is_ignored() {
+        let mut header = vec![0; 20];
+        header[0] = 0x45;
+        header[3] = 84;
+        let whole = [header, reply(5, 9)].concat();
+        assert!(decode(&whole, Type::RAW, PEER, 9).is_some());
+        for place in [22, 23, 24, 60, whole.len() - 1] {
+            let mut wrong = whole.clone();
+            wrong[place] ^= 0x10;
+            assert_eq!(decode(&wrong, Type::RAW, PEER, 9), None, "byte {place}");
+        }
+        // The kernel has verified what a datagram socket gets.
+        let mut altered = reply(5, 9);
+        altered[60] ^= 0x10;
+        assert!(decode(&altered, Type::DGRAM, PEER, 9).is_some());
     }
 
     #[test]
