@@ -89,7 +89,8 @@ type Trying = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Found> + Send>> + 
 
 fn prepare(probe: &ProbeConfig, resolver: &Resolver, tls: &TlsContext) -> Result<Trying, crate::probe::SetupError> {
     let resolved = resolver.lookup(&probe.host, probe.family).using(probe.addresses);
-    let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, tls, responses: None };
+    let context =
+        ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses: None };
     probe.spec.prober(context, Once(probe.cadence.timeout()))
 }
 

@@ -52,7 +52,7 @@ pub fn prober(
     responses: Option<ResponseSender>,
 ) -> Result<Launcher, SetupError> {
     let resolved = resolver.lookup(&probe.host, probe.family).using(probe.addresses);
-    let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, tls, responses };
+    let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses };
     probe.spec.prober(context, LaunchedBy(events))
 }
 
@@ -85,7 +85,8 @@ impl TokenContext<'_> {
         let Database { name, login, table, servers, .. } = self.database;
         let prober = |(place, server): (usize, &DatabaseServer)| {
             let resolved = self.resolver.lookup(&server.host, AddressFamily::Any);
-            let context = ProberContext { host: &server.host, resolved, tos: None, tls: self.tls, responses: None };
+            let context =
+                ProberContext { host: &server.host, resolved, tos: None, source: None, tls: self.tls, responses: None };
             let setup = TokenSetup {
                 database: name.clone(),
                 region: server.region.clone(),

@@ -68,6 +68,7 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
             family: AddressFamily::Any,
             addresses: AddressChoice::One,
             tos: None,
+            source: None,
             critical: false,
             spec,
         },

@@ -120,7 +120,7 @@ impl Question {
         let (host, spec) = self.spec(SocketAddr::new(address, port)).map_err(ColdstartError::Invalid)?;
         let tls = TlsContext::default();
         let resolved = Resolver::new(None).lookup(&host, AddressFamily::Any);
-        let context = ProberContext { host: &host, resolved, tos: None, tls: &tls, responses: None };
+        let context = ProberContext { host: &host, resolved, tos: None, source: None, tls: &tls, responses: None };
         spec.prober(context, Boxed).map_err(|error| ColdstartError::Invalid(error.to_string()))
     }
 }

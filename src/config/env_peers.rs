@@ -135,6 +135,7 @@ fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig
         family: AddressFamily::Any,
         addresses: AddressChoice::One,
         tos: None,
+        source: None,
         critical: false,
         spec,
     }

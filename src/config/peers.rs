@@ -8,7 +8,7 @@ use super::{
     values::{self, ValueType},
 };
 use crate::{
-    model::{AddressChoice, AddressFamily, Host, Kind, Region, TargetName},
+    model::{AddressChoice, AddressFamily, Host, Kind, Region, Source, TargetName},
     signing::PublicKey,
     yaml::{Fields, Item, ReadContext, addresses},
 };
@@ -132,7 +132,7 @@ struct Read<'a> {
 }
 
 fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
-    let fields = item.fields(&["name", "host", "address_family", "addresses", "tos", "probes"])?;
+    let fields = item.fields(&["name", "host", "address_family", "addresses", "source", "tos", "probes"])?;
     let host = fields.get("host");
     let host = host.as_ref().map(|item| (item, item.read(addresses::host)));
     let families = [
@@ -143,6 +143,12 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     ];
     let families =
         fields.read("address_family", |item| item.choice(&families)).unwrap_or(Families::One(AddressFamily::Any));
+    let source = fields.get("source").and_then(|item| Some((item.read(addresses::source)?, item)));
+    let families = match &source {
+        Some((Source::Address(address), item)) => family_of_source(item, *address, families),
+        _ => families,
+    };
+    let source = source.map(|(source, _)| source);
     let choices = AddressChoice::ALL.map(|choice| (choice.as_str(), choice));
     let choice = fields.read("addresses", |item| item.choice(&choices)).unwrap_or_default();
     let tos = fields.read("tos", |item| item.whole::<u8>(0..=255));
@@ -179,7 +185,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
             let (cadence, spec) = read.probe?;
             let family = AddressFamily::Any;
             let critical = read.critical;
-            Some(ProbeConfig { cadence, host, family, addresses: choice, tos, critical, spec })
+            Some(ProbeConfig { cadence, host, family, addresses: choice, tos, source, critical, spec })
         })
         .collect();
     let targets = match families {
@@ -205,6 +211,20 @@ fn named_after<'a>((item, host): (Item<'a>, Host)) -> Option<(Item<'a>, TargetNa
 
 fn of_family(probes: Vec<ProbeConfig>, family: AddressFamily) -> Vec<ProbeConfig> {
     probes.into_iter().map(|probe| ProbeConfig { family, ..probe }).collect()
+}
+
+/// Packets can only go to addresses of the family of their source.
+fn family_of_source(item: &Item<'_>, source: IpAddr, families: Families) -> Families {
+    let (is, family) = if source.is_ipv4() { ("IPv4", AddressFamily::V4) } else { ("IPv6", AddressFamily::V6) };
+    match families {
+        Families::One(AddressFamily::Any) => {}
+        Families::One(other) if other == family => {}
+        Families::One(_) | Families::Both => {
+            let hint = "delete address_family, or write an interface such as eth1";
+            item.wrong_value(&format!("is {is} only; {hint}"));
+        }
+    }
+    Families::One(family)
 }
 
 /// A literal address must be of the requested family.

@@ -54,6 +54,7 @@ fn target(page: &mut Writer, target: &Target) {
         if let Some(tos) = probe.tos {
             page.raw("tos", tos);
         }
+        page.option("source", probe.source);
     }
     page.items("probes", &target.probes, probe);
 }

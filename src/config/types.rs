@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
-    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, Path, Region, Shape, TargetName, labels},
+    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, Path, Region, Shape, Source, TargetName, labels},
     probe::{HttpAccess, POSTGRES, PostgresSpec, ProbeSpec},
     signing::PublicKey,
 };
@@ -159,6 +159,8 @@ pub struct ProbeConfig {
     pub addresses: AddressChoice,
     /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.
     pub tos: Option<u8>,
+    /// Where it is sent from.
+    pub source: Option<Source>,
     /// If all critical probes of the region fail, the region is down although its network answers. Never set for kinds
     /// that cannot tell.
     pub critical: bool,

@@ -77,3 +77,70 @@ labels! {
         All = "all",
     }
 }
+
+/// Where the packets of a probe leave from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An address of this host.
+    Address(IpAddr),
+    /// An interface, with any of its addresses.
+    Interface(InterfaceName),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Interface(name) => f.write_str(name.as_str()),
+        }
+    }
+}
+
+/// The name of a network interface.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceName {
+    bytes: [u8; Self::MAX],
+    length: usize,
+}
+
+impl InterfaceName {
+    /// `IFNAMSIZ` of Linux, without the NUL.
+    const MAX: usize = 15;
+
+    /// The name, if Linux accepts it (dev_valid_name in net/core/dev.c) and it is ASCII.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_valid = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':');
+        if matches!(name, "" | "." | "..") || name.len() > Self::MAX || !name.bytes().all(is_valid) {
+            return None;
+        }
+        let mut bytes = [0; Self::MAX];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Some(Self { bytes, length: name.len() })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_an_interface_is_one_that_linux_accepts() {
+        for name in ["lo", "eth0.100", "br-1a2b3c4d5e6f", "wg_0"] {
+            assert_eq!(InterfaceName::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", ".", "..", "sixteen-letters!", "a/b", "a b", "eth0:1", "\u{e9}"] {
+            assert_eq!(InterfaceName::new(name), None, "{name}");
+        }
+    }
+}

@@ -30,7 +30,7 @@ pub use self::{
         Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, StateReason, Tally, Vote,
     },
     detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail},
-    host::{AddressChoice, AddressFamily, Host},
+    host::{AddressChoice, AddressFamily, Host, InterfaceName, Source},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},
     loss::{DatabaseLoss, DatabaseReport, LossBounds, Promotion, RealisedLoss},

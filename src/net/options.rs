@@ -3,10 +3,13 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::model::Source;
 
 /// `SOF_TIMESTAMPING_*` (linux/net_tstamp.h): timestamp on sending when the packet goes to the device's queue, on
 /// receipt in software; number what was sent; return timestamps without the packet.
@@ -25,15 +28,27 @@ pub struct SocketOptions {
     pub ttl: Option<u8>,
     /// Whether to forbid fragmentation; `None` leaves the system's choice.
     pub dont_fragment: Option<bool>,
+    /// Where packets leave from; `None` leaves it to the routes.
+    pub source: Option<Source>,
 }
 
 impl SocketOptions {
-    /// Sets the options on a socket of the family.
+    /// Sets the options on a socket of the family, which is not bound yet.
     ///
     /// # Errors
     /// What `setsockopt` says.
     pub(super) fn apply(self, socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
         let reference = SockRef::from(&socket);
+        match self.source {
+            Some(Source::Address(address)) if address.is_ipv4() == ipv4 => {
+                // The port is chosen with the peer's address, so that one source can have many connections (ip(7)).
+                let _ = set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+                reference.bind(&SocketAddr::new(address, 0).into())?;
+            }
+            Some(Source::Address(_)) => return Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)),
+            Some(Source::Interface(name)) => reference.bind_device(Some(name.as_str().as_bytes()))?,
+            None => {}
+        }
         if let Some(tos) = self.tos {
             if ipv4 { reference.set_tos_v4(tos.into())? } else { reference.set_tclass_v6(tos.into())? }
         }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use crate::{
-    model::{Failure, Host, Region, Timings, VoteResponse},
+    model::{Failure, Host, Region, Source, Timings, VoteResponse},
     net::{Attempt, ClientError, ResolvedHost, SocketOptions, TlsContext, TlsError},
 };
 
@@ -40,6 +40,8 @@ pub struct ProberContext<'a> {
     pub resolved: ResolvedHost,
     /// The type-of-service byte of what is sent.
     pub tos: Option<u8>,
+    /// Where it is sent from.
+    pub source: Option<Source>,
     /// What all TLS connections share.
     pub tls: &'a TlsContext,
     /// Where the responses of the peer's sidecar go, if its votes are wanted.
@@ -47,9 +49,9 @@ pub struct ProberContext<'a> {
 }
 
 impl ProberContext<'_> {
-    /// Options for sockets of which nothing is asked but the type of service.
+    /// Options for sockets that the kind itself asks nothing of.
     pub(super) fn socket_options(&self) -> SocketOptions {
-        SocketOptions { tos: self.tos, ..SocketOptions::default() }
+        SocketOptions { tos: self.tos, source: self.source, ..SocketOptions::default() }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     secrets::{Expanded, Secrets},
     units::{Parsed, port},
 };
-use crate::model::{Host, HttpUrl, MASK, MAX_NAME, Region, TargetName, UrlPath};
+use crate::model::{Host, HttpUrl, InterfaceName, MASK, MAX_NAME, Region, Source, TargetName, UrlPath};
 
 /// A region's name.
 pub(crate) fn region(text: &str) -> Parsed<Region> {
@@ -71,6 +71,19 @@ pub(crate) fn bracketed_host(text: &str) -> Parsed<Host> {
             Ok(Host::Addr(IpAddr::V6(addr))) => Err(format!("has an IPv6 address without brackets; write [{addr}]")),
             other => other,
         },
+    }
+}
+
+/// Where packets leave from: an address of this host, or an interface.
+pub(crate) fn source(text: &str) -> Parsed<Source> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() || address.is_multicast() => {
+            Err("is no address of a host; write one of this host, such as 192.0.2.1".to_owned())
+        }
+        Ok(address) => Ok(Source::Address(address)),
+        Err(_) => InterfaceName::new(text).map(Source::Interface).ok_or_else(|| {
+            "is neither an address nor an interface; write one of this host, such as 192.0.2.1 or eth1".to_owned()
+        }),
     }
 }
 

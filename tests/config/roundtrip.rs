@@ -16,7 +16,10 @@ use proptest::{
 };
 use regionwatch::{
     config::*,
-    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Region, TargetName},
+    model::{
+        AddressChoice, AddressFamily, Cadence, Host, InterfaceName, Kind, LabelName, LabelValue, Region, Source,
+        TargetName,
+    },
     net::{HeadParsing, HttpVersion, PemFile, TlsSpec},
     probe::*,
     signing::{PrivateKey, PublicKey},
@@ -253,6 +256,16 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
     })
 }
 
+fn source() -> impl Strategy<Value = Option<Source>> {
+    let interface = select(vec!["lo", "eth0.100", "null", "1"]);
+    prop_oneof![Just(None), interface.prop_map(|name| InterfaceName::new(name).map(Source::Interface)),]
+}
+
+fn set_source(probes: &mut [ProbeConfig], address: &str) {
+    let source = Some(Source::Address(address.parse().unwrap()));
+    probes.iter_mut().for_each(|probe| probe.source = source);
+}
+
 /// The probes of one target, each kind at most once.
 fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
     let spec = prop_oneof![
@@ -267,18 +280,24 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
     ];
     let families = select(vec![AddressFamily::Any, AddressFamily::V4, AddressFamily::V6]);
     let choices = select(AddressChoice::ALL.to_vec());
-    (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, choices, any::<Option<u8>>()).prop_map(
-        |(specs, host, family, addresses, tos)| {
+    (vec((spec, cadence(), any::<bool>()), 1..6), host(), families, choices, any::<Option<u8>>(), source()).prop_map(
+        |(specs, host, family, addresses, tos, source)| {
             let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
                 let host = spec.url_host().unwrap_or(&host).clone();
-                let mut probe = ProbeConfig { cadence, host, family, addresses, tos, critical: false, spec };
+                let mut probe = ProbeConfig { cadence, host, family, addresses, tos, source, critical: false, spec };
                 probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);
             }
             let mut probes: Vec<_> = probes.into_values().collect();
             if probes.iter().any(|probe| matches!(&probe.host, Host::Addr(addr) if !family.admits(*addr))) {
                 probes.iter_mut().for_each(|probe| probe.family = AddressFamily::Any);
+            }
+            // An address decides the family.
+            match probes[0].family {
+                AddressFamily::V4 if tos.is_some_and(|tos| tos % 2 == 0) => set_source(&mut probes, "192.0.2.9"),
+                AddressFamily::V6 if tos.is_some_and(|tos| tos % 2 == 0) => set_source(&mut probes, "2001:db8::9"),
+                _ => {}
             }
             probes
         },

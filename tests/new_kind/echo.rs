@@ -157,7 +157,7 @@ mod tests {
         let host = crate::model::Host::Addr("127.0.0.1".parse().unwrap());
         let resolved = Resolver::new(None).lookup(&host, AddressFamily::Any);
         let tls = TlsContext::default();
-        let context = ProberContext { host: &host, resolved, tos: None, tls: &tls, responses: None };
+        let context = ProberContext { host: &host, resolved, tos: None, source: None, tls: &tls, responses: None };
         let attempt = Attempt::new(Instant::now() + std::time::Duration::from_secs(10));
         let spec = ProbeSpec::from(super::EchoSpec { port });
         let timings = spec.prober(context, Once(attempt)).unwrap().await.unwrap();

@@ -1,6 +1,6 @@
 //! TCP probes.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use regionwatch::model::{Failure, StampSource};
 
@@ -92,4 +92,53 @@ async fn bytes_are_sent_and_matched_as_they_are() {
     probe("(?-u)^\\x00\\xd2").succeeds().await;
     // Without (?-u), a number is that of a character, which has two bytes in UTF-8.
     assert_eq!(probe("\\xd2").fails().await, Failure::Mismatch);
+}
+
+/// The address that a server sees of each connection.
+fn clients_of(addr: &str) -> (SocketAddr, std::sync::mpsc::Receiver<std::net::IpAddr>) {
+    let listener = std::net::TcpListener::bind(addr).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (sender, clients) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((_, client)) = listener.accept() {
+            let _ = sender.send(client.ip());
+        }
+    });
+    (addr, clients)
+}
+
+#[tokio::test]
+async fn a_probe_leaves_from_the_address_or_the_interface_that_is_asked_for() {
+    let (addr, clients) = clients_of("127.0.0.1:0");
+    let probe = |host: &str, source: &str| {
+        probing(host, format!("kind: tcp, port: {}", addr.port())).with_target(&format!("source: {source}"))
+    };
+    for source in ["127.0.0.5", "127.0.0.6"] {
+        probe("127.0.0.1", source).succeeds().await;
+        assert_eq!(clients.recv().unwrap().to_string(), source);
+    }
+    probe("127.0.0.1", "lo").succeeds().await;
+    // Documentation addresses and this interface are nowhere.
+    assert_eq!(probe("127.0.0.1", "192.0.2.9").fails().await, Failure::Local);
+    assert_eq!(probe("127.0.0.1", "nowhere0").fails().await, Failure::Local);
+
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = socket.local_addr().unwrap();
+    let seen = std::sync::Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            seen.lock().unwrap().push(from.ip().to_string());
+            buffer[2] |= 0x80;
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    let dns = format!("kind: dns, port: {}, query: a.example", server.port());
+    probing("127.0.0.1", dns).with_target("source: 127.0.0.7").succeeds().await;
+    assert!(asked.lock().unwrap().iter().all(|from| from == "127.0.0.7"));
+    let ping = async |target: &str| {
+        probing("127.0.0.1", "kind: icmp").with_target(target).run(1).await.remove(0).outcome.is_ok()
+    };
+    assert_eq!(ping("source: 127.0.0.8").await, ping("address_family: any").await);
 }
