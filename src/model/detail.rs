@@ -60,6 +60,8 @@ pub enum FailureDetail {
     Certificate(CertificateFault),
     /// The alert by which the peer ended the connection (RFC 8446 6).
     TlsAlert(u8),
+    /// The peer said that it does not go on to TLS.
+    StartTlsRefused,
     /// The peer accepts no version or cipher of TLS that we offer.
     NoCommonTls,
     /// The peer answered with something that is not TLS.
@@ -78,9 +80,12 @@ impl FailureDetail {
             | Self::SqlState(_)
             | Self::GrpcStatus(_)
             | Self::Health(_) => true,
-            Self::Certificate(_) | Self::TlsAlert(_) | Self::NoCommonTls | Self::NotTls | Self::ClosedInHandshake => {
-                false
-            }
+            Self::Certificate(_)
+            | Self::TlsAlert(_)
+            | Self::StartTlsRefused
+            | Self::NoCommonTls
+            | Self::NotTls
+            | Self::ClosedInHandshake => false,
         }
     }
 }
@@ -142,6 +147,7 @@ impl fmt::Display for FailureDetail {
                 Some(name) => write!(f, "TLS alert {name}"),
                 None => write!(f, "TLS alert {code}"),
             },
+            Self::StartTlsRefused => f.write_str("the server has refused STARTTLS"),
             Self::NoCommonTls => f.write_str("no common TLS version or cipher"),
             Self::NotTls => f.write_str("the answer is not TLS"),
             Self::ClosedInHandshake => f.write_str("closed in the TLS handshake"),

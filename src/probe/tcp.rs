@@ -1,10 +1,13 @@
 //! A TCP connection, with TLS or a short dialogue where asked for.
 
+mod starttls;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+pub use self::starttls::StartTls;
 use super::{
     kind::ProbeKind,
     pattern::{self, Pattern},
@@ -41,6 +44,8 @@ pub struct TcpSpec {
     pub port: u16,
     /// Shake hands for TLS once connected.
     pub tls: Option<TlsSpec>,
+    /// Ask for TLS in this protocol before.
+    pub starttls: Option<StartTls>,
     /// Bytes to send once connected.
     pub send: Option<Secret>,
     /// A pattern that the first 64 KiB of what the peer sends must match.
@@ -50,13 +55,13 @@ pub struct TcpSpec {
 impl TcpSpec {
     /// A probe that only connects.
     pub const fn connect(port: u16) -> Self {
-        Self { port, tls: None, send: None, expect: None }
+        Self { port, tls: None, starttls: None, send: None, expect: None }
     }
 }
 
 impl ProbeKind for TcpSpec {
     const KIND: Kind = TCP;
-    const KEYS: &'static [&'static str] = &["port", "tls", "send", "send_hex", "expect"];
+    const KEYS: &'static [&'static str] = &["port", "tls", "starttls", "send", "send_hex", "expect"];
     const SHARES_SOCKET: bool = false;
 
     type Prober = TcpProbe;
@@ -65,6 +70,16 @@ impl ProbeKind for TcpSpec {
         let tls = fields.get("tls").and_then(|item| {
             if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
         });
+        let protocols = StartTls::ALL.map(|protocol| (protocol.as_str(), protocol));
+        let starttls = fields.read("starttls", |item| item.choice(&protocols));
+        let tls = match (starttls, fields.get("tls")) {
+            (Some(_), Some(item)) if tls.is_none() => {
+                item.wrong("is false, and starttls asks for it; delete one of them");
+                None
+            }
+            (Some(_), None) => Some(TlsSpec::default()),
+            _ => tls,
+        };
         let text = fields.get("send");
         if let Some(item) = text.as_ref().filter(|item| item.raw().is_some_and(|text| !text.is_ascii())) {
             item.warn("has letters outside ASCII, which are sent as UTF-8; write bytes in send_hex");
@@ -77,7 +92,7 @@ impl ProbeKind for TcpSpec {
         let send = text.and_then(|item| item.secret_text(context.secrets)).or(hex);
         let expect = fields.read("expect", |item| item.read(pattern::parse));
         let port = fields.required("port", "write the port to connect to, such as 443")?;
-        Some(Self { port: port.port()?, tls, send, expect })
+        Some(Self { port: port.port()?, tls, starttls, send, expect })
     }
 
     fn write(&self, page: &mut Writer) {
@@ -85,18 +100,27 @@ impl ProbeKind for TcpSpec {
         if let Some(spec) = &self.tls {
             tls::write(page, spec);
         }
+        page.option("starttls", self.starttls);
         page.option("send", self.send.as_ref());
         page.option("expect", self.expect.as_ref().map(|pattern| pattern.source()));
     }
 
     fn destination(&self, host: &Host) -> String {
-        format!("{host}, port {}{}", self.port, if self.tls.is_some() { ", tls" } else { "" })
+        let tls = match (&self.tls, self.starttls) {
+            (None, _) => String::new(),
+            (Some(_), None) => ", tls".to_owned(),
+            (Some(_), Some(protocol)) => format!(", starttls {protocol}"),
+        };
+        format!("{host}, port {}{tls}", self.port)
     }
 
     fn shape(&self) -> Shape {
         let mut shape = Shape::new([Phase::Connect], [Failure::Refused]);
         if self.tls.is_some() {
             shape = shape.with(Phase::Tls, Failure::Tls);
+        }
+        if self.starttls.is_some() {
+            shape.results = shape.results.with([Failure::Protocol, Failure::Status]);
         }
         shape.results = shape.results.with(self.expect.as_ref().map(|_| Failure::Mismatch));
         shape
@@ -180,8 +204,16 @@ impl Probe for TcpProbe {
         let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.port);
         let watch = ClockWatch::start();
         let mut measured = Measured::default();
-        let connection =
-            Connection::open(server, self.options, self.connector.as_ref(), &mut measured, attempt).await?;
+        let connection = match (self.spec.starttls, &self.connector) {
+            (Some(protocol), Some(connector)) => {
+                let mut plain = Connection::open(server, self.options, None, &mut measured, attempt).await?;
+                starttls::ask(protocol, &mut plain.io, attempt).await?;
+                plain.secure(connector, &mut measured, attempt).await?
+            }
+            (_, connector) => {
+                Connection::open(server, self.options, connector.as_ref(), &mut measured, attempt).await?
+            }
+        };
         self.converse(connection.io, attempt).await?;
         // The round trip of a plain connection is the kernel's and knows no wall clock.
         if self.connector.is_some() && watch.stepped() {

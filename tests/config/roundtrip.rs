@@ -126,8 +126,13 @@ fn icmp() -> impl Strategy<Value = ProbeSpec> {
 }
 
 fn tcp() -> impl Strategy<Value = ProbeSpec> {
-    (port(), option::of(tls()), any::<bool>(), option::of(pattern()))
-        .prop_map(|(port, tls, send, expect)| TcpSpec { port, tls, send: send.then(masked), expect }.into())
+    let starttls = option::of(select(StartTls::ALL.to_vec()));
+    (port(), option::of(tls()), starttls, any::<bool>(), option::of(pattern())).prop_map(
+        |(port, tls, starttls, send, expect)| {
+            let starttls = starttls.filter(|_| tls.is_some());
+            TcpSpec { port, tls, starttls, send: send.then(masked), expect }.into()
+        },
+    )
 }
 
 fn postgres() -> impl Strategy<Value = PostgresSpec> {

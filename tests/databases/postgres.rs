@@ -65,6 +65,11 @@ async fn each_phase_of_a_login_and_a_read_is_measured_by_the_kernel() {
             assert_eq!(seen.certificate, Some(certificate.dates));
         }
     }
+    // A tcp probe asks for TLS in the same way, and sees the same certificate.
+    let starttls = format!("kind: tcp, port: {port}, starttls: postgres, tls: {{ca_file: '{}'}}", certificate.cert());
+    let seen = probing("127.0.0.1", starttls).timeout(PATIENCE).run(1).await.remove(0);
+    assert_eq!(phases(&seen.outcome.unwrap()), ["connect", "tls"]);
+    assert_eq!(seen.certificate, Some(certificate.dates));
     // A login that ends as it should leaves no line of a lost connection.
     assert!(!server.log().contains("unexpected EOF") && !server.log().contains("reset by peer"), "{}", server.log());
 }

@@ -10,6 +10,7 @@ mod phases;
 mod reasons;
 mod servers;
 mod sidecar;
+mod starttls;
 mod tcp;
 mod tls;
 
