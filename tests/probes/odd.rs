@@ -1,4 +1,9 @@
-//! Odd heads that real servers send. Our probe must agree with curl about each of them.
+//! Odd but working targets, some ninety of them. Our probe must agree with the usual tool about each: curl on heads, openssl on
+//! certificates, dig on answers, and getent on names.
+
+mod dns;
+mod names;
+mod tls;
 
 use std::{io::Write, net::SocketAddr, process::Command};
 
