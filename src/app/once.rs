@@ -88,7 +88,7 @@ type Found = (Outcome, FailureContext, Option<CertificateDates>);
 type Trying = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Found> + Send>> + Send>;
 
 fn prepare(probe: &ProbeConfig, resolver: &Resolver, tls: &TlsContext) -> Result<Trying, crate::probe::SetupError> {
-    let resolved = resolver.lookup(&probe.host, probe.family).using(probe.addresses);
+    let resolved = resolver.lookup_at(&probe.host, probe.family, probe.name_server).using(probe.addresses);
     let context =
         ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses: None };
     probe.spec.prober(context, Once(probe.cadence.timeout()))

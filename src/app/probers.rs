@@ -51,7 +51,7 @@ pub fn prober(
     events: mpsc::Sender<Event>,
     responses: Option<ResponseSender>,
 ) -> Result<Launcher, SetupError> {
-    let resolved = resolver.lookup(&probe.host, probe.family).using(probe.addresses);
+    let resolved = resolver.lookup_at(&probe.host, probe.family, probe.name_server).using(probe.addresses);
     let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses };
     probe.spec.prober(context, LaunchedBy(events))
 }

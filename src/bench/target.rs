@@ -66,6 +66,7 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
             cadence,
             host,
             family: AddressFamily::Any,
+            name_server: None,
             addresses: AddressChoice::One,
             tos: None,
             source: None,

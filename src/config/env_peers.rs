@@ -133,6 +133,7 @@ fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig
         cadence,
         host: host.clone(),
         family: AddressFamily::Any,
+        name_server: None,
         addresses: AddressChoice::One,
         tos: None,
         source: None,

@@ -132,7 +132,8 @@ struct Read<'a> {
 }
 
 fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
-    let fields = item.fields(&["name", "host", "address_family", "addresses", "source", "tos", "probes"])?;
+    let fields =
+        item.fields(&["name", "host", "name_server", "address_family", "addresses", "source", "tos", "probes"])?;
     let host = fields.get("host");
     let host = host.as_ref().map(|item| (item, item.read(addresses::host)));
     let families = [
@@ -149,6 +150,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
         _ => families,
     };
     let source = source.map(|(source, _)| source);
+    let name_server = fields.read("name_server", |item| item.read(addresses::name_server));
     let choices = AddressChoice::ALL.map(|choice| (choice.as_str(), choice));
     let choice = fields.read("addresses", |item| item.choice(&choices)).unwrap_or_default();
     let tos = fields.read("tos", |item| item.whole::<u8>(0..=255));
@@ -185,7 +187,7 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
             let (cadence, spec) = read.probe?;
             let family = AddressFamily::Any;
             let critical = read.critical;
-            Some(ProbeConfig { cadence, host, family, addresses: choice, tos, source, critical, spec })
+            Some(ProbeConfig { cadence, host, family, name_server, addresses: choice, tos, source, critical, spec })
         })
         .collect();
     let targets = match families {

@@ -50,6 +50,7 @@ fn target(page: &mut Writer, target: &Target) {
     page.option("host", host.map(|host| format!("{host:#}")));
     if let Some(probe) = target.probes.first() {
         page.raw("address_family", probe.family);
+        page.option("name_server", probe.name_server);
         page.raw("addresses", probe.addresses);
         if let Some(tos) = probe.tos {
             page.raw("tos", tos);

@@ -1,6 +1,6 @@
 //! The peers of a configuration: every value is in range, every name is checked.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
@@ -155,6 +155,8 @@ pub struct ProbeConfig {
     pub host: Host,
     /// Which addresses of a name are used.
     pub family: AddressFamily,
+    /// The name server that is asked for a name, where it is not those of the system.
+    pub name_server: Option<SocketAddr>,
     /// Which of several addresses is probed.
     pub addresses: AddressChoice,
     /// The type-of-service byte (DSCP and ECN) of what is sent; RFC 2474.

@@ -7,7 +7,7 @@ mod system;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -152,9 +152,12 @@ pub struct Resolver {
     /// None until the system's configuration is read.
     resolvers: watch::Receiver<Option<TokioResolvers>>,
     permits: Arc<Semaphore>,
-    known: Mutex<HashMap<Arc<str>, Weak<watch::Sender<Entry>>>>,
+    known: Mutex<HashMap<Question, Weak<watch::Sender<Entry>>>>,
     users: Arc<Mutex<Users>>,
 }
+
+/// A name, and the server that is asked for it, where it is not those of the system.
+type Question = (Arc<str>, Option<SocketAddr>);
 
 /// Which peers have a name, for people.
 type Users = HashMap<Arc<str>, BTreeSet<Region>>;
@@ -204,9 +207,17 @@ impl Resolver {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn lookup(&self, host: &Host, family: AddressFamily) -> ResolvedHost {
+        self.lookup_at(host, family, None)
+    }
+
+    /// The same by the word of this name server, and not those of the system.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn lookup_at(&self, host: &Host, family: AddressFamily, server: Option<SocketAddr>) -> ResolvedHost {
         let source = match host {
             Host::Addr(address) => Source::Literal(*address),
-            Host::Name(name) => Source::Name(self.watch(name)),
+            Host::Name(name) => Source::Name(self.watch(name, server)),
         };
         ResolvedHost { source, family, turn: Arc::default(), reported: Mutex::new(0) }
     }
@@ -218,16 +229,20 @@ impl Resolver {
             Host::Name(name) => name,
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = known.get(name).and_then(Weak::upgrade);
-        match entry.map(|entry| entry.borrow().answer.clone()) {
-            Some(Answer::Addresses(addresses)) => addresses.to_vec(),
-            Some(Answer::Pending | Answer::Nothing) | None => Vec::new(),
+        let entries = known.iter().filter(|((known, _), _)| known == name).filter_map(|(_, entry)| entry.upgrade());
+        let mut addresses = Vec::new();
+        for entry in entries {
+            if let Answer::Addresses(more) = &entry.borrow().answer {
+                addresses.extend_from_slice(more);
+            }
         }
+        addresses
     }
 
-    fn watch(&self, name: &Arc<str>) -> watch::Receiver<Entry> {
+    fn watch(&self, name: &Arc<str>, server: Option<SocketAddr>) -> watch::Receiver<Entry> {
+        let question = (Arc::clone(name), server);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = known.get(name).and_then(Weak::upgrade)
+        if let Some(sender) = known.get(&question).and_then(Weak::upgrade)
             && sender.receiver_count() > 0
         {
             return sender.subscribe();
@@ -235,9 +250,14 @@ impl Resolver {
         let (sender, receiver) = watch::channel(Entry::default());
         let sender = Arc::new(sender);
         known.retain(|_, sender| sender.strong_count() > 0);
-        known.insert(Arc::clone(name), Arc::downgrade(&sender));
+        known.insert(question, Arc::downgrade(&sender));
         let users = Arc::clone(&self.users);
-        tokio::spawn(refresh(Arc::clone(name), self.resolvers.clone(), Arc::clone(&self.permits), users, sender));
+        let resolvers = match server {
+            // These never change.
+            Some(server) => watch::channel(system::asking(server).ok()).1,
+            None => self.resolvers.clone(),
+        };
+        tokio::spawn(refresh(Arc::clone(name), resolvers, Arc::clone(&self.permits), users, sender));
         receiver
     }
 }

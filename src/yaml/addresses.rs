@@ -1,7 +1,7 @@
 //! Names and addresses on the network: regions, targets, hosts, ports, URLs.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
@@ -85,6 +85,16 @@ pub(crate) fn source(text: &str) -> Parsed<Source> {
             "is neither an address nor an interface; write one of this host, such as 192.0.2.1 or eth1".to_owned()
         }),
     }
+}
+
+/// The address of a name server, on port 53 unless it says otherwise.
+pub(crate) fn name_server(text: &str) -> Parsed<SocketAddr> {
+    const PORT: u16 = 53;
+    let address = text.parse().map(|address| SocketAddr::new(address, PORT));
+    address.or_else(|_| text.parse()).map_err(|_| {
+        "is not the address of a name server; write one such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353"
+            .to_owned()
+    })
 }
 
 /// A DNS host name, in lower case (RFC 1123; private zones have `_` as well).

@@ -290,7 +290,9 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
             let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
                 let host = spec.url_host().unwrap_or(&host).clone();
-                let mut probe = ProbeConfig { cadence, host, family, addresses, tos, source, critical: false, spec };
+                let name_server = tos.map(|tos| SocketAddr::from(([192, 0, 2, 53], 53 + u16::from(tos))));
+                let mut probe =
+                    ProbeConfig { cadence, host, family, name_server, addresses, tos, source, critical: false, spec };
                 probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);
             }

@@ -451,3 +451,23 @@ async fn of_several_addresses_one_that_refuses_gives_way_and_all_have_their_turn
     assert_eq!(refused, [true, false, true, false, true, false]);
     assert!(all.iter().step_by(2).all(|seen| seen.failed.address == first), "{all:?}");
 }
+
+#[tokio::test]
+async fn a_name_can_be_looked_up_at_another_name_server_and_each_has_its_own_answer() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let servers = [servers::closed(), servers::closed()];
+    let _here = servers::knot(folders[0].path(), "web 60 A 127.0.0.2\n", servers[0]);
+    let _there = servers::knot(folders[1].path(), "web 60 A 127.0.0.3\n", servers[1]);
+    let closed = servers::closed().port();
+    for (server, address) in [(servers[0], "127.0.0.2"), (servers[1], "127.0.0.3")] {
+        let probe = probing("web.example.com", format!("kind: tcp, port: {closed}"));
+        let seen = probe.with_target(&format!("name_server: '{server}'")).timeout(Duration::from_secs(5)).run(1).await;
+        assert_eq!(seen[0].outcome, Err(Failure::Refused));
+        assert_eq!(seen[0].failed.address, Some(address.parse().unwrap()));
+    }
+    // Nobody answers there.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let probe = probing("web.example.com", format!("kind: tcp, port: {closed}"));
+    let failure = probe.with_target(&format!("name_server: '{silent}'")).timeout(Duration::from_secs(5)).fails().await;
+    assert_eq!(failure, Failure::Resolve);
+}

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,7 +15,10 @@ use std::{
 
 use hickory_resolver::{
     Hosts, TokioResolver,
-    config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ServerOrderingStrategy},
+    config::{
+        ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+        ServerOrderingStrategy,
+    },
     lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
@@ -128,7 +131,20 @@ fn build(contents: &Contents) -> Result<TokioResolvers, NetError> {
     // glibc completes by the domain of this host only where there is no search list.
     let domain = config.domain().filter(|_| config.search().is_empty()).cloned();
     let config = ResolverConfig::from_parts(domain, config.search().to_vec(), config.name_servers().to_vec());
-    let hosts = Arc::new(parse_hosts(&contents.hosts));
+    resolvers(&config, &options, Arc::new(parse_hosts(&contents.hosts)))
+}
+
+/// The resolvers that ask this name server alone, for whole names.
+pub(super) fn asking(server: SocketAddr) -> Result<TokioResolvers, NetError> {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = server.port();
+        connection
+    });
+    let server = NameServerConfig::new(server.ip(), true, connections.to_vec());
+    resolvers(&ResolverConfig::from_parts(None, Vec::new(), vec![server]), &ResolverOpts::default(), Arc::default())
+}
+
+fn resolvers(config: &ResolverConfig, options: &ResolverOpts, hosts: Arc<Hosts>) -> Result<TokioResolvers, NetError> {
     let resolver = |strategy| {
         let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
         let resolver_options = builder.options_mut();
