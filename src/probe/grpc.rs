@@ -17,7 +17,7 @@ use http_body_util::Full;
 
 pub use self::message::fuzz_health;
 use super::{
-    http::{Header, failure_of, read_headers, write_headers},
+    http::{Authorization, CredentialsFile, failure_of, read_headers, write_headers},
     kind::ProbeKind,
     prober::{Probe, ProbeError, ProberContext, SetupError},
     tls,
@@ -65,6 +65,8 @@ pub struct GrpcSpec {
     pub authority: Option<Arc<str>>,
     /// Metadata; its values may be secrets and are not printed.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The file that one of them comes from, if it authenticates.
+    pub credentials: Option<CredentialsFile>,
     /// Keep the connection for the next probe: then only `processing` and `transfer` are measured.
     pub keep_alive: bool,
     /// Use TLS.
@@ -115,12 +117,12 @@ impl ProbeKind for GrpcSpec {
         let tls = fields.get("tls").and_then(|item| {
             if item.is_mapping() { tls::read(&item, context.secrets) } else { item.flag()?.then(Default::default) }
         });
-        let headers: Vec<Header> = read_headers(fields, context.secrets, &reserved());
+        let (headers, credentials) = read_headers(fields, context.secrets, &reserved());
         let service = fields.read("service", |item| item.read(service)).unwrap_or_default();
         let authority = fields.read("authority", |item| item.read(authority));
         let keep_alive = fields.read("keep_alive", |item| item.flag()).unwrap_or(false);
         let port = fields.required("port", "write the port of the server, such as 50051")?;
-        Some(Self { port: port.port()?, service, authority, headers, keep_alive, tls })
+        Some(Self { port: port.port()?, service, authority, headers, credentials, keep_alive, tls })
     }
 
     fn write(&self, page: &mut Writer) {
@@ -170,7 +172,8 @@ impl ProbeKind for GrpcSpec {
         }
         let body = message::request(&self.service).into();
         let client = client.keep_alive(self.keep_alive);
-        Ok(GrpcProbe { resolved: context.resolved, port: self.port, client, headers, body })
+        let authorization = Authorization::new(self.credentials.clone());
+        Ok(GrpcProbe { resolved: context.resolved, port: self.port, client, headers, authorization, body })
     }
 }
 
@@ -181,6 +184,7 @@ pub(crate) struct GrpcProbe {
     port: u16,
     client: HttpClient,
     headers: HeaderMap,
+    authorization: Authorization,
     body: Bytes,
 }
 
@@ -195,10 +199,14 @@ impl Probe for GrpcProbe {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.client.uri().clone();
         *request.headers_mut() = self.headers.clone();
+        self.authorization.apply(request.headers_mut());
         let body = BodyUse::kept(message::MAX_BODY);
         let response = self.client.send(server, request, body, &mut measured, attempt).await?;
         let stepped = watch.stepped();
         if let Err((failure, detail)) = judge(&response) {
+            if failure == Failure::Auth {
+                self.authorization.refused();
+            }
             if let Some(detail) = detail {
                 attempt.set_detail(detail);
             }

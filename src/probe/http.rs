@@ -1,6 +1,7 @@
 //! One HTTP request, on a fresh connection unless it is to be kept, and whether the response is the expected one.
 
 mod access;
+mod credentials;
 mod redirect;
 mod spec;
 mod status;
@@ -14,9 +15,10 @@ use http::{
 };
 use http_body_util::Full;
 
-pub use self::{access::HttpAccess, spec::HttpSpec, status::ExpectedStatus};
+pub use self::{access::HttpAccess, credentials::CredentialsFile, spec::HttpSpec, status::ExpectedStatus};
 pub(super) use self::{
-    access::{Header, read_headers, write_headers},
+    access::{read_headers, write_headers},
+    credentials::Authorization,
     spec::{KEYS, read, write},
     status::failure_of,
 };
@@ -97,6 +99,7 @@ pub(crate) struct HttpProbe {
     spec: Arc<HttpSpec>,
     client: HttpClient,
     headers: HeaderMap,
+    authorization: Authorization,
     body: Bytes,
 }
 
@@ -133,7 +136,8 @@ impl HttpProbe {
         }
         headers.extend(spec.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let body = spec.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.as_bytes()));
-        Ok(Self { resolved: context.resolved, spec, client, headers, body })
+        let authorization = Authorization::new(spec.credentials.clone());
+        Ok(Self { resolved: context.resolved, spec, client, headers, authorization, body })
     }
 
     /// Makes the request and judges the response.
@@ -144,6 +148,9 @@ impl HttpProbe {
         let (mut response, matches) = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
         let stepped = watch.stepped();
         let judged = self.judge(&response, matches, E::KEEPS_BODY);
+        if judged == Err(Failure::Auth) {
+            self.authorization.refused();
+        }
         if let Err(Failure::Status | Failure::Auth) = judged {
             attempt.set_detail(FailureDetail::HttpStatus(response.head.status.as_u16()));
         }
@@ -171,6 +178,7 @@ impl HttpProbe {
             *request.method_mut() = self.spec.method.clone();
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = self.headers.clone();
+            self.authorization.apply(request.headers_mut());
             exchange.prepare(request.headers_mut());
             let mut matchers =
                 [&self.spec.expect_body, &self.spec.reject_body].map(|pattern| pattern.as_ref().map(Pattern::matcher));

@@ -188,7 +188,7 @@ fn grpc() -> impl Strategy<Value = ProbeSpec> {
     (port(), service, authority, any::<bool>(), option::of(tls())).prop_map(
         |(port, service, authority, keep_alive, tls)| {
             let authority = authority.map(Arc::from);
-            GrpcSpec { port, service, authority, headers: Vec::new(), keep_alive, tls }.into()
+            GrpcSpec { port, service, authority, headers: Vec::new(), credentials: None, keep_alive, tls }.into()
         },
     )
 }
@@ -246,6 +246,7 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             url,
             method,
             headers: Vec::new(),
+            credentials: None,
             body: body.then(masked),
             status,
             expect_headers: headers.collect(),

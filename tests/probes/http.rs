@@ -400,3 +400,25 @@ async fn a_name_that_does_not_exist_is_a_resolve_failure() {
     let probe = "kind: http, url: 'http://nothing.invalid/'";
     assert_eq!(probing("nothing.invalid", probe).timeout(Duration::from_secs(6)).fails().await, Failure::Resolve);
 }
+
+#[tokio::test]
+async fn a_token_that_was_renewed_in_its_file_is_sent_after_the_old_one_was_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "old\n").unwrap();
+    let addr = servers::tcp(|mut stream| {
+        let head = servers::read_head(&mut stream).to_lowercase();
+        let status = if head.contains("authorization: bearer new\r\n") { "200 OK" } else { "401 Unauthorized" };
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    });
+    let probe = format!("kind: http, url: 'http://{addr}/', bearer_token_file: '{}'", path.display());
+    let renewal = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // As Kubernetes does it.
+        std::fs::write(folder.path().join("next"), "new\n").unwrap();
+        std::fs::rename(folder.path().join("next"), &path).unwrap();
+    };
+    let (seen, ()) = tokio::join!(probing("127.0.0.1", probe).run(20), renewal);
+    assert_eq!(seen[0].outcome, Err(Failure::Auth));
+    assert!(seen[19].outcome.is_ok(), "{:?}", seen[19]);
+}

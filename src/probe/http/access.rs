@@ -1,15 +1,16 @@
 //! How a server is accessed over HTTP: header fields, credentials and TLS settings. Probes and alert pushes share these
 //! keys.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::PathBuf};
 
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, header, uri::Authority};
 
-use super::super::tls;
+use super::credentials::CredentialsFile;
 use crate::{
     model::HttpUrl,
     net::TlsSpec,
+    probe::tls,
     yaml::{
         Fields, Item,
         secrets::{MASK, Secrets},
@@ -29,6 +30,8 @@ pub(crate) type Header = (HeaderName, HeaderValue);
 pub struct HttpAccess {
     /// Header fields, one of which may authenticate; their values may be secrets and are not printed.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The file that one of them comes from, if it authenticates.
+    pub credentials: Option<CredentialsFile>,
     /// TLS settings; used if the URL says https.
     pub tls: TlsSpec,
 }
@@ -44,12 +47,12 @@ impl HttpAccess {
         url: Option<&HttpUrl>,
         reserved: &[HeaderName],
     ) -> Self {
-        let headers = read_headers(fields, secrets, reserved);
+        let (headers, credentials) = read_headers(fields, secrets, reserved);
         let tls = fields.read("tls", |item| tls::read(item, secrets)).unwrap_or_default();
         if let (Some(item), Some(HttpUrl { https: false, .. })) = (fields.get("tls"), url) {
             item.wrong("has no effect on an http URL; delete it or write an https URL");
         }
-        Self { headers, tls }
+        Self { headers, credentials, tls }
     }
 
     /// Writes the keys for a server with this URL, but no secret.
@@ -61,11 +64,16 @@ impl HttpAccess {
     }
 }
 
-/// Reads the header fields, one of which may authenticate. None of them may be `reserved`.
-pub(crate) fn read_headers(fields: &Fields<'_>, secrets: &Secrets<'_>, reserved: &[HeaderName]) -> Vec<Header> {
+/// Reads the header fields, one of which may authenticate, and then may come from a file. None of them may be `reserved`.
+pub(crate) fn read_headers(
+    fields: &Fields<'_>,
+    secrets: &Secrets<'_>,
+    reserved: &[HeaderName],
+) -> (Vec<Header>, Option<CredentialsFile>) {
     let mut headers = fields.read("headers", |item| headers(item, secrets, reserved)).unwrap_or_default();
-    headers.extend(authorization(fields, &headers, secrets));
-    headers
+    let (header, file) = authorization(fields, &headers, secrets).unzip();
+    headers.extend(header);
+    (headers, file.flatten())
 }
 
 /// Writes the header fields, but no secret.
@@ -130,8 +138,12 @@ fn secret_value(item: &Item<'_>, value: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The `Authorization` header that `basic_auth`, `bearer_token` or `bearer_token_file` asks for.
-fn authorization(fields: &Fields<'_>, headers: &[Header], secrets: &Secrets<'_>) -> Option<Header> {
+/// The `Authorization` header that `basic_auth`, `bearer_token` or `bearer_token_file` asks for, and its file.
+fn authorization(
+    fields: &Fields<'_>,
+    headers: &[Header],
+    secrets: &Secrets<'_>,
+) -> Option<(Header, Option<CredentialsFile>)> {
     let keys = ["basic_auth", "bearer_token", "bearer_token_file"];
     let mut given = keys.into_iter().filter_map(|key| fields.get(key)).map(Item::secret);
     let item = given.next()?;
@@ -141,15 +153,18 @@ fn authorization(fields: &Fields<'_>, headers: &[Header], secrets: &Secrets<'_>)
     if headers.iter().any(|(name, _)| *name == header::AUTHORIZATION) {
         item.wrong("is a second way to authenticate; delete it or the header Authorization");
     }
-    let value = if fields.get("basic_auth").is_some() {
-        let (user, password) = basic_auth(&item, secrets)?;
-        format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+    let (value, file) = if fields.get("basic_auth").is_some() {
+        let (user, password, path) = basic_auth(&item, secrets)?;
+        let value = format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()));
+        (value, path.map(|path| CredentialsFile::password(path, &user)))
     } else if fields.get("bearer_token").is_some() {
-        format!("Bearer {}", expand(&item, secrets).filter(|token| not_empty(&item, token))?)
+        (format!("Bearer {}", expand(&item, secrets).filter(|token| not_empty(&item, token))?), None)
     } else {
-        format!("Bearer {}", fields.get("bearer_token_file")?.read(|text| secrets.file(text))?)
+        let read = |text: &str| Ok((secrets.file(text)?, secrets.path(text)?));
+        let (token, path) = fields.get("bearer_token_file")?.read(read)?;
+        (format!("Bearer {token}"), Some(CredentialsFile::token(path)))
     };
-    Some((header::AUTHORIZATION, secret_value(&item, &value)?))
+    Some(((header::AUTHORIZATION, secret_value(&item, &value)?), file))
 }
 
 fn expand(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<String> {
@@ -163,7 +178,8 @@ fn not_empty(item: &Item<'_>, text: &str) -> bool {
     !text.is_empty()
 }
 
-fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String)> {
+/// User, password, and the file of the password.
+fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String, Option<PathBuf>)> {
     let fields = item.fields(&["username", "password", "password_file"])?;
     let user = fields.required("username", "write the user's name").and_then(|item| {
         let user = expand(&item, secrets)?;
@@ -173,8 +189,11 @@ fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String)
         Some(user)
     });
     let password = match (fields.get("password"), fields.get("password_file")) {
-        (Some(item), None) => expand(&item, secrets).filter(|text| not_empty(&item, text)),
-        (None, Some(_)) => fields.shown("password_file")?.read(|text| secrets.file(text)),
+        (Some(item), None) => Some((expand(&item, secrets).filter(|text| not_empty(&item, text))?, None)),
+        (None, Some(_)) => {
+            let read = |text: &str| Ok((secrets.file(text)?, Some(secrets.path(text)?)));
+            fields.shown("password_file")?.read(read)
+        }
         (Some(_), Some(item)) => {
             item.wrong("is a second password; write either password or password_file");
             None
@@ -184,5 +203,6 @@ fn basic_auth(item: &Item<'_>, secrets: &Secrets<'_>) -> Option<(String, String)
             None
         }
     };
-    user.zip(password)
+    let (password, path) = password?;
+    Some((user?, password, path))
 }

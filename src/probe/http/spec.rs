@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     access::{HttpAccess, header_items, write_headers},
+    credentials::CredentialsFile,
     status::{self, ExpectedStatus},
 };
 use crate::{
@@ -64,6 +65,8 @@ pub struct HttpSpec {
     pub method: Method,
     /// Header fields to send; the value may be a secret and is not printed.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The file that one of them comes from, if it authenticates.
+    pub credentials: Option<CredentialsFile>,
     /// Body to send.
     pub body: Option<Secret>,
     /// The statuses that count as success; empty means 200 to 299.
@@ -95,6 +98,7 @@ impl HttpSpec {
             url,
             method: Method::GET,
             headers: Vec::new(),
+            credentials: None,
             body: None,
             status: Vec::new(),
             expect_headers: Vec::new(),
@@ -127,7 +131,7 @@ pub(crate) fn read(
         Some(defaults(item.raw()?, HttpSpec::get(url)))
     });
     let method = fields.get("method").map_or(Some(Method::GET), |item| item.choice(&METHODS));
-    let HttpAccess { headers, tls } =
+    let HttpAccess { headers, credentials, tls } =
         HttpAccess::read(fields, context.secrets, default.as_ref().map(|default| &default.url), &[]);
 
     let expect = fields.read("expect", |item| item.fields(&["status", "headers", "body", "body_not"]));
@@ -146,6 +150,7 @@ pub(crate) fn read(
     Some(HttpSpec {
         method: method?,
         headers,
+        credentials,
         body: fields.get("body").and_then(|item| item.secret_text(context.secrets)),
         status: statuses.unwrap_or_default(),
         expect_headers,

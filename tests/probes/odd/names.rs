@@ -17,15 +17,7 @@ fn getent(name: &str) -> Vec<IpAddr> {
 async fn names_lead_where_getent_says() {
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let mut disagreed = Vec::new();
-    for name in [
-        "localhost",
-        "LOCALHOST",
-        "127.0.0.1",
-        "::1",
-        own.trim(),
-        "no-such-name.invalid",
-        "a.b.c.invalid.",
-    ] {
+    for name in ["localhost", "LOCALHOST", "127.0.0.1", "::1", own.trim(), "no-such-name.invalid", "a.b.c.invalid."] {
         let addresses = getent(name);
         // Nothing listens there, so that the address that was tried is known.
         let probe = format!("kind: tcp, port: {}", servers::closed().port());
