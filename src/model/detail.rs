@@ -48,6 +48,8 @@ pub enum FailureDetail {
     HttpStatus(u16),
     /// The response code of a DNS message (RFC 1035 4.1.1).
     Rcode(u8),
+    /// The body of an HTTP response is compressed with something that is not undone here.
+    UnknownCoding,
     /// Why a DNS answer without an error has no record that was asked for.
     EmptyAnswer(EmptyAnswer),
     /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
@@ -75,6 +77,7 @@ impl FailureDetail {
     const fn is_answer(self) -> bool {
         match self {
             Self::HttpStatus(_)
+            | Self::UnknownCoding
             | Self::Rcode(_)
             | Self::EmptyAnswer(_)
             | Self::SqlState(_)
@@ -132,6 +135,7 @@ impl fmt::Display for FailureDetail {
                 Some(name) => write!(f, "rcode {name}"),
                 None => write!(f, "rcode {code}"),
             },
+            Self::UnknownCoding => f.write_str("the body is compressed, and not with gzip or deflate"),
             Self::EmptyAnswer(why) => write!(f, "the answer {why}"),
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
             Self::GrpcStatus(code) => match grpc_status(*code) {

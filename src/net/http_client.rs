@@ -107,8 +107,8 @@ pub(crate) struct HttpResponse {
     pub(crate) trailers: HeaderMap,
 }
 
-/// Takes the pieces of a body as they arrive.
-type Inspector<'a> = dyn FnMut(&[u8]) + Send + 'a;
+/// Takes the pieces of a body as they arrive, with the head of its response.
+type Inspector<'a> = dyn FnMut(&Parts, &[u8]) + Send + 'a;
 
 /// What becomes of a response's body.
 pub(crate) struct BodyUse<'a> {
@@ -243,7 +243,7 @@ impl HttpClient {
         let (head, incoming) = response.into_parts();
         session.timestamps.allow(body.allowance());
         session.steps.follow();
-        let (body, trailers) = read_body(incoming, body, attempt).await?;
+        let (body, trailers) = read_body(&head, incoming, body, attempt).await?;
         session.timestamps.allow(HEAD_ALLOWANCE);
         session.steps.begin();
         let processing = processing.ok_or(Failure::Local)?;
@@ -386,6 +386,7 @@ fn to_authority(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
 }
 
 async fn read_body(
+    head: &Parts,
     mut incoming: Incoming,
     wanted: BodyUse<'_>,
     attempt: &Attempt,
@@ -404,13 +405,13 @@ async fn read_body(
             if data.len() > room {
                 // One byte more tells a pattern that its match does not need the end of the body.
                 if let Some(inspect) = &mut inspect {
-                    inspect(&data[..=room]);
+                    inspect(head, &data[..=room]);
                 }
                 return Ok((None, trailers));
             }
             read += data.len();
             if let Some(inspect) = &mut inspect {
-                inspect(data);
+                inspect(head, data);
             }
             if keep {
                 body.extend_from_slice(data);

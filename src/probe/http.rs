@@ -1,6 +1,7 @@
 //! One HTTP request, on a fresh connection unless it is to be kept, and whether the response is the expected one.
 
 mod access;
+mod body;
 mod credentials;
 mod redirect;
 mod spec;
@@ -12,9 +13,11 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, LOCATION, USER_AGENT},
+    response::Parts,
 };
 use http_body_util::Full;
 
+use self::body::{BodyMatch, BodyMatcher};
 pub use self::{access::HttpAccess, credentials::CredentialsFile, spec::HttpSpec, status::ExpectedStatus};
 pub(super) use self::{
     access::{read_headers, write_headers},
@@ -24,7 +27,6 @@ pub(super) use self::{
 };
 use super::{
     kind::ProbeKind,
-    pattern::{Matcher, Pattern},
     prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
@@ -145,14 +147,16 @@ impl HttpProbe {
         let server = SocketAddr::new(self.resolved.address(attempt).await?, self.spec.url.port);
         let watch = ClockWatch::start();
         let mut measured = Measured::default();
-        let (mut response, matches) = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
+        let (mut response, body) = self.fetch(server, &mut exchange, &mut measured, attempt).await?;
         let stepped = watch.stepped();
-        let judged = self.judge(&response, matches, E::KEEPS_BODY);
+        let judged = self.judge(&response, body, E::KEEPS_BODY);
         if judged == Err(Failure::Auth) {
             self.authorization.refused();
         }
         if let Err(Failure::Status | Failure::Auth) = judged {
             attempt.set_detail(FailureDetail::HttpStatus(response.head.status.as_u16()));
+        } else if judged == Err(Failure::Mismatch) && body == BodyMatch::UnknownCoding {
+            attempt.set_detail(FailureDetail::UnknownCoding);
         }
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
             exchange.receive(&mut response);
@@ -171,7 +175,7 @@ impl HttpProbe {
         exchange: &mut E,
         measured: &mut Measured,
         attempt: &Attempt,
-    ) -> Result<(HttpResponse, bool), Failure> {
+    ) -> Result<(HttpResponse, BodyMatch), Failure> {
         let mut uri = self.client.uri().clone();
         for _ in 0..=self.spec.redirects {
             let mut request = Request::new(Full::new(self.body.clone()));
@@ -180,19 +184,15 @@ impl HttpProbe {
             *request.headers_mut() = self.headers.clone();
             self.authorization.apply(request.headers_mut());
             exchange.prepare(request.headers_mut());
-            let mut matchers =
-                [&self.spec.expect_body, &self.spec.reject_body].map(|pattern| pattern.as_ref().map(Pattern::matcher));
-            let mut inspect = |bytes: &[u8]| matchers.iter_mut().flatten().for_each(|matcher| matcher.feed(bytes));
+            let mut matcher = BodyMatcher::new(&self.spec);
+            let mut inspect = |head: &Parts, bytes: &[u8]| matcher.feed(head, bytes);
             let body = BodyUse { limit: self.spec.body_limit, keep: E::KEEPS_BODY, inspect: Some(&mut inspect) };
             let response = self.client.send(server, request, body, measured, attempt).await?;
             match self.redirection(&response, &uri) {
                 Some(next) => uri = next,
                 None => {
-                    let truncated = response.body.is_none();
-                    let matches =
-                        |mut matcher: Matcher<'_>| if truncated { matcher.has_matched() } else { matcher.is_match() };
-                    let [expected, rejected] = matchers;
-                    return Ok((response, expected.is_none_or(matches) && !rejected.is_some_and(matches)));
+                    let is_truncated = response.body.is_none();
+                    return Ok((response, matcher.finish(is_truncated)));
                 }
             }
         }
@@ -217,7 +217,7 @@ impl HttpProbe {
     }
 
     /// A body that is longer than what is read of it fails only where the whole is needed.
-    fn judge(&self, response: &HttpResponse, matches: bool, needs_body: bool) -> Result<(), Failure> {
+    fn judge(&self, response: &HttpResponse, body: BodyMatch, needs_body: bool) -> Result<(), Failure> {
         if needs_body && response.body.is_none() {
             return Err(Failure::Protocol);
         }
@@ -233,7 +233,11 @@ impl HttpProbe {
                 return Err(Failure::Mismatch);
             }
         }
-        if matches { Ok(()) } else { Err(Failure::Mismatch) }
+        match body {
+            BodyMatch::Expected => Ok(()),
+            BodyMatch::Unexpected | BodyMatch::UnknownCoding => Err(Failure::Mismatch),
+            BodyMatch::Broken => Err(Failure::Protocol),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use regionwatch::model::{Failure, Phase, StampSource};
+use regionwatch::model::{Failure, FailureDetail, Phase, StampSource};
 
 use crate::{
     servers,
@@ -421,4 +421,26 @@ async fn a_token_that_was_renewed_in_its_file_is_sent_after_the_old_one_was_refu
     let (seen, ()) = tokio::join!(probing("127.0.0.1", probe).run(20), renewal);
     assert_eq!(seen[0].outcome, Err(Failure::Auth));
     assert!(seen[19].outcome.is_ok(), "{:?}", seen[19]);
+}
+
+#[tokio::test]
+async fn a_body_that_nginx_compresses_is_matched_as_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let addr = servers::closed();
+    let block = format!(
+        "server {{ listen {addr}; gzip on; gzip_types text/plain; gzip_min_length 1; default_type text/plain;\n\
+         location / {{ return 200 \"{}all is ready\"; }}\n\
+         location /br {{ add_header Content-Encoding br; return 200 ready; }} }}\n",
+        "x".repeat(2000)
+    );
+    let _nginx = servers::nginx(folder.path(), &block, addr);
+    let ask = |path: &str, expected: &str| {
+        let asked = format!("url: 'http://{addr}{path}', headers: {{Accept-Encoding: gzip}}, expect: {{{expected}}}");
+        probing("127.0.0.1", format!("kind: http, {asked}"))
+    };
+    ask("/", "headers: {Content-Encoding: '^gzip$'}, body: 'x{100}all is ready$'").succeeds().await;
+    assert_eq!(ask("/", "body_not: ready").fails().await, Failure::Mismatch);
+    let seen = ask("/br", "body: ready").run(1).await.remove(0);
+    assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Mismatch), Some(FailureDetail::UnknownCoding)));
+    ask("/br", "status: [200]").succeeds().await;
 }
