@@ -77,7 +77,10 @@ pub(super) async fn ask(
         StartTls::Mysql => dialogue.mysql().await,
     };
     // What comes before the handshake, and is read as if it came within it, was never protected (CVE-2011-0411).
-    let told = told.and_then(|()| if dialogue.received.is_empty() { Ok(()) } else { Err(Refusal::Broken) });
+    let told = match told {
+        Ok(()) if !dialogue.received.is_empty() => Err(Refusal::Broken),
+        told => told,
+    };
     told.map_err(|refusal| match refusal {
         Refusal::NoTls => {
             attempt.set_detail(FailureDetail::StartTlsRefused);
