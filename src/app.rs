@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 pub use self::{
     error::RunError,
+    log::ConfigSource,
     once::{Tried, probe_once},
     probers::{descriptors, prober},
     reloading::Reload,
@@ -75,6 +76,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 pub fn run(
     listener: TcpListener,
     config: Config,
+    source: ConfigSource,
     reload: Reload,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
@@ -84,7 +86,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As a task, because waking the future that the runtime blocks on costs a system call each time.
     let result = runtime.block_on(async {
-        let watching = tokio::spawn(watch(config, tls, listener, reload, stop));
+        let watching = tokio::spawn(watch(config, source, tls, listener, reload, stop));
         watching.await.unwrap_or(Err(RunError::Ended("main loop")))
     });
     runtime.shutdown_background();
@@ -93,6 +95,7 @@ pub fn run(
 
 async fn watch(
     config: Config,
+    source: ConfigSource,
     tls: Arc<TlsContext>,
     listener: TcpListener,
     reload: Reload,
@@ -135,7 +138,7 @@ async fn watch(
     let (database_news, mut database_told) = mpsc::channel(EVENTS);
     let mut app = App::new(config, tls, metrics, commands, events, responses, database_news)?;
     ready.store(true, Ordering::Release);
-    info!(%address, region = %app.config().region, paths = app.paths(), "measuring");
+    log::log_start(&source, address, app.config());
 
     let mut batch = Vec::with_capacity(BATCH);
     let mut seconds = interval(Duration::from_secs(1));

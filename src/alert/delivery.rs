@@ -111,7 +111,12 @@ impl DeliveryLog {
             let status = if incident.resolved.is_some() { "resolved" } else { "firing" };
             let target = incident.candidates.first().map_or("none", |candidate| candidate.region.as_str());
             let signatures = incident.signatures.len();
-            info!(%peer, %stage, %id, target, signatures, "sent to Alertmanager {url}: {status}");
+            // An order to fail over is what an operator looks for first.
+            if *stage == Stage::Execute && incident.resolved.is_none() {
+                warn!(%peer, %stage, incident = %id, target, signatures, "sent to Alertmanager {url}: {status}");
+            } else {
+                info!(%peer, %stage, incident = %id, target, signatures, "sent to Alertmanager {url}: {status}");
+            }
         }
         self.0 = incidents.iter().map(key).collect();
     }

@@ -73,7 +73,7 @@ pub(super) async fn query(
                     for incident in incidents {
                         if let Some(doubt) = doubt(&incident, environment, &keys, now) {
                             let Incident { peer, stage, id, .. } = &incident;
-                            warn!(%peer, %stage, %id, "Alertmanager {url} holds an alert that {doubt}; it is ignored, and an outage of that region is a new incident");
+                            warn!(%peer, %stage, incident = %id, "Alertmanager {url} holds an alert that {doubt}; it is ignored, and an outage of that region is a new incident");
                             continue;
                         }
                         // The receiver is gone only when the notifier is being dropped.

@@ -170,7 +170,7 @@ impl App {
     /// Takes an incident that an Alertmanager still holds.
     pub(super) fn restore(&mut self, Restored { alertmanager, incident }: &Restored) {
         let Incident { peer, stage, id, .. } = incident;
-        info!(%peer, %stage, %id, %alertmanager, "Alertmanager holds an incident from before the start of this process; it goes on unless the region is healthy or degraded");
+        info!(%peer, %stage, incident = %id, %alertmanager, "Alertmanager holds an incident from before the start of this process; it goes on unless the region is healthy or degraded");
         self.dispatch(Input::Restored(incident), now());
     }
 

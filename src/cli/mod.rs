@@ -29,7 +29,12 @@ use self::{
     report::{USAGE, finish, log_to_stderr, usage},
     source::{Source, read_file},
 };
-use crate::{app, config::DEFAULT_LISTEN, logging, server, yaml::file};
+use crate::{
+    app::{self, ConfigSource},
+    config::DEFAULT_LISTEN,
+    logging, server,
+    yaml::file,
+};
 
 /// Detects regional outages and triggers failover: probes peer regions with kernel timestamps, exports to Prometheus.
 #[derive(Debug, Parser)]
@@ -123,7 +128,8 @@ fn run(args: &ConfigArgs) -> ExitCode {
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = app::bind(loaded.config.listen);
     finish(listener.and_then(|listener| {
-        app::run(listener, loaded.config, Box::new(move || source.load()), std::future::pending())
+        let from = source.file.clone().map_or(ConfigSource::Environment, ConfigSource::File);
+        app::run(listener, loaded.config, from, Box::new(move || source.load()), std::future::pending())
     }))
 }
 

@@ -6,7 +6,8 @@ use std::{
     process::ExitCode,
 };
 
-use tracing::Level;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use crate::{
     app::RunError,
@@ -62,7 +63,10 @@ pub(super) fn log_to_stderr(log: &Log) {
         LogLevel::Trace => Level::TRACE,
     };
     let writer = logging::start();
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(move || writer).with_target(false);
+    // What libraries log below `info` is about their insides.
+    let is_ours = |line: &Metadata<'_>| *line.level() <= Level::INFO || line.target().starts_with("regionwatch");
+    let writer = (move || writer).with_filter(is_ours);
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false);
     // It would report its errors by `eprintln!`.
     let builder = builder.log_internal_errors(false);
     match log.format {

@@ -1,6 +1,6 @@
 //! What goes into a decision, and what follows from it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use super::{
     votes::{VoteProblem, VoteSet},
 };
 use crate::{
-    model::{Blocked, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName},
+    model::{Blocked, Cause, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName},
     window::Summary,
 };
 
@@ -164,6 +164,37 @@ pub enum StateChange {
         rule: Rule,
         /// The votes that were counted.
         tally: Tally,
+        /// What its last failure consisted in, if it is suspect or down.
+        cause: Option<Cause>,
+        /// The id of its open incident.
+        incident: Option<Arc<str>>,
+    },
+    /// A peer is to be failed over from now on, or is not any more.
+    Order {
+        /// The peer.
+        peer: Region,
+        /// The id of its incident.
+        incident: Arc<str>,
+        /// The cause of its incident.
+        cause: Cause,
+        /// The region that takes over.
+        target: Option<Region>,
+        /// Whether it is ordered now; if not, the order is withdrawn.
+        ordered: bool,
+    },
+    /// The incident of a peer is over.
+    Resolved {
+        /// The peer.
+        peer: Region,
+        /// The id of its incident.
+        incident: Arc<str>,
+    },
+    /// The sidecar of a peer that is not down has not answered for this long; `None`: it answers again.
+    Sidecar {
+        /// The peer.
+        peer: Region,
+        /// For how long.
+        away: Option<Duration>,
     },
     /// What keeps a peer with an open incident from being failed over; `None`: nothing, from now on.
     Blocked {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Evidence, Now, OpenIncident, Policy, Rule, StateChange, Verdict,
+    Evidence, Now, OpenIncident, Policy, Rule, StateChange, Transition, Verdict,
     execution::{Contender, Gate},
     incidents::{Findings, ResolvedIncident},
     ranking::{Losses, RankInput},
@@ -123,8 +123,6 @@ impl PeerMonitor {
             let silence = self.verdict.failing().map(|failing| (failing.onset, failing.decisive));
             self.tally = votes.count(&self.region, self.vote(isolated), silence, now.instant);
             let Some(transition) = self.verdict.step(&self.tally, isolated, now.instant) else { break };
-            let (peer, rule) = (self.region.clone(), self.verdict.rule().clone());
-            changes.push(StateChange::Peer { peer, transition, rule, tally: self.tally });
             found.suspected |= transition.to == PeerState::Suspect;
             self.was_well |= matches!(transition.to, PeerState::Healthy | PeerState::Degraded);
             if transition.to == PeerState::Down {
@@ -134,12 +132,14 @@ impl PeerMonitor {
                 self.incident = Some(self.open_incident(votes, now));
                 (found.opened, found.incident_changed) = (true, true);
             }
+            changes.push(self.changed(transition));
         }
         self.forget_if_refuted();
         if matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering) {
             self.resume(&mut found);
         }
         let Some(incident) = &mut self.incident else { return found };
+        let was_ordered = incident.is_ordered();
         let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
         let findings = Findings { state: self.verdict.state(), tally: &self.tally, isolated, held_elsewhere, gate };
         found.incident_changed |= incident.update(findings, policy, now);
@@ -151,8 +151,12 @@ impl PeerMonitor {
         if self.verdict.state() == PeerState::Down && !isolated {
             found.incident_changed |= incident.rename(oldest(&self.region, votes, now));
         }
+        if incident.is_ordered() != was_ordered {
+            changes.push(order(&self.region, incident));
+        }
         if incident.is_over(now.instant) {
             found.incident_changed = true;
+            changes.push(StateChange::Resolved { peer: self.region.clone(), incident: Arc::clone(&incident.id) });
             let held_by_others = votes.fresh_votes(&self.region, now.instant).any(|vote| vote.incident.is_some());
             // The last vantage reports the end. If two end at once neither does, and the alert expires.
             self.blocked = None;
@@ -160,6 +164,19 @@ impl PeerMonitor {
             found.resolved = open.map(|open| ResolvedIncident::new(open, now.unix, now.instant));
         }
         found
+    }
+
+    /// What there is to report of a transition.
+    fn changed(&self, transition: Transition) -> StateChange {
+        let is_failing = matches!(transition.to, PeerState::Suspect | PeerState::Down);
+        StateChange::Peer {
+            peer: self.region.clone(),
+            transition,
+            rule: self.verdict.rule().clone(),
+            tally: self.tally,
+            cause: is_failing.then(|| self.verdict.cause()),
+            incident: self.incident.as_ref().map(|open| Arc::clone(&open.id)),
+        }
     }
 
     /// Remembers an incident that Alertmanager held at the start, unless what was seen since refutes it. Says whether one
@@ -266,6 +283,17 @@ impl PeerMonitor {
             unproven: self.verdict.evidence.is_unproven(),
             failed_over,
         }
+    }
+}
+
+/// What there is to report of an order that has begun or ended.
+fn order(peer: &Region, open: &OpenIncident) -> StateChange {
+    StateChange::Order {
+        peer: peer.clone(),
+        incident: Arc::clone(&open.id),
+        cause: open.cause,
+        target: open.target.clone(),
+        ordered: open.is_ordered(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     decision::{self, Effects, Explanation, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
-    model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, Region, Sample, Stage, VoteResponse},
+    model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, PeerState, Region, Sample, Stage, VoteResponse},
     schedule::{Event, OverdueAfter},
     window::{History, PathHistory, Summary, Trace, Window},
 };
@@ -246,6 +246,10 @@ impl Engine {
             self.databases.show(&self.vantage, &self.config.databases, now.instant);
         }
         effects.append(self.vantage.handle(decision::Input::Tick, now));
+        let vantage = &self.vantage;
+        let state = |peer: &Region| vantage.peers().find(|status| status.region == peer).map(|status| status.state);
+        let is_up = |peer: &Region| !matches!(state(peer), Some(PeerState::Suspect | PeerState::Down));
+        effects.changes.extend(self.votes.tick(is_up, now.instant));
         effects
     }
 

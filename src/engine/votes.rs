@@ -1,11 +1,13 @@
 //! The vote messages of the peers, and the own one.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
     model::{LabelValue, OrderSignature, Region, VoteResponse},
     signing::PublicKey,
 };
+
+/// How long a sidecar may not answer until that is logged; longer if it is asked less often.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// What is received from the peers' sidecars, and published to them.
 #[derive(Debug)]
@@ -38,6 +43,37 @@ struct VoterState {
     sequence: Sequence,
     log: VoteLog,
     series: Arc<VoteSeries>,
+    /// How long it may not answer until that is worth a line in the log.
+    patience: Duration,
+    /// When it answered last, or else was first waited for.
+    answered_at: Option<Instant>,
+    /// Whether it was logged that it does not answer.
+    away: bool,
+}
+
+impl VoterState {
+    fn new(series: Arc<VoteSeries>) -> Self {
+        Self {
+            sequence: Sequence::default(),
+            log: VoteLog::default(),
+            series,
+            patience: AWAY,
+            answered_at: None,
+            away: false,
+        }
+    }
+
+    /// Whether its absence is to be logged, or its return.
+    fn tick(&mut self, is_up: bool, now: Instant) -> Option<Option<Duration>> {
+        let waited = now.saturating_duration_since(*self.answered_at.get_or_insert(now));
+        let (was_away, is_away) = (self.away, waited >= self.patience);
+        // Of a region that is down, its own lines say enough.
+        if was_away == is_away || (is_away && !is_up) {
+            return None;
+        }
+        self.away = is_away;
+        Some(is_away.then_some(waited))
+    }
 }
 
 impl Votes {
@@ -60,14 +96,12 @@ impl Votes {
         self.environment.clone_from(&config.environment);
         let mut before = std::mem::take(&mut self.voters);
         let sidecars = config.paths().filter(|(path, _)| path.kind.carries_votes());
-        let peers: BTreeSet<Region> = sidecars.map(|(path, _)| path.peer).collect();
+        let peers: BTreeMap<Region, Duration> =
+            sidecars.map(|(path, probe)| (path.peer, probe.cadence.interval())).collect();
         let mut order = Vec::with_capacity(peers.len());
-        for peer in peers {
-            let voter = before.remove(&peer).unwrap_or_else(|| VoterState {
-                sequence: Sequence::default(),
-                log: VoteLog::default(),
-                series: metrics.votes(&peer),
-            });
+        for (peer, interval) in peers {
+            let mut voter = before.remove(&peer).unwrap_or_else(|| VoterState::new(metrics.votes(&peer)));
+            voter.patience = AWAY.max(5 * interval);
             order.push(Arc::clone(&voter.series));
             self.voters.insert(peer, voter);
         }
@@ -84,10 +118,21 @@ impl Votes {
         self.voters.get(peer)?.log.lasting()
     }
 
+    /// The sidecars that have stopped to answer or answer again, among those of peers that are up.
+    pub(super) fn tick(&mut self, is_up: impl Fn(&Region) -> bool, now: Instant) -> Vec<StateChange> {
+        let voters = self.voters.iter_mut();
+        let changes = voters.filter_map(|(peer, voter)| {
+            let away = voter.tick(is_up(peer), now)?;
+            Some(StateChange::Sidecar { peer: peer.clone(), away })
+        });
+        changes.collect()
+    }
+
     /// The message in a response; `None` if it is rejected, or that of a peer without a sidecar. And what is worth a line
     /// in the log.
     pub(super) fn on_response(&mut self, response: &VoteResponse) -> (Option<VoteMessage>, Option<StateChange>) {
         let Some(voter) = self.voters.get_mut(&response.peer) else { return (None, None) };
+        voter.answered_at = voter.answered_at.max(Some(response.requested_at));
         let result = verify(response, self.keys.as_ref()).and_then(|message| {
             let missing = check_environment(self.environment.as_ref(), message.environment())?;
             voter.sequence.accept(&message)?;
@@ -136,8 +181,6 @@ impl Votes {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::{
         decision::votes::MissingEnvironment,
@@ -315,5 +358,31 @@ mod tests {
         let (first, second) = (message(&mut one), message(&mut one));
         assert_eq!((first.incarnation(), first.sequence() + 1), (second.incarnation(), second.sequence()));
         assert_ne!(message(&mut other).incarnation(), first.incarnation());
+    }
+
+    #[test]
+    fn a_sidecar_that_does_not_answer_is_logged_once_unless_its_region_is_down() {
+        let keys = Keys::new(&[SECRET]).unwrap();
+        let mut votes = votes();
+        accept_votes_of(&mut votes, &["a"]);
+        let start = Instant::now();
+        let after = |votes: &mut Fixture, seconds: u64, is_up: bool| {
+            let changes = votes.votes.tick(|_| is_up, start + Duration::from_secs(seconds));
+            let away = changes.iter().map(|change| match change {
+                StateChange::Sidecar { peer, away } if *peer == region("a") => away.map(|away| away.as_secs()),
+                other => panic!("{other:?}"),
+            });
+            away.collect::<Vec<_>>()
+        };
+        assert_eq!(after(&mut votes, 0, true), []);
+        assert_eq!(after(&mut votes, 9, true), []);
+        assert_eq!(after(&mut votes, 11, false), [], "its region is down");
+        assert_eq!(after(&mut votes, 12, true), [Some(12)]);
+        assert_eq!(after(&mut votes, 13, true), [], "once");
+        // Whatever it says, it answers.
+        let later = VoteResponse { requested_at: start + Duration::from_secs(14), ..reply("a", &keys, 1) };
+        accepts(&mut votes, &later);
+        assert_eq!(after(&mut votes, 15, true), [None]);
+        assert_eq!(after(&mut votes, 16, true), []);
     }
 }

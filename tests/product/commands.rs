@@ -255,7 +255,7 @@ fn a_name_without_an_address_is_logged_with_its_peer() {
 fn explain_prints_why_a_region_is_in_its_state() {
     let listen = free();
     let url = format!("http://{listen}");
-    let _demo = sidecar(&["demo", "--listen", &listen.to_string(), "--kill", "us-east-1"], &[], listen);
+    let demo = sidecar(&["demo", "--listen", &listen.to_string(), "--kill", "us-east-1"], &[], listen);
     let explained = eventually("us-east-1 is explained as down", Duration::from_secs(40), || {
         let output = output(&["explain", "us-east-1", &url], &[]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -271,6 +271,12 @@ fn explain_prints_why_a_region_is_in_its_state() {
     ] {
         assert!(explained.contains(part), "{part} in {explained}");
     }
+    // The log says the same, in one line, with the keys that every line has.
+    let said = demo.said();
+    let line = |parts: &[&str]| said.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(line(&["INFO measuring version=", "config=demo", "peers=3", "votes=\"on\"", "alertmanagers="]), "{said}");
+    let keys = [" from=suspect to=down reason=", " cause=", " incident=us-east-1-"];
+    assert!(line(&["WARN us-east-1 is down: ", "vote down", keys[0], keys[1], keys[2]]), "{said}");
     let unknown = output(&["explain", "nowhere", &url], &[]);
     assert_eq!(unknown.status.code(), Some(1));
     let said = String::from_utf8_lossy(&unknown.stderr);

@@ -146,7 +146,7 @@ fn run_sidecar(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), app::RunError> {
     let again = crate::config::Loaded { config: config.clone(), warnings: Vec::new(), locations: BTreeMap::new() };
-    app::run(listener, config, Box::new(move || Ok(again.clone())), stop)
+    app::run(listener, config, app::ConfigSource::Demo, Box::new(move || Ok(again.clone())), stop)
 }
 
 /// Starts the instances of the simulated regions.

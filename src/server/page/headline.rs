@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     decision::votes::VoteProblem,
-    model::{PeerState, Region},
+    model::{PeerState, Region, StateReason},
     status::{
         Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure,
         format::{self, count},
@@ -228,7 +228,17 @@ fn watch(state: PeerState, peers: &[&PeerView]) -> String {
     let one = peers.len() == 1;
     let (are, have, do_) = if one { ("is", "has", "does") } else { ("are", "have", "do") };
     match state {
-        PeerState::Suspect => format!("{names} {do_} not answer: asking the other vantages."),
+        PeerState::Suspect => {
+            let is_service = |peer: &&PeerView| peer.rule.reason() == StateReason::Service;
+            let services = peers.iter().filter(|peer| is_service(peer)).count();
+            match services {
+                0 => format!("{names} {do_} not answer: asking the other vantages."),
+                all if all == peers.len() => {
+                    format!("The critical services of {names} fail: asking the other vantages.")
+                }
+                _ => format!("{names} {are} suspect: asking the other vantages."),
+            }
+        }
         PeerState::Recovering => format!("{names} {are} recovering (stability check)."),
         PeerState::Degraded => format!("{names} {are} degraded."),
         _ if peers.iter().all(|peer| peer.is_unanswered()) => format!("{names} {have} never answered."),

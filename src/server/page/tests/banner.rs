@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     decision::{
-        QualityFault, QualitySample,
+        Failing, QualityFault, QualitySample,
         votes::{RejectReason, VoteProblem},
     },
     model::{Blocked, PushResult, StateReason},
@@ -148,6 +148,13 @@ fn each_state_has_its_headline() {
     assert_eq!(of(&[Healthy; 3]), "All 3 peers are healthy.");
     assert_eq!(of(&[Healthy]), "The only peer, a, is healthy.");
     assert_eq!(of(&[Healthy, Degraded, Suspect]), "c does not answer: asking the other vantages.");
+    let failing = |cause| Failing { cause, onset: Instant::now(), decisive: Instant::now() };
+    let service = PeerView { rule: Rule::Failing(failing(Cause::Service)), ..view("a", Suspect) };
+    let silent = PeerView { rule: Rule::Failing(failing(Cause::Silence)), ..view("b", Suspect) };
+    let mixed = sentence(&seen(vec![service.clone(), silent]));
+    assert_eq!(mixed, "a and b are suspect: asking the other vantages.");
+    // It answers with 503.
+    assert_eq!(sentence(&seen(vec![service])), "The critical services of a fail: asking the other vantages.");
     assert_eq!(of(&[Degraded, Healthy, Degraded]), "a and c are degraded.");
     assert_eq!(of(&[Recovering, Healthy]), "a is recovering (stability check).");
     assert_eq!(of(&[Unknown; 5]), "The state of a, b and 3 more is not known yet.");

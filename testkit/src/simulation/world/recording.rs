@@ -110,7 +110,12 @@ impl World {
                     }
                 }
                 StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
-                StateChange::Votes { .. } | StateChange::Blocked { .. } | StateChange::Promoted { .. } => {}
+                StateChange::Votes { .. }
+                | StateChange::Blocked { .. }
+                | StateChange::Order { .. }
+                | StateChange::Promoted { .. }
+                | StateChange::Resolved { .. }
+                | StateChange::Sidecar { .. } => {}
             }
         }
         if !incidents_changed {
