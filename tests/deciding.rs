@@ -148,7 +148,7 @@ impl Scene {
         let regions: Vec<_> = (0..peers).map(|n| Region::new(&format!("p{n}")).unwrap()).collect();
         for peer in &regions {
             let latency = Some(Latency { p50: MS, p95: MS, p99: MS, jitter: None });
-            let summary = Some(Summary { count: 240, loss: 0.0, latency });
+            let summary = Some(Summary { count: 240, loss: 0.0, unanswered: 0.0, latency });
             vantage.handle(Input::Summary { peer, summary }, clock);
         }
         Self {

@@ -65,6 +65,11 @@ impl Failure {
     pub const fn is_local(self) -> bool {
         matches!(self, Self::Local)
     }
+
+    /// Whether no answer came, so that the probe or its answer was lost on the way.
+    pub const fn is_unanswered(self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable)
+    }
 }
 
 labels! {

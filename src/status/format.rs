@@ -29,6 +29,15 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// How many probes failed: `lost` if none of them got an answer, `failed` if all of them did.
+pub fn failed(failed: f64, unanswered: f64) -> String {
+    match (failed - unanswered).abs() < f64::EPSILON {
+        true => format!("{} lost", percent(failed)),
+        false if unanswered <= 0.0 => format!("{} failed", percent(failed)),
+        false => format!("{} failed, {} lost", percent(failed), percent(unanswered)),
+    }
+}
+
 /// A measured duration in its two largest units: `42 s`, `3 min 5 s`, `2 h 7 min`, `12 d 3 h`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -151,6 +160,15 @@ mod tests {
             [(0.0, "0%"), (0.000_1, "<0.1%"), (0.001, "0.1%"), (0.123_4, "12.3%"), (0.999_9, ">99.9%"), (1.0, "100%")]
         {
             assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn only_probes_without_an_answer_are_lost() {
+        for (all, unanswered, text) in
+            [(1.0, 1.0, "100% lost"), (1.0, 0.0, "100% failed"), (0.5, 0.25, "50.0% failed, 25.0% lost")]
+        {
+            assert_eq!(failed(all, unanswered), text);
         }
     }
 

@@ -149,6 +149,11 @@ impl Overview {
         open.max_by_key(|incident| incident.stage)
     }
 
+    /// Whether a peer has an open incident.
+    pub fn has_open_incident(&self) -> bool {
+        self.incidents.iter().any(|incident| incident.resolved.is_none())
+    }
+
     /// The incidents, of each peer the one that has come furthest.
     pub fn furthest_incidents(&self) -> impl Iterator<Item = &Incident> {
         let furthest = |incident: &&Incident| {

@@ -21,6 +21,8 @@ pub struct Summary {
     pub count: usize,
     /// The fraction of them that failed, 0 to 1.
     pub loss: f64,
+    /// The fraction of them that got no answer at all, which is a part of those that failed.
+    pub unanswered: f64,
     /// Quantiles and jitter of the successful ones; `None` if there is none: no data is not zero.
     pub latency: Option<Latency>,
 }
@@ -44,7 +46,7 @@ pub struct Latency {
 struct Packed {
     /// Milliseconds since the window was made, modulo 2^32 (49 days; windows are an hour at the most).
     at: u32,
-    /// Units of 100 ns, or [`LOST`].
+    /// Units of 100 ns, or [`LOST`] or [`FAILED`].
     latency: u32,
 }
 
@@ -55,7 +57,10 @@ impl Packed {
     }
 }
 
+/// No answer came.
 const LOST: u32 = u32::MAX;
+/// An answer came that was not the expected one.
+const FAILED: u32 = LOST - 1;
 const UNIT: u128 = 100;
 
 /// The samples of one path over a trailing time.
@@ -100,9 +105,10 @@ impl Window {
             return;
         }
         let latency = match outcome {
-            Ok(timings) => u32::try_from(timings.total.as_nanos() / UNIT).unwrap_or(LOST).min(LOST - 1),
+            Ok(timings) => u32::try_from(timings.total.as_nanos() / UNIT).unwrap_or(LOST).min(FAILED - 1),
             Err(failure) if failure.is_local() => return,
-            Err(_) => LOST,
+            Err(failure) if failure.is_unanswered() => LOST,
+            Err(_) => FAILED,
         };
         if self.samples.len() == self.capacity {
             self.samples.pop_front();
@@ -134,7 +140,7 @@ impl Window {
         span: Duration,
         now: Instant,
     ) -> Option<Summary> {
-        let mut count = 0;
+        let (mut count, mut lost) = (0, 0);
         let mut latencies: Vec<u32> = Vec::new();
         let mut differences: (u64, u64) = (0, 0);
         for window in windows {
@@ -142,7 +148,11 @@ impl Window {
             let samples = window.youngest(span, now);
             count += samples.len();
             let mut last = None;
-            for sample in samples.filter(|sample| sample.latency != LOST) {
+            for sample in samples {
+                if sample.latency >= FAILED {
+                    lost += usize::from(sample.latency == LOST);
+                    continue;
+                }
                 if let Some(last) = last.replace(sample.latency) {
                     differences.0 += u64::from(sample.latency.abs_diff(last));
                     differences.1 += 1;
@@ -153,7 +163,8 @@ impl Window {
         if count == 0 {
             return None;
         }
-        let loss = (count - latencies.len()) as f64 / count as f64;
+        let share = |some: usize| some as f64 / count as f64;
+        let (loss, unanswered) = (share(count - latencies.len()), share(lost));
         let duration = |units: u64| Duration::from_nanos(units * UNIT as u64);
         let jitter = differences.0.checked_div(differences.1).map(duration);
         let latency = (!latencies.is_empty()).then(|| {
@@ -162,7 +173,7 @@ impl Window {
             let p99 = quantile(&mut latencies, 0.99);
             Latency { p50: duration(p50.into()), p95: duration(p95.into()), p99: duration(p99.into()), jitter }
         });
-        Some(Summary { count, loss, latency })
+        Some(Summary { count, loss, unanswered, latency })
     }
 
     fn expire(&mut self, now: Instant) {
@@ -219,7 +230,8 @@ mod tests {
     #[test]
     fn a_path_that_never_answered_has_loss_and_no_latency() {
         let (mut window, start) = window(&[Err(Failure::Timeout), Err(Failure::Refused)]);
-        assert_eq!(window.summary(start), Some(Summary { count: 2, loss: 1.0, latency: None }));
+        // A refusal is an answer.
+        assert_eq!(window.summary(start), Some(Summary { count: 2, loss: 1.0, unanswered: 0.5, latency: None }));
     }
 
     #[test]

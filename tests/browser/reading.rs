@@ -78,6 +78,13 @@ fn the_state_of_a_region_is_a_word_not_only_a_color() {
 }
 
 #[test]
+fn the_local_time_of_the_reader_stands_beside_utc() {
+    need_browser();
+    let there = Page::with(&world::outage().url("/"), 200, &json!({"timezoneId": "America/New_York"}));
+    assert!(there.order("until", json!({"selector": "#summary .local", "text": "local"}))["at"].is_number());
+}
+
+#[test]
 fn pages_label_language_tables_columns_and_charts() {
     need_browser();
     on_every_page(&json!({}), |page| {

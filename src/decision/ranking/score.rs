@@ -80,7 +80,7 @@ mod tests {
     fn input(p50: f64, p95: f64, loss: f64, state: PeerState) -> RankInput {
         let ms = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
         let latency = Latency { p50: ms(p50), p95: ms(p95), p99: ms(p95), jitter: None };
-        let summary = Some(Summary { count: 100, loss, latency: Some(latency) });
+        let summary = Some(Summary { count: 100, loss, unanswered: loss, latency: Some(latency) });
         RankInput {
             region: Region::new("r").unwrap(),
             state,
@@ -117,7 +117,7 @@ mod tests {
         for loss in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
             assert_eq!(scored(&input(1.0, 2.0, loss, PeerState::Healthy), None, RPO), None);
         }
-        silent.summary = Some(Summary { count: 5, loss: 0.5, latency: None });
+        silent.summary = Some(Summary { count: 5, loss: 0.5, unanswered: 0.5, latency: None });
         assert_eq!(scored(&silent, None, RPO), None);
         silent.summary = None;
         assert_eq!(scored(&silent, None, RPO), None);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn tcp_latency_ranks_a_region_if_it_was_measured() {
-        let of = |count| Summary { count, loss: 0.0, latency: None };
+        let of = |count| Summary { count, loss: 0.0, unanswered: 0.0, latency: None };
         let kinds = [(probe::DNS, of(1)), (probe::ICMP, of(2)), (probe::HTTP, of(3)), (probe::SIDECAR, of(4))];
         for (n, expected) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
             assert_eq!(preferred(kinds.into_iter().take(n)).unwrap().1.count, expected);
@@ -170,7 +170,7 @@ mod tests {
         #[test]
         fn no_input_panics(p50: Duration, p95: Duration, loss: f64, lag: Option<Duration>, rpo: Duration) {
             let mut any = input(0.0, 0.0, loss, PeerState::Degraded);
-            any.summary = Some(Summary { count: 1, loss, latency: Some(Latency { p50, p95, p99: p95, jitter: None }) });
+            any.summary = Some(Summary { count: 1, loss, unanswered: loss, latency: Some(Latency { p50, p95, p99: p95, jitter: None }) });
             let _ = scored(&any, lag, rpo);
         }
     }

@@ -45,7 +45,7 @@ fn new_ranker(config: &Config) -> Ranker {
 fn input(name: &str, millis: u64) -> RankInput {
     let ms = Duration::from_millis(millis);
     let latency = Some(Latency { p50: ms, p95: ms, p99: ms, jitter: None });
-    let summary = Some(Summary { count: 100, loss: 0.0, latency });
+    let summary = Some(Summary { count: 100, loss: 0.0, unanswered: 0.0, latency });
     RankInput {
         region: region(name),
         state: PeerState::Healthy,
@@ -176,7 +176,7 @@ fn tiers_come_before_scores() {
 fn a_region_that_never_answered_ranks_last_without_a_score() {
     let mut ranker = new_ranker(&config("", &[("a", ""), ("b", "")]));
     let mut silent = input("a", 1);
-    silent.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
+    silent.summary = Some(Summary { count: 100, loss: 1.0, unanswered: 1.0, latency: None });
     let candidates = ranker.update(&[silent, input("b", 900)], Instant::now()).candidates();
     assert_eq!(names(&candidates), ["b", "a"]);
     assert_eq!(candidates[1].score, None);

@@ -167,7 +167,7 @@ fn a_peer_without_successes_has_loss_but_no_latency() {
     let metrics = metrics();
     let peer = metrics.peer(&Region::new("there").unwrap(), probe::TCP);
     metrics.expose(Exposed { peers: [Arc::clone(&peer)].into(), ..Exposed::default() });
-    peer.publish(Some(Summary { count: 4, loss: 1.0, latency: None }));
+    peer.publish(Some(Summary { count: 4, loss: 1.0, unanswered: 1.0, latency: None }));
     let page = text(&metrics, Collect::State);
     assert!(
         page.contains("regionwatch_peer_loss_ratio{vantage_region=\"here\",peer_region=\"there\",probe=\"tcp\"} 1")
@@ -175,7 +175,7 @@ fn a_peer_without_successes_has_loss_but_no_latency() {
     assert!(!page.contains("regionwatch_peer_latency_seconds{"));
     let ms = Duration::from_millis;
     let latency = Latency { p50: ms(5), p95: ms(6), p99: ms(7), jitter: None };
-    peer.publish(Some(Summary { count: 4, loss: 0.0, latency: Some(latency) }));
+    peer.publish(Some(Summary { count: 4, loss: 0.0, unanswered: 0.0, latency: Some(latency) }));
     let page = text(&metrics, Collect::State);
     assert!(page.contains("quantile=\"0.95\"} 0.006\n"));
     assert!(!page.contains("regionwatch_peer_jitter_seconds{"));

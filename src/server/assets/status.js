@@ -46,12 +46,24 @@
     }
   };
 
+  // The time of the page's reader beside UTC, where they differ.
+  const localize = () => {
+    for (const time of document.querySelectorAll("main time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (Number.isNaN(at.getTime()) || at.getTimezoneOffset() === 0) continue;
+      time.title = time.dateTime + ", " + at.toLocaleString();
+      const beside = time.parentElement.querySelector(".local");
+      if (beside) beside.textContent = " \u00b7 " + at.toLocaleTimeString([], { hour12: false }) + " local";
+    }
+  };
+
   const show = (text) => {
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const [old, next] = [document.getElementById("main"), fresh.getElementById("main")];
     if (!next) throw new Error("not a status page");
     const focused = document.activeElement;
     update(old, next);
+    localize();
     // What was moved has lost it.
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     for (const id of ["uptime", "made"]) {
@@ -100,6 +112,7 @@
       ask();
     }
   });
+  localize();
   document.documentElement.dataset.live = "on";
   say("live", "on");
   timer = setTimeout(ask, pause);

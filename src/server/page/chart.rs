@@ -1,5 +1,5 @@
 //! The last minutes of a path as a drawing: for each step a bar from the shortest to the longest latency, a line through
-//! the means, and a bar from the top for lost probes. Nothing is drawn for a step without probes.
+//! the means, and a bar from the top for failed probes. Nothing is drawn for a step without probes.
 
 use std::{
     fmt::{self, Write as _},

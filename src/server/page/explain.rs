@@ -7,7 +7,7 @@ use super::{
     document::{About, page},
     parts,
 };
-use crate::status::{Explained, Overview, Section, Severity, format};
+use crate::status::{Explained, Overview, Section, Severity};
 
 /// `/explain?region=REGION`
 pub(crate) fn explain(about: About<'_>, overview: &Overview, explained: &Explained) -> Bytes {
@@ -21,7 +21,7 @@ pub(crate) fn explain(about: About<'_>, overview: &Overview, explained: &Explain
                 h1 { "Why " (region) " is " (state) " " span.dim { "as seen from " (about.region) } }
                 p.sentence { (parts::state(*state)) " since " (parts::time(*since)) " UTC: " span data-reason=(reason) { (why) } }
             }
-            p.asof { time datetime=(overview.at) { (format::clock(overview.at)) } " UTC" }
+            (parts::as_of(overview.at))
         }
         div.cards { @for section in sections { (part(section)) } }
     };

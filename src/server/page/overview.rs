@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     decision::ranking::RankedRegion,
-    model::{Kind, ReplicaState, UnixMillis},
+    model::{Incident, Kind, ReplicaState, UnixMillis},
     replication::Lag,
     status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum, format},
     window::Summary,
@@ -30,8 +30,14 @@ pub(crate) fn overview(about: About<'_>, overview: &Overview) -> Bytes {
                 (vantage(overview))
             }
             div.stack {
-                (ranking(about, overview))
-                (votes(overview))
+                (targets(overview))
+                @if overview.has_open_incident() {
+                    (votes(overview))
+                    (ranking(about, overview))
+                } @else {
+                    (ranking(about, overview))
+                    (votes(overview))
+                }
             }
         }
         section aria-labelledby="h-paths" {
@@ -66,7 +72,7 @@ fn banner(about: About<'_>, overview: &Overview) -> Markup {
                     }
                 }
             }
-            p.asof { time datetime=(overview.at) { (format::clock(overview.at)) } " UTC" }
+            (parts::as_of(overview.at))
         }
     }
 }
@@ -85,7 +91,7 @@ fn regions(about: About<'_>, overview: &Overview) -> Markup {
         ("x", "Last 5 minutes", ""),
         ("n", "p50", ""),
         ("n x", "p95", ""),
-        ("n", "Loss", ""),
+        ("n", "Failed", "The share of probes that failed, with or without an answer"),
         ("n x", "Jitter", ""),
         ("n x", "Min RTT", "Round-trip time of light in a straight fiber, and the distance"),
     ];
@@ -179,15 +185,15 @@ fn region(overview: &Overview, peer: &PeerView, kinds: &BTreeSet<Kind>) -> Marku
     }
 }
 
-/// A kind of probe in one cell: its median, and its loss if there is any.
+/// A kind of probe in one cell: its median, and how many failed if any did.
 fn kind_cell(summary: Option<&Summary>) -> Markup {
     html! {
         @match summary {
             None => (parts::dash("no data")),
-            Some(Summary { latency: None, loss, .. }) => b.bad { (format::percent(*loss)) " lost" },
-            Some(Summary { latency: Some(latency), loss, .. }) => {
+            Some(Summary { latency: None, loss, unanswered, .. }) => b.bad { (format::failed(*loss, *unanswered)) },
+            Some(Summary { latency: Some(latency), loss, unanswered, .. }) => {
                 (format::latency(latency.p50))
-                @if *loss > 0.0 { span.sub.bad { (format::percent(*loss)) " lost" } }
+                @if *loss > 0.0 { span.sub.bad { (format::failed(*loss, *unanswered)) } }
             }
         }
     }
@@ -214,8 +220,37 @@ fn ranking(about: About<'_>, overview: &Overview) -> Markup {
         @if overview.ranking.iter().all(|row| !row.eligible()) { p.note.bad { "No region is eligible." } }
         (parts::table("ranking", "Failover targets", None, &columns, rows))
     };
-    let title = html! { "Failover targets " small { "if " (about.region) " goes down" } };
+    let title = html! { "Failover targets " small { "should " (about.region) " go down" } };
     parts::card("ranking", &title, &content)
+}
+
+/// Where to fail over the regions that have an open incident.
+fn targets(overview: &Overview) -> Markup {
+    let open = overview.peers.iter().filter_map(|peer| overview.open_incident(&peer.region));
+    parts::join(open.map(|incident| targets_of(incident, overview)), "")
+}
+
+fn targets_of(incident: &Incident, overview: &Overview) -> Markup {
+    let columns = [("n", "Order", ""), ("", "Region", ""), ("", "State", ""), ("n", "Score", "")];
+    let rows = incident.candidates.iter().map(|candidate| {
+        let state = overview.peer(candidate.region.as_str()).map(|peer| parts::state(peer.state));
+        html! {
+            tr data-target=(candidate.region) {
+                td.n { (candidate.rank) }
+                th scope="row" {
+                    @if state.is_some() { (parts::peer_link(&candidate.region)) } @else { (candidate.region) }
+                }
+                td { @match state { Some(state) => (state), None => "this region" } }
+                td.n { (parts::latency(candidate.score)) }
+            }
+        }
+    });
+    let id = format!("targets-{}", incident.peer);
+    let content = html! {
+        @if incident.candidates.is_empty() { p.note.bad { "No region can take over." } }
+        (parts::table(&format!("{id}-table"), "Failover targets", None, &columns, rows))
+    };
+    parts::card(&id, &html! { "Fail over " (incident.peer) " to" }, &content)
 }
 
 fn rank(row: Option<&RankedRegion>, without: &str) -> Markup {
@@ -303,9 +338,11 @@ fn vantage(overview: &Overview) -> Markup {
         [] => html! { "none configured" },
         _ => parts::join(anchors, "<br>"),
     };
-    let scheduling = match overview.health_score {
-        0 => html! { "on time" },
-        score => html! { (parts::bad("late")) ": score " (score) " of 7, waits " (score + 1) " times as long" },
+    let lateness = match overview.health_score {
+        0 => html! { "none: probes start on time" },
+        score => {
+            html! { (parts::bad(&format!("{score} of 7"))) ": probes are late, so it waits " (score + 1) " times as long" }
+        }
     };
     let paths = overview.peers.iter().map(|peer| peer.paths.len()).sum();
     let peers = format::count(overview.peers.len(), "peer");
@@ -317,7 +354,7 @@ fn vantage(overview: &Overview) -> Markup {
     let facts = parts::facts([
         ("Isolated", isolated),
         ("Anchors", anchors),
-        ("Scheduling", scheduling),
+        ("Lateness", lateness),
         ("Measures", html! { (format::count(paths, "path")) " to " (peers) }),
         ("Alertmanagers", alertmanagers),
     ]);

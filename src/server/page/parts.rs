@@ -12,7 +12,7 @@ use crate::{
     window::Summary,
 };
 
-/// A share of lost probes above this stands out.
+/// A share of failed probes above this stands out.
 const NOTABLE_LOSS: f64 = 0.001;
 
 /// A state as a word with its symbol, so that no color is needed to read it.
@@ -54,6 +54,11 @@ pub(super) fn latency(latency: Option<Duration>) -> Markup {
 /// A time of day; its date is in the tooltip.
 pub(super) fn time(at: UnixMillis) -> Markup {
     html! { time datetime=(at) title=(at) { (format::clock(at)) } }
+}
+
+/// The moment that a page shows. The script adds the local time of its reader.
+pub(super) fn as_of(at: UnixMillis) -> Markup {
+    html! { p.asof { time datetime=(at) title=(at) { (format::clock(at)) } " UTC" span.local {} } }
 }
 
 /// A link to the page of a peer.
@@ -112,7 +117,7 @@ pub(super) fn table(
     }
 }
 
-/// The cells p50, p95, loss and jitter; below the first one the kind of probe that measured them.
+/// The cells p50, p95, failed and jitter; below the first one the kind of probe that measured them.
 pub(super) fn summary_cells(summary: Option<&Summary>, kind: Option<Kind>) -> Markup {
     let measured = summary.and_then(|summary| summary.latency);
     html! {
@@ -122,9 +127,12 @@ pub(super) fn summary_cells(summary: Option<&Summary>, kind: Option<Kind>) -> Ma
         }
         td.n.x { (latency(measured.map(|it| it.p95))) }
         td.n {
-            @match summary.map(|summary| summary.loss) {
-                Some(loss) if loss > NOTABLE_LOSS => (bad(&format::percent(loss))),
-                loss => (value(loss.map(format::percent))),
+            @match summary.map(|summary| (summary.loss, summary.unanswered)) {
+                Some((loss, unanswered)) if loss > NOTABLE_LOSS => {
+                    (bad(&format::percent(loss)))
+                    @if unanswered > 0.0 { span.sub { (format::percent(unanswered)) " lost" } }
+                }
+                shares => (value(shares.map(|(loss, _)| format::percent(loss)))),
             }
         }
         td.n.x { (latency(measured.and_then(|it| it.jitter))) }
@@ -245,7 +253,7 @@ fn path(overview: &Overview, view: &PathView) -> Markup {
             span.value.loss title=[failure] {
                 @match totals.loss() {
                     Some(loss) => span class=(if totals.lost > 0 { "bad" } else { "dim" }) {
-                        (format::percent(loss)) " lost"
+                        (format::percent(loss)) " failed"
                     },
                     None => (dash("no data")),
                 }

@@ -32,7 +32,7 @@ pub(crate) fn path(about: About<'_>, overview: &Overview, view: &PathView, recor
                 h1 { (path.kind.title()) " to " (path.target) " " span.dim { "in " (path.peer) } }
                 p.sentence { (last(view.last.as_ref())) }
             }
-            p.asof { (parts::time(overview.at)) " UTC" }
+            (parts::as_of(overview.at))
         }
         (minutes(overview, view))
         (probes(records))
@@ -61,9 +61,10 @@ fn minutes(overview: &Overview, view: &PathView) -> Markup {
     let data = ChartData::of([&view.trace], overview.instant);
     let totals = data.totals();
     let spread = totals.latency.map_or([None; 3], |latency| latency.map(Some));
-    let lost = totals.loss().map(|loss| format!("{} of {} ({})", totals.lost, totals.probes(), format::percent(loss)));
+    let failed =
+        totals.loss().map(|loss| format!("{} of {} ({})", totals.lost, totals.probes(), format::percent(loss)));
     let mut facts: Vec<_> = ["Min", "Mean", "Max"].into_iter().zip(spread.map(parts::latency)).collect();
-    facts.push(("Lost", parts::value(lost)));
+    facts.push(("Failed", parts::value(failed)));
     let failure = view.last_failure().map(|(failure, at)| html! { (failure) " " (parts::time(at)) });
     facts.extend(failure.map(|failure| ("Last failure", failure)));
     if let Some((_, probe)) = overview.config.paths().find(|(other, _)| *other == view.path) {

@@ -28,7 +28,7 @@ pub(crate) fn peer(about: About<'_>, overview: &Overview, region: &str) -> Optio
                 h1 { (peer.region) " " span.dim { "from " (about.region) } }
                 p.sentence { (parts::state(peer.state)) " for " (format::since(peer.since, overview.at)) ": " (peer.rule) }
             }
-            p.asof { (parts::time(overview.at)) " UTC" }
+            (parts::as_of(overview.at))
         }
         div.cards {
             (facts(overview, peer))
@@ -115,7 +115,7 @@ fn kinds(overview: &Overview, peer: &PeerView) -> Markup {
         ("y", "Layer", ""),
         ("n", "p50", ""),
         ("n x", "p95", ""),
-        ("n", "Loss", ""),
+        ("n", "Failed", "The share of probes that failed, with or without an answer"),
         ("n x", "Jitter", ""),
         ("n y", "Probes", ""),
     ];

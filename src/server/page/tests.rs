@@ -113,7 +113,7 @@ fn no_data_is_never_zero() {
 #[test]
 fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     let mut peer = view("a", PeerState::Suspect);
-    peer.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
+    peer.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, unanswered: 1.0, latency: None });
     let outcome = Err(Failure::Timeout);
     let overview = seen(vec![]);
     peer.paths[0].trace.push(overview.instant, &outcome);
@@ -134,8 +134,8 @@ fn latency(micros: u64) -> Latency {
 #[test]
 fn a_region_that_is_down_is_represented_by_the_kind_that_fails() {
     let kind = |kind, answered, summary| KindView { kind, summary: Some(summary), answered };
-    let lost = Summary { count: 1_200, loss: 1.0, latency: None };
-    let fine = Summary { count: 1_200, loss: 0.0, latency: Some(latency(17)) };
+    let lost = Summary { count: 1_200, loss: 1.0, unanswered: 1.0, latency: None };
+    let fine = Summary { count: 1_200, loss: 0.0, unanswered: 0.0, latency: Some(latency(17)) };
     let shown = |kinds: Vec<KindView>, cause, config: &str| {
         let mut overview = seen(vec![PeerView { kinds, ..down("a") }]);
         let config = Config::load(Some(("c.yaml".as_ref(), config)), []).unwrap_or_else(|it| panic!("{it}"));
@@ -160,7 +160,7 @@ fn a_region_that_is_down_is_represented_by_the_kind_that_fails() {
 #[test]
 fn the_most_urgent_peer_comes_first_with_its_votes_and_reasons() {
     let mut well = view("a", PeerState::Healthy);
-    well.kinds[0].summary = Some(Summary { count: 100, loss: 0.0, latency: Some(latency(24_140)) });
+    well.kinds[0].summary = Some(Summary { count: 100, loss: 0.0, unanswered: 0.0, latency: Some(latency(24_140)) });
     let mut overview = seen(vec![well, down("b")]);
     let row = |name, reasons, rank| RankedRegion { region: region(name), reasons, score: None, rank };
     overview.ranking = vec![row("a", vec![], Some(1)), row("b", vec![Ineligible::State, Ineligible::Quorum], None)];
@@ -354,4 +354,28 @@ fn an_incident_says_what_its_failover_would_lose_and_what_it_has_lost() {
     assert!(page.contains("Would lose</dt><dd>0.8s..1.9s of data") && !page.contains("Has lost"), "{page}");
     overview.incidents[0].lost = Some(RealisedLoss { tokens: 2, bounds });
     assert!(front(&overview).contains("Has lost</dt><dd>2 tokens, 0.8s..1.9s"));
+}
+
+#[test]
+fn a_service_that_answers_wrongly_has_failed_and_is_not_lost() {
+    let mut peer = view("a", PeerState::Degraded);
+    peer.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, unanswered: 0.0, latency: None });
+    let page = front(&seen(vec![peer]));
+    assert!(page.contains("<b class=\"bad\">100% failed</b>") && !page.contains("lost</b>"), "{page}");
+}
+
+#[test]
+fn during_an_incident_the_targets_of_the_region_that_is_down_come_before_those_of_this_one() {
+    let mut overview = seen(vec![down("a"), view("b", PeerState::Healthy)]);
+    overview.ranking = vec![RankedRegion { region: region("b"), reasons: vec![], score: None, rank: Some(1) }];
+    let place = |page: &str, part: &str| page.find(part).unwrap_or_else(|| panic!("{part} in {page}"));
+    assert!(!front(&overview).contains("Fail over a to"));
+    overview.incidents = vec![incident("a", Stage::Prepare, &["b", "here"])];
+    let page = front(&overview);
+    let [first, targets, votes, own] =
+        ["Fail over a to", "data-target=\"b\"", "id=\"h-votes\"", "id=\"h-ranking\""].map(|part| place(&page, part));
+    assert!(first < targets && targets < votes && votes < own);
+    assert!(
+        page.contains("<tr data-target=\"here\"><td class=\"n\">2</td><th scope=\"row\">here</th><td>this region</td>")
+    );
 }

@@ -64,7 +64,7 @@ fn without_any_measurement_preference_decides_then_the_name() {
     let mut ranker = new_ranker(&config("priority: 3", &peers));
     let silent = |name| {
         let mut input = input(name, 1);
-        input.summary = Some(Summary { count: 100, loss: 1.0, latency: None });
+        input.summary = Some(Summary { count: 100, loss: 1.0, unanswered: 1.0, latency: None });
         input
     };
     ranker.update(&[silent("a"), silent("b"), silent("c")], Instant::now());

@@ -16,7 +16,7 @@ fn summaries() -> impl Strategy<Value = Option<Summary>> {
         let (count, loss, p50, more) = parts?;
         let (p50, p95) = (Duration::from_millis(p50), Duration::from_millis(p50 + more));
         let latency = (loss < 1.0).then_some(Latency { p50, p95, p99: p95, jitter: None });
-        Some(Summary { count, loss, latency })
+        Some(Summary { count, loss, unanswered: loss, latency })
     })
 }
 

@@ -159,7 +159,7 @@ fn each_state_has_its_headline() {
     assert_eq!(of(&[Recovering, Healthy]), "a is recovering (stability check).");
     assert_eq!(of(&[Unknown; 5]), "The state of a, b and 3 more is not known yet.");
     let mut mute = view("a", Unknown);
-    mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, latency: None });
+    mute.kinds[0].summary = Some(Summary { count: 9, loss: 1.0, unanswered: 1.0, latency: None });
     assert_eq!(sentence(&seen(vec![mute])), "a has never answered.");
     let isolated = Overview { isolation_reason: Some(IsolationReason::PeersSilent), ..seen(vec![down("a")]) };
     assert!(sentence(&isolated).starts_with("This vantage is isolated: more than half of the peers are silent"));

@@ -394,7 +394,7 @@ impl World {
                         let sample = Some(QualitySample { kind: probe::TCP, loss, lost, p95 });
                         effects.append(vantage.handle(Input::Quality { peer, sample }, now));
                         let latency = p95.map(|rtt| Latency { p50: rtt, p95: rtt, p99: rtt, jitter: None });
-                        let summary = Some(Summary { count: 240, loss, latency });
+                        let summary = Some(Summary { count: 240, loss, unanswered: loss, latency });
                         effects.append(vantage.handle(Input::Summary { peer, summary }, now));
                     }
                 }
