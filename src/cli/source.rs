@@ -8,7 +8,7 @@ use std::{
 
 use super::flags::ConfigArgs;
 use crate::{
-    config::{Config, Loaded},
+    config::{Config, Flag, Loaded, SETTINGS, Setting},
     yaml::file::{self, Content, Unreadable},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Source {
     pub(super) file: Option<PathBuf>,
     /// The process's environment; a flag replaces its variable.
     pub(super) environment: Vec<(OsString, OsString)>,
+    /// The variables that flags replace.
+    flags: Vec<&'static str>,
 }
 
 impl Source {
@@ -30,7 +32,9 @@ impl Source {
         let environment = std::env::vars_os().filter(|(name, _)| !beaten(name));
         let flags = given.iter().map(|(variable, value)| (OsString::from(variable), value.clone()));
         let named = || std::env::var_os("REGIONWATCH_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
-        Self { file: args.config.clone().or_else(named), environment: environment.chain(flags).collect() }
+        let environment = environment.chain(flags).collect();
+        let flags = given.iter().map(|(variable, _)| *variable).collect();
+        Self { file: args.config.clone().or_else(named), environment, flags }
     }
 
     /// The configuration, or all of its errors, one per line; or the file that is not read by the deadline.
@@ -43,7 +47,19 @@ impl Source {
     pub(super) fn load(&self) -> Result<Loaded, String> {
         let text = self.file.as_deref().map(read_file).transpose()?;
         let file = self.file.as_deref().zip(text.as_deref());
-        Config::load(file, self.environment.iter().cloned()).map_err(|errors| errors.to_string())
+        let loaded = Config::load(file, self.environment.iter().cloned());
+        loaded.map_err(|errors| errors.lines().map(|line| self.with_flag(line)).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// An error of a value that a flag gives names the flag, and not the variable in whose place it stands.
+    fn with_flag(&self, line: String) -> String {
+        let named = |variable: &&&str| line.strip_prefix(**variable).is_some_and(|rest| rest.starts_with(':'));
+        let Some(variable) = self.flags.iter().find(named) else { return line };
+        let setting = SETTINGS.iter().find(|setting| setting.variable == *variable);
+        match setting.and_then(Setting::flag) {
+            Some(Flag::Value(name, _) | Flag::Switch(name)) => line.replacen(variable, &format!("--{name}"), 1),
+            None => line,
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Warnings about a valid configuration that cannot do what it asks for.
 
+use std::collections::BTreeSet;
+
 use super::{
     quorum::{Voters, is_mutual_tls},
     settings::Config,
     types::{Peer, ProbeConfig},
 };
 use crate::{
-    model::Path,
+    model::{Kind, Path},
     probe::{ProbeSpec, SidecarSpec},
 };
 
@@ -16,6 +18,8 @@ pub(super) fn of(config: &Config) -> Vec<String> {
     warnings.extend(no_votes(config));
     if !config.alertmanagers.is_empty() {
         warnings.extend(no_evidence(config));
+        warnings.extend(one_kind(config));
+        warnings.extend(unknown_places(config));
         warnings.extend(never_confirmed(config));
         warnings.extend(unsigned(config));
     }
@@ -120,6 +124,44 @@ fn no_evidence(config: &Config) -> Option<String> {
     Some(format!(
         "peers: {peers} {have} only sidecar probes, whose failures say nothing about the region, so {they} never down; add \
          {{kind: icmp}} and {{kind: tcp, port: 443}} to a target"
+    ))
+}
+
+/// Peers that one kind of probe watches alone: a silence must last twice as long, and a filter for that kind looks like an outage.
+fn one_kind(config: &Config) -> Option<String> {
+    let kinds = |peer: &Peer| -> BTreeSet<Kind> {
+        let probes = peer.targets.iter().flat_map(|target| &target.probes).map(ProbeConfig::kind);
+        probes.filter(|kind| !kind.carries_votes()).collect()
+    };
+    let single = config.peers.iter().filter_map(|peer| match kinds(peer).len() {
+        1 => Some((&peer.region, kinds(peer).into_iter().next()?)),
+        _ => None,
+    });
+    let single: Vec<_> = single.collect();
+    let (_, kind) = single.first()?;
+    let (peers, them) = some(single.iter().map(|(peer, _)| peer), "peer")?;
+    let have = if them { "have" } else { "has" };
+    let other = if kind.is_fast() && kind.is_often_filtered() { "{kind: tcp, port: 443}" } else { "{kind: icmp}" };
+    Some(format!(
+        "peers: {peers} {have} one kind of probe only, so an outage is found later, and a firewall can look like one; add \
+         {other} to a target"
+    ))
+}
+
+/// Regions without coordinates, where others have some.
+fn unknown_places(config: &Config) -> Option<String> {
+    let own = config.location.is_none().then_some(&config.region);
+    let without = config.peers.iter().filter(|peer| peer.location.is_none()).map(|peer| &peer.region);
+    let without: Vec<_> = own.into_iter().chain(without).collect();
+    if without.len() > config.peers.len() {
+        // None is known, so none is expected.
+        return None;
+    }
+    let (regions, them) = some(without.iter(), "region")?;
+    let (have, their) = if them { ("have", "their") } else { ("has", "its") };
+    Some(format!(
+        "location: {regions} {have} none, so {their} distance and least round-trip time are unknown; add location: {{latitude: \
+         DEGREES, longitude: DEGREES}}"
     ))
 }
 

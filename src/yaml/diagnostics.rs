@@ -173,13 +173,35 @@ fn without_password(part: &str) -> String {
     }
 }
 
-/// The option that was probably meant: the nearest by edits, if it is near.
+/// Words of other programs for keys of ours.
+const SYNONYMS: [(&str, &str); 9] = [
+    ("type", "kind"),
+    ("prober", "kind"),
+    ("hostname", "host"),
+    ("address", "host"),
+    ("uri", "url"),
+    ("endpoint", "url"),
+    ("period", "interval"),
+    ("frequency", "interval"),
+    ("deadline", "timeout"),
+];
+
+/// Our key for a word of other programs.
+pub(crate) fn synonym(word: &str) -> Option<&'static str> {
+    SYNONYMS.iter().find(|(other, _)| *other == word).map(|(_, own)| *own)
+}
+
+/// The option that was probably meant: one of the same meaning, or the nearest by edits, if it is near.
 pub(crate) fn suggestion<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let word = word.to_lowercase();
+    let synonym = synonym(&word);
+    if let Some(option) = options.iter().find(|option| Some(**option) == synonym) {
+        return Some(option);
+    }
     options
         .iter()
         .map(|option| (strsim::osa_distance(&word, &option.to_lowercase()), *option))
@@ -213,6 +235,8 @@ mod tests {
         assert_eq!(suggestion("intervall", &options), Some("interval"));
         assert_eq!(suggestion("tiemout", &options), Some("timeout"));
         assert_eq!(suggestion("URL", &options), Some("url"));
+        assert_eq!(suggestion("type", &options), Some("kind"));
+        assert_eq!(suggestion("hostname", &options), None, "no host can be written here");
         assert_eq!(suggestion("colour", &options), None);
         assert_eq!(suggestion("x", &options), None);
         assert_eq!(suggestion(&"x".repeat(100_000), &options), None);

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    diagnostics::{Diagnostics, Place, one_of, quoted, suggestion, without_secrets},
+    diagnostics::{Diagnostics, Place, one_of, quoted, suggestion, synonym},
     secrets::{Secret, Secrets, names_variable},
     tree::{Entry, Node, SEPARATORS, Value, shown_key},
     units::{self, Parsed},
@@ -153,7 +153,7 @@ impl<'a> Item<'a> {
         self.read(|text| units::choice(text, choices))
     }
 
-    /// The items of a list, or the parts of a variable that are not empty.
+    /// The items of a list, or the parts of a variable that are not empty. A single value is a list of one.
     pub(crate) fn list(&self) -> Option<Vec<Self>> {
         let item = |(n, node)| Self { node, key: format!("{}[{n}]", self.key), ..self.clone() };
         match &self.node.value {
@@ -167,11 +167,7 @@ impl<'a> Item<'a> {
                 self.wrong("has no value; write a list, or delete the key if it is not needed");
                 None
             }
-            // A URL may have secrets, which `wrong_value` does not show.
-            Value::Scalar { text, .. } if !self.secret && without_secrets(text) == *text => {
-                self.wrong_value(&format!("is not a list; write [{text}]"));
-                None
-            }
+            Value::Scalar { .. } => Some(vec![self.clone()]),
             _ => {
                 self.wrong("is not a list; write [...] or lines that begin with -");
                 None
@@ -185,12 +181,8 @@ impl<'a> Item<'a> {
     }
 
     /// What the function reads from each item of a list, without the items that it rejects.
-    pub(crate) fn each<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
-        // Brackets around an invalid item would not help.
-        if matches!(self.node.value, Value::Scalar { .. }) && !self.node.is_null() {
-            read(self)?;
-        }
-        Some(self.list()?.iter().filter_map(&mut read).collect())
+    pub(crate) fn each<T>(&self, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        Some(self.list()?.iter().filter_map(read).collect())
     }
 
     /// The entries of a mapping with any keys.
@@ -295,6 +287,12 @@ impl<'a> Fields<'a> {
             return;
         }
         let glued = |entry: &&Entry| entry.key.split_once(SEPARATORS).is_some_and(|(name, _)| name == key);
+        let meant = |entry: &&Entry| synonym(&entry.key) == Some(key);
+        if let Some(entry) = self.entries.iter().find(meant) {
+            let text = format!("is not a known key; did you mean {key}?");
+            self.item.diagnostics.add(entry.key_place.clone(), &self.item.child_key(&entry.key), text);
+            return;
+        }
         let (place, text) = match self.entries.iter().find(glued) {
             Some(entry) => (entry.key_place.clone(), glued_text(key)),
             None => (self.item.place(), format!("is missing; {hint}")),

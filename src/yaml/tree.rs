@@ -77,11 +77,7 @@ pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
-                diagnostics.add(
-                    place(error.marker()),
-                    "",
-                    format!("is not YAML ({}); check indentation, quotes and brackets here and above", error.info()),
-                );
+                diagnostics.add(place(error.marker()), "", syntax(error.info()));
                 return None;
             }
         };
@@ -89,6 +85,25 @@ pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
     }
     let empty = || Node { place: start, value: Value::Mapping(Vec::new()) };
     Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
+}
+
+/// What is wrong with a text that is not YAML, in our words where the parser's are those of its grammar.
+fn syntax(info: &str) -> String {
+    let has = |words: &[&str]| words.iter().any(|word| info.contains(word));
+    let (what, fix) = if has(&["quoted scalar", "quote"]) {
+        ("a quoted text does not end", "close the quote that is opened here or above")
+    } else if has(&["tab"]) {
+        ("a tab is used for indentation", "indent by spaces")
+    } else if has(&["',' or ']'", "',' or '}'", "flow sequence", "flow mapping"]) {
+        ("a bracket or brace is not closed", "close it here or above")
+    } else if has(&["placement of ':'", "mapping values"]) {
+        ("a key stands where none can be", "close the bracket or quote above, or indent the key like those beside it")
+    } else if has(&["block collection", "block mapping", "indentation"]) {
+        ("the indentation does not fit", "indent this line like those that it belongs to")
+    } else {
+        return format!("is not YAML ({info}); check indentation, quotes and brackets here and above");
+    };
+    format!("is not YAML: {what}; {fix}")
 }
 
 /// What is between key and value if the space of YAML's `: ` is missing.

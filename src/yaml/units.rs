@@ -18,11 +18,36 @@ fn quantity<'a, T: Copy>(text: &'a str, noun: &str, hint: &str, units: &[(&str, 
         _ if number.ends_with(' ') => Err(format!("has a space in it; {hint}")),
         Some((_, factor)) => Ok((number, *factor)),
         None if unit.is_empty() => Err(format!("has no unit; {hint}")),
-        None if unit.contains(|c: char| c.is_ascii_digit()) => {
-            Err("has several units; write one number and one unit, such as 90m".to_owned())
-        }
+        None if unit.contains(|c: char| c.is_ascii_digit()) => Err(format!("has several units; {hint}")),
         None => Err(format!("has the unknown unit {unit:?}; {hint}")),
     }
+}
+
+/// The units of durations, in milliseconds.
+const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+
+/// What is meant by a duration with several units, such as `1h30m` or `1m30`: a last number without a unit has the next smaller
+/// one.
+fn sum(text: &str) -> Option<Duration> {
+    let (mut rest, mut millis, mut last, mut parts) = (text, 0_u64, usize::MAX, 0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let index = match DURATIONS.iter().position(|(name, _)| *name == unit) {
+            Some(index) => index,
+            None if unit.is_empty() && after.is_empty() => last.checked_sub(1).filter(|_| parts > 0)?,
+            None => return None,
+        };
+        // From the largest unit to the smallest.
+        if index >= last {
+            return None;
+        }
+        millis = millis.checked_add(number.parse::<u64>().ok()?.checked_mul(DURATIONS[index].1)?)?;
+        (rest, last, parts) = (after, index, parts + 1);
+    }
+    (parts > 1).then(|| Duration::from_millis(millis))
 }
 
 /// A whole number of `ms`, `s`, `m` or `h`; `0` needs no unit.
@@ -31,8 +56,10 @@ pub(crate) fn duration(text: &str) -> Parsed<Duration> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    let (number, millis) = quantity(text, "duration", HINT, &units)?;
+    if let Some(total) = sum(text) {
+        return Err(format!("has several units; write {}", duration_text(total)));
+    }
+    let (number, millis) = quantity(text, "duration", HINT, &DURATIONS)?;
     match number.parse::<u64>().map(|number| number.checked_mul(millis)) {
         Ok(Some(millis)) => Ok(Duration::from_millis(millis)),
         _ if number.contains('.') => Err("has a fraction; write whole units, such as 1500ms".to_owned()),

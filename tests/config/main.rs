@@ -281,7 +281,7 @@ fn a_failover_that_can_never_be_confirmed_warns() {
     let warnings = |lines: &str, sidecars: &[bool], tls: &str| {
         let peers = sidecars.iter().enumerate().map(|(n, sidecar)| {
             format!(
-                "{{region: p{n}, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: http, url: \
+                "{{region: p{n}, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: tcp, port: 1}}, {{kind: http, url: \
                  'https://p{n}.example.com/api/v1/regions', sidecar: {sidecar}{tls}}}]}}]}},"
             )
         });
@@ -318,7 +318,7 @@ fn a_peer_with_only_sidecar_probes_warns() {
     let warnings = |other: &str| {
         let text = format!(
             "region: here\nalertmanagers: ['http://am:9093']\nvotes: {{key_file: files/votes.key}}\npeers: \
-             [{{region: a, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: sidecar, url: 'http://a:9877'}}]}}]}}, \
+             [{{region: a, targets: [{{host: h, probes: [{{kind: icmp}}, {{kind: tcp, port: 1}}, {{kind: sidecar, url: 'http://a:9877'}}]}}]}}, \
              {{region: b, targets: [{{host: h, probes: [{other}{{kind: sidecar, url: 'http://b:9877'}}]}}]}}]\n"
         );
         let loaded = Config::load(Some((&folder("any.yaml"), &text)), []).unwrap_or_else(|m| panic!("{m}\n{text}"));
@@ -329,7 +329,29 @@ fn a_peer_with_only_sidecar_probes_warns() {
         ["peers: b has only sidecar probes, whose failures say nothing about the region, so it is never down; add \
              {kind: icmp} and {kind: tcp, port: 443} to a target"]
     );
-    assert!(warnings("{kind: icmp}, ").is_empty());
+    assert_eq!(
+        warnings("{kind: icmp}, "),
+        [
+            "peers: b has one kind of probe only, so an outage is found later, and a firewall can look like one; add {kind: tcp, \
+             port: 443} to a target"
+        ]
+    );
+    assert!(warnings("{kind: icmp}, {kind: tcp, port: 1}, ").is_empty());
+}
+
+#[test]
+fn regions_without_coordinates_warn_if_others_have_some() {
+    let warnings = |own: &str, peer: &str| {
+        let text = format!(
+            "region: {own}\nalertmanagers: http://am:9093\npeers: [{{region: {peer}, targets: [{{host: h, probes: [{{kind: \
+             icmp}}]}}]}}]\n"
+        );
+        let loaded = Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap();
+        loaded.warnings.into_iter().filter(|warning| warning.starts_with("location")).collect::<Vec<_>>()
+    };
+    assert!(warnings("home", "office").is_empty() && warnings("eu-west-1", "us-east-1").is_empty());
+    let [warning] = warnings("eu-west-1", "office").try_into().unwrap();
+    assert!(warning.starts_with("location: office has none, so its distance"), "{warning}");
 }
 
 #[test]

@@ -306,3 +306,18 @@ fn status_shows_the_peers_of_every_instance_and_those_that_do_not_answer() {
     assert!(String::from_utf8_lossy(&two.stdout).contains("us-east-1"), "{two:?}");
     assert!(String::from_utf8_lossy(&two.stderr).contains(&away.to_string()), "{two:?}");
 }
+
+#[test]
+fn an_error_of_a_flag_names_the_flag_and_not_a_variable() {
+    let environment = [("REGIONWATCH_REGION", "here"), ("REGIONWATCH_PEERS", "there=https://there.example/healthz")];
+    let refused = output(&["check", "--listen", "foo"], &environment);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(
+        said.starts_with("--listen: \"foo\" is not an address and port; ") && !said.contains("REGIONWATCH_"),
+        "{said}"
+    );
+    let variable = [environment[0], environment[1], ("REGIONWATCH_LISTEN", "foo")];
+    let said = output(&["check"], &variable).stderr;
+    assert!(String::from_utf8_lossy(&said).starts_with("REGIONWATCH_LISTEN: "));
+}
