@@ -212,7 +212,8 @@ fn run() -> Result<bool> {
                     let found = engine.matching(|path| filter.matches(path), filter.paths);
                     let _ = reply.send(found.into_iter().filter_map(|path| engine.history(path)).collect());
                 }
-                Query::Votes(_) | Query::Reload(_) | Query::Explain { .. } => {}
+                Query::Explain { region, reply } => drop(reply.send(engine.explain(&region, now()))),
+                Query::Votes(_) | Query::Reload(_) => {}
             }
         }
     });

@@ -23,9 +23,24 @@ pub(crate) fn explain(about: About<'_>, overview: &Overview, explained: &Explain
             }
             (parts::as_of(overview.at))
         }
-        div.cards { @for section in sections { (part(section)) } }
+        div.cards {
+            @for column in columns(sections) { div.stack { @for section in column { (part(section)) } } }
+        }
     };
     page(about, overview, &format!("why {region}"), "", true, main)
+}
+
+/// The sections in two columns that are about as high: each goes below the shorter one.
+fn columns(sections: &[Section]) -> [Vec<&Section>; 2] {
+    /// What a line takes beside its text, in characters.
+    const LINE: usize = 60;
+    let (mut columns, mut heights) = ([Vec::new(), Vec::new()], [0, 0]);
+    for section in sections {
+        let shorter = usize::from(heights[1] < heights[0]);
+        columns[shorter].push(section);
+        heights[shorter] += section.lines.iter().map(|line| LINE + line.len()).sum::<usize>();
+    }
+    columns
 }
 
 fn part(Section { title, lines }: &Section) -> Markup {

@@ -25,19 +25,17 @@ pub(crate) fn overview(about: About<'_>, overview: &Overview) -> Bytes {
         (regions(about, overview))
         @if !overview.databases.is_empty() { (databases(overview)) }
         div.cards {
+            // So divided, both columns of a screen that is 1440 wide are about as high.
+            @let is_open = overview.has_open_incident();
             div.stack {
                 (incidents(overview))
-                (vantage(overview))
+                (targets(overview))
+                @if !is_open { (votes(overview)) }
             }
             div.stack {
-                (targets(overview))
-                @if overview.has_open_incident() {
-                    (votes(overview))
-                    (ranking(about, overview))
-                } @else {
-                    (ranking(about, overview))
-                    (votes(overview))
-                }
+                @if is_open { (votes(overview)) }
+                (ranking(about, overview))
+                (vantage(overview))
             }
         }
         section aria-labelledby="h-paths" {
