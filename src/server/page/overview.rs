@@ -229,7 +229,7 @@ fn targets(overview: &Overview) -> Markup {
 }
 
 fn targets_of(incident: &Incident, overview: &Overview) -> Markup {
-    let columns = [("n", "Order", ""), ("", "Region", ""), ("", "State", ""), ("n", "Score", "")];
+    let columns = [("n", "Order", ""), ("", "Region", ""), ("", "State", ""), ("n x", "Score", "")];
     let rows = incident.candidates.iter().map(|candidate| {
         let state = overview.peer(candidate.region.as_str()).map(|peer| parts::state(peer.state));
         html! {
@@ -239,7 +239,7 @@ fn targets_of(incident: &Incident, overview: &Overview) -> Markup {
                     @if state.is_some() { (parts::peer_link(&candidate.region)) } @else { (candidate.region) }
                 }
                 td { @match state { Some(state) => (state), None => "this region" } }
-                td.n { (parts::latency(candidate.score)) }
+                td.n.x { (parts::latency(candidate.score)) }
             }
         }
     });
