@@ -25,6 +25,15 @@ fn nginx(folder: &std::path::Path, chain: &str, key: &str) -> (testkit::programs
     (servers::nginx(folder, &block, addr), addr)
 }
 
+/// What `openssl req -x509` makes: certificate and key, which are also `c.pem` and `k.pem` in the folder.
+fn openssl(folder: &std::path::Path, more: &str) -> (String, String) {
+    let line = format!("req -x509 -nodes -days 30 -keyout k.pem -out c.pem {more}");
+    let made = Command::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let read = |name| std::fs::read_to_string(folder.join(name)).unwrap();
+    (read("c.pem"), read("k.pem"))
+}
+
 /// Valid from one day to another, both in years.
 fn params(name: &str, from: i32, to: i32) -> CertificateParams {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -114,14 +123,6 @@ async fn the_issuers_that_lead_to_a_trusted_authority_count_and_others_that_were
 #[tokio::test]
 async fn a_self_signed_certificate_of_openssl_is_accepted_if_it_is_its_own_ca_file() {
     let folder = tempfile::tempdir().unwrap();
-    let openssl = |more: &str| {
-        let line = format!("req -x509 -nodes -days 30 -keyout k.pem -out c.pem {more}");
-        let made = Command::new("openssl").args(line.split(' ')).current_dir(folder.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let read = |name| std::fs::read_to_string(folder.path().join(name)).unwrap();
-        (read("c.pem"), read("k.pem"))
-    };
-
     for (more, fits) in [
         ("-newkey rsa:2048 -subj /CN=a.example", true),
         ("-newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=a.example", true),
@@ -129,7 +130,7 @@ async fn a_self_signed_certificate_of_openssl_is_accepted_if_it_is_its_own_ca_fi
         ("-newkey rsa:2048 -subj /CN=other", false),
         ("-newkey rsa:2048 -subj /CN=a.example -addext subjectAltName=DNS:other.example", false),
     ] {
-        let (certificate, key) = openssl(more);
+        let (certificate, key) = openssl(folder.path(), more);
         let (_server, addr) = nginx(folder.path(), &certificate, &key);
         let trusted = folder.path().join("c.pem");
         let tls = format!("tls: {{server_name: a.example, ca_file: '{}'}}", trusted.display());
@@ -148,6 +149,20 @@ async fn a_self_signed_certificate_of_openssl_is_accepted_if_it_is_its_own_ca_fi
 }
 
 #[tokio::test]
+async fn a_self_signed_certificate_of_openssl_is_of_an_unknown_authority_if_another_one_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Certificate::new(&["a.example"]);
+    let (certificate, key) = openssl(folder.path(), "-newkey rsa:2048 -subj /CN=a.example");
+    let (_server, addr) = nginx(folder.path(), &certificate, &key);
+    for ca in [String::new(), format!(", ca_file: '{}'", other.cert())] {
+        let tls = format!("tls: {{server_name: a.example{ca}}}");
+        let seen = probing("127.0.0.1", format!("kind: tcp, port: {}, {tls}", addr.port())).run(1).await.remove(0);
+        let unknown = FailureDetail::Certificate(CertificateFault::UnknownAuthority);
+        assert_eq!((seen.outcome.err(), seen.failed.detail), (Some(Failure::Tls), Some(unknown)), "{ca}");
+    }
+}
+
+#[tokio::test]
 async fn certificates_that_cannot_be_verified_are_accepted_where_none_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let long_serial = format!("0x7f{}", "ab".repeat(30));
@@ -157,11 +172,8 @@ async fn certificates_that_cannot_be_verified_are_accepted_where_none_is_verifie
         "-newkey rsa:2048 -subj /CN=a.example -addext 1.2.3.4=critical,ASN1:NULL",
         &format!("-newkey rsa:2048 -subj /CN=a.example -set_serial {long_serial}"),
     ] {
-        let line = format!("req -x509 -nodes -days 30 -keyout k.pem -out c.pem {more}");
-        let made = Command::new("openssl").args(line.split(' ')).current_dir(folder.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let read = |name| std::fs::read_to_string(folder.path().join(name)).unwrap();
-        let (_server, addr) = nginx(folder.path(), &read("c.pem"), &read("k.pem"));
+        let (certificate, key) = openssl(folder.path(), more);
+        let (_server, addr) = nginx(folder.path(), &certificate, &key);
         let tcp = format!("kind: tcp, port: {}, tls: {{insecure_skip_verify: true}}", addr.port());
         let seen = probing("127.0.0.1", tcp).run(1).await.remove(0);
         assert!(seen.outcome.is_ok(), "{more}: {:?}", seen.failed);

@@ -66,6 +66,11 @@ fn is_anchor(trusted: &RootCertStore, name: &x509_cert::name::Name) -> bool {
     })
 }
 
+/// Whether it names itself as its issuer.
+pub(super) fn is_self_issued(der: &[u8]) -> bool {
+    decode(der).is_some_and(|certificate| certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer)
+}
+
 /// Whether the common name is this name. It counts only if there are no alternative names (RFC 6125 6.4.4).
 pub(super) fn common_name_is(der: &[u8], name: &ServerName<'_>) -> bool {
     let Some(certificate) = decode(der) else { return false };

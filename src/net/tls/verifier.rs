@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_rustls::rustls::{
-    self, AlertDescription, CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    self, AlertDescription, CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     server::ParsedCertificate,
 };
 
-use super::certificate::{common_name_is, dates};
+use super::certificate::{common_name_is, dates, is_self_issued};
 use crate::model::{CertificateDates, CertificateFault, FailureDetail};
 
 /// Verifies as browsers do. It also accepts a certificate that is itself among the trusted ones, as OpenSSL does: what
@@ -81,6 +81,7 @@ impl ServerCertVerifier for Verifier {
         if result.is_err() && self.named.contains(certificate) {
             result = Self::verify_named(certificate, name, now);
         }
+        let result = result.map_err(|error| named(error, certificate));
         if result.is_err() {
             let chain: Vec<_> = [certificate].into_iter().chain(intermediates).cloned().collect();
             *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = dates(&chain, Some(&self.roots));
@@ -174,6 +175,20 @@ pub(super) fn detail(error: &rustls::Error) -> Option<FailureDetail> {
         rustls::Error::InvalidMessage(_) => FailureDetail::NotTls,
         _ => return None,
     })
+}
+
+/// The error of rustls for what it passes on as webpki has it.
+fn named(error: rustls::Error, certificate: &[u8]) -> rustls::Error {
+    use webpki::Error::{CaUsedAsEndEntity, EndEntityUsedAsCa, NameConstraintViolation, PathLenConstraintViolated};
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = &error else { return error };
+    match inner.downcast_ref() {
+        // `openssl req -x509` makes an authority. webpki rejects that before it asks whether it is a known one.
+        Some(CaUsedAsEndEntity) if is_self_issued(certificate) => CertificateError::UnknownIssuer.into(),
+        Some(CaUsedAsEndEntity | EndEntityUsedAsCa | NameConstraintViolation | PathLenConstraintViolated) => {
+            CertificateError::InvalidPurpose.into()
+        }
+        _ => error,
+    }
 }
 
 fn alert_code(alert: AlertDescription) -> u8 {
