@@ -27,7 +27,7 @@ use regionwatch::{
         UnixMillis, Vote, VoteResponse,
     },
     schedule::{Event, SlotPhase},
-    server::{self, KnownVantages, Limits, Query, ServerState},
+    server::{self, Histories, KnownVantages, Limits, Query, ServerState},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -210,7 +210,8 @@ fn run() -> Result<bool> {
                 }
                 Query::Probes { filter, reply } => {
                     let found = engine.matching(|path| filter.matches(path), filter.paths);
-                    let _ = reply.send(found.into_iter().filter_map(|path| engine.history(path)).collect());
+                    let paths = found.into_iter().filter_map(|path| engine.history(path)).collect();
+                    let _ = reply.send(Histories { paths, ..Histories::default() });
                 }
                 Query::Explain { region, reply } => drop(reply.send(engine.explain(&region, now()))),
                 Query::Votes(_) | Query::Reload(_) => {}

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, vec};
 
 use tokio::sync::oneshot;
 
-use crate::{model::PathId, window::PathHistory};
+use crate::{model::PathId, net::thread_cpu_time, server::Histories, window::PathHistory};
 
 /// The paths of one turn; a hundred records each at most.
 const PATHS: usize = 8;
@@ -12,8 +12,8 @@ const PATHS: usize = 8;
 /// A request that is being answered.
 struct Request {
     left: vec::IntoIter<PathId>,
-    copied: Vec<PathHistory>,
-    reply: oneshot::Sender<Vec<PathHistory>>,
+    copied: Histories,
+    reply: oneshot::Sender<Histories>,
 }
 
 /// The requests that are being answered.
@@ -22,8 +22,8 @@ pub(super) struct Copying(VecDeque<Request>);
 
 impl Copying {
     /// Begins to copy the histories of these paths.
-    pub(super) fn begin(&mut self, paths: Vec<PathId>, reply: oneshot::Sender<Vec<PathHistory>>) {
-        let copied = Vec::with_capacity(paths.len());
+    pub(super) fn begin(&mut self, paths: Vec<PathId>, reply: oneshot::Sender<Histories>) {
+        let copied = Histories { paths: Vec::with_capacity(paths.len()), ..Histories::default() };
         self.0.push_back(Request { left: paths.into_iter(), copied, reply });
     }
 
@@ -38,7 +38,9 @@ impl Copying {
         if request.reply.is_closed() {
             return;
         }
-        request.copied.extend(request.left.by_ref().take(PATHS).filter_map(history));
+        let before = thread_cpu_time();
+        request.copied.paths.extend(request.left.by_ref().take(PATHS).filter_map(history));
+        request.copied.cost += thread_cpu_time().saturating_sub(before);
         if request.left.as_slice().is_empty() {
             let _ = request.reply.send(request.copied);
         } else {
@@ -54,7 +56,6 @@ mod tests {
     use super::*;
     use crate::{
         model::{Failure, FailureContext, Path, Phase, Region, StampSource, TargetName, Timings},
-        net::thread_cpu_time,
         probe,
         window::History,
     };
@@ -95,7 +96,8 @@ mod tests {
         assert_eq!((most, copied.get()), (PATHS, 2_000));
         // There are 250 turns.
         assert!(longest < whole / 20, "{longest:?} of {whole:?}");
-        let answer = answer.try_recv().unwrap();
+        let Histories { paths: answer, cost } = answer.try_recv().unwrap();
+        assert!(whole / 2 < cost && cost <= whole, "{cost:?} of {whole:?}");
         assert!(
             answer.iter().map(|history| &history.path).eq(ids(2_000).into_iter().map(name).collect::<Vec<_>>().iter())
         );
@@ -111,7 +113,7 @@ mod tests {
         let (reply, mut short) = oneshot::channel();
         copying.begin(ids(1), reply);
         (0..2).for_each(|_| copying.turn(empty));
-        assert_eq!(short.try_recv().unwrap().len(), 1);
+        assert_eq!(short.try_recv().unwrap().paths.len(), 1);
         drop(long);
         copying.turn(|_| panic!("nothing is copied for it"));
         assert!(!copying.is_busy());
@@ -123,6 +125,6 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         copying.begin(ids(3), reply);
         copying.turn(|id| (id != PathId(1)).then(|| PathHistory { path: name(id), samples: Vec::new() }));
-        assert_eq!(answer.try_recv().unwrap().len(), 2);
+        assert_eq!(answer.try_recv().unwrap().paths.len(), 2);
     }
 }

@@ -8,14 +8,14 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     api::PathFilter,
     limits::Limits,
     response::Rejection,
-    state::{EncodedVotes, Query},
+    state::{EncodedVotes, Histories, Query},
 };
 use crate::{
     decision::Explanation,
@@ -42,13 +42,21 @@ pub(super) struct EngineClient {
     snapshot: Cache<Snapshot>,
     history_cache: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
     explanation_cache: Mutex<Vec<(Instant, Arc<Explanation>)>>,
+    copies: Mutex<Copies>,
+}
+
+/// When the next histories may be copied, and how long the copies before them were paid for.
+#[derive(Default)]
+struct Copies {
+    next: Option<Instant>,
+    pause: Duration,
 }
 
 impl EngineClient {
     pub(super) fn new(queries: mpsc::Sender<Query>, limits: Limits) -> Self {
-        let (history_cache, explanation_cache) = (Mutex::default(), Mutex::default());
+        let (history_cache, explanation_cache, copies) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (votes, snapshot) = (Cache::default(), Cache::default());
-        Self { queries, limits, votes, snapshot, history_cache, explanation_cache }
+        Self { queries, limits, votes, snapshot, history_cache, explanation_cache, copies }
     }
 
     /// The vote message of this vantage.
@@ -103,17 +111,29 @@ impl EngineClient {
         .await
     }
 
-    /// The recent probes of the selected paths.
+    /// The recent probes of the selected paths. They are copied on the thread that probes, so one copy at a time is made, and the
+    /// next one when as much time has passed as strangers need to earn its cost.
     pub(super) async fn probes(&self, filter: PathFilter) -> Result<Vec<PathHistory>, Rejection> {
-        let (paths, samples) = (filter.paths, filter.samples);
-        let mut histories = self.query(|reply| Query::Probes { filter, reply }).await?;
-        histories.truncate(paths);
-        if let Some(samples) = samples {
-            for PathHistory { samples: kept, .. } in &mut histories {
-                kept.drain(..kept.len().saturating_sub(samples));
+        let (limit, samples) = (filter.paths, filter.samples);
+        let copied = async {
+            let mut copies = self.copies.lock().await;
+            if let Some(next) = copies.next {
+                sleep_until(next).await;
             }
-        }
-        Ok(histories)
+            // A client that leaves early has had a part of it copied.
+            copies.next = Some(Instant::now() + copies.pause);
+            let Histories { mut paths, cost } = self.ask(|reply| Query::Probes { filter, reply }).await?;
+            copies.pause = cost.div_f64(self.limits.strangers_cpu);
+            copies.next = Some(Instant::now() + copies.pause);
+            paths.truncate(limit);
+            if let Some(samples) = samples {
+                for PathHistory { samples: kept, .. } in &mut paths {
+                    kept.drain(..kept.len().saturating_sub(samples));
+                }
+            }
+            Ok(paths)
+        };
+        self.in_time(copied).await
     }
 
     /// Reloads the configuration; the inner error has one mistake per line.
@@ -155,5 +175,46 @@ impl<T: Clone> Cache<T> {
         let answer = query.await?;
         *last = Some((at, answer.clone()));
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients that leave before the answer cost as much as others.
+    #[tokio::test(start_paused = true)]
+    async fn copies_of_histories_take_no_more_of_the_probing_thread_than_the_share_of_strangers() {
+        const COST: Duration = Duration::from_millis(10);
+        let (queries, mut queried) = mpsc::channel(4);
+        let limits = Limits { strangers_cpu: 0.05, ..Limits::default() };
+        let client = Arc::new(EngineClient::new(queries, limits));
+        let prober = tokio::spawn(async move {
+            let mut copies = 0_u32;
+            while let Some(query) = queried.recv().await {
+                let Query::Probes { reply, .. } = query else { panic!("{query:?}") };
+                copies += 1;
+                tokio::time::sleep(COST).await;
+                let _ = reply.send(Histories { paths: Vec::new(), cost: COST });
+            }
+            copies
+        });
+        let until = Instant::now() + Duration::from_secs(20);
+        let impatient = |patience| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    let _ =
+                        timeout(patience, client.probes(PathFilter { peer: None, target: None, kind: None, limit: 9 }))
+                            .await;
+                }
+            })
+        };
+        for client in [5, 100, 500, 5000].map(Duration::from_millis).map(impatient) {
+            client.await.unwrap();
+        }
+        drop(client);
+        let copies = prober.await.unwrap();
+        assert!((50..=102).contains(&copies), "{copies} copies of {COST:?} in 20 s");
     }
 }

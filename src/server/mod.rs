@@ -46,5 +46,5 @@ pub use self::{
     limits::Limits,
     quota::cpu_quota,
     serve::{Server, spawn},
-    state::{EncodedVotes, Query, ServerState},
+    state::{EncodedVotes, Histories, Query, ServerState},
 };

@@ -317,6 +317,10 @@ impl Routes {
 
     async fn probes<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
         let filter = PathFilter::parse(request.uri().query()).map_err(Rejection::BadRequest)?;
+        // They are copied on the thread that probes, and a body would be thrown away.
+        if *request.method() == Method::HEAD {
+            return Ok(self.encoders.respond(JSON, Body::new(Content::Text(Bytes::new())), request.headers()));
+        }
         // Histories are large and copied for each client.
         let Ok(permit) = Arc::clone(&self.histories).try_acquire_owned() else {
             return Err(Rejection::Unavailable("too many concurrent requests for probes"));

@@ -1,6 +1,9 @@
 //! What the server is given: shared state, and the queries that only the engine can answer.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,8 +60,17 @@ pub enum Query {
         /// Which paths, and how many at most.
         filter: PathFilter,
         /// Takes the paths, in the same order for every request.
-        reply: oneshot::Sender<Vec<PathHistory>>,
+        reply: oneshot::Sender<Histories>,
     },
+}
+
+/// Probe histories, copied for the server.
+#[derive(Debug, Default)]
+pub struct Histories {
+    /// The histories.
+    pub paths: Vec<PathHistory>,
+    /// CPU time of the copy.
+    pub cost: Duration,
 }
 
 /// The vote message of this vantage as it is served.

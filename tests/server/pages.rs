@@ -149,7 +149,7 @@ fn the_engine_copies_at_most_two_overviews_per_second() {
             scope.spawn(|| PAGES.map(|page| assert_eq!(server.get(page).status, 200)));
         }
     });
-    assert_eq!(server.copies.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(server.copies.overviews.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(Limits::default().overview_max_age, Duration::from_millis(500));
 }
 

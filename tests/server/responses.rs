@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -138,6 +139,17 @@ fn probes_are_served_as_json_and_a_failure_has_no_duration() {
     assert_eq!(count("?paths=10000"), 10_000);
     assert_eq!(count("?probe=icmp"), 0);
     assert_eq!(server.get("/api/v1/probes?peer=a%22b").status, 400);
+}
+
+#[test]
+fn nothing_is_copied_for_a_request_for_probes_that_wants_no_body() {
+    let server = running();
+    let answer = server.ask("HEAD", "/api/v1/probes?limit=10000", "");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(server.ask("HEAD", "/api/v1/probes?limit=x", "").status, 400);
+    assert_eq!(server.copies.histories.load(Ordering::Relaxed), 0);
+    assert_eq!(server.get("/api/v1/probes").status, 200);
+    assert_eq!(server.copies.histories.load(Ordering::Relaxed), 1);
 }
 
 #[test]

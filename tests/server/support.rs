@@ -23,7 +23,7 @@ use regionwatch::{
         Failure, Path, PeerState, Phase, Region, Shape, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
-    server::{self, EncodedVotes, KnownVantages, Limits, Query, Server, ServerState, ServerStats},
+    server::{self, EncodedVotes, Histories, KnownVantages, Limits, Query, Server, ServerState, ServerStats},
     status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},
 };
@@ -43,11 +43,17 @@ pub(crate) enum Prober {
     Silent,
 }
 
+/// How often the stand-in for the probing thread has copied what the status page shows, and histories.
+#[derive(Default)]
+pub(crate) struct Copies {
+    pub(crate) overviews: AtomicUsize,
+    pub(crate) histories: AtomicUsize,
+}
+
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     pub(crate) ready: Arc<AtomicBool>,
-    /// How often the stand-in for the probing thread has copied what the status page shows.
-    pub(crate) copies: Arc<AtomicUsize>,
+    pub(crate) copies: Arc<Copies>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<Server>,
 }
@@ -95,7 +101,7 @@ impl Setup {
         let addr = listener.local_addr().unwrap();
         let ready = Arc::new(AtomicBool::new(true));
         let (queries, queried) = mpsc::channel(4);
-        let copies = Arc::<AtomicUsize>::default();
+        let copies = Arc::<Copies>::default();
         let counting = Arc::clone(&copies);
         thread::spawn(move || answer_queries(queried, self.prober, self.keys, &counting));
         let state = ServerState {
@@ -197,7 +203,7 @@ fn explanation(region: Region) -> Option<Explanation> {
     })
 }
 
-fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Option<Keys>, copies: &AtomicUsize) {
+fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Option<Keys>, copies: &Copies) {
     let mut kept = Vec::new();
     let mut seq = 0;
     while let Some(query) = queried.blocking_recv() {
@@ -213,7 +219,7 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
                 drop(reply.send(EncodedVotes { body: message.encode().unwrap(), keys: keys.clone() }));
             }
             (_, Query::Overview(reply)) => {
-                copies.fetch_add(1, Ordering::Relaxed);
+                copies.overviews.fetch_add(1, Ordering::Relaxed);
                 drop(reply.send(overview()));
             }
             (_, Query::Explain { region, reply }) => drop(reply.send(explanation(region))),
@@ -221,7 +227,9 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
             (_, Query::Probes { filter, reply }) => {
                 // One more than the limit allows: the server does not trust the answer.
                 let all = (0..20_000).map(|target| history(target, 2)).filter(|history| filter.matches(&history.path));
-                drop(reply.send(all.take(filter.paths + 1).collect()));
+                copies.histories.fetch_add(1, Ordering::Relaxed);
+                let paths = all.take(filter.paths + 1).collect();
+                drop(reply.send(Histories { paths, ..Histories::default() }));
             }
         }
     }
