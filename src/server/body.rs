@@ -59,8 +59,8 @@ pub(super) struct Body {
     ended: bool,
     /// Whether the runtime gets a turn before the next chunk.
     yielding: bool,
-    /// Counts the body against a limit while it is sent.
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Count the body against limits while it is sent.
+    permits: Vec<OwnedSemaphorePermit>,
     /// Notes in the state of the connection that the response is complete or aborted.
     _in_flight: Option<InFlight>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn new(content: Content) -> Self {
         let ended = matches!(&content, Content::Text(text) if text.is_empty());
-        Self { content, gzip: None, ended, yielding: false, _permit: None, _in_flight: None }
+        Self { content, gzip: None, ended, yielding: false, permits: Vec::new(), _in_flight: None }
     }
 
     /// The same body, compressed; `permit` allows an encoder.
@@ -79,8 +79,9 @@ impl Body {
     }
 
     /// The same body, which holds a permit while it is sent.
-    pub(super) fn with_permit(self, permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: Some(permit), ..self }
+    pub(super) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permits.push(permit);
+        self
     }
 
     /// The same body, which drops `in_flight` at its end.

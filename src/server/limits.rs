@@ -22,6 +22,8 @@ pub struct Limits {
     pub refusal_pause: Duration,
     /// Bytes of long responses that are held for all clients; a further one waits, and stalled ones are closed.
     pub held_bytes: usize,
+    /// The same of probe histories, which one copy may exceed.
+    pub history_bytes: usize,
     /// How long a client may read nothing of a response while others wait for its memory.
     pub pressure_stall: Duration,
     /// Connections that the kernel queues before they are accepted, if its own limit allows as many. If the queue is full,
@@ -71,6 +73,7 @@ impl Default for Limits {
             connects: (64.0, 128.0),
             refusal_pause: Duration::from_millis(5),
             held_bytes: 8 << 20,
+            history_bytes: 16 << 20,
             pressure_stall: Duration::from_secs(1),
             backlog: 4096,
             head_timeout: Duration::from_secs(10),

@@ -12,7 +12,7 @@ use http::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -32,6 +32,7 @@ use crate::{
     metrics::Collect,
     model::{NONCE_HEADER, Nonce, Region, SIGNATURE_HEADER},
     status::{Explained, Overview},
+    window::PathHistory,
 };
 
 const PATHS: &str = "not found; available paths:\n\
@@ -108,11 +109,8 @@ pub(super) struct Routes {
     encoders: Encoders,
     /// Requests for probe histories that may be in flight.
     histories: Arc<Semaphore>,
-    /// The memory of long responses, in KiB.
-    held: Arc<Semaphore>,
-    max_held: u32,
-    signals: Arc<Signals>,
-    max_wait: Duration,
+    held_pages: Held,
+    held_histories: Held,
     started: Instant,
 }
 
@@ -123,10 +121,8 @@ impl Routes {
             state,
             encoders: Encoders::new(limits.encoders),
             histories: Arc::new(Semaphore::new(limits.histories)),
-            held: Arc::new(Semaphore::new(limits.held_bytes >> 10)),
-            max_held: (limits.held_bytes >> 10) as u32,
-            signals,
-            max_wait: limits.query_timeout,
+            held_pages: Held::new(limits.held_bytes, limits.query_timeout, Arc::clone(&signals)),
+            held_histories: Held::new(limits.history_bytes, limits.query_timeout, signals),
             started: Instant::now(),
         }
     }
@@ -170,7 +166,7 @@ impl Routes {
             Route::OpenApi => Ok(self.json(Bytes::from_static(OPENAPI.as_bytes()), headers)),
             Route::Configuration => {
                 let Snapshot { overview, .. } = self.engine.snapshot().await?;
-                self.html(page::configuration(self.about(), &overview), headers).await
+                self.html(headers, || (StatusCode::OK, page::configuration(self.about(), &overview))).await
             }
             Route::Asset(asset) => Ok(self.asset(asset, headers)),
             Route::Metrics => self.metrics(request),
@@ -196,16 +192,17 @@ impl Routes {
 
     async fn overview(&self, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Snapshot { overview, page } = self.engine.snapshot().await?;
-        let page = page.get_or_init(|| page::overview(self.about(), &overview)).clone();
-        self.html(page, headers).await
+        let render = || page.get_or_init(|| page::overview(self.about(), &overview)).clone();
+        self.html(headers, || (StatusCode::OK, render())).await
     }
 
     async fn peer(&self, peer: &str, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Snapshot { overview, .. } = self.engine.snapshot().await?;
-        match page::peer(self.about(), &overview, peer) {
-            Some(page) => self.html(page, headers).await,
-            None => self.not_found("peer", peer, Some(&overview), headers).await,
-        }
+        self.html(headers, || match page::peer(self.about(), &overview, peer) {
+            Some(page) => (StatusCode::OK, page),
+            None => (StatusCode::NOT_FOUND, page::not_found(self.about(), "peer", peer, Some(&overview))),
+        })
+        .await
     }
 
     async fn path(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
@@ -214,7 +211,8 @@ impl Routes {
             return self.not_found("path", name, Some(&overview), headers).await;
         };
         let history = self.engine.history(&view.path).await?;
-        self.html(page::path(self.about(), &overview, view, &history.samples), headers).await
+        let render = || page::path(self.about(), &overview, view, &history.samples);
+        self.html(headers, || (StatusCode::OK, render())).await
     }
 
     async fn explain<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
@@ -223,7 +221,7 @@ impl Routes {
         match self.engine.explain(&region).await? {
             Some(explanation) => {
                 let explained = Explained::of(&explanation, &overview);
-                self.html(page::explain(self.about(), &overview, &explained), headers).await
+                self.html(headers, || (StatusCode::OK, page::explain(self.about(), &overview, &explained))).await
             }
             None => self.not_found("peer", region.as_str(), Some(&overview), headers).await,
         }
@@ -238,30 +236,19 @@ impl Routes {
         })
     }
 
-    /// Room for a long response until its client has read it. Clients that read nothing are closed if there is none.
-    async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
-        let kibibytes = u32::try_from(1 + (bytes >> 10)).unwrap_or(u32::MAX).min(self.max_held);
-        let deadline = Instant::now() + self.max_wait;
-        loop {
-            let wait = Duration::from_millis(100).min(deadline.saturating_duration_since(Instant::now()));
-            match timeout(wait, Arc::clone(&self.held).acquire_many_owned(kibibytes)).await {
-                Ok(Ok(permit)) => return Ok(permit),
-                _ if Instant::now() >= deadline => {
-                    return Err(Rejection::Unavailable("too many responses are not read"));
-                }
-                _ => self.signals.pressure.notify_one(),
-            }
-        }
-    }
-
     fn json(&self, document: Bytes, headers: &HeaderMap) -> Response<Body> {
         self.encoders.respond(JSON, Body::new(Content::Text(document)), headers)
     }
 
-    /// A page for people.
-    async fn html(&self, page: Bytes, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
-        let permit = self.hold(page.len()).await?;
+    /// A page for people, with its status.
+    async fn html(
+        &self,
+        headers: &HeaderMap,
+        render: impl FnOnce() -> (StatusCode, Bytes),
+    ) -> Result<Response<Body>, Rejection> {
+        let ((status, page), permit) = self.held_pages.make(async { Ok(render()) }, |(_, page)| page.len()).await?;
         let mut response = self.encoders.respond(HTML, Body::new(Content::Text(page)).with_permit(permit), headers);
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -275,9 +262,7 @@ impl Routes {
         overview: Option<&Overview>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Rejection> {
-        let mut response = self.html(page::not_found(self.about(), what, name, overview), headers).await?;
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        Ok(response)
+        self.html(headers, || (StatusCode::NOT_FOUND, page::not_found(self.about(), what, name, overview))).await
     }
 
     fn asset(&self, asset: &Asset, headers: &HeaderMap) -> Response<Body> {
@@ -326,15 +311,17 @@ impl Routes {
             return Err(Rejection::Unavailable("too many concurrent requests for probes"));
         };
         let peer = filter.peer.clone();
-        let histories = self.engine.probes(filter).await?;
-        if let (Some(peer), true) = (peer, histories.is_empty()) {
+        let size = |history: &PathHistory| size_of_val(history) + size_of_val(&*history.samples);
+        let copied = self.engine.probes(filter);
+        let (paths, held) = self.held_histories.make(copied, |paths| paths.iter().map(size).sum()).await?;
+        if let (Some(peer), true) = (peer, paths.is_empty()) {
             let Snapshot { overview, .. } = self.engine.snapshot().await?;
             if overview.peer(peer.as_str()).is_none() {
                 return Ok(unknown_peer(&peer, &overview));
             }
         }
-        let probes = ProbesJson::new(self.state.environment.clone(), histories);
-        let body = Body::new(Content::Probes(probes)).with_permit(permit);
+        let probes = ProbesJson::new(self.state.environment.clone(), paths);
+        let body = Body::new(Content::Probes(probes)).with_permit(permit).with_permit(held);
         Ok(self.encoders.respond(JSON, body, request.headers()))
     }
 
@@ -375,6 +362,52 @@ fn unknown_peer(region: &Region, overview: &Overview) -> Response<Body> {
     text(StatusCode::NOT_FOUND, format!("there is no peer {region}; peers: {}\n", peers.join(", ")))
 }
 
+/// The memory of long responses of one kind. How long a response is, is known when it has been made, so one at a time is made and
+/// waits for its room: what waits does not take the memory that it waits for.
+struct Held {
+    making: Semaphore,
+    /// In KiB.
+    free: Arc<Semaphore>,
+    max: u32,
+    max_wait: Duration,
+    signals: Arc<Signals>,
+}
+
+impl Held {
+    fn new(bytes: usize, max_wait: Duration, signals: Arc<Signals>) -> Self {
+        let kibibytes = bytes >> 10;
+        Self {
+            making: Semaphore::new(1),
+            free: Arc::new(Semaphore::new(kibibytes)),
+            max: kibibytes as u32,
+            max_wait,
+            signals,
+        }
+    }
+
+    /// Makes a response, with the room for it until its client has read it. Clients that read nothing are closed if there is
+    /// none.
+    async fn make<T>(
+        &self,
+        made: impl Future<Output = Result<T, Rejection>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Result<(T, OwnedSemaphorePermit), Rejection> {
+        let full = || Rejection::Unavailable("too many responses are not read");
+        let deadline = Instant::now() + self.max_wait;
+        let _making = timeout_at(deadline, self.making.acquire()).await.map_err(|_| full())?;
+        let made = made.await?;
+        let kibibytes = u32::try_from(1 + (bytes(&made) >> 10)).unwrap_or(u32::MAX).min(self.max);
+        loop {
+            let wait = Duration::from_millis(20).min(deadline.saturating_duration_since(Instant::now()));
+            match timeout(wait, Arc::clone(&self.free).acquire_many_owned(kibibytes)).await {
+                Ok(Ok(permit)) => return Ok((made, permit)),
+                _ if Instant::now() >= deadline => return Err(full()),
+                _ => self.signals.pressure.notify_one(),
+            }
+        }
+    }
+}
+
 fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Rejection> {
     let mut values = headers.get_all(NONCE_HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -394,4 +427,38 @@ fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Rejection> {
 /// Whether the client is a browser.
 fn accepts_html(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_responses_that_wait_for_room_only_one_exists() {
+        const MAX: usize = 64 << 10;
+        let held = Arc::new(Held::new(MAX, Duration::from_secs(2), Arc::default()));
+        let made = Arc::new(AtomicUsize::new(0));
+        let page = || {
+            let (held, made) = (Arc::clone(&held), Arc::clone(&made));
+            async move {
+                let render = async {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    Ok(vec![0_u8; MAX / 2])
+                };
+                held.make(render, Vec::len).await
+            }
+        };
+        let unread = page().await.ok().unwrap();
+        let waiting: Vec<_> = (0..192).map(|_| tokio::spawn(page())).collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(made.load(Ordering::Relaxed), 2, "the one that is not read, and the one that is next");
+        drop(unread);
+        let mut answered = 0;
+        for one in waiting {
+            answered += usize::from(one.await.unwrap().is_ok());
+        }
+        assert_eq!(answered, 192, "each drops its own at once");
+    }
 }
