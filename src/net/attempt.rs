@@ -1,6 +1,7 @@
 //! What one attempt to reach a peer notes besides its outcome.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +23,7 @@ pub struct Attempt {
     late: AtomicU32,
     duplicates: AtomicU32,
     notes: Mutex<Notes>,
+    shown: Shown,
 }
 
 /// What is written once or twice in an attempt, and read at its end.
@@ -31,7 +33,30 @@ struct Notes {
     turn: Option<(Arc<Turn>, IpAddr)>,
     detail: Option<FailureDetail>,
     warning: Option<FailureDetail>,
-    certificate: Option<CertificateDates>,
+}
+
+/// The certificates that the peer has shown last, whatever becomes of the handshake. Their dates are read later: what is
+/// computed in a handshake can be a part of the measured time.
+#[derive(Clone, Default)]
+pub(super) struct Shown(Arc<Mutex<Option<ReadDates>>>);
+
+type ReadDates = Box<dyn Fn() -> Option<CertificateDates> + Send>;
+
+impl Shown {
+    /// These are shown.
+    pub(super) fn set(&self, read: impl Fn() -> Option<CertificateDates> + Send + 'static) {
+        *self.lock() = Some(Box::new(read));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ReadDates>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shown").finish_non_exhaustive()
+    }
 }
 
 impl Attempt {
@@ -44,6 +69,7 @@ impl Attempt {
             late: AtomicU32::new(0),
             duplicates: AtomicU32::new(0),
             notes: Mutex::default(),
+            shown: Shown::default(),
         }
     }
 
@@ -111,14 +137,14 @@ impl Attempt {
         self.notes().warning = Some(detail);
     }
 
-    /// Notes when the certificates are valid that the peer has shown.
-    pub fn set_certificate(&self, dates: CertificateDates) {
-        self.notes().certificate = Some(dates);
+    /// Where the certificates belong that the peer shows.
+    pub(super) fn shown(&self) -> Shown {
+        self.shown.clone()
     }
 
     /// When the certificates are valid that the peer has shown in this attempt.
     pub fn certificate(&self) -> Option<CertificateDates> {
-        self.notes().certificate
+        self.shown.lock().as_ref().and_then(|read| read())
     }
 
     /// Where and of what a failed attempt has failed; of a success, what is odd about it.

@@ -106,9 +106,6 @@ impl Connection {
         if let Some(elapsed) = Elapsed::between(readings.first_sent, readings.last_received) {
             measured.add(Phase::Tls, elapsed);
         }
-        if let Some(dates) = connector.certificate_dates(&stream) {
-            attempt.set_certificate(dates);
-        }
         Ok(Self { io: Either::Right(stream) })
     }
 

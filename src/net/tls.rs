@@ -6,23 +6,23 @@ mod verifier;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use tokio_rustls::{
     TlsConnector,
     rustls::{
         self, ClientConfig, RootCertStore,
-        client::Resumption,
+        client::{Resumption, danger::ServerCertVerifier},
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
 };
 
 pub use self::certificate::fuzz_expiry;
-use self::verifier::{AnyCertificate, Rejected, Verifier};
+use self::verifier::{AnyCertificate, Keeping, Verifier};
 use super::{attempt::Attempt, errors, stream::Stream};
-use crate::model::{CertificateDates, Failure, FailureDetail, Host};
+use crate::model::{Failure, FailureDetail, Host};
 
 /// How a TLS handshake is made and judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,18 +157,17 @@ impl TlsContext {
     pub fn connector(&self, spec: &TlsSpec, host: &Host, alpn: &[&[u8]]) -> Result<Connector, TlsError> {
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
-        let rejected = Rejected::default();
-        let (builder, roots) = if spec.insecure_skip_verify {
-            (builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)), None)
+        let (verifier, roots): (Arc<dyn ServerCertVerifier>, _) = if spec.insecure_skip_verify {
+            (Arc::new(AnyCertificate), None)
         } else {
             let (roots, named) = match &spec.ca_file {
                 Some(file) => (Arc::new(roots_from(file)?), certificates(file)?),
                 None => (self.public_roots(), Vec::new()),
             };
-            let provider = Arc::clone(&self.provider);
-            let verifier = Verifier::new(Arc::clone(&roots), named, provider, Arc::clone(&rejected))?;
-            (builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)), Some(roots))
+            let verifier = Verifier::new(Arc::clone(&roots), named, Arc::clone(&self.provider))?;
+            (Arc::new(verifier), Some(roots))
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
         let mut config = match &spec.identity {
             Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, private_key(key)?)?,
             None => builder.with_no_client_auth(),
@@ -177,7 +176,7 @@ impl TlsContext {
         // Each probe measures a whole handshake.
         config.resumption = Resumption::disabled();
         let name = server_name(spec, host)?;
-        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name, roots, rejected })
+        Ok(Connector { config: Arc::new(config), verifier, name, roots })
     }
 }
 
@@ -230,11 +229,11 @@ pub(super) type TlsStream = tokio_rustls::client::TlsStream<Stream>;
 /// Shakes hands with one target, whose name it verifies.
 #[derive(Clone)]
 pub struct Connector {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
     name: ServerName<'static>,
     /// The authorities that are trusted; none where anybody is.
     roots: Option<Arc<RootCertStore>>,
-    rejected: Rejected,
 }
 
 impl fmt::Debug for Connector {
@@ -250,20 +249,16 @@ impl Connector {
     /// The failure as it is counted.
     pub(super) async fn handshake(&self, mut stream: Stream, attempt: &Attempt) -> Result<TlsStream, Failure> {
         stream.expect_tls();
-        self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
-            if let Some(dates) = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                attempt.set_certificate(dates);
-            }
+        let mut config = ClientConfig::clone(&self.config);
+        let (verifier, roots) = (Arc::clone(&self.verifier), self.roots.clone());
+        let keeping = Keeping { verifier, roots, shown: attempt.shown() };
+        config.dangerous().set_certificate_verifier(Arc::new(keeping));
+        TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await.map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof {
                 attempt.set_detail(FailureDetail::ClosedInHandshake);
             }
             explained(&error, attempt)
         })
-    }
-
-    /// When the certificates are valid that the peer has sent.
-    pub(super) fn certificate_dates(&self, stream: &TlsStream) -> Option<CertificateDates> {
-        certificate::dates(stream.get_ref().1.peer_certificates()?, self.roots.as_deref())
     }
 }
 

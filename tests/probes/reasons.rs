@@ -162,6 +162,40 @@ async fn a_self_signed_certificate_of_openssl_is_of_an_unknown_authority_if_anot
     }
 }
 
+/// The dates of the certificate count however the handshake fails after it.
+#[tokio::test]
+async fn the_dates_of_a_certificate_are_read_if_the_handshake_fails_or_ends_at_the_deadline_after_it() {
+    let certificate = Certificate::new(&["a.example"]);
+    let addr = servers::closed();
+    let port = addr.port().to_string();
+    let arguments = ["s_server", "-quiet", "-tls1_2", "-Verify", "1", "-verify_return_error", "-accept"];
+    let (chain, key) = (certificate.cert(), certificate.key());
+    let files = [port.as_str(), "-cert", &chain, "-key", &key];
+    // It ends the handshake with an alert, because we show no certificate.
+    let _refusing = testkit::programs::start("openssl", &[&arguments[..], &files].concat(), addr);
+    // It sends everything up to its certificate, and never gets what the client says then.
+    let upstream = servers::closed();
+    let block = format!(
+        "server {{ listen {upstream} ssl; ssl_protocols TLSv1.2; ssl_certificate {chain}; ssl_certificate_key {key}; }}"
+    );
+    let _upstream = servers::nginx(certificate.folder.path(), &block, upstream);
+    let hanging = servers::tcp(move |mut client| {
+        let mut server = std::net::TcpStream::connect(upstream).unwrap();
+        let mut buffer = [0; 16 << 10];
+        let hello = std::io::Read::read(&mut client, &mut buffer).unwrap();
+        server.write_all(&buffer[..hello]).unwrap();
+        let _ = std::io::copy(&mut server, &mut client);
+    });
+    let trusts = format!("{{server_name: a.example, ca_file: '{}'}}", certificate.cert());
+    for tls in [trusts.as_str(), "{insecure_skip_verify: true}"] {
+        for (port, failure) in [(addr.port(), Failure::Tls), (hanging.port(), Failure::Timeout)] {
+            let seen = probing("127.0.0.1", format!("kind: tcp, port: {port}, tls: {tls}")).run(1).await.remove(0);
+            assert_eq!(seen.outcome.err(), Some(failure), "{tls}: {:?}", seen.failed);
+            assert_eq!(seen.certificate, Some(certificate.dates), "{tls}: {failure:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn certificates_that_cannot_be_verified_are_accepted_where_none_is_verified() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! How certificates are verified, and what is kept of a rejected one.
+//! How certificates are verified, and that what a peer has sent is kept, whatever becomes of the handshake.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio_rustls::rustls::{
     self, AlertDescription, CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -15,7 +15,10 @@ use tokio_rustls::rustls::{
 };
 
 use super::certificate::{common_name_is, dates, is_self_issued};
-use crate::model::{CertificateDates, CertificateFault, FailureDetail};
+use crate::{
+    model::{CertificateFault, FailureDetail},
+    net::attempt::Shown,
+};
 
 /// Verifies as browsers do. It also accepts a certificate that is itself among the trusted ones, as OpenSSL does: what
 /// `openssl req -x509` makes is its own authority.
@@ -24,25 +27,18 @@ pub(super) struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
     /// The certificates that the configuration names; none with the system's store.
     named: Vec<CertificateDer<'static>>,
-    roots: Arc<RootCertStore>,
-    /// Of the last certificate that was rejected: the handshake ends with it, and has nothing else of it.
-    rejected: Rejected,
 }
-
-/// When the last certificate is valid that was rejected, until it is taken.
-pub(super) type Rejected = Arc<Mutex<Option<CertificateDates>>>;
 
 impl Verifier {
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         named: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
-        rejected: Rejected,
     ) -> Result<Self, rustls::Error> {
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
+        let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider)
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-        Ok(Self { webpki, named, roots, rejected })
+        Ok(Self { webpki, named })
     }
 
     /// Judges a certificate that is trusted itself, by its dates and its name.
@@ -81,12 +77,7 @@ impl ServerCertVerifier for Verifier {
         if result.is_err() && self.named.contains(certificate) {
             result = Self::verify_named(certificate, name, now);
         }
-        let result = result.map_err(|error| named(error, certificate));
-        if result.is_err() {
-            let chain: Vec<_> = [certificate].into_iter().chain(intermediates).cloned().collect();
-            *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = dates(&chain, Some(&self.roots));
-        }
-        result
+        result.map_err(|error| named(error, certificate))
     }
 
     fn verify_tls12_signature(
@@ -163,6 +154,53 @@ impl ServerCertVerifier for AnyCertificate {
             SignatureScheme::ECDSA_SHA1_Legacy,
             SignatureScheme::RSA_PKCS1_SHA1,
         ]
+    }
+}
+
+/// Judges as another verifier does, and keeps what the peer shows in one handshake.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
+    /// The authorities that are trusted; none where anybody is.
+    pub(super) roots: Option<Arc<RootCertStore>>,
+    pub(super) shown: Shown,
+}
+
+impl ServerCertVerifier for Keeping {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = [certificate].into_iter().chain(intermediates).map(|der| der.clone().into_owned());
+        let (chain, roots): (Vec<_>, _) = (chain.collect(), self.roots.clone());
+        self.shown.set(move || dates(&chain, roots.as_deref()));
+        self.verifier.verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }
 
