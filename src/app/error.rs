@@ -15,7 +15,7 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// The system's trust store was not read in time.
+    /// The system's trust store was not read.
     #[error("{0}")]
     File(String),
     /// A probe cannot be built.

@@ -4,11 +4,12 @@ mod certificate;
 mod verifier;
 
 use std::{
-    fmt, io,
+    env, fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
+use rustls_native_certs::{CertificateResult, load_native_certs};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -107,6 +108,9 @@ pub enum TlsError {
     /// The name to verify is neither a DNS name nor an address.
     #[error("{0:?} is not a name that a certificate can have")]
     ServerName(String),
+    /// The system has a trust store, and none of it could be read.
+    #[error("trust store of the system: {0}")]
+    TrustStore(String),
     /// The key is that of another certificate.
     #[error("the key does not belong to the certificate")]
     OtherKey,
@@ -139,15 +143,22 @@ impl Default for TlsContext {
 
 impl TlsContext {
     /// Reads the system's trust store, unless it was read before. It may be on a file system that does not answer.
-    pub fn read_public_roots(&self) {
-        self.public_roots();
+    ///
+    /// # Errors
+    /// There is one, and none of it can be read.
+    pub fn read_public_roots(&self) -> Result<(), TlsError> {
+        self.public_roots().map(drop)
     }
 
     /// The system's trust store, or Mozilla's authorities if it has none. Read when first needed, because most of it
     /// stays in memory.
-    fn public_roots(&self) -> Arc<RootCertStore> {
-        let read = || Arc::new(roots_or_mozilla(rustls_native_certs::load_native_certs().certs));
-        Arc::clone(self.public_roots.get_or_init(read))
+    fn public_roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
+        if let Some(roots) = self.public_roots.get() {
+            return Ok(Arc::clone(roots));
+        }
+        let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| env::var_os(name).is_some());
+        let roots = roots_or_mozilla(load_native_certs(), named)?;
+        Ok(Arc::clone(self.public_roots.get_or_init(|| Arc::new(roots))))
     }
 
     /// A connector for one target. `alpn` is offered in this order.
@@ -162,7 +173,7 @@ impl TlsContext {
         } else {
             let (roots, named) = match &spec.ca_file {
                 Some(file) => (Arc::new(roots_from(file)?), certificates(file)?),
-                None => (self.public_roots(), Vec::new()),
+                None => (self.public_roots()?, Vec::new()),
             };
             let verifier = Verifier::new(Arc::clone(&roots), named, Arc::clone(&self.provider))?;
             (Arc::new(verifier), Some(roots))
@@ -181,14 +192,21 @@ impl TlsContext {
 }
 
 /// Trusts these authorities alone, so that an administrator can remove one from the system's store. A container may have no
-/// store; it trusts the authorities that are compiled in.
-fn roots_or_mozilla(system: Vec<CertificateDer<'static>>) -> RootCertStore {
+/// store; it trusts the authorities that are compiled in. A store that cannot be read, or that a variable of the environment
+/// names, is one: an administrator who trusts few authorities must not get all of them by a mistake.
+fn roots_or_mozilla(system: CertificateResult, named: Option<&str>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(system);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.add_parsable_certificates(system.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
     }
-    roots
+    match (named, system.errors.first()) {
+        (None, None) => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        (None, Some(error)) => return Err(TlsError::TrustStore(error.to_string())),
+        (Some(name), Some(error)) => return Err(TlsError::TrustStore(format!("{name}: {error}"))),
+        (Some(name), None) => return Err(TlsError::TrustStore(format!("{name} names no certificate"))),
+    }
+    Ok(roots)
 }
 
 fn server_name(spec: &TlsSpec, host: &Host) -> Result<ServerName<'static>, TlsError> {
@@ -287,19 +305,36 @@ pub(super) fn note_detail(error: Option<&rustls::Error>, attempt: &Attempt) {
 
 #[cfg(test)]
 mod tests {
+    use rustls_native_certs::load_certs_from_paths;
+
     use super::*;
 
     #[test]
     fn the_systems_trust_store_is_trusted_alone_if_there_is_one() {
         let compiled_in = webpki_roots::TLS_SERVER_ROOTS.len();
         let garbage = CertificateDer::from(vec![0; 9]);
-        assert_eq!(roots_or_mozilla(Vec::new()).len(), compiled_in);
-        assert_eq!(roots_or_mozilla(vec![garbage.clone()]).len(), compiled_in, "a store without a certificate is none");
+        let trusted = |certs: Vec<_>| {
+            let mut found = CertificateResult::default();
+            found.certs = certs;
+            roots_or_mozilla(found, None).unwrap()
+        };
+        assert_eq!(trusted(Vec::new()).len(), compiled_in);
+        assert_eq!(trusted(vec![garbage.clone()]).len(), compiled_in, "a store without a certificate is none");
 
         let own = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.der().clone();
-        let only = roots_or_mozilla(vec![garbage, own.clone()]);
+        let only = trusted(vec![garbage, own.clone()]);
         let mut expected = RootCertStore::empty();
         expected.add(own).unwrap();
         assert_eq!(only.roots, expected.roots);
+    }
+
+    #[test]
+    fn a_trust_store_that_cannot_be_read_does_not_become_all_public_authorities() {
+        let missing = || load_certs_from_paths(Some(Path::new("/missing/store.pem")), None);
+        let error = |found, named| roots_or_mozilla(found, named).unwrap_err().to_string();
+        assert!(error(missing(), None).contains("/missing/store.pem"));
+        assert!(error(missing(), Some("SSL_CERT_FILE")).starts_with("trust store of the system: SSL_CERT_FILE: "));
+        let empty = error(CertificateResult::default(), Some("SSL_CERT_DIR"));
+        assert_eq!(empty, "trust store of the system: SSL_CERT_DIR names no certificate");
     }
 }

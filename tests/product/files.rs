@@ -154,6 +154,28 @@ fn a_trust_store_that_hangs_ends_a_start_and_a_reload_by_the_deadline() {
 }
 
 #[test]
+fn a_trust_store_that_is_named_and_missing_ends_a_start_and_fails_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free();
+    let config = configuration(folder.path(), listen);
+    let plain = fs::read_to_string(&config).unwrap();
+    let verifies = plain.replace("kind: tcp, port: 1", "kind: tcp, port: 1, tls: true");
+    let store = folder.path().join("store.pem").display().to_string();
+    // The environment of the test may name a folder of authorities.
+    let environment = [("SSL_CERT_FILE", store.as_str()), ("SSL_CERT_DIR", "")];
+    write(folder.path(), "c.yaml", &verifies);
+    let mut start = Running::start(binary(), &["run", "--config", &config], &environment);
+    assert_ne!(start.ends_within(Duration::from_secs(9)), 0, "{}", start.said());
+    let reason = "trust store of the system: SSL_CERT_FILE: ";
+    assert!(start.said().contains(reason), "{}", start.said());
+    write(folder.path(), "c.yaml", &plain);
+    let _running = sidecar(&["run", "--config", &config], &environment, listen);
+    write(folder.path(), "c.yaml", &verifies);
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    assert_eq!((answer.status, answer.body.contains(reason)), (500, true), "{}", answer.body);
+}
+
+#[test]
 fn keys_that_can_be_guessed_or_read_by_all_are_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let listen = free();
