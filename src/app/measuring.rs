@@ -243,8 +243,7 @@ impl App {
     fn build(&self, topology: &Topology) -> Result<Vec<Command>, RunError> {
         let mut starts = Vec::new();
         for PathSetup { path, probe, slot } in topology.paths() {
-            // A certificate may have been renewed behind the same name.
-            if slot.change == Change::Kept && !probe.spec.reads_files() {
+            if slot.change == Change::Kept {
                 continue;
             }
             let responses = ResponseSender { peer: path.peer.clone(), response_tx: self.responses.clone() };

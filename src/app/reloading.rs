@@ -1,10 +1,10 @@
 //! Reading the configuration again while everything goes on.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -14,6 +14,10 @@ use crate::{
 
 /// Reads the configuration again; the error is every mistake, one a line.
 pub type Reload = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
+/// From the start of a reload until one that is requested over HTTP starts: strangers may request them without end, and each
+/// reads and checks every file.
+const SPACING: Duration = Duration::from_secs(1);
 
 /// Threads that may wait for a file system that does not answer. Each ends when its file system answers.
 const MAX_HUNG: usize = 4;
@@ -29,7 +33,11 @@ pub(super) struct Reloading {
     waiting: Vec<Reply>,
     /// Requests since it began: the file may have changed meanwhile.
     next: Vec<Reply>,
+    /// Whether the next one starts at once.
     again: bool,
+    /// When the last one started, and when the next one starts that was requested over HTTP.
+    last: Option<Instant>,
+    due: Option<Instant>,
 }
 
 struct Reading {
@@ -42,21 +50,34 @@ impl Reloading {
     /// Nothing is being read.
     pub(super) fn new(reload: Reload) -> Self {
         let (waiting, next) = (Vec::new(), Vec::new());
-        Self { reload: Arc::new(reload), reading: None, hung: Vec::new(), waiting, next, again: false }
+        let (reload, hung) = (Arc::new(reload), Vec::new());
+        Self { reload, reading: None, hung, waiting, next, again: false, last: None, due: None }
     }
 
-    /// Reads the configuration, and sends the result to this sender.
+    /// Reads the configuration, once that was long enough ago, and sends the result to this sender.
     pub(super) fn request(&mut self, reply: Reply) {
-        let waiting = if self.reading.is_some() { &mut self.next } else { &mut self.waiting };
-        waiting.push(reply);
-        self.begin();
+        if self.reading.is_some() {
+            self.next.push(reply);
+            return;
+        }
+        self.waiting.push(reply);
+        self.begin_in_time();
     }
 
+    fn begin_in_time(&mut self) {
+        match self.last.map(|last| last + SPACING).filter(|due| *due > Instant::now()) {
+            Some(due) => self.due = Some(due),
+            None => self.begin(),
+        }
+    }
+
+    /// Reads the configuration now, or as soon as it has been read.
     pub(super) fn begin(&mut self) {
         if self.reading.is_some() {
             self.again = true;
             return;
         }
+        (self.last, self.due) = (Some(Instant::now()), None);
         let (result, loaded) = oneshot::channel();
         let started = self.start(result);
         self.reading = Some(Reading { loaded, started, until: Instant::now() + DEADLINE });
@@ -79,6 +100,10 @@ impl Reloading {
 
     /// The configuration, once it has been read or the deadline has passed; never where it is not being read.
     pub(super) async fn read(&mut self) -> Result<Loaded, String> {
+        if let Some(due) = self.due {
+            sleep_until(due).await;
+            self.begin();
+        }
         let Some(Reading { loaded, until, .. }) = &mut self.reading else { return pending().await };
         let loaded = timeout_at(*until, loaded).await;
         let Some(Reading { started, .. }) = self.reading.take() else { return pending().await };
@@ -103,6 +128,8 @@ impl Reloading {
         self.waiting.append(&mut self.next);
         if std::mem::take(&mut self.again) {
             self.begin();
+        } else if !self.waiting.is_empty() {
+            self.begin_in_time();
         }
     }
 }
@@ -175,6 +202,35 @@ mod tests {
         }
         assert_eq!(one.try_recv(), Ok(Err("older".to_owned())));
         assert!(reloading.reading.is_none());
+    }
+
+    #[tokio::test]
+    async fn requests_without_end_make_one_reload_per_second_and_a_signal_does_not_wait() {
+        let mut reloading = Reloading::new(Box::new(|| Err("read".to_owned())));
+        let began = Instant::now();
+        let (mut starts, mut replies) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            for _ in 0..100 {
+                let (reply, replied) = oneshot::channel();
+                reloading.request(reply);
+                replies.push(replied);
+            }
+            let _ = reloading.read().await;
+            starts.push(reloading.last.unwrap() - began);
+            reloading.finish(&Err("done".to_owned()));
+        }
+        assert!(starts.iter().zip(0..).all(|(start, n)| *start >= SPACING * n), "{starts:?}");
+        assert!(replies.into_iter().all(|mut replied| replied.try_recv().is_ok()));
+
+        let (reply, mut replied) = oneshot::channel();
+        reloading.request(reply);
+        assert!(reloading.reading.is_none());
+        reloading.begin();
+        assert!(reloading.reading.is_some());
+        let _ = reloading.read().await;
+        reloading.finish(&Err("signal".to_owned()));
+        assert_eq!(replied.try_recv(), Ok(Err("signal".to_owned())));
+        assert!(reloading.due.is_none() && reloading.reading.is_none());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Change {
     Added,
     /// It stays as it is.
     Kept,
+    /// It stays as it is, but files that it names have other content: a certificate was renewed behind the same name.
+    Renewed,
     /// It stays, and is measured in another way.
     Changed,
 }
@@ -62,7 +64,7 @@ pub struct Topology {
     pub removed: Vec<PathId>,
     /// Whether the windows have another length, so that what they hold does not count.
     pub window_changed: bool,
-    /// Whether alerts go to other Alertmanagers, with other links, or by files that may have changed.
+    /// Whether alerts go to other Alertmanagers, with other links, or by files with other content.
     pub alerting_changed: bool,
     /// One for each path, in the order of the configuration.
     slots: Vec<Slot>,
@@ -135,7 +137,11 @@ impl Topology {
                 let overdue_after = OverdueAfter::default();
                 return Slot { id: new_id(), phase, overdue_after, change: Change::Added, question: 0 };
             };
-            let change = if known.probe == probe { Change::Kept } else { Change::Changed };
+            let change = match known.probe == probe {
+                true if known.probe.spec.files_differ(&probe.spec) => Change::Renewed,
+                true => Change::Kept,
+                false => Change::Changed,
+            };
             let question = known.slot.question.wrapping_add(u32::from(!known.probe.asks_the_same(probe)));
             Slot { change, question, ..known.slot.clone() }
         });
@@ -148,8 +154,11 @@ impl Topology {
             removed: gone.map(|slot| slot.id).collect(),
             window_changed: config.window != self.config.window,
             alerting_changed: alerting(&config) != alerting(&self.config)
-                // A certificate may have been renewed behind the same name.
-                || config.alertmanagers.iter().any(|to| to.access.tls.reads_files()),
+                || config
+                    .alertmanagers
+                    .iter()
+                    .zip(&self.config.alertmanagers)
+                    .any(|(to, before)| to.access.tls.files_differ(&before.access.tls)),
             last_id,
             last_phase,
             config,
@@ -237,6 +246,27 @@ mod tests {
         assert_eq!((next.paths().nth(1).unwrap().slot.change, question(&next)), (Change::Changed, vec![0, 0]));
         let next = next.next(config(&peers(&[&format!("x: {}", A.replace("port: 1", "port: 2"))])));
         assert_eq!(question(&next), [0, 1]);
+    }
+
+    #[test]
+    fn probes_and_pushers_are_built_again_only_if_a_file_of_theirs_has_other_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let certificate = || rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap().cert.pem();
+        let tls = format!("tls: {{ca_file: '{}'}}", file.display());
+        let a = format!("{{name: a, host: 192.0.2.1, probes: [{{kind: icmp}}, {{kind: tcp, port: 1, {tls}}}]}}");
+        let alertmanagers = format!("alertmanagers: [{{url: 'https://192.0.2.3', {tls}}}]\n");
+        let load = || config(&format!("{alertmanagers}{}", peers(&[&format!("x: {a}")])));
+        std::fs::write(&file, certificate()).unwrap();
+        let first = Topology::first(load(), SlotPhase::random());
+        let of_all = |topology: &Topology| changes(topology).into_iter().map(|(.., change)| change).collect::<Vec<_>>();
+        let same = first.next(load());
+        assert_eq!((of_all(&same), same.alerting_changed), (vec![Change::Kept; 2], false));
+        std::fs::write(&file, certificate()).unwrap();
+        let renewed = same.next(load());
+        assert_eq!((of_all(&renewed), renewed.alerting_changed), (vec![Change::Kept, Change::Renewed], true));
+        let after = renewed.next(load());
+        assert_eq!((of_all(&after), after.alerting_changed), (vec![Change::Kept; 2], false));
     }
 
     #[test]

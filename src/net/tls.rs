@@ -49,7 +49,7 @@ impl TlsSpec {
     /// # Errors
     /// The certificate that cannot.
     pub fn check_authorities(&self) -> Result<(), TlsError> {
-        self.ca_file.as_ref().map_or(Ok(()), |file| roots_from(file).map(drop))
+        self.ca_file.as_ref().map_or(Ok(()), |file| roots_of(file, &certificates(file)?).map(drop))
     }
 
     /// Whether its certificate and key can be used, and belong together.
@@ -64,9 +64,14 @@ impl TlsSpec {
         Ok(())
     }
 
-    /// Whether it depends on files, which may change while the configuration does not.
-    pub const fn reads_files(&self) -> bool {
-        self.ca_file.is_some() || self.identity.is_some()
+    /// Whether its files have other content, which they may while the configuration is the same.
+    pub fn files_differ(&self, other: &Self) -> bool {
+        self.contents() != other.contents()
+    }
+
+    fn contents(&self) -> [Option<&[u8]>; 3] {
+        let (chain, key) = self.identity.as_ref().map(|(chain, key)| (chain, key)).unzip();
+        [self.ca_file.as_ref(), chain, key].map(|file| file.map(|file| &*file.content))
     }
 }
 
@@ -172,7 +177,10 @@ impl TlsContext {
             (Arc::new(AnyCertificate), None)
         } else {
             let (roots, named) = match &spec.ca_file {
-                Some(file) => (Arc::new(roots_from(file)?), certificates(file)?),
+                Some(file) => {
+                    let named = certificates(file)?;
+                    (Arc::new(roots_of(file, &named)?), named)
+                }
                 None => (self.public_roots()?, Vec::new()),
             };
             let verifier = Verifier::new(Arc::clone(&roots), named, Arc::clone(&self.provider))?;
@@ -231,10 +239,11 @@ fn private_key(PemFile { path, content }: &PemFile) -> Result<PrivateKeyDer<'sta
     PrivateKeyDer::from_pem_slice(content).map_err(|error| file_error(path, error))
 }
 
-fn roots_from(file: &PemFile) -> Result<RootCertStore, TlsError> {
+/// The certificates of this file as authorities.
+fn roots_of(file: &PemFile, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for (n, certificate) in certificates(file)?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|error| {
+    for (n, certificate) in certificates.iter().enumerate() {
+        roots.add(certificate.clone()).map_err(|error| {
             file_error(&file.path, format!("certificate {} of it cannot be an authority: {error}", n + 1))
         })?;
     }

@@ -152,9 +152,9 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether it depends on files, which may change while the configuration does not.
-            pub fn reads_files(&self) -> bool {
-                self.tls().is_some_and(TlsSpec::reads_files)
+            /// Whether the files that it names have other content, which they may while the configuration is the same.
+            pub fn files_differ(&self, other: &Self) -> bool {
+                self.tls().zip(other.tls()).is_some_and(|(own, other)| own.files_differ(other))
             }
 
             /// Whether it verifies its peer by the authorities of the system.

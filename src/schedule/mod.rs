@@ -11,6 +11,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{Arc, atomic::AtomicU32},
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, time::Instant};
@@ -127,7 +128,11 @@ impl Schedule {
     fn apply(&mut self, command: Command, now: Instant) {
         match command {
             Command::Start { path, cadence, phase, overdue_after, launcher } => {
-                let next = phase.first_slot(self.origin, cadence.interval(), now);
+                let first_after = |at| phase.first_slot(self.origin, cadence.interval(), at);
+                // A slot that is due already is not lost: it is taken, or counted as missed.
+                let due = self.entries.get(&path).map(|entry| entry.next);
+                let due = due.filter(|due| first_after(*due - Duration::from_nanos(1)) == *due);
+                let next = due.unwrap_or_else(|| first_after(now));
                 let entry =
                     Entry { cadence, launcher, overdue_after, in_flight: Arc::default(), extra: Arc::default(), next };
                 self.entries.insert(path, Box::new(entry));

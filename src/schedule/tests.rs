@@ -79,6 +79,36 @@ async fn a_slow_peer_does_not_lower_the_probe_rate() {
     }
 }
 
+/// The schedule has commands first, and may get many of them before the slots that are due.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_due_when_its_probe_is_replaced_is_taken_or_counted_as_missed() {
+    let (events, _received) = mpsc::channel(1000);
+    let mut schedule = Schedule::default();
+    let start = |schedule: &mut Schedule, interval: u32| {
+        let launcher = launcher(Arc::new(Scripted(Mutex::default())), events.clone());
+        let (cadence, overdue_after) = (Cadence::new(MS * interval, MS * 10).unwrap(), OverdueAfter::default());
+        let command = Command::Start { path: PathId(1), cadence, phase: PHASE, overdue_after, launcher };
+        schedule.apply(command, Instant::now());
+    };
+    let missed = |schedule: &mut Schedule| match schedule.launch_due(Instant::now())[..] {
+        [Event::SlotsMissed { count, .. }] => Some(count),
+        [] => None,
+        _ => panic!("more than one path"),
+    };
+    start(&mut schedule, 100);
+    for (pass, counted) in [(110, None), (100, None), (250, Some(1))] {
+        tokio::time::advance(MS * pass).await;
+        start(&mut schedule, 100);
+        let launched = schedule.entries[&PathId(1)].next <= Instant::now();
+        assert!(launched, "the slot is still due");
+        assert_eq!(missed(&mut schedule), counted);
+    }
+    // Another interval has other slots.
+    tokio::time::advance(MS * 100).await;
+    start(&mut schedule, 70);
+    assert!(schedule.entries[&PathId(1)].next > Instant::now());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_times_out_at_the_deadline_and_has_no_latency() {
     let events = observe(100, 250, &[None; 40], MS * 1000).await;

@@ -43,7 +43,7 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// For the engine to answer a [`Query`](super::Query).
     pub query_timeout: Duration,
-    /// Until a reload has succeeded or failed: longer than its files may take.
+    /// Until a reload has succeeded or failed: longer than its files may take, and one that was requested a moment ago.
     pub reload_timeout: Duration,
     /// Responses compressed at the same time; further ones are sent plain.
     pub encoders: usize,
@@ -83,7 +83,7 @@ impl Default for Limits {
             response_timeout: Duration::from_secs(120),
             stall_timeout: Duration::from_secs(30),
             query_timeout: Duration::from_secs(2),
-            reload_timeout: Duration::from_secs(6),
+            reload_timeout: Duration::from_secs(7),
             encoders: 8,
             histories: 4,
             votes_max_age: Duration::from_millis(10),
