@@ -95,7 +95,20 @@ fn difference_ranked(old: &[f64], new: &[f64], rank: u64) -> f64 {
             low = middle;
         }
     }
-    high
+    // What the bisection ends at is above the difference itself: a little above 0 would be a change.
+    largest_up_to(old, new, high).unwrap_or(high)
+}
+
+/// The largest difference `new - old` that is not above a limit.
+fn largest_up_to(old: &[f64], new: &[f64], limit: f64) -> Option<f64> {
+    let mut from = 0;
+    let largest = new.iter().filter_map(|value| {
+        while from < old.len() && value - old[from] > limit {
+            from += 1;
+        }
+        old.get(from).map(|old| value - old)
+    });
+    largest.max_by(f64::total_cmp)
 }
 
 /// How many pairs have `new - old <= limit`.

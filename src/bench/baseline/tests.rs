@@ -157,3 +157,20 @@ fn series_that_only_one_side_has_cannot_be_compared() {
     assert!(unmatched.iter().all(|check| check.verdict == Verdict::Inconclusive));
     assert_eq!(checks.len(), 4);
 }
+
+#[test]
+fn an_interval_that_begins_at_no_change_is_no_regression() {
+    let run = |latency: fn(u64) -> u64| {
+        let mut series = Series::new("us", BTreeMap::new(), None);
+        for n in 0..100 {
+            let outcome = Outcome::Ok(Duration::from_millis(latency(n)));
+            series.push(Sample { at: Duration::from_secs(n), outcome });
+        }
+        let (began, duration) = (SystemTime::UNIX_EPOCH, Duration::from_secs(60));
+        Results { began, duration, source: "model".to_owned(), series: vec![series] }
+    };
+    let (old, new) = (run(|_| 10), run(|n| if n % 5 < 2 { 10 } else { 12 }));
+    let check = &compare(&old, &new, DEFAULT_EFFECT)[0];
+    assert!(check.reason.starts_with("20% slower (0% slower to "), "{}", check.reason);
+    assert_eq!(check.verdict, Verdict::Inconclusive, "{}", check.reason);
+}
