@@ -147,8 +147,13 @@ fn add(table: &Table, fields: &[String], line: u64, collector: &mut Collector) -
 pub(super) fn phases([connect, latency]: [Option<Duration>; 2], elapsed: Duration) -> Vec<(Phase, Duration)> {
     let connect = connect.unwrap_or_default();
     let Some(latency) = latency.filter(|latency| connect <= *latency && *latency <= elapsed) else { return Vec::new() };
+    // Samplers that do not measure it write 0.
+    if latency.is_zero() && !elapsed.is_zero() {
+        return Vec::new();
+    }
     let all = [(Phase::Connect, connect), (Phase::Processing, latency - connect), (Phase::Transfer, elapsed - latency)];
-    all.into_iter().filter(|(_, duration)| !duration.is_zero()).collect()
+    // A request on an open connection makes none; the other phases are less than a millisecond then.
+    all.into_iter().filter(|(phase, duration)| *phase != Phase::Connect || !duration.is_zero()).collect()
 }
 
 pub(super) fn millis(text: &str) -> Option<Duration> {

@@ -13,7 +13,8 @@ use super::{
 use crate::model::UnixMillis;
 
 /// What a request took, by protocol.
-const DURATIONS: [&str; 2] = ["http_req_duration", "grpc_req_duration"];
+const HTTP: &str = "http_req_duration";
+const GRPC: &str = "grpc_req_duration";
 
 #[derive(Deserialize)]
 struct Record<'a> {
@@ -53,14 +54,14 @@ pub(super) fn read(mut lines: Lines<impl BufRead>, collector: &mut Collector) ->
         let record: Record<'_> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
             Fault::new(line, format!("is not a line of k6's JSON: {error}; was the file cut off? Delete the last line"))
         })?;
-        if record.kind == "Point" && DURATIONS.contains(&record.metric.as_ref()) {
-            add(&record.data, line, collector)?;
+        if record.kind == "Point" && [HTTP, GRPC].contains(&record.metric.as_ref()) {
+            add(&record.data, record.metric == GRPC, line, collector)?;
         }
     }
     Ok(())
 }
 
-fn add(data: &Data<'_>, line: u64, collector: &mut Collector) -> Parsed<()> {
+fn add(data: &Data<'_>, is_grpc: bool, line: u64, collector: &mut Collector) -> Parsed<()> {
     let at = UnixMillis::parse(&data.time)
         .map(|at| Duration::from_millis(at.0))
         .ok_or_else(|| Fault::new(line, format!("time {:?} is not a time; run k6 with --out json=FILE", data.time)))?;
@@ -72,16 +73,25 @@ fn add(data: &Data<'_>, line: u64, collector: &mut Collector) -> Parsed<()> {
         serde_json::Value::Null => None,
         other => Some(other.to_string()),
     };
-    let error_code = tag("error_code").filter(|code| !code.is_empty());
-    let is_ok = match tag("expected_response") {
-        Some(expected) => expected == "true",
-        None => error_code.is_none(),
+    let outcome = if is_grpc {
+        // It has no other tag that tells a failure.
+        let status = tag("status").and_then(|status| status.parse().ok()).ok_or_else(|| {
+            Fault::new(line, "a call of gRPC has no number as tag status; run k6 with status among its systemTags")
+        })?;
+        reasons::of_grpc(status).map_or(Ok(latency), Err)
+    } else {
+        let error_code = tag("error_code").filter(|code| !code.is_empty());
+        let is_ok = match tag("expected_response") {
+            Some(expected) => expected == "true",
+            None => error_code.is_none(),
+        };
+        let failure = || reasons::of_k6(error_code.as_deref(), tag("status").as_deref());
+        if is_ok { Ok(latency) } else { Err(failure()) }
     };
-    let failure = || reasons::of_k6(error_code.as_deref(), tag("status").as_deref());
     let request = Request {
         // k6 writes when a request ended.
         at: at.saturating_sub(latency),
-        outcome: if is_ok { Ok(latency) } else { Err(failure()) },
+        outcome,
         tag: &tag,
         region: &|| tag("region").or_else(|| tag("name")),
         phases: &[],

@@ -47,8 +47,11 @@ pub enum Judged {
 /// What is read of a file to know its format.
 const HEAD: usize = 8192;
 
-/// The largest summary or saved file, which are read as a whole.
-const MAX_WHOLE: u64 = 256 << 20;
+/// The largest saved file, which is read as a whole.
+const MAX_SAVED: u64 = 256 << 20;
+
+/// The largest summary: as a tree it takes some 30 times as much memory.
+const MAX_SUMMARY: u64 = 4 << 20;
 
 /// Reads files, whose format it finds out, as one run.
 ///
@@ -96,12 +99,15 @@ fn from(mut input: impl Read, collector: &mut Collector) -> Parsed<Option<Judged
         Format::Xml => xml::read(input, collector)?,
         Format::K6 => k6::read(Lines::new(input), collector)?,
         Format::Whole => {
+            let is_saved = saved::is_saved(input.fill_buf().map_err(broken)?);
+            let most = if is_saved { MAX_SAVED } else { MAX_SUMMARY };
             let mut bytes = Vec::new();
-            input.by_ref().take(MAX_WHOLE + 1).read_to_end(&mut bytes).map_err(broken)?;
-            if bytes.len() as u64 > MAX_WHOLE {
-                return Err(Fault::new(0, "is larger than 256 MiB; write k6's samples with --out json= instead"));
+            input.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(broken)?;
+            if bytes.len() as u64 > most {
+                let reason = format!("is larger than {} MiB; write k6's samples with --out json= instead", most >> 20);
+                return Err(Fault::new(0, reason));
             }
-            return if saved::is_saved(&bytes) {
+            return if is_saved {
                 let results = saved::read_saved(&bytes).map_err(|reason| Fault::new(0, reason))?;
                 Ok(Some(Judged::Samples(results)))
             } else {

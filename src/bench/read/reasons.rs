@@ -40,6 +40,17 @@ pub(super) fn of_k6(error_code: Option<&str>, status: Option<&str>) -> Failure {
     }
 }
 
+/// By the status of a call of gRPC; `None` if it succeeded.
+pub(super) fn of_grpc(status: u32) -> Option<Failure> {
+    Some(match status {
+        0 => return None,
+        4 => Failure::Timeout,
+        7 | 16 => Failure::Auth,
+        14 => Failure::Refused,
+        _ => Failure::Status,
+    })
+}
+
 fn of_status(code: &str) -> Failure {
     match code.parse::<u16>() {
         // The answer came, and a check of the load test rejected it.

@@ -16,6 +16,8 @@ use crate::{
     model::Phase,
 };
 
+mod large;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn by(region: Option<&str>) -> Grouping {
@@ -326,27 +328,29 @@ impl Read for Endless {
 }
 
 #[test]
-fn of_a_long_file_as_many_samples_as_fit_are_drawn_at_random() {
-    let mut collector = Collector::with_most(by(None), 1000);
-    for n in 0..20_000_u32 {
-        let latency = MS * (n % 100);
-        let request = collect::Request {
-            at: MS * n,
-            outcome: Ok(latency),
-            tag: &|_| None,
-            region: &|| Some(format!("r{}", n % 2)),
-            phases: &[],
-        };
-        collector.add(&request, 1).unwrap();
-    }
-    let results = collector.finish("file").unwrap();
-    let kept: Vec<_> = results.series.iter().map(|series| series.samples().len()).collect();
-    let all: usize = kept.iter().sum();
-    assert!((300..=1000).contains(&all) && kept.iter().all(|one| *one > all / 3), "{kept:?}");
-    assert_eq!(results.source, format!("file ({all} of 20000 requests, drawn at random)"));
-    assert_eq!(results.duration, MS * 19_999 + MS * 99);
-    let threshold: Threshold = "probe_duration: med<60".parse().unwrap();
-    assert_eq!(threshold.check(&results.series, results.duration).unwrap().verdict, Verdict::Pass);
+fn a_call_of_grpc_failed_unless_its_status_is_0() {
+    let line = |tags: &str| {
+        format!(
+            r#"{{"metric":"grpc_req_duration","type":"Point","data":{{"time":"2017-11-05T00:28:11Z","value":3,"tags":{{"region":"us",{tags}}}}}}}"#
+        )
+    };
+    let lines = ["0", "4", "14", "7", "16", "13"].map(|status| line(&format!(r#""status":"{status}""#)));
+    let results = samples(&lines.join("\n"), &by(None));
+    let reasons = ["timeout", "refused", "auth", "auth", "status"].map(str::to_owned);
+    assert_eq!(told(&results), [("us".to_owned(), vec![3], reasons.into())]);
+    assert!(error(&line(r#""method":"x""#)).contains("systemTags"));
+}
+
+#[test]
+fn a_phase_of_less_than_a_millisecond_is_one_and_no_connection_is_none() {
+    let header = "timeStamp,elapsed,label,success,Latency,Connect\n";
+    let results = samples(&format!("{header}1509841690552,3,us,true,3,3\n1509841690553,3,us,true,3,0\n"), &by(None));
+    let of = |phase| results.series[0].phase(phase).collect::<Vec<_>>();
+    assert_eq!(of(Phase::Connect), [Some(MS * 3), None]);
+    assert_eq!(of(Phase::Processing), [Some(Duration::ZERO), Some(MS * 3)]);
+    assert_eq!(of(Phase::Transfer), [Some(Duration::ZERO); 2]);
+    // A sampler that measures none of them.
+    assert_eq!(samples(&format!("{header}1509841690552,3,us,true,0,0\n"), &by(None)).series[0].phases(), []);
 }
 
 #[test]

@@ -86,9 +86,12 @@ impl<R: BufRead> Tags<R> {
             } else if self.tag.starts_with(b"!") {
                 return Err(Fault::new(self.line, "has a document type; delete it"));
             } else if !self.tag.starts_with(b"?") {
-                while has_open_quote(&self.tag) {
+                let mut quote = open_quote(None, &self.tag);
+                while quote.is_some() {
+                    let from = self.tag.len();
                     self.tag.push(b'>');
                     self.read_to_bracket()?;
+                    quote = open_quote(quote, &self.tag[from..]);
                 }
                 return Ok(Some(std::mem::take(&mut self.tag)));
             }
@@ -157,14 +160,13 @@ fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// A value may have `>` in it.
-fn has_open_quote(tag: &[u8]) -> bool {
-    let open = tag.iter().fold(None, |open, byte| match (open, byte) {
+/// The quote that is open after a part of a tag: a value may have `>` in it.
+fn open_quote(before: Option<u8>, part: &[u8]) -> Option<u8> {
+    part.iter().fold(before, |open, byte| match (open, byte) {
         (None, b'"' | b'\'') => Some(*byte),
         (Some(quote), byte) if quote == *byte => None,
         (open, _) => open,
-    });
-    open.is_some()
+    })
 }
 
 /// The attributes of a tag, in order.
