@@ -257,9 +257,7 @@ impl App {
         }
         let databases = topology.config.databases.iter().zip(&topology.databases).zip(&self.writing);
         for (place, ((database, slots), writing)) in databases.enumerate() {
-            let is_new = slots.iter().any(|slot| slot.change == Change::Added);
-            // A certificate may have been renewed behind the same name.
-            if !is_new && !database.reads_files() {
+            if slots.iter().all(|slot| slot.change == Change::Kept) {
                 continue;
             }
             let (vantage, news) = (&topology.config.region, &self.database_news);

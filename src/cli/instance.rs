@@ -1,6 +1,6 @@
 //! The client of running instances, for the commands that show what they know.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     model::HttpUrl,
     net::{ApiClient, Resolver, TlsContext, TlsSpec},
-    yaml::addresses,
+    yaml::{addresses, file},
 };
 
 /// How long an answer is waited for.
@@ -46,9 +46,10 @@ impl Instance {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let parsed: HttpUrl = addresses::url(&url).map_err(|error| format!("{text}: {error}"))?;
-        let tls = TlsContext::default();
+        let tls = Arc::<TlsContext>::default();
         if parsed.https {
-            tls.read_public_roots();
+            let reading = Arc::clone(&tls);
+            file::in_time(move || reading.read_public_roots())?.map_err(|error| format!("{text}: {error}"))?;
         }
         let resolver = Resolver::from_system();
         let client = ApiClient::new(&resolver, &parsed, HeaderMap::new(), &TlsSpec::default(), &tls);

@@ -84,9 +84,9 @@ impl Database {
         ProbeSpec::from(self.login.clone()).trusts_the_system()
     }
 
-    /// Whether the login depends on files, which may change while the configuration does not.
-    pub fn reads_files(&self) -> bool {
-        ProbeSpec::from(self.login.clone()).reads_files()
+    /// Whether the files that its login names have other content, which they may while the configuration is the same.
+    pub fn files_differ(&self, other: &Self) -> bool {
+        ProbeSpec::from(self.login.clone()).files_differ(&other.login.clone().into())
     }
 
     /// For each server, a probe that reads the table of the tokens.
@@ -94,8 +94,17 @@ impl Database {
         self.servers.iter().map(|DatabaseServer { region, host, port }| {
             let query = format!("SELECT sequence FROM {} LIMIT 1", self.table).into();
             let spec = PostgresSpec { port: *port, query, keep_alive: false, ..self.login.clone() }.into();
-            let (family, cadence) = (AddressFamily::Any, POSTGRES.default_cadence());
-            let probe = ProbeConfig { cadence, host: host.clone(), family, tos: None, critical: false, spec };
+            let probe = ProbeConfig {
+                cadence: POSTGRES.default_cadence(),
+                host: host.clone(),
+                family: AddressFamily::Any,
+                name_server: None,
+                addresses: AddressChoice::One,
+                tos: None,
+                source: None,
+                critical: false,
+                spec,
+            };
             (Path { peer: region.clone(), target: self.name.clone(), kind: POSTGRES }, probe)
         })
     }

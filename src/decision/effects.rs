@@ -10,7 +10,9 @@ use super::{
     votes::{VoteProblem, VoteSet},
 };
 use crate::{
-    model::{Blocked, Cause, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName},
+    model::{
+        Blocked, Cause, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName,
+    },
     window::Summary,
 };
 

@@ -115,8 +115,13 @@ impl Topology {
             (anchor.clone(), slot)
         });
         let anchors: Vec<_> = anchors.collect();
-        let kept = |slot: &Slot| Slot { change: Change::Kept, ..slot.clone() };
-        let mut databases: Vec<Vec<_>> = self.databases.iter().map(|slots| slots.iter().map(kept).collect()).collect();
+        let known = self.databases.iter().zip(self.config.databases.iter().zip(&config.databases));
+        let mut databases: Vec<Vec<_>> = known
+            .map(|(slots, (old, new))| {
+                let change = if old.files_differ(new) { Change::Renewed } else { Change::Kept };
+                slots.iter().map(|slot| Slot { change, ..slot.clone() }).collect()
+            })
+            .collect();
         if databases.is_empty() {
             let mut new = || Slot {
                 id: new_id(),

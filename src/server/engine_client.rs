@@ -204,9 +204,11 @@ mod tests {
             let client = Arc::clone(&client);
             tokio::spawn(async move {
                 while Instant::now() < until {
-                    let _ =
-                        timeout(patience, client.probes(PathFilter { peer: None, target: None, kind: None, limit: 9 }))
-                            .await;
+                    let _ = timeout(
+                        patience,
+                        client.probes(PathFilter { peer: None, target: None, kind: None, paths: 9, samples: None }),
+                    )
+                    .await;
                 }
             })
         };
