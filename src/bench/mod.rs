@@ -35,7 +35,7 @@ pub use self::{
     ranking::{LightGap, QUANTILES, Ranked, Ranking, Ratio, Score, rank},
     read::{Aggregates, Grouping, Judged, ReadError, Summary, read},
     report::{Colors, Format, Report, Subject},
-    results::{Outcome, Results, Sample, Series},
+    results::{Outcome, Results, Sample, Series, Totals},
     saved::{read_saved, saved_text},
     stats::{CONFIDENCE, Distribution, Estimate, Quantile, Value, failure_rate_interval, jitter, samples_for},
     verdict::{Check, Verdict},

@@ -6,7 +6,7 @@ use super::{Series, target};
 use crate::{
     config::{Config, ProbeConfig},
     geography::{Location, light_round_trip},
-    model::{Cadence, Path, Region},
+    model::{Cadence, Path, Phase, Region},
     yaml::units::duration_text,
 };
 
@@ -60,7 +60,9 @@ impl Plan {
         let series = self.paths.iter().map(|Planned { path, probe }| {
             let tags = [("probe", path.kind.as_str()), ("target", path.target.as_str())];
             let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            Series::new(path.peer.as_str(), tags, Some(probe.cadence.timeout()))
+            let phases = probe.shape().phases;
+            let series = Series::new(path.peer.as_str(), tags, Some(probe.cadence.timeout()));
+            series.with_phases(Phase::ALL.iter().copied().filter(|phase| phases.contains(*phase)))
         });
         series.collect()
     }

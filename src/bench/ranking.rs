@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
-    Distribution, Estimate, Outcome, Quantile, Results, Series, Value, failure_rate_interval, jitter, stats::is_local,
+    Distribution, Estimate, Outcome, Quantile, Results, Series, Value, failure_rate_interval, jitter, results::is_local,
 };
 use crate::{decision::ranking::Cost, model::Phase, probe};
 
@@ -151,7 +151,7 @@ fn score(all: &Distribution) -> Option<Score> {
     let cost = |p50: Duration, p95: Duration, rate| Cost::of(p50, p95.max(p50), rate);
     Some(Score {
         cost: cost(p50.value.least(), p95.value.least(), rate)?,
-        low: cost(p50.low, p95.low, least)?.total(),
+        low: cost(p50.low.least(), p95.low.least(), least)?.total(),
         high: p50.high.zip(p95.high).and_then(|(p50, p95)| cost(p50, p95, most)).map(Cost::total),
     })
 }

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::model::Phase;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Failure, Phase};
 
 /// Everything that one run measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,9 +34,60 @@ pub struct Series {
     pub deadline: Option<Duration>,
     /// Slots at which no probe could start in time.
     pub missed: u64,
+    /// What all samples were, where those that are kept were drawn from them.
+    pub drawn_from: Option<Totals>,
     samples: Vec<Sample>,
     /// The phases that were measured, as columns: an entry for each sample, [`UNMEASURED`] where it has none.
     phases: Vec<(Phase, Vec<u64>)>,
+}
+
+/// What is known of all samples, however many are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// All of them.
+    pub count: u64,
+    /// Those that failed on this host, which says nothing about the region.
+    pub local: u64,
+    /// The other ones that failed.
+    pub failed: u64,
+    /// The fastest success, in nanoseconds.
+    pub min_ns: Option<u64>,
+    /// The slowest success, in nanoseconds.
+    pub max_ns: Option<u64>,
+}
+
+impl Totals {
+    /// Adds a sample.
+    pub(super) fn add(&mut self, outcome: &Outcome) {
+        self.count += 1;
+        match outcome {
+            Outcome::Ok(latency) => {
+                let latency = nanos(*latency);
+                self.min_ns = Some(self.min_ns.map_or(latency, |min| min.min(latency)));
+                self.max_ns = self.max_ns.max(Some(latency));
+            }
+            Outcome::Failed(reason) if is_local(reason) => self.local += 1,
+            Outcome::Failed(_) => self.failed += 1,
+        }
+    }
+
+    /// These and others.
+    #[must_use]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count.saturating_add(other.count),
+            local: self.local.saturating_add(other.local),
+            failed: self.failed.saturating_add(other.failed),
+            min_ns: self.min_ns.into_iter().chain(other.min_ns).min(),
+            max_ns: self.max_ns.max(other.max_ns),
+        }
+    }
+
+    /// Those that say something about the region.
+    pub(super) fn counted(&self) -> u64 {
+        self.count.saturating_sub(self.local)
+    }
 }
 
 /// One measurement.
@@ -62,6 +115,22 @@ impl Series {
     /// A series without samples.
     pub fn new(region: impl Into<String>, tags: BTreeMap<String, String>, deadline: Option<Duration>) -> Self {
         Self { region: region.into(), tags, deadline, ..Self::default() }
+    }
+
+    /// Says that a success of the series has these phases, before there is one.
+    #[must_use]
+    pub fn with_phases(mut self, phases: impl IntoIterator<Item = Phase>) -> Self {
+        self.phases.extend(phases.into_iter().map(|phase| (phase, vec![UNMEASURED; self.samples.len()])));
+        self
+    }
+
+    /// What all samples were.
+    pub fn totals(&self) -> Totals {
+        self.drawn_from.unwrap_or_else(|| {
+            let mut totals = Totals::default();
+            self.samples.iter().for_each(|sample| totals.add(&sample.outcome));
+            totals
+        })
     }
 
     /// The value of a tag.
@@ -97,7 +166,7 @@ impl Series {
         &self.samples
     }
 
-    /// The phases that any sample has, in their order on the network.
+    /// The phases that any sample has, or that a success would have, in their order on the network.
     pub fn phases(&self) -> Vec<Phase> {
         let mut phases: Vec<_> = self.phases.iter().map(|(phase, _)| *phase).collect();
         phases.sort_unstable();
@@ -117,6 +186,11 @@ impl Series {
         let (_, column) = self.phases.iter().find(|(known, _)| *known == phase)?;
         column.get(sample).filter(|nanos| **nanos != UNMEASURED).map(|nanos| Duration::from_nanos(*nanos))
     }
+}
+
+/// Whether a failure was on this host.
+pub(super) fn is_local(reason: &str) -> bool {
+    Failure::parse(reason).is_some_and(Failure::is_local)
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Results, Sample, Series, results::nanos};
+use super::{Outcome, Results, Sample, Series, Totals, results::nanos};
 use crate::model::{Failure, Phase};
 
 /// The version of the format.
@@ -36,6 +36,8 @@ struct Saved<'a> {
     tags: Cow<'a, BTreeMap<String, String>>,
     deadline_ns: Option<u64>,
     missed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drawn_from: Option<Totals>,
     at_ns: Vec<u64>,
     /// `null` for a failure.
     latency_ns: Vec<Option<u64>>,
@@ -69,6 +71,7 @@ fn saved(series: &Series) -> Saved<'_> {
         tags: Cow::Borrowed(&series.tags),
         deadline_ns: series.deadline.map(nanos),
         missed: series.missed,
+        drawn_from: series.drawn_from,
         at_ns: samples.iter().map(|sample| nanos(sample.at)).collect(),
         latency_ns: samples
             .iter()
@@ -130,11 +133,12 @@ fn loaded(saved: Saved<'_>) -> Option<Series> {
         return None;
     }
     let deadline = saved.deadline_ns.map(Duration::from_nanos);
-    let mut series = Series::new(saved.region.into_owned(), saved.tags.into_owned(), deadline);
-    series.missed = saved.missed;
     // A phase that a later version has is left out.
     let phases: Vec<_> =
         saved.phases_ns.iter().filter_map(|(name, column)| Some((Phase::parse(name)?, column))).collect();
+    let mut series = Series::new(saved.region.into_owned(), saved.tags.into_owned(), deadline)
+        .with_phases(phases.iter().map(|(phase, _)| *phase));
+    (series.missed, series.drawn_from) = (saved.missed, saved.drawn_from);
     let mut failures = saved.failures.into_iter();
     for (n, (at, latency)) in saved.at_ns.into_iter().zip(saved.latency_ns).enumerate() {
         let outcome = match latency {

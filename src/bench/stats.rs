@@ -8,8 +8,8 @@
 
 use std::{borrow::Borrow, time::Duration};
 
-use super::results::{Outcome, Series, nanos};
-use crate::model::Failure;
+use super::results::{Outcome, Series, is_local, nanos};
+use crate::model::Phase;
 
 /// How often an interval holds the true value.
 pub const CONFIDENCE: f64 = 0.95;
@@ -51,8 +51,8 @@ impl Value {
 pub struct Estimate {
     /// The estimate.
     pub value: Value,
-    /// The lower end of the interval; zero where there are too few samples for one.
-    pub low: Duration,
+    /// The lower end of the interval; zero where there are too few samples for one, and a failure where there are so many.
+    pub low: Value,
     /// The upper end of the interval; `None` where there are too few samples for one, or too many failures.
     pub high: Option<Duration>,
 }
@@ -60,7 +60,7 @@ pub struct Estimate {
 impl Estimate {
     /// Half the width of the interval, if it has two ends.
     pub fn half_width(&self) -> Option<Duration> {
-        self.high.map(|high| high.saturating_sub(self.low) / 2)
+        self.high.map(|high| high.saturating_sub(self.low.least()) / 2)
     }
 }
 
@@ -100,13 +100,27 @@ pub struct Distribution {
 impl Distribution {
     /// The distribution of all samples of these series.
     pub fn of<S: Borrow<Series>>(series: impl IntoIterator<Item = S>) -> Self {
+        Self::of_each(series, |_, _, latency| Some(latency))
+    }
+
+    /// The distribution of a phase of these series. A failure never got through it, or too late; a success without the phase
+    /// says nothing.
+    pub fn of_phase<S: Borrow<Series>>(series: impl IntoIterator<Item = S>, phase: Phase) -> Self {
+        Self::of_each(series, |series, n, _| series.phase_of(n, phase))
+    }
+
+    /// `of` says how long a success counts.
+    fn of_each<S: Borrow<Series>>(
+        series: impl IntoIterator<Item = S>,
+        of: impl Fn(&Series, usize, Duration) -> Option<Duration>,
+    ) -> Self {
         let mut all = Self { deadline: Duration::MAX, ..Self::default() };
         for series in series {
             let series = series.borrow();
             all.deadline = all.deadline.min(series.deadline.unwrap_or_default());
-            for sample in series.samples() {
+            for (n, sample) in series.samples().iter().enumerate() {
                 match &sample.outcome {
-                    Outcome::Ok(latency) => all.sorted.push(nanos(*latency)),
+                    Outcome::Ok(latency) => all.sorted.extend(of(series, n, *latency).map(nanos)),
                     Outcome::Failed(reason) if is_local(reason) => {}
                     Outcome::Failed(_) => all.failed += 1,
                 }
@@ -180,7 +194,7 @@ impl Distribution {
         let rank = (quantile.0 * count as f64 - 1e-9).ceil().max(1.0) as usize;
         let value = self.ranked(rank.min(count))?;
         let (low, high) = ranks_of_interval(count, quantile.0);
-        let low = self.ranked(low).map_or(Duration::ZERO, Value::least);
+        let low = self.ranked(low).unwrap_or(Value::At(Duration::ZERO));
         let high = self.ranked(high).and_then(Value::exact);
         Some(Estimate { value, low, high })
     }
@@ -199,7 +213,8 @@ impl Distribution {
         let duration = |nanos: f64| Duration::from_nanos(nanos.max(0.0).round() as u64);
         let value = if self.failed == 0 { Value::At(duration(mean)) } else { Value::AtLeast(duration(mean)) };
         let high = (self.failed == 0 && self.count() > 1).then(|| duration(mean + half));
-        Some(Estimate { value, low: if self.count() > 1 { duration(mean - half) } else { Duration::ZERO }, high })
+        let low = if self.count() > 1 { duration(mean - half) } else { Duration::ZERO };
+        Some(Estimate { value, low: Value::At(low), high })
     }
 
     /// The fastest sample.
@@ -211,11 +226,6 @@ impl Distribution {
     pub fn max(&self) -> Option<Value> {
         self.ranked(self.count())
     }
-}
-
-/// Whether a failure was on this host.
-pub(super) fn is_local(reason: &str) -> bool {
-    Failure::parse(reason).is_some_and(Failure::is_local)
 }
 
 /// The mean difference between the latencies of consecutive successes of a series, as

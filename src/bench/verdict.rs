@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    Distribution, Estimate, Quantile, Series, Value, failure_rate_interval, samples_for,
+    Distribution, Estimate, Outcome, Quantile, Series, Totals, Value, failure_rate_interval, samples_for,
     threshold::{Aggregation, Comparison, Metric, Threshold},
 };
 use crate::model::{Phase, labels};
@@ -108,7 +108,10 @@ impl Threshold {
             ("peer_region" | "region", _) => series.region == *wanted,
             ("phase", Metric::ProbeDuration) if series.tag("phase").is_none() => {
                 *phase = Phase::parse(wanted);
-                phase.is_some_and(|phase| series.phases().contains(&phase))
+                // Where all requests of a file failed, nobody knows which phases they would have had.
+                let is_unknown =
+                    || series.tag("probe").is_none() && series.phases().is_empty() && has_no_success(series);
+                phase.is_some_and(|phase| series.phases().contains(&phase) || is_unknown())
             }
             _ => series.tag(name) == Some(wanted),
         })
@@ -117,39 +120,54 @@ impl Threshold {
     fn measure(&self, series: &[&Series], phase: Option<Phase>, duration: Duration) -> Option<Measured> {
         let distribution = match phase {
             None => Distribution::of(series.iter().copied()),
-            Some(phase) => Distribution::of_latencies(series.iter().flat_map(|series| series.phase(phase).flatten())),
+            Some(phase) => Distribution::of_phase(series.iter().copied(), phase),
         };
         let samples = distribution.count();
+        let totals = series.iter().fold(Totals::default(), |all, series| all.and(series.totals()));
+        let all = usize::try_from(totals.counted()).unwrap_or(usize::MAX);
         let counted = |count: f64| match self.aggregation {
             Aggregation::Rate => {
                 let seconds = duration.as_secs_f64();
-                (seconds > 0.0).then(|| Measured::exact(count / seconds, samples))
+                (seconds > 0.0).then(|| Measured::exact(count / seconds, all))
             }
-            _ => Some(Measured::exact(count, samples)),
+            _ => Some(Measured::exact(count, all)),
+        };
+        // Of the phases of requests that were not kept nothing is known: they may be more, faster and slower.
+        let is_drawn = phase.is_some() && series.iter().any(|series| series.drawn_from.is_some());
+        let extreme = |is_min: bool| {
+            let kept = if is_min { distribution.min() } else { distribution.max() };
+            let kept = || kept.map(|kept| Measured::exact(milliseconds(kept), samples));
+            match is_drawn {
+                true if is_min => Some(Measured { low: 0.0, ..kept()? }),
+                true => Some(Measured { high: f64::INFINITY, ..kept()? }),
+                false if phase.is_some() => kept(),
+                false => extreme_of(&totals, is_min).map(|value| Measured::exact(milliseconds(value), all)),
+            }
         };
         match self.metric {
-            Metric::Probes => counted(series.iter().map(|series| series.samples().len() as f64).sum()),
+            Metric::Probes => counted(totals.count as f64),
             Metric::SlotsMissed => counted(series.iter().map(|series| series.missed as f64).sum()),
-            Metric::ProbeFailed if self.aggregation == Aggregation::Count => counted(distribution.failed() as f64),
+            Metric::ProbeFailed if self.aggregation == Aggregation::Count => counted(totals.failed as f64),
             Metric::ProbeFailed => {
-                let (low, high) = failure_rate_interval(distribution.failed(), samples)?;
-                Some(Measured { value: distribution.failure_rate()?, low, high, samples, fewest: 0 })
+                let failed = usize::try_from(totals.failed).unwrap_or(usize::MAX);
+                let (low, high) = failure_rate_interval(failed, all)?;
+                Some(Measured { value: failed as f64 / all as f64, low, high, samples: all, fewest: 0 })
             }
             Metric::ProbeDuration => match self.aggregation {
-                Aggregation::Min => Some(Measured::exact(milliseconds(distribution.min()?), samples)),
-                Aggregation::Max => Some(Measured::exact(milliseconds(distribution.max()?), samples)),
+                Aggregation::Min => extreme(true),
+                Aggregation::Max => extreme(false),
                 Aggregation::Avg => Some(interval(distribution.mean()?, samples, 2, false)),
                 Aggregation::Percentile(percentile) => match Quantile::new(percentile.share()) {
                     Some(quantile) => {
                         let fewest = samples_for(quantile);
                         Some(interval(distribution.quantile(quantile)?, samples, fewest, true))
                     }
-                    None if percentile.share() == 0.0 => {
-                        Some(Measured::exact(milliseconds(distribution.min()?), samples))
-                    }
-                    None => Some(Measured::exact(milliseconds(distribution.max()?), samples)),
+                    None => extreme(percentile.share() == 0.0),
                 },
-                Aggregation::Rate | Aggregation::Count => counted(samples as f64),
+                Aggregation::Rate | Aggregation::Count if is_drawn => {
+                    Some(Measured { high: all as f64, ..Measured::exact(samples as f64, samples) })
+                }
+                Aggregation::Rate | Aggregation::Count => counted(if phase.is_some() { samples } else { all } as f64),
             },
         }
     }
@@ -185,6 +203,19 @@ impl Threshold {
     }
 }
 
+/// The fastest or the slowest sample; `None` without any.
+fn extreme_of(totals: &Totals, is_min: bool) -> Option<Value> {
+    let found = if is_min { totals.min_ns } else { totals.max_ns };
+    match found {
+        Some(found) if is_min || totals.failed == 0 => Some(Value::At(Duration::from_nanos(found))),
+        _ => (totals.failed > 0).then(|| Value::AtLeast(Duration::from_nanos(totals.max_ns.unwrap_or_default()))),
+    }
+}
+
+fn has_no_success(series: &Series) -> bool {
+    series.samples().iter().all(|sample| matches!(sample.outcome, Outcome::Failed(_)))
+}
+
 /// A failure is later than every bound.
 fn milliseconds(value: Value) -> f64 {
     value.exact().map_or(f64::INFINITY, |latency| latency.as_secs_f64() * 1e3)
@@ -195,9 +226,7 @@ fn interval(estimate: Estimate, samples: usize, fewest: usize, is_quantile: bool
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let value = if is_quantile { milliseconds(estimate.value) } else { ms(estimate.value.least()) };
     let high = estimate.high.map_or(f64::INFINITY, ms);
-    // The lower end is a failure, too.
-    let is_failed = is_quantile && value.is_infinite() && estimate.low >= estimate.value.least();
-    let low = if is_failed { f64::INFINITY } else { ms(estimate.low) };
+    let low = if is_quantile { milliseconds(estimate.low) } else { ms(estimate.low.least()) };
     Measured { value, low, high, samples, fewest }
 }
 

@@ -17,7 +17,7 @@ use self::shift::{Prepared, Shift, shift};
 pub(crate) use self::shift::{normal_quantile, student_quantile};
 use super::{
     Outcome, Results, Series,
-    stats::is_local,
+    results::is_local,
     verdict::{Check, Verdict},
 };
 

@@ -154,7 +154,7 @@ fn in_200_simulated_runs_intervals_hold_the_true_value_as_often_as_stated_and_no
             for (n, estimate) in ranked.quantiles.unwrap().iter().enumerate() {
                 let q = QUANTILES[n].get();
                 let true_value = if q < 1.0 - loss { quantile(q) } else { f64::INFINITY };
-                let low = estimate.low.as_nanos() as f64 / MS;
+                let low = estimate.low.least().as_nanos() as f64 / MS;
                 let high = estimate.high.map_or(f64::INFINITY, |high| high.as_nanos() as f64 / MS);
                 held[n] += usize::from(low <= true_value && true_value <= high);
             }

@@ -1,7 +1,7 @@
 //! Samples of a load test into series, in bounded memory.
 //!
-//! Where a file has more samples than are kept, each sample is kept with the same probability, and counts stay exact in
-//! [`Series::samples`] only up to that: the intervals are those of the samples that are kept.
+//! Where a file has more samples than are kept, each sample is kept with the same probability: the intervals are those of the
+//! samples that are kept. What is no estimate is exact, in [`Series::drawn_from`].
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::fault::{Fault, Parsed};
 use crate::{
-    bench::{Outcome, Results, Sample, Series},
+    bench::{Outcome, Results, Sample, Series, Totals},
     model::{Failure, Phase},
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Collector {
     series: HashMap<(String, Vec<(String, String)>), usize>,
     /// In the order of `series`' numbers.
     keys: Vec<(String, Vec<(String, String)>)>,
+    /// What all requests of each series were.
+    totals: Vec<Totals>,
     kept: Vec<Kept>,
     most: usize,
     /// A sample is kept with a probability of `1 / 2^halvings`.
@@ -79,6 +81,7 @@ impl Collector {
             grouping,
             series: HashMap::new(),
             keys: Vec::new(),
+            totals: Vec::new(),
             kept: Vec::new(),
             most,
             halvings: 0,
@@ -99,6 +102,7 @@ impl Collector {
         let (first, last) = self.span.unwrap_or((request.at, end));
         self.span = Some((first.min(request.at), last.max(end)));
         let series = self.series_of(request, line)?;
+        self.totals[series].add(&outcome(request.outcome));
         if self.halvings > 0 && self.random.random_range(0..1_u64 << self.halvings.min(63)) > 0 {
             return Ok(());
         }
@@ -133,6 +137,7 @@ impl Collector {
             return Err(Fault::new(line, reason));
         }
         self.keys.push(key.clone());
+        self.totals.push(Totals::default());
         self.series.insert(key, self.keys.len() - 1);
         Ok(self.keys.len() - 1)
     }
@@ -145,19 +150,18 @@ impl Collector {
         let Some((first, last)) = self.span else {
             return Err(Fault::new(0, "has no request; name a file with results of JMeter or k6"));
         };
-        let Self { mut kept, keys, .. } = self;
+        let Self { mut kept, keys, totals, .. } = self;
         // JMeter writes a request when it ends.
         kept.sort_by_key(|sample| sample.at);
         let mut series: Vec<_> = keys
             .into_iter()
             .map(|(region, tags)| Series::new(region, tags.into_iter().collect::<BTreeMap<_, _>>(), None))
             .collect();
-        for Kept { series: number, at, outcome, phases } in kept {
-            let outcome = match outcome {
-                Ok(latency) => Outcome::Ok(latency),
-                Err(failure) => Outcome::Failed(Cow::Borrowed(failure.as_str())),
-            };
-            let sample = Sample { at: at.saturating_sub(first), outcome };
+        if (kept.len() as u64) < self.seen {
+            series.iter_mut().zip(totals).for_each(|(series, totals)| series.drawn_from = Some(totals));
+        }
+        for Kept { series: number, at, outcome: kept, phases } in kept {
+            let sample = Sample { at: at.saturating_sub(first), outcome: outcome(kept) };
             series[number].push_phases(sample, phases.into_iter().flatten());
         }
         let kept: usize = series.iter().map(|series| series.samples().len()).sum();
@@ -167,5 +171,12 @@ impl Collector {
         };
         let began = SystemTime::UNIX_EPOCH.checked_add(first).unwrap_or(SystemTime::UNIX_EPOCH);
         Ok(Results { began, duration: last.saturating_sub(first), source, series })
+    }
+}
+
+fn outcome(of: Result<Duration, Failure>) -> Outcome {
+    match of {
+        Ok(latency) => Outcome::Ok(latency),
+        Err(failure) => Outcome::Failed(Cow::Borrowed(failure.as_str())),
     }
 }

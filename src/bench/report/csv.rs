@@ -31,7 +31,7 @@ fn row(text: &mut String, probe: &str, ranked: &Ranked) {
     for n in 0..3 {
         let estimate = ranked.quantiles.map(|quantiles| quantiles[n]);
         cells.push(value(estimate));
-        cells.push(millis(estimate.map(|estimate| estimate.low)));
+        cells.push(millis(estimate.map(|estimate| estimate.low.least())));
         cells.push(millis(estimate.and_then(|estimate| estimate.high)));
     }
     cells.push(value(ranked.mean));

@@ -137,7 +137,7 @@ pub(super) fn estimate(estimate: &Estimate) -> String {
     match (estimate.value, estimate.high) {
         (Value::AtLeast(least), _) => format!("\u{2265}{}", millis(least)),
         (_, Some(high)) => {
-            let half = high.saturating_sub(value).max(value.saturating_sub(estimate.low));
+            let half = high.saturating_sub(value).max(value.saturating_sub(estimate.low.least()));
             format!("{} \u{b1}{}", millis(value), millis_as(half, value))
         }
         (_, None) => format!("{} \u{b1}?", millis(value)),

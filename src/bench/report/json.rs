@@ -157,7 +157,7 @@ fn interval(estimate: &Estimate) -> Interval {
     Interval {
         seconds: estimate.value.least().as_secs_f64(),
         censored: matches!(estimate.value, Value::AtLeast(_)),
-        low: estimate.low.as_secs_f64(),
+        low: estimate.low.least().as_secs_f64(),
         high: estimate.high.map(|high| high.as_secs_f64()),
     }
 }

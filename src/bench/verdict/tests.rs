@@ -13,7 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 /// Latencies in milliseconds; `None` is a failure.
 fn results(latencies: impl IntoIterator<Item = Option<u64>>) -> Results {
     let tags = BTreeMap::from([("probe".to_owned(), "http".to_owned())]);
-    let mut series = Series::new("us", tags, Some(MS * 1000));
+    let mut series = Series::new("us", tags, Some(MS * 1000)).with_phases([Phase::Tls]);
     for (n, latency) in latencies.into_iter().enumerate() {
         let sample = |outcome| Sample { at: Duration::from_secs(n as u64), outcome };
         match latency {
@@ -96,6 +96,76 @@ fn tags_and_phases_select_samples() {
         assert_eq!(found(&format!("probe_duration{other}: max<1")), None, "{other}");
     }
     assert_eq!(found("probe_duration{phase:tls}: max<1").unwrap(), "max = 200 ms, 400 samples");
+}
+
+#[test]
+fn a_failure_is_later_than_every_bound_of_a_phase_too() {
+    let tls = "probe_duration{phase=\"tls\"}: ";
+    let most_failed = results((0..400).map(|n| (n % 5 < 2).then_some(60)));
+    assert_eq!(check(&format!("{tls}p(95)<50"), &most_failed).0, Verdict::Fail);
+    assert_eq!(check(&format!("{tls}p(20)<50"), &most_failed).0, Verdict::Pass);
+    assert_eq!(check(&format!("{tls}count==400"), &most_failed).0, Verdict::Pass);
+    let all_failed = results((0..400).map(|_| None));
+    assert_eq!(check(&format!("{tls}p(95)<50"), &all_failed).0, Verdict::Fail);
+    // A file does not say which phases a request would have had.
+    let mut of_file = all_failed.clone();
+    let mut unknown = Series::new("us", BTreeMap::new(), None);
+    all_failed.series[0].samples().iter().for_each(|sample| unknown.push(sample.clone()));
+    of_file.series = vec![unknown];
+    assert_eq!(check(&format!("{tls}p(95)<50"), &of_file).0, Verdict::Fail);
+}
+
+/// Without a deadline nothing is known of a failure but that it took longer than the slowest success.
+#[test]
+fn an_interval_from_a_success_to_a_failure_tells_nothing_about_a_bound_between_them() {
+    let mut all = results((0..400).map(|n| match n {
+        0..370 => Some(5),
+        370..375 => Some(12),
+        _ => None,
+    }));
+    for deadline in [None, Some(MS)] {
+        all.series[0].deadline = deadline;
+        for threshold in ["p(95)<200", "p(95)>200"] {
+            let (verdict, reason) = check(&format!("probe_duration: {threshold}"), &all);
+            assert_eq!(verdict, Verdict::Inconclusive, "{threshold}: {reason}");
+            assert!(reason.starts_with("p(95) = no answer, 95% interval 12 ms to no answer"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn of_samples_that_were_drawn_only_estimates_are_estimated() {
+    let mut all = results((1..=400).map(Some));
+    let totals = Totals { count: 4000, local: 10, failed: 40, min_ns: Some(500_000), max_ns: Some(900_000_000) };
+    all.series[0].drawn_from = Some(totals);
+    for (threshold, said) in [
+        ("probes: count==4000", "count = 4000, 3990 samples"),
+        ("probes: rate==400", "rate = 400/s, 3990 samples"),
+        ("probe_failed: count==40", "count = 40, 3990 samples"),
+        ("probe_failed: rate>0.007", "rate = 1.003%, 95% interval 0.7371% to 1.362%, 3990 samples"),
+        ("probe_duration: count==3990", "count = 3990, 3990 samples"),
+        ("probe_duration: min<1", "min = 0.5 ms, 3990 samples"),
+        ("probe_duration: max>=900", "max = no answer, 3990 samples"),
+        ("probe_duration: p(50)<300", "med = 200 ms, "),
+    ] {
+        let (verdict, reason) = check(threshold, &all);
+        assert_eq!(verdict, Verdict::Pass, "{threshold}: {reason}");
+        assert!(reason.starts_with(said), "{threshold}: {reason}");
+    }
+    all.series[0].drawn_from = Some(Totals { failed: 0, ..totals });
+    assert_eq!(check("probe_duration: max==900", &all), (Verdict::Pass, "max = 900 ms, 3990 samples".to_owned()));
+    // What a phase of the others was is not known.
+    for (threshold, verdict) in [
+        ("max<=200", Verdict::Inconclusive),
+        ("max>=200", Verdict::Pass),
+        ("min>=0.5", Verdict::Inconclusive),
+        ("min<=0.5", Verdict::Pass),
+        ("count==400", Verdict::Inconclusive),
+        ("count>=400", Verdict::Pass),
+    ] {
+        let (found, reason) = check(&format!("probe_duration{{phase=tls}}: {threshold}"), &all);
+        assert_eq!(found, verdict, "{threshold}: {reason}");
+    }
 }
 
 proptest! {

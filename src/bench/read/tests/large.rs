@@ -1,6 +1,7 @@
 //! Files that are larger than what is kept of them.
 
 use super::*;
+use crate::model::Failure;
 
 #[test]
 fn of_a_long_file_as_many_samples_as_fit_are_drawn_at_random() {
@@ -24,6 +25,36 @@ fn of_a_long_file_as_many_samples_as_fit_are_drawn_at_random() {
     assert_eq!(results.duration, MS * 19_999 + MS * 99);
     let threshold: Threshold = "probe_duration: med<60".parse().unwrap();
     assert_eq!(threshold.check(&results.series, results.duration).unwrap().verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_is_no_estimate_is_exact_although_samples_are_drawn() {
+    let mut collector = Collector::with_most(by(None), 100);
+    for n in 0..5000_u32 {
+        let outcome = match n {
+            17 => Ok(MS),
+            18 => Ok(MS * 900),
+            _ if n % 100 == 0 => Err(Failure::Timeout),
+            _ => Ok(MS * 50),
+        };
+        let region = || Some("us".to_owned());
+        let request = collect::Request { at: MS * n, outcome, tag: &|_| None, region: &region, phases: &[] };
+        collector.add(&request, 1).unwrap();
+    }
+    let results = collector.finish("file").unwrap();
+    let again = saved::read_saved(crate::bench::saved_text(&results).as_bytes()).unwrap();
+    for results in [results, again] {
+        assert!(results.series[0].samples().len() <= 100);
+        for threshold in [
+            "http_reqs: count==5000",
+            "http_req_failed: count==50",
+            "http_req_duration: min==1",
+            "http_reqs: rate<1001",
+        ] {
+            let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration).unwrap();
+            assert_eq!(check.verdict, Verdict::Pass, "{check}");
+        }
+    }
 }
 
 /// Each bracket once: a scan of the tag for each of them takes minutes.
