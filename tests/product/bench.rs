@@ -131,7 +131,7 @@ fn a_cold_start_without_an_engine_says_what_to_type() {
     assert!(said.contains("name its socket with --engine unix:///PATH or DOCKER_HOST"), "{said}");
     for (args, told) in [
         (&["coldstart", "app", "--engine", "tcp://a:2375"][..], "write unix:///PATH"),
-        (&["coldstart", "app", "app"], "an image is named twice"),
+        (&["coldstart", "app", "app"], "two images have the same name"),
         (&["coldstart", "app", "--probe", "http://a/"], "has the host \"a\", which is that of each container"),
         (&["coldstart", "app", "--memory", "1"], "write one such as 256MiB or 1GiB"),
         (&["coldstart", "app", "--publish", "--probe", "icmp://"], "--publish leads to TCP ports only"),

@@ -163,8 +163,9 @@ async fn a_wrong_password_is_logged_once_and_not_tried_again_and_again() {
     // One at the start, perhaps one for the peer that is down; the next is due after 10 s.
     assert!(vantage.pushes("status_4xx") <= 2, "{}", vantage.pushes("status_4xx"));
     let said = vantage.running.said();
-    let [line] = <[&str; 1]>::try_from(said.lines().filter(|line| line.contains("lertmanager")).collect::<Vec<_>>())
-        .unwrap_or_else(|lines| panic!("{lines:#?}"));
+    let [line] =
+        <[&str; 1]>::try_from(said.lines().filter(|line| line.contains(" WARN Alertmanager ")).collect::<Vec<_>>())
+            .unwrap_or_else(|lines| panic!("{lines:#?}"));
     assert!(line.contains("refuses our credentials with status 401 Unauthorized"), "{line}");
     assert!(line.contains(&secured.url()), "{line}");
     let shown = format!("{said}{}{}", get(vantage.addr, "/config"), get(vantage.addr, "/metrics"));

@@ -144,9 +144,9 @@ fn probes_are_served_as_json_and_a_failure_has_no_duration() {
 #[test]
 fn nothing_is_copied_for_a_request_for_probes_that_wants_no_body() {
     let server = running();
-    let answer = server.ask("HEAD", "/api/v1/probes?limit=10000", "");
+    let answer = server.ask("HEAD", "/api/v1/probes?paths=10000", "");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(server.ask("HEAD", "/api/v1/probes?limit=x", "").status, 400);
+    assert_eq!(server.ask("HEAD", "/api/v1/probes?paths=x", "").status, 400);
     assert_eq!(server.copies.histories.load(Ordering::Relaxed), 0);
     assert_eq!(server.get("/api/v1/probes").status, 200);
     assert_eq!(server.copies.histories.load(Ordering::Relaxed), 1);

@@ -246,7 +246,7 @@ fn targets_of(incident: &Incident, overview: &Overview) -> Markup {
     let id = format!("targets-{}", incident.peer);
     let content = html! {
         @if incident.candidates.is_empty() { p.note.bad { "No region can take over." } }
-        (parts::table(&format!("{id}-table"), "Failover targets", None, &columns, rows))
+        (parts::table(&format!("{id}-table"), &format!("Failover targets of {}", incident.peer), None, &columns, rows))
     };
     parts::card(&id, &html! { "Fail over " (incident.peer) " to" }, &content)
 }
