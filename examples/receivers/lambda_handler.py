@@ -12,7 +12,8 @@ item. A call may end anywhere, by a throttled request, a timeout or a lost answe
 again, and each step is safe to repeat:
 
     read the slot   taken for this order or region and started: done. Taken for another region: refused. Taken for an order that
-                    waits for approval: one that needs none takes its place
+                    waits for approval: one that needs none takes its place. Taken and not started: a later order finishes that
+                    for FRESH seconds if it needs no more approval itself, and otherwise takes its place
     verify          too few signatures: refused, and a copy with more may come
     ask vantages    not down now: refused
     take the slot   a conditional write: only if that is still so
@@ -23,6 +24,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 
 import boto3
 from botocore.config import Config
@@ -30,6 +32,8 @@ from botocore.config import Config
 from regionwatch_check import DOWN, down_now, expired
 
 CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
+# For so many seconds after it took the slot, an order whose start failed is finished. Later, its target may be wrong.
+FRESH = 300
 states = boto3.client("stepfunctions", config=CONFIG)
 dynamodb = boto3.client("dynamodb", config=CONFIG)
 
@@ -45,7 +49,11 @@ def signed_by(alert, rings):
         return set()
     from regionwatch_signatures import signers
 
-    return set().union(*(signers(alert, keys) for keys in rings))
+    try:
+        return set().union(*(signers(alert, keys) for keys in rings))
+    except Exception as error:  # Anyone can add an alert: it must not stop the orders beside it.
+        print(f"the signatures of an alert cannot be read: {error!r}")
+        return set()
 
 
 def orders(webhook):
@@ -85,6 +93,12 @@ def is_signed(order):
     return not order["approval"] and len(order["signers"]) >= least()
 
 
+def finishes(taken, order):
+    """Whether an order lets start what took the slot. One without proof must not start what was signed long ago."""
+    age = time.time() - float(taken["taken_at"]["N"]) if "taken_at" in taken else FRESH
+    return age < FRESH and ("approval" in taken or not order["approval"])
+
+
 def take(order):
     """Starts the failover, or says why not: (status, reason). 503 asks Alertmanager to send the order again."""
     environment, table = os.environ.get("ENVIRONMENT", ""), os.environ["TABLE"]
@@ -106,20 +120,24 @@ def take(order):
     state, why = down_now(order["region"], vantages, int(os.environ.get("MIN_VANTAGES", "2")), environment)
     if state != DOWN:
         return 503, why
-    if taken and not replaces:
-        # Another copy came this far, perhaps with another key: finish what it began.
-        order = json.loads(taken["order"]["S"])
+    taken_at, condition = str(int(time.time())), "attribute_not_exists(id) OR #key = :key"
+    if taken and not replaces and finishes(taken, order):
+        # Another copy came this far, perhaps with another key.
+        order, taken_at = json.loads(taken["order"]["S"]), taken["taken_at"]["N"]
+    elif taken:
+        condition = "#key = :key" if replaces else "#key = :key AND attribute_not_exists(started)"
     text = json.dumps(order, sort_keys=True)
     item = {**slot, "region": {"S": order["region"]}, "key": {"S": order["key"]}, "order": {"S": text}}
+    item["taken_at"] = {"N": taken_at}
     if order["approval"]:
         item["approval"] = {"BOOL": True}
     try:
         dynamodb.put_item(
             TableName=table,
             Item=item,
-            ConditionExpression="#key = :key" if replaces else "attribute_not_exists(id) OR #key = :key",
+            ConditionExpression=condition,
             ExpressionAttributeNames={"#key": "key"},
-            ExpressionAttributeValues={":key": taken["key"] if replaces else item["key"]},
+            ExpressionAttributeValues={":key": taken["key"] if taken else item["key"]},
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return 503, "the slot was taken meanwhile"

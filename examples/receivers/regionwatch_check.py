@@ -42,7 +42,7 @@ def expired(expires_at, now=None):
 
 
 def fetch(url):
-    with urllib.request.urlopen(url.rstrip("/") + "/api/v1/regions", timeout=2) as answer:
+    with urllib.request.urlopen(url.rstrip("/") + "/api/v1/regions", timeout=PATIENCE) as answer:
         body = answer.read(LONGEST + 1)
     if len(body) > LONGEST:
         raise ValueError("the answer is too long")

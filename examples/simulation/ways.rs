@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regionwatch::decision::Policy;
+use regionwatch::{decision::Policy, signing::Operators};
 use testkit::simulation::{
     timeline::{SECOND, Time},
     world::Setup,
@@ -39,6 +39,10 @@ impl Way {
             },
             rtt,
             disarmed: 0,
+            critical: false,
+            state: false,
+            operators: Operators { environment: String::new(), keys: Vec::new() },
+            skew: Vec::new(),
             quorum: self.quorum,
             ask: self.ask,
             loss,

@@ -14,16 +14,16 @@ use super::{
     bench::{
         SIGNALED,
         gate::{BROKEN, GateArgs, status},
-        outputs::{Output, colors, format, output},
+        outputs::{Output, format, output, publish},
     },
-    report::{failed, log_to_stderr, print, usage},
+    report::{failed, log_to_stderr, usage},
     source::read_file,
 };
 use crate::{
-    bench::{Colors, End, Format, Rules, Series},
+    bench::{Check, End, Format, Gate, Rules, Series},
     coldstart::{
-        Bandwidth, Candidate, ColdstartError, ContainerOptions, Matrix, Model, Origin, PageCache, Plan, Present,
-        Progress, Question, Report, candidates, cpus, memory, run as measure,
+        Bandwidth, Candidate, ColdstartError, ContainerOptions, MOST_IMAGES, Matrix, Model, Origin, PageCache, Plan,
+        Present, Progress, Question, Report, candidates, cpus, memory, run as measure,
     },
     config::{Log, LogFormat, LogLevel},
     logging,
@@ -65,6 +65,7 @@ pub(super) struct ColdstartArgs {
     #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "1m")]
     timeout: Duration,
     /// Bandwidths at which nodes pull, such as 100mbit,1gbit. Images are ranked by their start and their pull at the first.
+    /// The word measured stands for what this host has to the registry that the largest image came from.
     #[arg(long, value_name = "RATE,...", value_parser = Bandwidth::parse, value_delimiter = ',', default_value = "1gbit")]
     bandwidth: Vec<Bandwidth>,
     /// What a node has of an image already: none, base (the base image), all-but-last (all layers but the last one) or all,
@@ -104,9 +105,6 @@ pub(super) struct ColdstartArgs {
 /// How often thresholds that end a run early are evaluated.
 const EVALUATED_EVERY: Duration = Duration::from_secs(1);
 
-/// The most images of a comparison: all pairs are compared.
-const MOST_IMAGES: usize = 50;
-
 pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
     let prepared = plan(args).and_then(|plan| {
         let rules = args.gate.rules()?;
@@ -122,6 +120,7 @@ pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
     let shows_progress = io::stderr().is_terminal();
     let early = rules.early();
     let mut next = EVALUATED_EVERY;
+    let mut broken = None;
     let mut watch = |progress: Progress<'_>, series: &[Series], elapsed: Duration| {
         if shows_progress {
             show(progress, elapsed);
@@ -130,7 +129,8 @@ pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
             return ControlFlow::Continue(());
         }
         next = elapsed + EVALUATED_EVERY;
-        if early.end(series, elapsed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        broken = early.broken(series, elapsed).map(|check| (check, elapsed));
+        if broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let measured = measure(&plan, &mut watch);
     if shows_progress {
@@ -142,32 +142,41 @@ pub(super) fn run(args: &ColdstartArgs) -> ExitCode {
         Err(error) => return failed(error),
     };
     logging::flush();
-    report(args, &rules, &comparison, end)
+    report(args, &rules, &comparison, broken, end)
 }
 
-fn report(args: &ColdstartArgs, rules: &Rules, comparison: &crate::coldstart::Comparison, end: End) -> ExitCode {
-    let gate = match rules.gate(&comparison.results) {
-        Ok(gate) => gate,
-        Err(error) => return usage(&error),
+/// Writes the reports, and returns the exit status. `broken` is the check that ended the run, and when.
+fn report(
+    args: &ColdstartArgs,
+    rules: &Rules,
+    comparison: &crate::coldstart::Comparison,
+    broken: Option<(Check, Duration)>,
+    end: End,
+) -> ExitCode {
+    let (mut gate, invalid) = match rules.gate(&comparison.results) {
+        Ok(gate) => (gate, None),
+        // Such as a baseline of other images: what was measured is not lost for that.
+        Err(error) => (Gate::default(), Some(error)),
     };
+    // The threshold that ended the run was broken, whatever follows from the rest.
+    if let Some((check, after)) = broken {
+        gate.ended_by(&check, after);
+    }
     let report = Report::new(comparison).with(&gate);
-    if let Err(error) = args.gate.save(&comparison.results) {
-        return failed(error);
+    let text = |format, colors| report.text(format, colors);
+    let published = publish(args.gate.save(&comparison.results), &args.out, args.format, text);
+    if let Some(error) = invalid {
+        return usage(&error);
     }
-    for output in &args.out {
-        if let Err(error) = output.write(|format| report.text(format, Colors::Off)) {
-            return failed(error);
-        }
+    if let Some(reason) = &comparison.broken {
+        return failed(reason);
     }
-    if let Err(error) = print(&report.text(args.format, colors())) {
-        return failed(format_args!("stdout: {error}"));
-    }
-    match end {
-        End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
-        // The threshold that ended the run was broken, whatever follows from the rest.
-        End::Observer => BROKEN.into(),
-        End::Complete if report.has_success() || gate.fails() => status(&gate),
-        End::Complete => failed("no image was ready; the column FAILED has the reasons"),
+    match (end, published) {
+        (End::Signal(signal), _) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+        _ if gate.fails() => BROKEN.into(),
+        (_, Err(error)) => failed(error),
+        _ if report.has_success() => status(&gate),
+        _ => failed("no image was ready; the column FAILED has the reasons"),
     }
 }
 
@@ -183,8 +192,8 @@ fn plan(args: &ColdstartArgs) -> Result<Plan, String> {
     let options =
         ContainerOptions { cpus: args.cpus, memory: args.memory, env: args.env.clone(), publish: args.publish };
     let images = images(args, &options)?;
-    if args.publish && !images.iter().all(|image| image.question.is_over_tcp()) {
-        return Err("--publish leads to TCP ports only; write a probe such as http://:8080/ or tcp://:5432".to_owned());
+    if args.publish {
+        images.iter().try_for_each(|image| image.question.check_published())?;
     }
     Ok(Plan {
         sockets: sockets(args)?,
@@ -219,7 +228,11 @@ fn images(args: &ColdstartArgs, options: &ContainerOptions) -> Result<Vec<Candid
         })??;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let common = (args.probe.clone(), options.clone());
-        images.extend(candidates(&name, &text, folder, &common).map_err(|errors| errors.to_string())?);
+        let found = candidates(&name, &text, folder, &common).map_err(|errors| {
+            let lines = errors.with_excerpts(&text).flat_map(|(line, excerpt)| [Some(line), excerpt]);
+            lines.flatten().collect::<Vec<_>>().join("\n")
+        });
+        images.extend(found?);
     }
     let distinct: BTreeSet<_> = images.iter().map(|image| &image.name).collect();
     if distinct.len() < images.len() {

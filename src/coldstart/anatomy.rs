@@ -6,53 +6,21 @@ use std::{
     io::{self, Write},
 };
 
-use flate2::{
-    Compression,
-    write::{GzEncoder, MultiGzDecoder},
-};
+use flate2::write::MultiGzDecoder;
 use serde::Deserialize;
 
-use super::archive::{Entry, Reader, Visitor};
-
-/// The most files of an image.
-const MAX_FILES: usize = 2_000_000;
-
-/// The most bytes of a document that is kept.
-const MAX_DOCUMENT: usize = 16 << 20;
-
-/// The file in which npm notes what it installed.
-const NPM_LOCK: &str = "node_modules/.package-lock.json";
-
-/// A file of a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct File {
-    pub(super) path: Box<str>,
-    /// Its bytes.
-    pub(super) size: u64,
-    /// Its share of the bytes of the compressed layer.
-    pub(super) packed: u64,
-}
-
-/// A layer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Layer {
-    pub(super) files: Vec<File>,
-    /// Paths that it removes: files, and folders with all that is in them.
-    pub(super) removed: Vec<Box<str>>,
-    /// Folders whose earlier content it hides.
-    pub(super) emptied: Vec<Box<str>>,
-    /// Its bytes as an archive.
-    pub(super) size: u64,
-    /// Its bytes when it is pulled.
-    pub(super) packed: u64,
-    /// Packages of npm that are for development only, by the path of each.
-    pub(super) development: Vec<Box<str>>,
-}
+use super::{
+    archive::{Entry, Reader, Visitor},
+    facts::HistoryStep,
+    layer::{Budget, Layer, LayerReader, MAX_DOCUMENT},
+};
 
 /// What is in an image, from the first layer on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Anatomy {
     pub(super) layers: Vec<Layer>,
+    /// How it was made, the oldest step first; empty where that is not known.
+    pub(super) history: Vec<HistoryStep>,
 }
 
 impl Anatomy {
@@ -97,24 +65,33 @@ impl ImageReader {
         let manifest = documents.get("manifest.json").ok_or("the archive of the image has no manifest.json")?;
         let manifests: Vec<Manifest> = serde_json::from_slice(manifest)
             .map_err(|error| format!("the manifest of the image is broken: {error}"))?;
-        let names = manifests.into_iter().next().map(|manifest| manifest.layers).unwrap_or_default();
+        let Manifest { config, layers: names } = manifests.into_iter().next().unwrap_or_default();
+        let config = documents.get(&config).and_then(|config| serde_json::from_slice::<Config>(config).ok());
         let ordered = names.iter().map(|name| match layers.remove(name) {
             Some(layer) => Ok(layer),
             // A link to a layer is empty; what has content and was no archive was not understood.
             None if documents.get(name).is_some_and(|content| !content.is_empty()) => Err(format!(
-                "the layer {name} is neither plain nor compressed by gzip; build the image with gzip layers"
+                "the layer {name} is neither plain nor compressed by gzip; build the image with gzip layers, or add --present all"
             )),
             // The same layer twice is exported once, and is empty: nothing else repeats.
             None => Ok(Layer::default()),
         });
-        Ok(Anatomy { layers: ordered.collect::<Result<_, String>>()? })
+        Ok(Anatomy { layers: ordered.collect::<Result<_, String>>()?, history: config.unwrap_or_default().history })
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Manifest {
+    config: String,
     layers: Vec<String>,
+}
+
+/// The configuration of an image (OCI Image Specification).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    history: Vec<HistoryStep>,
 }
 
 /// The files of the archive: layers and documents.
@@ -124,7 +101,7 @@ struct Outer {
     documents: BTreeMap<String, Vec<u8>>,
     /// The bytes of all documents.
     documented: usize,
-    files: usize,
+    budget: Budget,
     path: String,
     size: u64,
     /// The first bytes of a file, until it is known what it is.
@@ -182,18 +159,16 @@ impl Visitor for Outer {
         if matches!(self.content, Content::Unknown) {
             self.decide()?;
         }
-        let layer = match std::mem::take(&mut self.content) {
+        let (layer, budget) = match std::mem::take(&mut self.content) {
             Content::Layer(layer) => layer.finish()?,
             Content::Packed(decoder) => {
                 let reader = decoder.finish().map_err(|error| format!("a layer is broken: {error}"))?.0;
-                Layer { packed: self.size, ..reader.finish()? }
+                let (layer, budget) = reader.finish()?;
+                (Layer { packed: self.size, ..layer }, budget)
             }
             Content::Unknown | Content::Document => return Ok(()),
         };
-        self.files += layer.files.len();
-        if self.files > MAX_FILES {
-            return Err(format!("the image has more than {MAX_FILES} files"));
-        }
+        self.budget = budget;
         self.layers.insert(self.path.clone(), layer);
         Ok(())
     }
@@ -207,9 +182,9 @@ impl Outer {
         // A layer without a file is two blocks of zeros.
         let is_empty = start.len() >= TELLING && start.iter().all(|byte| *byte == 0);
         self.content = if start.starts_with(&GZIP) {
-            Content::Packed(Box::new(MultiGzDecoder::new(Feeding(Box::new(LayerReader::new())))))
+            Content::Packed(Box::new(MultiGzDecoder::new(Feeding(Box::new(LayerReader::new(self.budget))))))
         } else if is_archive || is_empty {
-            Content::Layer(Box::new(LayerReader::new()))
+            Content::Layer(Box::new(LayerReader::new(self.budget)))
         } else {
             Content::Document
         };
@@ -231,134 +206,24 @@ impl Write for Feeding {
     }
 }
 
-/// Counts what is written.
-#[derive(Debug, Default)]
-struct Counter(u64);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Reads a layer, and compresses it to know what its files weigh on the wire.
-struct LayerReader(Reader<Inner>);
-
-struct Inner {
-    layer: Layer,
-    encoder: GzEncoder<Counter>,
-    /// What was compressed before the current file.
-    before: u64,
-    /// The note of npm that is being read.
-    lock: Option<Vec<u8>>,
-    current: Option<(Box<str>, u64)>,
-}
-
-impl LayerReader {
-    fn new() -> Self {
-        Self(Reader::new(Inner {
-            layer: Layer::default(),
-            encoder: GzEncoder::new(Counter::default(), Compression::new(6)),
-            before: 0,
-            lock: None,
-            current: None,
-        }))
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.0.visitor.layer.size += bytes.len() as u64;
-        self.0.feed(bytes)
-    }
-
-    fn finish(self) -> Result<Layer, String> {
-        let Inner { mut layer, encoder, .. } = self.0.visitor;
-        layer.packed = encoder.finish().map_err(|error| error.to_string())?.0;
-        // What the compressor still had belongs to the last files.
-        let known: u64 = layer.files.iter().map(|file| file.packed).sum();
-        if let Some(largest) = layer.files.iter_mut().max_by_key(|file| file.size) {
-            largest.packed += layer.packed.saturating_sub(known);
-        }
-        Ok(layer)
-    }
-}
-
-impl Visitor for Inner {
-    fn begin(&mut self, entry: Entry) -> Result<(), String> {
-        let Layer { files, removed, emptied, .. } = &self.layer;
-        if files.len() + removed.len() + emptied.len() >= MAX_FILES {
-            return Err(format!("the image has more than {MAX_FILES} files"));
-        }
-        let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        if name == ".wh..wh..opq" {
-            self.layer.emptied.push(folder.into());
-            return Ok(());
-        }
-        if let Some(removed) = name.strip_prefix(".wh.") {
-            let path = if folder.is_empty() { removed.to_owned() } else { format!("{folder}/{removed}") };
-            self.layer.removed.push(path.into());
-            return Ok(());
-        }
-        self.lock = entry.path.ends_with(NPM_LOCK).then(Vec::new);
-        self.before = self.encoder.get_ref().0;
-        self.current = entry.is_file.then(|| (entry.path.into(), entry.size));
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), String> {
-        if let Some(lock) = &mut self.lock
-            && lock.len() + bytes.len() <= MAX_DOCUMENT
-        {
-            lock.extend_from_slice(bytes);
-        }
-        self.encoder.write_all(bytes).map_err(|error| error.to_string())
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        let Some((path, size)) = self.current.take() else { return Ok(()) };
-        if let Some(lock) = self.lock.take() {
-            let root = path.strip_suffix(NPM_LOCK).unwrap_or_default();
-            self.layer
-                .development
-                .extend(development(&lock).into_iter().map(|package| format!("{root}{package}").into()));
-        }
-        let packed = self.encoder.get_ref().0 - self.before;
-        self.layer.files.push(File { path, size, packed });
-        Ok(())
-    }
-}
-
-/// The packages of a note of npm that are for development only, as paths such as `node_modules/webpack`.
-fn development(lock: &[u8]) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Lock {
-        #[serde(default)]
-        packages: BTreeMap<String, Package>,
-    }
-    #[derive(Deserialize)]
-    struct Package {
-        #[serde(default)]
-        dev: bool,
-    }
-    let lock = serde_json::from_slice::<Lock>(lock).map(|lock| lock.packages).unwrap_or_default();
-    lock.into_iter().filter(|(_, package)| package.dev).map(|(path, _)| path).collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use flate2::{Compression, write::GzEncoder};
+
     use super::*;
     use crate::coldstart::tar::archive;
 
     /// What an engine exports for an image of these layers.
     pub(in crate::coldstart) fn exported(layers: &[Vec<u8>]) -> Vec<u8> {
+        exported_with(layers, "{}")
+    }
+
+    /// The same with this configuration.
+    pub(in crate::coldstart) fn exported_with(layers: &[Vec<u8>], config: &str) -> Vec<u8> {
         let names: Vec<_> = (0..layers.len()).map(|n| format!("{n}/layer.tar")).collect();
         let manifest = serde_json::json!([{ "Config": "c.json", "RepoTags": ["a:b"], "Layers": &names }]).to_string();
         let files = names.iter().zip(layers).map(|(name, layer)| (name.as_str(), 0o644, &layer[..]));
-        archive(files.chain([("c.json", 0o644, &b"{}"[..]), ("manifest.json", 0o644, manifest.as_bytes())]))
+        archive(files.chain([("c.json", 0o644, config.as_bytes()), ("manifest.json", 0o644, manifest.as_bytes())]))
     }
 
     pub(in crate::coldstart) fn read(bytes: &[u8]) -> Result<Anatomy, String> {
@@ -377,7 +242,8 @@ pub(super) mod tests {
         bytes
     }
 
-    fn packed(layer: &[u8]) -> Vec<u8> {
+    /// A layer as a registry has it.
+    pub(in crate::coldstart) fn packed(layer: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
         encoder.write_all(layer).unwrap();
         encoder.finish().unwrap()
@@ -417,16 +283,6 @@ pub(super) mod tests {
             anatomy.wasted().into_iter().map(|(layer, file)| &*anatomy.layers[layer].files[file].path).collect();
         wasted.sort_unstable();
         assert_eq!(wasted, ["folder/a", "hidden/b", "removed", "replaced"]);
-    }
-
-    #[test]
-    fn npm_says_which_packages_are_for_development() {
-        let lock = br#"{"packages":{"node_modules/a":{"version":"1"},"node_modules/b":{"dev":true,"x":[1]}}}"#;
-        assert_eq!(development(lock), ["node_modules/b"]);
-        assert!(development(b"[").is_empty());
-        let layer = archive([("app/node_modules/.package-lock.json", 0o644, &lock[..])]);
-        let anatomy = read(&exported(&[layer])).unwrap();
-        assert_eq!(anatomy.layers[0].development, ["app/node_modules/b".into()]);
     }
 
     #[test]

@@ -10,6 +10,9 @@ const MAX_NAME: usize = 4096;
 /// The most bytes of an extended header.
 const MAX_EXTENDED: u64 = 1 << 20;
 
+/// The type of a file with holes, of which the archive has the rest (GNU).
+const SPARSE: u8 = b'S';
+
 /// A file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -23,6 +26,11 @@ pub(super) struct Entry {
 
 /// Takes what an archive contains.
 pub(super) trait Visitor {
+    /// A piece of the archive itself: a header, which comes before its file begins, or what fills a block up, which comes
+    /// before its file ends.
+    fn framing(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
     /// A file begins.
     fn begin(&mut self, entry: Entry) -> Result<(), String>;
     /// A piece of its content.
@@ -35,9 +43,24 @@ pub(super) trait Visitor {
 #[derive(Debug)]
 enum State {
     Header,
-    Content { left: u64, padding: usize },
-    Extended { left: u64, padding: usize, kind: u8 },
-    Padding { left: usize },
+    /// The map of a sparse file goes on after its header (GNU).
+    Map {
+        size: u64,
+    },
+    Content {
+        left: u64,
+        padding: usize,
+    },
+    Extended {
+        left: u64,
+        padding: usize,
+        kind: u8,
+    },
+    /// What fills the last block up, of a file where it `ends` one.
+    Padding {
+        left: usize,
+        ends: bool,
+    },
     End,
 }
 
@@ -75,7 +98,19 @@ impl<V: Visitor> Reader<V> {
                     bytes = rest;
                     if self.header.len() == BLOCK {
                         let header = std::mem::take(&mut self.header);
+                        self.visitor.framing(&header)?;
                         self.state = self.read_header(&header)?;
+                    }
+                }
+                State::Map { size } => {
+                    let (taken, rest) = bytes.split_at(bytes.len().min(BLOCK - self.header.len()));
+                    self.header.extend_from_slice(taken);
+                    bytes = rest;
+                    if self.header.len() == BLOCK {
+                        let size = *size;
+                        let block = std::mem::take(&mut self.header);
+                        self.visitor.framing(&block)?;
+                        self.state = if block[504] == 0 { content(size) } else { State::Map { size } };
                     }
                 }
                 State::Content { left, padding } => {
@@ -84,30 +119,34 @@ impl<V: Visitor> Reader<V> {
                     bytes = rest;
                     *left -= taken.len() as u64;
                     if *left == 0 {
-                        self.state = State::Padding { left: *padding };
-                        self.visitor.end()?;
+                        self.state = State::Padding { left: *padding, ends: true };
                     }
                 }
                 State::Extended { left, padding, kind } => {
                     let (taken, rest) = bytes.split_at(first(bytes, *left));
                     self.extended.extend_from_slice(taken);
+                    self.visitor.framing(taken)?;
                     bytes = rest;
                     *left -= taken.len() as u64;
                     if *left == 0 {
                         let kind = *kind;
-                        self.state = State::Padding { left: *padding };
+                        self.state = State::Padding { left: *padding, ends: false };
                         self.read_extended(kind);
                     }
                 }
-                State::Padding { left } => {
-                    let count = bytes.len().min(*left);
-                    *left -= count;
-                    bytes = &bytes[count..];
+                State::Padding { left, .. } => {
+                    let (taken, rest) = bytes.split_at(bytes.len().min(*left));
+                    self.visitor.framing(taken)?;
+                    *left -= taken.len();
+                    bytes = rest;
                 }
                 State::End => return Ok(()),
             }
-            if matches!(self.state, State::Padding { left: 0 }) {
+            if let State::Padding { left: 0, ends } = self.state {
                 self.state = State::Header;
+                if ends {
+                    self.visitor.end()?;
+                }
             }
         }
         Ok(())
@@ -119,7 +158,6 @@ impl<V: Visitor> Reader<V> {
         }
         let size = number(&header[124..136]).ok_or("an archive has a file without a size")?;
         let kind = header[156];
-        let padding = |size: u64| ((BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64) as usize;
         if matches!(kind, b'x' | b'g' | b'L' | b'K') {
             if size > MAX_EXTENDED {
                 return Err("an archive has an extended header that is too large".to_owned());
@@ -130,18 +168,15 @@ impl<V: Visitor> Reader<V> {
                 _ => State::Extended { left: size, padding: padding(size), kind },
             });
         }
-        // Links and folders have a size now and then, and no content.
-        let has_content = matches!(kind, b'0' | 0 | b'7');
+        // Links, devices and folders have a size now and then, and no content. What is not known has some.
+        let has_content = !matches!(kind, b'1'..=b'6');
+        let is_file = matches!(kind, 0 | b'0' | b'7' | SPARSE);
         let size = if has_content { self.next_size.take().unwrap_or(size) } else { 0 };
         let path = self.next_name.take().unwrap_or_else(|| name(header));
         self.next_size = None;
         let path = path.trim_start_matches("./").trim_matches('/').to_owned();
-        self.visitor.begin(Entry { path, size, is_file: has_content })?;
-        if size == 0 {
-            self.visitor.end()?;
-            return Ok(State::Header);
-        }
-        Ok(State::Content { left: size, padding: padding(size) })
+        self.visitor.begin(Entry { path, size, is_file })?;
+        Ok(if kind == SPARSE && header[482] != 0 { State::Map { size } } else { content(size) })
     }
 
     fn read_extended(&mut self, kind: u8) {
@@ -161,6 +196,18 @@ impl<V: Visitor> Reader<V> {
             }
             _ => {}
         }
+    }
+}
+
+/// What fills up the last block of so many bytes.
+const fn padding(size: u64) -> usize {
+    ((BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64) as usize
+}
+
+const fn content(size: u64) -> State {
+    match size {
+        0 => State::Padding { left: 0, ends: true },
+        _ => State::Content { left: size, padding: padding(size) },
     }
 }
 
@@ -215,7 +262,11 @@ fn records(mut bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::{
+        fs,
+        io::{Seek, SeekFrom, Write},
+        process::Command,
+    };
 
     use super::*;
     use crate::coldstart::tar::archive;
@@ -281,6 +332,36 @@ mod tests {
             let bytes = fs::read(folder.path().join("a.tar")).unwrap();
             assert_eq!(read(&bytes, 1000), [(long.clone(), b"content".to_vec())], "{format}");
         }
+    }
+
+    #[test]
+    fn a_file_with_holes_does_not_hide_what_follows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // More pieces than the map in the header has room for, and than the first block after it has.
+        let mut holes = fs::File::create(folder.path().join("holes")).unwrap();
+        for n in 0..40 {
+            holes.seek(SeekFrom::Start(n << 17)).unwrap();
+            holes.write_all(&[b'x'; 4096]).unwrap();
+        }
+        holes.set_len(80 << 17).unwrap();
+        fs::write(folder.path().join("next"), "content").unwrap();
+        let done = Command::new("tar")
+            .args(["--sparse", "--format=gnu", "-cf", "a.tar", "holes", "next"])
+            .current_dir(folder.path())
+            .status();
+        assert!(done.unwrap().success());
+        let bytes = fs::read(folder.path().join("a.tar")).unwrap();
+        assert_eq!(bytes[156], SPARSE);
+        let found = read(&bytes, 1000);
+        assert_eq!(found[0].0, "holes");
+        assert_eq!(found[1..], [("next".to_owned(), b"content".to_vec())]);
+    }
+
+    #[test]
+    fn a_file_of_an_unknown_type_has_content_and_is_none() {
+        let mut written = archive([("a", 0o644, &b"one"[..]), ("b", 0o644, b"two")]);
+        written[156] = b'Z';
+        assert_eq!(read(&written, 1000), [("b".to_owned(), b"two".to_vec())]);
     }
 
     #[test]

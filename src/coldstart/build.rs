@@ -19,7 +19,12 @@ use super::{
     dockerfile::Dockerfile,
     engine::{Engine, LABEL},
     error::ColdstartError,
+    group::Group,
+    stages::{Source, source},
 };
+
+/// The most images of a comparison: all pairs are compared.
+pub const MOST_IMAGES: usize = 50;
 
 /// The most bytes of a Dockerfile.
 const MOST: u64 = 1 << 20;
@@ -32,6 +37,9 @@ const LONGEST: usize = 500;
 
 /// Arguments that builders have without a declaration (Dockerfile reference, "Predefined ARGs").
 const PREDEFINED: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// Options by which a builder starts from another image than the Dockerfile says.
+const CHANGING: [&str; 4] = ["--build-arg", "--build-context", "--file", "--target"];
 
 /// How an image is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +72,19 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// The builds, each with the name that tells it from the others.
+    /// The builds, each with a unique name.
     ///
     /// # Errors
     /// A Dockerfile that cannot be read, a stage that it does not have, or an argument that none declares.
     pub fn builds(&self) -> Result<Vec<(String, Build)>, String> {
         let mut builds = Vec::new();
+        let is_again = |n: usize| self.arguments[..n].iter().any(|(name, _)| *name == self.arguments[n].0);
+        if let Some(n) = (0..self.arguments.len()).find(|n| is_again(*n)) {
+            let name = &self.arguments[n].0;
+            return Err(format!(
+                "the argument {name} is given twice; write all of its values once, such as {name}=1,2"
+            ));
+        }
         let mut declared = vec![false; self.arguments.len()];
         for path in &self.dockerfiles {
             let file = read(path)?;
@@ -77,7 +92,9 @@ impl Matrix {
             if !context.is_dir() {
                 return Err(format!("the context {} is no folder; name one with --context", context.display()));
             }
-            if let Some(target) = self.targets.iter().find(|target| !file.stages().any(|stage| stage == *target)) {
+            // Builders compare the names of stages without regard to case.
+            let is_stage = |target: &String| file.stages().any(|stage| stage.eq_ignore_ascii_case(target));
+            if let Some(target) = self.targets.iter().find(|target| !is_stage(target)) {
                 let stages: Vec<_> = file.stages().collect();
                 let stages = if stages.is_empty() { "no named stages".to_owned() } else { stages.join(", ") };
                 return Err(format!("{} has no stage {target:?}; it has {stages}", path.display()));
@@ -93,6 +110,12 @@ impl Matrix {
                     continue;
                 }
                 *declared = true;
+                if combinations.len() * values.len() > MOST_IMAGES {
+                    return Err(format!(
+                        "the values of the arguments make more than {MOST_IMAGES} images of {}; write fewer values",
+                        path.display()
+                    ));
+                }
                 combinations = combinations
                     .into_iter()
                     .flat_map(|before: Vec<(String, String)>| {
@@ -163,19 +186,35 @@ impl Build {
         read(&self.dockerfile).map(|file| file.order(&self.context)).unwrap_or_default()
     }
 
-    /// Builds the image under this name. A build that is dropped ends.
-    pub(super) async fn run(&self, engine: &Engine, name: &str, run: &str) -> Result<(), ColdstartError> {
+    /// What the image is built on, if the Dockerfile says it.
+    pub(super) fn source(&self) -> Option<Source> {
+        let changes_it = |option: &String| CHANGING.iter().any(|name| option.starts_with(name));
+        if self.options.iter().any(changes_it) {
+            return None;
+        }
+        source(&read(&self.dockerfile).ok()?, self.target.as_deref(), &self.arguments)
+    }
+
+    /// Builds the image under this name. The program that builds is `builder` as long as it runs.
+    pub(super) async fn run(
+        &self,
+        engine: &Engine,
+        name: &str,
+        run: &str,
+        builder: &mut Option<Group>,
+    ) -> Result<(), ColdstartError> {
         let mut command = self.command(engine, name, run);
         let program = engine.program();
-        let mut child = command.spawn().map_err(|error| match error.kind() {
+        let group = Group::start(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ColdstartError::Invalid(format!(
                 "Dockerfiles are built by the program {program}, which is not there; install it, or build the images and \
                  name them"
             )),
             _ => ColdstartError::Local(error),
         })?;
+        let group = builder.insert(group);
         let mut lines = VecDeque::new();
-        if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
+        if let (Some(out), Some(err)) = (group.leader.stdout.take(), group.leader.stderr.take()) {
             let (mut out, mut err) = (Tail::new(out), Tail::new(err));
             // Both end with the process.
             loop {
@@ -191,7 +230,8 @@ impl Build {
                 lines.push_back(line);
             }
         }
-        let status = child.wait().await?;
+        let status = group.wait().await?;
+        *builder = None;
         let lines = Vec::from(lines).join("\n");
         if !status.success() {
             return Err(ColdstartError::Build { dockerfile: self.dockerfile.clone(), program, status, lines });
@@ -283,6 +323,7 @@ mod tests {
         assert_eq!(matrix(&[("a", a), ("b", b)], &[], &[("NODE", two)]).unwrap(), ["a NODE=20", "a NODE=22", "b"]);
         assert_eq!(matrix(&[("b", b)], &["x", "y"], &[]).unwrap(), ["b x", "b y"]);
         assert_eq!(matrix(&[("a", a)], &["y"], &[("NODE", &["20"])]).unwrap(), ["a y"]);
+        assert_eq!(matrix(&[("a", "FROM scratch AS Last\n")], &["last"], &[]).unwrap(), ["a last"]);
     }
 
     #[test]
@@ -292,6 +333,14 @@ mod tests {
         let unknown = matrix(&[("a", file)], &[], &[("NODE", &["1"])]).unwrap_err();
         assert_eq!(unknown, "no Dockerfile declares the argument NODE; write ARG NODE into it");
         assert!(matrix(&[("a", file)], &[], &[("http_proxy", &["1"])]).is_ok());
+        let ten: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+        let names: Vec<_> = ('a'..='h').map(String::from).collect();
+        let declared = format!("ARG {}\nFROM scratch\n", names.join(" "));
+        let arguments: Vec<_> = names.iter().map(|name| (name.as_str(), ten)).collect();
+        let many = matrix(&[("a", &declared)], &[], &arguments).unwrap_err();
+        assert!(many.starts_with("the values of the arguments make more than 50 images of a"), "{many}");
+        let twice = matrix(&[("a", &declared)], &[], &[("b", &["1"]), ("b", &["2"])]).unwrap_err();
+        assert!(twice.starts_with("the argument b is given twice"), "{twice}");
         let missing = Matrix { dockerfiles: vec!["/nothing/here".into()], ..Matrix::default() };
         assert!(missing.builds().unwrap_err().starts_with("the Dockerfile /nothing/here: No such file"));
     }

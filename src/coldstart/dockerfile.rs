@@ -74,6 +74,7 @@ impl Install {
 impl Dockerfile {
     /// Reads the text of a Dockerfile. What is no instruction is left to the builder, which says what is wrong.
     pub(super) fn read(text: &str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let escape = escape(text);
         let mut instructions: Vec<Instruction> = Vec::new();
         let mut lines = text.lines().enumerate();
@@ -94,7 +95,11 @@ impl Dockerfile {
             let keyword = keyword.to_ascii_uppercase();
             if matches!(&*keyword, "RUN" | "COPY" | "ADD") {
                 for end in here_documents(rest) {
-                    let _ = lines.by_ref().find(|(_, line)| line.trim_start_matches('\t') == end);
+                    // What has no end is no here-document, but text with such a word in it.
+                    let mut after = lines.clone();
+                    if after.any(|(_, line)| line.trim_start_matches('\t') == end) {
+                        lines = after;
+                    }
                 }
             }
             instructions.push(Instruction { line: number + 1, keyword, rest: rest.trim().to_owned() });
@@ -116,11 +121,16 @@ impl Dockerfile {
         self.of("ARG").flat_map(str::split_ascii_whitespace).any(|word| word.split('=').next() == Some(argument))
     }
 
+    /// The keyword and the rest of each instruction, in their order.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.instructions.iter().map(|step| (&*step.keyword, &*step.rest))
+    }
+
     fn of(&self, keyword: &'static str) -> impl Iterator<Item = &str> {
         self.instructions.iter().filter(move |step| step.keyword == keyword).map(|step| &*step.rest)
     }
 
-    /// Steps in an order that defeats the cache of the builder: each change of any file installs everything anew.
+    /// Steps in an order that defeats the build cache: after a change of any file, all packages are installed again.
     pub(super) fn order(&self, context: &Path) -> Vec<String> {
         let mut found = Vec::new();
         let mut broad: Option<&Instruction> = None;
@@ -170,9 +180,15 @@ fn is_comment(line: &str) -> bool {
 
 /// The words that end the here-documents of an instruction.
 fn here_documents(rest: &str) -> Vec<&str> {
-    let words = rest.split("<<").skip(1).filter_map(|after| {
+    // BuildKit takes a word for one that begins so, with the number of a file descriptor before it or none.
+    let places = rest.match_indices("<<").filter(|(at, _)| {
+        let word = rest[..*at].trim_end_matches(|c: char| c.is_ascii_digit());
+        word.is_empty() || word.ends_with(|c: char| c.is_ascii_whitespace())
+    });
+    let words = places.filter_map(|(at, _)| {
+        let after = &rest[at + 2..];
         let after = after.strip_prefix('-').unwrap_or(after);
-        let word = after.split_ascii_whitespace().next()?.trim_matches(['"', '\'']);
+        let word = after.split(|c: char| c.is_ascii_whitespace()).next()?.trim_matches(['"', '\'']);
         let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         is_name.then_some(word)
     });
@@ -268,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn only_a_word_that_begins_with_its_sign_begins_a_here_document() {
+        for shift in [
+            "RUN x=$((1<<n))",
+            "RUN x=$(( 1 << n ))",
+            "RUN a <<-",
+            "RUN cat <<EOF 3<<-OTHER\nFROM x AS y\nEOF\n\tOTHER",
+        ] {
+            let file = Dockerfile::read(&format!("FROM a AS first\n{shift}\nFROM b AS last\nARG LATE\n"));
+            assert_eq!(file.stages().collect::<Vec<_>>(), ["first", "last"], "{shift}");
+            assert!(file.declares("LATE"), "{shift}");
+        }
+    }
+
+    #[test]
     fn any_text_is_read() {
         for text in
             ["", "\\", "RUN \\", "RUN <<", "COPY", "FROM a as", "RUN <<A <<B\n", "\u{feff}FROM a", "# escape=\nRUN"]
@@ -275,5 +305,13 @@ mod tests {
             let file = Dockerfile::read(text);
             let _ = (file.order(Path::new("/nothing")), file.stages().count());
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_text_that_looks_like_a_here_document_hide_no_stage() {
+        let file = Dockerfile::read("\u{feff}FROM a AS one\nRUN echo \"usage: x <<EOF\"\nFROM one AS two\n");
+        assert_eq!(file.stages().collect::<Vec<_>>(), ["one", "two"]);
+        let file = Dockerfile::read("FROM a AS one\nRUN <<EOF\nFROM x AS none\nEOF\nFROM one AS two\n");
+        assert_eq!(file.stages().collect::<Vec<_>>(), ["one", "two"]);
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Paths have no version, so that an engine answers by its own newest: old ones are refused by new engines.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -12,6 +16,8 @@ use serde_json::{Value, json};
 use super::{
     anatomy::{Anatomy, ImageReader},
     error::ColdstartError,
+    facts::{Connectivity, ContainerFacts, ImageFacts},
+    said::{error_line, log, message, version},
     socket::{Answer, Call, Socket, SocketError},
 };
 
@@ -47,93 +53,6 @@ pub(super) struct Engine {
     pub(super) name: String,
     /// The architecture of its containers, as Go names it.
     pub(super) architecture: String,
-}
-
-/// An image, as far as it matters here.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ImageFacts {
-    pub(super) id: String,
-    pub(super) size: u64,
-    pub(super) config: Option<ImageConfig>,
-    #[serde(rename = "RootFS")]
-    pub(super) root_fs: RootFs,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct RootFs {
-    pub(super) layers: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ImageConfig {
-    pub(super) exposed_ports: Option<BTreeMap<String, Value>>,
-    pub(super) user: String,
-    pub(super) entrypoint: Option<Vec<String>>,
-    pub(super) cmd: Option<Vec<String>>,
-    pub(super) healthcheck: Option<Value>,
-}
-
-/// An entry of the history of an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct HistoryStep {
-    pub(super) created_by: String,
-    pub(super) size: u64,
-}
-
-/// A container after its start.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ContainerFacts {
-    pub(super) state: State,
-    pub(super) network_settings: NetworkSettings,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct State {
-    pub(super) running: bool,
-    pub(super) exit_code: i64,
-    pub(super) started_at: String,
-    #[serde(rename = "OOMKilled")]
-    pub(super) oom_killed: bool,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct NetworkSettings {
-    networks: Option<BTreeMap<String, Endpoint>>,
-    ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Endpoint {
-    #[serde(rename = "IPAddress")]
-    ip_address: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Binding {
-    host_port: String,
-}
-
-impl ContainerFacts {
-    /// Its address in the network that it joined.
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        let networks = self.network_settings.networks.as_ref()?;
-        networks.values().find_map(|endpoint| endpoint.ip_address.parse().ok())
-    }
-
-    /// The port of this host that leads to its port.
-    pub(super) fn published(&self, port: u16) -> Option<u16> {
-        let ports = self.network_settings.ports.as_ref()?;
-        ports.get(&format!("{port}/tcp"))?.as_ref()?.iter().find_map(|binding| binding.host_port.parse().ok())
-    }
 }
 
 /// What a container gets.
@@ -182,23 +101,42 @@ struct Component {
 }
 
 impl Engine {
-    /// Greets the engine at the first of these sockets that is there.
+    /// Greets the engine at the first of these sockets where one listens.
     pub(super) async fn connect(sockets: &[PathBuf]) -> Result<Self, ColdstartError> {
-        let path = sockets.iter().find(|path| path.exists()).or_else(|| sockets.first());
-        let socket = Socket::new(path.cloned().unwrap_or_default());
-        let mut engine = Self { socket, version: (0, 0), name: String::new(), architecture: String::new() };
-        let ping = engine.send(Method::GET, "/_ping", None, USUAL).await.map_err(|error| match error {
-            SocketError::Connect(error) => ColdstartError::NoEngine { sockets: sockets.to_vec(), error },
-            other => engine.failed("ping", other),
-        })?;
+        let mut refused = None;
+        for path in sockets {
+            let socket = Socket::new(path.clone());
+            let mut engine = Self { socket, version: (0, 0), name: String::new(), architecture: String::new() };
+            match engine.send(Method::GET, "/_ping", None, USUAL).await {
+                Ok(ping) => {
+                    engine.greet(&ping).await?;
+                    return Ok(engine);
+                }
+                // A socket that is there and may not be used says more than one that is not.
+                Err(SocketError::Connect(error)) => {
+                    let says_more = |earlier: &io::Error| {
+                        earlier.kind() == ErrorKind::NotFound && error.kind() != ErrorKind::NotFound
+                    };
+                    if refused.as_ref().is_none_or(says_more) {
+                        refused = Some(error);
+                    }
+                }
+                Err(other) => return Err(engine.failed("ping", other)),
+            }
+        }
+        let error = refused.unwrap_or_else(|| ErrorKind::NotFound.into());
+        Err(ColdstartError::NoEngine { sockets: sockets.to_vec(), error })
+    }
+
+    async fn greet(&mut self, ping: &Answer) -> Result<(), ColdstartError> {
         let stated = ping.headers.get("api-version").and_then(|value| value.to_str().ok());
-        engine.version = stated.and_then(version).unwrap_or_default();
-        let facts: Version = engine.document("read the version of", Method::GET, "/version", None, USUAL).await?;
+        self.version = stated.and_then(version).unwrap_or_default();
+        let facts: Version = self.document("read the version of", Method::GET, "/version", None, USUAL).await?;
         let component = facts.components.iter().flatten().next().map_or("Docker", |component| &component.name);
         let product = if component.starts_with("Podman") { "Podman" } else { "Docker" };
-        engine.name = format!("{product} {}", facts.version);
-        engine.architecture = facts.arch;
-        Ok(engine)
+        self.name = format!("{product} {}", facts.version);
+        self.architecture = facts.arch;
+        Ok(())
     }
 
     fn failed(&self, action: &'static str, error: SocketError) -> ColdstartError {
@@ -257,10 +195,9 @@ impl Engine {
         }
     }
 
-    /// How an image was made, the newest step first.
-    pub(super) async fn history(&self, name: &str) -> Result<Vec<HistoryStep>, ColdstartError> {
-        self.document("read the history of an image", Method::GET, &format!("/images/{name}/history"), None, USUAL)
-            .await
+    /// How it reaches registries.
+    pub(super) async fn connectivity(&self) -> Result<Connectivity, ColdstartError> {
+        self.document("report how it is set up", Method::GET, "/info", None, USUAL).await
     }
 
     /// Reads what is in an image.
@@ -279,7 +216,7 @@ impl Engine {
         }
     }
 
-    /// Makes an image of one layer.
+    /// Makes an image of one layer. Its name has no tag, which Podman would ignore.
     pub(super) async fn import(
         &self,
         name: &str,
@@ -287,11 +224,9 @@ impl Engine {
         layer: Vec<u8>,
         program: &str,
     ) -> Result<(), ColdstartError> {
-        let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("fromSrc", "-")
-            .append_pair("repo", repository)
-            .append_pair("tag", tag)
+            .append_pair("repo", name)
             .append_pair("changes", &format!("ENTRYPOINT [{program:?}]"))
             .append_pair("changes", &format!("LABEL {LABEL}={run}"))
             .finish();
@@ -305,9 +240,9 @@ impl Engine {
         }
     }
 
-    /// Removes an image, and what of it no other one uses.
-    pub(super) async fn remove_image(&self, name: &str) -> Result<(), ColdstartError> {
-        gone(self.call("remove an image", Method::DELETE, &format!("/images/{name}"), None, USUAL).await)
+    /// Removes an image, and what of it no other one uses. Returns whether it was there.
+    pub(super) async fn remove_image(&self, name: &str) -> Result<bool, ColdstartError> {
+        was_there(self.call("remove an image", Method::DELETE, &format!("/images/{name}"), None, USUAL).await)
     }
 
     /// The program that builds images for it.
@@ -333,8 +268,9 @@ impl Engine {
         Ok(created.id)
     }
 
-    pub(super) async fn remove_network(&self, name: &str) -> Result<(), ColdstartError> {
-        gone(self.call("remove a network", Method::DELETE, &format!("/networks/{name}"), None, USUAL).await)
+    /// Removes a network. Returns whether it was there.
+    pub(super) async fn remove_network(&self, name: &str) -> Result<bool, ColdstartError> {
+        was_there(self.call("remove a network", Method::DELETE, &format!("/networks/{name}"), None, USUAL).await)
     }
 
     pub(super) async fn create(&self, creation: &Creation<'_>) -> Result<String, ColdstartError> {
@@ -391,62 +327,27 @@ impl Engine {
     pub(super) async fn log_tail(&self, id: &str) -> String {
         let path = format!("/containers/{id}/logs?stdout=true&stderr=true&tail=5");
         let answer = self.call("read a log", Method::GET, &path, None, USUAL).await;
-        answer.map(|answer| unframed(&answer.body)).unwrap_or_default()
+        answer.map(|answer| log(&answer.body)).unwrap_or_default()
     }
 
     /// Removes a container with its anonymous volumes. One that is gone is removed. Returns whether it was there.
     pub(super) async fn remove(&self, id: &str) -> Result<bool, ColdstartError> {
         let path = format!("/containers/{id}?force=true&v=true");
         match self.call("remove a container", Method::DELETE, &path, None, LONG).await {
-            Ok(_) => Ok(true),
-            Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(false),
             // It is being removed already.
             Err(ColdstartError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(true),
-            Err(error) => Err(error),
+            result => was_there(result),
         }
     }
 }
 
 /// What is gone is removed.
-fn gone(result: Result<Answer, ColdstartError>) -> Result<(), ColdstartError> {
+fn was_there(result: Result<Answer, ColdstartError>) -> Result<bool, ColdstartError> {
     match result {
-        Ok(_) | Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(ColdstartError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// A version such as `1.41`.
-fn version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// What an engine says of an error.
-fn message(body: &[u8]) -> String {
-    let told = serde_json::from_slice::<Value>(body).ok();
-    let told = told.as_ref().and_then(|told| told.get("message")?.as_str());
-    let text = told.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    text.trim().chars().take(2000).collect()
-}
-
-/// The error among the lines of a progress report.
-pub(super) fn error_line(body: &[u8]) -> Option<String> {
-    body.split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .find_map(|line| Some(line.get("error")?.as_str()?.to_owned()))
-}
-
-/// The text of a log, whose pieces have a header of 8 bytes each where the container has no terminal.
-fn unframed(mut bytes: &[u8]) -> String {
-    let mut text = String::new();
-    while let [kind @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
-        let _ = kind;
-        let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).min(rest.len());
-        text.push_str(&String::from_utf8_lossy(&rest[..length]));
-        bytes = &rest[length..];
-    }
-    text.push_str(&String::from_utf8_lossy(bytes));
-    text.trim_end().to_owned()
 }
 
 /// Whether a text can be the name of an image in a path.
@@ -461,32 +362,18 @@ pub(super) fn is_image_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coldstart::fake;
 
-    #[test]
-    fn what_an_engine_says_is_read_whatever_it_is() {
-        assert_eq!(version("1.41"), Some((1, 41)));
-        assert_eq!(version("x"), None);
-        assert_eq!(message(br#"{"message":"no such thing"}"#), "no such thing");
-        assert_eq!(message(b"<html>"), "<html>");
-        assert_eq!(error_line(b"{\"status\":\"a\"}\n{\"error\":\"bad\"}\n").as_deref(), Some("bad"));
-        assert_eq!(error_line(b"{\"status\":\"a\"}\n"), None);
-        assert_eq!(unframed(b"\x01\0\0\0\0\0\0\x03one\x02\0\0\0\0\0\0\x04 two"), "one two");
-        assert_eq!(unframed(b"\x01\0\0\0\xff\xff\xff\xffcut"), "cut");
-        assert_eq!(unframed(b"plain\n"), "plain");
-    }
-
-    #[test]
-    fn the_address_is_that_of_the_network_and_the_port_that_of_this_host() {
-        let facts: ContainerFacts = serde_json::from_str(
-            r#"{"State":{"Running":true,"ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z","OOMKilled":false},
-               "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"32768"}],"443/tcp":null},
-               "Networks":{"a":{"IPAddress":"172.18.0.2"}}}}"#,
-        )
-        .unwrap();
-        assert_eq!(facts.address(), "172.18.0.2".parse().ok());
-        assert_eq!((facts.published(80), facts.published(443), facts.published(1)), (Some(32768), None, None));
-        let empty: ContainerFacts = serde_json::from_str("{}").unwrap();
-        assert_eq!((empty.address(), empty.state.running), (None, false));
+    #[tokio::test]
+    async fn a_socket_that_an_engine_has_left_behind_does_not_hide_another_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let (left, used) = (folder.path().join("left"), folder.path().join("used"));
+        drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+        fake::engine(&used, |_| ("200 OK", r#"{"Version":"1"}"#.to_owned()));
+        let missing = folder.path().join("missing");
+        assert_eq!(Engine::connect(&[missing.clone(), left.clone(), used]).await.unwrap().name, "Docker 1");
+        let error = Engine::connect(&[missing, left]).await.unwrap_err().to_string();
+        assert!(error.contains("refused"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Why a comparison cannot be made.
 
-use std::{io, path::PathBuf, process::ExitStatus};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitStatus};
 
 use http::StatusCode;
+
+use crate::model::Failure;
 
 /// Why a comparison cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,16 @@ pub enum ColdstartError {
         status: ExitStatus,
         /// The last lines that it printed.
         lines: String,
+    },
+    /// The containers cannot be reached.
+    #[error("the null image does not answer at {address}: {failure}; {advice}")]
+    Unreachable {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// How the last probe of it failed.
+        failure: Failure,
+        /// What to do.
+        advice: &'static str,
     },
     /// What is asked for cannot be measured.
     #[error("{0}")]

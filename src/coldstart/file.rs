@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{
     build::Matrix,
+    comparison::{Candidate, Origin},
     engine::ContainerOptions,
     limits::{cpus, memory},
     readiness::Question,
-    run::{Candidate, Origin},
 };
 use crate::yaml::{ConfigErrors, Diagnostics, Item, Place, tree};
 
@@ -81,6 +81,10 @@ fn entry(item: &Item<'_>, folder: &Path, common: &(Question, ContainerOptions)) 
         }
     };
     let name = text("name");
+    if name.as_ref().is_some_and(String::is_empty) {
+        item.wrong("has an empty name; remove it, or write one");
+        return None;
+    }
     if name.is_some() && origins.len() > 1 {
         item.wrong("has one name for several images; remove the name, or write one value for each argument");
         return None;
@@ -116,7 +120,7 @@ fn built(
     match matrix.builds() {
         Ok(builds) => Some(builds.into_iter().map(|(name, build)| (name, Origin::Build(build))).collect()),
         Err(reason) => {
-            item.wrong(reason);
+            fields.get("dockerfile").as_ref().unwrap_or(item).wrong(reason);
             None
         }
     }
@@ -124,7 +128,14 @@ fn built(
 
 fn pairs(item: &Item<'_>) -> Option<Vec<(String, String)>> {
     let entries = item.entries()?.into_iter();
-    Some(entries.filter_map(|(key, value)| Some((key.to_owned(), value.text()?.to_owned()))).collect())
+    let pair = |(key, value): (&str, Item<'_>)| {
+        if key.is_empty() || key.contains('=') {
+            value.wrong("has a name that is empty or has = in it; write a variable such as PORT: 8080");
+            return None;
+        }
+        Some((key.to_owned(), value.text()?.to_owned()))
+    };
+    Some(entries.filter_map(pair).collect())
 }
 
 #[cfg(test)]
@@ -170,6 +181,9 @@ mod tests {
             ("images:\n- {dockerfile: a.Dockerfile, name: x, target: [one, two]}\n", "one name for several images"),
             ("images:\n- {image: a, memory: 1}\n", "write one such as 256MiB"),
             ("images:\n- {image: a, cpu: 1}\n", "cpus"),
+            ("images:\n- {image: a, name: \"\"}\n", "has an empty name"),
+            ("images:\n- {image: a, env: {\"\": b}}\n", "write a variable such as PORT"),
+            ("images:\n- {image: a, env: {A=B: b}}\n", "write a variable such as PORT"),
         ] {
             let said = read(text).unwrap_err();
             assert!(said.contains(expected), "{text}: {said}");

@@ -1,6 +1,9 @@
 //! The null image: a program of some 300 bytes that answers HTTP at once, alone in an image of one layer. What it takes is
 //! the engine's time and ours, and no image can take less: the floor.
 
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::tar::archive;
@@ -128,13 +131,43 @@ fn program(architecture: &str) -> Option<Vec<u8>> {
     Some(elf)
 }
 
-/// A layer of so many bytes that no compression makes smaller, in files of 128 KiB: what it takes to unpack is measured.
-pub(super) fn ballast(bytes: usize) -> Vec<u8> {
-    const FILE: usize = 128 << 10;
-    let mut content = vec![0; bytes];
-    StdRng::seed_from_u64(0x636f_6c64).fill_bytes(&mut content);
-    let files: Vec<_> = content.chunks(FILE).enumerate().map(|(n, piece)| (format!("ballast/{n}"), piece)).collect();
-    archive(files.iter().map(|(name, piece)| (name.as_str(), 0o644, *piece)))
+/// Layers of so many bytes as registries have them, in files of 128 KiB of which a half cannot be compressed: what it takes
+/// to unpack them is measured.
+pub(super) struct Ballast {
+    /// The bytes of a layer.
+    pub(super) size: usize,
+    /// All but the first file, compressed.
+    rest: Vec<u8>,
+}
+
+impl Ballast {
+    pub(super) fn new(bytes: usize) -> Self {
+        const FILE: usize = 128 << 10;
+        let mut content = vec![b'-'; bytes];
+        let mut random = StdRng::seed_from_u64(0x636f_6c64);
+        content.chunks_mut(64).step_by(2).for_each(|half| random.fill_bytes(half));
+        let files: Vec<_> =
+            content.chunks(FILE).enumerate().map(|(n, piece)| (format!("ballast/{n}"), piece)).collect();
+        let rest = archive(files.iter().map(|(name, piece)| (name.as_str(), 0o644, *piece)));
+        Self { size: FIRST + rest.len(), rest: compressed(&rest) }
+    }
+
+    /// A layer that is another one for each number.
+    pub(super) fn layer(&self, number: usize) -> Vec<u8> {
+        let first = archive([("number", 0o644, number.to_string().as_bytes())]);
+        // An archive goes on where its first file ends, and so does gzip (RFC 1952, 2.2).
+        [&compressed(&first[..FIRST])[..], &self.rest].concat()
+    }
+}
+
+/// The bytes of a small file in an archive: a header and a block.
+const FIRST: usize = 1024;
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    // Memory takes all that is written.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
 }
 
 /// The layer of the image.
@@ -154,5 +187,18 @@ mod tests {
             assert!(program.ends_with(b"\r\n\r\n"));
         }
         assert_eq!(program("riscv64"), None);
+    }
+
+    #[test]
+    fn a_layer_that_is_unpacked_is_half_as_large_on_the_wire_and_each_is_another() {
+        let ballast = Ballast::new(1 << 20);
+        let (one, other) = (ballast.layer(1), ballast.layer(2));
+        assert!(one != other);
+        assert!((0.4..0.65).contains(&(one.len() as f64 / ballast.size as f64)), "{} of {}", one.len(), ballast.size);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.tar.gz"), other).unwrap();
+        let list = std::process::Command::new("tar").args(["-tzf", "a.tar.gz"]).current_dir(folder.path()).output();
+        let list = list.unwrap();
+        assert!(list.status.success() && list.stdout.starts_with(b"number\nballast/0\nballast/1\n"), "{list:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{anatomy::Anatomy, engine::HistoryStep};
+use super::{anatomy::Anatomy, layer::Layer};
 use crate::{
     model::labels,
     yaml::{Parsed, units::decimal},
@@ -23,38 +23,78 @@ labels! {
     }
 }
 
-/// A bandwidth.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bandwidth {
-    bits_per_second: f64,
+impl Present {
+    /// How many layers of so many a node has.
+    pub(super) fn layers(self, count: usize, base: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Base => base.min(count),
+            Self::AllButLast => count.saturating_sub(1),
+            Self::All => count,
+        }
+    }
 }
 
+/// A bandwidth, in bits per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bandwidth {
+    /// One that is assumed.
+    Assumed(f64),
+    /// That of this node; `None` before it is measured, and where it cannot be.
+    Measured(Option<f64>),
+}
+
+/// The word for the bandwidth of this node.
+const MEASURED: &str = "measured";
+
 impl Bandwidth {
-    /// Reads `100mbit` or `1gbit`.
+    /// Reads `100mbit`, `1gbit` or `measured`.
     ///
     /// # Errors
     /// What to write instead.
     pub fn parse(text: &str) -> Parsed<Self> {
+        if text == MEASURED {
+            return Ok(Self::Measured(None));
+        }
         let units = [("gbit", 1e9), ("mbit", 1e6)];
         let found = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
         let bandwidth = found.and_then(|(number, bits)| Some(decimal(number).ok()? * bits));
         bandwidth
             .filter(|bits| (1e5..=1e13).contains(bits))
-            .map(|bits_per_second| Self { bits_per_second })
-            .ok_or_else(|| "is not a bandwidth; write one such as 100mbit or 1gbit".to_owned())
+            .map(Self::Assumed)
+            .ok_or_else(|| "is not a bandwidth; write one such as 100mbit or 1gbit, or measured".to_owned())
     }
 
-    /// How long these bytes take, in seconds.
-    pub fn seconds(self, bytes: u64) -> f64 {
-        bytes as f64 * 8.0 / self.bits_per_second
+    /// How many bits it carries in a second, if that is known.
+    pub const fn bits_per_second(self) -> Option<f64> {
+        match self {
+            Self::Assumed(bits) => Some(bits),
+            Self::Measured(bits) => bits,
+        }
+    }
+
+    /// How long these bytes take, in seconds, if that is known.
+    pub fn seconds(self, bytes: u64) -> Option<f64> {
+        self.bits_per_second().map(|bits| bytes as f64 * 8.0 / bits)
+    }
+
+    /// Its name for programs.
+    pub fn key(self) -> String {
+        match self {
+            Self::Assumed(_) => self.to_string(),
+            Self::Measured(_) => MEASURED.to_owned(),
+        }
     }
 }
 
 impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bits_per_second {
-            bits if bits >= 1e9 => write!(f, "{} Gbit/s", bits / 1e9),
-            bits => write!(f, "{} Mbit/s", bits / 1e6),
+        match *self {
+            Self::Assumed(bits) if bits >= 1e9 => write!(f, "{} Gbit/s", bits / 1e9),
+            Self::Assumed(bits) => write!(f, "{} Mbit/s", bits / 1e6),
+            Self::Measured(Some(bits)) if bits >= 1e9 => write!(f, "{:.2} Gbit/s, measured", bits / 1e9),
+            Self::Measured(Some(bits)) => write!(f, "{:.1} Mbit/s, measured", bits / 1e6),
+            Self::Measured(None) => f.write_str("the measured bandwidth"),
         }
     }
 }
@@ -70,13 +110,44 @@ pub struct Pull {
     pub layers: usize,
 }
 
+/// The base image of an image. One that starts from nothing has one without layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BaseImage {
+    /// All of it.
+    pub whole: Pull,
+    /// What of it has to be pulled.
+    pub missing: Pull,
+}
+
 /// How pulling is modelled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// The bandwidths; images are ranked by the first one.
+    /// The bandwidths; images are ranked by the first one that is known.
     pub bandwidths: Vec<Bandwidth>,
     /// What a node has already.
     pub present: Present,
+}
+
+impl Model {
+    /// The bandwidth by which images are ranked; none if all that was asked for could not be measured.
+    pub fn ranking(&self) -> Option<Bandwidth> {
+        self.bandwidths.iter().copied().find(|bandwidth| bandwidth.bits_per_second().is_some())
+    }
+
+    /// Whether the bandwidth of this node is to be measured.
+    pub(super) fn measures(&self) -> bool {
+        let is_measured = |bandwidth: &Bandwidth| matches!(bandwidth, Bandwidth::Measured(_));
+        self.present != Present::All && self.bandwidths.iter().any(is_measured)
+    }
+
+    /// Puts in what was measured.
+    pub(super) fn measured(&mut self, bits_per_second: Option<f64>) {
+        for bandwidth in &mut self.bandwidths {
+            if let Bandwidth::Measured(measured) = bandwidth {
+                *measured = bits_per_second;
+            }
+        }
+    }
 }
 
 /// How long it takes to unpack a byte on this host, in seconds.
@@ -86,53 +157,31 @@ pub struct Unpacking(pub f64);
 impl Pull {
     /// What is missing on a node.
     pub(super) fn missing(anatomy: &Anatomy, base: usize, present: Present) -> Self {
-        let count = anatomy.layers.len();
-        let from = match present {
-            Present::None => 0,
-            Present::Base => base.min(count),
-            Present::AllButLast => count.saturating_sub(1),
-            Present::All => count,
-        };
-        let missing = &anatomy.layers[from..];
+        Self::of(&anatomy.layers[present.layers(anatomy.layers.len(), base)..])
+    }
+
+    /// What these layers are.
+    pub(super) fn of(layers: &[Layer]) -> Self {
         Self {
-            packed: missing.iter().map(|layer| layer.packed).sum(),
-            size: missing.iter().map(|layer| layer.size).sum(),
-            layers: missing.len(),
+            packed: layers.iter().map(|layer| layer.packed).sum(),
+            size: layers.iter().map(|layer| layer.size).sum(),
+            layers: layers.len(),
         }
     }
 
-    /// How long it takes, in seconds: to fetch, and to unpack.
-    pub fn seconds(self, bandwidth: Bandwidth, unpacking: Unpacking) -> f64 {
-        bandwidth.seconds(self.packed) + self.size as f64 * unpacking.0
-    }
-}
-
-/// How many of the layers belong to the base image. An engine does not say it. A base image usually ends with its command,
-/// and what follows in the history of the image was built on it.
-pub(super) fn base_layers(history: &[HistoryStep]) -> usize {
-    // The first entry is the newest.
-    let oldest_first: Vec<_> = history.iter().rev().collect();
-    let is_command = |step: &HistoryStep| {
-        let text = step.created_by.trim_start_matches("/bin/sh -c #(nop)").trim_start();
-        step.size == 0 && (text.starts_with("CMD") || text.starts_with("ENTRYPOINT"))
-    };
-    let has_layers_after = |at: usize| oldest_first[at + 1..].iter().any(|step| step.size > 0);
-    let mut ends = (0..oldest_first.len()).filter(|at| is_command(oldest_first[*at]) && has_layers_after(*at));
-    match ends.next_back() {
-        Some(end) => oldest_first[..end].iter().filter(|step| step.size > 0).count(),
-        // Built on a base without a command, or on nothing.
-        None => usize::from(oldest_first.iter().filter(|step| step.size > 0).count() > 1),
+    /// How long it takes, in seconds, if that is known: to fetch, and to unpack.
+    pub fn seconds(self, bandwidth: Bandwidth, unpacking: Unpacking) -> Option<f64> {
+        Some(bandwidth.seconds(self.packed)? + self.size as f64 * unpacking.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coldstart::anatomy::Layer;
 
     #[test]
     fn a_bandwidth_has_a_unit() {
-        assert_eq!(Bandwidth::parse("1gbit").unwrap().seconds(125_000_000), 1.0);
+        assert_eq!(Bandwidth::parse("1gbit").unwrap().seconds(125_000_000), Some(1.0));
         assert_eq!(Bandwidth::parse("2.5mbit").unwrap().to_string(), "2.5 Mbit/s");
         for text in ["", "1", "gbit", "-1gbit", "0mbit", "1e99gbit", "nangbit"] {
             assert!(Bandwidth::parse(text).unwrap_err().contains("write one such as 100mbit"), "{text}");
@@ -142,31 +191,28 @@ mod tests {
     #[test]
     fn only_what_a_node_does_not_have_is_pulled() {
         let layer = |packed| Layer { packed, size: 2 * packed, ..Layer::default() };
-        let anatomy = Anatomy { layers: vec![layer(100), layer(10), layer(1)] };
+        let anatomy = Anatomy { layers: vec![layer(100), layer(10), layer(1)], ..Anatomy::default() };
         let pulled = |present| Pull::missing(&anatomy, 1, present);
         assert_eq!(pulled(Present::None), Pull { packed: 111, size: 222, layers: 3 });
         assert_eq!(pulled(Present::Base), Pull { packed: 11, size: 22, layers: 2 });
         assert_eq!(pulled(Present::AllButLast), Pull { packed: 1, size: 2, layers: 1 });
         assert_eq!(pulled(Present::All), Pull::default());
-        let took = pulled(Present::None).seconds(Bandwidth::parse("1mbit").unwrap(), Unpacking(0.001));
+        let took = pulled(Present::None).seconds(Bandwidth::parse("1mbit").unwrap(), Unpacking(0.001)).unwrap();
         assert!((took - (0.000_888 + 0.222)).abs() < 1e-9, "{took}");
     }
 
     #[test]
-    fn a_base_image_ends_with_its_command() {
-        let step = |created_by: &str, size| HistoryStep { created_by: created_by.to_owned(), size };
-        let mut history = vec![
-            step("ADD file:1 in /", 100),
-            step("RUN apt-get update", 50),
-            step("/bin/sh -c #(nop)  CMD [\"node\"]", 0),
-            step("COPY . .", 5),
-            step("RUN npm ci", 70),
-            step("CMD [\"node\" \"server.js\"]", 0),
-        ];
-        history.reverse();
-        assert_eq!(base_layers(&history), 2);
-        assert_eq!(base_layers(&[step("COPY a", 1)]), 0);
-        assert_eq!(base_layers(&[step("COPY b", 1), step("COPY a", 1)]), 1);
-        assert_eq!(base_layers(&[]), 0);
+    fn a_bandwidth_that_could_not_be_measured_ranks_nothing() {
+        let bandwidths = ["measured", "1gbit"].map(|text| Bandwidth::parse(text).unwrap());
+        let mut model = Model { bandwidths: bandwidths.to_vec(), present: Present::None };
+        assert!(model.measures() && !Model { present: Present::All, ..model.clone() }.measures());
+        assert_eq!(model.ranking(), Some(Bandwidth::Assumed(1e9)));
+        assert_eq!(bandwidths[0].seconds(1), None);
+        model.measured(Some(2e6));
+        assert_eq!(model.ranking().map(|bandwidth| bandwidth.to_string()).as_deref(), Some("2.0 Mbit/s, measured"));
+        assert_eq!(model.bandwidths[0].key(), "measured");
+        model.bandwidths.truncate(1);
+        model.measured(None);
+        assert_eq!(model.ranking(), None);
     }
 }

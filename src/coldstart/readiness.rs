@@ -14,7 +14,7 @@ use crate::{
     bench::spec_of_url,
     model::{AddressFamily, Failure, Host, Phase, Timings},
     net::{Attempt, Resolver, Timestamp, TlsContext, TlsSpec},
-    probe::{HttpSpec, Probe, ProbeError, ProbeSpec, ProberContext, ProberVisitor},
+    probe::{HttpSpec, Lookup, Probe, ProbeError, ProbeSpec, ProberContext, ProberVisitor},
     yaml::Parsed,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
 /// How long one answer is waited for.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// The shortest and the longest pause between two probes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -77,9 +77,22 @@ impl Question {
         self.port
     }
 
-    /// Whether a port of a host can stand for the container's.
-    pub fn is_over_tcp(&self) -> bool {
-        matches!(self.scheme.as_str(), "http" | "https" | "tcp" | "tls")
+    /// Whether a port of this host can stand for the container's.
+    ///
+    /// # Errors
+    /// Why not; what to write instead.
+    pub fn check_published(&self) -> Parsed<()> {
+        match self.scheme.as_str() {
+            "http" | "https" | "tls" => Ok(()),
+            "tcp" => {
+                Err("a published port accepts before the program does, so tcp:// says nothing with --publish; write a \
+                          probe such as http://:8080/ or tls://:5432"
+                    .to_owned())
+            }
+            _ => {
+                Err("--publish leads to TCP ports only; write a probe such as http://:8080/ or tls://:5432".to_owned())
+            }
+        }
     }
 
     /// Whether it needs a port at all.
@@ -119,8 +132,10 @@ impl Question {
     pub(super) fn asker(&self, address: IpAddr, port: u16) -> Result<Asker, ColdstartError> {
         let (host, spec) = self.spec(SocketAddr::new(address, port)).map_err(ColdstartError::Invalid)?;
         let tls = TlsContext::default();
-        let resolved = Resolver::new(None).lookup(&host, AddressFamily::Any);
-        let context = ProberContext { host: &host, resolved, tos: None, source: None, tls: &tls, responses: None };
+        let resolver = Resolver::new(None);
+        let (resolved, lookup) = (resolver.lookup(&host, AddressFamily::Any), Lookup::by(&resolver));
+        let context =
+            ProberContext { host: &host, resolved, lookup, tos: None, source: None, tls: &tls, responses: None };
         spec.prober(context, Boxed).map_err(|error| ColdstartError::Invalid(error.to_string()))
     }
 }
@@ -252,6 +267,16 @@ mod tests {
         ] {
             assert!(Question::parse(text).unwrap_err().contains(told), "{text}");
         }
+    }
+
+    #[test]
+    fn a_connection_to_a_published_port_is_no_answer() {
+        let of = |text: &str| Question::parse(text).unwrap().check_published();
+        for text in ["/", "https://:443/", "tls://:5432"] {
+            assert_eq!(of(text), Ok(()), "{text}");
+        }
+        assert!(of("tcp://:5432").unwrap_err().starts_with("a published port accepts before the program does"));
+        assert!(of("dns://:53/example.com").unwrap_err().contains("TCP ports only"));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! One start of one container, from the call that creates it to its first correct answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -17,9 +17,15 @@ use crate::{
 /// How often it is looked whether a container that does not answer still runs.
 const WATCHED_EVERY: Duration = Duration::from_millis(250);
 
+/// How often the removal of a container may be refused.
+const REMOVALS: usize = 4;
+
 /// The answers after the first one that are measured, and how long that may take.
-const NEXT: usize = 100;
-const NEXT_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const NEXT: usize = 100;
+pub(super) const NEXT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What was being made may appear a little later. How often, and with what pause, it is removed again.
+const LATE: (usize, Duration) = (50, Duration::from_millis(100));
 
 labels! {
     /// A part of a cold start.
@@ -105,12 +111,20 @@ pub(super) struct Subject<'a> {
 
 /// The container of a run that is there now.
 #[derive(Debug, Default)]
-pub(super) struct Current(Option<String>);
+pub(super) struct Current {
+    name: Option<String>,
+    address: Option<SocketAddr>,
+}
 
 impl Current {
     /// The name of the container, which is perhaps still being created.
     pub(super) fn name(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.name.as_deref()
+    }
+
+    /// Where the last container was asked.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 }
 
@@ -132,14 +146,40 @@ impl Place<'_> {
         name: String,
         current: &mut Current,
     ) -> Result<Result<Start, NotReady>, ColdstartError> {
-        current.0 = Some(name.clone());
-        let started = self.measure(subject, &name).await;
-        self.engine.remove(&name).await?;
-        current.0 = None;
-        started
+        current.name = Some(name.clone());
+        let started = self.measure(subject, &name, &mut current.address).await;
+        let was_there = self.remove(&name).await?;
+        if !was_there && matches!(started, Err(ColdstartError::Engine { .. })) {
+            late(async || self.engine.remove(&name).await).await?;
+        }
+        current.name = None;
+        match started {
+            // An engine that fails once fails one start, and not the comparison.
+            Err(error @ (ColdstartError::Refused { .. } | ColdstartError::Engine { .. })) => {
+                Ok(Err(NotReady::NotStarted(error.to_string())))
+            }
+            started => started,
+        }
     }
 
-    async fn measure(&self, subject: &Subject<'_>, name: &str) -> Result<Result<Start, NotReady>, ColdstartError> {
+    /// Removes a container. An engine may refuse that for a moment after a start, while a layer is busy.
+    /// Returns whether it was there.
+    async fn remove(&self, name: &str) -> Result<bool, ColdstartError> {
+        for _ in 0..REMOVALS {
+            match self.engine.remove(name).await {
+                Err(ColdstartError::Refused { .. }) => sleep(WATCHED_EVERY).await,
+                result => return result,
+            }
+        }
+        self.engine.remove(name).await
+    }
+
+    async fn measure(
+        &self,
+        subject: &Subject<'_>,
+        name: &str,
+        asked: &mut Option<SocketAddr>,
+    ) -> Result<Result<Start, NotReady>, ColdstartError> {
         let creation = Creation {
             name,
             image: subject.image,
@@ -167,14 +207,10 @@ impl Place<'_> {
             facts.address().map(|address| (address, subject.port))
         };
         let Some((address, port)) = address else {
-            return match self.exited(&id).await? {
-                Some(exited) => Ok(Err(exited)),
-                None => Err(ColdstartError::Engine {
-                    action: "start a container",
-                    reason: "it has no address; add --publish".to_owned(),
-                }),
-            };
+            let no_address = || NotReady::NotStarted("it has no address; add --publish".to_owned());
+            return Ok(Err(self.exited(&id).await?.unwrap_or_else(no_address)));
         };
+        *asked = Some(SocketAddr::new(address, port));
         let asker = subject.question.asker(address, port)?;
         let ready = tokio::select! {
             ready = asker.until_ready(deadline) => ready,
@@ -223,6 +259,17 @@ impl Place<'_> {
     }
 }
 
+/// Removes what may appear a little later. Returns whether it was there.
+pub(super) async fn late(remove: impl AsyncFn() -> Result<bool, ColdstartError>) -> Result<bool, ColdstartError> {
+    for _ in 0..LATE.0 {
+        if remove().await? {
+            return Ok(true);
+        }
+        sleep(LATE.1).await;
+    }
+    Ok(false)
+}
+
 /// A time of RFC 3339 to the nanosecond, as engines write it, since 1970.
 fn nanoseconds(text: &str) -> Option<u64> {
     let seconds = UnixMillis::parse(text)?.0 / 1000;
@@ -236,7 +283,33 @@ fn nanoseconds(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_removal_that_the_engine_refuses_for_a_moment_does_not_end_the_comparison() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            // A greeting, the version, and three removals.
+            for status in ["200 OK", "200 OK", "500 Busy", "500 Busy", "204 Done"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                let body = if status.starts_with("204") { "" } else { "{}" };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
+                stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
+            }
+        });
+        let engine = Engine::connect(&[path]).await.unwrap();
+        let place = Place { engine: &engine, run: "1", network: "n", timeout: Duration::from_secs(1) };
+        place.remove("a").await.unwrap();
+        server.await.unwrap();
+    }
 
     #[test]
     fn the_time_of_an_engine_is_read_to_the_nanosecond() {

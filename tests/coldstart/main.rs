@@ -5,10 +5,15 @@
 #[macro_use]
 extern crate testkit;
 
+mod arguments;
+mod bandwidth;
+mod base;
 mod building;
 mod cleaning;
+mod endings;
 mod example;
-mod images;
+mod gates;
+mod podman;
 mod ranking;
 
 // What the one starts is noise for the other.

@@ -4,11 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use testkit::{
+    images::{context, dockerfile, need, server},
     needs::{Need, require},
     process::output,
 };
-
-use crate::images::{context, dockerfile, need, server};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -18,25 +17,28 @@ fn text(bytes: &[u8]) -> String {
 fn images_are_ranked_by_their_first_correct_answer_with_its_steps() {
     need();
     let (quick, listens, answers) =
-        (server("quick", &[]), server("listens-late", &["700"]), server("answers-late", &["0", "1500"]));
+        (server("quick", &[]), server("listens-late", &["2000"]), server("answers-late", &["0", "4000"]));
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("r.json").display().to_string();
-    let run = output(&["coldstart", &answers, &listens, &quick, "--rounds", "6", "--out", &json], &[]);
+    let run = output(&["coldstart", &answers, &listens, &quick, "--rounds", "3", "--out", &json], &[]);
     assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
     let table = text(&run.stdout);
-    assert!(table.starts_with("3 images, 6 rounds, "), "{table}");
+    assert!(table.starts_with("3 images, 3 rounds, "), "{table}");
     let document: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let results = document["results"].as_array().unwrap();
     let names: Vec<_> = results.iter().map(|result| result["command"].as_str().unwrap()).collect();
     assert_eq!(names, [&quick, &listens, &answers], "{table}");
-    assert!(results.iter().all(|result| result["times"].as_array().unwrap().len() == 6), "{table}");
-    // A step has its own delay, however slow the engine is, and the other images do not have it.
+    assert!(results.iter().all(|result| result["times"].as_array().unwrap().len() == 3), "{table}");
+    // A step has its own delay, however slow the engine is, and the other images do not have it. The delays are long beside what a
+    // busy machine adds.
     let step = |image: usize, step: &str| results[image]["steps"][step].as_f64().unwrap();
-    assert!(step(1, "listen") > 0.65 && step(1, "listen") > step(0, "listen") + 0.5, "{table}");
-    assert!(step(2, "ready") >= 1.4 && step(0, "ready") < step(2, "ready") / 2.0, "{table}");
+    assert!(step(1, "listen") > 1.95 && step(1, "listen") > step(0, "listen") + 1.0, "{table}");
+    assert!(step(2, "ready") >= 3.9 && step(0, "ready") < step(2, "ready") / 2.0, "{table}");
     let median = |entry: &Value| entry["median"].as_f64().unwrap();
     assert!(median(&document["floor"]) < median(&results[1]), "{table}");
     for result in results {
+        // After the first answer it is asked again, for what it loads late.
+        assert!(result["next_100_answers"].as_u64().unwrap() > 0 && result["next_100_p99"].is_f64(), "{result}");
         let sum: f64 = result["steps"].as_object().unwrap().values().map(|step| step.as_f64().unwrap()).sum();
         assert!(median(result) > 0.5 * sum && median(result) < 2.0 * sum, "{result}");
     }
@@ -60,7 +62,8 @@ fn an_image_that_ends_or_never_answers_says_why() {
     need();
     let ends = dockerfile("ends", "FROM scratch\nCOPY server /server\nEXPOSE 8080\nENTRYPOINT [\"/nothing\"]\n");
     let late = server("late", &["60000"]);
-    let run = output(&["coldstart", &ends, &late, "--rounds", "1", "--timeout", "1s"], &[]);
+    // It counts from the creation of a container, which a busy engine needs seconds for.
+    let run = output(&["coldstart", &ends, &late, "--rounds", "1", "--timeout", "15s"], &[]);
     let table = text(&run.stdout);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert!(table.contains("1 of 1: 1 not started") && table.contains("/nothing"), "{table}");
@@ -77,6 +80,9 @@ fn limits_and_published_ports_reach_the_container() {
     assert!(text(&run.stdout).contains(", 0.5 CPUs each, 64 MiB each"), "{run:?}");
     let run = output(&["coldstart", &quick, "--rounds", "1", "--probe", "tcp://:8080"], &[]);
     assert!(run.status.success(), "{run:?}");
+    let run = output(&["coldstart", &quick, "--publish", "--probe", "tcp://:8080"], &[]);
+    assert_eq!(run.status.code(), Some(64), "{run:?}");
+    assert!(text(&run.stderr).contains("a published port accepts before the program does"), "{run:?}");
 }
 
 /// The bytes of a file in the page cache.
@@ -105,7 +111,7 @@ fn a_cold_page_cache_is_emptied_before_each_start_and_a_warm_one_is_not() {
 }
 
 /// Bytes that no compressor makes smaller.
-fn noise(count: usize) -> Vec<u8> {
+pub(crate) fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
         state ^= state << 13;

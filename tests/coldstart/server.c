@@ -1,4 +1,4 @@
-// A web server that waits before it listens, and before it answers: server LISTEN_MS ANSWER_MS
+// A web server that waits before it listens, and before it answers: server LISTEN_MS ANSWER_MS, or LISTEN_MS=N server
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@ static void wait_ms(long ms) {
 
 int main(int argc, char **argv) {
   const char *answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
-  wait_ms(argc > 1 ? atol(argv[1]) : 0);
+  const char *listen_ms = argc > 1 ? argv[1] : getenv("LISTEN_MS");
+  wait_ms(listen_ms ? atol(listen_ms) : 0);
   int listener = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
   if (bind(listener, (struct sockaddr *)&any, sizeof any) || listen(listener, 64)) return 1;

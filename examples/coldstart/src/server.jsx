@@ -1,11 +1,8 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { renderToString } from "react-dom/server";
-import App from "./App.jsx";
+import page from "./page.jsx";
 
 const client = readFileSync(new URL("client.js", import.meta.url));
-const page = () => `<!doctype html><title>Orders</title><div id="root">${renderToString(<App />)}</div>
-<script src="/client.js"></script>`;
 
 const server = createServer((request, response) => {
   if (request.url === "/client.js") {

@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 
 use super::{
-    content::{Report, Row, shown, shown_value},
+    content::{Bounded, Next, Report, Row, shown, shown_value},
     notes::common,
 };
 use crate::{
     bench::{Column, Tone, printable},
-    coldstart::{ranking::Median, round::Step},
+    coldstart::round::{NEXT, NEXT_WITHIN, Step},
 };
+
+/// What stands for a number that is not known.
+const UNKNOWN: &str = "unknown";
 
 /// The ranking, with the null image below it.
 pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
@@ -19,11 +22,16 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
         column(&rows, "image", false, |row| Some((printable(&row.name), tone(row)))),
     ];
     for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
-        let total = |row: &Row<'_>| plain(format!("{}{}", at_least(row), shown(row.median?.value + row.pulls.get(n)?)));
+        let total = |row: &Row<'_>| match *row.pulls.get(n)? {
+            Some(pull) => plain(format!("{}{}", at_least(row), shown(row.median?.value + pull))),
+            None => plain(UNKNOWN.to_owned()),
+        };
         columns.push(column(&rows, format!("ready, with its pull at {bandwidth}"), true, total));
     }
     for (n, bandwidth) in report.comparison.model.bandwidths.iter().enumerate() {
-        columns.push(column(&rows, format!("pull at {bandwidth}"), true, |row| plain(shown(*row.pulls.get(n)?))));
+        columns.push(column(&rows, format!("pull at {bandwidth}"), true, |row| {
+            plain(row.pulls.get(n)?.map_or_else(|| UNKNOWN.to_owned(), shown))
+        }));
     }
     columns.extend([
         column(&rows, "ready after", true, |row| match row.is_censored {
@@ -35,7 +43,7 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
             false => plain(median(row.behind?, "+")),
         }),
         column(&rows, "p95", true, |row| plain(shown_value(row.p95?))),
-        column(&rows, "next 100 p99", true, |row| plain(shown(row.next?))),
+        column(&rows, "next 100 p99", true, |row| plain(next(row.next?))),
         column(&rows, "size, MB", true, |row| {
             (!row.is_floor()).then(|| (format!("{:.1}", row.image.size as f64 / 1e6), Tone::Plain))
         }),
@@ -61,7 +69,10 @@ pub(super) fn ranking(report: &Report<'_>) -> Vec<Column> {
 pub(super) fn steps(report: &Report<'_>) -> Vec<Column> {
     let rows = report.rows();
     let name = column(&rows, "median steps", false, |row| plain(printable(&row.name)));
-    let steps = Step::ALL.map(|step| column(&rows, step.as_str(), true, |row| plain(shown(row.steps[step as usize]?))));
+    let is_published = report.comparison.is_published();
+    let shown_steps = Step::ALL.into_iter().filter(|step| !(is_published && *step == Step::Listen));
+    let head = |step: Step| if is_published && step == Step::Ready { "listen and ready" } else { step.as_str() };
+    let steps = shown_steps.map(|step| column(&rows, head(step), true, |row| plain(shown(row.steps[step as usize]?))));
     std::iter::once(name).chain(steps).collect()
 }
 
@@ -98,16 +109,28 @@ fn rank(row: &Row<'_>) -> String {
     }
 }
 
-/// A median with the wider half of its interval; `±?` where there are too few rounds for one.
-fn median(median: Median, sign: &str) -> String {
+/// A median with the wider half of its interval; `±?` where it has none, by too few rounds or by failures.
+fn median(median: Bounded, sign: &str) -> String {
     let value = median.value.max(0.0);
-    match median.interval {
+    match median.low.zip(median.high) {
         Some((low, high)) => {
             let half = (high - median.value).max(median.value - low);
             format!("{sign}{} \u{b1}{}", shown(value), shown(half))
         }
         None => format!("{sign}{} \u{b1}?", shown(value)),
     }
+}
+
+/// The percentile, with how many answers were none, and how many there were if they came slowly.
+fn next(next: Next) -> String {
+    let mut text = shown_value(next.p99);
+    if next.failed > 0 {
+        text.push_str(&format!(", {} of {} failed", next.failed, next.answers));
+    }
+    if next.of_start < NEXT {
+        text.push_str(&format!(", of {} in {} s", next.of_start, NEXT_WITHIN.as_secs()));
+    }
+    text
 }
 
 fn failed(row: &Row<'_>) -> String {

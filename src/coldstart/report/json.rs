@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, time::SystemTime};
 use serde::Serialize;
 
 use super::{
-    content::{Report, Row},
+    content::{Bounded, Report, Row},
     notes,
+    smaller::{Smaller, smaller},
 };
 use crate::{
     bench::{CONFIDENCE, Check, Value},
     coldstart::{
-        ranking::Median,
+        comparison::{Comparison, Image},
+        findings::Part,
+        registry::Rate,
         round::Step,
-        run::{Comparison, Image},
     },
     model::UnixMillis,
 };
@@ -28,10 +30,21 @@ struct Document<'a> {
     confidence: f64,
     timeout_seconds: f64,
     page_cache: &'static str,
+    measured_bandwidth: Option<MeasuredBandwidth<'a>>,
     results: Vec<Entry<'a>>,
     floor: Option<Entry<'a>>,
     checks: Vec<Checked<'a>>,
     notes: Vec<String>,
+}
+
+/// How fast this node pulls, or why that is unknown.
+#[derive(Default, Serialize)]
+struct MeasuredBandwidth<'a> {
+    bits_per_second: Option<f64>,
+    bytes: Option<u64>,
+    seconds: Option<f64>,
+    registry: Option<&'a str>,
+    unknown: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -48,12 +61,18 @@ struct Entry<'a> {
     times: Vec<f64>,
     /// The best and the worst.
     rank: Option<[usize; 2]>,
-    median_interval: Option<(f64, f64)>,
+    /// An end is absent where it is that of failures.
+    median_interval: Option<(Option<f64>, Option<f64>)>,
     behind: Option<Interval>,
+    /// Instead of it where at least half of the starts failed.
+    behind_at_least: Option<f64>,
     p95: Option<f64>,
     p95_at_least: Option<f64>,
     steps: BTreeMap<&'static str, Option<f64>>,
     next_100_p99: Option<f64>,
+    next_100_p99_at_least: Option<f64>,
+    next_100_answers: usize,
+    next_100_failed: usize,
     pull: Option<Pulled>,
     findings: Vec<Found<'a>>,
     hygiene: &'a [String],
@@ -71,26 +90,39 @@ struct Pulled {
     bytes: u64,
     unpacked_bytes: u64,
     layers: usize,
-    /// By bandwidth.
-    seconds: BTreeMap<String, f64>,
-    base_bytes: u64,
+    /// By bandwidth; null where that is unknown.
+    seconds: BTreeMap<String, Option<f64>>,
+    /// All of the base image; null if that is not known.
+    base_bytes: Option<u64>,
+    /// What of it has to be pulled, at the bandwidth that ranks.
+    base_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
 struct Found<'a> {
     part: &'static str,
-    /// At the first bandwidth.
+    /// At the bandwidth that ranks.
     seconds: Option<f64>,
     bytes: u64,
     files: usize,
     example: &'a str,
     advice: &'static str,
+    /// Of the base image: another image of the comparison that has a smaller one.
+    smaller: Option<SmallerBase<'a>>,
+}
+
+#[derive(Serialize)]
+struct SmallerBase<'a> {
+    image: &'a str,
+    saves_seconds: f64,
+    /// Whether it has no base image, and all of it is compared.
+    is_whole: bool,
 }
 
 #[derive(Serialize)]
 struct Interval {
     seconds: f64,
-    interval: Option<(f64, f64)>,
+    interval: Option<(Option<f64>, Option<f64>)>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +148,7 @@ pub(super) fn write(report: &Report<'_>) -> String {
         confidence: CONFIDENCE,
         timeout_seconds: comparison.timeout.as_secs_f64(),
         page_cache: comparison.page_cache.as_str(),
+        measured_bandwidth: comparison.line.as_ref().map(measured),
         results: images.into_iter().map(|row| entry(row, comparison)).collect(),
         floor: floor.into_iter().next().map(|row| entry(row, comparison)),
         checks: report.gate.iter().flat_map(|gate| &gate.checks).map(checked).collect(),
@@ -127,13 +160,26 @@ pub(super) fn write(report: &Report<'_>) -> String {
     text
 }
 
+fn measured(line: &Result<Rate, String>) -> MeasuredBandwidth<'_> {
+    match line {
+        Ok(rate) => MeasuredBandwidth {
+            bits_per_second: Some(rate.bits_per_second),
+            bytes: Some(rate.bytes),
+            seconds: Some(rate.duration.as_secs_f64()),
+            registry: Some(&rate.registry),
+            unknown: None,
+        },
+        Err(reason) => MeasuredBandwidth { unknown: Some(reason), ..MeasuredBandwidth::default() },
+    }
+}
+
 fn checked(check: &Check) -> Checked<'_> {
     let Check { subject, criterion, verdict, reason } = check;
     Checked { subject, criterion, verdict: verdict.as_str(), reason }
 }
 
-fn entry<'a>(row: &'a Row<'_>, comparison: &Comparison) -> Entry<'a> {
-    let bandwidths = &comparison.model.bandwidths;
+fn entry<'a>(row: &'a Row<'_>, comparison: &'a Comparison) -> Entry<'a> {
+    let (bandwidths, ranking) = (&comparison.model.bandwidths, comparison.model.ranking());
     let times: Vec<_> = row.image.ready().map(|start| start.total.as_secs_f64()).collect();
     let count = times.len() as f64;
     let mean = (!times.is_empty()).then(|| times.iter().sum::<f64>() / count);
@@ -149,18 +195,29 @@ fn entry<'a>(row: &'a Row<'_>, comparison: &Comparison) -> Entry<'a> {
         min: times.iter().copied().reduce(f64::min),
         max: times.iter().copied().reduce(f64::max),
         rank: row.rank.map(|(best, worst)| [best, worst]),
-        median_interval: row.median.filter(|_| !row.is_censored).and_then(|median| median.interval),
-        behind: row.behind.map(|Median { value, interval }| Interval { seconds: value, interval }),
+        median_interval: row.median.filter(|_| !row.is_censored).and_then(Bounded::interval),
+        behind: row
+            .behind
+            .filter(|_| !row.is_censored)
+            .map(|behind| Interval { seconds: behind.value, interval: behind.interval() }),
+        behind_at_least: row.behind.filter(|_| row.is_censored).map(|behind| behind.value),
         p95: row.p95.and_then(Value::exact).map(|p95| p95.as_secs_f64()),
         p95_at_least: row.p95.filter(|p95| p95.exact().is_none()).map(|p95| p95.least().as_secs_f64()),
         steps: Step::ALL.map(|step| (step.as_str(), row.steps[step as usize])).into(),
-        next_100_p99: row.next,
+        next_100_p99: row.next.and_then(|next| next.p99.exact()).map(|p99| p99.as_secs_f64()),
+        next_100_p99_at_least: row
+            .next
+            .filter(|next| next.p99.exact().is_none())
+            .map(|next| next.p99.least().as_secs_f64()),
+        next_100_answers: row.next.map_or(0, |next| next.answers),
+        next_100_failed: row.next.map_or(0, |next| next.failed),
         pull: row.image.pull.map(|pull| Pulled {
             bytes: pull.packed,
             unpacked_bytes: pull.size,
             layers: pull.layers,
-            seconds: bandwidths.iter().map(ToString::to_string).zip(row.pulls.iter().copied()).collect(),
-            base_bytes: row.image.base.packed,
+            seconds: bandwidths.iter().map(|bandwidth| bandwidth.key()).zip(row.pulls.iter().copied()).collect(),
+            base_bytes: row.image.base.map(|base| base.whole.packed),
+            base_seconds: row.image.base.and_then(|base| base.missing.seconds(ranking?, comparison.unpacking)),
         }),
         findings: row
             .image
@@ -168,11 +225,18 @@ fn entry<'a>(row: &'a Row<'_>, comparison: &Comparison) -> Entry<'a> {
             .iter()
             .map(|finding| Found {
                 part: finding.part.as_str(),
-                seconds: bandwidths.first().map(|bandwidth| finding.pull.seconds(*bandwidth, comparison.unpacking)),
+                seconds: ranking.and_then(|bandwidth| finding.pull.seconds(bandwidth, comparison.unpacking)),
                 bytes: finding.pull.packed,
                 files: finding.files,
                 example: &finding.example,
                 advice: finding.part.advice(),
+                smaller: smaller(comparison, row.image).filter(|_| finding.part == Part::Base).map(
+                    |Smaller { image, is_whole, saves }| SmallerBase {
+                        image: &image.name,
+                        saves_seconds: saves,
+                        is_whole,
+                    },
+                ),
             })
             .collect(),
         hygiene: &row.image.hygiene,

@@ -4,6 +4,7 @@ mod content;
 mod grid;
 mod json;
 mod notes;
+mod smaller;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -90,17 +91,16 @@ impl Report<'_> {
                     cells.extend([String::new(), ms(median.map(|median| median.value)), String::new()]);
                     continue;
                 }
-                let interval = median.and_then(|median| median.interval);
                 cells.extend([
                     ms(median.map(|median| median.value)),
-                    ms(interval.map(|(low, _)| low)),
-                    ms(interval.map(|(_, high)| high)),
+                    ms(median.and_then(|median| median.low)),
+                    ms(median.and_then(|median| median.high)),
                 ]);
             }
             cells.push(ms(row.p95.and_then(Value::exact).map(|p95| p95.as_secs_f64())));
             cells.extend(row.steps.iter().map(|step| ms(*step)));
-            cells.push(ms(row.next));
-            cells.push(ms(row.pulls.first().copied()));
+            cells.push(ms(row.next.and_then(|next| next.p99.exact()).map(|p99| p99.as_secs_f64())));
+            cells.push(ms(row.pull));
             cells.push(row.image.pull.map(|pull| pull.packed.to_string()).unwrap_or_default());
             cells.extend([row.image.size, row.image.layers as u64].map(|number| number.to_string()));
             cells.extend([row.image.starts.len(), row.failed()].map(|number| number.to_string()));

@@ -1,17 +1,22 @@
 //! What a reader must know before trusting the numbers.
 
-use super::content::{Report, shown};
+use super::{
+    content::{Report, Row, shown},
+    smaller::smaller,
+};
 use crate::{
     bench::printable,
     coldstart::{
+        comparison::{Comparison, Image},
+        findings::Part,
         page_cache::PageCache,
+        pull::Present,
         ranking::FEWEST_ROUNDS,
-        run::{Comparison, Image},
     },
 };
 
 /// How to read the tables.
-pub(super) const LEGEND: &str = "Milliseconds; \u{b1} is the 95% interval (bootstrap). Ready is the first correct answer over \
+pub(super) const LEGEND: &str = "Milliseconds; \u{b1} is the 95% interval. Ready is the first correct answer over \
                                  the network, counted from the creation of the container. Ranks are ties where the \
                                  interval of the difference has zero in it.";
 
@@ -46,8 +51,11 @@ pub(super) fn common<T: PartialEq>(images: &[Image], limit: impl Fn(&Image) -> O
 
 /// Sentences about what limits the results, and what they mean.
 pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
-    let Comparison { images, floor, architecture, .. } = report.comparison;
+    let Comparison { images, floor, architecture, broken, .. } = report.comparison;
     let mut notes = Vec::new();
+    if let Some(reason) = broken {
+        notes.push(format!("This is what there was when the comparison broke off: {}.", printable(reason)));
+    }
     match floor.as_ref().and_then(noise) {
         Some((median, spread)) => notes.push(format!(
             "Noise: the null image takes {}, and half of its starts lie within {:.1}% of that. No image is faster.",
@@ -65,6 +73,12 @@ pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
     }
     notes.extend(costs(report));
     for image in images {
+        if let Some(reason) = &image.unread {
+            let name = printable(&image.name);
+            notes.push(format!("{name}: its pull is unknown, as its layers cannot be read: {}.", printable(reason)));
+        }
+    }
+    for image in images {
         if let Some(why) = image.starts.iter().find_map(|start| start.as_ref().err()) {
             notes.push(format!("{}: {}", printable(&image.name), printable(&why.to_string())));
         }
@@ -74,54 +88,90 @@ pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
 
 /// What bytes cost here, and how much of each image they are.
 fn costs(report: &Report<'_>) -> Vec<String> {
-    let Comparison { model, unpacking, .. } = report.comparison;
-    let (Some(bandwidth), true) = (model.bandwidths.first(), report.rows().iter().any(|row| !row.pulls.is_empty()))
-    else {
+    let Comparison { model, unpacking, line, .. } = report.comparison;
+    if report.rows().iter().all(|row| row.pulls.is_empty()) {
         return Vec::new();
+    }
+    let mut notes = Vec::new();
+    match line {
+        Some(Ok(rate)) => notes.push(format!(
+            "This node pulls at {:.1} Mbit/s: {:.1} MB of layers came from {} in {:.2} s.",
+            rate.bits_per_second / 1e6,
+            rate.bytes as f64 / 1e6,
+            printable(&rate.registry),
+            rate.duration.as_secs_f64(),
+        )),
+        Some(Err(reason)) => {
+            notes.push(format!("How fast this node pulls is unknown: {}.", printable(reason)));
+        }
+        None => {}
+    }
+    let Some(bandwidth) = report.comparison.ranking() else {
+        notes.push("Ranks are those of the start alone, without a pull.".to_owned());
+        return notes;
     };
-    let mut notes = vec![format!(
+    notes.push(format!(
         "1 MB takes {} at {bandwidth}, and {} to unpack here. A node has of each image: {}. Ranks are those of the sum with the \
          pull at {bandwidth}.",
-        shown(bandwidth.seconds(1_000_000)),
+        shown(bandwidth.seconds(1_000_000).unwrap_or_default()),
         shown(unpacking.0 * 1e6),
         model.present,
-    )];
+    ));
     for row in report.rows() {
-        let (Some(pull), Some(seconds), Some(median)) = (row.image.pull, row.pulls.first(), row.median) else {
+        let (Some(pull), Some(seconds), Some(median)) = (row.image.pull, row.pull, row.median) else {
             continue;
         };
         notes.push(format!(
-            "{}: {:.1} MB in {} layers cost {}, its start {}. {:.1} MB are its base image.",
+            "{}: {:.1} MB in {} layers cost {}, its start {}.{}",
             printable(&row.name),
             pull.packed as f64 / 1e6,
             pull.layers,
-            shown(*seconds),
+            shown(seconds),
             shown(median.value),
-            row.image.base.packed as f64 / 1e6,
+            base(&row, report.comparison),
         ));
     }
     notes
+}
+
+/// What of the pull of an image is its base image.
+fn base(row: &Row<'_>, comparison: &Comparison) -> String {
+    match row.image.base {
+        Some(base) if base.missing.layers > 0 => {
+            let mb = base.missing.packed as f64 / 1e6;
+            let bandwidth = comparison.ranking();
+            let cost = bandwidth.and_then(|bandwidth| base.missing.seconds(bandwidth, comparison.unpacking));
+            format!(" {mb:.1} MB of it are its base image and cost {}.", shown(cost.unwrap_or_default()))
+        }
+        None if comparison.model.present == Present::Base => {
+            " Its base image is unknown: its first layer counts as that if others follow.".to_owned()
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 /// What to change in each image: what it costs, and then what costs nothing.
 pub(super) fn changes(report: &Report<'_>) -> Vec<String> {
     let Comparison { images, model, unpacking, .. } = report.comparison;
     let mut lines = Vec::new();
-    if let Some(bandwidth) = model.bandwidths.first() {
-        for image in images {
-            lines.extend(image.findings.iter().map(|finding| {
-                format!(
-                    "{}: {} ms for {}, {:.1} MB in {} files such as {}: {}",
-                    printable(&image.name),
-                    shown(finding.pull.seconds(*bandwidth, *unpacking)),
-                    finding.part,
-                    finding.pull.packed as f64 / 1e6,
-                    finding.files,
-                    printable(&finding.example),
-                    finding.part.advice(),
-                )
-            }));
-        }
+    let ranking = model.ranking();
+    for image in images {
+        lines.extend(image.findings.iter().map(|finding| {
+            let cost = ranking.and_then(|bandwidth| finding.pull.seconds(bandwidth, *unpacking));
+            let smaller = smaller(report.comparison, image).filter(|_| finding.part == Part::Base);
+            format!(
+                "{}: {} for {}, {:.1} MB in {} {} such as {}: {}{}",
+                printable(&image.name),
+                cost.map_or_else(|| "an unknown time".to_owned(), |seconds| format!("{} ms", shown(seconds))),
+                finding.part,
+                finding.pull.packed as f64 / 1e6,
+                finding.files,
+                if finding.files == 1 { "file" } else { "files" },
+                printable(&finding.example),
+                finding.part.advice(),
+                smaller.map(|smaller| smaller.text()).unwrap_or_default(),
+            )
+        }));
     }
     for image in images {
         lines.extend(image.hygiene.iter().map(|practice| format!("{}: {practice}", printable(&image.name))));

@@ -95,6 +95,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         command: arguments.exec.clone(),
         prepare: arguments.exec_prepare,
         on_approval: arguments.on_approval.clone(),
+        ..Runner::default()
     };
     let verifier = Verifier::new(arguments.keys.as_deref(), arguments.min_signatures, arguments.environment.clone())?;
     let receiver = Arc::new(Receiver::new(ledger, token.transpose()?, runner, verifier));

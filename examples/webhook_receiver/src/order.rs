@@ -119,7 +119,7 @@ impl Order {
         if environment.len() > LONGEST {
             return None;
         }
-        // Alerts of the rules have neither: whoever plants one with many names must not be heard many times.
+        // Alerts of the rules have neither. Planted ones with many incident ids must not count as many orders.
         let by_rules = alert.labels.get("source").is_some_and(|source| source == "rules");
         let of_push = |name: &str| text(&alert.annotations, name).filter(|_| !by_rules);
         let stage = text(&alert.labels, "stage").filter(|stage| Stage::parse(stage).is_some())?;

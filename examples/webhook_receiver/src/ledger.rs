@@ -185,19 +185,28 @@ impl Ledger {
         Ok(Some(decision))
     }
 
-    /// The key of the order that was carried out about the same outage: that outage had begun when it was carried out. Two
-    /// vantages may have named one outage differently.
+    /// The key of the order that was carried out about the same outage: that outage had begun when it was carried out, or
+    /// when the region was said to be back. Two vantages may have named one outage differently.
     fn same_outage(&self, order: &Order) -> Option<String> {
         let onset = UnixMillis::parse(&order.onset)?;
         let about = |entry: &&Entry| entry.order.peer_region == order.peer_region && entry.order.is_in(order);
-        let last = self.entries.iter().rev().filter(about).take_while(|entry| entry.decision != Decision::BackOn);
-        let mut carried_out = last.filter(|entry| {
-            entry.order.is_alike(order)
-                && entry.order.incident_id.is_some()
-                && matches!(entry.decision, Decision::Accepted { .. })
-        });
-        let entry = carried_out.find(|entry| onset.0 <= entry.at.saturating_add(SKEW))?;
-        Some(entry.order.key())
+        let mut is_over = false;
+        for entry in self.entries.iter().rev().filter(about) {
+            match entry.decision {
+                // What began later is new, also to what was carried out earlier.
+                Decision::BackOn if onset.0 > entry.at => return None,
+                Decision::BackOn => is_over = true,
+                Decision::Accepted { .. } if entry.order.is_alike(order) => {
+                    // Of two without a name, `take` says whether they are the same.
+                    let is_named = entry.order.incident_id.is_some() || order.incident_id.is_some();
+                    if is_over || is_named && onset.0 <= entry.at.saturating_add(SKEW) {
+                        return Some(entry.order.key());
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     fn of<'a>(&'a self, order: &'a Order) -> impl DoubleEndedIterator<Item = &'a Entry> {
@@ -332,7 +341,7 @@ impl Ledger {
 }
 
 fn remember(entries: &mut VecDeque<Entry>, entry: Entry) {
-    // Whoever plants alerts that nobody signs must not push out what was done: it would be done again.
+    // Planted alerts without a signature must not evict executed orders, which would then be executed again.
     let is_lasting = |entry: &Entry| match entry.decision {
         Decision::Accepted { .. } | Decision::Ended { .. } => entry.order.executes() && !entry.order.dry_run,
         Decision::BackOn => true,

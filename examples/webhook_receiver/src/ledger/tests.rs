@@ -95,7 +95,39 @@ fn one_outage_with_two_names_is_carried_out_once() {
     // A region that was switched back can fail again, and an outage that began later is another one.
     assert_eq!(take(&mut ledger, &of("3", onset + 4 * HOUR), onset + 5 * HOUR), "to b");
     assert_eq!(ledger.back_on("a", None, UnixMillis(onset + 6 * HOUR)).unwrap(), Release::Done);
-    assert_eq!(take(&mut ledger, &of("4", onset + 5 * HOUR), onset + 7 * HOUR), "to b");
+    assert_eq!(take(&mut ledger, &of("4", onset + 5 * HOUR), onset + 7 * HOUR), "as 3 execute", "that one was over");
+    assert_eq!(take(&mut ledger, &of("5", onset + 6 * HOUR + 1), onset + 7 * HOUR), "to b");
+}
+
+#[test]
+fn a_late_copy_of_an_order_is_not_carried_out_again_after_its_region_was_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &[]);
+    let from = |starts_at: u64| {
+        let mut order = order("a", "execute", "");
+        (order.incident_id, order.onset) = (None, UnixMillis(starts_at).to_string());
+        order
+    };
+    assert_eq!(take(&mut ledger, &from(0), 1), "to b");
+    assert_eq!(ledger.back_on("a", None, UnixMillis(2)).unwrap(), Release::Done);
+    assert_eq!(take(&mut ledger, &from(0), 3), "as a execute");
+    assert_eq!(take(&mut ledger, &from(0), 4 * HOUR), "known");
+    assert_eq!(take(&mut ledger, &from(3), 5 * HOUR), "to b", "another outage");
+    assert_eq!(ledger.back_on("a", None, UnixMillis(6 * HOUR)).unwrap(), Release::Done);
+    assert_eq!(take(&mut ledger, &from(0), 7 * HOUR), "as a execute", "also after a second one");
+}
+
+#[test]
+fn an_outage_that_the_rules_reported_first_is_carried_out_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(&folder, &[]);
+    let rules = Order { incident_id: None, onset: UnixMillis(5_000).to_string(), ..order("a", "execute", "") };
+    let push = |id: &str, onset: u64| Order { onset: UnixMillis(onset).to_string(), ..order("a", "execute", id) };
+    assert_eq!(take(&mut ledger, &rules, 6_000), "to b");
+    for at in [7_000, 2 * HOUR] {
+        assert!(["as a execute", "known"].contains(&&*take(&mut ledger, &push("1", 5_000), at)), "{at}");
+    }
+    assert_eq!(take(&mut ledger, &push("2", HOUR), 2 * HOUR), "to b", "another outage");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -42,16 +43,24 @@ const SHOWN: usize = 1_000;
 /// Orders whose reason to be skipped is remembered, so that it is not logged again and again.
 const SKIPPED: usize = 1_000;
 
-/// Commands at once for what nobody has signed: requests for approval, and orders of stage `prepare`.
+/// The most concurrent commands for unsigned orders: requests for approval, and orders of stage `prepare`.
 const UNSIGNED: usize = 8;
 
 /// What is run for an order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Runner {
     pub(crate) command: Option<String>,
     pub(crate) prepare: bool,
     /// What is run for an order that waits for approval.
     pub(crate) on_approval: Option<String>,
+    /// What makes the thread of a command.
+    pub(crate) threads: fn() -> thread::Builder,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self { command: None, prepare: false, on_approval: None, threads: thread::Builder::new }
+    }
 }
 
 /// Receives webhooks.
@@ -104,6 +113,9 @@ impl Receiver {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(PATIENCE)
+                    // Alertmanager would use a kept connection in the moment in which it times out, and an order would
+                    // wait for the second attempt.
+                    .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), service);
                 let _ = connection.await;
                 drop(permit);
@@ -198,7 +210,7 @@ impl Receiver {
                     continue;
                 }
             };
-            // Those that nobody signed wait for each other, and are not recorded as long as they do.
+            // Unsigned orders above the limit are answered 503 and not recorded.
             let permit = match self.permit_for(&order, needs_approval.is_some()) {
                 Ok(permit) => permit,
                 Err(reason) => {
@@ -254,7 +266,7 @@ impl Receiver {
             false => !order.executes() && self.runner.prepare,
         };
         let permit = runs_unsigned.then(|| Arc::clone(&self.unsigned).try_acquire_owned());
-        permit.transpose().map_err(|_| "too many commands run for what nobody has signed")
+        permit.transpose().map_err(|_| "too many commands are running for unsigned orders")
     }
 
     /// Logs why an order is skipped, unless that was the reason the last time.
@@ -318,24 +330,32 @@ impl Receiver {
         if !order.environment().is_empty() {
             shell.env("ENVIRONMENT", order.environment());
         }
-        let receiver = Arc::clone(self);
-        let order = order.clone();
-        std::thread::spawn(move || {
+        let (receiver, taken) = (Arc::clone(self), order.clone());
+        let run = move || {
             let status = shell.status();
             drop(permit);
-            match &status {
-                Ok(status) => to_stderr(format_args!("{}: the command ended with {status}", order.key())),
-                Err(error) => to_stderr(format_args!("{}: the command could not be run: {error}", order.key())),
-            }
-            // The page for an approval is not the failover.
-            if awaits_approval {
-                return;
-            }
-            let ok = status.is_ok_and(|status| status.success());
-            if let Err(error) = receiver.ledger().end(&order, ok, now()) {
-                to_stderr(format_args!("cannot write the record: {error}"));
-            }
-        });
+            receiver.ended(&taken, awaits_approval, status);
+        };
+        // The order is recorded, so it must not be answered with an error: every copy of it is known.
+        if let Err(error) = (self.runner.threads)().spawn(run) {
+            self.ended(order, awaits_approval, Err(error));
+        }
+    }
+
+    /// Notes how a command ended, or that it could not be run.
+    fn ended(&self, order: &Order, awaits_approval: bool, status: std::io::Result<ExitStatus>) {
+        match &status {
+            Ok(status) => to_stderr(format_args!("{}: the command ended with {status}", order.key())),
+            Err(error) => to_stderr(format_args!("{}: the command could not be run: {error}", order.key())),
+        }
+        // The page for an approval is not the failover.
+        if awaits_approval {
+            return;
+        }
+        let ok = status.is_ok_and(|status| status.success());
+        if let Err(error) = self.ledger().end(order, ok, now()) {
+            to_stderr(format_args!("cannot write the record: {error}"));
+        }
     }
 }
 
@@ -419,6 +439,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_connection_is_kept_whose_end_could_meet_the_next_webhook() {
+        let folder = tempfile::tempdir().unwrap();
+        let addr = start(&folder.path().join("record"), None, Runner::default()).await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let body = webhook(&[alert("a", "prepare", "1")]);
+        let request = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // It ends with the answer, and says so.
+        timeout(PATIENCE / 2, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
     async fn the_command_is_told_the_environment_and_when_the_order_expires() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
@@ -439,8 +473,10 @@ mod tests {
     async fn commands_for_what_nobody_signed_are_few_at_once_and_come_again_when_one_ends() {
         let folder = tempfile::tempdir().unwrap();
         let go = folder.path().join("go");
-        let command = format!("until test -e {}; do sleep 0.05; done", go.display());
-        let runner = Runner { command: Some(command), prepare: true, on_approval: None };
+        // One that outlives the test ends too: the folder is gone.
+        let waits = format!("test -d {} && ! test -e {}", folder.path().display(), go.display());
+        let command = format!("while {waits}; do sleep 0.05; done");
+        let runner = Runner { command: Some(command), prepare: true, ..Runner::default() };
         let addr = start(&folder.path().join("record"), None, runner).await;
         let prepare = |n: usize| webhook(&[alert(&format!("r{n}"), "prepare", &n.to_string())]);
         for n in 0..UNSIGNED {
@@ -454,6 +490,22 @@ mod tests {
         while ask(addr, "POST /", "", &prepare(UNSIGNED)).await.0 != 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn an_order_for_which_no_thread_can_be_started_is_recorded_as_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("record");
+        // No machine has room for such a stack.
+        let threads = || thread::Builder::new().stack_size(1 << 60);
+        let runner = Runner { command: Some("true".to_owned()), threads, ..Runner::default() };
+        let addr = start(&record, None, runner).await;
+        let body = webhook(&[alert("a", "execute", "1")]);
+        assert_eq!(ask(addr, "POST /", "", &body).await.0, 200);
+        let (_, shown) = ask(addr, "GET /incidents", "", "").await;
+        let shown: Vec<Value> = serde_json::from_str(&shown).unwrap();
+        let decisions: Vec<_> = shown.iter().map(|entry| (entry["decision"].as_str().unwrap(), &entry["ok"])).collect();
+        assert_eq!(decisions, [("accepted", &Value::Null), ("ended", &json!(false))]);
     }
 
     #[tokio::test]
