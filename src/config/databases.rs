@@ -4,10 +4,11 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::types::{Database, DatabaseServer};
 use crate::{
-    model::{Region, TargetName},
-    probe::{PostgresSpec, ProbeSpec, TOKEN_TABLE, is_sql_name},
+    model::{Kind, Region, TargetName},
+    probe::{DatabaseLogin, POSTGRES, TOKEN_TABLE, is_sql_name},
     yaml::{
         Item, ReadContext, addresses,
+        diagnostics::one_of,
         units::{self, Parsed},
         writer::Writer,
     },
@@ -35,8 +36,13 @@ const MAX_DATABASES: usize = 64;
 pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> {
     let mut seen: HashMap<TargetName, String> = HashMap::new();
     let read = |item: &Item<'_>| {
-        let keys: Vec<&'static str> = KEYS.iter().chain(PostgresSpec::LOGIN_KEYS).copied().collect();
-        let fields = item.fields(&keys)?;
+        let fields = item.fields_of(&keys(POSTGRES))?;
+        let kinds = DatabaseLogin::KINDS;
+        let kind = fields.read("kind", |item| item.choice(&kinds));
+        let known = kind.unwrap_or(POSTGRES);
+        let keys = keys(known);
+        let fields = fields.only(|_| format!("write {}", one_of(&keys)), &keys);
+        fields.required("kind", &format!("write {}", one_of(&kinds.map(|(name, _)| name))));
         let name = fields.required("name", "write a name for the database, such as orders").and_then(|item| {
             let name = item.read(addresses::target_name)?;
             if let Some(first) = seen.get(&name) {
@@ -45,11 +51,12 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> 
             seen.insert(name.clone(), item.key().to_owned());
             Some(name)
         });
-        let kind = fields.required("kind", "write postgres").and_then(|item| item.choice(&[("postgres", ())]));
         let table = fields.get("table").map_or_else(|| Some(TOKEN_TABLE.into()), |item| item.read(table));
         let rpo = fields.get("rpo").map_or(Some(RPO), |item| item.read(units::duration_in(RPO_RANGE)));
-        let servers = fields.required("servers", SERVERS_HINT).and_then(|item| servers(&item));
-        let login = PostgresSpec::read_login(&fields, reading);
+        let port = DatabaseLogin::port_of(known);
+        let servers = fields.required("servers", SERVERS_HINT).and_then(|item| servers(&item, port));
+        let names_database = table.as_ref().is_some_and(|table| table.contains('.'));
+        let login = DatabaseLogin::read(known, &fields, reading, names_database);
         kind?;
         Some(Database { name: name?, table: table?, rpo: rpo?, servers: servers?, login: login? })
     };
@@ -58,6 +65,11 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> 
         item.wrong(format!("has {} entries; write at most {MAX_DATABASES}", databases.len()));
     }
     databases
+}
+
+/// The keys of a database of this kind.
+fn keys(kind: Kind) -> Vec<&'static str> {
+    KEYS.iter().chain(DatabaseLogin::keys_of(kind)).copied().collect()
 }
 
 fn table(text: &str) -> Parsed<Arc<str>> {
@@ -70,7 +82,7 @@ fn table(text: &str) -> Parsed<Arc<str>> {
     }
 }
 
-fn servers(item: &Item<'_>) -> Option<Vec<DatabaseServer>> {
+fn servers(item: &Item<'_>, usual_port: u16) -> Option<Vec<DatabaseServer>> {
     let mut seen: HashMap<Region, String> = HashMap::new();
     let servers = item.each(|item| {
         let fields = item.fields(&["region", "host", "port"])?;
@@ -83,7 +95,7 @@ fn servers(item: &Item<'_>) -> Option<Vec<DatabaseServer>> {
             Some(region)
         });
         let host = fields.required("host", "write its name or address").and_then(|item| item.read(addresses::host));
-        let port = fields.get("port").map_or(Some(PostgresSpec::PORT), |item| item.port());
+        let port = fields.get("port").map_or(Some(usual_port), |item| item.port());
         Some(DatabaseServer { region: region?, host: host?, port: port? })
     })?;
     if item.list_is_empty() || servers.len() > MAX_SERVERS {
@@ -102,8 +114,8 @@ pub(super) fn print(databases: &[Database]) -> String {
 /// Writes a database with all defaults.
 pub(super) fn write(page: &mut Writer, database: &Database) {
     page.text("name", &database.name);
-    page.raw("kind", ProbeSpec::from(database.login.clone()).kind());
-    database.login.write_login(page);
+    page.raw("kind", database.login.kind());
+    database.login.write(page);
     page.text("table", &database.table);
     page.raw("rpo", units::duration_text(database.rpo));
     page.items("servers", &database.servers, |page, server| {

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use super::{
     signing,
-    types::{HttpUrl, Location, Peer, ProbeConfig, Target},
+    types::{HttpUrl, Location, Maintenance, Peer, ProbeConfig, Target},
 };
 use crate::{
-    model::{AddressChoice, AddressFamily, Host, Region},
+    model::{Host, Region},
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
     yaml::{Item, ReadContext, addresses},
 };
@@ -46,10 +46,6 @@ pub(super) fn read(
     let mut peers: Vec<Peer> = Vec::new();
     for entry in list.list().unwrap_or_default() {
         let Some((region, text)) = split(&entry, PEERS_HINT) else { continue };
-        if context.own.as_ref() == Some(&region) {
-            entry.wrong_value("is this instance's own region; remove it");
-            continue;
-        }
         let target = addresses::url(text).and_then(|url| web_target(url, context));
         let Ok(target) = target.map_err(|reason| entry.wrong_value(&reason)) else { continue };
         let peer = match peers.iter_mut().find(|peer| peer.region == region) {
@@ -63,7 +59,7 @@ pub(super) fn read(
                     location,
                     priority: 0,
                     capacity: None,
-                    maintenance: false,
+                    maintenance: Maintenance::No,
                     armed: true,
                     public_keys: Vec::new(),
                     targets: Vec::new(),
@@ -129,17 +125,7 @@ fn split<'a>(entry: &Item<'a>, hint: &str) -> Option<(Region, &'a str)> {
 
 fn probe(host: &Host, spec: ProbeSpec, context: &ReadContext<'_>) -> ProbeConfig {
     let cadence = context.defaults[spec.kind().as_str()];
-    ProbeConfig {
-        cadence,
-        host: host.clone(),
-        family: AddressFamily::Any,
-        name_server: None,
-        addresses: AddressChoice::One,
-        tos: None,
-        source: None,
-        critical: false,
-        spec,
-    }
+    ProbeConfig::new(cadence, host.clone(), spec)
 }
 
 fn web_target(url: HttpUrl, context: &ReadContext<'_>) -> Result<Target, String> {

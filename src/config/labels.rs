@@ -10,6 +10,12 @@ use crate::{
 /// The most labels, so that a series stays small.
 const MAX_LABELS: usize = 16;
 
+/// The most labels of a target: they are kept for each of its paths.
+const MAX_TARGET_LABELS: usize = 8;
+
+/// Names and values.
+type Labels = BTreeMap<LabelName, LabelValue>;
+
 /// What sets the labels whose names are taken; every label of a family and of an alert is among them.
 const RESERVED: [(&str, &[&str]); 3] = [
     (
@@ -18,20 +24,26 @@ const RESERVED: [(&str, &[&str]); 3] = [
             "alertmanager",
             "anchor",
             "bound",
+            "cipher",
             "database",
+            "fingerprint_sha256",
             "from",
+            "issuer",
             "layer",
             "le",
             "peer_region",
             "phase",
             "probe",
             "quantile",
+            "query",
             "reason",
+            "record",
             "result",
             "revision",
             "source",
             "stage",
             "state",
+            "subject",
             "target",
             "to",
             "vantage_region",
@@ -78,8 +90,17 @@ fn name(text: &str) -> Parsed<LabelName> {
     }
 }
 
-/// The labels, without those that are reported.
-pub(super) fn read<'a>(item: &Item<'a>) -> Option<BTreeMap<LabelName, LabelValue>> {
+/// The labels of every series, without those that are reported.
+pub(super) fn read(item: &Item<'_>) -> Option<Labels> {
+    read_some(item, MAX_LABELS, |_| false)
+}
+
+/// The labels of the series of one target, beside the labels that every series has.
+pub(super) fn read_of_target(item: &Item<'_>, of_all: &Labels) -> Option<Labels> {
+    read_some(item, MAX_TARGET_LABELS, |name| of_all.contains_key(name))
+}
+
+fn read_some<'a>(item: &Item<'a>, most: usize, is_taken: impl Fn(&LabelName) -> bool) -> Option<Labels> {
     const PAIR: &str = "write NAME=VALUE, such as team=platform";
     let pairs: Vec<(String, String, Item<'a>)> = if item.is_variable() {
         let pair = |item: Item<'a>| {
@@ -95,13 +116,18 @@ pub(super) fn read<'a>(item: &Item<'a>) -> Option<BTreeMap<LabelName, LabelValue
         let entries = item.entries()?.into_iter();
         entries.filter_map(|(name, item)| Some((name.to_owned(), item.text()?.to_owned(), item))).collect()
     };
-    if pairs.len() > MAX_LABELS {
-        item.wrong(format!("has {} labels; write at most {MAX_LABELS}", pairs.len()));
+    if pairs.len() > most {
+        item.wrong(format!("has {} labels; write at most {most}", pairs.len()));
         return None;
     }
     let mut labels = BTreeMap::new();
     for (text, value_text, item) in pairs {
         match name(&text).and_then(|name| Ok((name, value(&value_text, "platform")?))) {
+            Ok((name, _)) if is_taken(&name) => {
+                item.wrong_value(&format!(
+                    "has the name {name}, which every series has by the setting labels; delete it"
+                ));
+            }
             Ok((name, value)) => {
                 if labels.insert(name, value).is_some() {
                     item.wrong_value("is a duplicate; delete it");

@@ -35,7 +35,11 @@ mod values;
 mod votes;
 mod warnings;
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::Path,
+};
 
 use self::{env::Variables, layers::Layers};
 pub use self::{
@@ -95,7 +99,8 @@ impl Config {
         let Layers { mut config, given, places, .. } = layers;
         let defaults = defaults::read(root.as_ref(), &variables, &diagnostics);
         let own = given.contains("region").then(|| config.region.clone());
-        let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own };
+        let labels = config.labels.clone();
+        let context = ReadContext { diagnostics: &diagnostics, secrets: &secrets, defaults, own, labels };
         let in_file = root.as_ref().and_then(|root| root.get(peers::KEY)).map(|item| peers::read(&item, &context));
         let databases = root.as_ref().and_then(|root| root.get(databases::KEY));
         config.databases = databases.map(|item| databases::read(&item, &context)).unwrap_or_default();
@@ -117,8 +122,16 @@ impl Config {
         let settings = SETTINGS.iter().filter(|_| file.is_some());
         let locations = settings.map(|setting| (setting.key, location(setting))).collect();
         config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
-        config.peers = listed.or(in_file).unwrap_or_default();
         let peers = variables.get(env_peers::PEERS).or_else(|| root.as_ref()?.get(peers::KEY));
+        let is_own = |peer: &Peer| context.own.as_ref() == Some(&peer.region);
+        let (own, others): (Vec<_>, Vec<_>) = listed.or(in_file).unwrap_or_default().into_iter().partition(is_own);
+        config.peers = others;
+        for own in own {
+            if let Some(peers) = peers.as_ref().filter(|_| config.peers.is_empty()) {
+                peers.wrong(format!("has no region but this instance's own, {}; add the other regions", own.region));
+            }
+            warnings.extend(config.take_own(own, &given));
+        }
         if let Some(peers) = peers.filter(|_| config.votes() && config.peers.len() > MAX_VOTE_PEERS) {
             peers.wrong(format!(
                 "has {} peers, but a vantage that votes can have {MAX_VOTE_PEERS}; split them over several instances, or \
@@ -133,6 +146,39 @@ impl Config {
                 Ok(Loaded { config, warnings, locations })
             }
         }
+    }
+}
+
+impl Config {
+    /// Takes what the list of peers says about this instance's own region, unless a setting says it too: one file can serve
+    /// every region. Returns what is wrong with it although it works.
+    fn take_own(&mut self, own: Peer, given: &BTreeSet<&'static str>) -> Option<String> {
+        let Peer { region, zone, failure_domain, location, priority, capacity, maintenance, public_keys, .. } = own;
+        let is_open = |key| !given.contains(key);
+        fill(&mut self.zone, zone.filter(|_| is_open("zone")));
+        fill(&mut self.failure_domain, failure_domain.filter(|_| is_open("failure_domain")));
+        fill(&mut self.location, location.filter(|_| is_open("location")));
+        fill(&mut self.capacity, capacity.filter(|_| is_open("capacity")));
+        if is_open("priority") {
+            self.priority = priority;
+        }
+        if is_open("maintenance") {
+            self.maintenance = maintenance;
+        }
+        let key = self.signing.as_ref().map(|signing| signing.key.public());
+        key.filter(|key| !public_keys.is_empty() && !public_keys.contains(key)).map(|key| {
+            format!(
+                "signing.key_file: its public key is not among the public_keys of {region}, so the other vantages do not \
+                 know it; add {key}"
+            )
+        })
+    }
+}
+
+/// Puts a value in the place of the other one, if there is one.
+fn fill<T>(slot: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *slot = value;
     }
 }
 

@@ -1,9 +1,9 @@
 //! `peers` and their `targets`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use super::{
-    probes, signing,
+    labels, probes, signing,
     types::{Location, Peer, ProbeConfig, Target},
     values::{self, ValueType},
 };
@@ -32,7 +32,7 @@ const PEER_KEYS: [&str; 10] = [
     "targets",
 ];
 
-/// Reads the list of peers.
+/// Reads the list of peers; this instance's own region may be one of them.
 pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
     let mut seen = HashMap::new();
     let mut owners = signing::Owners::new();
@@ -40,14 +40,15 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
         let fields = item.fields(&PEER_KEYS)?;
         let region = fields
             .required("region", "write the peer's region, such as us-east-1")
-            .and_then(|item| region(&item, reading, &mut seen));
+            .and_then(|item| region(&item, &mut seen));
         let secrets = reading.secrets;
         let zone = fields.read("zone", |item| values::ZONE.read(item, secrets));
         let failure_domain = fields.read("failure_domain", |item| values::FAILURE_DOMAIN.read(item, secrets));
         let location = fields.read("location", |item| values::Coordinates.read(item, secrets));
         let priority = fields.read("priority", |item| values::PRIORITY.read(item, secrets)).unwrap_or(0);
         let capacity = fields.read("capacity", |item| values::RATIO.read(item, secrets));
-        let maintenance = fields.read("maintenance", |item| values::FLAG.read(item, secrets)).unwrap_or(false);
+        let maintenance =
+            fields.read("maintenance", |item| values::MaintenanceType.read(item, secrets)).unwrap_or_default();
         let armed = fields.read("armed", |item| values::FLAG.read(item, secrets)).unwrap_or(true);
         let targets = fields.required("targets", TARGETS_HINT).and_then(|item| targets(&item, reading));
         let (region, targets) = (region?, targets?);
@@ -70,11 +71,8 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Peer> {
     .unwrap_or_default()
 }
 
-fn region(item: &Item<'_>, reading: &ReadContext<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
+fn region(item: &Item<'_>, seen: &mut HashMap<Region, String>) -> Option<Region> {
     let region = item.read(addresses::region)?;
-    if reading.own.as_ref() == Some(&region) {
-        item.wrong_value("is this instance's own region; write another region or delete this peer");
-    }
     if let Some(first) = seen.get(&region) {
         item.wrong_value(&format!("is a duplicate of {first}; put the targets of one region under one peer"));
     } else {
@@ -132,10 +130,19 @@ struct Read<'a> {
 }
 
 fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
-    let fields =
-        item.fields(&["name", "host", "name_server", "address_family", "addresses", "source", "tos", "probes"])?;
+    let fields = item.fields(&[
+        "name",
+        "host",
+        "labels",
+        "name_server",
+        "address_family",
+        "addresses",
+        "source",
+        "tos",
+        "probes",
+    ])?;
     let host = fields.get("host");
-    let host = host.as_ref().map(|item| (item, item.read(addresses::host)));
+    let host = host.as_ref().map(|item| (item, item.read(addresses::scoped_host)));
     let families = [
         ("any", Families::One(AddressFamily::Any)),
         ("v4", Families::One(AddressFamily::V4)),
@@ -149,27 +156,27 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
         Some((Source::Address(address), item)) => family_of_source(item, *address, families),
         _ => families,
     };
-    let source = source.map(|(source, _)| source);
     let name_server = fields.read("name_server", |item| item.read(addresses::name_server));
     let choices = AddressChoice::ALL.map(|choice| (choice.as_str(), choice));
     let choice = fields.read("addresses", |item| item.choice(&choices)).unwrap_or_default();
+    let labels = fields.read("labels", |item| labels::read_of_target(item, &reading.labels)).unwrap_or_default();
+    let labels = Arc::new(labels);
     let tos = fields.read("tos", |item| item.whole::<u8>(0..=255));
     let probes = probe_list(&fields, reading)?;
 
-    if host.is_none()
-        && let Some(entry) = probes.iter().filter_map(|read| read.entry).find(|entry| !entry.keys.contains(&"url"))
-    {
-        fields.missing("host", &format!("write the name or address that the {} probe goes to", entry.kind));
-    }
-    if let Some((item, Some(host))) = &host {
-        check_family(item, host, families);
-    }
-    for read in &probes {
-        if let (Some(host), Some(url)) = (read.url_host(), read.item.any_fields().and_then(|f| f.get("url"))) {
-            check_family(&url, host, families);
+    let to_host = probes.iter().filter_map(|read| read.entry).find(|entry| !entry.keys.contains(&"url"));
+    match (&host, to_host) {
+        (None, Some(entry)) => {
+            fields.missing("host", &format!("write the name or address that the {} probe goes to", entry.kind));
         }
+        (Some((item, Some(host))), Some(_)) => check_reachable(item, host, families, source.as_ref()),
+        _ => {}
+    }
+    for (item, host) in probes.iter().flat_map(probes::Read::connects_to) {
+        check_reachable(&item, host, families, source.as_ref());
     }
 
+    let source = source.map(|(source, _)| source);
     let host = host.map(|(item, host)| host.map(|host| (item.clone(), host)));
     let (named_by, name) = match (fields.get("name"), &host) {
         (Some(item), _) => (item.clone(), item.read(addresses::target_name)?),
@@ -183,11 +190,12 @@ fn target<'a>(item: &Item<'a>, reading: &ReadContext<'_>) -> Option<Read<'a>> {
     let probes: Vec<_> = probes
         .into_iter()
         .filter_map(|read| {
-            let host = read.url_host().cloned().or_else(|| host.clone())?;
             let (cadence, spec) = read.probe?;
+            let host = spec.dialled().cloned().or_else(|| host.clone())?;
             let family = AddressFamily::Any;
             let critical = read.critical;
-            Some(ProbeConfig { cadence, host, family, name_server, addresses: choice, tos, source, critical, spec })
+            let (addresses, labels) = (choice, Arc::clone(&labels));
+            Some(ProbeConfig { cadence, host, family, name_server, addresses, tos, source, labels, critical, spec })
         })
         .collect();
     let targets = match families {
@@ -229,21 +237,38 @@ fn family_of_source(item: &Item<'_>, source: IpAddr, families: Families) -> Fami
     Families::One(family)
 }
 
-/// A literal address must be of the requested family.
-fn check_family(item: &Item<'_>, host: &Host, families: Families) {
-    let Host::Addr(addr) = host else { return };
-    let is = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
-    match families {
-        Families::One(family) if family.admits(*addr) => {}
-        Families::One(_) => {
-            let other = if matches!(addr, IpAddr::V4(_)) { "v4" } else { "v6" };
-            item.wrong_value(&format!("is {is} only; write address_family: {other} or another address"));
+/// A link-local address needs an interface, and one only.
+fn check_zone(item: &Item<'_>, host: &Host, source: Option<&(Source, Item<'_>)>) {
+    match (host, source) {
+        (Host::Scoped(..), Some((_, source))) => {
+            source.wrong("stands beside a host with a zone, which is the interface; delete one of them");
         }
-        Families::Both => {
-            item.wrong_value(&format!(
-                "is {is} only; write a name that has addresses of both families, or another address_family"
-            ));
+        (Host::Addr(IpAddr::V6(addr)), None | Some((Source::Address(_), _))) if addr.is_unicast_link_local() => {
+            item.warn(format!("is on every link, so no probe can be sent; write its interface, such as {addr}%eth0"));
         }
+        _ => {}
+    }
+}
+
+/// A host that is an address must be one that the target's other keys leave possible.
+fn check_reachable(item: &Item<'_>, host: &Host, families: Families, source: Option<&(Source, Item<'_>)>) {
+    check_zone(item, host, source);
+    let Some(addr) = host.address() else { return };
+    let admits = matches!(families, Families::One(family) if family.admits(addr));
+    if admits {
+        return;
+    }
+    let (is, other) = if addr.is_ipv4() { ("IPv4", "v4") } else { ("IPv6", "v6") };
+    let hint = match (families, source) {
+        (_, Some((Source::Address(_), _))) => "write a source of that family or another address".to_owned(),
+        (Families::One(_), _) => format!("write address_family: {other} or another address"),
+        (Families::Both, _) => "write a name that has addresses of both families, or another address_family".to_owned(),
+    };
+    // A URL is shown as it is written; the address of a proxy or of one of several origins is only a part of its value.
+    if item.is_text() {
+        item.wrong_value(&format!("is {is} only; {hint}"));
+    } else {
+        item.wrong(format!("leads to {host}, which is {is} only; {hint}"));
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     databases, peers,
     settings::Config,
     types::{Peer, ProbeConfig, Target},
-    values::{Coordinates, ValueType},
+    values::{Coordinates, MaintenanceType, ValueType},
 };
 use crate::yaml::{
     units::duration_text,
@@ -35,7 +35,7 @@ fn peer(page: &mut Writer, peer: &Peer) {
     if let Some(capacity) = peer.capacity {
         page.raw("capacity", capacity);
     }
-    page.raw("maintenance", peer.maintenance);
+    page.raw("maintenance", MaintenanceType.print(&peer.maintenance));
     page.raw("armed", peer.armed);
     if !peer.public_keys.is_empty() {
         let keys: Vec<_> = peer.public_keys.iter().map(|key| quote(&key.to_string())).collect();
@@ -50,6 +50,13 @@ fn target(page: &mut Writer, target: &Target) {
     page.option("host", host.map(|host| format!("{host:#}")));
     if let Some(probe) = target.probes.first() {
         page.raw("address_family", probe.family);
+        if !probe.labels.is_empty() {
+            page.mapping("labels", |page| {
+                for (name, value) in &*probe.labels {
+                    page.text(&quote(name.as_str()), value);
+                }
+            });
+        }
         page.option("name_server", probe.name_server);
         page.raw("addresses", probe.addresses);
         if let Some(tos) = probe.tos {

@@ -25,10 +25,16 @@ pub(super) struct Read<'a> {
     pub(super) probe: Option<(Cadence, ProbeSpec)>,
 }
 
-impl Read<'_> {
+impl<'a> Read<'a> {
     /// The host of the probe's URL; kinds without a URL go to the target's host.
     pub(super) fn url_host(&self) -> Option<&Host> {
         self.probe.as_ref()?.1.url_host()
+    }
+
+    /// The hosts that it connects to, each with the item that names it. Kinds without a URL go to the target's host.
+    pub(super) fn connects_to(&self) -> Vec<(Item<'a>, &Host)> {
+        let (Some((_, spec)), Some(fields)) = (&self.probe, self.item.any_fields()) else { return Vec::new() };
+        spec.connects_to().into_iter().filter_map(|(key, host)| Some((fields.get(key)?, host))).collect()
     }
 }
 
@@ -81,7 +87,7 @@ fn other_key(kind: &str, key: &str, keys: &[&str]) -> String {
     if owners.is_empty() {
         format!("write {}", one_of(keys))
     } else {
-        format!("it belongs to {} probes, not to {kind}; delete it", owners.join(" and "))
+        format!("it belongs to {} probes, not to {kind}; delete it", one_of(&owners))
     }
 }
 

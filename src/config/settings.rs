@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -11,14 +12,14 @@ use std::{
 use super::{
     alertmanagers::Alertmanagers,
     signing::SigningKey,
-    types::{Alertmanager, Anchor, Database, Location, LogFormat, LogLevel, Peer, ProbeConfig},
+    types::{Alertmanager, Anchor, Database, Location, LogFormat, LogLevel, Maintenance, Operator, Peer, ProbeConfig},
     url_template::UrlTemplate,
     values::{self, ValueType},
     votes::VoteKeys,
 };
 use crate::{
     model::{ConstantLabels, HttpUrl, LabelName, LabelValue, Path, Region},
-    signing::PublicKeys,
+    signing::{Operators, PublicKeys},
     yaml::{Item, secrets::Secrets},
 };
 
@@ -210,8 +211,8 @@ settings! {
         priority: u32 = values::PRIORITY, 0; "priority", "REGIONWATCH_PRIORITY";
         /// Spare capacity, as a fraction of what a failover would require, 0 to 1
         capacity: Option<f64> = values::RATIO, None; "capacity", "REGIONWATCH_CAPACITY";
-        /// This region is under maintenance: it must not be a failover target
-        maintenance: bool = values::FLAG, false; "maintenance", "REGIONWATCH_MAINTENANCE";
+        /// This region is under maintenance: it must not be a failover target. `{until: TIME}` says when that ends
+        maintenance: Maintenance = values::MaintenanceType, Maintenance::No; "maintenance", "REGIONWATCH_MAINTENANCE";
         /// File with the key that all vantages share; two lines during a key rotation: the first signs, both verify
         votes: Option<VoteKeys> = values::KeyFile, None;
             "votes.key_file", "REGIONWATCH_VOTES_KEY_FILE" {
@@ -220,6 +221,10 @@ settings! {
         signing: Option<SigningKey> = values::SigningKeyFile, None;
             "signing.key_file", "REGIONWATCH_SIGNING_KEY_FILE" {
                 required: Some("write the path of a file that regionwatch keygen made"), secret_section: true };
+        /// Folder for what a restart of all instances must not forget: the failovers that are not released
+        state_dir: Option<PathBuf> = values::Folder, None; "state_dir", "REGIONWATCH_STATE_DIR" { restart: true };
+        /// Who may give commands such as `release`: `NAME=KEY`, with the key that `regionwatch keygen` printed
+        operators: Vec<Operator> = values::Operators, Vec::new(); "operators", "REGIONWATCH_OPERATORS";
         /// Alertmanagers to push to: base URLs, or in the file also mappings of `url` with credentials, TLS and headers
         alertmanagers: Vec<Alertmanager> = Alertmanagers, Vec::new();
             "alertmanagers", "REGIONWATCH_ALERTMANAGERS";
@@ -295,6 +300,12 @@ impl Config {
     /// The labels that every series and alert has.
     pub fn constant_labels(&self) -> ConstantLabels {
         ConstantLabels { environment: self.environment.clone(), others: self.labels.clone() }
+    }
+
+    /// Who may command this vantage.
+    pub fn operator_keys(&self) -> Operators {
+        let environment = self.environment.as_ref().map(ToString::to_string).unwrap_or_default();
+        Operators { environment, keys: self.operators.iter().map(|known| (known.name.clone(), known.key)).collect() }
     }
 
     /// Whether this vantage exchanges votes.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::votes::exposed;
+use super::{types::Operator, votes::exposed};
 use crate::{
     model::Region,
     signing::{InvalidKey, PrivateKey, PublicKey, PublicKeys},
@@ -34,6 +34,18 @@ pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Parsed<(SigningKey, Vec
         warnings.push(exposed(&file));
     }
     Ok((SigningKey { file, key }, warnings))
+}
+
+/// The operator in `NAME=KEY`. What has no key may be a private one, and is not repeated.
+pub(super) fn operator(text: &str) -> Parsed<Operator> {
+    const HINT: &str = "write NAME=KEY with the key that regionwatch keygen printed, such as alice=ed25519:AbC...=";
+    let (name, key) = text.split_once('=').ok_or_else(|| format!("has no name; {HINT}"))?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+        return Err(format!("has a name that is not 1 to 64 letters, digits, '-', '_', '.' or '@'; {HINT}"));
+    }
+    let key = key.parse().map_err(|error: InvalidKey| error.to_string())?;
+    Ok(Operator { name: name.to_owned(), key })
 }
 
 /// The keys that were read, each with the vantage that it belongs to: no key has two owners.

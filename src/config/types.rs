@@ -1,11 +1,14 @@
 //! The peers of a configuration: every value is in range, every name is checked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 pub use crate::{geography::Location, model::HttpUrl};
 use crate::{
-    model::{AddressChoice, AddressFamily, Cadence, Host, Kind, Path, Region, Shape, Source, TargetName, labels},
-    probe::{HttpAccess, POSTGRES, PostgresSpec, ProbeSpec},
+    model::{
+        AddressChoice, AddressFamily, Cadence, Host, Kind, LabelName, LabelValue, Path, Region, Shape, Source,
+        TargetName, UnixMillis, labels,
+    },
+    probe::{DatabaseLogin, HttpAccess, ProbeSpec},
     signing::PublicKey,
 };
 
@@ -26,6 +29,15 @@ labels! {
         /// Everything.
         Trace = "trace",
     }
+}
+
+/// Who may command the instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The name, which the audit log has.
+    pub name: String,
+    /// The key that verifies the operator's commands.
+    pub key: PublicKey,
 }
 
 labels! {
@@ -69,7 +81,7 @@ pub struct Database {
     /// Its name, which is unique.
     pub name: TargetName,
     /// How to log in to any of its servers; each has a port of its own.
-    pub login: PostgresSpec,
+    pub login: DatabaseLogin,
     /// The table that holds the tokens.
     pub table: Arc<str>,
     /// The most that a failover may lose of it, as the time in which that was written.
@@ -81,31 +93,21 @@ pub struct Database {
 impl Database {
     /// Whether its servers are verified by the authorities of the system.
     pub fn trusts_the_system(&self) -> bool {
-        ProbeSpec::from(self.login.clone()).trusts_the_system()
+        self.login.spec().trusts_the_system()
     }
 
     /// Whether the files that its login names have other content, which they may while the configuration is the same.
     pub fn files_differ(&self, other: &Self) -> bool {
-        ProbeSpec::from(self.login.clone()).files_differ(&other.login.clone().into())
+        self.login.spec().files_differ(&other.login.spec())
     }
 
     /// For each server, a probe that reads the table of the tokens.
     pub fn probes(&self) -> impl Iterator<Item = (Path, ProbeConfig)> + '_ {
         self.servers.iter().map(|DatabaseServer { region, host, port }| {
             let query = format!("SELECT sequence FROM {} LIMIT 1", self.table).into();
-            let spec = PostgresSpec { port: *port, query, keep_alive: false, ..self.login.clone() }.into();
-            let probe = ProbeConfig {
-                cadence: POSTGRES.default_cadence(),
-                host: host.clone(),
-                family: AddressFamily::Any,
-                name_server: None,
-                addresses: AddressChoice::One,
-                tos: None,
-                source: None,
-                critical: false,
-                spec,
-            };
-            (Path { peer: region.clone(), target: self.name.clone(), kind: POSTGRES }, probe)
+            let kind = self.login.kind();
+            let probe = ProbeConfig::new(kind.default_cadence(), host.clone(), self.login.reader(*port, query));
+            (Path { peer: region.clone(), target: self.name.clone(), kind }, probe)
         })
     }
 }
@@ -119,6 +121,28 @@ pub struct DatabaseServer {
     pub host: Host,
     /// The port.
     pub port: u16,
+}
+
+/// Whether a region is under maintenance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Maintenance {
+    /// It is not.
+    #[default]
+    No,
+    /// It is, until the file says otherwise.
+    Yes,
+    /// It is until then.
+    Until(UnixMillis),
+}
+
+impl Maintenance {
+    /// When it ends by itself.
+    pub const fn until(self) -> Option<UnixMillis> {
+        match self {
+            Self::No | Self::Yes => None,
+            Self::Until(at) => Some(at),
+        }
+    }
 }
 
 /// A peer region.
@@ -137,7 +161,7 @@ pub struct Peer {
     /// Spare capacity, as a fraction of what a failover would require, 0 to 1; `None` if unknown.
     pub capacity: Option<f64>,
     /// It must be neither a failover target nor failed over.
-    pub maintenance: bool,
+    pub maintenance: Maintenance,
     /// Whether it may be failed over.
     pub armed: bool,
     /// The keys that verify what it signs: one, two while it changes its key, or none.
@@ -172,6 +196,8 @@ pub struct ProbeConfig {
     pub tos: Option<u8>,
     /// Where it is sent from.
     pub source: Option<Source>,
+    /// Labels of its series, besides those that every series has.
+    pub labels: Arc<BTreeMap<LabelName, LabelValue>>,
     /// If all critical probes of the region fail, the region is down although its network answers. Never set for kinds
     /// that cannot tell.
     pub critical: bool,
@@ -180,6 +206,22 @@ pub struct ProbeConfig {
 }
 
 impl ProbeConfig {
+    /// A probe of which nothing else is configured.
+    pub(crate) fn new(cadence: Cadence, host: Host, spec: ProbeSpec) -> Self {
+        Self {
+            cadence,
+            host,
+            family: AddressFamily::Any,
+            name_server: None,
+            addresses: AddressChoice::One,
+            tos: None,
+            source: None,
+            labels: Arc::default(),
+            critical: false,
+            spec,
+        }
+    }
+
     /// The kind, which is the `probe` label.
     pub const fn kind(&self) -> Kind {
         self.spec.kind()
@@ -188,7 +230,12 @@ impl ProbeConfig {
     /// Whether both ask the same in the same way, however often, marked how, and whatever follows from it.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let Self { cadence, tos, critical, .. } = *self;
-        *self == Self { cadence, tos, critical, ..other.clone() }
+        *self == Self { cadence, tos, critical, labels: Arc::clone(&self.labels), ..other.clone() }
+    }
+
+    /// Whether both are the same but for their labels.
+    pub fn measures_the_same(&self, other: &Self) -> bool {
+        *self == Self { labels: Arc::clone(&self.labels), ..other.clone() }
     }
 
     /// The series that it has on `/metrics`.
@@ -198,6 +245,6 @@ impl ProbeConfig {
 
     /// How many descriptors it needs at most.
     pub fn descriptors(&self) -> u64 {
-        self.spec.descriptors(self.cadence.in_flight())
+        self.spec.descriptors(self.cadence.in_flight(), &self.host)
     }
 }

@@ -1,16 +1,18 @@
 //! Types of settings: how a value is read from the file and from a variable, and how it is printed.
 
-use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use super::{
     addresses, labels, signing,
     signing::SigningKey,
-    types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS},
+    types::{Anchor, Location, LogFormat, LogLevel, MAX_BUCKETS, Maintenance, Operator},
     url_template::{self, UrlTemplate},
     votes::{self, VoteKeys},
 };
 use crate::{
-    model::{HttpUrl, LabelName, LabelValue, Region},
+    model::{HttpUrl, LabelName, LabelValue, Region, UnixMillis},
     yaml::{Item, Parsed, addresses::region, secrets::Secrets, units, writer::quote},
 };
 
@@ -211,6 +213,86 @@ impl ValueType<Location> for Coordinates {
 
     fn print(&self, Location { latitude, longitude }: &Location) -> String {
         format!("{{latitude: {latitude}, longitude: {longitude}}}")
+    }
+}
+
+/// `true`, `false`, or when it ends: a mapping in the file, the time alone in a variable.
+pub(super) struct MaintenanceType;
+
+/// The key of the end of a maintenance.
+const UNTIL: &str = "until";
+
+impl ValueType<Maintenance> for MaintenanceType {
+    fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<Maintenance> {
+        let time = |text: &str| {
+            let hint = "is not a time; write one such as 2026-11-30T14:00:00Z";
+            UnixMillis::parse(text).map(Maintenance::Until).ok_or_else(|| hint.to_owned())
+        };
+        if item.is_mapping() {
+            let fields = item.fields(&[UNTIL])?;
+            return fields.required(UNTIL, "write when it ends, such as 2026-11-30T14:00:00Z")?.read(time);
+        }
+        if item.is_variable() && item.raw().is_some_and(|text| text.contains(':')) {
+            return item.read(time);
+        }
+        Some(if FLAG.read(item, secrets)? { Maintenance::Yes } else { Maintenance::No })
+    }
+
+    fn print(&self, maintenance: &Maintenance) -> String {
+        match maintenance {
+            Maintenance::No => "false".to_owned(),
+            Maintenance::Yes => "true".to_owned(),
+            Maintenance::Until(at) => format!("{{{UNTIL}: {}}}", quote(&at.to_string())),
+        }
+    }
+}
+
+/// Operators, each `NAME=KEY`.
+pub(super) struct Operators;
+
+impl ValueType<Vec<Operator>> for Operators {
+    fn read(&self, item: &Item<'_>, _: &Secrets<'_>) -> Option<Vec<Operator>> {
+        let items = item.clone().secret().list()?;
+        if items.len() > MAX_DISTINCT {
+            item.wrong(format!("has {} entries; write at most {MAX_DISTINCT}", items.len()));
+            return None;
+        }
+        let mut operators: Vec<Operator> = Vec::new();
+        for item in items {
+            let Some(text) = item.text() else { continue };
+            match signing::operator(text) {
+                Ok(new) if operators.iter().any(|known| known.name == new.name || known.key == new.key) => {
+                    item.wrong("has a name or a key that another operator has; write another one");
+                }
+                Ok(new) => operators.push(new),
+                Err(reason) => item.wrong(reason),
+            }
+        }
+        Some(operators)
+    }
+
+    fn print(&self, operators: &Vec<Operator>) -> String {
+        let operators: Vec<_> =
+            operators.iter().map(|Operator { name, key }| quote(&format!("{name}={key}"))).collect();
+        format!("[{}]", operators.join(", "))
+    }
+}
+
+/// The path of a folder.
+pub(super) struct Folder;
+
+impl ValueType<PathBuf> for Folder {
+    fn read(&self, item: &Item<'_>, secrets: &Secrets<'_>) -> Option<PathBuf> {
+        item.read(|text| {
+            if text.contains(char::is_control) {
+                return Err("contains a control character; write the path of a folder".to_owned());
+            }
+            secrets.path(text).map_err(|reason| reason.replace("a file", "a folder"))
+        })
+    }
+
+    fn print(&self, folder: &PathBuf) -> String {
+        quote(&folder.display().to_string())
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     resolver::{ResolvedHost, Resolver},
     tls::{TlsContext, TlsSpec},
 };
-use crate::model::{AddressFamily, Failure, HttpUrl, UnixMillis};
+use crate::model::{AddressFamily, Failure, HttpUrl, Source, UnixMillis};
 
 /// A client of one origin that keeps its connection (HTTP/1.1, with TLS where the URL says https). Follows no
 /// redirect and obeys no proxy.
@@ -58,12 +58,14 @@ impl ApiClient {
         tls: &TlsSpec,
         context: &TlsContext,
     ) -> Result<Self, ClientError> {
-        let client = HttpClient::new(url, HttpVersion::Http1, SocketOptions::default(), tls, context)?;
+        let options = SocketOptions { source: url.host.zone().map(Source::Interface), ..SocketOptions::default() };
+        let client = HttpClient::new(url, HttpVersion::Http1, options, tls, context)?;
         let resolved = resolver.lookup(&url.host, AddressFamily::Any);
         Ok(Self { resolved, client: client.keep_alive(true), port: url.port, headers })
     }
 
-    /// Asks for `path`, which begins with `/` and may have a query, below the URL's own path. A `body` is JSON. The
+    /// Asks for `path`, which begins with `/` and may have a query, below the URL's own path. A `body` is JSON. After an
+    /// address that is silent or refuses, the next request goes to another one of the name. The
     /// request must be one that may arrive twice, because it is sent again where the server was closing the kept
     /// connection.
     ///
@@ -85,7 +87,8 @@ impl ApiClient {
             let server = (self.resolved.address(&attempt).await?, self.port).into();
             self.client.send(server, request, BodyUse::kept(most), &mut Measured::default(), &attempt).await
         };
-        let response = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.timeout_reason()))?;
+        let response = timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(attempt.timeout_reason()));
+        let response = response.inspect_err(|failure| attempt.note_failure(*failure))?;
         let body = response.body.ok_or(Failure::Protocol)?;
         let date = response.head.headers.get(DATE).and_then(|date| UnixMillis::parse_http_date(date.to_str().ok()?));
         Ok(ApiResponse { status: response.head.status, date, body })
@@ -121,6 +124,11 @@ impl ApiClient {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
     use crate::model::Host;
 
@@ -155,6 +163,33 @@ mod tests {
         assert_eq!(asks("/"), "http://[2001:db8::1]:9093/api/v2/alerts?a=b");
         assert_eq!(asks("/am/"), "http://[2001:db8::1]:9093/am/api/v2/alerts?a=b");
         assert_eq!(asks("/am"), "http://[2001:db8::1]:9093/am/api/v2/alerts?a=b");
+    }
+
+    #[tokio::test]
+    async fn after_an_address_that_is_silent_or_refuses_the_next_request_goes_to_another_one() {
+        let live = TcpListener::bind("127.77.0.2:0").await.unwrap();
+        let port = live.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = live.accept().await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let url = HttpUrl { https: false, host: Host::Name("a.example".into()), port, path: "/".into() };
+        for failure in [Failure::Refused, Failure::Timeout] {
+            // It accepts by its backlog, and never answers.
+            let silent = TcpListener::bind(("127.77.0.1", port)).await;
+            if failure == Failure::Refused {
+                drop(silent);
+            }
+            let mut client = client(&Resolver::new(None), &url);
+            client.resolved = ResolvedHost::fixed(&["127.77.0.1", "127.77.0.2"]);
+            let ask = async |limit| client.request(Method::GET, "/", Bytes::new(), limit, 1).await.map(|r| r.status);
+            let first = if failure == Failure::Timeout { Duration::from_millis(200) } else { Duration::from_secs(60) };
+            assert_eq!(ask(first).await, Err(failure));
+            assert_eq!(ask(Duration::from_secs(60)).await, Ok(StatusCode::OK), "after {failure:?}");
+        }
     }
 
     #[tokio::test]

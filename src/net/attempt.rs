@@ -12,7 +12,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::turn::Turn;
-use crate::model::{CertificateDates, Failure, FailureContext, FailureDetail, Outcome, Phase};
+use crate::model::{
+    CertificateDates, Failure, FailureContext, FailureDetail, HttpAnswer, Outcome, PeerFacts, Phase, TlsFacts,
+};
 
 /// One attempt of a probe: its deadline, and what it noted besides its outcome.
 #[derive(Debug)]
@@ -33,22 +35,40 @@ struct Notes {
     turn: Option<(Arc<Turn>, IpAddr)>,
     detail: Option<FailureDetail>,
     warning: Option<FailureDetail>,
+    http: Option<HttpAnswer>,
+    session: Session,
+    /// What the target itself has shown, before redirects led elsewhere.
+    own: Option<(Shown, Session)>,
 }
 
 /// The certificates that the peer has shown last, whatever becomes of the handshake. Their dates are read later: what is
 /// computed in a handshake can be a part of the measured time.
 #[derive(Clone, Default)]
-pub(super) struct Shown(Arc<Mutex<Option<ReadDates>>>);
+pub(super) struct Shown(Arc<Mutex<Option<ReadCertificates>>>);
 
-type ReadDates = Box<dyn Fn() -> Option<CertificateDates> + Send>;
+type ReadCertificates = Box<dyn Fn(Session) -> Option<Certificates> + Send>;
+
+/// What is read of the certificates that a peer shows.
+#[derive(Debug, Clone)]
+pub(super) struct Certificates {
+    pub(super) dates: CertificateDates,
+    pub(super) facts: Arc<TlsFacts>,
+}
+
+/// Version and cipher of TLS; none before the handshake has succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) version: Option<&'static str>,
+    pub(super) cipher: Option<&'static str>,
+}
 
 impl Shown {
     /// These are shown.
-    pub(super) fn set(&self, read: impl Fn() -> Option<CertificateDates> + Send + 'static) {
+    pub(super) fn set(&self, read: impl Fn(Session) -> Option<Certificates> + Send + 'static) {
         *self.lock() = Some(Box::new(read));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ReadDates>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ReadCertificates>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,9 +147,22 @@ impl Attempt {
         }
     }
 
+    /// Notes of what the attempt has failed: a silence, if the address was silent or refused.
+    pub fn note_failure(&self, failure: Failure) {
+        let is_silence = matches!(failure, Failure::Timeout | Failure::Refused | Failure::Unreachable);
+        if is_silence || self.notes().detail == Some(FailureDetail::ProxyUnreachable) {
+            self.note_silence();
+        }
+    }
+
     /// Notes what a failure was about.
     pub fn set_detail(&self, detail: FailureDetail) {
         self.notes().detail = Some(detail);
+    }
+
+    /// Takes the detail back.
+    pub(super) fn clear_detail(&self) {
+        self.notes().detail = None;
     }
 
     /// Notes what is odd about an answer that is a success all the same.
@@ -142,9 +175,37 @@ impl Attempt {
         self.shown.clone()
     }
 
-    /// When the certificates are valid that the peer has shown in this attempt.
-    pub fn certificate(&self) -> Option<CertificateDates> {
-        self.shown.lock().as_ref().and_then(|read| read())
+    /// Notes the head of an HTTP response; a later one takes its place.
+    pub(super) fn set_http_answer(&self, answer: HttpAnswer) {
+        self.notes().http = Some(answer);
+    }
+
+    /// A redirect is followed, `elsewhere` or on the same origin: the response before it is none of the probe, and the
+    /// certificates of the target itself stay those that are shown.
+    pub fn follow(&self, elsewhere: bool) {
+        let mut notes = self.notes();
+        notes.http = None;
+        if elsewhere && notes.own.is_none() {
+            let read = self.shown.lock().take();
+            notes.own = read.map(|read| (Shown(Arc::new(Mutex::new(Some(read)))), notes.session));
+        }
+    }
+
+    /// Notes what the last handshake of TLS has led to.
+    pub(super) fn set_session(&self, session: Session) {
+        self.notes().session = session;
+    }
+
+    /// What the peer has shown in this attempt.
+    pub fn facts(&self) -> PeerFacts {
+        let (http, shown, session) = {
+            let notes = self.notes();
+            let (shown, session) = notes.own.clone().unwrap_or_else(|| (self.shown(), notes.session));
+            (notes.http, shown, session)
+        };
+        let certificates = shown.lock().as_ref().and_then(|read| read(session));
+        let (certificate, tls) = certificates.map(|Certificates { dates, facts }| (dates, facts)).unzip();
+        PeerFacts { http, certificate, tls }
     }
 
     /// Where and of what a failed attempt has failed; of a success, what is odd about it.

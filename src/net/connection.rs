@@ -1,6 +1,6 @@
 //! A connection to a peer, with TLS or without, whose phases are measured.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use tokio_util::either::Either;
 
@@ -11,6 +11,7 @@ use super::{
     resolver::ResolvedHost,
     stream::{Stream, StreamTimestamps, connect},
     tls::{Connector, TlsStream},
+    unix::connect_unix,
 };
 use crate::model::{Failure, Phase, PhaseTimes, StampSource, Timings};
 
@@ -80,6 +81,21 @@ impl Connection {
             Some(connector) => connection.secure(connector, measured, attempt).await,
             None => Ok(connection),
         }
+    }
+
+    /// Connects to a Unix socket. Adds the phase `connect`.
+    ///
+    /// # Errors
+    /// The failure as it is counted.
+    pub(super) async fn open_unix(
+        path: &Arc<Path>,
+        measured: &mut Measured,
+        attempt: &Attempt,
+    ) -> Result<Self, Failure> {
+        attempt.enter(Phase::Connect);
+        let (stream, connected) = connect_unix(path, attempt).await?;
+        measured.add(Phase::Connect, connected.elapsed);
+        Ok(Self { io: Either::Left(stream) })
     }
 
     /// Shakes hands on a connection without TLS. Adds the phase `tls`.

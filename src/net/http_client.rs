@@ -3,10 +3,9 @@
 //! that met the server's closing of a kept connection.
 
 use std::{
-    error::Error as _,
     future::poll_fn,
-    io,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Poll, ready},
@@ -24,19 +23,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinHandle,
 };
-use tokio_rustls::rustls;
 
 use super::{
     attempt::Attempt,
     clock::Elapsed,
     connection::{Connection, Measured},
-    errors,
+    http_failure::{broken, failure},
     options::SocketOptions,
     progress::{SMALL, SMALL_PIECES, Steps, Watched},
+    proxy::{Proxy, unusable},
     stream::StreamTimestamps,
-    tls::{Connector, TlsContext, TlsError, TlsSpec, note_detail},
+    tls::{Connector, TlsContext, TlsError, TlsSpec},
 };
-use crate::model::{Failure, HttpUrl, Phase};
+use crate::model::{Failure, HttpAnswer, HttpFault, HttpProtocol, HttpUrl, Phase};
 
 /// The most header fields of a response, and the most bytes of its head: what web servers allow for a request,
 /// several times over.
@@ -73,6 +72,18 @@ pub enum HttpVersion {
     Http2,
 }
 
+/// How an origin is reached.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Way {
+    /// By connections to the server.
+    #[default]
+    Direct,
+    /// By this Unix socket.
+    Unix(Arc<Path>),
+    /// By connections to a proxy.
+    Proxy(Box<Proxy>),
+}
+
 /// How much a head of HTTP/1.1 may differ from its grammar.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HeadParsing {
@@ -92,6 +103,7 @@ pub(crate) struct HttpClient {
     version: HttpVersion,
     parsing: HeadParsing,
     options: SocketOptions,
+    way: Way,
     /// The connection that is kept for the next request, where that is wanted.
     kept: Option<Mutex<Option<Session>>>,
 }
@@ -142,6 +154,8 @@ struct Session {
     driver: Driver,
     /// Whether head and body come in segments of their own timestamps: HTTP/1.1 without TLS.
     plain: bool,
+    /// Whether requests go to a proxy, and not through a tunnel.
+    at_proxy: bool,
 }
 
 #[derive(Debug)]
@@ -179,12 +193,22 @@ impl HttpClient {
         };
         let tls = if url.https { Some(context.connector(tls, &url.host, alpn)?) } else { None };
         let uri = url.sent().parse().map_err(|_| ClientError::Url(url.to_string()))?;
-        Ok(Self { uri, tls, version, parsing: HeadParsing::default(), options, kept: None })
+        Ok(Self { uri, tls, version, parsing: HeadParsing::default(), options, way: Way::Direct, kept: None })
     }
 
     /// Reads heads so.
     pub(crate) fn parsing(self, parsing: HeadParsing) -> Self {
         Self { parsing, ..self }
+    }
+
+    /// Reaches the origin so.
+    pub(crate) fn by(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    /// How the origin is reached.
+    pub(crate) const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// Keeps the connection for the next request, or does not.
@@ -205,16 +229,24 @@ impl HttpClient {
     pub(crate) async fn send(
         &self,
         server: SocketAddr,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         body: BodyUse<'_>,
         measured: &mut Measured,
         attempt: &Attempt,
     ) -> Result<HttpResponse, Failure> {
         attempt.enter(Phase::Processing);
+        if let (Way::Proxy(proxy), None) = (&self.way, &self.tls)
+            && let Some(value) = &proxy.authorization
+        {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
+        }
         let answered = match self.take_kept(server) {
             Some(mut kept) => match kept.send(request.clone(), attempt).await {
                 Ok(response) => Some((kept, response)),
-                Err(_) if kept.may_have_been_closed() => None,
+                Err(_) if kept.may_have_been_closed() => {
+                    attempt.clear_detail();
+                    None
+                }
                 Err(failure) => return Err(failure),
             },
             None => None,
@@ -224,8 +256,11 @@ impl HttpClient {
             None => {
                 let mut fresh = self.open(server, measured, attempt).await?;
                 attempt.enter(Phase::Processing);
-                let response = fresh.send(request, attempt).await?;
-                (fresh, response)
+                let response = match fresh.send(request, attempt).await {
+                    Err(_) if fresh.at_proxy && fresh.received_nothing() => Err(unusable(attempt)),
+                    result => result,
+                };
+                (fresh, response?)
             }
         };
         let head_read = session.timestamps.read();
@@ -241,6 +276,7 @@ impl HttpClient {
         let processing = Elapsed::between(from, to);
         attempt.enter(Phase::Transfer);
         let (head, incoming) = response.into_parts();
+        attempt.set_http_answer(answer(&head));
         session.timestamps.allow(body.allowance());
         session.steps.follow();
         let (body, trailers) = read_body(&head, incoming, body, attempt).await?;
@@ -285,18 +321,30 @@ impl HttpClient {
     }
 
     async fn open(&self, server: SocketAddr, measured: &mut Measured, attempt: &Attempt) -> Result<Session, Failure> {
-        let connection = Connection::open(server, self.options, self.tls.as_ref(), measured, attempt).await?;
+        let connection = match &self.way {
+            Way::Direct => Connection::open(server, self.options, None, measured, attempt).await?,
+            Way::Unix(path) => Connection::open_unix(path, measured, attempt).await?,
+            Way::Proxy(proxy) => {
+                let to = self.tls.is_some().then_some(&self.uri);
+                proxy.connect(server, self.options, to, measured, attempt).await?
+            }
+        };
+        let connection = match &self.tls {
+            Some(connector) => connection.secure(connector, measured, attempt).await?,
+            None => connection,
+        };
         let http2 = match self.tls {
             Some(_) => connection.alpn_protocol() == Some(b"h2"),
             None => self.version == HttpVersion::Http2,
         };
         if self.version == HttpVersion::Http2 && !http2 {
-            return Err(Failure::Protocol);
+            return Err(broken(HttpFault::NoHttp2, attempt));
         }
         let timestamps = connection.enable_timestamps();
         let plain = self.tls.is_none() && !http2;
         let session = start(connection.io, server, http2, self.parsing, timestamps, attempt).await?;
-        Ok(Session { plain, ..session })
+        let at_proxy = self.tls.is_none() && matches!(self.way, Way::Proxy(_));
+        Ok(Session { plain, at_proxy, ..session })
     }
 }
 
@@ -330,7 +378,7 @@ async fn start(
             .map_err(|error| failure(&error, attempt))?;
         (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
     };
-    Ok(Session { server, sender, timestamps, steps, driver: Driver(driver), plain: false })
+    Ok(Session { server, sender, timestamps, steps, driver: Driver(driver), plain: false, at_proxy: false })
 }
 
 impl Session {
@@ -344,7 +392,11 @@ impl Session {
         self.steps.begin();
         let result = match &mut self.sender {
             Sender::Http1(sender) => {
-                to_origin_form(&mut request)?;
+                add_host(&mut request)?;
+                // A proxy gets the whole URI in the request line (RFC 9112 3.2.2).
+                if !self.at_proxy {
+                    to_origin_form(&mut request)?;
+                }
                 sender.send_request(request).await
             }
             Sender::Http2(sender) => {
@@ -359,19 +411,40 @@ impl Session {
     /// Whether the last request can have failed because the server was closing: nothing came. Under TLS and HTTP/2 a
     /// closing is itself announced in bytes, so there it is assumed.
     fn may_have_been_closed(&self) -> bool {
-        !self.plain || self.timestamps.read().last_received.is_none()
+        !self.plain || self.received_nothing()
     }
+
+    fn received_nothing(&self) -> bool {
+        self.timestamps.read().last_received.is_none()
+    }
+}
+
+fn answer(head: &Parts) -> HttpAnswer {
+    let protocol = match head.version {
+        Version::HTTP_2 => HttpProtocol::Http2,
+        Version::HTTP_11 => HttpProtocol::Http11,
+        _ => HttpProtocol::Http10,
+    };
+    let is_http3 = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii_start().starts_with(b"h3"))
+    };
+    let offers_http3 = head.headers.get_all(header::ALT_SVC).iter().any(is_http3);
+    HttpAnswer { status: head.status.as_u16(), protocol, offers_http3 }
 }
 
 /// HTTP/1.1 carries the host in a field and only the path in the request line (RFC 9112 3.2.1).
 fn to_origin_form(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
+    let path = request.uri().path_and_query().cloned().ok_or(Failure::Local)?;
+    *request.uri_mut() = Uri::from(path);
+    Ok(())
+}
+
+fn add_host(request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     if !request.headers().contains_key(header::HOST) {
         let authority = request.uri().authority().ok_or(Failure::Local)?.as_str();
         let host = HeaderValue::from_str(authority).map_err(|_| Failure::Local)?;
         request.headers_mut().insert(header::HOST, host);
     }
-    let path = request.uri().path_and_query().cloned().ok_or(Failure::Local)?;
-    *request.uri_mut() = Uri::from(path);
     Ok(())
 }
 
@@ -399,7 +472,7 @@ async fn read_body(
         if let Some(data) = frame.data_ref() {
             small += u32::from(data.len() < SMALL);
             if small > SMALL_PIECES {
-                return Err(Failure::Protocol);
+                return Err(broken(HttpFault::TooLong, attempt));
             }
             let room = limit - read;
             if data.len() > room {
@@ -421,23 +494,4 @@ async fn read_body(
         }
     }
     Ok((Some(body), trailers))
-}
-
-/// What hyper's error is counted as: the socket's or TLS's where there is one beneath, else a broken protocol.
-fn failure(error: &hyper::Error, attempt: &Attempt) -> Failure {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return match io.get_ref() {
-                Some(inner) if inner.is::<rustls::Error>() => {
-                    note_detail(inner.downcast_ref(), attempt);
-                    Failure::Tls
-                }
-                _ if io.kind() == io::ErrorKind::UnexpectedEof => Failure::Protocol,
-                _ => errors::failure(io),
-            };
-        }
-        cause = inner.source();
-    }
-    Failure::Protocol
 }

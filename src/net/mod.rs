@@ -12,7 +12,7 @@
 //! one on datagram sockets, and a burst of 1,000 pings through its one socket loses most replies.
 //!
 //! # Unsafe
-//! The only module with `unsafe`: calls like `recvmsg`, `setsockopt` and `timerfd_settime`, which std does not have. The
+//! The only module with `unsafe`: calls like `recvmsg`, `setsockopt`, `timerfd_settime` and `setns`, which std does not have. The
 //! files that need it allow it. Control messages are parsed by safe code.
 
 mod api_client;
@@ -24,15 +24,19 @@ mod errors;
 #[doc(hidden)]
 pub mod hostile;
 mod http_client;
+mod http_failure;
 mod message;
+mod namespace;
 mod options;
 mod ping;
 mod progress;
+mod proxy;
 mod resolver;
 mod stream;
 mod timer;
 mod tls;
 mod turn;
+mod unix;
 
 pub use api_client::{ApiClient, ApiResponse};
 pub use attempt::Attempt;
@@ -41,11 +45,14 @@ pub(crate) use connection::{Connection, Measured};
 pub use datagram::{DATAGRAM_BUDGET, Datagram, ErrorQueueEvent, ReadMore};
 pub use errors::{failure, local_failure};
 pub(crate) use http_client::{AGENT, BodyUse, HttpClient, HttpResponse};
-pub use http_client::{ClientError, HeadParsing, HttpVersion};
+pub use http_client::{ClientError, HeadParsing, HttpVersion, Way};
 pub use message::Message;
+pub use namespace::Namespace;
 pub use options::{SocketOptions, TimestampingGuard, raise_descriptor_limit, tune_allocator};
 pub use ping::{PingSocketKind, open_ping_socket};
-pub use resolver::{ResolvedHost, Resolver, TokioResolvers};
+pub use proxy::Proxy;
+pub(crate) use proxy::unusable as proxy_unusable;
+pub use resolver::{ResolvedHost, Resolver};
 pub use stream::StreamTimestamps;
 pub use timer::Timer;
 pub(crate) use tls::{Connector, explained as tls_failure_explained, failure as tls_failure};

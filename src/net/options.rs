@@ -46,7 +46,7 @@ impl SocketOptions {
                 reference.bind(&SocketAddr::new(address, 0).into())?;
             }
             Some(Source::Address(_)) => return Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)),
-            Some(Source::Interface(name)) => reference.bind_device(Some(name.as_str().as_bytes()))?,
+            Some(Source::Interface(name)) => bind_device(&reference, name.as_str())?,
             None => {}
         }
         if let Some(tos) = self.tos {
@@ -68,6 +68,22 @@ impl SocketOptions {
         }
         Ok(())
     }
+}
+
+/// Lets packets leave by an interface alone, which may also be given by its number (RFC 4007 11.2).
+fn bind_device(socket: &SockRef<'_>, name: &str) -> io::Result<()> {
+    match (socket.bind_device(Some(name.as_bytes())), name.parse()) {
+        (Err(_), Ok(number)) => socket.bind_device(Some(&interface_name(number)?)),
+        (bound, _) => bound,
+    }
+}
+
+/// The name of the interface with this number (if_indextoname(3)), with the NUL at its end.
+fn interface_name(number: u32) -> io::Result<[u8; libc::IF_NAMESIZE]> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the length that the function may write.
+    let found = unsafe { libc::if_indextoname(number, name.as_mut_ptr().cast()) };
+    if found.is_null() { Err(io::Error::last_os_error()) } else { Ok(name) }
 }
 
 /// Asks for kernel timestamps on all that the socket sends and receives.

@@ -1,7 +1,7 @@
 //! A TCP connection that knows when its bytes left and arrived.
 
 use std::{
-    io,
+    io::{self, Read as _},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     clock::{ClockReading, Elapsed, Timestamp},
     errors::{failure, local_failure},
-    message::receive,
+    message::{Message, receive},
     options::{SocketOptions, enable_timestamps, tcp_info},
     progress::Records,
 };
@@ -51,7 +51,7 @@ pub(super) async fn connect(peer: SocketAddr, options: SocketOptions) -> Result<
         return Err(failure(&error));
     }
     let connected = handshake(io.as_fd(), started);
-    Ok((Stream { io, timestamps: Arc::default(), since_wake_up: 0, records: None }, connected))
+    Ok((Stream::new(io, true), connected))
 }
 
 fn begin(peer: SocketAddr, options: SocketOptions) -> io::Result<(Socket, Instant)> {
@@ -179,7 +179,7 @@ impl StreamTimestamps {
     }
 }
 
-/// A TCP connection whose reads and writes leave [`StreamTimestamps`]; tokio's IO traits, so that rustls and hyper run on
+/// A connection whose reads and writes leave [`StreamTimestamps`]; tokio's IO traits, so that rustls and hyper run on
 /// it.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -189,15 +189,28 @@ pub(crate) struct Stream {
     since_wake_up: usize,
     /// The records in what is read, where it is TLS.
     records: Option<Records>,
+    /// A Unix socket has no queue of errors: a read of it would take data.
+    is_tcp: bool,
 }
 
 impl Stream {
+    fn new(io: TcpStream, is_tcp: bool) -> Self {
+        Self { io, timestamps: Arc::default(), since_wake_up: 0, records: None, is_tcp }
+    }
+
+    /// A connection to a Unix socket, which the calls of a TCP connection read and write.
+    pub(super) fn unix(io: TcpStream) -> Self {
+        Self::new(io, false)
+    }
+
     /// Asks the kernel for timestamps from here on. The timestamps stay readable when the stream is given away.
     pub(super) fn enable_timestamps(&self) -> Arc<StreamTimestamps> {
-        // Where there are no timestamps, the timestamps are of the userland clock.
-        let _ = enable_timestamps(self.io.as_fd());
-        // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
-        let _ = self.io.set_nodelay(true);
+        if self.is_tcp {
+            // Where there are no timestamps, the timestamps are of the userland clock.
+            let _ = enable_timestamps(self.io.as_fd());
+            // Small writes leave at once: a request that waits for an acknowledgement would measure Nagle's algorithm.
+            let _ = self.io.set_nodelay(true);
+        }
         self.timestamps()
     }
 
@@ -216,7 +229,8 @@ impl Stream {
     fn departures(&self) -> impl Iterator<Item = (u32, Timestamp)> {
         // SCM_TSTAMP_SCHED (linux/errqueue.h).
         const SCHED: u32 = 1;
-        std::iter::from_fn(|| receive(self.io.as_fd(), &mut [], libc::MSG_ERRQUEUE).ok())
+        let next = || receive(self.io.as_fd(), &mut [], libc::MSG_ERRQUEUE).ok();
+        std::iter::from_fn(move || self.is_tcp.then(next)?)
             .filter_map(|message| message.error.zip(message.timestamp))
             .filter(|(error, _)| error.info == SCHED)
             .map(|(error, timestamp)| (error.data, timestamp))
@@ -230,7 +244,7 @@ impl AsyncRead for Stream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Self { io, timestamps, since_wake_up, records } = &mut *self;
+        let Self { io, timestamps, since_wake_up, records, is_tcp } = &mut *self;
         loop {
             if io.poll_read_ready(cx)?.is_pending() {
                 *since_wake_up = 0;
@@ -239,7 +253,12 @@ impl AsyncRead for Stream {
             let unfilled = buf.initialize_unfilled();
             let room = unfilled.len().min(READ_BUDGET);
             let unfilled = &mut unfilled[..room];
-            match io.try_io(Interest::READABLE, || receive(io.as_fd(), unfilled, 0)) {
+            match io.try_io(Interest::READABLE, || match *is_tcp {
+                true => receive(io.as_fd(), unfilled, 0),
+                // Without room for control messages: the kernel throws away the descriptors that a peer sends with its bytes
+                // (unix(7), SCM_RIGHTS), each of which would stay open.
+                false => (&*SockRef::from(&*io)).read(unfilled).map(|len| Message { len, ..Message::default() }),
+            }) {
                 Ok(message) => {
                     if message.len > 0 {
                         let renewals = records.as_mut().map_or(0, |records| records.renewals(&unfilled[..message.len]));
@@ -294,18 +313,22 @@ mod tests {
             peer.read_exact(&mut question).unwrap();
             std::thread::sleep(Duration::from_millis(30));
             peer.write_all(b"pong").unwrap();
+            (peer, Instant::now())
         });
         let (mut stream, connected) = connect(addr, SocketOptions::default()).await.unwrap();
         assert_eq!((connected.elapsed.source, connected.syn_retransmits), (StampSource::Kernel, 0));
         let timestamps = stream.enable_timestamps();
+        let asked = Instant::now();
         stream.write_all(b"ping").await.unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        // However late the answer is, this thread is later.
+        let (_peer, answered) = server.join().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await.unwrap();
         let elapsed = Elapsed::between(timestamps.read().last_sent, timestamps.read().first_received).unwrap();
         assert_eq!(elapsed.source, StampSource::Kernel);
-        assert!((29..400).contains(&elapsed.duration.as_millis()), "{elapsed:?}");
-        server.join().unwrap();
+        let most = answered - asked + Duration::from_millis(1);
+        assert!(elapsed.duration >= Duration::from_millis(29) && elapsed.duration < most, "{elapsed:?} of {most:?}");
     }
 
     /// How many of these a peer can send until a read fails.

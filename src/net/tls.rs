@@ -13,7 +13,7 @@ use rustls_native_certs::{CertificateResult, load_native_certs};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, CipherSuite, ClientConfig, ProtocolVersion, RootCertStore,
         client::{Resumption, danger::ServerCertVerifier},
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -21,8 +21,15 @@ use tokio_rustls::{
 };
 
 pub use self::certificate::fuzz_expiry;
-use self::verifier::{AnyCertificate, Keeping, Verifier};
-use super::{attempt::Attempt, errors, stream::Stream};
+use self::{
+    certificate::Reader,
+    verifier::{AnyCertificate, Keeping, Verifier},
+};
+use super::{
+    attempt::{Attempt, Session},
+    errors,
+    stream::Stream,
+};
 use crate::model::{Failure, FailureDetail, Host};
 
 /// How a TLS handshake is made and judged.
@@ -195,7 +202,7 @@ impl TlsContext {
         // Each probe measures a whole handshake.
         config.resumption = Resumption::disabled();
         let name = server_name(spec, host)?;
-        Ok(Connector { config: Arc::new(config), verifier, name, roots })
+        Ok(Connector { config: Arc::new(config), verifier, name, reader: Arc::new(Reader::new(roots)) })
     }
 }
 
@@ -218,7 +225,11 @@ fn roots_or_mozilla(system: CertificateResult, named: Option<&str>) -> Result<Ro
 }
 
 fn server_name(spec: &TlsSpec, host: &Host) -> Result<ServerName<'static>, TlsError> {
-    let name = spec.server_name.as_ref().map_or_else(|| host.to_string(), ToString::to_string);
+    let mut name = spec.server_name.as_ref().map_or_else(|| host.without_zone().to_string(), ToString::to_string);
+    // Neither what TLS sends nor what a certificate has ends in a dot (RFC 6066 3).
+    if name.ends_with('.') {
+        name.pop();
+    }
     ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name))
 }
 
@@ -259,8 +270,7 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     verifier: Arc<dyn ServerCertVerifier>,
     name: ServerName<'static>,
-    /// The authorities that are trusted; none where anybody is.
-    roots: Option<Arc<RootCertStore>>,
+    reader: Arc<Reader>,
 }
 
 impl fmt::Debug for Connector {
@@ -277,16 +287,37 @@ impl Connector {
     pub(super) async fn handshake(&self, mut stream: Stream, attempt: &Attempt) -> Result<TlsStream, Failure> {
         stream.expect_tls();
         let mut config = ClientConfig::clone(&self.config);
-        let (verifier, roots) = (Arc::clone(&self.verifier), self.roots.clone());
-        let keeping = Keeping { verifier, roots, shown: attempt.shown() };
+        attempt.set_session(Session::default());
+        let (verifier, reader) = (Arc::clone(&self.verifier), Arc::clone(&self.reader));
+        let keeping = Keeping { verifier, reader, shown: attempt.shown() };
         config.dangerous().set_certificate_verifier(Arc::new(keeping));
-        TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await.map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                attempt.set_detail(FailureDetail::ClosedInHandshake);
-            }
-            explained(&error, attempt)
-        })
+        let stream =
+            TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await.map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    attempt.set_detail(FailureDetail::ClosedInHandshake);
+                }
+                explained(&error, attempt)
+            })?;
+        attempt.set_session(session(stream.get_ref().1));
+        Ok(stream)
     }
+}
+
+/// Version and cipher of a connection, by the names of the field.
+fn session(connection: &rustls::ClientConnection) -> Session {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
+        Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
+        _ => None,
+    };
+    let cipher = connection.negotiated_cipher_suite().and_then(|cipher| match cipher.suite() {
+        // rustls has names of its own for those of TLS 1.3.
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        other => other.as_str(),
+    });
+    Session { version, cipher }
 }
 
 /// What an error on a TLS connection is counted as. The attempt gets the detail.

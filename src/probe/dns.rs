@@ -92,6 +92,10 @@ impl ProbeKind for DnsSpec {
         self.transport.tls()
     }
 
+    fn question(&self) -> Option<(&str, String)> {
+        Some((&self.query, self.record.name()))
+    }
+
     fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<DnsProbe, SetupError> {
         let options = context.socket_options();
         let transport = match &self.transport {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use self::echo_socket::EchoSocket;
 pub use self::packet::fuzz_reply;
 use super::{
-    kind::ProbeKind,
+    kind::{ProbeKind, SHARED_SOCKETS},
     prober::{Probe, ProbeError, ProberContext, SetupError},
 };
 use crate::{
@@ -120,8 +120,7 @@ pub(crate) struct IcmpProbe {
     sockets: Mutex<Vec<(IpAddr, Sockets)>>,
 }
 
-/// The most addresses whose sockets are kept, and for how long they are after their last use.
-const MAX_ADDRESSES: usize = 8;
+/// For how long the sockets of an address are kept after their last use.
 const KEPT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -138,17 +137,24 @@ impl IcmpProbe {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works with the sockets of an address.
+    /// Works with the sockets of an address, which it has from now on.
     fn sockets<T>(&self, address: IpAddr, work: impl FnOnce(&mut Sockets) -> T) -> T {
         let mut all = self.all_sockets();
         let place = all.iter().position(|(known, _)| *known == address).unwrap_or_else(|| {
-            if all.len() >= MAX_ADDRESSES {
+            if all.len() >= SHARED_SOCKETS {
                 all.remove(0);
             }
             all.push((address, Sockets::default()));
             all.len() - 1
         });
         work(&mut all[place].1)
+    }
+
+    /// Works with the sockets of an address if they are still kept.
+    fn kept_sockets(&self, address: IpAddr, work: impl FnOnce(&mut Sockets)) {
+        if let Some((_, sockets)) = self.all_sockets().iter_mut().find(|(known, _)| *known == address) {
+            work(sockets);
+        }
     }
 
     /// The sockets on which late answers may come, but for this one.
@@ -223,7 +229,7 @@ impl Probe for IcmpProbe {
             Ok(request) => request,
             Err(failure) => {
                 // The kernel's count of packets and ours may be out of step now.
-                self.sockets(address, |sockets| sockets.current = None);
+                self.kept_sockets(address, |sockets| sockets.current = None);
                 return Err(failure.into());
             }
         };
@@ -246,7 +252,7 @@ struct Loss<'a>(Option<(&'a IcmpProbe, IpAddr)>);
 impl Loss<'_> {
     fn averted(mut self) {
         if let Some((probe, address)) = self.0.take() {
-            probe.sockets(address, |sockets| sockets.losses = 0);
+            probe.kept_sockets(address, |sockets| sockets.losses = 0);
         }
     }
 }
@@ -254,7 +260,67 @@ impl Loss<'_> {
 impl Drop for Loss<'_> {
     fn drop(&mut self) {
         if let Some((probe, address)) = self.0 {
-            probe.sockets(address, |sockets| sockets.losses += 1);
+            probe.kept_sockets(address, |sockets| sockets.losses += 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::AddressChoice, probe::ProbeSpec};
+
+    fn address(n: u8) -> IpAddr {
+        [127, 0, 0, n].into()
+    }
+
+    fn probe(count: u8) -> IcmpProbe {
+        let addresses: Vec<_> = (1..=count).map(|n| address(n).to_string()).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let resolved = ResolvedHost::fixed(&addresses).using(AddressChoice::All);
+        IcmpProbe { resolved, size: 56, options: SocketOptions::default(), sockets: Mutex::default() }
+    }
+
+    fn kept(probe: &IcmpProbe) -> Vec<IpAddr> {
+        probe.all_sockets().iter().map(|(address, _)| *address).collect()
+    }
+
+    #[tokio::test]
+    async fn a_name_with_many_addresses_has_no_more_sockets_than_are_counted() {
+        let (few, many) = (8, 12);
+        for count in [few, many] {
+            let probe = probe(count);
+            // The second round replaces each socket, and keeps the one before.
+            for _ in 0..2 {
+                for n in 1..=count {
+                    if let Err(failure) = probe.socket(address(n)) {
+                        let strict =
+                            ["CI", "REGIONWATCH_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some());
+                        assert!(!strict, "this test needs ping sockets: {failure:?}");
+                        eprintln!("SKIPPED: no ping socket: {failure:?}");
+                        return;
+                    }
+                    probe.kept_sockets(address(n), |sockets| sockets.losses = RENEW_AFTER);
+                }
+            }
+            let all = probe.all_sockets();
+            let open = all.iter().flat_map(|(_, sockets)| [&sockets.current, &sockets.previous]).flatten().count();
+            let counted = ProbeSpec::Icmp(Arc::default()).descriptors(4, &Host::Name("a.example".into()));
+            assert!(open as u64 <= counted, "{open} of {counted}");
+            assert_eq!(open as u64 == counted, count == few, "{open} of {counted}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_of_an_address_that_is_no_longer_kept_drops_no_sockets_of_another() {
+        let probe = probe(9);
+        for n in 1..=9 {
+            probe.sockets(address(n), |_| ());
+        }
+        let before = kept(&probe);
+        assert_eq!(before, (2..=9).map(address).collect::<Vec<_>>());
+        drop(Loss(Some((&probe, address(1)))));
+        Loss(Some((&probe, address(1)))).averted();
+        assert_eq!(kept(&probe), before);
     }
 }

@@ -9,6 +9,9 @@ use crate::{
     yaml::{Fields, ReadContext, writer::Writer},
 };
 
+/// The most addresses of a name whose sockets are kept, where the probes in flight share them.
+pub(crate) const SHARED_SOCKETS: usize = 8;
+
 /// A kind of probe, implemented by what one probe of it sends and expects. The kind's file is the only one that knows it;
 /// see "Add a probe kind" in CONTRIBUTING.md.
 pub(crate) trait ProbeKind: Sized {
@@ -45,6 +48,26 @@ pub(crate) trait ProbeKind: Sized {
     /// Its URL, whose host it goes to, if `url` is one of its keys. The other kinds go to the target's host.
     fn url(&self) -> Option<&HttpUrl> {
         None
+    }
+
+    /// The host that it connects to, if it is not the target's.
+    fn dialled(&self) -> Option<&Host> {
+        self.url().map(|url| &url.host)
+    }
+
+    /// The hosts that it connects to, each with the key that names it. A kind without a URL goes to the target's host.
+    fn connects_to(&self) -> Vec<(&'static str, &Host)> {
+        self.url().map(|url| ("url", &url.host)).into_iter().collect()
+    }
+
+    /// The name and the record type that it asks DNS for.
+    fn question(&self) -> Option<(&str, String)> {
+        None
+    }
+
+    /// How many connections it keeps besides those to its host.
+    fn connections_elsewhere(&self) -> usize {
+        0
     }
 
     /// Makes what measures it. Sends nothing yet.
@@ -142,7 +165,7 @@ macro_rules! kinds {
                 };
                 match host {
                     Host::Name(_) => shape.with(Phase::Resolve, Failure::Resolve),
-                    Host::Addr(_) => shape,
+                    Host::Addr(_) | Host::Scoped(..) => shape,
                 }
             }
 
@@ -170,13 +193,42 @@ macro_rules! kinds {
                 url.map(|url| &url.host)
             }
 
+            /// The name and the record type that it asks DNS for, if it does.
+            pub fn question(&self) -> Option<(&str, String)> {
+                match self {
+                    $(Self::$variant(spec) => spec.question(),)+
+                }
+            }
+
+            /// The host that it connects to, if it is not the target's.
+            pub fn dialled(&self) -> Option<&Host> {
+                match self {
+                    $(Self::$variant(spec) => spec.dialled(),)+
+                }
+            }
+
+            /// The hosts that it connects to, each with the key that names it; none if it goes to the target's host.
+            pub(crate) fn connects_to(&self) -> Vec<(&'static str, &Host)> {
+                match self {
+                    $(Self::$variant(spec) => spec.connects_to(),)+
+                }
+            }
+
             /// How many descriptors it needs at most, with so many probes in flight.
-            pub fn descriptors(&self, in_flight: u32) -> u64 {
+            pub fn descriptors(&self, in_flight: u32, host: &Host) -> u64 {
                 let shares_socket = match self {
                     $(Self::$variant(_) => $spec::SHARES_SOCKET,)+
                 };
+                let sockets = match host {
+                    Host::Name(_) if shares_socket => SHARED_SOCKETS as u64,
+                    Host::Addr(_) | Host::Scoped(..) if shares_socket => 1,
+                    Host::Name(_) | Host::Addr(_) | Host::Scoped(..) => in_flight.into(),
+                };
+                let elsewhere = match self {
+                    $(Self::$variant(spec) => spec.connections_elsewhere(),)+
+                };
                 // The socket before this one is kept for late answers, as are the sockets of earlier probes.
-                2 * u64::from(if shares_socket { 1 } else { in_flight })
+                2 * sockets + elsewhere as u64
             }
         }
     };

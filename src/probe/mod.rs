@@ -1,7 +1,9 @@
 //! Probes: what a peer is asked, how long the answer takes, and what it is worth. A kind of probe is one file here and one
 //! line in the list below.
 
+mod database;
 mod kind;
+mod login;
 mod pattern;
 mod prober;
 mod tls;
@@ -9,10 +11,13 @@ mod writing;
 
 use std::sync::Arc;
 
-use self::kind::{ProbeKind, kinds};
+pub(crate) use self::database::TokenSetup;
+use self::kind::{ProbeKind, SHARED_SOCKETS, kinds};
+pub use self::login::DatabaseLogin;
 pub use self::{
+    database::{Password, TOKEN_TABLE, is_sql_name},
     pattern::Pattern,
-    prober::{Probe, ProbeError, ProberContext, ProberVisitor, ResponseSender, SetupError},
+    prober::{Lookup, Probe, ProbeError, ProberContext, ProberVisitor, ResponseSender, SetupError},
     writing::Writing,
 };
 use crate::{
@@ -29,6 +34,7 @@ kinds! {
     sidecar: Sidecar(SidecarSpec);
     grpc: Grpc(GrpcSpec);
     postgres: Postgres(PostgresSpec);
+    mysql: Mysql(MysqlSpec);
 }
 
 /// The kind of this name.
@@ -40,7 +46,8 @@ pub fn kind_named(name: &str) -> Option<Kind> {
 pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
     pub use super::{
-        dns::fuzz_answer, grpc::fuzz_health, icmp::fuzz_reply, pattern::fuzz_pattern, postgres::fuzz_session,
+        dns::fuzz_answer, grpc::fuzz_health, icmp::fuzz_reply, mysql::fuzz_mysql_session, pattern::fuzz_pattern,
+        postgres::fuzz_session,
     };
 }
 

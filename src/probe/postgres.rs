@@ -4,25 +4,19 @@
 //! what a server claims to send, would hide where the login ends, and needs prepared statements for typed results, which
 //! PgBouncer cannot carry in transaction mode.
 
+mod engine;
 mod login;
 mod message;
-mod prober;
 mod scram;
 mod session;
 mod spec;
 mod sql;
-mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
-use self::prober::PostgresProbe;
-pub use self::{
-    session::fuzz_session,
-    spec::{Password, PostgresSpec},
-    sql::{TOKEN_TABLE, is_sql_name, postgres_setup},
-    tokens::{TokenProbe, TokenSetup},
-};
+pub use self::{session::fuzz_session, spec::PostgresSpec, sql::postgres_setup};
 use super::{
+    database::LoginProbe,
     kind::ProbeKind,
     prober::{ProberContext, SetupError},
 };
@@ -51,7 +45,7 @@ impl ProbeKind for PostgresSpec {
     const KEYS: &'static [&'static str] = spec::KEYS;
     const SHARES_SOCKET: bool = false;
 
-    type Prober = PostgresProbe;
+    type Prober = LoginProbe<Self>;
 
     fn read(fields: &Fields<'_>, context: &ReadContext<'_>) -> Option<Self> {
         spec::read(fields, context)
@@ -77,7 +71,7 @@ impl ProbeKind for PostgresSpec {
         self.tls.as_ref()
     }
 
-    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<PostgresProbe, SetupError> {
-        PostgresProbe::new(self, context)
+    fn prober(self: Arc<Self>, context: ProberContext<'_>) -> Result<LoginProbe<Self>, SetupError> {
+        LoginProbe::new(self, context)
     }
 }

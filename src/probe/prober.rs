@@ -1,10 +1,12 @@
 //! What measures one path again and again, whatever its kind.
 
+use std::net::SocketAddr;
+
 use tokio::sync::mpsc;
 
 use crate::{
-    model::{Failure, Host, Region, Source, Timings, VoteResponse},
-    net::{Attempt, ClientError, ResolvedHost, SocketOptions, TlsContext, TlsError},
+    model::{AddressFamily, Failure, Host, Region, Source, Timings, VoteResponse},
+    net::{Attempt, ClientError, ResolvedHost, Resolver, SocketOptions, TlsContext, TlsError},
 };
 
 /// Something that can be measured again and again.
@@ -38,6 +40,8 @@ pub struct ProberContext<'a> {
     pub host: &'a Host,
     /// Its addresses, kept up to date.
     pub resolved: ResolvedHost,
+    /// How those of other hosts are found.
+    pub lookup: Lookup<'a>,
     /// The type-of-service byte of what is sent.
     pub tos: Option<u8>,
     /// Where it is sent from.
@@ -48,10 +52,38 @@ pub struct ProberContext<'a> {
     pub responses: Option<ResponseSender>,
 }
 
+/// How the addresses of hosts are found: as those of the target.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// What looks names up.
+    pub resolver: &'a Resolver,
+    /// Which addresses of a name are used.
+    pub family: AddressFamily,
+    /// The name server that is asked, where it is not those of the system.
+    pub name_server: Option<SocketAddr>,
+}
+
+impl<'a> Lookup<'a> {
+    /// By the servers of the system, for addresses of any family.
+    pub const fn by(resolver: &'a Resolver) -> Self {
+        Self { resolver, family: AddressFamily::Any, name_server: None }
+    }
+
+    /// The addresses of a host.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn of(&self, host: &Host) -> ResolvedHost {
+        self.resolver.lookup_at(host, self.family, self.name_server)
+    }
+}
+
 impl ProberContext<'_> {
     /// Options for sockets that the kind itself asks nothing of.
     pub(super) fn socket_options(&self) -> SocketOptions {
-        SocketOptions { tos: self.tos, source: self.source, ..SocketOptions::default() }
+        // A link-local address is found by the interface that its packets leave from.
+        let zone = self.host.zone().map(Source::Interface);
+        SocketOptions { tos: self.tos, source: self.source.or(zone), ..SocketOptions::default() }
     }
 }
 

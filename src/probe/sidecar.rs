@@ -69,6 +69,11 @@ impl ProbeKind for SidecarSpec {
             }
             HttpSpec { keep_alive: true, ..defaults }
         });
+        for key in ["redirect_origins", "cookies", "unix_socket", "proxy"] {
+            if let Some(item) = fields.get(key) {
+                item.wrong("belongs to http probes, not to sidecar; delete it");
+            }
+        }
         request.map(|request| Self { request })
     }
 
@@ -152,6 +157,7 @@ impl Exchange for VoteRequest<'_> {
                 .map(|text| Bytes::copy_from_slice(&text[..text.len().min(VoteResponse::MAX_SIGNATURE)])),
             trusted_transport: self.trusted_transport,
             requested_at: self.requested_at,
+            received_at: Instant::now(),
         });
     }
 }

@@ -180,8 +180,13 @@ impl TcpProbe {
         let mut left = EXPECT_LIMIT;
         while left > 0 {
             let room = left.min(buffer.len());
-            let count =
-                stream.read(&mut buffer[..room]).await.map_err(|error| tls_failure_explained(&error, attempt))?;
+            let count = stream.read(&mut buffer[..room]).await.map_err(|error| {
+                match tls_failure_explained(&error, attempt) {
+                    // More than is read, in many pieces as in few.
+                    Failure::Protocol => Failure::Mismatch,
+                    failure => failure,
+                }
+            })?;
             matcher.feed(&buffer[..count]);
             if matcher.is_match() {
                 return Ok(());

@@ -23,9 +23,9 @@ pub(crate) fn target_name(text: &str) -> Parsed<TargetName> {
     TargetName::new(text).map_err(|error| format!("{error}; write a target name such as edge-a"))
 }
 
-/// The name of a target without one: its host, with the colons of IPv6 as `-`.
+/// The name of a target without one: its host, with the colons and the zone of IPv6 after a `-`.
 pub(crate) fn derived_name(host: &Host) -> Parsed<TargetName> {
-    TargetName::new(&host.to_string().replace(':', "-")).map_err(|_| {
+    TargetName::new(&host.to_string().replace([':', '%'], "-")).map_err(|_| {
         format!("is too long for the target's name; give the target a name of at most {MAX_NAME} characters")
     })
 }
@@ -47,7 +47,7 @@ pub(crate) fn host(text: &str) -> Parsed<Host> {
         return Err(format!("is not a host but a URL or path; {HOST_HINT}"));
     }
     if text.contains('%') {
-        return Err(format!("has an IPv6 zone, which is not supported; {HOST_HINT}"));
+        return Err("has a zone, which only targets can have; write a name or another address".to_owned());
     }
     if let Some((name, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':')) {
         if port.parse::<u16>().is_ok() && host_name(name).is_ok() {
@@ -57,6 +57,37 @@ pub(crate) fn host(text: &str) -> Parsed<Host> {
         return Err(format!("is not an IPv6 address; {HOST_HINT}"));
     }
     host_name(text).map(Host::Name)
+}
+
+/// The same, or a link-local address with its interface, such as `fe80::1%eth0`.
+pub(crate) fn scoped_host(text: &str) -> Parsed<Host> {
+    match text.split_once('%') {
+        Some((address, zone)) if !text.starts_with('[') => scoped(address, zone),
+        _ => host(text),
+    }
+}
+
+fn scoped(address: &str, zone: &str) -> Parsed<Host> {
+    const HINT: &str = "write it such as fe80::1%eth0";
+    let address: Ipv6Addr = address.parse().map_err(|_| format!("has a zone and no IPv6 address before it; {HINT}"))?;
+    if !address.is_unicast_link_local() {
+        return Err(format!("has a zone, which only link-local addresses have; write {address}"));
+    }
+    let zone = InterfaceName::new(zone).filter(|zone| !zone.as_str().contains(['%', '[', ']']));
+    let zone = zone.ok_or_else(|| format!("has a zone that is no interface; {HINT}"))?;
+    Ok(Host::Scoped(address, zone))
+}
+
+/// `[fe80::1%eth0]` or `[fe80::1%25eth0]` (RFC 6874), with `:PORT` or without; or what [`host_port`] reads.
+fn scoped_host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
+    let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let Some(((address, zone), rest)) = in_brackets.and_then(|(inner, rest)| Some((inner.split_once('%')?, rest)))
+    else {
+        return host_port(text);
+    };
+    let host = scoped(address, zone.strip_prefix("25").unwrap_or(zone))?;
+    // The port is read behind an address that has no zone.
+    host_port(&format!("[::]{rest}")).map(|(_, port)| (host, port))
 }
 
 /// A host before a port: IPv6 in brackets.
@@ -80,6 +111,9 @@ pub(crate) fn source(text: &str) -> Parsed<Source> {
         Ok(address) if address.is_unspecified() || address.is_multicast() => {
             Err("is no address of a host; write one of this host, such as 192.0.2.1".to_owned())
         }
+        Ok(address) if is_link_local(address) => {
+            Err("is on every link; write an interface of this host, such as eth1".to_owned())
+        }
         Ok(address) => Ok(Source::Address(address)),
         Err(_) => InterfaceName::new(text).map(Source::Interface).ok_or_else(|| {
             "is neither an address nor an interface; write one of this host, such as 192.0.2.1 or eth1".to_owned()
@@ -91,10 +125,18 @@ pub(crate) fn source(text: &str) -> Parsed<Source> {
 pub(crate) fn name_server(text: &str) -> Parsed<SocketAddr> {
     const PORT: u16 = 53;
     let address = text.parse().map(|address| SocketAddr::new(address, PORT));
-    address.or_else(|_| text.parse()).map_err(|_| {
+    let address = address.or_else(|_| text.parse()).map_err(|_| {
         "is not the address of a name server; write one such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353"
             .to_owned()
-    })
+    })?;
+    if is_link_local(address.ip()) {
+        return Err("is on every link; write another address of the name server".to_owned());
+    }
+    Ok(address)
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// A DNS host name, in lower case (RFC 1123; private zones have `_` as well).
@@ -144,12 +186,12 @@ pub(crate) fn host_port(text: &str) -> Parsed<(Host, Option<u16>)> {
 
 /// An `http` or `https` URL.
 pub(crate) fn url(text: &str) -> Parsed<HttpUrl> {
-    url_with(text, |path| Ok(path.into()))
+    url_with(text, host_port, |path| Ok(path.into()))
 }
 
-/// The same, in whose path and query variables are replaced.
+/// The same, in whose path and query variables are replaced; its host may have a zone.
 pub(crate) fn url_of_variables(text: &str, secrets: &Secrets<'_>) -> Parsed<HttpUrl> {
-    url_with(text, |path| secrets.expand(path))
+    url_with(text, scoped_host_port, |path| secrets.expand(path))
 }
 
 /// Path and query, in which variables are replaced.
@@ -165,7 +207,11 @@ fn path_and_query(Expanded { sent, shown }: &Expanded) -> Option<UrlPath> {
     valid.then(|| UrlPath::new(&sent, shown))
 }
 
-fn url_with(text: &str, expand: impl FnOnce(&str) -> Parsed<Expanded>) -> Parsed<HttpUrl> {
+fn url_with(
+    text: &str,
+    host_port: impl Fn(&str) -> Parsed<(Host, Option<u16>)>,
+    expand: impl FnOnce(&str) -> Parsed<Expanded>,
+) -> Parsed<HttpUrl> {
     const HINT: &str = "write a URL such as https://edge.example.com/healthz";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(match host_port(text.split('/').next().unwrap_or_default()) {
@@ -232,6 +278,36 @@ mod tests {
             assert!(host(text).is_err(), "{text}");
         }
         assert!(host(&"a".repeat(64)).is_err() && host(&"a.".repeat(200)).is_err());
+    }
+
+    #[test]
+    fn a_link_local_address_has_the_zone_of_its_interface_and_no_other_does() {
+        assert_eq!(scoped_host("fe80::1%eth0").map(|host| host.to_string()).as_deref(), Ok("fe80::1%eth0"));
+        let environment = std::collections::BTreeMap::new();
+        let secrets = Secrets::new(&environment, "".as_ref());
+        let url = |text: &str| url_of_variables(text, &secrets);
+        for text in ["http://[fe80::1%eth0.5]:8080/x", "http://[fe80::1%25eth0.5]:8080/x"] {
+            let url = url(text).unwrap();
+            assert_eq!(url.sent(), "http://[fe80::1]:8080/x", "a zone has no meaning for others");
+            assert_eq!(url.to_string(), "http://[fe80::1%25eth0.5]:8080/x");
+        }
+        for text in [
+            "2001:db8::1%eth0",
+            "10.0.0.1%eth0",
+            "a.example%eth0",
+            "fe80::1%",
+            "fe80::1%a/b",
+            "[fe80::1%eth0]",
+            "fe80::1%a%b",
+        ] {
+            assert!(scoped_host(text).is_err(), "{text}");
+        }
+        for text in
+            ["http://[fe80::1%eth0]:0/", "http://[fe80::1%eth0]x/", "http://fe80::1%eth0/", "http://[fe80::1%]/"]
+        {
+            assert!(url(text).is_err(), "{text}");
+        }
+        assert!(super::url("http://[fe80::1%eth0]/").is_err() && host("fe80::1%eth0").is_err());
     }
 
     #[test]

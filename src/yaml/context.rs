@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{diagnostics::Diagnostics, secrets::Secrets};
-use crate::model::{Cadence, Region};
+use crate::model::{Cadence, LabelName, LabelValue, Region};
 
 /// What the readers of peers and of probes know besides their own lines.
 pub(crate) struct ReadContext<'a> {
@@ -15,4 +15,6 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) defaults: BTreeMap<&'static str, Cadence>,
     /// This instance's own region, if it is known.
     pub(crate) own: Option<Region>,
+    /// The labels that every series has, whose names no target can give to its own.
+    pub(crate) labels: BTreeMap<LabelName, LabelValue>,
 }

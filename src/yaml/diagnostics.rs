@@ -48,6 +48,11 @@ impl ConfigErrors {
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.list.iter().map(|error| error.line(&self.file))
     }
+
+    /// Each as its line, its place, its key, and its text without both.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (String, &Place, &str, &str)> + '_ {
+        self.list.iter().map(|error| (error.line(&self.file), &error.place, &*error.key, &*error.text))
+    }
 }
 
 impl fmt::Display for ConfigErrors {
@@ -174,9 +179,11 @@ fn without_password(part: &str) -> String {
 }
 
 /// Words of other programs for keys of ours.
-const SYNONYMS: [(&str, &str); 9] = [
+const SYNONYMS: [(&str, &str); 12] = [
+    ("name", "region"),
     ("type", "kind"),
     ("prober", "kind"),
+    ("protocol", "kind"),
     ("hostname", "host"),
     ("address", "host"),
     ("uri", "url"),
@@ -184,6 +191,7 @@ const SYNONYMS: [(&str, &str); 9] = [
     ("period", "interval"),
     ("frequency", "interval"),
     ("deadline", "timeout"),
+    ("mariadb", "mysql"),
 ];
 
 /// Our key for a word of other programs.

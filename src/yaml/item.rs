@@ -97,6 +97,11 @@ impl<'a> Item<'a> {
         matches!(self.node.value, Value::Mapping(_))
     }
 
+    /// Whether this is a text, if a list or a mapping is allowed as well.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.node.value, Value::Scalar { .. } | Value::Variable { .. })
+    }
+
     /// What the function reads from the text.
     pub(crate) fn read<T>(&self, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         parse(self.text()?).map_err(|reason| self.wrong_value(&reason)).ok()

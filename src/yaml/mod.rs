@@ -11,6 +11,7 @@
 pub(crate) mod addresses;
 mod context;
 pub(crate) mod diagnostics;
+mod excerpt;
 pub(crate) mod file;
 mod item;
 pub(crate) mod secrets;

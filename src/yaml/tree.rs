@@ -13,12 +13,12 @@ use super::{
     writer::Writer,
 };
 
-/// The largest file: 5,000 targets fit.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
+/// The largest file: 6,000 targets with several probes, labels and headers fit. Files with secrets have the same limit.
+pub(crate) const MAX_BYTES: usize = 4 << 20;
 /// The deepest nesting; a valid file needs 9.
 const MAX_DEPTH: usize = 32;
-/// The most nodes; 1,000 targets with 4 probes need about 50,000.
-const MAX_NODES: usize = 400_000;
+/// The most nodes; 6,000 targets with 4 probes need about 300,000.
+const MAX_NODES: usize = 800_000;
 
 /// A value with its place.
 pub(crate) struct Node {
@@ -87,6 +87,9 @@ pub(crate) fn read(source: &str, diagnostics: &Diagnostics) -> Option<Node> {
     Some(builder.root.filter(|root| !root.is_null()).unwrap_or_else(empty))
 }
 
+/// In the text of each error about how a line is indented.
+pub(super) const INDENTATION: &str = "indent";
+
 /// What is wrong with a text that is not YAML, in our words where the parser's are those of its grammar.
 fn syntax(info: &str) -> String {
     let has = |words: &[&str]| words.iter().any(|word| info.contains(word));
@@ -97,7 +100,10 @@ fn syntax(info: &str) -> String {
     } else if has(&["',' or ']'", "',' or '}'", "flow sequence", "flow mapping"]) {
         ("a bracket or brace is not closed", "close it here or above")
     } else if has(&["placement of ':'", "mapping values"]) {
-        ("a key stands where none can be", "close the bracket or quote above, or indent the key like those beside it")
+        (
+            "a key stands where none can be",
+            "indent it like those beside it, and above it close each bracket and quote, and write a space after each colon",
+        )
     } else if has(&["block collection", "block mapping", "indentation"]) {
         ("the indentation does not fit", "indent this line like those that it belongs to")
     } else {

@@ -150,6 +150,8 @@ fn the_target_is_within_its_rpo_the_estimate_holds_and_what_was_lost_is_counted(
     }
     let before = ['a', 'b'].map(|vantage| scene.primary.token(scene.host('c'), vantage));
     let died = world.blackhole('c');
+    // The network goes away at some moment in between.
+    let dead = Instant::now();
     world.webhook('c', "prepare firing", died, 10 * SECOND);
     let order: Call = world.webhook('c', "execute firing", died, 30 * SECOND);
     assert_eq!(order.annotation("failover_target"), "a", "{order:?}");
@@ -158,16 +160,17 @@ fn the_target_is_within_its_rpo_the_estimate_holds_and_what_was_lost_is_counted(
     let seen: usize = scene.replica.ask(scene.host('a'), "SELECT count(*) FROM truth").unwrap().parse().unwrap();
     let (began, ended) = writes[seen];
     let least = died.saturating_duration_since(ended).as_secs_f64();
-    let most = died.saturating_duration_since(began).as_secs_f64();
+    let most = dead.saturating_duration_since(began).as_secs_f64();
     assert!(least > 2.0, "replication was cut for {least} s only");
     let (lower, upper) = bounds(order.annotation("rpo_estimate"));
-    // The network goes away some moments after `died`.
-    assert!(lower <= most + 0.5 && upper >= least, "{lower}..{upper} s, and {least}..{most} s were lost");
+    // The annotation has tenths of a second.
+    assert!(lower <= most + 0.1 && upper >= least, "{lower}..{upper} s, and {least}..{most} s were lost");
     // And it stays as of the onset, however long the outage is.
+    let early = ['a', 'b'].map(|vantage| scene.loss(vantage, "upper").unwrap());
     thread::sleep(3 * SECOND);
-    for vantage in ['a', 'b'] {
+    for (vantage, early) in ['a', 'b'].into_iter().zip(early) {
         let now = scene.loss(vantage, "upper").unwrap();
-        assert!(now < most + 3.0, "{vantage}: {now}");
+        assert!(now < early + 1.0, "{vantage}: {now} s, and {early} s before");
     }
 
     let lost = ['a', 'b'].map(|vantage| {
@@ -199,11 +202,14 @@ fn the_target_is_within_its_rpo_the_estimate_holds_and_what_was_lost_is_counted(
     scene.replica.kill(scene.host('a'));
     let others = |tokens: Vec<(String, u64)>| tokens.into_iter().filter(|(name, _)| name != "c").collect::<Vec<_>>();
     let tokens = others(scene.primary.tokens(scene.host('c')));
-    thread::sleep(14 * SECOND);
     for vantage in ['a', 'b'] {
-        let writable = world.region(vantage).value("database_writable", &["peer_region=\"c\""]);
-        assert_eq!(writable, Some(1.0), "{vantage} reads it");
+        wait_for(&format!("{vantage} to read it"), PATIENCE, || {
+            let writable = world.region(vantage).value("database_writable", &["peer_region=\"c\""]);
+            writable.filter(|writable| *writable == 1.0)
+        });
     }
+    // For some rounds of reading and writing.
+    thread::sleep(10 * SECOND);
     assert_eq!(others(scene.primary.tokens(scene.host('c'))), tokens);
 }
 
@@ -212,7 +218,8 @@ fn a_region_that_would_lose_more_than_the_rpo_is_no_target_and_nothing_is_ordere
     let scene = Scene::start("5s");
     scene.cut_replication();
     wait_for("the loss to be too great", PATIENCE, || scene.loss('b', "lower").filter(|lower| *lower > 6.0));
-    assert_eq!(scene.reason('c', 'a'), Some(1.0));
+    // Each vantage has its own bounds.
+    wait_for("c to see it", PATIENCE, || scene.reason('c', 'a').filter(|reason| *reason == 1.0));
     let died = scene.world.blackhole('c');
     let call = scene.world.webhook('c', "prepare firing", died, 10 * SECOND);
     assert_eq!(call.annotation("failover_target"), "", "{call:?}");
@@ -220,6 +227,7 @@ fn a_region_that_would_lose_more_than_the_rpo_is_no_target_and_nothing_is_ordere
     assert!(scene.world.story().iter().all(|(_, kind)| kind == "prepare firing"), "{:?}", scene.world.story());
     for vantage in ['a', 'b'] {
         let labels = ["peer_region=\"c\"", "reason=\"no_target\""];
-        assert_eq!(scene.world.region(vantage).value("failover_blocked", &labels), Some(1.0), "{vantage}");
+        let blocked = || scene.world.region(vantage).value("failover_blocked", &labels).filter(|value| *value == 1.0);
+        wait_for(&format!("{vantage} to say why"), PATIENCE, blocked);
     }
 }

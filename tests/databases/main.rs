@@ -5,8 +5,11 @@
 extern crate testkit;
 
 mod failover;
+mod mysql;
+mod mysql_replication;
 mod pooler;
 mod postgres;
 mod replication;
+mod scene;
 
 suite!(Processors);

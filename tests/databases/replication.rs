@@ -1,123 +1,57 @@
 //! A primary and a replica that streams from it, and an instance that writes tokens at the one and reads them at the other.
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{process::Command, thread, time::Duration};
 
 use testkit::{
     binary,
-    postgres::Postgres,
-    process::{Running, eventually, free, get, sidecar},
+    postgres::{Postgres, token_tables},
+    process::{eventually, free, sidecar},
+    way::Way,
 };
 use tokio::time::Instant;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::scene::{Instance, PATIENCE, Truth};
 
-/// The way from the replica to its primary, which can be cut: nothing gets through, and neither end gets an error.
-struct Way {
-    addr: SocketAddr,
-    cut: Arc<AtomicBool>,
-}
-
-impl Way {
-    fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (addr, cut) = (listener.local_addr().unwrap(), Arc::<AtomicBool>::default());
-        let is_cut = Arc::clone(&cut);
-        thread::spawn(move || {
-            for from in listener.incoming().flatten() {
-                let Ok(to) = TcpStream::connect(server) else { continue };
-                for (from, to) in [(from.try_clone(), to.try_clone()), (to.try_clone(), from.try_clone())] {
-                    let (from, to, is_cut) = (from.unwrap(), to.unwrap(), Arc::clone(&is_cut));
-                    thread::spawn(move || carry(from, to, &is_cut));
-                }
-            }
-        });
-        Self { addr, cut }
-    }
-
-    fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::Relaxed);
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
-    let mut buffer = [0; 16 << 10];
-    while let Ok(count) = from.read(&mut buffer) {
-        while is_cut.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        if count == 0 || to.write_all(&buffer[..count]).is_err() {
-            return;
-        }
-    }
-}
+/// The query of postgres_exporter (collector/pg_replication.go).
+const EXPORTER: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 0 \
+    WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+    ELSE GREATEST(0, EXTRACT(EPOCH FROM (now() - pg_last_xact_replay_timestamp()))) END";
 
 struct World {
     primary: Postgres,
     way: Way,
     replica: Postgres,
-    page: SocketAddr,
-    _instance: Running,
-    _folder: tempfile::TempDir,
+    instance: Instance,
 }
 
 impl World {
     fn start() -> Self {
         let primary = Postgres::start("host all regionwatch 127.0.0.1/32 trust\n", &["wal_level=replica"]);
-        let sql = Command::new(binary()).args(["sql", "postgres"]).output().unwrap();
-        assert!(sql.status.success());
-        primary.run_sql(&String::from_utf8(sql.stdout).unwrap());
+        primary.run_sql(&token_tables(["regionwatch_tokens"]));
         // What the test itself writes, and looks for.
         primary.run_sql("CREATE TABLE truth (n int)");
         let way = Way::to(primary.addr);
         let replica = Postgres::replica(way.addr, &["hot_standby=on"]);
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("regionwatch.yaml");
-        let page = free();
-        let text = format!(
-            "region: here\nlisten: {page}\ndatabases:\n  - name: orders\n    kind: postgres\n    user: regionwatch\n    \
-             database: postgres\n    servers:\n      - {{region: here, host: 127.0.0.1, port: {}}}\n      \
-             - {{region: there, host: 127.0.0.1, port: {}}}\npeers:\n  - region: there\n    targets:\n      \
-             - {{host: 127.0.0.1, probes: [{{kind: tcp, port: {}}}]}}\n",
-            primary.addr.port(),
-            replica.addr.port(),
-            replica.addr.port(),
-        );
-        std::fs::write(&file, text).unwrap();
-        let instance = sidecar(&["run", "--config", file.to_str().unwrap()], &[], page);
-        Self { primary, way, replica, page, _instance: instance, _folder: folder }
+        let login = "kind: postgres\n    user: regionwatch\n    database: postgres";
+        let instance = Instance::start(login, primary.addr, replica.addr);
+        Self { primary, way, replica, instance }
     }
 
-    fn value(&self, metric: &str, region: &str, more: &str) -> Option<f64> {
-        let text = get(self.page, "/metrics?collect=state");
-        let start = format!(
-            "regionwatch_database_{metric}{{vantage_region=\"here\",database=\"orders\",peer_region=\"{region}\"{more}}} "
-        );
-        text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+    /// What postgres_exporter says of the replica.
+    fn exporter(&self) -> f64 {
+        self.replica.ask(EXPORTER).unwrap().parse().unwrap()
     }
 
-    fn state(&self, region: &str) -> String {
-        let states = ["caught_up", "lagging", "cut_off", "not_replicating", "writable", "unknown"];
-        let is = |state: &&&str| self.value("state", region, &format!(",state=\"{state}\"")) == Some(1.0);
-        states.iter().find(is).map(|state| (*state).to_owned()).unwrap_or_default()
+    /// A row of the table in docs/databases.md.
+    fn row(&self, what: &str) {
+        let bounds = |bound: Option<f64>| bound.map_or_else(|| "none".to_owned(), |bound| format!("{bound:.1} s"));
+        let ((lower, upper), state) = (self.instance.bounds(), self.instance.state("there"));
+        println!("| {what} | `{state}` | {} to {} | {:.1} s |", bounds(lower), bounds(upper), self.exporter());
     }
 
-    fn becomes(&self, region: &str, state: &str) {
-        eventually(&format!("{region} is {state}"), PATIENCE, || (self.state(region) == state).then_some(()));
-    }
-
-    fn bounds(&self) -> (Option<f64>, Option<f64>) {
-        let bound = |bound: &str| self.value("replication_lag_seconds", "there", &format!(",bound=\"{bound}\""));
-        (bound("lower"), bound("upper"))
+    fn reload(&self, server: &Postgres, setting: &str) {
+        server.run_sql(&format!("ALTER SYSTEM {setting}"));
+        server.run_sql("SELECT pg_reload_conf()");
     }
 
     /// The number of the token at a server.
@@ -126,90 +60,109 @@ impl World {
     }
 }
 
-/// The state of the replica's lag, by the test's own writes and reads and its own clock: the age of the oldest row that is
-/// missing there, at least and at most.
-fn truth(world: &World, writes: &[(u32, Instant, Instant)]) -> (Duration, Duration) {
-    let before = Instant::now();
-    let seen: u32 = world.replica.ask("SELECT coalesce(max(n), 0) FROM truth").unwrap().parse().unwrap();
-    let after = Instant::now();
-    match writes.iter().find(|(n, ..)| *n > seen) {
-        Some((_, began, ended)) => (before.saturating_duration_since(*ended), after.saturating_duration_since(*began)),
-        None => (Duration::ZERO, after.saturating_duration_since(writes.last().unwrap().1)),
-    }
-}
-
 #[test]
 fn the_lag_of_a_real_replica_is_inside_the_interval_whatever_its_engine_says() {
     let world = World::start();
-    world.becomes("here", "writable");
-    world.becomes("there", "caught_up");
-    let mut writes = Vec::new();
-    // Between two checks the test writes nothing, so what it knows is true only once that is over at the replica.
+    world.instance.becomes("here", "writable");
+    world.instance.becomes("there", "caught_up");
+    let mut truth = Truth::default();
     let mut check = |stage: &str, after: u64, seconds: u64| {
-        let until = Instant::now() + Duration::from_secs(after + seconds);
-        let (mut truths, mut checked) = (Vec::new(), 0);
-        while Instant::now() < until {
-            let n = u32::try_from(writes.len()).unwrap() + 1;
-            let began = Instant::now();
-            world.primary.run_sql(&format!("INSERT INTO truth VALUES ({n})"));
-            writes.push((n, began, Instant::now()));
-            let (least, most) = truth(&world, &writes);
-            truths.push((Instant::now(), least.as_secs_f64(), most.as_secs_f64()));
-            let (Some(lower), Some(upper)) = world.bounds() else { continue };
-            if truths[0].0.elapsed() < Duration::from_secs(after) {
-                continue;
-            }
-            // The interval is that of a reading of the last second, or some more on a busy machine.
-            let recent = truths.iter().filter(|(at, ..)| at.elapsed() < Duration::from_secs(3));
-            let (least, most) =
-                recent.fold((f64::MAX, 0.0), |(least, most), truth| (truth.1.min(least), truth.2.max(most)));
-            // Two readings of the test lie apart.
-            let slack = began.elapsed().as_secs_f64();
-            assert!(lower <= most + slack && least <= upper + slack, "{stage}: {lower}..{upper} {least}..{most}");
-            assert!(0.0 <= lower && lower <= upper, "{stage}: {lower}..{upper}");
-            checked += 1;
-        }
-        assert!(checked > 3, "{stage}");
+        let write = |n| world.primary.run_sql(&format!("INSERT INTO truth VALUES ({n})"));
+        let read = || world.replica.ask("SELECT coalesce(max(n), 0) FROM truth").unwrap().parse().unwrap();
+        truth.check(stage, (after, seconds), &world.instance, write, read);
     };
     check("idle", 2, 4);
+    world.row("idle primary");
 
     // Delayed on purpose.
-    world.replica.run_sql("ALTER SYSTEM SET recovery_min_apply_delay = '4s'");
-    world.replica.run_sql("SELECT pg_reload_conf()");
-    world.becomes("there", "lagging");
+    world.reload(&world.replica, "SET recovery_min_apply_delay = '4s'");
+    world.instance.becomes("there", "lagging");
     check("delayed", 8, 4);
-    let (lower, upper) = world.bounds();
+    let (lower, upper) = world.instance.bounds();
     assert!(lower.unwrap() <= 4.1 && upper.unwrap() >= 3.9, "{lower:?} {upper:?}");
-    world.replica.run_sql("ALTER SYSTEM RESET recovery_min_apply_delay");
-    world.replica.run_sql("SELECT pg_reload_conf()");
-    world.becomes("there", "caught_up");
+    // Here the engine tells the truth, because what it has received is what it has not applied.
+    assert!(world.exporter() > 3.0, "{}", world.exporter());
+    world.row("`recovery_min_apply_delay = 4s`");
+    world.reload(&world.replica, "RESET recovery_min_apply_delay");
+    world.instance.becomes("there", "caught_up");
 
     // Cut off: the engine has applied all that it has received, and says 0.
     world.way.cut(true);
     let cut = Instant::now();
-    world.becomes("there", "cut_off");
-    eventually("the lower bound says so", PATIENCE, || world.bounds().0.filter(|lower| *lower > 4.0));
-    let (lower, upper) = world.bounds();
+    world.instance.becomes("there", "cut_off");
+    world.instance.falls_behind(4.0);
+    let (lower, upper) = world.instance.bounds();
     assert!(lower.unwrap() <= cut.elapsed().as_secs_f64() + 0.1, "{lower:?} {upper:?}");
     assert!(upper.unwrap() >= lower.unwrap());
-    assert_eq!(world.value("engine_lag_seconds", "there", ""), Some(0.0));
+    assert_eq!((world.instance.value("engine_lag_seconds", "there", ""), world.exporter()), (Some(0.0), 0.0));
+    world.row("its network is cut, after 4 s");
     world.way.cut(false);
-    world.becomes("there", "caught_up");
+    world.instance.becomes("there", "caught_up");
 
     world.replica.run_sql("SELECT pg_wal_replay_pause()");
-    world.becomes("there", "not_replicating");
+    world.instance.becomes("there", "not_replicating");
+    eventually("the lower bound grows", PATIENCE, || world.instance.bounds().0.filter(|lower| *lower > 4.0));
+    assert!(world.exporter() > 3.0, "{}", world.exporter());
+    world.row("`pg_wal_replay_pause()`, after 4 s");
     world.replica.run_sql("SELECT pg_wal_replay_resume()");
-    world.becomes("there", "caught_up");
+    world.instance.becomes("there", "caught_up");
     check("resumed", 2, 4);
+
+    // All that it has received is applied, so the query says 0.
+    world.primary.kill();
+    world.instance.becomes("there", "unknown");
+    assert_eq!(world.exporter(), 0.0);
+    world.row("the primary is gone");
+    world.replica.run_sql("SELECT pg_promote()");
+    world.instance.becomes("there", "writable");
+    assert_eq!((world.instance.bounds(), world.exporter()), ((None, None), 0.0));
+    world.row("promoted");
+}
+
+#[test]
+fn a_synchronous_replica_is_never_behind_and_its_silence_stops_the_tokens_instead() {
+    let world = World::start();
+    world.instance.becomes("there", "caught_up");
+    // Only now: what is written before there is a replica would wait for one.
+    world.reload(&world.primary, "SET synchronous_commit = remote_apply");
+    world.reload(&world.primary, "SET synchronous_standby_names = '*'");
+    let is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    eventually("it is synchronous", PATIENCE, || world.primary.ask(is_synchronous).filter(|count| count == "1"));
+    // Tokens that were on their way.
+    thread::sleep(Duration::from_secs(3));
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        let (lower, upper) = world.instance.bounds();
+        assert_eq!(lower, Some(0.0), "what is acknowledged is there");
+        assert!(upper.is_some_and(|upper| upper < 10.0), "{upper:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    world.row("synchronous, `remote_apply`");
+
+    // The primary acknowledges nothing now, so nothing is missing that was acknowledged, and it is unknown if something will be.
+    world.way.cut(true);
+    world.instance.becomes("there", "unknown");
+    let (lower, upper) = world.instance.bounds();
+    assert!(lower.is_none() && upper.is_some(), "{lower:?} {upper:?}");
+    let timeouts = || {
+        let page = world.instance.page();
+        let start = "regionwatch_database_probes_total{vantage_region=\"here\",database=\"orders\",peer_region=\"here\",result=\"timeout\"} ";
+        page.lines().find_map(|line| line.strip_prefix(start)?.parse::<f64>().ok()).filter(|count| *count >= 2.0)
+    };
+    eventually("writes time out", PATIENCE, timeouts);
+    assert_eq!((world.instance.state("there"), world.instance.bounds().0), ("unknown".to_owned(), None));
+    world.row("synchronous, its network is cut");
+    world.way.cut(false);
+    world.instance.becomes("there", "caught_up");
 }
 
 #[test]
 fn nothing_is_written_while_two_servers_take_writes_and_the_new_primary_gets_tokens_afterwards() {
     let world = World::start();
-    world.becomes("there", "caught_up");
+    world.instance.becomes("there", "caught_up");
     world.replica.run_sql("SELECT pg_promote()");
     eventually("both take writes", PATIENCE, || {
-        let writable = |region: &str| world.value("writable", region, "") == Some(1.0);
+        let writable = |region: &str| world.instance.value("writable", region, "") == Some(1.0);
         (writable("here") && writable("there")).then_some(())
     });
     // What was under way when both were seen to.
@@ -220,8 +173,8 @@ fn nothing_is_written_while_two_servers_take_writes_and_the_new_primary_gets_tok
     world.primary.kill();
     let grown = || Some(world.token(&world.replica)).filter(|token| *token != before.1);
     eventually("the new primary gets tokens", PATIENCE + Duration::from_secs(10), grown);
-    world.becomes("here", "unknown");
-    world.becomes("there", "writable");
+    world.instance.becomes("here", "unknown");
+    world.instance.becomes("there", "writable");
 }
 
 #[test]

@@ -5,26 +5,23 @@
 //! nothing else with it.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, Read},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use hickory_resolver::{
-    Hosts, TokioResolver,
+    Resolver,
     config::{
         ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
         ServerOrderingStrategy,
     },
-    lookup::Lookup,
-    net::{NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::Query,
-        rr::{Name, RData, Record, RecordType},
-    },
+    net::NetError,
+    proto::rr::Name,
     system_conf::parse_resolv_conf,
 };
 use tokio::{
@@ -34,14 +31,67 @@ use tokio::{
 };
 use tracing::warn;
 
-/// A resolver for IPv4 and one for IPv6.
-pub type TokioResolvers = [TokioResolver; 2];
+use super::runtime::ResolverRuntime;
+use crate::model::InterfaceName;
+
+/// What asks one name server for addresses of IPv4, and what asks it for those of IPv6.
+pub(super) type NameServer = [Resolver<ResolverRuntime>; 2];
+
+/// The name servers that are asked, as glibc does (resolv.conf(5), MAXNS).
+const MAX_SERVERS: usize = 3;
 
 /// How much of each file is read.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The validity of an address of the hosts file, in seconds: a change of the file is seen without it.
-const HOSTS_TTL: u32 = 300;
+/// How this machine finds the addresses of names.
+#[derive(Debug, Clone)]
+pub(super) struct System {
+    /// Each name server, in the order in which they are asked.
+    pub(super) servers: Arc<[NameServer]>,
+    /// What completes a name, and from how many dots on it is first taken as it is.
+    search: Arc<[Name]>,
+    ndots: usize,
+    hosts: Arc<Hosts>,
+}
+
+/// Addresses of IPv4 and IPv6 by their names.
+type Hosts = HashMap<String, [Vec<IpAddr>; 2]>;
+
+impl System {
+    /// Asks this name server alone, for whole names.
+    pub(super) fn asking(server: SocketAddr) -> Result<Self, NetError> {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+            connection.port = server.port();
+            connection
+        });
+        let config = NameServerConfig::new(server.ip(), true, connections.to_vec());
+        let servers = Arc::new([name_server(config, None, &ResolverOpts::default())?]);
+        Ok(Self { servers, search: Arc::default(), ndots: 1, hosts: Arc::default() })
+    }
+
+    /// The addresses in the hosts file, where a name stands as it is written: no search list completes it.
+    pub(super) fn in_hosts_file(&self, name: &str) -> [Vec<IpAddr>; 2] {
+        self.hosts.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// The whole names that DNS is asked for, in their order, without those that are too long (resolv.conf(5)).
+    pub(super) fn candidates(&self, name: &Name) -> Vec<Name> {
+        let mut whole = name.clone();
+        whole.set_fqdn(true);
+        if name.is_fqdn() {
+            return vec![whole];
+        }
+        let is_first = name.iter().count() > self.ndots || name.is_localhost();
+        let mut names = if is_first { vec![whole.clone()] } else { Vec::new() };
+        let completed = self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
+        for name in completed.chain([whole]) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
 
 /// The files, and how often they are looked at.
 #[derive(Debug, Clone)]
@@ -68,16 +118,16 @@ struct Contents {
 }
 
 /// Reads the files now and whenever they have changed, for as long as the resolvers are in use.
-pub(super) async fn follow(files: SystemFiles, resolvers: watch::Sender<Option<TokioResolvers>>) {
+pub(super) async fn follow(files: SystemFiles, system: watch::Sender<Option<System>>) {
     let SystemFiles { interval, deadline, .. } = files;
-    follow_reads(move || read(&files), interval, deadline, resolvers).await;
+    follow_reads(move || read(&files), interval, deadline, system).await;
 }
 
 async fn follow_reads(
     read: impl Fn() -> Contents + Clone + Send + 'static,
     interval: Duration,
     deadline: Duration,
-    resolvers: watch::Sender<Option<TokioResolvers>>,
+    system: watch::Sender<Option<System>>,
 ) {
     let mut known = None;
     let mut is_late = false;
@@ -90,17 +140,17 @@ async fn follow_reads(
                 let contents = contents.ok().filter(|contents| known.as_ref() != Some(contents));
                 if let Some(contents) = contents {
                     match build(&contents) {
-                        Ok(built) => drop(resolvers.send_replace(Some(built))),
+                        Ok(built) => drop(system.send_replace(Some(built))),
                         Err(error) => warn!("cannot use the resolver configuration: {error}"),
                     }
                     known = Some(contents);
                 }
                 tokio::select! {
                     () = sleep(interval) => reading = spawn_blocking(read.clone()),
-                    () = resolvers.closed() => return,
+                    () = system.closed() => return,
                 }
             }
-            Err(_) if resolvers.is_closed() => return,
+            Err(_) if system.is_closed() => return,
             Err(_) if !std::mem::replace(&mut is_late, true) => {
                 warn!("cannot read the resolver configuration in {deadline:?}");
             }
@@ -125,28 +175,26 @@ fn content(path: &Path) -> String {
     String::from_utf8_lossy(&text().unwrap_or_default()).into_owned()
 }
 
-/// The resolvers of IPv4 and IPv6.
-fn build(contents: &Contents) -> Result<TokioResolvers, NetError> {
+fn build(contents: &Contents) -> Result<System, NetError> {
     let (config, options) = parse_resolv_conf(usable(&contents.resolv_conf))?;
     // glibc completes by the domain of this host only where there is no search list.
-    let domain = config.domain().filter(|_| config.search().is_empty()).cloned();
-    let config = ResolverConfig::from_parts(domain, config.search().to_vec(), config.name_servers().to_vec());
-    resolvers(&config, &options, Arc::new(parse_hosts(&contents.hosts)))
+    let domain = config.domain().filter(|_| config.search().is_empty());
+    let search = domain.into_iter().chain(config.search()).cloned().collect();
+    // One at a time: the resolver asks two at once, so that the fastest would answer, and not the first one.
+    let servers = name_servers(&contents.resolv_conf).into_iter();
+    let servers = servers.map(|(ip, zone)| name_server(NameServerConfig::udp_and_tcp(ip), zone, &options));
+    let hosts = Arc::new(parse_hosts(&contents.hosts));
+    Ok(System { servers: servers.collect::<Result<_, _>>()?, search, ndots: options.ndots, hosts })
 }
 
-/// The resolvers that ask this name server alone, for whole names.
-pub(super) fn asking(server: SocketAddr) -> Result<TokioResolvers, NetError> {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = server.port();
-        connection
-    });
-    let server = NameServerConfig::new(server.ip(), true, connections.to_vec());
-    resolvers(&ResolverConfig::from_parts(None, Vec::new(), vec![server]), &ResolverOpts::default(), Arc::default())
-}
-
-fn resolvers(config: &ResolverConfig, options: &ResolverOpts, hosts: Arc<Hosts>) -> Result<TokioResolvers, NetError> {
+fn name_server(
+    server: NameServerConfig,
+    zone: Option<InterfaceName>,
+    options: &ResolverOpts,
+) -> Result<NameServer, NetError> {
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let resolver = |strategy| {
-        let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+        let mut builder = Resolver::builder_with_config(config.clone(), ResolverRuntime::on(zone));
         let resolver_options = builder.options_mut();
         *resolver_options = options.clone();
         resolver_options.timeout = Duration::from_secs(1);
@@ -156,17 +204,40 @@ fn resolvers(config: &ResolverConfig, options: &ResolverOpts, hosts: Arc<Hosts>)
         resolver_options.ip_strategy = strategy;
         resolver_options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
         resolver_options.use_hosts_file = ResolveHosts::Never;
-        let mut resolver = builder.build()?;
-        resolver.set_hosts(Arc::clone(&hosts));
-        Ok::<_, NetError>(resolver)
+        builder.build()
     };
     Ok([resolver(LookupIpStrategy::Ipv4Only)?, resolver(LookupIpStrategy::Ipv6Only)?])
 }
 
-/// The text of resolv.conf without search domains that are no domains, and with a name server.
+/// The name servers of resolv.conf, and the zones of those that have one (RFC 4007 11).
+fn name_servers(resolv_conf: &str) -> Vec<(IpAddr, Option<InterfaceName>)> {
+    let mut servers = Vec::new();
+    for line in resolv_conf.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("nameserver") {
+            continue;
+        }
+        let Some(word) = words.next() else { continue };
+        let scoped = || {
+            let (address, zone) = word.split_once('%')?;
+            Some((IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), Some(InterfaceName::new(zone)?)))
+        };
+        match word.parse().ok().map(|address| (address, None)).or_else(scoped) {
+            Some(server) => servers.push(server),
+            None => warn!("the resolver configuration has a name server that is no address: {word:?}"),
+        }
+    }
+    servers.truncate(MAX_SERVERS);
+    if servers.is_empty() {
+        servers.push((Ipv4Addr::LOCALHOST.into(), None));
+    }
+    servers
+}
+
+/// The text of resolv.conf without search domains that are no domains. Its name servers are read apart, because the parser
+/// knows few zones; it must find one all the same.
 fn usable(resolv_conf: &str) -> String {
     let mut text = String::with_capacity(resolv_conf.len());
-    let mut has_server = false;
     for line in resolv_conf.lines() {
         let mut words = line.split_whitespace();
         match words.next() {
@@ -185,17 +256,12 @@ fn usable(resolv_conf: &str) -> String {
                     text.push_str(domain);
                 }
             }
-            Some("nameserver") => {
-                has_server |= words.next().is_some_and(|server| server.parse::<IpAddr>().is_ok());
-                text.push_str(line);
-            }
+            Some("nameserver") => continue,
             _ => text.push_str(line),
         }
         text.push('\n');
     }
-    if !has_server {
-        text.push_str("nameserver 127.0.0.1\n");
-    }
+    text.push_str("nameserver 127.0.0.1\n");
     text
 }
 
@@ -205,11 +271,9 @@ fn parse_hosts(text: &str) -> Hosts {
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(address) = words.next().and_then(|address| address.parse::<IpAddr>().ok()) else { continue };
-        for name in words.filter_map(|name| Name::from_ascii(name.to_ascii_lowercase()).ok()) {
-            let record_type = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-            let record = Record::from_rdata(name.clone(), HOSTS_TTL, RData::from(address));
-            let lookup = Lookup::new_with_max_ttl(Query::query(name.clone(), record_type), [record]);
-            hosts.insert(name, record_type, lookup);
+        for name in words {
+            let addresses = hosts.entry(name.to_ascii_lowercase()).or_default();
+            addresses[usize::from(address.is_ipv6())].push(address);
         }
     }
     hosts
@@ -225,7 +289,7 @@ mod tests {
         let text = format!("search svc.cluster.local {long}.example\noptions ndots:5\nnameserver 192.0.2.53\n");
         let (config, options) = parse_resolv_conf(usable(&text)).unwrap();
         assert_eq!(config.search(), [Name::from_ascii("svc.cluster.local").unwrap()]);
-        assert_eq!((config.name_servers().len(), options.ndots), (1, 5));
+        assert_eq!(options.ndots, 5);
         assert!(build(&Contents { resolv_conf: format!("search {long}\n"), hosts: String::new() }).is_ok());
     }
 
@@ -240,22 +304,59 @@ mod tests {
             let _ = hang.lock().unwrap().recv();
             Contents::default()
         };
-        let (sender, mut resolvers) = watch::channel(None);
+        let (sender, mut system) = watch::channel(None);
         let pause = Duration::from_millis(5);
         let follow = tokio::spawn(follow_reads(read, pause, pause, sender));
+        while begun.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            sleep(pause).await;
+        }
         sleep(50 * pause).await;
-        assert_eq!((begun.load(std::sync::atomic::Ordering::Relaxed), resolvers.borrow().is_some()), (1, false));
+        assert_eq!((begun.load(std::sync::atomic::Ordering::Relaxed), system.borrow().is_some()), (1, false));
         drop(release);
-        resolvers.wait_for(Option::is_some).await.unwrap();
+        system.wait_for(Option::is_some).await.unwrap();
         follow.abort();
     }
 
     #[test]
-    fn without_a_name_server_the_one_on_this_host_is_asked() {
-        for text in ["", "options ndots:2\n", "nameserver\n", "nameserver example.com\n"] {
-            let (config, _) = parse_resolv_conf(usable(text)).unwrap();
-            let servers: Vec<_> = config.name_servers().iter().map(|server| server.ip).collect();
-            assert_eq!(servers, [IpAddr::from([127, 0, 0, 1])], "{text}");
+    fn a_name_is_completed_as_resolv_conf_says() {
+        let candidates = |conf: &str, name: &str| {
+            let contents = Contents { resolv_conf: format!("{conf}\nnameserver 192.0.2.53\n"), hosts: String::new() };
+            let names = build(&contents).unwrap().candidates(&Name::from_ascii(name).unwrap());
+            names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let search = "search b.example c.example\noptions ndots:2";
+        for (conf, name, expected) in [
+            (search, "web", "web.b.example. web.c.example. web."),
+            (search, "web.x", "web.x.b.example. web.x.c.example. web.x."),
+            (search, "web.x.y", "web.x.y. web.x.y.b.example. web.x.y.c.example."),
+            (search, "web.", "web."),
+            (search, "localhost", "localhost. localhost.b.example. localhost.c.example."),
+            ("search . b.example", "web", "web. web.b.example."),
+            ("domain b.example", "web_1", "web_1.b.example. web_1."),
+            ("search b.example\nsearch c.example", "web", "web.c.example. web."),
+            ("search b.example\noptions ndots:0", "web", "web. web.b.example."),
+        ] {
+            assert_eq!(candidates(conf, name), expected, "{conf:?}");
         }
+        let long = vec!["x".repeat(62); 4].join(".");
+        assert_eq!(candidates(&format!("search {long} b.example"), "web"), "web.b.example. web.");
+    }
+
+    #[test]
+    fn without_a_name_server_the_one_on_this_host_is_asked() {
+        for text in ["", "options ndots:2\n", "nameserver\n", "nameserver example.com\n", "nameserver fe80::1%\n"] {
+            assert_eq!(name_servers(text), [(IpAddr::from([127, 0, 0, 1]), None)], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_server_may_have_a_zone_and_three_of_them_are_asked() {
+        let text = "nameserver fe80::1%br-lan.7\nnameserver 192.0.2.53 # ours\n#nameserver 192.0.2.1\n\
+                    nameserver\tfe80::1%2\nnameserver 2001:db8::53\n";
+        let servers: Vec<_> = name_servers(text)
+            .iter()
+            .map(|(ip, zone)| format!("{ip} {}", zone.map_or(String::new(), |zone| zone.as_str().to_owned())))
+            .collect();
+        assert_eq!(servers, ["fe80::1 br-lan.7", "192.0.2.53 ", "fe80::1 2"]);
     }
 }

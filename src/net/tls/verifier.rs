@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{
-    self, AlertDescription, CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    self, AlertDescription, CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, RootCertStore,
+    SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -14,7 +15,7 @@ use tokio_rustls::rustls::{
     server::ParsedCertificate,
 };
 
-use super::certificate::{common_name_is, dates, is_self_issued};
+use super::certificate::{Reader, common_name_is, dates, is_self_issued};
 use crate::{
     model::{CertificateFault, FailureDetail},
     net::attempt::Shown,
@@ -161,8 +162,7 @@ impl ServerCertVerifier for AnyCertificate {
 #[derive(Debug)]
 pub(super) struct Keeping {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
-    /// The authorities that are trusted; none where anybody is.
-    pub(super) roots: Option<Arc<RootCertStore>>,
+    pub(super) reader: Arc<Reader>,
     pub(super) shown: Shown,
 }
 
@@ -176,8 +176,8 @@ impl ServerCertVerifier for Keeping {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = [certificate].into_iter().chain(intermediates).map(|der| der.clone().into_owned());
-        let (chain, roots): (Vec<_>, _) = (chain.collect(), self.roots.clone());
-        self.shown.set(move || dates(&chain, roots.as_deref()));
+        let (chain, reader): (Vec<_>, _) = (chain.collect(), Arc::clone(&self.reader));
+        self.shown.set(move |session| reader.read(&chain, session));
         self.verifier.verify_server_cert(certificate, intermediates, name, ocsp, now)
     }
 
@@ -209,6 +209,9 @@ pub(super) fn detail(error: &rustls::Error) -> Option<FailureDetail> {
     Some(match error {
         rustls::Error::InvalidCertificate(error) => FailureDetail::Certificate(fault(error)),
         rustls::Error::AlertReceived(alert) => FailureDetail::TlsAlert(alert_code(*alert)),
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => FailureDetail::OldTls,
         rustls::Error::PeerIncompatible(_) => FailureDetail::NoCommonTls,
         rustls::Error::InvalidMessage(_) => FailureDetail::NotTls,
         _ => return None,

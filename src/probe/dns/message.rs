@@ -31,9 +31,14 @@ fn record_count(bytes: &[u8]) -> Option<u32> {
     Some(counts.map(|count| u32::from(u16::from_be_bytes([count[0], count[1]]))).sum())
 }
 
-/// Whether the header announces no question.
-fn has_no_question(bytes: &[u8]) -> bool {
-    bytes.get(4..6) == Some(&[0, 0])
+/// How many questions the header announces.
+fn question_count(bytes: &[u8]) -> Option<u16> {
+    bytes.get(4..6).map(|count| u16::from_be_bytes([count[0], count[1]]))
+}
+
+/// Whether the header says that it is a response, as far as it is there.
+fn may_be_response(bytes: &[u8]) -> bool {
+    bytes.get(2).is_none_or(|flags| flags & 0x80 != 0)
 }
 
 /// A question that is asked again and again, each time with a new identifier.
@@ -98,11 +103,13 @@ impl Question {
     /// Judges what came back to the question with EDNS or without.
     pub(super) fn judge(&self, bytes: &[u8], id: u16, edns: bool, spec: &DnsSpec) -> Judgement {
         // Before anything is parsed, because parsing costs and comparing does not.
-        let repeated = has_no_question(bytes) || self.is_repeated_in(bytes);
-        if bytes.get(..2) != Some(&id.to_be_bytes()) || !repeated {
+        let repeated = question_count(bytes) == Some(0) || self.is_repeated_in(bytes);
+        if bytes.get(..2) != Some(&id.to_be_bytes()) || !may_be_response(bytes) || !repeated {
             return Judgement::Unrelated;
         }
-        if record_count(bytes).is_none_or(|count| count > MAX_RECORDS) {
+        let is_small = question_count(bytes).is_some_and(|count| count <= 1)
+            && record_count(bytes).is_some_and(|count| count <= MAX_RECORDS);
+        if !is_small {
             return Judgement::Answer(Err(Failure::Protocol));
         }
         let Ok(message) = Message::from_vec(bytes) else {
@@ -114,7 +121,7 @@ impl Question {
             [query] => self.is(query),
             queries => queries.is_empty() && rcode != ResponseCode::NoError,
         };
-        if message.metadata.message_type != MessageType::Response || !is_ours {
+        if !is_ours {
             return Judgement::Unrelated;
         }
         let unknown_to_server = matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) && message.edns.is_none();
@@ -292,6 +299,14 @@ mod tests {
         assert_eq!(judge(&answer("evil.example.com.", 7, |_| {}), &spec(&[])), Judgement::Unrelated);
         let query = |m: &mut Message| m.metadata.message_type = MessageType::Query;
         assert_eq!(judge(&answer("app.example.com.", 7, query), &spec(&[])), Judgement::Unrelated);
+    }
+
+    #[test]
+    fn an_answer_that_repeats_our_question_among_others_is_a_protocol_error() {
+        let two = answer("app.example.com.", 7, |m| {
+            m.add_query(Query::query(Name::from_str("evil.example.com.").unwrap(), RecordType::A));
+        });
+        assert_eq!(judge(&two, &spec(&[])), Judgement::Answer(Err(Failure::Protocol)));
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::io::{self, Write};
 
-use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::{GzDecoder, ZlibDecoder};
 use http::{header::CONTENT_ENCODING, response::Parts};
 
 use super::spec::HttpSpec;
 use crate::probe::pattern::{Matcher, Pattern};
+
+/// The most members of a body (RFC 1952 2.2). An empty one is 20 bytes, and each needs a decoder of its own.
+const MAX_MEMBERS: usize = 100;
 
 /// Whether a body is the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +30,8 @@ pub(super) struct BodyMatcher<'a>(Coding<'a>);
 enum Coding<'a> {
     /// None, or no byte has arrived.
     None(Patterns<'a>),
-    /// RFC 1952.
-    Gzip(Box<MultiGzDecoder<Patterns<'a>>>),
+    /// RFC 1952, and the number of the member that is read.
+    Gzip(Box<GzDecoder<Patterns<'a>>>, usize),
     /// RFC 1950, which HTTP calls deflate.
     Deflate(Box<ZlibDecoder<Patterns<'a>>>),
     Unknown,
@@ -51,12 +54,33 @@ impl<'a> BodyMatcher<'a> {
                 patterns.feed(bytes);
                 return;
             }
-            Coding::Gzip(decoder) => (decoder.write_all(bytes), decoder.get_ref().left == 0),
+            Coding::Gzip(..) => return self.feed_members(bytes),
             Coding::Deflate(decoder) => (decoder.write_all(bytes), decoder.get_ref().left == 0),
             Coding::Unknown | Coding::Broken => return,
         };
         if result.is_err() && !is_full {
             self.0 = Coding::Broken;
+        }
+    }
+
+    fn feed_members(&mut self, mut bytes: &[u8]) {
+        while let (Coding::Gzip(decoder, _), false) = (&mut self.0, bytes.is_empty()) {
+            match decoder.write(bytes) {
+                Ok(0) => self.begin_member(),
+                Ok(count) => bytes = &bytes[count..],
+                Err(_) if decoder.get_ref().left == 0 => return,
+                Err(_) => self.0 = Coding::Broken,
+            }
+        }
+    }
+
+    /// Begins the next member where one has ended as it should, and there are not too many.
+    fn begin_member(&mut self) {
+        if let Coding::Gzip(decoder, number) = std::mem::replace(&mut self.0, Coding::Broken)
+            && number < MAX_MEMBERS
+            && let Ok(patterns) = decoder.finish()
+        {
+            self.0 = Coding::Gzip(Box::new(GzDecoder::new(patterns)), number + 1);
         }
     }
 
@@ -69,7 +93,7 @@ impl<'a> BodyMatcher<'a> {
         let coding = head.headers.get(CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str());
         let coding = coding.unwrap_or("unknown").trim().to_ascii_lowercase();
         self.0 = match (std::mem::replace(&mut self.0, Coding::Unknown), &*coding) {
-            (Coding::None(patterns), "gzip" | "x-gzip") => Coding::Gzip(Box::new(MultiGzDecoder::new(patterns))),
+            (Coding::None(patterns), "gzip" | "x-gzip") => Coding::Gzip(Box::new(GzDecoder::new(patterns)), 1),
             (Coding::None(patterns), "deflate") => Coding::Deflate(Box::new(ZlibDecoder::new(patterns))),
             (plain, "" | "identity") => plain,
             _ => Coding::Unknown,
@@ -79,13 +103,13 @@ impl<'a> BodyMatcher<'a> {
     /// What the body is worth, of which the end was not read if it is truncated.
     pub(super) fn finish(mut self, is_truncated: bool) -> BodyMatch {
         let result = match &mut self.0 {
-            Coding::Gzip(decoder) if !is_truncated => decoder.try_finish(),
+            Coding::Gzip(decoder, _) if !is_truncated => decoder.try_finish(),
             Coding::Deflate(decoder) if !is_truncated => decoder.try_finish(),
             _ => Ok(()),
         };
         let patterns = match &mut self.0 {
             Coding::None(patterns) => patterns,
-            Coding::Gzip(decoder) => decoder.get_mut(),
+            Coding::Gzip(decoder, _) => decoder.get_mut(),
             Coding::Deflate(decoder) => decoder.get_mut(),
             Coding::Unknown => return BodyMatch::UnknownCoding,
             Coding::Broken => return BodyMatch::Broken,
@@ -185,6 +209,16 @@ mod tests {
         let two = [gzip(b"all is "), gzip(b"ready")].concat();
         assert_eq!(matched(&spec(Some("is ready"), None, 100), "X-Gzip", &two, 5), BodyMatch::Expected);
         assert_eq!(matched(&spec(Some("ready"), None, 100), "identity", b"ready", 5), BodyMatch::Expected);
+    }
+
+    #[test]
+    fn a_body_of_more_members_than_are_allowed_is_broken() {
+        let of = |text: &[u8], count: usize| gzip(text).repeat(count);
+        let with = |body: Vec<u8>| matched(&spec(Some("ready"), None, 1 << 20), "gzip", &body, 16 << 10);
+        assert_eq!(with(of(b"ready", MAX_MEMBERS)), BodyMatch::Expected);
+        assert_eq!(with(of(b"ready", MAX_MEMBERS + 1)), BodyMatch::Broken);
+        let empty = gzip(b"");
+        assert_eq!(with(empty.repeat((1 << 20) / empty.len())), BodyMatch::Broken);
     }
 
     #[test]

@@ -4,46 +4,78 @@ use std::fmt::Write as _;
 
 use http::{
     Uri,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Parts, PathAndQuery, Scheme},
 };
+
+use crate::model::HttpUrl;
 
 /// The longest reference that is followed: what web servers take as a request line.
 const MAX_REFERENCE: usize = 8 << 10;
 
-/// The URI that a reference stands for beside the current one, if it is on the same origin: a peer must not be able to
-/// point our probes at third parties. Bytes that no URI may have, such as spaces and UTF-8, are percent-encoded as
+/// Scheme, host and port (RFC 6454 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a URI that has one and is of HTTP.
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
+        Self::new(uri.scheme()?, uri.authority()?)
+    }
+
+    fn new(scheme: &Scheme, authority: &Authority) -> Option<Self> {
+        let https = *scheme == Scheme::HTTPS;
+        if (!https && *scheme != Scheme::HTTP) || authority.as_str().contains('@') {
+            return None;
+        }
+        let port = authority.port_u16().unwrap_or_else(|| HttpUrl::default_port(https));
+        Some(Self { https, host: authority.host().to_ascii_lowercase(), port })
+    }
+}
+
+/// The URI that a reference stands for beside the current one, if it is on the same origin or on one that is allowed: a peer
+/// must not be able to point our probes at third parties. Bytes that no URI may have, such as spaces and UTF-8, are percent-encoded as
 /// browsers and curl do. A fragment is not sent.
-pub(super) fn same_origin(reference: &[u8], current: &Uri) -> Option<Uri> {
+pub(super) fn target(reference: &[u8], current: &Uri, is_allowed: impl Fn(&Origin) -> bool) -> Option<Uri> {
     if reference.len() > MAX_REFERENCE {
         return None;
     }
     let reference = encoded(reference.trim_ascii());
     let reference = reference.split('#').next().unwrap_or_default();
     let (scheme, rest) = split_scheme(reference);
-    if scheme.is_some_and(|scheme| !current.scheme_str().is_some_and(|ours| ours.eq_ignore_ascii_case(scheme))) {
-        return None;
-    }
+    let mut base = current.clone();
     let rest = match rest.strip_prefix("//") {
         None if scheme.is_some() => return None,
         None => rest,
         Some(rest) => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             let authority: Authority = rest[..end].parse().ok()?;
-            if authority.as_str().contains('@') || origin(current.scheme()?, &authority) != origin_of(current) {
-                return None;
+            let scheme: Scheme = scheme.or_else(|| current.scheme_str())?.to_ascii_lowercase().parse().ok()?;
+            let origin = Origin::new(&scheme, &authority)?;
+            if Origin::of(current).as_ref() != Some(&origin) {
+                if !is_allowed(&origin) {
+                    return None;
+                }
+                let mut parts = Parts::default();
+                (parts.scheme, parts.authority) = (Some(scheme), Some(authority));
+                parts.path_and_query = Some(PathAndQuery::from_static("/"));
+                base = Uri::from_parts(parts).ok()?;
             }
             // With an authority, an empty path is the root.
             if rest[end..].starts_with('/') {
                 &rest[end..]
             } else {
-                return with_path(current, "/", query(&rest[end..]));
+                return with_path(&base, "/", query(&rest[end..]));
             }
         }
     };
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     match path {
         "" => with_path(current, current.path(), query.or_else(|| current.query())),
-        _ if path.starts_with('/') => with_path(current, &without_dots(path), query),
+        _ if path.starts_with('/') => with_path(&base, &without_dots(path), query),
         _ => {
             let folder = current.path().rsplit_once('/').map_or("", |(folder, _)| folder);
             with_path(current, &without_dots(&format!("{folder}/{path}")), query)
@@ -66,15 +98,6 @@ fn split_scheme(reference: &str) -> (Option<&str>, &str) {
         }
         _ => (None, reference),
     }
-}
-
-fn origin_of(uri: &Uri) -> Option<(String, u16)> {
-    origin(uri.scheme()?, uri.authority()?)
-}
-
-fn origin(scheme: &Scheme, authority: &Authority) -> Option<(String, u16)> {
-    let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-    Some((authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(default)))
 }
 
 fn with_path(current: &Uri, path: &str, query: Option<&str>) -> Option<Uri> {
@@ -128,7 +151,7 @@ mod tests {
     use super::*;
 
     fn to(reference: &str, from: &str) -> Option<String> {
-        same_origin(reference.as_bytes(), &from.parse().unwrap()).map(|uri| uri.to_string())
+        target(reference.as_bytes(), &from.parse().unwrap(), |_| false).map(|uri| uri.to_string())
     }
 
     #[test]
@@ -170,6 +193,31 @@ mod tests {
             assert_eq!(to(reference, "http://a/b/c/d;p?q").as_ref(), Some(&expected), "{reference}");
         }
         assert_eq!(to("next", "http://a:8080").as_deref(), Some("http://a:8080/next"));
+    }
+
+    #[test]
+    fn another_origin_is_allowed_by_its_scheme_host_and_port() {
+        let allowed =
+            ["https://www.example/", "http://a.example:81/"].map(|url| Origin::of(&url.parse().unwrap()).unwrap());
+        let to = |reference: &str| {
+            let from = "http://a.example/x".parse().unwrap();
+            target(reference.as_bytes(), &from, |origin| allowed.contains(origin)).map(|uri| uri.to_string())
+        };
+        assert_eq!(to("HTTPS://WWW.example:443/y/../z?q").as_deref(), Some("https://WWW.example:443/z?q"));
+        assert_eq!(to("//a.example:81?q").as_deref(), Some("http://a.example:81/?q"));
+        assert_eq!(to("https://www.example").as_deref(), Some("https://www.example/"));
+        for away in [
+            "http://www.example/",
+            "//www.example/",
+            "https://www.example:444/",
+            "https://a.example:81/",
+            "https://u@www.example/",
+            "https://www.example.evil/",
+            "ftp://www.example/",
+            "https:/www.example/",
+        ] {
+            assert_eq!(to(away), None, "{away}");
+        }
     }
 
     #[test]

@@ -17,6 +17,16 @@ pub(crate) fn failure_of(status: StatusCode) -> Failure {
     }
 }
 
+/// The same where a proxy may have answered itself: that it wants credentials, or does not reach the peer, is not the peer's
+/// word, and no sign of life.
+pub(crate) fn failure_by_proxy(status: StatusCode) -> Failure {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Failure::Local,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Failure::Unreachable,
+        _ => failure_of(status),
+    }
+}
+
 /// A status, or a class of them (RFC 9110 15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedStatus {

@@ -17,7 +17,7 @@ pub(super) struct Credentials<'a> {
 
 /// A password, and the last thing that was derived from it.
 #[derive(Debug)]
-pub(super) struct Passphrase {
+pub(crate) struct Passphrase {
     secret: Secret,
     salted: Mutex<Option<Arc<Salted>>>,
 }
@@ -28,11 +28,13 @@ impl std::fmt::Debug for Salted {
     }
 }
 
-impl Passphrase {
-    pub(super) fn new(secret: Secret) -> Self {
+impl From<Secret> for Passphrase {
+    fn from(secret: Secret) -> Self {
         Self { secret, salted: Mutex::default() }
     }
+}
 
+impl Passphrase {
     /// The password as it is.
     pub(super) fn cleartext(&self) -> &[u8] {
         self.secret.as_bytes()
@@ -57,30 +59,6 @@ impl Passphrase {
     }
 }
 
-/// The password that is used now.
-#[derive(Debug)]
-pub(super) struct Passwords(Mutex<Option<Arc<Passphrase>>>);
-
-impl Passwords {
-    pub(super) fn new(secret: Option<Secret>) -> Self {
-        Self(Mutex::new(secret.map(|secret| Arc::new(Passphrase::new(secret)))))
-    }
-
-    pub(super) fn current(&self) -> Option<Arc<Passphrase>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes another password. Says whether it is one.
-    pub(super) fn replace(&self, secret: Secret) -> bool {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let differs = current.as_ref().is_none_or(|current| current.secret != secret);
-        if differs {
-            *current = Some(Arc::new(Passphrase::new(secret)));
-        }
-        differs
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,15 +66,13 @@ mod tests {
     #[test]
     fn md5_is_what_postgresql_computes() {
         // SELECT 'md5' || md5(md5('secret' || 'alice') || 'abcd')
-        let password = Passphrase::new(Secret::new(*b"secret"));
+        let password = Passphrase::from(Secret::new(*b"secret"));
         assert_eq!(password.md5("alice", *b"abcd"), "md5c90bcafc0a2b54511742383e34d5dc9d");
     }
 
     #[test]
     fn no_password_is_debugged() {
-        let password = Passwords::new(Some(Secret::new(*b"hunter2")));
+        let password = Passphrase::from(Secret::new(*b"hunter2"));
         assert!(!format!("{password:?}").contains("hunter2"));
-        assert!(!password.replace(Secret::new(*b"hunter2")));
-        assert!(password.replace(Secret::new(*b"hunter3")));
     }
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::{Failure, FailureDetail},
     net::{Attempt, Connection, Elapsed, StreamTimestamps, tls_failure},
+    probe::database::{DatabaseSession, Problem, StatusAnswer},
     yaml::Secret,
 };
 
@@ -191,13 +192,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
 /// What a transaction may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+enum Mode {
     Read,
     Write,
 }
 
 /// A connection on which one statement after another runs.
-pub(super) struct Session {
+pub(crate) struct Session {
     wire: Wire<Box<dyn Both>>,
     timestamps: Arc<StreamTimestamps>,
 }
@@ -245,12 +246,12 @@ impl Session {
     /// Runs a statement in a transaction of its own, and gives each row to the function. Returns the time from the departure
     /// of it to the arrival of the end of its result. The server gives it up at the deadline, whether we are still there or
     /// not.
-    pub(super) async fn run(
+    async fn run(
         &mut self,
         mode: Mode,
         statement: &str,
         attempt: &Attempt,
-        on_row: impl FnMut(&[u8]),
+        on_row: impl FnMut(&[u8]) + Send,
     ) -> Result<Elapsed, Failure> {
         self.begin();
         let left =
@@ -266,14 +267,33 @@ impl Session {
         let readings = self.timestamps.read();
         Elapsed::between(readings.last_sent, readings.last_received).ok_or(Failure::Local)
     }
+}
 
-    /// The error that the server has reported for the last statement.
-    pub(super) const fn error(&self) -> Option<[u8; 5]> {
-        self.wire.error
+impl DatabaseSession for Session {
+    async fn read(&mut self, statement: &str, attempt: &Attempt) -> Result<Elapsed, Failure> {
+        self.run(Mode::Read, statement, attempt, |_| {}).await
     }
 
-    /// Takes leave, so that the server logs no lost connection.
-    pub(super) async fn end(mut self) {
+    async fn status(&mut self, statement: &str, attempt: &Attempt) -> Result<StatusAnswer, Failure> {
+        let mut found = None;
+        let began = Instant::now();
+        let elapsed = self.run(Mode::Read, statement, attempt, |row| found = sql::found(row)).await?;
+        Ok(StatusAnswer { began, ended: Instant::now(), elapsed, found: found.ok_or(Failure::Protocol)? })
+    }
+
+    async fn write(&mut self, statement: &str, attempt: &Attempt) -> Result<Elapsed, Failure> {
+        self.run(Mode::Write, statement, attempt, |_| {}).await
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        match self.wire.error.as_ref()? {
+            b"42P01" => Some(Problem::NoTable),
+            b"42501" => Some(Problem::NoRight),
+            _ => None,
+        }
+    }
+
+    async fn end(mut self) {
         // The result of the probe stands already.
         let _ = self.wire.send(&message::terminate()).await;
     }
@@ -281,7 +301,7 @@ impl Session {
 
 /// What the fuzz target calls: a login and a statement, with a server that says these bytes.
 pub fn fuzz_session(bytes: &[u8]) {
-    let password = Passphrase::new(Secret::new(*b"secret"));
+    let password = Passphrase::from(Secret::new(*b"secret"));
     let credentials = Credentials { user: "a", database: "b", password: Some(Arc::new(password)), cleartext: true };
     let mut wire = Wire::new(tokio::io::join(bytes, tokio::io::sink()));
     let talk = async {
@@ -307,7 +327,7 @@ mod tests {
     const NOTICE: &[u8] = &[b'N', 0, 0, 0, 5, 0];
 
     async fn talk(said: &[u8], cleartext: bool) -> Result<(), Failure> {
-        let password = Some(Arc::new(Passphrase::new(Secret::new(*b"secret"))));
+        let password = Some(Arc::new(Passphrase::from(Secret::new(*b"secret"))));
         let mut wire = Wire::new(tokio::io::join(said, tokio::io::sink()));
         wire.login(&Credentials { user: "a", database: "b", password, cleartext }, "n").await?;
         wire.run("SELECT 1", |_| {}).await

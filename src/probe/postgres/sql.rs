@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::message;
-use crate::model::Reading;
-
-/// The table of the tokens, where the configuration names no other.
-pub const TOKEN_TABLE: &str = "regionwatch_tokens";
+use crate::probe::database::Found;
 
 /// A text as PostgreSQL reads it.
 fn literal(text: &str) -> String {
@@ -42,18 +37,6 @@ pub(super) fn upsert(table: &str, vantage: &str, incarnation: u64, sequence: u64
     )
 }
 
-/// What a server said.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
-    in_recovery: bool,
-    token: Option<(u64, u64)>,
-    received: Option<u64>,
-    receiver: bool,
-    paused: bool,
-    engine_lag: Option<Duration>,
-    pub(super) superuser: bool,
-}
-
 /// Reads a row of [`status`]; nothing if it is none.
 pub(super) fn found(row: &[u8]) -> Option<Found> {
     let columns: [Option<&str>; 7] = message::columns(row)?.try_into().ok()?;
@@ -72,7 +55,9 @@ pub(super) fn found(row: &[u8]) -> Option<Found> {
     };
     let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
     Some(Found {
-        in_recovery: flag(in_recovery)?,
+        writable: !flag(in_recovery)?,
+        // What takes writes replicates from none.
+        no_tokens: None,
         token,
         received: received.and_then(|text| text.parse().ok()),
         receiver: flag(receiver)?,
@@ -80,23 +65,6 @@ pub(super) fn found(row: &[u8]) -> Option<Found> {
         engine_lag: engine_lag.and_then(seconds),
         superuser: flag(superuser).unwrap_or(false),
     })
-}
-
-impl Found {
-    /// What it says to the process of this number.
-    pub(super) fn reading(&self, incarnation: u64, began: Instant, ended: Instant) -> Reading {
-        let token = self.token.filter(|(process, _)| *process == incarnation).map(|(_, sequence)| sequence);
-        Reading {
-            began,
-            ended,
-            writable: !self.in_recovery,
-            token,
-            received: self.received,
-            receiver: self.receiver,
-            paused: self.paused,
-            engine_lag: self.engine_lag,
-        }
-    }
 }
 
 /// What an administrator has to run at the primary: the table, and a role with no other right.
@@ -119,19 +87,10 @@ pub fn postgres_setup(role: &str, table: &str) -> String {
     )
 }
 
-/// Whether a text can stand in statements as the name of a role, or of a table with or without its schema.
-pub fn is_sql_name(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 63
-            && !part.starts_with(|first: char| first.is_ascii_digit())
-            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
-    text.split('.').count() <= 2 && text.split('.').all(part)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     fn row(columns: &[Option<&str>]) -> Vec<u8> {
@@ -178,13 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_end_a_statement() {
-        for name in ["regionwatch", "a.b_1", "_x"] {
-            assert!(is_sql_name(name), "{name}");
-        }
-        for name in ["", "a b", "a;", "a.b.c", "A", "\"a\"", ".a", "1a", "a'"] {
-            assert!(!is_sql_name(name), "{name}");
-        }
+    fn texts_cannot_end_a_statement() {
         assert!(upsert("t", "o'hare", 1, 2).contains("('o''hare', 1, 2)"));
     }
 }

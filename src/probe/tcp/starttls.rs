@@ -38,7 +38,7 @@ const MAX_MESSAGE: usize = 1024;
 enum Refusal {
     /// It says that it has none.
     NoTls,
-    /// It serves nobody, or not us.
+    /// The server refuses to serve this client.
     Unserved,
     /// What it says breaks its protocol.
     Broken,
@@ -60,7 +60,7 @@ type Told<T> = Result<T, Refusal>;
 /// Asks the server for TLS; afterwards its handshake can begin.
 ///
 /// # Errors
-/// `tls` where the server has none, `status` where it serves nobody, `protocol` where it speaks another one.
+/// `tls` if the server does not offer TLS, `status` if it refuses the client, `protocol` if it speaks another protocol.
 pub(super) async fn ask(
     protocol: StartTls,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),

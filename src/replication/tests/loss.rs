@@ -82,7 +82,7 @@ fn a_loss_that_nobody_could_measure_for_half_a_minute_is_unknown_and_not_small()
 fn what_was_acknowledged_and_is_missing_after_a_promotion_is_counted() {
     for (had, tokens, bounds) in [(10, 0, (0, 5)), (7, 3, (1_995, 3_005)), (1, 9, (7_995, 9_005))] {
         let (mut database, start) = running(10, had);
-        // One write has no answer: it may be there or not, and nobody was told that it is.
+        // One write has no answer: it may be committed or not, and it is not acknowledged.
         database.handle(&DatabaseNews::Sent { server: 1, sequence: 11, at: start + 11 * SECOND });
         let promoted = Reading { writable: true, ..reading(start + 20 * SECOND, Some(had)) };
         read(&mut database, promoted);
