@@ -1,5 +1,6 @@
 //! Wiring, reload, shutdown: builds everything of a configuration, and then owns the engine and the main loop.
 
+mod commands;
 mod copying;
 mod error;
 mod log;
@@ -7,6 +8,7 @@ mod measuring;
 mod once;
 mod probers;
 mod reloading;
+mod state_dir;
 mod system;
 
 use std::{

@@ -18,6 +18,9 @@ use std::{
 /// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
+/// It waits in such steps. A host that gives the process no time uses up one of them, however long that lasts.
+const STEP: Duration = Duration::from_millis(10);
+
 /// The most bytes of lines that wait to be written.
 const MAX_WAITING: usize = 256 << 10;
 
@@ -57,7 +60,7 @@ pub fn start() -> LogWriter {
     LogWriter(queue)
 }
 
-/// Waits until all lines are written, but no longer than 300 ms: for the end of the process.
+/// Waits until all lines are written, but no longer than 300 ms of what the host gives: for the end of the process.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LINES);
@@ -113,7 +116,15 @@ impl Queue {
     }
 
     fn flush(&self, limit: Duration) {
-        drop(self.written.wait_timeout_while(self.lines(), limit, |lines| lines.bytes > 0));
+        let mut lines = self.lines();
+        for _ in 0..limit.as_millis().div_ceil(STEP.as_millis()) {
+            let step = self.written.wait_timeout_while(lines, STEP, |lines| lines.bytes > 0);
+            let (left, waited) = step.unwrap_or_else(PoisonError::into_inner);
+            if !waited.timed_out() {
+                return;
+            }
+            lines = left;
+        }
     }
 
     /// Writes lines for the life of the process.
@@ -171,6 +182,26 @@ mod tests {
         lines.iter().for_each(|line| queue.push(line.clone()));
         queue.flush(Duration::from_secs(10));
         assert_eq!(written.try_iter().collect::<Vec<_>>(), lines);
+    }
+
+    /// As where other processes have all processors: neither who waits nor the thread that writes goes on.
+    #[test]
+    fn a_stalled_host_loses_no_last_line() {
+        let queue: &'static Queue = Box::leak(Box::default());
+        queue.push(b"last\n".to_vec());
+        let end = thread::spawn(|| {
+            queue.flush(LAST_LINES);
+            queue.lines().bytes
+        });
+        // It waits by now.
+        thread::sleep(5 * STEP);
+        let stall = queue.lines();
+        thread::sleep(2 * LAST_LINES);
+        drop(stall);
+        let (sender, written) = mpsc::channel();
+        thread::spawn(|| queue.write_to(Sent(sender)));
+        assert_eq!(end.join().unwrap(), 0);
+        assert_eq!(written.try_iter().collect::<Vec<_>>(), [b"last\n"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     delivery::{ResultLog, excerpt, result_of},
-    message::{self, AlertSource},
+    message::{self, AlertSource, Clocks},
     pusher::Pusher,
     restore,
     transport::Transport,
@@ -29,6 +29,7 @@ fn source() -> AlertSource {
         runbook_url: UrlTemplate::runbooks(),
         dashboard_url: UrlTemplate::default(),
         since: UnixMillis(0),
+        clock: || UnixMillis(4_102_444_800_000),
     }
 }
 
@@ -70,8 +71,8 @@ pub fn fuzz_held(body: &[u8]) {
     let read = |body: &[u8]| restore::read(body, None).unwrap_or_default();
     let incidents = read(body);
     assert!(incidents.len() <= restore::MAX_INCIDENTS);
-    let now = UnixMillis(4_102_444_800_000);
-    let again = read(&message::body(&source(), &incidents, now));
+    let now = (source().clock)();
+    let again = read(&message::body(&source(), &incidents, Clocks { own: now, there: Some(now) }));
     assert_eq!(again.len(), incidents.len());
     for (before, after) in incidents.iter().zip(&again) {
         assert_eq!((&before.peer, before.stage, &before.id), (&after.peer, after.stage, &after.id));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::UrlTemplate,
-    model::{Candidate, ConstantLabels, Incident, Region, Stage, UnixMillis},
+    model::{Blocked, Candidate, ConstantLabels, Incident, Region, Stage, StateReason, UnixMillis},
     signing::SignatureList,
 };
 
@@ -44,6 +44,38 @@ pub(super) const fn alertname(stage: Stage) -> &'static str {
     }
 }
 
+/// Why a region whose services fail from a common cause is not failed over. A vantage that restarts reads the reason again.
+const COMMON_MODE: &str =
+    "its services seem to fail from a cause that several regions share; repair that, or fail over by hand";
+
+/// How far two clocks may differ and still count as one: that of an Alertmanager is known to the second.
+const CLOCKS_AGREE: Duration = Duration::from_secs(2);
+
+/// What the clocks say at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clocks {
+    /// The own one, by which incidents began and ended.
+    pub(super) own: UnixMillis,
+    /// That of the Alertmanager, by which it judges alerts; `None` before its first answer.
+    pub(super) there: Option<UnixMillis>,
+}
+
+impl Clocks {
+    /// What the clock of the Alertmanager said or will say at a moment of the own one, where it is `there` now.
+    fn translate(self, at: UnixMillis, there: UnixMillis) -> UnixMillis {
+        if self.own.0.abs_diff(there.0) <= CLOCKS_AGREE.as_millis() as u64 {
+            return at;
+        }
+        let before = self.own.0.saturating_sub(at.0);
+        UnixMillis(there.0.saturating_sub(before).saturating_add(at.0.saturating_sub(self.own.0)))
+    }
+}
+
+/// Whether an alert is pushed only once the clock of the Alertmanager is known: an order, because it expires, and an end.
+pub(super) fn needs_clock(incident: &Incident) -> bool {
+    incident.stage == Stage::Execute || incident.resolved.is_some()
+}
+
 /// The instance that pushes the alerts.
 #[derive(Debug, Clone)]
 pub(super) struct AlertSource {
@@ -58,6 +90,8 @@ pub(super) struct AlertSource {
     pub(super) dashboard_url: UrlTemplate,
     /// When it started.
     pub(super) since: UnixMillis,
+    /// Its clock.
+    pub(super) clock: fn() -> UnixMillis,
 }
 
 type Pairs<'a> = BTreeMap<&'a str, Cow<'a, str>>;
@@ -68,8 +102,10 @@ type Pairs<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 struct PostableAlert<'a> {
     labels: Pairs<'a>,
     annotations: Pairs<'a>,
-    starts_at: String,
-    ends_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
     generator_url: Option<Cow<'a, str>>,
 }
@@ -84,11 +120,14 @@ pub(super) struct CandidateEntry<'a> {
     pub(super) score_seconds: Option<f64>,
 }
 
-/// The body of a push: all incidents and the heartbeat. `now` is by the clock of the Alertmanager, as far as it is known:
-/// only there do the times of an alert count.
-pub(super) fn body(source: &AlertSource, incidents: &[Incident], now: UnixMillis) -> Vec<u8> {
-    let mut alerts: Vec<_> = incidents.iter().map(|incident| alert(source, incident, now)).collect();
-    alerts.push(heartbeat(source, now));
+/// The body of a push: all incidents and the heartbeat. All times are by the clock of the Alertmanager, because an end that
+/// is hours ahead there outlives the instance, and one that has passed resolves the alert. As long as that clock is not
+/// known, alerts have no times, and last as long as the Alertmanager is configured to keep them; those that
+/// [need the clock](needs_clock) are left out.
+pub(super) fn body(source: &AlertSource, incidents: &[Incident], clocks: Clocks) -> Vec<u8> {
+    let sent = incidents.iter().filter(|incident| clocks.there.is_some() || !needs_clock(incident));
+    let mut alerts: Vec<_> = sent.map(|incident| alert(source, incident, clocks)).collect();
+    alerts.push(heartbeat(source, clocks));
     // Only strings and numbers: serialization cannot fail.
     serde_json::to_vec(&alerts).unwrap_or_default()
 }
@@ -103,7 +142,7 @@ fn labels<'a, const N: usize>(source: &'a AlertSource, own: [(&'a str, Cow<'a, s
     constant.chain(own).collect()
 }
 
-fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -> PostableAlert<'a> {
+fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, clocks: Clocks) -> PostableAlert<'a> {
     let Incident { peer, stage, tally, cause, .. } = incident;
     let name = alertname(*stage);
     let vantage = &source.vantage;
@@ -127,10 +166,12 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     let target_text = target.map_or_else(|| "; no region can take over".to_owned(), |target| format!(" to {target}"));
     let (down, voters) = (tally.down, tally.voters);
     let confirmation = if incident.confirmed { "confirmed" } else { "not confirmed" };
-    let blocked = incident.blocked.filter(|_| *stage == Stage::Prepare);
-    let reason = blocked.map(|reason| ("reason", reason.as_str().into()));
-    let blocked =
-        blocked.map(|reason| format!(" No failover is ordered: {}.", reason.explanation())).unwrap_or_default();
+    let blocked = incident.blocked.map(|reason| (reason.as_str(), reason.explanation()));
+    let common_mode = incident.common_mode.then_some((StateReason::CommonMode.as_str(), COMMON_MODE));
+    let reason = common_mode.or(blocked).filter(|_| *stage == Stage::Prepare);
+    let blocked = reason.map(|(_, why)| format!(" No failover is ordered: {why}.{}", files(incident)));
+    let blocked = blocked.unwrap_or_default();
+    let reason = reason.map(|(reason, _)| ("reason", reason.into()));
     let loss = match (incident.lost, incident.loss) {
         (Some(lost), _) => format!(" The failover has lost {lost}."),
         (None, Some(loss)) => format!(" The failover would lose {loss} of data."),
@@ -163,10 +204,14 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     let dashboard = [("peer_region", peer.as_str()), ("vantage_region", vantage.as_str())];
     annotations.extend(source.dashboard_url.link(&dashboard).map(|url| ("dashboard_url", url.into())));
     // Alertmanager rejects an alert that starts in the future, or that ends before it starts.
-    let start = incident.onset.min(now);
-    let end = incident.resolved.map_or_else(|| after(now, ttl(*stage)), |resolved| resolved.min(now).max(start));
+    let times = clocks.there.map(|now| {
+        let past = |at| clocks.translate(at, now).min(now);
+        let start = past(incident.onset);
+        (start, incident.resolved.map_or_else(|| after(now, ttl(*stage)), |resolved| past(resolved).max(start)))
+    });
+    let (starts_at, ends_at) = times.map(|(start, end)| (start.to_string(), end.to_string())).unzip();
     if *stage == Stage::Execute && incident.resolved.is_none() {
-        annotations.insert("expires_at", end.to_string().into());
+        annotations.extend(ends_at.clone().map(|end| ("expires_at", end.into())));
     }
     if incident.resolved.is_none() && !incident.signatures.is_empty() {
         annotations.insert("signatures", SignatureList::encode(&incident.signatures).into());
@@ -174,8 +219,8 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, now: UnixMillis) -
     PostableAlert {
         labels,
         annotations,
-        starts_at: start.to_string(),
-        ends_at: end.to_string(),
+        starts_at,
+        ends_at,
         generator_url: source.external_url.as_deref().map(|url| peer_page(url, peer)),
     }
 }
@@ -190,7 +235,7 @@ fn peer_page(url: &str, peer: &Region) -> Cow<'static, str> {
     format!("{}/peer/{peer}", url.trim_end_matches('/')).into()
 }
 
-fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
+fn heartbeat(source: &AlertSource, clocks: Clocks) -> PostableAlert<'_> {
     const NAME: &str = "RegionwatchHeartbeat";
     let vantage = &source.vantage;
     PostableAlert {
@@ -214,10 +259,23 @@ fn heartbeat(source: &AlertSource, now: UnixMillis) -> PostableAlert<'_> {
         .into_iter()
         .chain(runbook(source, NAME))
         .collect(),
-        starts_at: source.since.min(now).to_string(),
-        ends_at: after(now, ALERT_TTL).to_string(),
+        starts_at: clocks.there.map(|now| clocks.translate(source.since, now).min(now).to_string()),
+        ends_at: clocks.there.map(|now| after(now, ALERT_TTL).to_string()),
         generator_url: source.external_url.as_deref().map(Cow::Borrowed),
     }
+}
+
+/// Where it is written that a region is not failed over, and whether a command lifts that.
+fn files(Incident { blocked, blocked_by, common_mode, .. }: &Incident) -> String {
+    if blocked_by.is_empty() || *common_mode {
+        return String::new();
+    }
+    let vantages: Vec<_> = blocked_by.iter().map(Region::as_str).collect();
+    let remedy = match blocked {
+        Some(Blocked::Maintenance) => "no command lifts that, so change it there and reload",
+        _ => "regionwatch arm outweighs that for a time",
+    };
+    format!(" It is in the file of {}; {remedy}.", vantages.join(", "))
 }
 
 fn candidates(all: &[Candidate]) -> String {
@@ -265,6 +323,7 @@ pub(super) mod tests {
             runbook_url: UrlTemplate::runbooks(),
             dashboard_url: UrlTemplate::default(),
             since: UnixMillis(1_795_230_000_000),
+            clock: || UnixMillis(1_795_230_245_123),
         }
     }
 
@@ -284,6 +343,8 @@ pub(super) mod tests {
             tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
             candidates: vec![candidate("eu-central-1", 1, Some(33)), candidate("ap-south-1", 2, None)],
             blocked: None,
+            blocked_by: Vec::new(),
+            common_mode: false,
             loss: None,
             lost: None,
             evidence: "icmp, tcp and http of 2 targets are silent since 03:04:05".into(),
@@ -292,8 +353,49 @@ pub(super) mod tests {
         }
     }
 
+    fn clocks(now: u64) -> Clocks {
+        Clocks { own: UnixMillis(now), there: Some(UnixMillis(now)) }
+    }
+
     fn posted(incidents: &[Incident], now: u64) -> Vec<Value> {
-        serde_json::from_slice(&body(&source(), incidents, UnixMillis(now))).unwrap()
+        posted_by(incidents, clocks(now))
+    }
+
+    fn posted_by(incidents: &[Incident], clocks: Clocks) -> Vec<Value> {
+        serde_json::from_slice(&body(&source(), incidents, clocks)).unwrap()
+    }
+
+    #[test]
+    fn times_are_by_the_clock_of_the_alertmanager() {
+        const HOUR: u64 = 3_600_000;
+        let (own, onset) = (1_795_230_400_000_u64, 1_795_230_245_123);
+        let down = incident("us-east-1", Stage::Execute);
+        let over = Incident { resolved: Some(UnixMillis(own - 9_000)), ..down.clone() };
+        for there in [own - 3 * HOUR, own - 3_000, own + 1_000, own + 3 * HOUR] {
+            let clocks = Clocks { own: UnixMillis(own), there: Some(UnixMillis(there)) };
+            let moved = |at: u64| if there.abs_diff(own) < 2_000 { at } else { at + there - own };
+            let alerts = posted_by(&[down.clone(), over.clone()], clocks);
+            let times = |n: usize| [alerts[n]["startsAt"].clone(), alerts[n]["endsAt"].clone()];
+            let expected = |times: [u64; 2]| times.map(|time| json!(UnixMillis(time).to_string()));
+            assert_eq!(times(0), expected([moved(onset), there + 60_000]), "{there}");
+            assert_eq!(times(1), expected([moved(onset), moved(own - 9_000)]), "{there}");
+            assert_eq!(times(2), expected([moved(1_795_230_000_000), there + 300_000]), "{there}");
+            assert_eq!(alerts[0]["annotations"]["expires_at"], alerts[0]["endsAt"], "{there}");
+        }
+    }
+
+    #[test]
+    fn before_the_clock_of_the_alertmanager_is_known_nothing_has_times_and_no_order_is_pushed() {
+        let prepare = incident("us-east-1", Stage::Prepare);
+        let over = Incident { resolved: Some(UnixMillis(9)), ..prepare.clone() };
+        let alerts =
+            posted_by(&[prepare, incident("us-east-1", Stage::Execute), over], Clocks { there: None, ..clocks(5) });
+        let names: Vec<_> = alerts.iter().map(|alert| alert["labels"]["alertname"].clone()).collect();
+        assert_eq!(names, ["RegionwatchPeerDown", "RegionwatchHeartbeat"]);
+        assert!(
+            alerts.iter().all(|alert| alert.get("startsAt").is_none() && alert.get("endsAt").is_none()),
+            "{alerts:?}"
+        );
     }
 
     #[test]
@@ -335,7 +437,7 @@ pub(super) mod tests {
             Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap().config
         };
         let links = |source: &AlertSource| {
-            let alerts = body(source, &[incident("us-east-1", Stage::Execute)], UnixMillis(0));
+            let alerts = body(source, &[incident("us-east-1", Stage::Execute)], clocks(0));
             let alerts: Vec<Value> = serde_json::from_slice(&alerts).unwrap();
             let link = |n: usize, name: &str| alerts[n]["annotations"][name].as_str().map(str::to_owned);
             [link(0, "runbook_url"), link(1, "runbook_url"), link(0, "dashboard_url"), link(1, "dashboard_url")]
@@ -375,7 +477,7 @@ pub(super) mod tests {
         source.constant.environment = Some(value("prod"));
         source.constant.others.insert(LabelName::new("team").unwrap(), value("a \"b\""));
         let incidents = [incident("us-east-1", Stage::Prepare), incident("us-east-1", Stage::Execute)];
-        let alerts: Vec<Value> = serde_json::from_slice(&body(&source, &incidents, UnixMillis(5))).unwrap();
+        let alerts: Vec<Value> = serde_json::from_slice(&body(&source, &incidents, clocks(5))).unwrap();
         assert_eq!(alerts.len(), 3);
         for alert in alerts {
             assert_eq!(
@@ -460,6 +562,44 @@ pub(super) mod tests {
         let [estimate, realised, description] = of(&incident);
         assert_eq!((&*estimate, &*realised), ("0.8s..1.9s", "1 token, 0.8s..1.9s"));
         assert!(description.ends_with(" The failover has lost 1 token, 0.8s..1.9s."), "{description}");
+    }
+
+    /// A vantage that restarts must know it.
+    #[test]
+    fn the_first_stage_of_an_incident_says_that_its_cause_is_common() {
+        let of = |incident: Incident| posted(&[incident], 1_795_230_246_000).remove(0)["annotations"].take();
+        let common = Incident { common_mode: true, blocked: Some(Blocked::Limit), ..incident("a", Stage::Prepare) };
+        let prepare = of(common.clone());
+        assert_eq!(prepare["reason"], "common_mode");
+        let description = prepare["description"].as_str().unwrap();
+        assert!(
+            description.contains(" No failover is ordered: its services seem to fail from a cause"),
+            "{description}"
+        );
+        assert_eq!(of(Incident { stage: Stage::Execute, ..common }).get("reason"), None);
+        assert_eq!(of(incident("a", Stage::Prepare)).get("reason"), None);
+    }
+
+    #[test]
+    fn an_alert_says_whose_file_keeps_the_region_from_being_failed_over() {
+        let blocked_by = vec![region("eu-west-1"), region("ap-south-1")];
+        let of = |reason| {
+            let blocked =
+                Incident { blocked: Some(reason), blocked_by: blocked_by.clone(), ..incident("a", Stage::Prepare) };
+            posted(&[blocked], 1_795_230_246_000).remove(0)["annotations"]["description"].as_str().unwrap().to_owned()
+        };
+        let said = of(Blocked::Maintenance);
+        assert!(
+            said.ends_with(
+                " It is in the file of eu-west-1, ap-south-1; no command lifts that, so change it there and reload."
+            ),
+            "{said}"
+        );
+        let said = of(Blocked::Disarmed);
+        assert!(
+            said.ends_with(" It is in the file of eu-west-1, ap-south-1; regionwatch arm outweighs that for a time."),
+            "{said}"
+        );
     }
 
     #[test]

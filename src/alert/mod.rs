@@ -28,7 +28,7 @@ use crate::{
     config::{Alertmanager, HttpUrl, UrlTemplate},
     metrics::Metrics,
     model::{ConstantLabels, Incident, Region, UnixMillis},
-    net::{ApiClient, ClientError, Resolver, Timestamp, TlsContext},
+    net::{ApiClient, ClientError, Resolver, TlsContext},
     signing::PublicKeys,
     status::AlertmanagerView,
 };
@@ -53,6 +53,8 @@ pub struct Setup<'a> {
     pub dashboard_url: &'a UrlTemplate,
     /// The URL of this sidecar's status page; the alerts' `generatorURL`.
     pub external_url: Option<&'a HttpUrl>,
+    /// The wall clock, by which incidents have their times; it may be wrong.
+    pub clock: fn() -> UnixMillis,
     /// When all peers were evaluated last; set after what follows was published. Nothing is pushed if it is older than 5 s.
     pub evaluated: &'a watch::Receiver<Instant>,
 }
@@ -90,7 +92,8 @@ impl Notifier {
             external_url: setup.external_url.map(ToString::to_string),
             runbook_url: setup.runbook_url.clone(),
             dashboard_url: setup.dashboard_url.clone(),
-            since: UnixMillis(Timestamp::now().unix_nanos() / 1_000_000),
+            since: (setup.clock)(),
+            clock: setup.clock,
         });
         let clients = setup.alertmanagers.iter().map(|Alertmanager { url, access }| {
             let headers: HeaderMap = access.headers.iter().cloned().collect();
@@ -105,8 +108,8 @@ impl Notifier {
         let keys = Arc::new(setup.public_keys.clone());
         let (mut tasks, mut views) = (JoinSet::new(), Vec::new());
         for ((url, series), (transport, queries)) in urls.into_iter().zip(all_series).zip(clients) {
-            let environment = setup.labels.environment.clone();
-            tasks.spawn(restore::query(queries, Arc::clone(&url), environment, Arc::clone(&keys), restored_tx.clone()));
+            let (from, keys) = (Arc::clone(&source), Arc::clone(&keys));
+            tasks.spawn(restore::query(queries, Arc::clone(&url), from, keys, restored_tx.clone()));
             let evaluated = setup.evaluated.clone();
             let view = watch::Sender::new(AlertmanagerView::new(&url));
             views.push(view.subscribe());

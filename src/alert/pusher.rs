@@ -10,13 +10,12 @@ use tokio::{
 
 use super::{
     delivery::{DeliveryLog, ResultLog, backoff, is_retryable, log_result, result_of},
-    message::{self, AlertSource},
+    message::{self, AlertSource, Clocks, needs_clock},
     transport::Transport,
 };
 use crate::{
     metrics::PushSeries,
     model::{Incident, PushResult, UnixMillis},
-    net::Timestamp,
     status::{AlertmanagerView, PushFailure},
 };
 
@@ -84,7 +83,12 @@ impl<T: Transport> Pusher<T> {
             }
             let set = Arc::clone(&incidents.borrow_and_update());
             let started = Instant::now();
+            let is_first = clock.is_none();
             let result = self.push(&set, &mut results, &mut clock).await;
+            if is_first && clock.is_some() && set.iter().any(needs_clock) {
+                // Without what was left out, because it needs the clock.
+                continue;
+            }
             if result == PushResult::Ok {
                 deliveries.record(&self.url, &set);
             }
@@ -108,14 +112,17 @@ impl<T: Transport> Pusher<T> {
         results: &mut ResultLog,
         clock: &mut Option<Clock>,
     ) -> PushResult {
-        let own = || UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
-        let body = message::body(&self.source, incidents, clock.as_ref().map_or_else(own, Clock::now));
+        let own = self.source.clock;
+        let body = message::body(&self.source, incidents, Clocks { own: own(), there: clock.as_ref().map(Clock::now) });
         let started = Instant::now();
         let answer = self.transport.request(Method::POST, "/api/v2/alerts", body.into(), MAX_ANSWER).await;
         let result = result_of(&answer);
         self.series.record(result, started.elapsed());
-        if let Some(date) = answer.as_ref().ok().and_then(|answer| answer.date) {
-            *clock = Some(Clock::at(date));
+        match answer.as_ref().ok().and_then(|answer| answer.date) {
+            Some(date) => *clock = Some(Clock::at(date)),
+            // A proxy has taken its date away.
+            None if result == PushResult::Ok && clock.is_none() => *clock = Some(Clock::at(own())),
+            None => {}
         }
         if results.should_log(result) {
             log_result(&self.url, &answer);

@@ -5,19 +5,19 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _, sync::Arc, time::D
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, task::yield_now, time::sleep};
 use tracing::warn;
 
 use super::{
     delivery::{backoff, excerpt, is_retryable, refuses_credentials, result_of},
-    message::{CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated, ttl},
+    message::{AlertSource, CandidateEntry, MAX_CANDIDATES, MAX_EVIDENCE, SOURCE, alertname, truncated, ttl},
     transport::Transport,
 };
 use crate::{
     model::{
-        Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, PushResult, Region, Stage, Tally, UnixMillis,
+        Candidate, Cause, ENVIRONMENT, Failure, Incident, LabelValue, PushResult, Region, Stage, StateReason, Tally,
+        UnixMillis,
     },
-    net::Timestamp,
     signing::{Order, PublicKeys, SignatureList, SignatureResult},
 };
 
@@ -47,16 +47,16 @@ pub struct Restored {
     pub incident: Incident,
 }
 
-/// Queries one Alertmanager for firing incidents of this environment until it has answered once, and sends them to
+/// Queries one Alertmanager for firing incidents of the environment of `source` until it has answered once, and sends them to
 /// `restored`.
 pub(super) async fn query(
     transport: impl Transport,
     url: Arc<str>,
-    environment: Option<LabelValue>,
+    source: Arc<AlertSource>,
     keys: Arc<PublicKeys>,
     restored: mpsc::Sender<Restored>,
 ) {
-    let environment = environment.as_ref().map(LabelValue::as_str);
+    let environment = source.constant.environment.as_ref().map(LabelValue::as_str);
     let filters =
         [("source", SOURCE), ("failover", "true"), (ENVIRONMENT, environment.unwrap_or_default())].map(filter);
     let path = format!("/api/v2/alerts?active=true{}", filters.concat());
@@ -68,18 +68,9 @@ pub(super) async fn query(
         let reason = match answer {
             Ok(answer) if result == PushResult::Ok => match read(&answer.body, environment) {
                 Ok(incidents) => {
-                    // Only there do the times of an alert count.
-                    let now = answer.date.unwrap_or_else(|| UnixMillis(Timestamp::now().unix_nanos() / 1_000_000));
-                    for incident in incidents {
-                        if let Some(doubt) = doubt(&incident, environment, &keys, now) {
-                            let Incident { peer, stage, id, .. } = &incident;
-                            warn!(%peer, %stage, incident = %id, "Alertmanager {url} holds an alert that {doubt}; it is ignored, and an outage of that region is a new incident");
-                            continue;
-                        }
-                        // The receiver is gone only when the notifier is being dropped.
-                        let _ = restored.send(Restored { alertmanager: Arc::clone(&url), incident }).await;
-                    }
-                    return;
+                    // Vantages write onsets and sign by their own clocks. Who answers could choose any date.
+                    let now = (source.clock)();
+                    return pass_on(incidents, environment, &keys, now, &url, &restored).await;
                 }
                 Err(error) => Some(format!("invalid answer {}: {error}", excerpt(&answer.body))),
             },
@@ -102,6 +93,28 @@ pub(super) async fn query(
             warn!("cannot restore incidents from Alertmanager {url}: {reason}");
         }
         sleep(RETRY_LATER).await;
+    }
+}
+
+/// Passes on what can be trusted.
+async fn pass_on(
+    incidents: Vec<Incident>,
+    environment: Option<&str>,
+    keys: &PublicKeys,
+    now: UnixMillis,
+    url: &Arc<str>,
+    restored: &mpsc::Sender<Restored>,
+) {
+    for incident in incidents {
+        // Signatures take time, and all probes share this thread.
+        yield_now().await;
+        if let Some(doubt) = doubt(&incident, environment, keys, now) {
+            let Incident { peer, stage, id, .. } = &incident;
+            warn!(%peer, %stage, incident = %id, "Alertmanager {url} holds an alert that {doubt}; it is ignored, and an outage of that region is a new incident");
+            continue;
+        }
+        // The receiver is gone only when the notifier is being dropped.
+        let _ = restored.send(Restored { alertmanager: Arc::clone(url), incident }).await;
     }
 }
 
@@ -188,6 +201,8 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
         tally: Tally { down, voters, reached: confirmed, ..Tally::default() },
         candidates: annotation("candidates").map(candidates).unwrap_or_default(),
         blocked: None,
+        blocked_by: Vec::new(),
+        common_mode: annotation("reason") == Some(StateReason::CommonMode.as_str()),
         loss: None,
         lost: None,
         evidence: truncated(annotation("evidence").unwrap_or_default(), MAX_EVIDENCE).to_owned(),
@@ -217,7 +232,7 @@ mod tests {
 
     use super::{
         super::message::{
-            body,
+            Clocks, body,
             tests::{incident, source},
         },
         *,
@@ -225,7 +240,7 @@ mod tests {
     use crate::signing::PrivateKey;
 
     fn posted(incidents: &[Incident]) -> Vec<Value> {
-        serde_json::from_slice(&body(&source(), incidents, UnixMillis(1_795_230_246_000))).unwrap()
+        serde_json::from_slice(&body(&source(), incidents, Clocks { own: NOW, there: Some(NOW) })).unwrap()
     }
 
     fn read_back(alerts: &[Value]) -> Vec<Incident> {
@@ -234,7 +249,8 @@ mod tests {
 
     #[test]
     fn an_incident_is_restored_as_it_was_pushed() {
-        let before = [incident("us-east-1", Stage::Prepare), incident("us-east-1", Stage::Execute)];
+        let prepare = Incident { common_mode: true, ..incident("us-east-1", Stage::Prepare) };
+        let before = [prepare, incident("us-east-1", Stage::Execute)];
         let mut known = read_back(&posted(&before));
         for incident in &mut known {
             // The only field that is not pushed.
@@ -336,6 +352,34 @@ mod tests {
         let (signed, _) = signed(Stage::Execute, NOW);
         let days = |days: u64| doubt(&signed, None, &PublicKeys::default(), UnixMillis(NOW.0 + days * 86_400_000));
         assert_eq!((days(4), days(6)), (None, Some("began too long ago")));
+    }
+
+    /// All probes share the thread.
+    #[tokio::test]
+    async fn other_tasks_run_between_the_signatures_of_restored_alerts() {
+        const ALERTS: usize = 40;
+        let (signed, keys) = signed(Stage::Execute, NOW);
+        let (restored, mut received) = mpsc::channel(ALERTS);
+        let url: Arc<str> = "http://alertmanager".into();
+        let passing = async {
+            pass_on(vec![signed; ALERTS], None, &keys, NOW, &url, &restored).await;
+            drop(restored);
+        };
+        let other = async {
+            let mut turns = Vec::new();
+            while !received.is_closed() || !received.is_empty() {
+                let before = turns.len();
+                while received.try_recv().is_ok() {
+                    turns.push(before);
+                }
+                yield_now().await;
+            }
+            turns
+        };
+        let ((), turns) = tokio::join!(passing, other);
+        assert_eq!(turns.len(), ALERTS);
+        // Which of both comes first alternates, so there may be two.
+        assert!(turns.chunk_by(|a, b| a == b).all(|turn| turn.len() <= 2), "verified in one turn: {turns:?}");
     }
 
     #[test]

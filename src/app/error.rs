@@ -18,6 +18,9 @@ pub enum RunError {
     /// The system's trust store was not read.
     #[error("{0}")]
     File(String),
+    /// The folder of the state cannot be used.
+    #[error("state_dir: {0}")]
+    State(String),
     /// A probe cannot be built.
     #[error("{path}: {source}")]
     Probe {

@@ -7,8 +7,9 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    decision::{StateChange, Transition, votes::VoteProblem},
-    model::{PeerState, Promotion, Region, Tally},
+    decision::{StateChange, StatementNews, Transition, votes::VoteProblem},
+    model::{PeerState, Promotion, Region, StateReason, Tally},
+    status::format,
 };
 
 /// Where a configuration comes from.
@@ -78,6 +79,21 @@ pub(super) fn log(change: &StateChange) {
                 warn!(%peer, %cause, %incident, target, "the failover of {peer} to {target} is withdrawn");
             }
         }
+        StateChange::Statement { command, news, ended } => {
+            let ended = ended.as_ref().map(|ended| format!(" Taken back: {}", format::statement(ended)));
+            let said = format::statement(command) + &ended.unwrap_or_default();
+            let operator = &command.operator;
+            match news {
+                StatementNews::Commanded => warn!(operator, "{said}"),
+                StatementNews::Relayed(by) => warn!(operator, %by, "{said}"),
+                StatementNews::Forgotten => warn!(operator, "the configuration ends it: {said}"),
+                StatementNews::Resumed => warn!(operator, "the clock of this instance is ahead, so it goes on: {said}"),
+                StatementNews::Ended => {
+                    let (action, subject) = (command.action, command.subject());
+                    warn!(operator, %action, "what {operator} has commanded of {subject} has ended ({action})");
+                }
+            }
+        }
         StateChange::Resolved { peer, incident } => info!(%peer, %incident, "the incident of {peer} is over"),
         StateChange::Blocked { peer, reason: Some(reason) } => {
             warn!(%peer, %reason, "{peer} is not failed over: {}", reason.explanation());
@@ -92,6 +108,14 @@ pub(super) fn log(change: &StateChange) {
             }
             None => warn!(%database, %from, %to, "{database} is written in {to} now; it is unknown what was lost"),
         },
+        StateChange::CommonMode { peer, active: true } => {
+            let reason = StateReason::CommonMode;
+            warn!(%peer, %reason, "the critical services of {peer} fail, and the cause seems to be common to several regions; it is not failed over. \
+                   Repair the cause, or fail over by hand");
+        }
+        StateChange::CommonMode { peer, active: false } => {
+            info!(%peer, "the critical services of {peer} do not fail from a common cause any more");
+        }
         StateChange::Isolation(Some(why)) => {
             warn!(%why, "this vantage appears to be isolated; it reports no peer as down");
         }

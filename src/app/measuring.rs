@@ -9,23 +9,26 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    commands::{Audit, Commands, outcome, taken_back},
     copying::Copying,
     error::RunError,
     log::log,
     probers::{TokenContext, anchor_prober, prober},
     reloading::check_restart_only,
+    state_dir::StateDir,
 };
 use crate::{
     alert::{Notifier, Restored, Setup},
     config::{Config, DatabaseServer, Loaded},
-    decision::{Effects, Now},
+    decision::{Effects, Now, StateChange, StatementNews},
     engine::{Change, Engine, Input, PathSetup, Slot, Topology},
     metrics::Metrics,
-    model::{Cadence, DatabaseEvent, Incident, UnixMillis, VoteResponse},
+    model::{Cadence, DatabaseEvent, Incident, Region, UnixMillis, VoteResponse},
     net::{Resolver, Timestamp, TlsContext},
     probe::{ResponseSender, Writing},
     schedule::{Command, Event, Launcher, SlotPhase},
     server::{EncodedVotes, Query},
+    signing::{Action, Command as SignedCommand},
 };
 
 /// After how long without a tick all peers are evaluated before anything else is taken or said: this process was stopped, and
@@ -55,6 +58,8 @@ pub(super) struct App {
     /// When all peers were evaluated last.
     evaluated: watch::Sender<Instant>,
     copying: Copying,
+    state: Option<StateDir>,
+    operators: Commands,
 }
 
 impl App {
@@ -86,10 +91,18 @@ impl App {
             writing,
             evaluated,
             copying: Copying::default(),
+            state: None,
+            operators: Commands::default(),
         };
         let starts = app.build(&app.topology)?;
-        app.withhold_tokens(now());
         app.apply_topology(starts);
+        if let Some(folder) = app.config().state_dir.clone() {
+            let (state, before) = StateDir::open(&folder, app.config().environment.clone(), now())?;
+            app.state = Some(state);
+            app.dispatch(Input::Remembered(&before), now());
+        }
+        // Before the first token: only now it is known who votes, and what was failed over.
+        app.withhold_tokens(now());
         Ok(app)
     }
 
@@ -159,6 +172,19 @@ impl App {
         if let Some(incidents) = effects.incidents {
             self.notifier.publish(incidents);
         }
+        if let Some((remember, state)) = effects.remember.zip(self.state.as_ref()) {
+            state.write(&remember, now());
+        }
+        for change in &effects.changes {
+            let StateChange::Statement { command, news, ended } = change else { continue };
+            let result = match news {
+                StatementNews::Relayed(by) => format!("taken from the votes of {by}{}", taken_back(ended.as_ref())),
+                StatementNews::Forgotten => "ended by a reload of the configuration".to_owned(),
+                StatementNews::Resumed => "goes on, because the clock of this instance is ahead".to_owned(),
+                StatementNews::Commanded | StatementNews::Ended => continue,
+            };
+            self.audit(&Audit::of(command, &result, now().unix));
+        }
         effects.changes.iter().for_each(log);
     }
 
@@ -192,9 +218,57 @@ impl App {
                     let _ = reply.send(EncodedVotes { body, keys });
                 }
             }
+            Query::Command { value, reply } => {
+                let _ = reply.send(self.command(&value, now));
+            }
             // The main loop's.
             Query::Reload(_) => {}
         }
+    }
+
+    /// Carries out the command of an operator, and says what it has done, or why it is refused.
+    fn command(&mut self, value: &[u8], now: Now) -> Result<String, String> {
+        let command = self.operators.accept(value, &self.topology.config, now.unix)?;
+        let result = match (command.action, &command.region) {
+            (Action::Release, Some(region)) => self.release(region, now),
+            (Action::Release, None) => Err("it names no region".to_owned()),
+            (Action::Arm | Action::Disarm | Action::Maintenance, _) => self.state(&command, value, now),
+        };
+        let (Ok(said) | Err(said)) = &result;
+        let said = said.replace('\n', " ");
+        let audit = Audit::of(&command, &said, now.unix);
+        warn!(?audit, "command of an operator");
+        self.audit(&audit);
+        result
+    }
+
+    fn audit(&self, line: &Audit<'_>) {
+        if let Some(state) = &self.state {
+            state.audit(line);
+        }
+    }
+
+    /// Takes a statement, and says what that ends and what holds then.
+    fn state(&mut self, command: &SignedCommand, value: &[u8], now: Now) -> Result<String, String> {
+        if let Some(reason) = self.engine.vantage().statement_refusal(command) {
+            return Err(format!("{} is left as it is: {reason}", command.subject()));
+        }
+        let before = self.engine.vantage().stated(command, now.instant);
+        // What was verified is ASCII.
+        self.dispatch(Input::Stated(&String::from_utf8_lossy(value)), now);
+        Ok(outcome(command, &before, &self.engine.vantage().stated(command, now.instant)))
+    }
+
+    fn release(&mut self, region: &Region, now: Now) -> Result<String, String> {
+        let vantage = self.engine.vantage();
+        if let Some(reason) = vantage.release_refusal(region, now.instant) {
+            return Err(format!("{region} is not released: {reason}"));
+        }
+        if !vantage.is_failed_over(region) {
+            return Ok(format!("{region} is not failed over here"));
+        }
+        self.dispatch(Input::Release(region), now);
+        Ok(format!("{region} is released"))
     }
 
     /// Whether histories are being copied for the server.
@@ -307,6 +381,7 @@ fn notifier(
         external_url: config.external_url.as_ref(),
         runbook_url: &config.runbook_url,
         dashboard_url: &config.dashboard_url,
+        clock: || now().unix,
         evaluated: &evaluated.subscribe(),
     };
     Notifier::spawn(setup, resolver, tls, metrics).map_err(RunError::Notifier)

@@ -14,9 +14,9 @@ use tokio::{
 use super::{error::RunError, probers::check_descriptors};
 use crate::{
     config::{Config, Database, ProbeConfig},
-    model::{CertificateDates, Failure, FailureContext, Host, Outcome, Path},
+    model::{Failure, FailureContext, Host, Outcome, Path, PeerFacts},
     net::{Attempt, Resolver, TimestampingGuard, TlsContext, raise_descriptor_limit},
-    probe::{Probe, ProbeError, ProberContext, ProberVisitor},
+    probe::{Lookup, Probe, ProbeError, ProberContext, ProberVisitor},
 };
 
 /// How long the names are waited for at the most, before the first probe.
@@ -34,8 +34,8 @@ pub struct Tried {
     pub outcome: Outcome,
     /// Of what it failed; of a success, what is odd about it.
     pub failed: FailureContext,
-    /// When the certificates are valid that the peer has shown, also if it failed.
-    pub certificate: Option<CertificateDates>,
+    /// What the peer has shown, also if the probe failed.
+    pub facts: PeerFacts,
 }
 
 /// Probes each path of the configuration and each server of a database once, and returns what came back, in the order of the
@@ -67,8 +67,8 @@ pub fn probe_once(config: &Config) -> Result<Vec<Tried>, RunError> {
                 let turns = Arc::clone(&turns);
                 tokio::spawn(async move {
                     let _turn = turns.acquire_owned().await;
-                    let (outcome, failed, certificate) = trying().await;
-                    Tried { path, outcome, failed, certificate }
+                    let (outcome, failed, facts) = trying().await;
+                    Tried { path, outcome, failed, facts }
                 })
             })
             .collect();
@@ -82,15 +82,23 @@ pub fn probe_once(config: &Config) -> Result<Vec<Tried>, RunError> {
     result
 }
 
-type Found = (Outcome, FailureContext, Option<CertificateDates>);
+type Found = (Outcome, FailureContext, PeerFacts);
 
 /// Makes one attempt, from the moment in which it is called.
 type Trying = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Found> + Send>> + Send>;
 
 fn prepare(probe: &ProbeConfig, resolver: &Resolver, tls: &TlsContext) -> Result<Trying, crate::probe::SetupError> {
-    let resolved = resolver.lookup_at(&probe.host, probe.family, probe.name_server).using(probe.addresses);
-    let context =
-        ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses: None };
+    let lookup = Lookup { resolver, family: probe.family, name_server: probe.name_server };
+    let resolved = lookup.of(&probe.host).using(probe.addresses);
+    let context = ProberContext {
+        host: &probe.host,
+        resolved,
+        lookup,
+        tos: probe.tos,
+        source: probe.source,
+        tls,
+        responses: None,
+    };
     probe.spec.prober(context, Once(probe.cadence.timeout()))
 }
 
@@ -112,7 +120,7 @@ impl ProberVisitor for Once {
                     Ok(Err(ProbeError::ClockStep)) => Err(Failure::Local),
                     Err(_) => Err(attempt.timeout_reason()),
                 };
-                (outcome, attempt.context(&outcome), attempt.certificate())
+                (outcome, attempt.context(&outcome), attempt.facts())
             })
         })
     }

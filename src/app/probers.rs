@@ -11,8 +11,7 @@ use crate::{
     model::{AddressFamily, Cadence, DatabaseEvent, Path, Region},
     net::{Resolver, TlsContext},
     probe::{
-        POSTGRES, PostgresSpec, Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe,
-        TokenProbe, TokenSetup, Writing,
+        Lookup, Probe, ProberContext, ProberVisitor, ResponseSender, SetupError, TCP, TcpProbe, TokenSetup, Writing,
     },
     schedule::{Event, Launcher, launcher},
 };
@@ -31,10 +30,13 @@ pub(super) fn check_descriptors(config: &Config, limit: u64) {
 /// How many descriptors a configuration may need at the most, with those of the server.
 pub fn descriptors(config: &Config) -> u64 {
     const SERVER: u64 = 300;
-    let servers: usize = config.databases.iter().map(|database| database.servers.len()).sum();
-    // A kept connection for each, and those of probes that are under way.
-    let databases = servers as u64 * (1 + u64::from(POSTGRES.default_cadence().in_flight()));
-    SERVER + databases + config.paths().map(|(_, probe)| probe.descriptors()).sum::<u64>()
+    // For each server a kept connection, and those of probes that are under way.
+    let of_database = |Database { login, servers, .. }: &Database| {
+        servers.len() as u64 * (1 + u64::from(login.kind().default_cadence().in_flight()))
+    };
+    SERVER
+        + config.databases.iter().map(of_database).sum::<u64>()
+        + config.paths().map(|(_, probe)| probe.descriptors()).sum::<u64>()
 }
 
 /// Builds a probe, and what launches it. Nothing is sent yet. What a sidecar answers goes to `responses`.
@@ -51,8 +53,10 @@ pub fn prober(
     events: mpsc::Sender<Event>,
     responses: Option<ResponseSender>,
 ) -> Result<Launcher, SetupError> {
-    let resolved = resolver.lookup_at(&probe.host, probe.family, probe.name_server).using(probe.addresses);
-    let context = ProberContext { host: &probe.host, resolved, tos: probe.tos, source: probe.source, tls, responses };
+    let lookup = Lookup { resolver, family: probe.family, name_server: probe.name_server };
+    let resolved = lookup.of(&probe.host).using(probe.addresses);
+    let context =
+        ProberContext { host: &probe.host, resolved, lookup, tos: probe.tos, source: probe.source, tls, responses };
     probe.spec.prober(context, LaunchedBy(events))
 }
 
@@ -83,10 +87,19 @@ impl TokenContext<'_> {
     /// What reads each server, and writes at the one that takes writes.
     pub(super) fn probers(&self, events: &mpsc::Sender<Event>) -> Result<Vec<(Cadence, Launcher)>, RunError> {
         let Database { name, login, table, servers, .. } = self.database;
+        let kind = login.kind();
         let prober = |(place, server): (usize, &DatabaseServer)| {
             let resolved = self.resolver.lookup(&server.host, AddressFamily::Any);
-            let context =
-                ProberContext { host: &server.host, resolved, tos: None, source: None, tls: self.tls, responses: None };
+            let lookup = Lookup::by(self.resolver);
+            let context = ProberContext {
+                host: &server.host,
+                resolved,
+                lookup,
+                tos: None,
+                source: None,
+                tls: self.tls,
+                responses: None,
+            };
             let setup = TokenSetup {
                 database: name.clone(),
                 region: server.region.clone(),
@@ -97,11 +110,11 @@ impl TokenContext<'_> {
                 writing: Arc::clone(self.writing),
                 news: self.news.clone(),
             };
-            let login = PostgresSpec { port: server.port, ..login.clone() };
-            let path = || Path { peer: server.region.clone(), target: name.clone(), kind: POSTGRES };
-            let prober =
-                TokenProbe::new(login, context, setup).map_err(|source| RunError::Probe { path: path(), source })?;
-            Ok((POSTGRES.default_cadence(), launcher(Arc::new(prober), events.clone())))
+            let path = || Path { peer: server.region.clone(), target: name.clone(), kind };
+            let launcher = login
+                .token_prober(server.port, context, setup, LaunchedBy(events.clone()))
+                .map_err(|source| RunError::Probe { path: path(), source })?;
+            Ok((kind.default_cadence(), launcher))
         };
         servers.iter().enumerate().map(prober).collect()
     }

@@ -223,6 +223,8 @@ mod tests {
         assert!(replies.into_iter().all(|mut replied| replied.try_recv().is_ok()));
 
         let (reply, mut replied) = oneshot::channel();
+        // However long the machine stood still since.
+        reloading.last = Some(Instant::now());
         reloading.request(reply);
         assert!(reloading.reading.is_none());
         reloading.begin();

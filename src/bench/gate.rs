@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Aggregates, Results, Series, Summary,
     baseline::compare,
-    threshold::Threshold,
+    threshold::{Metric, Threshold},
     verdict::{Check, Verdict},
 };
 
@@ -21,7 +21,7 @@ pub struct Rules {
 }
 
 /// What the rules say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gate {
     /// Each check, thresholds first.
     pub checks: Vec<Check>,
@@ -36,6 +36,15 @@ impl Gate {
             Verdict::Pass => false,
             Verdict::Fail => true,
             Verdict::Inconclusive => self.inconclusive_fails,
+        }
+    }
+
+    /// Notes which check ended the run, and when: what was in flight then may have changed what all samples say.
+    pub fn ended_by(&mut self, broken: &Check, after: Duration) {
+        let is_it = |check: &&mut Check| (&check.subject, &check.criterion) == (&broken.subject, &broken.criterion);
+        if let Some(check) = self.checks.iter_mut().find(is_it) {
+            check.verdict = Verdict::Fail;
+            check.reason = format!("{}; it ended the run after {:.1} s", broken.reason, after.as_secs_f64());
         }
     }
 
@@ -55,12 +64,17 @@ impl Rules {
     /// What they say of results.
     ///
     /// # Errors
-    /// If a threshold selects nothing; a threshold that is never evaluated would always pass.
+    /// If a threshold selects nothing, or the results do not have what it is about, or nothing of the baseline; what is never
+    /// evaluated would always pass.
     pub fn gate(&self, results: &Results) -> Result<Gate, String> {
-        let mut checks =
-            self.each(|threshold| threshold.check(&results.series, results.duration), || known(&results.series))?;
+        for threshold in self.thresholds.iter().filter(|threshold| threshold.metric == Metric::SlotsMissed) {
+            countable(threshold, results)?;
+        }
+        let dropped = results.dropped.unwrap_or(0);
+        let mut checks = self
+            .each(|threshold| threshold.check(&results.series, results.duration, dropped), || known(&results.series))?;
         if let Some((baseline, effect)) = &self.baseline {
-            checks.extend(compare(baseline, results, *effect));
+            checks.extend(compare(baseline, results, *effect)?);
         }
         Ok(Gate { checks, inconclusive_fails: self.inconclusive_fails })
     }
@@ -68,7 +82,7 @@ impl Rules {
     /// What they say of a summary.
     ///
     /// # Errors
-    /// If a threshold selects nothing, or there is a baseline.
+    /// If a threshold selects nothing, or what the summary does not have, or there is a baseline.
     pub fn gate_summary(&self, summary: &Summary) -> Result<Gate, String> {
         if self.baseline.is_some() {
             return Err(
@@ -80,6 +94,7 @@ impl Rules {
             names.take(SHOWN).collect::<Vec<_>>().join(", ")
         };
         let checks = self.each(|threshold| summary.check(threshold), known)?;
+        let checks = checks.into_iter().collect::<Result<_, _>>()?;
         Ok(Gate { checks, inconclusive_fails: self.inconclusive_fails })
     }
 
@@ -88,13 +103,7 @@ impl Rules {
     /// # Errors
     /// Names the threshold, and what there is.
     pub fn check_plan(&self, planned: &[Series]) -> Result<(), String> {
-        let select = |threshold: &Threshold| {
-            let mut planned_for = threshold.clone();
-            // Which phases a probe has is known when it has been sent.
-            planned_for.tags.remove("phase");
-            planned_for.check(planned, Duration::ZERO)
-        };
-        self.each(select, || known(planned)).map(drop)
+        self.each(|threshold| threshold.check(planned, Duration::ZERO, 0), || known(planned)).map(drop)
     }
 
     /// The thresholds that end a run early.
@@ -104,22 +113,34 @@ impl Rules {
         Self { thresholds: thresholds.cloned().collect(), ..Self::default() }
     }
 
-    /// Whether one of them is broken by what was measured until now.
-    pub fn end(&self, series: &[Series], elapsed: Duration) -> bool {
+    /// The check of one of them that is broken by what was measured until now.
+    pub fn broken(&self, series: &[Series], elapsed: Duration) -> Option<Check> {
         let due =
             self.thresholds.iter().filter(|threshold| threshold.abort_after.is_some_and(|after| after <= elapsed));
-        due.filter_map(|threshold| threshold.check(series, elapsed)).any(|check| check.verdict == Verdict::Fail)
+        let mut checks = due.filter_map(|threshold| threshold.check(series, elapsed, 0));
+        checks.find(|check| check.verdict == Verdict::Fail)
     }
 
-    fn each(
-        &self,
-        check: impl Fn(&Threshold) -> Option<Check>,
-        known: impl Fn() -> String,
-    ) -> Result<Vec<Check>, String> {
+    fn each<T>(&self, check: impl Fn(&Threshold) -> Option<T>, known: impl Fn() -> String) -> Result<Vec<T>, String> {
         let checks = self.thresholds.iter().map(|threshold| {
             check(threshold).ok_or_else(|| format!("the threshold {threshold} selects nothing; there is {}", known()))
         });
         checks.collect()
+    }
+}
+
+/// Whether results say how many requests were not sent.
+fn countable(threshold: &Threshold, results: &Results) -> Result<(), String> {
+    match results.dropped {
+        None => {
+            Err(format!("the threshold {threshold} has nothing to judge: these results do not count what was not sent"))
+        }
+        Some(1..) if !threshold.tags.is_empty() => Err(format!(
+            "the threshold {threshold} has nothing to judge: what a load test did not send is of no region; write \
+             {} without tags",
+            threshold.metric.as_str()
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -267,7 +267,11 @@ impl Run {
     fn all_launched(&self) -> bool {
         let Some(most) = self.plan.samples else { return false };
         let launched = self.launched.iter().zip(&self.series);
-        launched.into_iter().all(|(launched, series)| launched.load(Ordering::Relaxed) + series.missed >= most)
+        // A missed slot is made up for by a later one. A host that misses most of them must still come to an end.
+        launched.into_iter().all(|(launched, series)| {
+            let launched = launched.load(Ordering::Relaxed);
+            launched >= most || launched.saturating_add(series.missed) >= most.saturating_mul(2)
+        })
     }
 
     fn in_flight(&self) -> u64 {
@@ -276,7 +280,7 @@ impl Run {
 
     fn take(&mut self, event: &Event) {
         match *event {
-            Event::Sampled { sample, .. } => {
+            Event::Sampled { sample, failed, .. } => {
                 let path = sample.path.0 as usize;
                 self.ended[path] += 1;
                 let at = sample.sent_at.saturating_duration_since(self.began);
@@ -284,7 +288,8 @@ impl Run {
                     Ok(timings) => self.series[path]
                         .push_phases(Sample { at, outcome: Outcome::Ok(timings.total) }, timings.phases.iter()),
                     Err(failure) => {
-                        self.series[path].push(Sample { at, outcome: Outcome::Failed(failure.as_str().into()) });
+                        let outcome = Outcome::Failed(failure.as_str().into());
+                        self.series[path].push_failure(Sample { at, outcome }, failed.phase);
                     }
                 }
             }
@@ -299,6 +304,9 @@ impl Run {
     }
 
     fn show(&mut self) -> ControlFlow<()> {
+        for ((series, launched), ended) in self.series.iter_mut().zip(&self.launched).zip(&self.ended) {
+            series.in_flight = launched.load(Ordering::Relaxed) - ended;
+        }
         let elapsed = self.began.elapsed();
         let by_time = self.plan.duration.map(|duration| elapsed.as_secs_f64() / duration.as_secs_f64());
         let by_count = self.plan.samples.and_then(|most| {
@@ -312,12 +320,15 @@ impl Run {
         }
     }
 
-    fn results(self) -> Results {
+    fn results(mut self) -> Results {
+        // Those of a run that a second signal ended have no result.
+        self.series.iter_mut().for_each(|series| series.in_flight = 0);
         Results {
             began: self.began_at,
             duration: self.duration.unwrap_or_else(|| self.began.elapsed()),
             source: self.plan.source,
             series: self.series,
+            dropped: Some(0),
         }
     }
 }
@@ -327,7 +338,7 @@ mod tests {
     use super::*;
     use crate::{
         bench::Limits,
-        model::{Failure, Phase, Sample as Probed, StampSource, Timings},
+        model::{Failure, PeerFacts, Phase, Sample as Probed, StampSource, Timings},
     };
 
     fn event(path: u32, outcome: crate::model::Outcome) -> Event {
@@ -338,7 +349,7 @@ mod tests {
             late: 0,
             duplicates: 0,
             failed: None.into(),
-            certificate: None,
+            facts: PeerFacts::default(),
         }
     }
 
@@ -362,5 +373,19 @@ mod tests {
         let outcomes: Vec<_> = us.samples().iter().map(|sample| sample.outcome.clone()).collect();
         assert_eq!(outcomes, [Outcome::Ok(ms(7)), Outcome::Failed("timeout".into())]);
         assert_eq!((us.phase_of(0, Phase::Rtt), us.tag("probe")), (Some(ms(7)), Some("icmp")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_of_n_samples_makes_up_for_missed_slots_and_ends_where_most_are_missed() {
+        let done = |launched, missed| {
+            let limits = Limits { samples: Some(10), ..Limits::default() };
+            let plan = Plan::of_targets(&["us=icmp://192.0.2.1".to_owned()], None, limits).unwrap();
+            let mut run = Run::new(plan, vec![Arc::new(AtomicU64::new(launched))], None);
+            run.take(&Event::SlotsMissed { path: PathId(0), count: missed });
+            run.all_launched()
+        };
+        assert!(!done(9, 1) && !done(9, 10), "a missed slot is no sample");
+        assert!(done(10, 0) && done(10, 3));
+        assert!(!done(4, 15) && done(4, 16), "a host that is too slow comes to an end");
     }
 }

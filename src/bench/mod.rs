@@ -20,14 +20,6 @@ mod target;
 pub mod threshold;
 mod verdict;
 
-pub(crate) use self::{
-    baseline::{normal_quantile, student_quantile},
-    live::Interrupts,
-    report::{
-        Column, Tone, check_columns, markdown_escaped, markdown_table, millis, printable, spreadsheet_cell, text_table,
-    },
-    target::spec_of_url,
-};
 pub use self::{
     gate::{Gate, Rules},
     live::{End, Observer, Progress, run},
@@ -39,6 +31,13 @@ pub use self::{
     saved::{read_saved, saved_text},
     stats::{CONFIDENCE, Distribution, Estimate, Quantile, Value, failure_rate_interval, jitter, samples_for},
     verdict::{Check, Verdict},
+};
+pub(crate) use self::{
+    live::Interrupts,
+    report::{
+        Column, Tone, check_columns, markdown_escaped, markdown_table, millis, printable, spreadsheet_cell, text_table,
+    },
+    target::spec_of_url,
 };
 
 /// What fuzzers call.

@@ -126,7 +126,7 @@ fn measured(region: &str, series: &[&Series], light: Option<&Duration>) -> Ranke
         score: score(&all),
         count: all.count(),
         failed: all.failed(),
-        missed: series.iter().map(|series| series.missed).sum(),
+        missed: series.iter().map(|series| series.missed).fold(0, u64::saturating_add),
         failures: failures(series),
         extremes: all.min().zip(all.max()),
         mean: all.mean(),

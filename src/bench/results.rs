@@ -21,6 +21,8 @@ pub struct Results {
     pub source: String,
     /// What was measured, in the order in which it was configured or first seen.
     pub series: Vec<Series>,
+    /// What a load test should have sent and did not, of no region in particular; `None` if its results do not count that.
+    pub dropped: Option<u64>,
 }
 
 /// The samples of one way to measure a region.
@@ -34,9 +36,13 @@ pub struct Series {
     pub deadline: Option<Duration>,
     /// Slots at which no probe could start in time.
     pub missed: u64,
+    /// Probes that were sent and have no result yet; none when the run is over.
+    pub in_flight: u64,
     /// What all samples were, where those that are kept were drawn from them.
     pub drawn_from: Option<Totals>,
     samples: Vec<Sample>,
+    /// For each sample the phase in which it failed, if it failed and that is known.
+    failed_in: Vec<Option<Phase>>,
     /// The phases that were measured, as columns: an entry for each sample, [`UNMEASURED`] where it has none.
     phases: Vec<(Phase, Vec<u64>)>,
 }
@@ -143,6 +149,19 @@ impl Series {
         self.push_phases(sample, []);
     }
 
+    /// Adds a failure, with the phase in which it failed, if that is known.
+    pub fn push_failure(&mut self, sample: Sample, phase: Option<Phase>) {
+        self.push(sample);
+        self.set_failed_in(phase);
+    }
+
+    /// Notes in which phase the last sample failed.
+    pub(super) fn set_failed_in(&mut self, phase: Option<Phase>) {
+        if let Some(last) = self.failed_in.last_mut() {
+            *last = phase;
+        }
+    }
+
     /// Adds a sample with the phases that it consists of, each at most once.
     pub fn push_phases(&mut self, sample: Sample, phases: impl IntoIterator<Item = (Phase, Duration)>) {
         for (phase, duration) in phases {
@@ -156,9 +175,23 @@ impl Series {
             column.push(nanos(duration).min(UNMEASURED - 1));
         }
         self.samples.push(sample);
+        self.failed_in.push(None);
         for (_, column) in &mut self.phases {
             column.resize(self.samples.len(), UNMEASURED);
         }
+    }
+
+    /// Adds the samples of another series, in the order in which they began. Their phases are left out.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let totals = self.totals().and(other.totals());
+        let is_drawn = self.drawn_from.is_some() || other.drawn_from.is_some();
+        self.samples.extend_from_slice(&other.samples);
+        self.samples.sort_by_key(|sample| sample.at);
+        self.failed_in = vec![None; self.samples.len()];
+        self.phases.clear();
+        self.deadline = self.deadline.into_iter().chain(other.deadline).min();
+        self.missed = self.missed.saturating_add(other.missed);
+        self.drawn_from = is_drawn.then_some(totals);
     }
 
     /// All samples, in the order in which they were added.
@@ -179,6 +212,11 @@ impl Series {
         (0..self.samples.len())
             .map(|n| column.get(n).filter(|nanos| **nanos != UNMEASURED))
             .map(|nanos| nanos.map(|nanos| Duration::from_nanos(*nanos)))
+    }
+
+    /// The phase in which a sample failed, if it failed and that is known.
+    pub fn failed_in(&self, sample: usize) -> Option<Phase> {
+        self.failed_in.get(sample).copied().flatten()
     }
 
     /// How long a phase of one sample took.

@@ -26,6 +26,8 @@ struct File<'a> {
     began_unix_ms: u64,
     duration_ns: u64,
     source: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
     series: Vec<Saved<'a>>,
 }
 
@@ -43,6 +45,9 @@ struct Saved<'a> {
     latency_ns: Vec<Option<u64>>,
     /// The reasons of the failures, in their order.
     failures: Vec<Cow<'a, str>>,
+    /// The phases in which they failed, `null` where that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failed_in: Vec<Option<Cow<'a, str>>>,
     /// By the name of the phase; `null` where a sample does not have it.
     phases_ns: BTreeMap<Cow<'a, str>, Vec<Option<u64>>>,
 }
@@ -55,6 +60,7 @@ pub fn saved_text(results: &Results) -> String {
         began_unix_ms: u64::try_from(began.as_millis()).unwrap_or_default(),
         duration_ns: nanos(results.duration),
         source: Cow::Borrowed(&results.source),
+        dropped: results.dropped,
         series: results.series.iter().map(saved).collect(),
     };
     // Maps with keys of text and numbers: nothing of it can fail.
@@ -65,6 +71,9 @@ pub fn saved_text(results: &Results) -> String {
 
 fn saved(series: &Series) -> Saved<'_> {
     let samples = series.samples();
+    let has_failed = |n: &usize| matches!(samples[*n].outcome, Outcome::Failed(_));
+    let failed_in = (0..samples.len()).filter(has_failed);
+    let failed_in = failed_in.map(|n| series.failed_in(n).map(|phase| Cow::Borrowed(phase.as_str())));
     let phase = |phase: Phase| (Cow::Borrowed(phase.as_str()), series.phase(phase).map(|one| one.map(nanos)).collect());
     Saved {
         region: Cow::Borrowed(&series.region),
@@ -87,6 +96,7 @@ fn saved(series: &Series) -> Saved<'_> {
                 Outcome::Failed(reason) => Some(Cow::Borrowed(reason.as_ref())),
             })
             .collect(),
+        failed_in: failed_in.collect(),
         phases_ns: series.phases().into_iter().map(phase).collect(),
     }
 }
@@ -120,6 +130,7 @@ pub fn read_saved(bytes: &[u8]) -> Result<Results, String> {
         duration: Duration::from_nanos(file.duration_ns),
         source: file.source.into_owned(),
         series: series.collect::<Result<_, _>>()?,
+        dropped: file.dropped,
     })
 }
 
@@ -128,6 +139,7 @@ fn loaded(saved: Saved<'_>) -> Option<Series> {
     let failed = saved.latency_ns.iter().filter(|latency| latency.is_none()).count();
     let is_whole = saved.latency_ns.len() == count
         && saved.failures.len() == failed
+        && (saved.failed_in.is_empty() || saved.failed_in.len() == failed)
         && saved.phases_ns.values().all(|column| column.len() == count);
     if !is_whole {
         return None;
@@ -140,13 +152,21 @@ fn loaded(saved: Saved<'_>) -> Option<Series> {
         .with_phases(phases.iter().map(|(phase, _)| *phase));
     (series.missed, series.drawn_from) = (saved.missed, saved.drawn_from);
     let mut failures = saved.failures.into_iter();
+    let mut failed_in = saved.failed_in.into_iter();
     for (n, (at, latency)) in saved.at_ns.into_iter().zip(saved.latency_ns).enumerate() {
-        let outcome = match latency {
-            Some(latency) => Outcome::Ok(Duration::from_nanos(latency)),
-            None => Outcome::Failed(reason(failures.next()?)),
-        };
+        let at = Duration::from_nanos(at);
         let of_sample = phases.iter().filter_map(|(phase, column)| Some((*phase, Duration::from_nanos(column[n]?))));
-        series.push_phases(Sample { at: Duration::from_nanos(at), outcome }, of_sample);
+        match latency {
+            Some(latency) => {
+                series.push_phases(Sample { at, outcome: Outcome::Ok(Duration::from_nanos(latency)) }, of_sample);
+            }
+            None => {
+                let outcome = Outcome::Failed(reason(failures.next()?));
+                let phase = failed_in.next().flatten().and_then(|name| Phase::parse(&name));
+                series.push_phases(Sample { at, outcome }, of_sample);
+                series.set_failed_in(phase);
+            }
+        }
     }
     Some(series)
 }
@@ -190,7 +210,7 @@ mod tests {
         #[test]
         fn what_is_saved_is_read_as_itself(series in prop::collection::vec(a_series(), 0..4), ms in 0..1_u64 << 40) {
             let began = SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-            let results = Results { began, duration: Duration::from_nanos(ms), source: "x".to_owned(), series };
+            let results = Results { began, duration: Duration::from_nanos(ms), source: "x".to_owned(), series, dropped: Some(ms) };
             let read = read_saved(saved_text(&results).as_bytes()).unwrap();
             prop_assert_eq!(saved_text(&read), saved_text(&results));
             for (one, other) in read.series.iter().zip(&results.series) {
@@ -207,6 +227,7 @@ mod tests {
             duration: Duration::ZERO,
             source: String::new(),
             series: vec![Series::new("us", BTreeMap::new(), None)],
+            dropped: None,
         });
         let error = |from: &str, to: &str| read_saved(whole.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert_eq!(error("regionwatch_results", "other"), "is not a file that --save wrote; name one");

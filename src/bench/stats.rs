@@ -100,19 +100,21 @@ pub struct Distribution {
 impl Distribution {
     /// The distribution of all samples of these series.
     pub fn of<S: Borrow<Series>>(series: impl IntoIterator<Item = S>) -> Self {
-        Self::of_each(series, |_, _, latency| Some(latency))
+        Self::of_each(series, |_, _, latency| Some(latency), |_, _| true)
     }
 
-    /// The distribution of a phase of these series. A failure never got through it, or too late; a success without the phase
-    /// says nothing.
+    /// The distribution of a phase of these series. A failure in it or before it never got through it; one of which this is
+    /// not known may not have. A failure after it, and a success without it, say nothing.
     pub fn of_phase<S: Borrow<Series>>(series: impl IntoIterator<Item = S>, phase: Phase) -> Self {
-        Self::of_each(series, |series, n, _| series.phase_of(n, phase))
+        let never_passed = |series: &Series, n| series.failed_in(n).is_none_or(|failed| failed <= phase);
+        Self::of_each(series, |series, n, _| series.phase_of(n, phase), never_passed)
     }
 
-    /// `of` says how long a success counts.
+    /// `of` says how long a success counts, and `fails` whether a failure does.
     fn of_each<S: Borrow<Series>>(
         series: impl IntoIterator<Item = S>,
         of: impl Fn(&Series, usize, Duration) -> Option<Duration>,
+        fails: impl Fn(&Series, usize) -> bool,
     ) -> Self {
         let mut all = Self { deadline: Duration::MAX, ..Self::default() };
         for series in series {
@@ -122,7 +124,7 @@ impl Distribution {
                 match &sample.outcome {
                     Outcome::Ok(latency) => all.sorted.extend(of(series, n, *latency).map(nanos)),
                     Outcome::Failed(reason) if is_local(reason) => {}
-                    Outcome::Failed(_) => all.failed += 1,
+                    Outcome::Failed(_) => all.failed += usize::from(fails(series, n)),
                 }
             }
         }

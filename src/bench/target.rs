@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::ProbeConfig,
-    model::{AddressChoice, AddressFamily, Host, Kind, Path, Region, TargetName},
+    model::{Host, Kind, Path, Region, TargetName},
     net::TlsSpec,
     probe::{DnsSpec, HttpSpec, IcmpSpec, ProbeSpec, RecordType, TcpSpec},
     yaml::{Parsed, addresses, diagnostics::quoted},
@@ -59,21 +59,7 @@ fn target(text: &str) -> Parsed<(Region, TargetName, ProbeConfig)> {
     let (host, spec) = spec_of_url(url.trim())?;
     let name = addresses::derived_name(&host)?;
     let cadence = spec.kind().default_cadence();
-    Ok((
-        region,
-        name,
-        ProbeConfig {
-            cadence,
-            host,
-            family: AddressFamily::Any,
-            name_server: None,
-            addresses: AddressChoice::One,
-            tos: None,
-            source: None,
-            critical: false,
-            spec,
-        },
-    ))
+    Ok((region, name, ProbeConfig::new(cadence, host, spec)))
 }
 
 /// The probe that a URL stands for, and the host that it goes to.
@@ -102,7 +88,9 @@ pub(crate) fn spec_of_url(url: &str) -> Parsed<(Host, ProbeSpec)> {
                 "" => (".".into(), RecordType(2)),
                 name => match addresses::host(name)? {
                     Host::Name(name) => (format!("{name}.").into(), RecordType(1)),
-                    Host::Addr(_) => return Err("asks for an address; write a name after the /".to_owned()),
+                    Host::Addr(_) | Host::Scoped(..) => {
+                        return Err("asks for an address; write a name after the /".to_owned());
+                    }
                 },
             };
             (host, DnsSpec::question(port.unwrap_or(DNS_PORT), query, record).into())

@@ -48,11 +48,13 @@ pub(super) struct Measured {
     pub(super) samples: usize,
     /// The samples from which on the interval has two ends.
     fewest: usize,
+    /// Whether it is a share of failures, whose interval is Wilson's.
+    is_rate: bool,
 }
 
 impl Measured {
     pub(super) fn exact(value: f64, samples: usize) -> Self {
-        Self { value, low: value, high: value, samples, fewest: 0 }
+        Self { value, low: value, high: value, samples, fewest: 0, is_rate: false }
     }
 
     fn verdict(&self, comparison: Comparison, bound: f64) -> Verdict {
@@ -75,6 +77,17 @@ impl Measured {
         if self.samples < self.fewest {
             return Some(self.fewest as u64);
         }
+        if self.is_rate {
+            let tells = |samples: usize| {
+                let failed = (self.value * samples as f64).round() as usize;
+                let (low, high) = failure_rate_interval(failed, samples)?;
+                Some(high < bound || low > bound)
+            };
+            let sizes =
+                std::iter::successors(Some(self.samples.max(1)), |samples| Some(samples + samples.div_ceil(50)));
+            let mut sizes = sizes.take_while(|samples| *samples < 1_000_000_000);
+            return sizes.find(|samples| tells(*samples) == Some(true)).map(|samples| samples as u64);
+        }
         let distance = (self.value - bound).abs();
         let reach = if self.value < bound { self.high - self.value } else { self.value - self.low };
         let needed = self.samples as f64 * (reach / distance).powi(2);
@@ -84,11 +97,12 @@ impl Measured {
 }
 
 impl Threshold {
-    /// What series that were measured for so long say of the threshold; `None` if it selects none of them.
-    pub fn check(&self, series: &[Series], duration: Duration) -> Option<Check> {
+    /// What series that were measured for so long, and requests that were not sent, say of the threshold; `None` if it
+    /// selects none of them.
+    pub fn check(&self, series: &[Series], duration: Duration, dropped: u64) -> Option<Check> {
         let mut phase = None;
         let selected: Vec<_> = series.iter().filter(|series| self.selects(series, &mut phase)).collect();
-        (!selected.is_empty()).then(|| self.judged(self.measure(&selected, phase, duration), true))
+        (!selected.is_empty()).then(|| self.judged(self.measure(&selected, phase, duration, dropped), true))
     }
 
     /// The check of a measured number.
@@ -108,7 +122,7 @@ impl Threshold {
             ("peer_region" | "region", _) => series.region == *wanted,
             ("phase", Metric::ProbeDuration) if series.tag("phase").is_none() => {
                 *phase = Phase::parse(wanted);
-                // Where all requests of a file failed, nobody knows which phases they would have had.
+                // If all requests of a file failed, their phases are unknown.
                 let is_unknown =
                     || series.tag("probe").is_none() && series.phases().is_empty() && has_no_success(series);
                 phase.is_some_and(|phase| series.phases().contains(&phase) || is_unknown())
@@ -117,7 +131,7 @@ impl Threshold {
         })
     }
 
-    fn measure(&self, series: &[&Series], phase: Option<Phase>, duration: Duration) -> Option<Measured> {
+    fn measure(&self, series: &[&Series], phase: Option<Phase>, duration: Duration, dropped: u64) -> Option<Measured> {
         let distribution = match phase {
             None => Distribution::of(series.iter().copied()),
             Some(phase) => Distribution::of_phase(series.iter().copied(), phase),
@@ -145,13 +159,18 @@ impl Threshold {
             }
         };
         match self.metric {
-            Metric::Probes => counted(totals.count as f64),
-            Metric::SlotsMissed => counted(series.iter().map(|series| series.missed as f64).sum()),
+            Metric::Probes => {
+                let in_flight = series.iter().map(|series| series.in_flight).fold(0, u64::saturating_add);
+                counted(totals.count.saturating_add(in_flight) as f64)
+            }
+            Metric::SlotsMissed => {
+                counted(series.iter().map(|series| series.missed as f64).sum::<f64>() + dropped as f64)
+            }
             Metric::ProbeFailed if self.aggregation == Aggregation::Count => counted(totals.failed as f64),
             Metric::ProbeFailed => {
                 let failed = usize::try_from(totals.failed).unwrap_or(usize::MAX);
                 let (low, high) = failure_rate_interval(failed, all)?;
-                Some(Measured { value: failed as f64 / all as f64, low, high, samples: all, fewest: 0 })
+                Some(Measured { value: failed as f64 / all as f64, low, high, samples: all, fewest: 0, is_rate: true })
             }
             Metric::ProbeDuration => match self.aggregation {
                 Aggregation::Min => extreme(true),
@@ -227,7 +246,7 @@ fn interval(estimate: Estimate, samples: usize, fewest: usize, is_quantile: bool
     let value = if is_quantile { milliseconds(estimate.value) } else { ms(estimate.value.least()) };
     let high = estimate.high.map_or(f64::INFINITY, ms);
     let low = if is_quantile { milliseconds(estimate.low) } else { ms(estimate.low.least()) };
-    Measured { value, low, high, samples, fewest }
+    Measured { value, low, high, samples, fewest, is_rate: false }
 }
 
 /// Four significant digits at most.

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, Database, Loaded},
     logging,
     metrics::series_count,
-    model::{CertificateDates, Utc},
+    model::{CertificateDates, Failure, FailureContext, Utc},
 };
 
 /// Prints warnings, then the effective configuration or what it would probe.
@@ -49,24 +49,50 @@ pub(super) fn probe(loaded: &Loaded) -> ExitCode {
 
 /// What one probe found, as a line of the table.
 fn row(tried: &Tried) -> [String; 6] {
-    let Tried { path, outcome, failed, certificate } = tried;
+    let Tried { path, outcome, failed, facts } = tried;
     let micros = |duration: Duration| format!("{:?}", Duration::from_micros(duration.as_micros() as u64));
     let (result, latency, mut detail) = match outcome {
         Ok(timings) => {
             let phases: Vec<_> =
                 timings.phases.iter().map(|(phase, duration)| format!("{phase} {}", micros(duration))).collect();
+            let http = facts.http.map(|answer| {
+                let other = if answer.offers_http3 { "; the server offers HTTP/3, which is not probed" } else { "" };
+                format!("; HTTP/{} status {}{other}", answer.protocol.number(), answer.status)
+            });
             let warning = failed.detail.map(|detail| format!("; warning: {detail}")).unwrap_or_default();
-            ("ok".to_owned(), micros(timings.total), phases.join(", ") + &warning)
+            ("ok".to_owned(), micros(timings.total), phases.join(", ") + &http.unwrap_or_default() + &warning)
         }
-        Err(failure) => (failure.to_string(), "-".to_owned(), failed.to_string()),
+        Err(failure) => (failure.to_string(), "-".to_owned(), reason(*failure, failed)),
     };
-    if let Some(CertificateDates { not_after, .. }) = certificate {
+    if let Some(CertificateDates { not_after, .. }) = &facts.certificate {
         let nanos = u64::try_from(*not_after).unwrap_or(0).saturating_mul(1_000_000_000);
         let date = Utc(nanos).to_string();
         let _ = write!(detail, "; certificate until {}", date.split('T').next().unwrap_or_default());
     }
     let [peer, target, kind] = [path.peer.to_string(), path.target.to_string(), path.kind.to_string()];
     [peer, target, kind, result, latency, detail]
+}
+
+/// Why a probe failed: what is known of it, or else what its result means.
+fn reason(failure: Failure, failed: &FailureContext) -> String {
+    let meaning = match failure {
+        Failure::Timeout => "no answer within the timeout",
+        Failure::Refused => "nothing listens there, or the connection was reset",
+        Failure::Unreachable => "a router or a firewall reports that it cannot be reached",
+        Failure::Resolve => "the name has no address, or no name server answers",
+        Failure::Tls => "the TLS handshake failed",
+        Failure::Protocol => "the answer breaks the protocol",
+        Failure::Status => "the answer is an error",
+        Failure::Mismatch => "the answer is not the expected one",
+        Failure::Auth => "the credentials were refused",
+        Failure::Empty => "the answer has no address",
+        Failure::Local => "this host cannot send: no route, no such source, or no permission",
+    };
+    match (failed.detail, failed.to_string()) {
+        (Some(_), known) => known,
+        (None, place) if place.is_empty() => meaning.to_owned(),
+        (None, place) => format!("{place}: {meaning}"),
+    }
 }
 
 fn summary(config: &Config) -> String {
@@ -106,7 +132,7 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(
             text,
             "Database {name}: {} writes and reads tokens in the table {table} at {}; a failover may lose {rpo:?}.",
-            login.user,
+            login.user(),
             servers.join(", ")
         );
     }

@@ -1,5 +1,7 @@
-//! The commands: `run bench check coldstart demo doctor explain healthcheck keygen sql status`.
+//! The commands: `run arm bench check coldstart demo disarm doctor explain healthcheck keygen maintenance release sql
+//! status`.
 
+mod arming;
 mod bench;
 mod check;
 mod coldstart;
@@ -9,6 +11,8 @@ mod explain;
 mod flags;
 mod instance;
 mod keygen;
+mod operator;
+mod release;
 mod report;
 mod source;
 mod sql;
@@ -32,7 +36,7 @@ use self::{
 use crate::{
     app::{self, ConfigSource},
     config::DEFAULT_LISTEN,
-    logging, server,
+    logging, server, signing,
     yaml::file,
 };
 
@@ -48,6 +52,8 @@ struct Command {
 enum Action {
     /// Probe the peer regions and serve /metrics.
     Run(ConfigArgs),
+    /// Allow the failover of a region for a time, whatever the files say of arming. Exit status 1 unless most instances took it.
+    Arm(arming::ArmingArgs),
     /// Measure latencies for a minute and rank the regions. Exit status 1 if nothing answered, 64 if an argument is invalid.
     Bench(Box<bench::BenchArgs>),
     /// Rank container images by the time from creating a container to its first correct answer. Exit status 1 if none was
@@ -57,6 +63,8 @@ enum Action {
     Check(CheckArgs),
     /// Measure three simulated peer regions on this machine; needs no file and no privileges.
     Demo(demo::DemoArgs),
+    /// Forbid the failover of a region for a time. Exit status 1 if no instance took it.
+    Disarm(arming::ArmingArgs),
     /// Check what this environment permits (ping sockets, timestamps, IPv6, ...) and how to permit the rest.
     Doctor,
     /// Ask a running instance why a region is in its state: rules, evidence, votes, and what one more vote would change.
@@ -65,6 +73,10 @@ enum Action {
     Healthcheck(ConfigArgs),
     /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
     Keygen(keygen::KeygenArgs),
+    /// Put a region under maintenance for a time: never failed over, and no target. Exit status 1 if no instance took it.
+    Maintenance(arming::ArmingArgs),
+    /// Release a region that was failed over, on every instance: it may take over again. Exit status 1 unless all did.
+    Release(release::ReleaseArgs),
     /// Show the peers of running instances as a table. Exit status 1 if an instance does not answer.
     Status(status::StatusArgs),
     /// Print what an administrator has to create in a database: a table for tokens, and a role with least rights.
@@ -101,6 +113,7 @@ pub fn main() -> ExitCode {
 fn act(action: Action) -> ExitCode {
     match action {
         Action::Run(args) => run(&args),
+        Action::Arm(args) => arming::run(signing::Action::Arm, &args),
         Action::Bench(args) => bench::run(&args),
         Action::Coldstart(args) => coldstart::run(&args),
         Action::Check(args) => match Source::new(&args.config).load_in_time() {
@@ -109,10 +122,13 @@ fn act(action: Action) -> ExitCode {
             Err(errors) => usage(&errors),
         },
         Action::Demo(args) => demo::run(&args),
+        Action::Disarm(args) => arming::run(signing::Action::Disarm, &args),
         Action::Doctor => doctor::run(),
         Action::Explain(args) => explain::run(&args),
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
+        Action::Maintenance(args) => arming::run(signing::Action::Maintenance, &args),
+        Action::Release(args) => release::run(&args),
         Action::Sql(args) => sql::run(&args),
         Action::Status(args) => status::run(&args),
     }

@@ -9,11 +9,14 @@ use std::{
 use super::flags::ConfigArgs;
 use crate::{
     config::{Config, Flag, Loaded, SETTINGS, Setting},
-    yaml::file::{self, Content, Unreadable},
+    yaml::{
+        file::{self, Content, Unreadable},
+        tree,
+    },
 };
 
 /// The largest configuration file that is read.
-const FILE_LIMIT: u64 = 1 << 20;
+const FILE_LIMIT: u64 = tree::MAX_BYTES as u64;
 
 /// Where a configuration comes from; read again on reload.
 #[derive(Debug, Clone)]
@@ -37,18 +40,26 @@ impl Source {
         Self { file: args.config.clone().or_else(named), environment, flags }
     }
 
-    /// The configuration, or all of its errors, one per line; or the file that is not read by the deadline.
+    /// The configuration, or all of its errors, each with the line of the file; or the file that is not read by the deadline.
     pub(super) fn load_in_time(&self) -> Result<Loaded, String> {
         let source = self.clone();
-        file::in_time(move || source.load())?
+        file::in_time(move || source.read(true))?
     }
 
     /// The configuration, or all of its errors, one per line.
     pub(super) fn load(&self) -> Result<Loaded, String> {
+        self.read(false)
+    }
+
+    fn read(&self, excerpts: bool) -> Result<Loaded, String> {
         let text = self.file.as_deref().map(read_file).transpose()?;
         let file = self.file.as_deref().zip(text.as_deref());
         let loaded = Config::load(file, self.environment.iter().cloned());
-        loaded.map_err(|errors| errors.lines().map(|line| self.with_flag(line)).collect::<Vec<_>>().join("\n"))
+        loaded.map_err(|errors| {
+            let source = text.as_deref().filter(|_| excerpts).unwrap_or_default();
+            let lines = errors.with_excerpts(source).flat_map(|(line, excerpt)| [Some(self.with_flag(line)), excerpt]);
+            lines.flatten().collect::<Vec<_>>().join("\n")
+        })
     }
 
     /// An error of a value that a flag gives names the flag, and not the variable in whose place it stands.
@@ -67,7 +78,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     let place = path.display();
     let Content { bytes, .. } = file::read(path, FILE_LIMIT).map_err(|error| match error {
         Unreadable::Not(kind) => format!("{place}: is {kind} and not a regular file; name a regular file"),
-        Unreadable::TooLarge => format!("{place}: is larger than 1 MiB; split the peers over several instances"),
+        Unreadable::TooLarge => format!("{place}: is larger than 4 MiB; split the peers over several instances"),
         Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound => {
             format!("{place}: does not exist; name an existing file")
         }

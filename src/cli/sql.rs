@@ -22,12 +22,14 @@ pub(super) struct SqlArgs {
 #[derive(Debug, Subcommand)]
 enum Engine {
     /// Print the statements for PostgreSQL: a table for tokens, and a role with no other right.
-    Postgres(PostgresArgs),
+    Postgres(Names),
+    /// Print the statements for MySQL and MariaDB: a table for tokens, and a user with no other right.
+    Mysql(Names),
 }
 
 #[derive(Debug, Args)]
-struct PostgresArgs {
-    /// Role that logs in: `user` of the database in the configuration.
+struct Names {
+    /// Role or user that logs in: `user` of the database in the configuration.
     #[arg(long, value_name = "NAME", default_value = "regionwatch")]
     role: String,
     /// Table that holds the tokens: `table` of the database in the configuration.
@@ -36,7 +38,7 @@ struct PostgresArgs {
 }
 
 pub(super) fn run(args: &SqlArgs) -> ExitCode {
-    let Engine::Postgres(PostgresArgs { role, table }) = &args.engine;
+    let (Engine::Postgres(Names { role, table }) | Engine::Mysql(Names { role, table })) = &args.engine;
     for (flag, name) in [("--role", role), ("--table", table)] {
         if !probe::is_sql_name(name) || flag == "--role" && name.contains('.') {
             logging::to_stderr(format_args!(
@@ -45,7 +47,11 @@ pub(super) fn run(args: &SqlArgs) -> ExitCode {
             return USAGE.into();
         }
     }
-    match io::stdout().write_all(probe::postgres_setup(role, table).as_bytes()) {
+    let sql = match &args.engine {
+        Engine::Postgres(_) => probe::postgres_setup(role, table),
+        Engine::Mysql(_) => probe::mysql_setup(role, table),
+    };
+    match io::stdout().write_all(sql.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report::failed(format!("stdout: {error}")),
     }

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    IsolationReason, PathInfo, QualitySample, Rule, Transition,
+    IsolationReason, PathInfo, QualitySample, Remembered, Rule, Transition,
     ranking::{RegionAttributes, TargetPolicy},
     votes::{VoteProblem, VoteSet},
 };
 use crate::{
     model::{
         Blocked, Cause, DatabaseReport, FailoverMode, Incident, PathId, Promotion, Region, Sample, Tally, TargetName,
+        UnixMillis,
     },
+    signing::{Command, Operators},
     window::Summary,
 };
 
@@ -56,6 +58,10 @@ pub struct Setup {
     pub peers: Vec<PeerSetup>,
     /// The paths to endpoints outside all regions.
     pub anchors: Vec<PathInfo>,
+    /// Who may state which regions may be failed over.
+    pub operators: Operators,
+    /// The regions whose maintenance by the configuration ends by itself, and when; own or peers.
+    pub maintained: Vec<(Region, UnixMillis)>,
 }
 
 /// A peer region.
@@ -122,6 +128,12 @@ pub enum Input<'a> {
     /// An incident that Alertmanager holds since before this process started. It goes on once the peer is suspect, down or
     /// recovering, and is forgotten if the peer is healthy or degraded before.
     Restored(&'a Incident),
+    /// What the process before this one has left: see [`Effects::remember`].
+    Remembered(&'a Remembered),
+    /// An operator releases a region that was failed over, which [is not refused](super::Vantage::release_refusal).
+    Release(&'a Region),
+    /// The signed statement of an operator, which [is not refused](super::Vantage::statement_refusal).
+    Stated(&'a str),
     /// The moment that [`Effects::wake_at`] asked for.
     Timer,
     /// Due every second.
@@ -139,6 +151,8 @@ pub struct Effects {
     pub changes: Vec<StateChange>,
     /// What Alertmanager must know from now on, if that changed.
     pub incidents: Option<Vec<Incident>>,
+    /// What must outlive a restart of all vantages, if it has changed.
+    pub remember: Option<Remembered>,
     /// When [`Input::Timer`] is due, if ever.
     pub wake_at: Option<Instant>,
 }
@@ -149,6 +163,7 @@ impl Effects {
         self.extra_probes.extend(next.extra_probes);
         self.changes.extend(next.changes);
         self.incidents = next.incidents.or_else(|| self.incidents.take());
+        self.remember = next.remember.or_else(|| self.remember.take());
         self.wake_at = next.wake_at;
     }
 }
@@ -198,6 +213,15 @@ pub enum StateChange {
         /// For how long.
         away: Option<Duration>,
     },
+    /// What an operator has stated.
+    Statement {
+        /// The statement.
+        command: Command,
+        /// What became of it.
+        news: StatementNews,
+        /// What it has taken back, which may be of another operator and for longer.
+        ended: Option<Command>,
+    },
     /// What keeps a peer with an open incident from being failed over; `None`: nothing, from now on.
     Blocked {
         /// The peer.
@@ -212,6 +236,13 @@ pub enum StateChange {
         /// From where to where, and what was lost.
         promotion: Promotion,
     },
+    /// The services of a peer fail from what seems to be a common cause of several regions, or do so no longer.
+    CommonMode {
+        /// The peer.
+        peer: Region,
+        /// Whether they do from now on.
+        active: bool,
+    },
     /// This vantage is isolated now, and why; `None`: it is not any more.
     Isolation(Option<IsolationReason>),
     /// What is wrong with the votes of a peer from now on; `None`: they are accepted, and nothing is missing.
@@ -223,4 +254,19 @@ pub enum StateChange {
         /// Whether there is a key here to verify them.
         has_key: bool,
     },
+}
+
+/// What became of the statement of an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatementNews {
+    /// It was commanded here.
+    Commanded,
+    /// This vantage has relayed it.
+    Relayed(Region),
+    /// It has ended.
+    Ended,
+    /// It had ended by the clock of this vantage, which is ahead of the others. It goes on.
+    Resumed,
+    /// The configuration has no longer its operator, the key or the region.
+    Forgotten,
 }

@@ -21,6 +21,10 @@ const SILENT_PROBES_WITH_BURST: usize = 5;
 /// Consecutive failures of a critical probe that make its service dead.
 const SERVICE_FAILURES: u32 = 5;
 
+/// Consecutive failures of every critical probe of another region that make a dead service look like a common one. Fewer than
+/// for a verdict: the other region may have begun to fail a little later.
+const COMMON_FAILURES: u32 = 3;
+
 /// Silent probes that are remembered of a path; more say nothing new.
 const REMEMBERED: usize = 16;
 
@@ -69,6 +73,9 @@ struct PathEvidence {
     silent: VecDeque<Instant>,
     /// Failures of any reason, running, and when the first, the second and the decisive of them were sent.
     failures: u32,
+    /// Failures running that hardly have one cause for several regions, and whether these were enough since the last answer.
+    own_failures: u32,
+    is_own: bool,
     failing_since: Option<Instant>,
     failed_again: Option<Instant>,
     dead_since: Option<Instant>,
@@ -109,6 +116,17 @@ pub struct Failing {
     pub onset: Instant,
     /// When the probe was sent that was the last one needed. An answer to a later probe contradicts.
     pub decisive: Instant,
+}
+
+/// That every critical probe of a peer fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceFailure {
+    /// What it is as an outage: its cause is silence where the network seems to have died with the services.
+    pub failing: Failing,
+    /// Since when all of the probes fail; one may have failed for long before.
+    pub since: Instant,
+    /// Whether the probes fail only in ways that often have one cause for all regions.
+    pub is_common: bool,
 }
 
 /// What was seen of one peer on all of its paths.
@@ -194,10 +212,7 @@ impl Evidence {
             Ok(_) => {
                 let news = !path.answered || path.failures > 0 || self.any_silent;
                 path.answered = true;
-                path.failures = 0;
-                path.failing_since = None;
-                path.failed_again = None;
-                path.dead_since = None;
+                path.reset_failures();
                 path.successes = path.successes.saturating_add(1);
                 if path.info.critical || !has_critical {
                     self.good = self.good.max(Some(sent_at));
@@ -213,9 +228,10 @@ impl Evidence {
             Err(failure) => *failure,
         };
         path.successes = 0;
-        // That a name has lost its records is seldom the region's fault, and moving its traffic would not bring them back.
-        if path.info.is_evidence() && failure != Failure::Empty {
+        if path.info.is_evidence() {
             path.failures = path.failures.saturating_add(1);
+            path.own_failures = if failure.is_often_common() { 0 } else { path.own_failures.saturating_add(1) };
+            path.is_own |= path.own_failures >= SERVICE_FAILURES;
             path.failing_since.get_or_insert(sent_at);
             match path.failures {
                 2 => path.failed_again = Some(sent_at),
@@ -283,12 +299,14 @@ impl Evidence {
         }
     }
 
-    /// Whether the peer seems to be dead, and since when.
+    /// Whether the peer seems to be dead, judged alone, and since when.
     pub fn failing(&self) -> Option<Failing> {
-        self.silence().or_else(|| self.dead_service())
+        let service = || self.service_failure().filter(|service| !service.is_common);
+        self.silence().or_else(|| service().map(|service| service.failing))
     }
 
-    fn silence(&self) -> Option<Failing> {
+    /// Whether nothing comes back from the peer, and since when.
+    pub fn silence(&self) -> Option<Failing> {
         if !self.any_silent {
             return None;
         }
@@ -321,18 +339,47 @@ impl Evidence {
         })
     }
 
-    fn dead_service(&self) -> Option<Failing> {
-        let critical = || self.paths.iter().filter(|path| path.info.critical && path.answered);
+    /// The critical probes that have ever succeeded.
+    fn critical(&self) -> impl Iterator<Item = &PathEvidence> {
+        self.paths.iter().filter(|path| path.info.critical && path.answered)
+    }
+
+    /// Whether every critical probe fails, five times at least.
+    pub fn service_failure(&self) -> Option<ServiceFailure> {
+        let critical = || self.critical();
         let onset = critical().filter_map(|path| path.failing_since).min()?;
+        let since = critical().filter_map(|path| path.failing_since).max()?;
         let decisive = critical().map(|path| path.dead_since).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        if !critical().any(|path| path.is_own) {
+            // What was never sent, as without an address, is no silence either.
+            return Some(ServiceFailure {
+                failing: Failing { cause: Cause::Service, onset, decisive },
+                since,
+                is_common: true,
+            });
+        }
         // A network that dies takes its services with it, and these may be the first to fail five times. Its last
         // answer may be younger than the first failure: a ping overtakes a slow page.
         let again = critical().filter_map(|path| path.failed_again).max()?;
-        if self.alive >= Some(again) {
-            return Some(Failing { cause: Cause::Service, onset, decisive });
-        }
-        let onset = if self.alive >= Some(onset) { again } else { onset };
-        Some(Failing { cause: Cause::Silence, onset, decisive })
+        let failing = if self.alive >= Some(again) {
+            Failing { cause: Cause::Service, onset, decisive }
+        } else {
+            let onset = if self.alive >= Some(onset) { again } else { onset };
+            Failing { cause: Cause::Silence, onset, decisive }
+        };
+        Some(ServiceFailure { failing, since, is_common: false })
+    }
+
+    /// Whether every critical probe fails, in ways that no credential of this vantage explains.
+    pub fn has_dead_service(&self) -> bool {
+        self.service_failure().is_some_and(|service| !service.is_common)
+    }
+
+    /// Since when every critical probe has failed, three times at least, while the network answers.
+    pub fn unserved_since(&self) -> Option<Instant> {
+        let all_fail = self.critical().all(|path| path.failures >= COMMON_FAILURES);
+        let since = self.critical().filter_map(|path| path.failing_since).max();
+        since.filter(|_| all_fail && !self.is_silent())
     }
 
     /// Whether nothing came back most recently: not enough to call the peer dead, enough to wonder about ourselves.
@@ -386,7 +433,7 @@ impl Evidence {
                 .map(|path| path.info.kind)
                 .collect()
         };
-        let critical = || self.paths.iter().filter(|path| path.info.critical && path.answered);
+        let critical = || self.critical();
         let served = critical().next().is_none() || critical().any(|path| path.successes >= 3);
         let all: BTreeSet<_> = self.evidence().filter(|path| path.answered).map(|path| path.info.kind).collect();
         served && !all.is_empty() && kinds(3).len() >= all.len().min(2)
@@ -396,10 +443,7 @@ impl Evidence {
     pub fn reset_failures(&mut self) {
         for path in &mut self.paths {
             path.silent.clear();
-            path.failures = 0;
-            path.failing_since = None;
-            path.failed_again = None;
-            path.dead_since = None;
+            path.reset_failures();
         }
         self.any_silent = false;
     }
@@ -422,12 +466,19 @@ impl PathEvidence {
             answered: false,
             silent: VecDeque::new(),
             failures: 0,
+            own_failures: 0,
+            is_own: false,
             failing_since: None,
             failed_again: None,
             dead_since: None,
             successes: 0,
             tried: 0,
         }
+    }
+
+    const fn reset_failures(&mut self) {
+        (self.failures, self.own_failures, self.is_own) = (0, 0, false);
+        (self.failing_since, self.failed_again, self.dead_since) = (None, None, None);
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Policy,
+    Orderer, Policy, Released, Remembered,
+    statements::Statements,
     votes::{FailedOver, VoteTable},
 };
 use crate::model::{Blocked, Candidate, FailoverMode, PeerState, Region, UnixMillis};
@@ -40,6 +41,8 @@ pub(super) struct Gate {
     pub(super) proposal: Option<Proposal>,
     /// Whether all vantages propose the same, so that there is nothing to wait for.
     pub(super) settled: bool,
+    /// Whether operators have restricted it for a time.
+    pub(super) restricted: bool,
 }
 
 /// A target, and the vantage that proposes it.
@@ -70,6 +73,9 @@ pub(super) struct Situation<'a> {
     pub(super) own: &'a Region,
     pub(super) contenders: &'a [Contender<'a>],
     pub(super) votes: &'a VoteTable,
+    pub(super) statements: &'a Statements,
+    /// Whether it is known what operators have stated of the region.
+    pub(super) informed: bool,
     pub(super) policy: Policy,
     pub(super) now: Instant,
 }
@@ -88,14 +94,26 @@ struct Record {
 /// may lie.
 const WITNESSES: usize = 2;
 
+/// How a region stands that was failed over.
+pub(super) struct Standing<'a> {
+    pub(super) region: &'a Region,
+    pub(super) state: PeerState,
+    /// Whether it is of use: it answers, its critical probes too where it has some, and not only by what they share with others.
+    pub(super) well: bool,
+    /// Whether its incident is open.
+    pub(super) open: bool,
+}
+
 /// The failovers that are known, own ones and those of other vantages.
 #[derive(Debug, Default)]
 pub(super) struct Executions {
     records: BTreeMap<Region, Record>,
-    /// The incident of the last failover of each region that was released: other vantages may still report it.
-    released: BTreeMap<Region, Arc<str>>,
+    /// The last failover of each region that was released: other vantages may still report it.
+    released: BTreeMap<Region, Released>,
     /// The newest failover.
     last: Option<Instant>,
+    /// Whether something changed that must be remembered.
+    changed: bool,
 }
 
 impl Executions {
@@ -104,11 +122,56 @@ impl Executions {
         self.records.keys()
     }
 
+    /// What must outlive a restart, if it has changed, or something `else_changed`.
+    pub(super) fn changed(&mut self, else_changed: bool) -> Option<Remembered> {
+        self.changed |= else_changed;
+        let is_sure = |(_, record): &(&Region, &Record)| record.own || record.witnessed;
+        let failovers = self.records.iter().filter(is_sure);
+        std::mem::take(&mut self.changed).then(|| Remembered {
+            failovers: failovers
+                .map(|(region, record)| (region.clone(), record.failover.clone(), Orderer::of(record.own)))
+                .collect(),
+            released: self.released.iter().map(|(region, released)| (region.clone(), released.clone())).collect(),
+            statements: Vec::new(),
+            informed: false,
+        })
+    }
+
+    /// Goes on with what the process before this one has left.
+    pub(super) fn remember(&mut self, before: &Remembered) {
+        // What the file lists is not released, whatever times a clock that was set back makes of both.
+        for (region, failover, by) in &before.failovers {
+            self.take(region, failover, *by == Orderer::ThisVantage);
+            if let Some(record) = self.records.get_mut(region) {
+                record.witnessed |= record.failover.target == failover.target;
+            }
+        }
+        self.released.extend(before.released.iter().cloned());
+        self.changed = false;
+    }
+
+    /// The failover of a region that is not released.
+    pub(super) fn of(&self, region: &Region) -> Option<&FailedOver> {
+        self.records.get(region).map(|record| &record.failover)
+    }
+
     /// The failover of a region that this vantage reports to others: one that it has ordered, or that enough of them report.
-    /// What only one has said is not repeated, because it would look like a second witness.
-    pub(super) fn reported(&self, region: &Region) -> Option<&FailedOver> {
-        let record = self.records.get(region).filter(|record| record.own || record.witnessed)?;
+    /// What only one has said is not repeated, because it would look like a second witness; nor is what others have ordered,
+    /// if this vantage has never reached the region and leaves its health to those that do.
+    pub(super) fn reported(&self, region: &Region, reached: bool) -> Option<&FailedOver> {
+        let record = self.records.get(region).filter(|record| record.own || (record.witnessed && reached))?;
         Some(&record.failover)
+    }
+
+    /// The target of the failover of a region, if that is more than the word of one other vantage.
+    pub(super) fn certain_target(&self, region: &Region) -> Option<&Region> {
+        let record = self.records.get(region).filter(|record| record.own || record.witnessed)?;
+        Some(&record.failover.target)
+    }
+
+    /// The incident of the last failover of a region that was released.
+    pub(super) fn released(&self, region: &Region) -> Option<&Arc<str>> {
+        self.released.get(region).map(|released| &released.id)
     }
 
     /// Takes a failover that another vantage reports. The first one that is known of a region decides. Says whether it is new.
@@ -123,6 +186,7 @@ impl Executions {
             if !record.own {
                 *record =
                     Record { failover: failover.clone(), own: true, witnessed: false, well_since: record.well_since };
+                self.changed = true;
             }
             return false;
         }
@@ -130,10 +194,13 @@ impl Executions {
     }
 
     fn take(&mut self, region: &Region, failover: &FailedOver, own: bool) -> bool {
-        if self.records.contains_key(region) || self.released.get(region) == Some(&failover.id) {
+        // Vantages release one after the other, and may have known one failover by two names.
+        let is_released = |released: &Released| released.id == failover.id || failover.at <= released.at;
+        if self.records.contains_key(region) || self.released.get(region).is_some_and(is_released) {
             return false;
         }
         self.last = self.last.max(Some(failover.at));
+        self.changed |= own;
         self.records
             .insert(region.clone(), Record { failover: failover.clone(), own, witnessed: false, well_since: None });
         true
@@ -142,41 +209,54 @@ impl Executions {
     /// Notes what enough other vantages report now.
     pub(super) fn count_witnesses(&mut self, votes: &VoteTable, now: Instant) {
         for (region, record) in &mut self.records {
-            record.witnessed |= witnesses(region, &record.failover.target, votes, now) >= WITNESSES;
+            let is_new = !record.witnessed && witnesses(region, &record.failover.target, votes, now) >= WITNESSES;
+            record.witnessed |= is_new;
+            self.changed |= is_new;
         }
     }
 
-    /// Releases what has been well for long enough, and counts on for the others. A region that this vantage has never reached
-    /// is released with the last vote that reports its failover. Says whether a region was released.
+    /// Releases what has been well for long enough, and counts on for the others. A region that this vantage has never reached,
+    /// and has not failed over itself, is released with the last vote that reports its failover. Says whether a region was
+    /// released.
     pub(super) fn release<'a>(
         &mut self,
-        states: impl Iterator<Item = (&'a Region, PeerState)>,
+        standings: impl Iterator<Item = Standing<'a>>,
         votes: &VoteTable,
         now: Instant,
     ) -> bool {
         let mut any = false;
-        for (region, state) in states {
+        for Standing { region, state, well, open } in standings {
             let Some(record) = self.records.get_mut(region) else { continue };
-            let is_left = state == PeerState::Unknown && votes.failovers_of(region, now).next().is_none();
-            if !is_left && !matches!(state, PeerState::Healthy | PeerState::Degraded) {
+            let is_left =
+                state == PeerState::Unknown && !record.own && votes.failovers_of(region, now).next().is_none();
+            if !(is_left || well) {
                 record.well_since = None;
                 continue;
             }
             let since = *record.well_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= RELEASE_AFTER
-                && let Some(record) = self.records.remove(region)
-            {
-                self.released.insert(region.clone(), record.failover.id);
+            // A relapse in the same incident must find its failover.
+            if !open && now.saturating_duration_since(since) >= RELEASE_AFTER {
+                self.release_now(region, now);
                 any = true;
             }
         }
         any
     }
 
+    /// Releases a region, if it is failed over.
+    pub(super) fn release_now(&mut self, region: &Region, now: Instant) {
+        if let Some(record) = self.records.remove(region) {
+            self.released.insert(region.clone(), Released { id: record.failover.id, at: now });
+            self.changed = true;
+        }
+    }
+
     /// Forgets regions that are no peers any more.
     pub(super) fn retain(&mut self, is_peer: impl Fn(&Region) -> bool) {
+        let before = self.records.len() + self.released.len();
         self.records.retain(|region, _| is_peer(region));
         self.released.retain(|region, _| is_peer(region));
+        self.changed |= self.records.len() + self.released.len() != before;
     }
 
     /// Whether a region may be failed over now. Arming comes first, then the target, then the limits: only regions for which
@@ -187,7 +267,13 @@ impl Executions {
         situation: Situation<'_>,
         is_down: impl Fn(&Region) -> bool,
     ) -> Gate {
-        if let Some(blocked) = self.mode(region, situation) {
+        let stated = situation.statements.mode(region.region, FailoverMode::Armed, situation.now);
+        Gate { restricted: stated != FailoverMode::Armed, ..self.gate_for(region, situation, is_down) }
+    }
+
+    fn gate_for(&self, region: &Contender<'_>, situation: Situation<'_>, is_down: impl Fn(&Region) -> bool) -> Gate {
+        let unknown = (!situation.informed).then_some(Blocked::ArmingUnknown);
+        if let Some(blocked) = self.mode(region, situation).or(unknown) {
             return Gate { blocked: Some(blocked), target: self.frozen(region, situation).cloned(), ..Gate::default() };
         }
         if let Some(target) = self.frozen(region, situation) {
@@ -201,7 +287,7 @@ impl Executions {
             } else {
                 (!self.has_room_beside(region.region, situation)).then_some(Blocked::Limit)
             };
-            return Gate { blocked, target: Some(target.clone()), proposal: None, settled: true };
+            return Gate { blocked, target: Some(target.clone()), settled: true, ..Gate::default() };
         }
         let Some((target, first)) = agreed_target(region, situation) else {
             return Gate { blocked: Some(Blocked::NoTarget), ..Gate::default() };
@@ -209,7 +295,7 @@ impl Executions {
         let (free, undisputed) = self.has_slot(region, situation);
         let blocked = (!free).then_some(Blocked::Limit);
         let settled = undisputed && *target == first.target;
-        Gate { blocked, target: Some(target.clone()), proposal: Some(first), settled }
+        Gate { blocked, target: Some(target.clone()), proposal: Some(first), settled, ..Gate::default() }
     }
 
     /// The target of the failover of a region that is not released, here or elsewhere: each vantage counts the health of a
@@ -231,16 +317,23 @@ impl Executions {
     }
 
     /// Whether the limits allow this failover beside those of other regions.
-    fn has_room_beside(&self, region: &Region, Situation { votes, policy, now, .. }: Situation<'_>) -> bool {
-        let taken: BTreeSet<_> =
-            self.records.keys().chain(votes.failed_over(now)).filter(|other| *other != region).collect();
+    fn has_room_beside(&self, region: &Region, situation: Situation<'_>) -> bool {
+        let Situation { policy, now, .. } = situation;
+        let taken = self.taken(situation).into_iter().filter(|other| *other != region).collect::<Vec<_>>();
         let rests = |record: &Record| now.saturating_duration_since(record.failover.at) < policy.min_interval;
         let is_resting = self.records.iter().any(|(other, record)| other != region && rests(record));
         taken.len() < policy.max_down as usize && !is_resting
     }
 
-    fn mode(&self, region: &Contender<'_>, Situation { votes, now, .. }: Situation<'_>) -> Option<Blocked> {
-        match effective_mode(region.mode, votes.modes(region.region, now, MODE_AGE)) {
+    /// The regions that hold a slot. A failover that was released here counts for as long as another vantage knows of it.
+    fn taken<'a>(&'a self, Situation { own, votes, now, .. }: Situation<'a>) -> BTreeSet<&'a Region> {
+        let own = votes.was_failed_over(own, Some(now)).then_some(own);
+        self.records.keys().chain(votes.failed_over(now)).chain(own).collect()
+    }
+
+    fn mode(&self, region: &Contender<'_>, Situation { votes, statements, now, .. }: Situation<'_>) -> Option<Blocked> {
+        let files = files_of(region.region, Some(region.mode), votes, now).0;
+        match statements.mode(region.region, files, now) {
             FailoverMode::Armed => None,
             FailoverMode::Disarmed => Some(Blocked::Disarmed),
             FailoverMode::Maintenance => Some(Blocked::Maintenance),
@@ -249,9 +342,8 @@ impl Executions {
 
     /// Whether a slot is free for a region, and whether no other vantage prefers another region for it.
     fn has_slot(&self, region: &Contender<'_>, situation: Situation<'_>) -> (bool, bool) {
-        let Situation { own, contenders, votes, policy, now } = situation;
-        // A failover that was released here counts for as long as another vantage knows of it.
-        let taken: BTreeSet<_> = self.records.keys().chain(votes.failed_over(now)).collect();
+        let Situation { own, contenders, votes, policy, now, .. } = situation;
+        let taken = self.taken(situation);
         let is_taken = |other: &Region| taken.contains(other);
         let taken = taken.iter().filter(|other| ***other != *region.region).count();
         let rests = |at: Instant| now.saturating_duration_since(at) < policy.min_interval;
@@ -303,18 +395,22 @@ fn witnesses(region: &Region, target: &Region, votes: &VoteTable, now: Instant) 
     votes.failovers_of(region, now).filter(|failover| failover.target == *target).count()
 }
 
-/// The mode that holds here: the own one where it restricts; else the most restricting one of the others, unless so many
-/// say that the region is armed.
-fn effective_mode(own: FailoverMode, others: impl Iterator<Item = FailoverMode>) -> FailoverMode {
-    if own != FailoverMode::Armed {
-        return own;
-    }
-    let (mut armed, mut most) = (1, FailoverMode::Armed);
-    for mode in others {
-        armed += usize::from(mode == FailoverMode::Armed);
-        most = most.max(mode);
-    }
-    if armed >= OVERRULE { FailoverMode::Armed } else { most }
+/// The mode that the files demand here for a region, and the other vantages whose files restrict it. The own mode counts where it
+/// restricts; else the most restricting one of the others, unless so many say that the region is armed. A vantage says nothing
+/// of its own region.
+pub(super) fn files_of<'a>(
+    region: &'a Region,
+    own: Option<FailoverMode>,
+    votes: &'a VoteTable,
+    now: Instant,
+) -> (FailoverMode, Vec<(&'a Region, FailoverMode)>) {
+    let (armed, restricting): (Vec<_>, Vec<_>) =
+        votes.modes(region, now, MODE_AGE).partition(|(_, mode)| *mode == FailoverMode::Armed);
+    let is_armed = own == Some(FailoverMode::Armed);
+    let are_overruled = armed.len() + usize::from(is_armed) >= OVERRULE;
+    let restricting = if are_overruled { Vec::new() } else { restricting };
+    let most = restricting.iter().map(|(_, mode)| *mode).max().unwrap_or(FailoverMode::Armed);
+    (own.filter(|own| *own != FailoverMode::Armed).unwrap_or(most), restricting)
 }
 
 #[cfg(test)]

@@ -7,9 +7,12 @@ use tokio::time::Instant;
 use super::{
     Failing, IsolationReason, OpenIncident, QualitySample, Rule, SeenPath, Verdict,
     execution::Gate,
-    votes::{Ballot, PeerVote, VoteSet, VoteTable},
+    votes::{Ballot, PeerVote, VoteTable},
 };
-use crate::model::{Blocked, PeerState, Region, Tally, Vote};
+use crate::{
+    model::{Blocked, FailoverMode, PeerState, Region, Tally, Vote},
+    signing::Command,
+};
 
 /// Why a peer is in its state, and what would change it.
 #[derive(Debug, Clone)]
@@ -40,6 +43,37 @@ pub struct Explanation {
     pub next_votes: Vec<NextVote>,
     /// Its open incident, and what keeps it from being failed over.
     pub incident: Option<(OpenIncident, Gates)>,
+    /// What an operator has stated of it.
+    pub stated: Option<Command>,
+    /// Where it comes from that it may not be failed over.
+    pub restrictions: Vec<Restriction>,
+    /// The regions that were failed over and are not released: each holds a slot.
+    pub failed_over: Vec<Region>,
+}
+
+/// Where it comes from that a region may not be failed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restriction {
+    /// An operator has commanded it.
+    Command(Command),
+    /// The configuration of a vantage says so.
+    File {
+        /// The vantage.
+        vantage: Region,
+        /// What it says.
+        mode: FailoverMode,
+    },
+}
+
+/// What holds for a region on the subject of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// The region.
+    pub region: Region,
+    /// What operators have stated on the subject, if anything holds.
+    pub newest: Option<Command>,
+    /// Where it comes from that the region may not be failed over, for whatever reason.
+    pub restrictions: Vec<Restriction>,
 }
 
 /// What one more vote would lead to.
@@ -72,7 +106,7 @@ impl From<Gate> for Gates {
     }
 }
 
-/// What one more vote would change. Each is cast in a copy of the votes, and a copy of the verdict decides on it.
+/// What one more vote would change: each takes the place of the one before in the count, and a copy of the verdict decides on it.
 pub(super) fn next_votes(
     region: &Region,
     verdict: &Verdict,
@@ -80,25 +114,25 @@ pub(super) fn next_votes(
     (own, isolated): (Vote, bool),
     now: Instant,
 ) -> Vec<NextVote> {
-    let silence = verdict.failing().map(|failing| (failing.onset, failing.decisive));
-    let (votes, count) = (votes.about(region), |votes: &VoteTable| votes.count(region, own, silence, now));
-    let before = count(&votes);
+    let failing = verdict.failing();
+    let mut ballots: Vec<_> = votes.ballots(region, failing, now).collect();
+    let count = |ballots: &[(&Region, Ballot)]| votes.count_ballots(own, ballots.iter().map(|(_, ballot)| *ballot));
+    let before = count(&ballots);
     let mut found: Vec<NextVote> = Vec::new();
-    for (voter, ballot) in votes.ballots(region, silence, now) {
+    for n in 0..ballots.len() {
+        let (voter, ballot) = ballots[n];
         for vote in [Vote::Down, Vote::Up].into_iter().filter(|vote| ballot != Ballot::Counts(*vote)) {
-            let mut cast = votes.about(region);
-            let peers = [(region.clone(), PeerVote::plain(vote, Some(now)))].into();
-            cast.record(voter, now, VoteSet { peers, ..VoteSet::default() });
-            let (tally, mut verdict) = (count(&cast), verdict.clone());
-            while verdict.step(&tally, isolated, now).is_some() {}
-            let changes = (tally.reached, tally.contradicted) != (before.reached, before.contradicted);
-            let state = verdict.state();
-            match found.iter_mut().find(|known| (known.vote, known.state, known.tally) == (vote, state, tally)) {
-                Some(known) => known.by.push(voter.clone()),
-                None if changes => found.push(NextVote { vote, by: vec![voter.clone()], state, tally }),
-                None => {}
+            ballots[n].1 = PeerVote::plain(vote, Some(now)).counts_as(failing, now);
+            let tally = count(&ballots);
+            if let Some(known) = found.iter_mut().find(|known| (known.vote, known.tally) == (vote, tally)) {
+                known.by.push(voter.clone());
+            } else if (tally.reached, tally.contradicted) != (before.reached, before.contradicted) {
+                let mut verdict = verdict.clone();
+                while verdict.step(&tally, isolated, now).is_some() {}
+                found.push(NextVote { vote, by: vec![voter.clone()], state: verdict.state(), tally });
             }
         }
+        ballots[n].1 = ballot;
     }
     found
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    ranking::{Losses, PublishedRanking, RankInput, Ranker, Ranking, RegionAttributes, TargetPolicy},
+    ranking::{OwnRegion, PublishedRanking, RankInput, Ranker, Ranking, RegionAttributes, TargetPolicy},
     votes::VoteTable,
 };
 use crate::model::{Candidate, Ineligible, Region};
@@ -39,8 +39,8 @@ impl FailoverTargets {
         }
     }
 
-    pub(super) fn rank(&mut self, inputs: &[RankInput], own_failed_over: bool, own_losses: Losses, now: Instant) {
-        self.ranker.set_own(own_failed_over, own_losses);
+    pub(super) fn rank(&mut self, inputs: &[RankInput], own: OwnRegion, now: Instant) {
+        self.ranker.set_own(own);
         self.ranker.update(inputs, now);
     }
 

@@ -43,12 +43,18 @@ pub struct OpenIncident {
     pub executed: bool,
     /// The target; it does not change once the second stage was reached.
     pub target: Option<Region>,
+    /// Whether it is from before the start of this process, and the services have failed since.
+    pub(super) from_before: bool,
+    /// Whether it was reported then that they fail from a common cause. What is seen after the start does not show it.
+    pub(super) was_common: bool,
     /// What would keep the peer from being failed over.
     pub(super) blocked: Option<Blocked>,
     /// What a failover to the target would lose; it does not change once the second stage was reached.
     pub(super) loss: Option<LossBounds>,
     /// What the failover has lost.
     pub(super) lost: Option<RealisedLoss>,
+    /// Whether its services fail from a cause that several regions seem to share, which prevents the second stage.
+    pub common_mode: bool,
     /// The votes, as counted last while the peer was down.
     pub tally: Tally,
     /// Whether the peer is held down now: down with a quorum (or without one if that is enough), reached by no vantage,
@@ -58,6 +64,8 @@ pub struct OpenIncident {
     hold: Duration,
     /// For how long it has not been since.
     away: Duration,
+    /// Whether the hold must pass once more, because operators kept the peer from being failed over for a time.
+    pub held_anew: bool,
     /// When it was updated last, and whether it was held down then.
     updated: Option<(Instant, bool)>,
     /// Whether all vantages propose the same target, and no region for which this one must wait.
@@ -85,8 +93,14 @@ pub struct OpenIncident {
 #[derive(Clone, Copy)]
 pub(super) struct Findings<'a> {
     pub(super) state: PeerState,
+    /// Whether it seems to be dead to this vantage now.
+    pub(super) failing: bool,
     pub(super) tally: &'a Tally,
     pub(super) isolated: bool,
+    /// Whether its services fail from a cause that several regions seem to share.
+    pub(super) common_mode: bool,
+    /// Whether others see them succeed: then it is the probes of this vantage that fail.
+    pub(super) is_served: bool,
     /// Whether another vantage holds the peer down, or may do so unheard.
     pub(super) held_elsewhere: bool,
     pub(super) gate: &'a Gate,
@@ -126,6 +140,9 @@ impl OpenIncident {
             cause,
             confirmed: false,
             executed: false,
+            from_before: false,
+            was_common: false,
+            common_mode: false,
             target: None,
             blocked: None,
             loss: None,
@@ -134,6 +151,7 @@ impl OpenIncident {
             held: false,
             hold: Duration::ZERO,
             away: Duration::ZERO,
+            held_anew: false,
             updated: None,
             settled: false,
             ready_since: None,
@@ -151,17 +169,22 @@ impl OpenIncident {
     /// Whether the peer is to be failed over now: the second stage was reached, the peer is held down, and nothing prevents
     /// it.
     pub const fn is_ordered(&self) -> bool {
-        self.executed && self.held && self.blocked.is_none() && self.target.is_some()
+        self.executed && !self.held_anew && self.held && self.blocked.is_none() && self.target.is_some()
     }
 
     /// Whether the peer is held down now, has been for that long or was ordered before, and may be failed over.
     pub fn is_held_for(&self, hold: Duration) -> bool {
-        self.held && self.blocked.is_none() && (self.executed || self.hold >= hold)
+        self.held && self.blocked.is_none() && ((self.executed && !self.held_anew) || self.hold >= hold)
     }
 
     /// For how long the peer has been down without a longer lapse, which the second stage waits for.
     pub const fn held_for(&self) -> Duration {
         self.hold
+    }
+
+    /// Restarts the hold: the time in which an operator forbade the failover does not count.
+    pub(super) fn restart_hold(&mut self) {
+        (self.hold, self.held_anew, self.updated) = (Duration::ZERO, true, None);
     }
 
     /// Proposes the best of these targets, unless what was proposed before is among them.
@@ -225,6 +248,8 @@ impl OpenIncident {
             tally,
             candidates: self.with_target_first(candidates, stage),
             blocked: self.blocked_now(),
+            blocked_by: Vec::new(),
+            common_mode: self.common_mode,
             loss: self.loss,
             lost: self.lost,
             evidence,
@@ -253,18 +278,22 @@ impl OpenIncident {
         let before = self.reported();
         let Findings { state, tally, isolated, gate, .. } = findings;
         match state {
-            PeerState::Healthy | PeerState::Degraded => {
+            // A failure of this vantage alone would keep the incident open.
+            PeerState::Healthy | PeerState::Degraded if !findings.common_mode || findings.is_served => {
                 self.well_since.get_or_insert(now.instant);
             }
             _ => self.well_since = None,
         }
+        self.common_mode = findings.common_mode;
         if state == PeerState::Down && !isolated {
             self.tally = *tally;
             self.confirmed |= tally.reached;
         }
         // An isolated vantage does not know whether the others still agree. And if two thirds report a region as down that
-        // one vantage reaches, the network between them is broken: no reason to fail over.
-        let agreed = tally.up == 0 && (tally.reached || policy.allow_single_vantage);
+        // one vantage reaches, the network between them is broken: no reason to fail over. A vantage that decides alone must
+        // see it itself: a new configuration may have dropped what it saw.
+        let single = policy.allow_single_vantage && findings.failing;
+        let agreed = tally.up == 0 && (tally.reached || single);
         self.hold(state == PeerState::Down && !isolated && agreed, now.instant);
         self.pass(gate, policy, now.instant);
         self.release(findings, now);
@@ -289,11 +318,14 @@ impl OpenIncident {
         let Some((ready, open)) = self.ready_since.zip(self.open_since) else { return };
         let settled = self.settled || now.saturating_duration_since(ready.max(open)) >= SETTLE;
         let is_known = now.saturating_duration_since(open) >= spread(policy);
-        self.executed |= settled && is_known;
+        if settled && is_known {
+            (self.executed, self.held_anew) = (true, false);
+        }
     }
 
     fn reported(&self) -> impl PartialEq + use<> {
-        (self.confirmed, self.executed, self.is_ordered(), self.end, self.blocked_now(), self.target.clone())
+        let stages = (self.confirmed, self.executed, self.is_ordered(), self.end);
+        (stages, self.blocked_now(), self.common_mode, self.target.clone())
     }
 
     /// Ends the second stage where this vantage reaches the peer and no other one holds it down. A vantage that only lost
@@ -352,7 +384,7 @@ impl OpenIncident {
     /// When something will change, if nothing else does: the second stage is reached, or a lapse was too long.
     pub(super) fn due(&self, policy: Policy) -> Option<Instant> {
         match self.updated? {
-            (_, true) if self.executed || !self.settled => None,
+            (_, true) if (self.executed && !self.held_anew) || !self.settled => None,
             (at, true) => {
                 let known = self.open_since? + spread(policy);
                 Some(known.max(at + policy.execute_after.saturating_sub(self.hold)))

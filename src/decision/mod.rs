@@ -15,22 +15,26 @@ mod now;
 mod peer;
 mod quality;
 pub mod ranking;
+mod remembered;
 mod restored;
 mod rule;
+mod statements;
+mod times;
 mod vantage;
 mod verdict;
 mod vote_message;
 pub mod votes;
 
 pub use self::{
-    effects::{Effects, Input, PeerSetup, Policy, Setup, StateChange},
-    evidence::{Evidence, Failing, PathInfo, seen::SeenPath},
-    explanation::{Explanation, Gates, NextVote},
+    effects::{Effects, Input, PeerSetup, Policy, Setup, StateChange, StatementNews},
+    evidence::{Evidence, Failing, PathInfo, ServiceFailure, seen::SeenPath},
+    explanation::{Explanation, Gates, NextVote, Restriction, Stated},
     incidents::OpenIncident,
     isolation::{Isolation, IsolationReason},
     now::Now,
     peer::PeerStatus,
     quality::{Quality, QualityFault, QualitySample},
+    remembered::{Orderer, Released, Remembered},
     rule::Rule,
     vantage::Vantage,
     verdict::{Transition, Verdict},

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Evidence, Now, OpenIncident, Policy, Rule, StateChange, Transition, Verdict,
-    execution::{Contender, Gate},
+    execution::{Contender, Gate, Standing},
     incidents::{Findings, ResolvedIncident},
     ranking::{Losses, RankInput},
     restored::Restored,
@@ -34,6 +34,10 @@ pub struct PeerStatus<'a> {
     pub vote: Vote,
     /// When the newest probe was sent that shows the region to be useful.
     pub good_at: Option<Instant>,
+    /// When the newest probe was sent that had a sign of life as its answer.
+    pub alive_at: Option<Instant>,
+    /// Since when all its critical probes have failed, while the network answers.
+    pub unserved_since: Option<Instant>,
     /// When the first unanswered probe was sent, if it is failing.
     pub onset: Option<Instant>,
     /// Its open incident.
@@ -56,11 +60,17 @@ pub(super) struct PeerMonitor {
     /// Probes of the burst that are still to be sent, and when the next one is.
     pub(super) burst: Option<(u32, Instant)>,
     pub(super) was_silent: bool,
+    /// What the configuration allows for it now, and once its maintenance has ended by itself.
     pub(super) mode: FailoverMode,
+    pub(super) timeless_mode: FailoverMode,
     /// Who passes every gate as its failover target, the best one first, while it has an incident.
     pub(super) candidates: Vec<Candidate>,
     /// What kept it from being failed over, as last reported.
     blocked: Option<Blocked>,
+    /// Whether its services fail from a common cause, as last reported.
+    common_mode: bool,
+    /// Whether operators kept it from being failed over when it was evaluated last.
+    restricted: bool,
     /// What Alertmanager held at the start, as long as nothing that was seen decides whether it goes on.
     restored: Option<Restored>,
     /// Whether this process has seen it healthy or degraded.
@@ -78,8 +88,14 @@ pub(super) struct Context<'a> {
     pub(super) policy: Policy,
     /// Whether a vantage that may vote on it is alive and was not heard lately.
     pub(super) unheard: bool,
+    /// Whether the services of another region began to fail at about the same time.
+    pub(super) shared: bool,
     /// Whether it may be failed over, if it has an incident.
     pub(super) gate: &'a Gate,
+    /// Where it was failed over to, if that is known for certain.
+    pub(super) failed_over_to: Option<&'a Region>,
+    /// The incident of its last failover that was released, which no later outage continues.
+    pub(super) released: Option<&'a Arc<str>>,
     pub(super) now: Now,
 }
 
@@ -104,8 +120,11 @@ impl PeerMonitor {
             burst: None,
             was_silent: false,
             mode: FailoverMode::Armed,
+            timeless_mode: FailoverMode::Armed,
             candidates: Vec::new(),
             blocked: None,
+            common_mode: false,
+            restricted: false,
             restored: None,
             was_well: false,
             tally: Tally::default(),
@@ -115,33 +134,46 @@ impl PeerMonitor {
 
     /// What follows from what is known now.
     pub(super) fn evaluate(&mut self, context: Context<'_>, changes: &mut Vec<StateChange>) -> Evaluation {
-        let Context { votes, isolated, policy, unheard, gate, now } = context;
+        let Context { votes, isolated, policy, unheard, shared, gate, released, now, .. } = context;
         let mut found = Evaluation::default();
-        self.verdict.refresh();
+        self.refresh(shared);
         self.fix_incident_id(now);
         loop {
-            let silence = self.verdict.failing().map(|failing| (failing.onset, failing.decisive));
-            self.tally = votes.count(&self.region, self.vote(isolated), silence, now.instant);
+            let failing = self.verdict.failing();
+            self.tally = votes.count(&self.region, self.vote(isolated), failing, now.instant);
             let Some(transition) = self.verdict.step(&self.tally, isolated, now.instant) else { break };
             found.suspected |= transition.to == PeerState::Suspect;
             self.was_well |= matches!(transition.to, PeerState::Healthy | PeerState::Degraded);
             if transition.to == PeerState::Down {
-                self.resume(&mut found);
+                self.resume(context, &mut found);
             }
             if transition.to == PeerState::Down && self.incident.is_none() {
-                self.incident = Some(self.open_incident(votes, now));
+                self.incident = Some(self.open_incident(context));
                 (found.opened, found.incident_changed) = (true, true);
             }
             changes.push(self.changed(transition));
         }
-        self.forget_if_refuted();
-        if matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering) {
-            self.resume(&mut found);
+        let common_mode = self.verdict.is_common_mode();
+        if std::mem::replace(&mut self.common_mode, common_mode) != common_mode {
+            changes.push(StateChange::CommonMode { peer: self.region.clone(), active: common_mode });
         }
+        self.forget_if_refuted();
+        // While its services fail from a common cause, an incident does not end.
+        if common_mode || matches!(self.verdict.state(), PeerState::Suspect | PeerState::Down | PeerState::Recovering) {
+            self.resume(context, &mut found);
+        }
+        let failing = self.verdict.failing().is_some();
+        let was_restricted = std::mem::replace(&mut self.restricted, gate.restricted);
         let Some(incident) = &mut self.incident else { return found };
+        if was_restricted && !gate.restricted {
+            incident.restart_hold();
+        }
         let was_ordered = incident.is_ordered();
         let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
-        let findings = Findings { state: self.verdict.state(), tally: &self.tally, isolated, held_elsewhere, gate };
+        let state = self.verdict.state();
+        let is_served = common_mode && votes.report_served(&self.region, now.instant);
+        let tally = &self.tally;
+        let findings = Findings { state, failing, tally, isolated, common_mode, is_served, held_elsewhere, gate };
         found.incident_changed |= incident.update(findings, policy, now);
         let reason = incident.blocked_now();
         if reason != self.blocked && !found.opened {
@@ -149,7 +181,7 @@ impl PeerMonitor {
             changes.push(StateChange::Blocked { peer: self.region.clone(), reason });
         }
         if self.verdict.state() == PeerState::Down && !isolated {
-            found.incident_changed |= incident.rename(oldest(&self.region, votes, now));
+            found.incident_changed |= incident.rename(oldest(&self.region, votes, released, now));
         }
         if incident.is_ordered() != was_ordered {
             changes.push(order(&self.region, incident));
@@ -164,6 +196,21 @@ impl PeerMonitor {
             found.resolved = open.map(|open| ResolvedIncident::new(open, now.unix, now.instant));
         }
         found
+    }
+
+    /// Looks at the evidence again. `shared` says whether the services of another region began to fail at about the same time.
+    pub(super) fn refresh(&mut self, shared: bool) {
+        // An order that was given stands: to take it back would not move the traffic back. And an incident from before the start
+        // was judged when it began, while after a start all failures seem to begin at once. So what was a common cause then is
+        // one until the services succeed.
+        let still_fails = self.verdict.evidence.service_failure().is_some();
+        if let Some(open) = &mut self.incident {
+            open.from_before &= still_fails;
+        }
+        let open = self.incident.as_ref().or_else(|| self.restored.as_ref().map(|restored| &restored.open));
+        let stands = open.is_some_and(|open| open.executed || open.from_before);
+        let was_common = open.is_some_and(|open| open.from_before && open.was_common && !open.executed);
+        self.verdict.refresh(was_common || (shared && !stands));
     }
 
     /// What there is to report of a transition.
@@ -200,10 +247,15 @@ impl PeerMonitor {
         self.restored.take_if(|restored| self.was_well && is_refuted(restored.open.cause, &self.verdict.evidence));
     }
 
-    /// Goes on with the incident that is remembered.
-    fn resume(&mut self, found: &mut Evaluation) {
+    /// Goes on with the incident that is remembered. Its target is not signed, so what is known of it for certain counts.
+    fn resume(&mut self, context: Context<'_>, found: &mut Evaluation) {
+        let Context { failed_over_to, released, .. } = context;
         self.forget_if_refuted();
-        if let Some(Restored { open, candidates }) = self.restored.take() {
+        let restored = self.restored.take().filter(|restored| released != Some(&restored.open.id));
+        if let Some(Restored { mut open, candidates }) = restored {
+            if open.executed {
+                open.target = failed_over_to.cloned().or(open.target);
+            }
             self.incident = Some(open);
             (found.opened, found.incident_changed, found.restored) = (true, true, Some(candidates));
         }
@@ -220,9 +272,9 @@ impl PeerMonitor {
 
     /// A new incident. Each vantage that votes down has an id by its own onset, and takes the oldest one that it knows, so
     /// that the receiver sees one incident.
-    fn open_incident(&self, votes: &VoteTable, now: Now) -> OpenIncident {
+    fn open_incident(&self, Context { votes, released, now, .. }: Context<'_>) -> OpenIncident {
         let own = self.incident_id_candidate.as_ref().map(|(_, candidate)| candidate.clone());
-        let ids = oldest(&self.region, votes, now).into_iter().chain(own);
+        let ids = oldest(&self.region, votes, released, now).into_iter().chain(own);
         let (onset, id) = ids.min().unwrap_or_else(|| incident_id(&self.region, now.unix));
         OpenIncident::new(id, onset, self.verdict.cause())
     }
@@ -249,6 +301,17 @@ impl PeerMonitor {
         }
     }
 
+    /// How it stands, if it was failed over. If other vantages see its services succeed, those probes of this one say nothing
+    /// that fail.
+    pub(super) fn standing(&self, votes: &VoteTable, now: Instant) -> Standing<'_> {
+        let (state, evidence) = (self.verdict.state(), &self.verdict.evidence);
+        let answers = matches!(state, PeerState::Healthy | PeerState::Degraded);
+        let is_served = answers && evidence.good_at().is_some() && evidence.service_failure().is_none();
+        let may_be = answers || state == PeerState::Unknown;
+        let well = is_served || (may_be && votes.report_served(&self.region, now));
+        Standing { region: &self.region, state, well, open: self.incident.is_some() }
+    }
+
     /// The peer as one of those that compete to be failed over; `None` without an incident.
     pub(super) fn contender(&self) -> Option<Contender<'_>> {
         let open = self.incident.as_ref()?;
@@ -265,6 +328,8 @@ impl PeerMonitor {
             tally: self.tally,
             vote: self.vote(isolated),
             good_at: self.verdict.evidence.good_at(),
+            alive_at: self.verdict.evidence.alive_at(),
+            unserved_since: self.verdict.evidence.unserved_since(),
             onset: self.verdict.failing().map(|failing| failing.onset),
             incident: self.incident.as_ref(),
             incident_id_candidate: self.incident_id_candidate.as_ref().map(|(_, candidate)| candidate),
@@ -273,15 +338,16 @@ impl PeerMonitor {
         }
     }
 
-    pub(super) fn rank_input(&self, failed_over: bool, losses: Losses) -> RankInput {
+    pub(super) fn rank_input(&self, failed_over: bool, maintenance: bool, losses: Losses) -> RankInput {
         RankInput {
             region: self.region.clone(),
             state: self.verdict.state(),
             summary: self.summary,
             losses,
             held_down: self.tally.reached,
-            unproven: self.verdict.evidence.is_unproven(),
+            unserved: self.verdict.evidence.is_unproven() || self.verdict.evidence.has_dead_service(),
             failed_over,
+            maintenance,
         }
     }
 }
@@ -310,7 +376,9 @@ fn incident_id(peer: &Region, onset: UnixMillis) -> (UnixMillis, Arc<str>) {
     (onset, format!("{peer}-{}", onset.0).into())
 }
 
-/// The oldest incident of a peer that other vantages know.
-fn oldest(peer: &Region, votes: &VoteTable, now: Now) -> Option<(UnixMillis, Arc<str>)> {
-    votes.fresh_votes(peer, now.instant).filter_map(|vote| vote.incident.clone()).min()
+/// The oldest incident of a peer that other vantages know, but for that of a failover that was released: a vantage may not have
+/// seen its end yet.
+fn oldest(peer: &Region, votes: &VoteTable, released: Option<&Arc<str>>, now: Now) -> Option<(UnixMillis, Arc<str>)> {
+    let known = votes.fresh_votes(peer, now.instant).filter_map(|vote| vote.incident.as_ref());
+    known.filter(|(_, id)| released != Some(id)).min().cloned()
 }

@@ -31,7 +31,7 @@ impl Restored {
 
     fn new(told: &Incident) -> Self {
         let mut open = OpenIncident::new(Arc::clone(&told.id), told.onset, told.cause);
-        open.tally = told.tally;
+        (open.tally, open.from_before) = (told.tally, true);
         Self { open, candidates: Vec::new() }
     }
 }
@@ -40,6 +40,7 @@ impl OpenIncident {
     /// Goes on from a stage that was reported before.
     pub(super) fn confirm(&mut self, told: &Incident) {
         let is_executed = told.stage == Stage::Execute;
+        self.was_common |= told.common_mode;
         self.confirmed |= told.confirmed || is_executed;
         self.executed |= is_executed;
         if is_executed && self.target.is_none() {

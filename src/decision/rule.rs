@@ -24,6 +24,8 @@ pub enum Rule {
     OthersReachIt(Tally),
     /// It seems to be dead.
     Failing(Failing),
+    /// Its services fail from what seems to be a common cause of several regions.
+    CommonMode,
     /// A quorum of the vantages votes down.
     Quorum(Tally),
     /// The wait for the votes of others is over: how long it was, and what they said.
@@ -45,6 +47,7 @@ impl Rule {
             Self::OthersReachIt(_) => StateReason::OthersReachIt,
             Self::Failing(Failing { cause: Cause::Silence, .. }) => StateReason::Silence,
             Self::Failing(Failing { cause: Cause::Service, .. }) => StateReason::Service,
+            Self::CommonMode => StateReason::CommonMode,
             Self::Quorum(_) => StateReason::Quorum,
             Self::NoVotes(..) => StateReason::NoVotes,
             Self::AnswersAgain => StateReason::AnswersAgain,
@@ -77,6 +80,9 @@ impl fmt::Display for Rule {
             Self::Failing(Failing { cause: Cause::Silence, .. }) => f.write_str("it does not answer on any layer"),
             Self::Failing(Failing { cause: Cause::Service, .. }) => {
                 f.write_str("the network answers, and its critical services fail")
+            }
+            Self::CommonMode => {
+                f.write_str("its critical services fail from what seems to be a common cause of several regions")
             }
             Self::Quorum(Tally { down, voters, needed, .. }) => {
                 write!(f, "{down} of {voters} vantages vote down, {needed} needed")
@@ -112,6 +118,7 @@ mod tests {
             (Rule::Quorum(tally), "quorum", "1 of 3 vantages vote down, 2 needed"),
             (Rule::OthersReachIt(tally), "others_reach_it", "2 of 3 vantages reach it"),
             (Rule::NoVotes(Duration::from_secs(10), tally), "no_votes", "no quorum after 10 s"),
+            (Rule::CommonMode, "common_mode", "a common cause of several regions"),
         ] {
             assert_eq!(rule.reason().as_str(), reason);
             assert!(rule.to_string().contains(words), "{rule}");

@@ -1,17 +1,13 @@
 //! One vantage: what it knows and concludes. Synchronous, without clock, lock or metrics, so that years of it can be
 //! simulated.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    Effects, Evidence, Input, Isolation, IsolationReason, Now, PeerSetup, PeerStatus, Policy, Setup, StateChange,
-    execution::{Contender, Executions, Gate, Situation},
+    Effects, Evidence, Input, Isolation, IsolationReason, Now, PeerStatus, Policy, Remembered, StateChange,
+    execution::Executions,
     extra_probes::ExtraProbes,
     failover_targets::FailoverTargets,
     incidents::ResolvedIncident,
@@ -19,18 +15,19 @@ use super::{
     losses::Databases,
     peer::{Context, PeerMonitor},
     ranking::Ranking,
-    votes::{FailedOver, VoteSet, VoteStatus, VoteTable},
+    statements::Statements,
+    votes::{FailedOver, VoteStatus, VoteTable},
 };
-use crate::model::{Blocked, Cause, DatabaseReport, Incident, LossBounds, PathId, PeerState, Region, Sample};
+use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
 
+mod commands;
 mod explain;
+mod failovers;
+mod setup;
+mod targets;
 
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
-
-/// How long a vantage that starts waits for the votes of all others before it writes to a database: they may know of a
-/// failover.
-const INFORMED_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 enum Owner {
@@ -41,7 +38,8 @@ enum Owner {
 /// One vantage: a state machine that is driven by [`handle`](Self::handle) alone.
 #[derive(Debug)]
 pub struct Vantage {
-    started: Instant,
+    /// Since when this process runs and the vantage is not isolated.
+    connected: Instant,
     policy: Policy,
     peers: Vec<PeerMonitor>,
     anchors: Vec<(PathId, Evidence)>,
@@ -49,6 +47,10 @@ pub struct Vantage {
     votes: VoteTable,
     targets: FailoverTargets,
     executions: Executions,
+    statements: Statements,
+    /// Whether another vantage has told this process, or the one before, what operators have stated.
+    informed: bool,
+    started: Instant,
     databases: Databases,
     resolved: Vec<(Region, ResolvedIncident)>,
     isolation: Isolation,
@@ -66,7 +68,7 @@ impl Vantage {
     /// A vantage in this region that monitors nothing yet.
     pub fn new(region: Region, now: Instant) -> Self {
         Self {
-            started: now,
+            connected: now,
             policy: Policy::default(),
             peers: Vec::new(),
             anchors: Vec::new(),
@@ -74,6 +76,9 @@ impl Vantage {
             votes: VoteTable::default(),
             targets: FailoverTargets::new(region),
             executions: Executions::default(),
+            statements: Statements::default(),
+            informed: false,
+            started: now,
             databases: Databases::default(),
             resolved: Vec::new(),
             isolation: Isolation::new(now),
@@ -128,16 +133,29 @@ impl Vantage {
                 self.databases.update(reports);
                 self.ranking_due = true;
             }
-            Input::Votes { from, requested_at, votes } => {
+            Input::Votes { from, requested_at, mut votes } => {
                 self.adopt(from, &votes);
+                let (statements, is_first) =
+                    (std::mem::take(&mut votes.statements), !self.votes.any_heard_since(self.started));
                 self.votes.record(from, requested_at, votes);
                 self.executions.count_witnesses(&self.votes, now.instant);
+                // Before anything ends or is taken by a clock that is wrong.
+                self.correct_statements(now);
+                self.adopt_statements(from, &statements, is_first, now);
                 self.update_peers(PeerMonitor::depends_on_votes, now);
             }
             Input::Restored(incident) => self.on_restored(incident, now),
+            Input::Remembered(before) => {
+                self.executions.remember(before);
+                self.executions.retain(|region| self.peers.iter().any(|peer| peer.region == *region));
+                self.remember_statements(before, now);
+                self.ranking_due = true;
+            }
+            Input::Release(region) => self.release(region, now.instant),
+            Input::Stated(text) => self.on_statement(text, now),
             Input::Timer => self.on_timer(now),
             Input::Tick => self.on_tick(now),
-            Input::Reconfigured(setup) => self.reconfigure(setup, now.instant),
+            Input::Reconfigured(setup) => self.reconfigure(setup, now),
         }
         self.effects(ranks, now)
     }
@@ -147,6 +165,7 @@ impl Vantage {
             self.wake_at = self.next_wake_up();
         }
         let incidents_changed = std::mem::take(&mut self.incidents_changed);
+        let stated = self.statements.take_changed() | self.is_informed_now();
         self.ranking_due |= ranks || incidents_changed || !self.changes.is_empty();
         if ranks || incidents_changed {
             self.refresh_ranking(now);
@@ -158,80 +177,17 @@ impl Vantage {
             extra_probes: std::mem::take(&mut self.extra_probes.due),
             changes: std::mem::take(&mut self.changes),
             incidents: incidents_changed.then(|| self.incidents(now)),
+            remember: self.executions.changed(stated).map(|left| Remembered {
+                statements: self.statements.texts(),
+                informed: self.informed,
+                ..left
+            }),
             wake_at: self.wake_at,
         }
     }
 
-    /// Ranks the failover targets again, if something has changed since. An incident or a tick does so by itself; after a
-    /// change of state the caller does, because of many inputs at once only the last one needs a ranking.
-    pub fn refresh_ranking(&mut self, now: Now) {
-        if std::mem::take(&mut self.ranking_due) {
-            let failed_over = self.failed_over(now.instant);
-            let losses = |to: &Region| self.databases.losses(to, &self.votes, now.instant);
-            let input = |peer: &PeerMonitor| peer.rank_input(failed_over.contains(&peer.region), losses(&peer.region));
-            let inputs: Vec<_> = self.peers.iter().map(input).collect();
-            let own = self.targets.own();
-            let (own_failed_over, own_losses) = (failed_over.contains(own), losses(own));
-            self.targets.rank(&inputs, own_failed_over, own_losses, now.instant);
-        }
-    }
-
-    /// The regions that were failed over and are not released, as far as any vantage says.
-    fn failed_over(&self, now: Instant) -> BTreeSet<Region> {
-        self.executions.regions().chain(self.votes.failed_over(now)).cloned().collect()
-    }
-
-    /// The regions to whose databases nothing may be written; `None`: all of them. A transaction that the new primary does not have
-    /// would keep the old one from coming back. An isolated vantage may be on its side of a network that is cut in two.
-    pub fn withheld(&self, now: Instant) -> Option<BTreeSet<Region>> {
-        let is_informed = self.votes.all_heard() || now.saturating_duration_since(self.started) >= INFORMED_AFTER;
-        (is_informed && !self.is_isolated()).then(|| self.failed_over(now))
-    }
-
     fn position(&self, peer: &Region) -> Option<usize> {
         self.peers.iter().position(|known| known.region == *peer)
-    }
-
-    fn reconfigure(&mut self, setup: Setup, now: Instant) {
-        let Setup { policy, targets, own, peers, anchors } = setup;
-        self.policy = policy;
-        let mut before: BTreeMap<Region, PeerMonitor> =
-            std::mem::take(&mut self.peers).into_iter().map(|peer| (peer.region.clone(), peer)).collect();
-        self.owners.clear();
-        let (mut voters, mut vote_paths, mut attributes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for PeerSetup { region, attributes: own, mode, paths } in peers {
-            let owner = Owner::Peer(self.peers.len());
-            self.owners.extend(paths.iter().map(|info| (info.path, owner)));
-            if let Some(sidecar) = paths.iter().find(|info| info.kind.carries_votes()) {
-                vote_paths.insert(region.clone(), sidecar.path);
-                voters.push((region.clone(), (3 * sidecar.interval).min(MAX_VOTE_AGE)));
-            }
-            attributes.insert(region.clone(), own);
-            let mut peer = match before.remove(&region) {
-                Some(mut peer) => {
-                    peer.verdict.evidence.reconfigure(paths, policy.confirm_burst);
-                    peer.verdict.refresh();
-                    peer
-                }
-                None => PeerMonitor::new(region, Evidence::new(paths, policy.confirm_burst), now),
-            };
-            peer.mode = mode;
-            self.peers.push(peer);
-        }
-        self.executions.retain(|region| self.peers.iter().any(|peer| peer.region == *region));
-        self.votes.set_voters(voters);
-        self.extra_probes.reconfigure(vote_paths);
-        self.targets.reconfigure(targets, own, attributes);
-        // It is not reported any more, and expires.
-        self.incidents_changed |= before.values().any(|peer| peer.incident.is_some());
-        let mut known = std::mem::take(&mut self.anchors);
-        for info in anchors {
-            let path = info.path;
-            self.owners.insert(path, Owner::Anchor(self.anchors.len()));
-            let known = known.iter().position(|(other, _)| *other == path).map(|n| known.swap_remove(n).1);
-            self.anchors.push((path, known.unwrap_or_else(|| Evidence::new([info], false))));
-        }
-        self.evaluated = true;
     }
 
     fn on_result(&mut self, sample: &Sample, late: u32, now: Now) {
@@ -257,7 +213,8 @@ impl Vantage {
 
     fn on_restored(&mut self, restored: &Incident, now: Now) {
         let Some(n) = self.position(&restored.peer) else { return };
-        self.incidents_changed |= self.peers[n].restore(restored);
+        let candidates = self.known_candidates(restored);
+        self.incidents_changed |= self.peers[n].restore(&Incident { candidates, ..restored.clone() });
         self.evaluate(n, now);
     }
 
@@ -272,8 +229,10 @@ impl Vantage {
 
     fn on_tick(&mut self, now: Now) {
         self.health.tick();
-        let states = self.peers.iter().map(|peer| (&peer.region, peer.verdict.state()));
-        self.executions.release(states, &self.votes, now.instant);
+        self.correct_statements(now);
+        self.expire_statements(now);
+        let standings = self.peers.iter().map(|peer| peer.standing(&self.votes, now.instant));
+        self.executions.release(standings, &self.votes, now.instant);
         let reported = self.resolved.len();
         // A vantage with a new incident must not find it resolved by the old one.
         let (votes, at) = (&self.votes, now.instant);
@@ -322,6 +281,7 @@ impl Vantage {
         }
         self.changes.push(StateChange::Isolation(reason));
         if was_isolated {
+            self.connected = now.instant;
             // Other vantages may have reached what fell silent meanwhile; not what was down before.
             let fell_silent = self.peers.iter_mut().filter(|peer| peer.verdict.state() != PeerState::Down);
             fell_silent.for_each(|peer| peer.verdict.evidence.reset_failures());
@@ -334,9 +294,19 @@ impl Vantage {
     fn evaluate(&mut self, n: usize, now: Now) {
         self.evaluated = true;
         let (isolated, unheard) = (self.isolation.is_isolated(), self.has_unheard(n, now.instant));
-        let gate = self.gate(n, now.instant);
-        let context = Context { votes: &self.votes, isolated, policy: self.policy, unheard, gate: &gate, now };
+        let (gate, shared) = (self.gate(n, now.instant), self.shares_failure(n, now.instant));
         let peer = &mut self.peers[n];
+        let context = Context {
+            votes: &self.votes,
+            isolated,
+            policy: self.policy,
+            unheard,
+            shared,
+            gate: &gate,
+            failed_over_to: self.executions.certain_target(&peer.region),
+            released: self.executions.released(&peer.region),
+            now,
+        };
         let found = peer.evaluate(context, &mut self.changes);
         self.incidents_changed |= found.incident_changed;
         if let Some(open) = peer.incident.as_ref().filter(|open| open.executed)
@@ -363,82 +333,6 @@ impl Vantage {
             self.extra_probes.request_votes_at(now.instant);
         }
         self.extra_probes.request_votes(&self.peers, now.instant);
-    }
-
-    /// Keeps with the incident of a peer what its failover would lose, until that is ordered; and then what it has lost.
-    fn estimate_loss(&mut self, n: usize, now: Instant) {
-        let PeerMonitor { region, incident, candidates, .. } = &mut self.peers[n];
-        let Some(open) = incident else { return };
-        if !(open.executed && open.loss.is_some()) {
-            let target = open.target.as_ref().or_else(|| candidates.first().map(|best| &best.region));
-            open.loss = target.and_then(|target| self.databases.expected(region, target, &self.votes, now));
-        }
-        if let Some(lost) = self.databases.lost(region, open.onset)
-            && open.lost.replace(lost) != Some(lost)
-        {
-            self.incidents_changed = true;
-        }
-    }
-
-    /// Takes the failovers of which another vantage knows.
-    fn adopt(&mut self, from: &Region, votes: &VoteSet) {
-        if !self.votes.knows(from) {
-            return;
-        }
-        for (region, vote) in &votes.peers {
-            let known = vote.failed_over.as_ref().filter(|failover| failover.target != *region);
-            let is_known = |target: &Region| target == self.targets.own() || self.position(target).is_some();
-            if let Some(failover) = known.filter(|told| self.position(region).is_some() && is_known(&told.target)) {
-                self.ranking_due |= self.executions.adopt(region, failover);
-            }
-        }
-    }
-
-    fn gate(&self, n: usize, now: Instant) -> Gate {
-        let Some(contender) = self.peers[n].contender() else { return Gate::default() };
-        let contenders: Vec<Contender<'_>> = self.peers.iter().filter_map(PeerMonitor::contender).collect();
-        let situation = Situation {
-            own: self.targets.own(),
-            contenders: &contenders,
-            votes: &self.votes,
-            policy: self.policy,
-            now,
-        };
-        let mut gate = self.executions.gate(&contender, situation, |region| self.is_down(region));
-        if gate.blocked == Some(Blocked::NoTarget) && self.targets.lacks_only_the_loss(&self.peers[n].region) {
-            gate.blocked = Some(Blocked::RpoUnknown);
-        }
-        gate
-    }
-
-    /// What a failover of a database to a server would lose, by the bounds of all vantages: `None` of the primary itself, and
-    /// `Some(None)` where that is unknown.
-    pub fn loss(&self, database: usize, to: &Region, now: Instant) -> Option<Option<LossBounds>> {
-        self.databases.of(database, to, &self.votes, now)
-    }
-
-    /// What this vantage itself knows of the databases.
-    pub fn databases(&self) -> &[DatabaseReport] {
-        self.databases.reports()
-    }
-
-    /// Finds who can take over for a peer with an incident.
-    fn refresh_candidates(&mut self, n: usize, now: Now) {
-        self.peers[n].candidates = match &self.peers[n].incident {
-            Some(_) => {
-                let published = self.targets.published(&self.votes, now.instant);
-                self.targets.of(&self.peers[n].region, &published, |region| self.is_down(region))
-            }
-            None => Vec::new(),
-        };
-        let PeerMonitor { incident, candidates, .. } = &mut self.peers[n];
-        if let Some(open) = incident {
-            open.propose(candidates);
-        }
-    }
-
-    fn is_down(&self, region: &Region) -> bool {
-        self.position(region).is_some_and(|n| self.peers[n].verdict.state() == PeerState::Down)
     }
 
     /// Whether a vantage that may vote on a peer with an incident is alive, as far as is known, and was not heard lately.
@@ -488,10 +382,8 @@ impl Vantage {
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
         let isolated = self.isolation.is_isolated();
         self.peers.iter().map(move |peer| {
-            // Where it was never reached, its health is left to those that do.
             let reached = peer.verdict.state() != PeerState::Unknown;
-            let failed_over = self.executions.reported(&peer.region).filter(|_| reached);
-            peer.status(isolated, failed_over)
+            peer.status(isolated, self.executions.reported(&peer.region, reached))
         })
     }
 
@@ -503,6 +395,11 @@ impl Vantage {
     /// The peers as failover targets for this region.
     pub const fn ranking(&self) -> &Ranking {
         self.targets.ranking()
+    }
+
+    /// The statements of operators as they travel, the most important first.
+    pub fn statements(&self) -> Vec<Arc<str>> {
+        self.statements.texts()
     }
 
     /// This vantage's own region.
@@ -517,7 +414,11 @@ impl Vantage {
         let resolved = self.resolved.iter().map(|(region, resolved)| (region, &resolved.open, Some(resolved.at)));
         let incidents = open.chain(resolved).flat_map(|(peer, open, resolved)| {
             let candidates = self.targets.of(peer, &published, |region| self.is_down(region));
-            open.reports(resolved).map(move |(stage, end)| open.report(peer, stage, candidates.clone(), end))
+            let blocked_by = self.blocking_files(open.blocked_now(), peer, now.instant);
+            open.reports(resolved).map(move |(stage, end)| Incident {
+                blocked_by: blocked_by.clone(),
+                ..open.report(peer, stage, candidates.clone(), end)
+            })
         });
         incidents.collect()
     }

@@ -5,6 +5,7 @@
 //!                                        suspect ─an answer─▶ what it was before
 //!                                        unknown ─silence that the process before this one had seen begin─▶ suspect
 //!                                        suspect, down ─others reach it─▶ degraded
+//!                                        down ─only services fail, as in other regions─▶ degraded
 //!            down ─answers again─▶ recovering ─holds─▶ healthy, degraded      recovering ─silence─▶ down
 //! ```
 //!
@@ -77,7 +78,7 @@ pub struct Verdict {
     /// How well it answers.
     pub quality: Quality,
     state: PeerState,
-    /// The rule by which it is in this state.
+    /// The rule that led to this state.
     rule: Rule,
     since: Instant,
     /// What it was before it was suspected, and why.
@@ -87,6 +88,8 @@ pub struct Verdict {
     /// Since when others have reached it while it is silent to us.
     contradicted_since: Option<Instant>,
     failing: Option<Failing>,
+    /// Whether its critical probes fail from what seems to be one cause for several regions.
+    common_mode: bool,
     cause: Cause,
     flaps: u32,
     flapped_at: Instant,
@@ -105,6 +108,7 @@ impl Verdict {
             good_since: None,
             contradicted_since: None,
             failing: None,
+            common_mode: false,
             cause: Cause::Silence,
             flaps: 0,
             flapped_at: now,
@@ -116,9 +120,9 @@ impl Verdict {
         self.state
     }
 
-    /// The rule by which it is in its state.
+    /// The rule by which it is in its state. A common mode begins and ends within a state, and says more than what led there.
     pub const fn rule(&self) -> &Rule {
-        &self.rule
+        if self.common_mode { &Rule::CommonMode } else { &self.rule }
     }
 
     /// Since when it has been in its state.
@@ -131,16 +135,29 @@ impl Verdict {
         self.failing
     }
 
+    /// Whether its critical probes fail from what seems to be one cause for several regions, so that it is degraded and not
+    /// dead. Lasts until one of them succeeds, or the network is silent too.
+    pub const fn is_common_mode(&self) -> bool {
+        self.common_mode
+    }
+
     /// What the last failure consisted in.
     pub const fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// Looks at the evidence again; to be called when it has changed, and before votes are counted.
-    pub fn refresh(&mut self) -> Option<Failing> {
+    /// Looks at the evidence again; to be called when it has changed, and before votes are counted. `shared` says whether
+    /// the services of another region began to fail at about the same time.
+    pub fn refresh(&mut self, shared: bool) -> Option<Failing> {
         // Nothing is concluded from silence before there was an answer.
         let heard = self.state != PeerState::Unknown || self.evidence.is_assumed_up();
-        self.failing = self.evidence.failing().filter(|_| heard);
+        let service = self.evidence.service_failure().filter(|_| heard);
+        // If the other region recovers first, this one is still not to be failed over for what they shared.
+        self.common_mode = service.is_some_and(|service| {
+            service.failing.cause == Cause::Service && (self.common_mode || shared || service.is_common)
+        });
+        let alone = service.filter(|_| !self.common_mode).map(|service| service.failing);
+        self.failing = self.evidence.silence().filter(|_| heard).or(alone);
         if let Some(failing) = self.failing {
             self.cause = failing.cause;
         }
@@ -205,6 +222,9 @@ impl Verdict {
                 let since = *self.contradicted_since.get_or_insert(now);
                 let lasts = now.saturating_duration_since(since) >= PARTIAL;
                 lasts.then_some((Degraded, Rule::OthersReachIt(*tally)))
+            }
+            Down if self.failing.is_none() && self.common_mode => {
+                Some((Degraded, self.fault().unwrap_or(Rule::CommonMode)))
             }
             Down if self.failing.is_none() && self.evidence.has_recovered() => Some((Recovering, Rule::AnswersAgain)),
             Down => None,

@@ -19,7 +19,8 @@ impl Vantage {
         let peers = self.peers().map(|peer| vote_entry(&peer, now)).collect();
         let ranking = self.ranking().regions().iter().map(rank_entry).collect();
         let databases = self.databases().iter().map(|report| report.loss.clone()).collect();
-        VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)?.with_databases(databases)
+        let message = VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)?;
+        Ok(message.with_databases(databases)?.with_time(Some(now.unix)).with_statements(self.statements()))
     }
 }
 
@@ -43,6 +44,8 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         since_ms: age(peer.since),
         vote: peer.vote,
         last_answer_age_ms: peer.good_at.map(age),
+        alive_age_ms: peer.alive_at.map(age),
+        unserved_ms: peer.unserved_since.map(age),
         onset: onset.map(|onset| onset.min(VoteMessage::MAX_TIME)),
         incident,
         held,

@@ -38,7 +38,7 @@ impl Databases {
             return;
         }
         for (database, slots) in topology.config.databases.iter().zip(&topology.databases) {
-            let new = |server: &DatabaseServer| metrics.database(&database.name, &server.region);
+            let new = |server: &DatabaseServer| metrics.database(&database.name, &server.region, database.rpo);
             let series: Vec<_> = database.servers.iter().map(new).collect();
             self.paths.extend(slots.iter().map(|slot| slot.id).zip(series.iter().cloned()));
             self.watched.push(Watched { database: Database::new(series.len()), series, promotion: None });

@@ -21,7 +21,9 @@ pub use self::topology::{Change, PathSetup, Slot, Topology};
 use self::{databases::Databases, orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
-    decision::{self, Effects, Explanation, Now, OpenIncident, PeerStatus, StateChange, Vantage, votes::Keys},
+    decision::{
+        self, Effects, Explanation, Now, OpenIncident, PeerStatus, Remembered, StateChange, Vantage, votes::Keys,
+    },
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
     model::{DatabaseEvent, Incident, Kind, Outcome, Path, PathId, PeerState, Region, Sample, Stage, VoteResponse},
@@ -48,6 +50,12 @@ pub enum Input<'a> {
     Database(&'a DatabaseEvent),
     /// An Alertmanager still holds an incident that the process before this one had reported.
     Restored(&'a Incident),
+    /// What the process before this one has left: see [`Effects::remember`].
+    Remembered(&'a Remembered),
+    /// An operator releases a region that was failed over.
+    Release(&'a Region),
+    /// The signed statement of an operator.
+    Stated(&'a str),
     /// The moment that [`Effects::wake_at`] asked for.
     Timer,
     /// Due every second.
@@ -133,6 +141,9 @@ impl Engine {
             Input::VoteResponse(response) => self.on_vote_response(response, now),
             Input::Database(event) => self.on_database(event, now),
             Input::Restored(incident) => self.vantage.handle(decision::Input::Restored(incident), now),
+            Input::Remembered(before) => self.vantage.handle(decision::Input::Remembered(before), now),
+            Input::Release(region) => self.vantage.handle(decision::Input::Release(region), now),
+            Input::Stated(text) => self.vantage.handle(decision::Input::Stated(text), now),
             Input::Timer => self.vantage.handle(decision::Input::Timer, now),
             Input::Tick => self.on_tick(now),
             Input::Topology(topology) => return self.reconfigure(topology, now),
@@ -180,7 +191,7 @@ impl Engine {
         };
         let effects = self.vantage.handle(input, now);
         match event {
-            Event::Sampled { sample, start_delay, late, duplicates, failed, certificate } => {
+            Event::Sampled { sample, start_delay, late, duplicates, failed, facts } => {
                 self.metrics.vantage().observe_start_delay(start_delay);
                 let Some(state) = self.paths.get_mut(&sample.path) else { return effects };
                 let Sample { sent_at, sent_at_unix, outcome, .. } = sample;
@@ -189,9 +200,7 @@ impl Engine {
                 state.trace.push(sent_at, &outcome);
                 state.history.push(sent_at_unix, outcome, failed);
                 count(&state.series, &outcome, sent_at_unix);
-                if let Some(dates) = certificate {
-                    state.series.set_certificate(dates);
-                }
+                state.series.set_facts(&facts, now.instant);
                 if let Err(failure) = outcome {
                     debug!(path = %state.path, result = %failure, why = %failed, "probe failed");
                 }
@@ -225,8 +234,9 @@ impl Engine {
         let mut effects = Effects::default();
         if let Some(message) = message {
             let (from, requested_at) = (&response.peer, response.requested_at);
-            let votes = message.votes(requested_at);
+            let mut votes = message.votes(requested_at);
             self.orders.on_votes(&message, requested_at);
+            votes.clock_offset_ms = self.votes.compare_clocks(&message, response, now);
             effects = self.vantage.handle(decision::Input::Votes { from, requested_at, votes }, now);
         }
         effects.changes.extend(change);
@@ -236,6 +246,7 @@ impl Engine {
     fn on_tick(&mut self, now: Now) -> Effects {
         self.ticks += 1;
         self.publish_some(now);
+        self.votes.show_clocks(now.instant);
         let mut effects = self.sample_quality(now);
         if !self.config.databases.is_empty() {
             let onsets: HashMap<_, _> =
@@ -277,7 +288,7 @@ impl Engine {
             let PathSetup { path, probe, slot } = setup;
             let id = slot.id;
             let window = || Window::new(config.window, probe.cadence.interval(), now.instant);
-            let new_series = || self.metrics.path(&path, probe.shape());
+            let new_series = || self.metrics.path_of(&path, probe);
             let mut state = before.remove(&id).unwrap_or_else(|| {
                 Box::new(PathState {
                     window: window(),
@@ -291,10 +302,10 @@ impl Engine {
             });
             if slot.change == Change::Changed || topology.window_changed {
                 (state.window, state.trace, state.answered) = (window(), Trace::new(now.instant), false);
-                // What can come of it is different now, so its series are, too.
-                if !state.series.fits(probe.shape()) {
-                    state.series = new_series();
-                }
+            }
+            // What can come of it or its labels are different now, so its series are, too.
+            if !state.series.fits(probe) {
+                state.series = new_series();
             }
             path_series.push(Arc::clone(&state.series));
             self.paths.insert(id, state);
@@ -385,7 +396,7 @@ impl Engine {
     /// Brings the gauges of the decision up to date.
     fn show(&self, now: Now) {
         for (peer, status) in self.peers.iter().zip(self.vantage.peers()) {
-            peer.series.set_state(status.state, now.unix_at(status.since), &status.tally);
+            peer.series.set_state(status.state, status.rule.reason(), now.unix_at(status.since), &status.tally);
             peer.series.set_order_signatures(self.orders.signatures_of(&peer.region));
             peer.series.set_blocked(status.incident.and_then(OpenIncident::blocked_now));
             peer.series.set_incidents(status.incident.into_iter().flat_map(|incident| incident.stages()));

@@ -25,6 +25,8 @@ impl Engine {
                 _ => FailoverOrder::None,
             },
             incident_over_at: status.incident.and_then(OpenIncident::over_at).map(|at| now.unix_at(at)),
+            stated: self.vantage.statement(&peer.region, now.instant).cloned(),
+            restrictions: self.vantage.restrictions(&peer.region, now.instant),
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
             vote_problem: self.votes.problem(&peer.region),
             good_at: status.good_at.map(|at| now.unix_at(at)),

@@ -2,12 +2,12 @@
 
 use super::Topology;
 use crate::{
-    config::{Config, Failover, Peer},
+    config::{Config, Failover, Maintenance, Peer},
     decision::{
         PathInfo, PeerSetup, Policy, Setup,
         ranking::{RegionAttributes, TargetPolicy},
     },
-    model::{FailoverMode, PathId, TargetName},
+    model::{FailoverMode, PathId, Region, TargetName, UnixMillis},
     probe,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn decision(topology: &Topology) -> Setup {
                 question: setup.slot.question,
             });
         }
-        let mode = match (peer.maintenance, config.failover.armed && peer.armed) {
+        let mode = match (peer.maintenance == Maintenance::Yes, config.failover.armed && peer.armed) {
             (true, _) => FailoverMode::Maintenance,
             (false, false) => FailoverMode::Disarmed,
             (false, true) => FailoverMode::Armed,
@@ -41,7 +41,16 @@ pub(super) fn decision(topology: &Topology) -> Setup {
         own: own_attributes(config),
         peers: peers.collect(),
         anchors: topology.anchors.iter().map(|(_, slot)| anchor(slot.id)).collect(),
+        operators: config.operator_keys(),
+        maintained: maintained(config),
     }
+}
+
+/// The regions whose maintenance ends by itself, and when.
+fn maintained(config: &Config) -> Vec<(Region, UnixMillis)> {
+    let peers = config.peers.iter().map(|peer| (&peer.region, peer.maintenance));
+    let all = peers.chain([(&config.region, config.maintenance)]);
+    all.filter_map(|(region, maintenance)| Some((region.clone(), maintenance.until()?))).collect()
 }
 
 /// An anchor is probed like a TCP port of a peer.
@@ -66,7 +75,7 @@ pub(crate) fn own_attributes(config: &Config) -> RegionAttributes {
         failure_domain: config.failure_domain.clone(),
         location: config.location,
         capacity: config.capacity,
-        maintenance: config.maintenance,
+        maintenance: config.maintenance == Maintenance::Yes,
     }
 }
 
@@ -77,6 +86,6 @@ pub(crate) fn attributes(peer: &Peer) -> RegionAttributes {
         failure_domain: peer.failure_domain.clone(),
         location: peer.location,
         capacity: peer.capacity,
-        maintenance: peer.maintenance,
+        maintenance: peer.maintenance == Maintenance::Yes,
     }
 }

@@ -4,8 +4,8 @@ use super::{summaries::STEPS, *};
 use crate::{
     metrics::Collect,
     model::{
-        Candidate, Cause, DatabaseNews, Failure, PeerState, Phase, Reading, Stage, StampSource, Tally, TargetName,
-        Timings, UnixMillis,
+        Candidate, Cause, DatabaseNews, Failure, PeerFacts, PeerState, Phase, Reading, Stage, StampSource, Tally,
+        TargetName, Timings, UnixMillis,
     },
     probe,
     schedule::SlotPhase,
@@ -35,7 +35,7 @@ fn sampled(id: u32, outcome: Outcome, at: Instant) -> Event {
         late: 0,
         duplicates: 0,
         failed: None.into(),
-        certificate: None,
+        facts: PeerFacts::default(),
     }
 }
 
@@ -178,7 +178,11 @@ fn histories_are_filtered_ordered_and_limited() {
 #[test]
 fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
     let mut fixture = Fixture::new();
-    fixture.reconfigure(&["a"]);
+    let peer =
+        |name| format!("{{region: {name}, targets: [{{host: 127.0.0.1, probes: [{{kind: icmp, interval: 1s}}]}}]}}");
+    let text = format!("region: here\nwindow: 1m\npeers: [{}, {}]", peer("there"), peer("elsewhere"));
+    let config = Arc::new(Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap().config);
+    fixture.engine.handle(Input::Topology(&Topology::first(config, SlotPhase::random())), fixture.now());
     let candidate = Candidate { region: Region::new("elsewhere").unwrap(), rank: 1, score: None };
     let told = Incident {
         peer: Region::new("there").unwrap(),
@@ -190,6 +194,8 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         tally: Tally::default(),
         candidates: vec![candidate.clone()],
         blocked: None,
+        blocked_by: Vec::new(),
+        common_mode: false,
         loss: None,
         lost: None,
         evidence: String::new(),
@@ -276,6 +282,8 @@ fn what_a_failover_would_lose_is_on_the_page_and_in_the_votes_and_what_it_has_lo
     for (name, region, more, value) in [
         ("rpo_seconds", "here", ",bound=\"upper\"", "1"),
         ("rpo_seconds", "here", ",bound=\"lower\"", "0"),
+        ("rpo_target_seconds", "here", "", "5"),
+        ("rpo_target_seconds", "there", "", "5"),
         ("rpo_unknown", "here", "", "0"),
         ("rpo_unknown", "there", "", "0"),
     ] {

@@ -142,7 +142,7 @@ impl Topology {
                 let overdue_after = OverdueAfter::default();
                 return Slot { id: new_id(), phase, overdue_after, change: Change::Added, question: 0 };
             };
-            let change = match known.probe == probe {
+            let change = match known.probe.measures_the_same(probe) {
                 true if known.probe.spec.files_differ(&probe.spec) => Change::Renewed,
                 true => Change::Kept,
                 false => Change::Changed,
@@ -251,6 +251,14 @@ mod tests {
         assert_eq!((next.paths().nth(1).unwrap().slot.change, question(&next)), (Change::Changed, vec![0, 0]));
         let next = next.next(config(&peers(&[&format!("x: {}", A.replace("port: 1", "port: 2"))])));
         assert_eq!(question(&next), [0, 1]);
+    }
+
+    #[test]
+    fn another_label_of_a_target_changes_nothing_that_is_measured() {
+        let first = Topology::first(config(&peers(&[&format!("x: {A}")])), SlotPhase::random());
+        let labelled = A.replace("name: a", "name: a, labels: {team: web}");
+        let next = first.next(config(&peers(&[&format!("x: {labelled}")])));
+        assert!(next.paths().all(|setup| setup.slot.change == Change::Kept && setup.slot.question == 0));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Secret},
     decision::{
         Now, StateChange, Vantage,
-        votes::{Keys, Sequence, VoteLog, VoteMessage, VoteProblem, check_environment, verify},
+        votes::{ClockOffset, Keys, Sequence, VoteLog, VoteMessage, VoteProblem, check_environment, verify},
     },
     metrics::{Metrics, VoteSeries},
     model::{LabelValue, OrderSignature, Region, VoteResponse},
@@ -41,6 +41,7 @@ pub(super) struct Votes {
 #[derive(Debug)]
 struct VoterState {
     sequence: Sequence,
+    clock: ClockOffset,
     log: VoteLog,
     series: Arc<VoteSeries>,
     /// How long it may not answer until that is worth a line in the log.
@@ -55,6 +56,7 @@ impl VoterState {
     fn new(series: Arc<VoteSeries>) -> Self {
         Self {
             sequence: Sequence::default(),
+            clock: ClockOffset::default(),
             log: VoteLog::default(),
             series,
             patience: AWAY,
@@ -155,6 +157,19 @@ impl Votes {
         (result.ok().map(|(message, _)| message), change)
     }
 
+    /// Compares the clock of a peer with the own one, by a message that was accepted. Returns how many milliseconds it is ahead.
+    pub(super) fn compare_clocks(&mut self, message: &VoteMessage, response: &VoteResponse, now: Now) -> Option<i64> {
+        let (voter, time) = self.voters.get_mut(&response.peer).zip(message.time())?;
+        voter.clock.on_message(time, response.requested_at, response.received_at, now);
+        let seconds = voter.clock.seconds(now.instant)?;
+        Some((seconds * 1e3) as i64)
+    }
+
+    /// Shows how far the clocks of the peers are from the own one.
+    pub(super) fn show_clocks(&self, now: Instant) {
+        self.voters.values().for_each(|voter| voter.series.set_clock_offset(voter.clock.seconds(now)));
+    }
+
     /// The next message of this vantage, encoded, and what signs it; `None` if it is too large.
     pub(super) fn next_message(
         &mut self,
@@ -237,6 +252,7 @@ mod tests {
             body: Some(body),
             trusted_transport: false,
             requested_at: Instant::now(),
+            received_at: Instant::now(),
         }
     }
 

@@ -26,6 +26,7 @@ pub struct DatabaseSeries {
     state: AtomicU8,
     loss_lower: Gauge,
     loss_upper: Gauge,
+    pub(super) rpo: Gauge,
     pub(super) loss_unknown: Gauge,
     pub(super) lost: Gauge,
     pub(super) writable: Gauge,
@@ -43,11 +44,12 @@ impl Series for DatabaseSeries {
 }
 
 impl DatabaseSeries {
-    /// The series of a server about which nothing is known.
+    /// The series of a server about which nothing is known but the most that a failover to it may lose.
     pub(super) fn new(
         instance: &InstanceLabels,
         database: &TargetName,
         region: &Region,
+        rpo: Duration,
         bounds: &Arc<[Bound]>,
     ) -> Self {
         Self {
@@ -57,6 +59,7 @@ impl DatabaseSeries {
             state: AtomicU8::new(ReplicaState::Unknown.index() as u8),
             loss_lower: Gauge::default(),
             loss_upper: Gauge::default(),
+            rpo: Gauge::new(rpo.as_secs_f64()),
             loss_unknown: Gauge::default(),
             lost: Gauge::default(),
             writable: Gauge::default(),

@@ -127,6 +127,15 @@ families! {
     "probe_reply_hop_limit" gauge Path("")
         "Hop limit (TTL) of the last echo reply; absent before the first.",
         PathSeries::write_hop_limit;
+    "probe_http_status_code" gauge Path("")
+        "Status of the HTTP response in the last probe, after redirects; absent if there was none.",
+        PathSeries::write_http_status;
+    "probe_http_version" gauge Path("")
+        "Version of HTTP in which that response came: 1, 1.1 or 2.",
+        PathSeries::write_http_version;
+    "probe_dns_question_info" gauge Path("query, record")
+        "Always 1; name and record type that the probe asks DNS for.",
+        PathSeries::write_question;
     "tls_certificate_expiry_timestamp_seconds" gauge Path("")
         "Expiry of the certificate that the target presented last, also if it was rejected, in seconds since 1970.",
         PathSeries::write_certificate_expiry;
@@ -136,18 +145,27 @@ families! {
     "tls_certificate_issuers_expiry_timestamp_seconds" gauge Path("")
         "First expiry of the certificates that the target sent between its own and the trusted authority, in seconds since 1970.",
         PathSeries::write_issuers_expiry;
+    "tls_certificate_info" gauge Path("version, cipher, issuer, subject, fingerprint_sha256")
+        "Always 1; that certificate and the session of TLS, without version and cipher if the handshake failed. Changes at most once per minute.",
+        PathSeries::write_certificate_info;
     #[state] "peer_latency_seconds" summary Peer("quantile")
         "Latency quantiles over all targets of a peer in the trailing window; absent without a success.",
         PeerSeries::write_quantiles;
     #[state] "peer_loss_ratio" gauge Peer("")
-        "Fraction of failed probes over all targets of a peer in the trailing window, 0 to 1, without local failures.",
+        "Fraction of probes without an answer over all targets of a peer in the trailing window, 0 to 1.",
         |peer, out| out.gauge(&peer.loss);
+    #[state] "peer_failure_ratio" gauge Peer("")
+        "Fraction of failed probes over all targets of a peer in the trailing window, 0 to 1: lost, refused or answered wrongly. Local failures do not count.",
+        |peer, out| out.gauge(&peer.failures);
     #[state] "peer_jitter_seconds" gauge Peer("")
         "Mean difference between consecutive latencies in the trailing window (RFC 3393).",
         |peer, out| out.gauge(&peer.jitter);
     #[state] "peer_state" gauge Region("state")
         "State of a peer region as seen by this vantage: 1 for the current state, 0 for the others.",
         RegionSeries::write_state;
+    #[state] "peer_state_reason" gauge Region("reason")
+        "Rule by which the peer is in its state: 1 for the current rule, 0 for the others; `common_mode` = its services fail as those of other regions do.",
+        RegionSeries::write_state_reason;
     #[state] "peer_state_since_timestamp_seconds" gauge Region("")
         "Time at which the peer entered its state, in seconds since 1970.",
         |region, out| out.gauge(&region.since);
@@ -214,6 +232,9 @@ families! {
     "signing_key_known" gauge Votes("")
         "Whether `public_keys` has the key that the peer signs orders with, as its votes say; absent if neither has one.",
         |votes, out| out.gauge(&votes.signing_key_known);
+    "peer_clock_offset_seconds" gauge Votes("")
+        "How far the clock of the peer is ahead of this instance's own, by the time in its votes, to half of the round trip; absent without votes.",
+        |votes, out| out.gauge(&votes.clock_offset);
     #[state] "database_replication_lag_seconds" gauge Database("bound")
         "How far the replica in the region is behind, at least (lower) and at most (upper), by tokens that this instance writes; absent where it is unknown.",
         DatabaseSeries::write_lag;
@@ -224,11 +245,14 @@ families! {
         "Whether the server takes writes (1) or is a replica (0); absent if it cannot be read.",
         |server, out| out.gauge(&server.writable);
     #[state] "database_engine_lag_seconds" gauge Database("")
-        "The lag by the word of the replica itself, as postgres_exporter asks for it; it can be 0 while the replica is cut off.",
+        "The lag by the word of the replica itself, as postgres_exporter and mysqld_exporter ask for it; it can be 0 while the replica is cut off.",
         |server, out| out.gauge(&server.engine_lag);
     #[state] "database_rpo_seconds" gauge Database("bound")
         "What a failover to the region would lose, at least (lower) and at most (upper), by the bounds of all vantages; it stops growing at the onset of an outage of the primary's region. Absent for the primary, and where it is unknown.",
         DatabaseSeries::write_loss;
+    #[state] "database_rpo_target_seconds" gauge Database("")
+        "The setting `rpo` of the database: the most that a failover to the region may lose.",
+        |server, out| out.gauge(&server.rpo);
     #[state] "database_rpo_unknown" gauge Database("")
         "Whether it is unknown what a failover to the region would lose (1), so that the region is no failover target of the primary's region.",
         |server, out| out.gauge(&server.loss_unknown);

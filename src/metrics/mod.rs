@@ -7,10 +7,13 @@
 //!
 //! A metric is one entry in [`FAMILIES`], and a counter or gauge in the series that it is about.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use crate::{
-    config::Config,
+    config::{Config, ProbeConfig},
     model::{ConstantLabels, Kind, Path, Region, Shape, TargetName},
 };
 
@@ -48,7 +51,7 @@ use self::{
 /// How many series a configuration makes on `/metrics`, without those of the process, once everything has a value.
 pub fn series_count(config: &Config) -> usize {
     let metrics = Metrics::of(config);
-    let paths = config.paths().map(|(path, probe)| metrics.path(&path, probe.shape())).collect();
+    let paths = config.paths().map(|(path, probe)| metrics.path_of(&path, probe)).collect();
     let (mut peers, mut regions, mut votes) = (Vec::new(), Vec::new(), Vec::new());
     for peer in &config.peers {
         let mut kinds: Vec<_> =
@@ -64,7 +67,8 @@ pub fn series_count(config: &Config) -> usize {
     let anchors = config.anchors.iter().map(|anchor| metrics.anchor(&anchor.host.to_string())).collect();
     let servers =
         config.databases.iter().flat_map(|database| database.servers.iter().map(move |server| (database, server)));
-    let databases = servers.map(|(database, server)| metrics.database(&database.name, &server.region)).collect();
+    let databases =
+        servers.map(|(database, server)| metrics.database(&database.name, &server.region, database.rpo)).collect();
     let (peers, regions, votes) = (peers.into(), regions.into(), votes.into());
     let exposed = Exposed { paths, peers, regions, votes, pushes, anchors, databases };
     exposed.count(&metrics.vantage)
@@ -126,6 +130,12 @@ impl Metrics {
         &self.vantage
     }
 
+    /// New series for a path that is probed so; on the page once they are [exposed](Self::expose).
+    pub fn path_of(&self, path: &Path, probe: &ProbeConfig) -> Arc<PathSeries> {
+        let series = PathSeries::new(&self.instance, path, probe.shape(), Arc::clone(&self.bounds));
+        Arc::new(series.describing(probe))
+    }
+
     /// New series for a path; on the page once they are [exposed](Self::expose).
     pub fn path(&self, path: &Path, shape: Shape) -> Arc<PathSeries> {
         Arc::new(PathSeries::new(&self.instance, path, shape, Arc::clone(&self.bounds)))
@@ -147,8 +157,8 @@ impl Metrics {
     }
 
     /// New series for a server of a database; on the page once they are [exposed](Self::expose).
-    pub fn database(&self, database: &TargetName, region: &Region) -> Arc<DatabaseSeries> {
-        Arc::new(DatabaseSeries::new(&self.instance, database, region, &self.bounds))
+    pub fn database(&self, database: &TargetName, region: &Region, rpo: Duration) -> Arc<DatabaseSeries> {
+        Arc::new(DatabaseSeries::new(&self.instance, database, region, rpo, &self.bounds))
     }
 
     /// New series for an anchor; on the page once they are [exposed](Self::expose).

@@ -86,7 +86,7 @@ struct Row<'a> {
 impl Row<'_> {
     fn of<S: Series>(self, all: &[Arc<S>], write: fn(&S, &mut Samples<'_>)) -> Option<()> {
         let series = all.get(self.row)?;
-        write(series, &mut Samples { sink: self.sink, name: self.name, labels: series.labels() });
+        write(series, &mut Samples::new(self.sink, self.name, series.labels()));
         Some(())
     }
 }

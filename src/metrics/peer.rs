@@ -15,6 +15,7 @@ pub struct PeerSeries {
     labels: Box<str>,
     quantiles: [Gauge; 3],
     pub(super) loss: Gauge,
+    pub(super) failures: Gauge,
     pub(super) jitter: Gauge,
 }
 
@@ -27,7 +28,13 @@ impl Series for PeerSeries {
 impl PeerSeries {
     pub(super) fn new(instance: &InstanceLabels, peer: &Region, kind: Kind) -> Self {
         let labels = format!("{instance},peer_region=\"{peer}\",probe=\"{kind}\"");
-        Self { labels: labels.into(), quantiles: Default::default(), loss: Gauge::default(), jitter: Gauge::default() }
+        Self {
+            labels: labels.into(),
+            quantiles: Default::default(),
+            loss: Gauge::default(),
+            failures: Gauge::default(),
+            jitter: Gauge::default(),
+        }
     }
 
     /// Shows a summary, or that there is none.
@@ -37,7 +44,8 @@ impl PeerSeries {
         for (n, gauge) in self.quantiles.iter().enumerate() {
             gauge.set(quantiles.map(|quantiles| quantiles[n].as_secs_f64()));
         }
-        self.loss.set(summary.map(|summary| summary.loss));
+        self.loss.set(summary.map(|summary| summary.unanswered));
+        self.failures.set(summary.map(|summary| summary.loss));
         self.jitter.set(latency.and_then(|latency| latency.jitter).map(|jitter| jitter.as_secs_f64()));
     }
 

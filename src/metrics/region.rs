@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decision::Transition,
-    model::{Blocked, Ineligible, LabelSet, PeerState, Region, Stage, Tally, UnixMillis, Vote},
+    model::{Blocked, Ineligible, LabelSet, PeerState, Region, Stage, StateReason, Tally, UnixMillis, Vote},
 };
 
 /// How a region does as a failover target.
@@ -27,6 +27,7 @@ pub struct Candidacy {
 pub struct RegionSeries {
     labels: Box<str>,
     state: AtomicU8,
+    state_reason: AtomicU8,
     pub(super) since: Gauge,
     changes: [Counter; Transition::ALL.len()],
     votes: [Gauge; Vote::ALL.len()],
@@ -60,6 +61,7 @@ impl RegionSeries {
         Self {
             labels: format!("{instance},peer_region=\"{peer}\"").into(),
             state: AtomicU8::new(PeerState::Unknown as u8),
+            state_reason: AtomicU8::new(StateReason::InsufficientData as u8),
             since: zero(),
             changes: Default::default(),
             votes: [zero(), zero(), zero()],
@@ -78,9 +80,10 @@ impl RegionSeries {
         }
     }
 
-    /// Sets the state, since when the peer is in it, and the votes.
-    pub fn set_state(&self, state: PeerState, since: UnixMillis, tally: &Tally) {
+    /// Sets the state, its reason, since when the peer is in it, and the votes.
+    pub fn set_state(&self, state: PeerState, reason: StateReason, since: UnixMillis, tally: &Tally) {
         self.state.store(state as u8, Ordering::Relaxed);
+        self.state_reason.store(reason as u8, Ordering::Relaxed);
         self.since.set(since.0 as f64 / 1e3);
         for (gauge, votes) in self.votes.iter().zip([tally.down, tally.up, tally.abstain]) {
             gauge.set(f64::from(votes));
@@ -135,6 +138,11 @@ impl RegionSeries {
     pub(super) fn write_state(&self, out: &mut Samples<'_>) {
         let current = self.state.load(Ordering::Relaxed);
         out.each("state", |state: PeerState| state as u8 == current);
+    }
+
+    pub(super) fn write_state_reason(&self, out: &mut Samples<'_>) {
+        let current = self.state_reason.load(Ordering::Relaxed);
+        out.each("reason", |reason: StateReason| reason as u8 == current);
     }
 
     pub(super) fn write_changes(&self, out: &mut Samples<'_>) {

@@ -1,6 +1,10 @@
 //! The text format of Prometheus, version 0.0.4: the one place that writes samples.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    ops::Range,
+};
 
 use super::value::{Gauge, Histogram};
 use crate::model::{ConstantLabels, Label, Region};
@@ -26,8 +30,12 @@ impl fmt::Display for InstanceLabels {
 }
 
 /// A label value as the text format writes it.
-pub(super) fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+pub(super) fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(['\\', '"', '\n']) {
+        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
+    } else {
+        value.into()
+    }
 }
 
 /// Something with series of its own on the page.
@@ -71,12 +79,39 @@ pub(super) enum Sink<'a> {
 
 /// Writes the samples of one family and one thing that has series.
 pub(super) struct Samples<'a> {
-    pub(super) sink: Sink<'a>,
-    pub(super) name: &'a str,
-    pub(super) labels: &'a str,
+    sink: Sink<'a>,
+    name: &'a str,
+    labels: &'a str,
+    /// The suffix of the last sample, and where its name and the labels that all share stand. They are copied from there
+    /// in one piece: a page has hundreds of thousands of them.
+    last: Option<(Suffix, Range<usize>)>,
 }
 
-impl Samples<'_> {
+/// What follows the name of the family.
+#[derive(Clone, Copy, PartialEq)]
+enum Suffix {
+    None,
+    Bucket,
+    Sum,
+    Count,
+}
+
+impl Suffix {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Bucket => "_bucket",
+            Self::Sum => "_sum",
+            Self::Count => "_count",
+        }
+    }
+}
+
+impl<'a> Samples<'a> {
+    pub(super) const fn new(sink: Sink<'a>, name: &'a str, labels: &'a str) -> Self {
+        Self { sink, name, labels, last: None }
+    }
+
     /// Whether what is absent is to be put as well.
     pub(super) const fn counts_only(&self) -> bool {
         matches!(self.sink, Sink::Count(_))
@@ -84,7 +119,7 @@ impl Samples<'_> {
 
     /// `name{labels} value`
     pub(super) fn put(&mut self, value: impl Into<Value>) {
-        self.sample("", &[], value.into());
+        self.sample(Suffix::None, &[], value.into());
     }
 
     /// `name{labels} value` if it is wanted.
@@ -96,7 +131,7 @@ impl Samples<'_> {
 
     /// `name{labels,label="text"} value`
     pub(super) fn put_with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
-        self.sample("", labels, value.into());
+        self.sample(Suffix::None, labels, value.into());
     }
 
     /// A sample for each value of a closed set, by a label with its name.
@@ -122,40 +157,60 @@ impl Samples<'_> {
 
     /// The sum and the count of a summary.
     pub(super) fn summary(&mut self, labels: &[(&str, &str)], seconds: f64, count: u64) {
-        self.sample("_sum", labels, seconds.into());
-        self.sample("_count", labels, count.into());
+        self.sample(Suffix::Sum, labels, seconds.into());
+        self.sample(Suffix::Count, labels, count.into());
     }
 
     pub(super) fn histogram(&mut self, histogram: &Histogram) {
         let mut all = 0;
         for (bound, count) in histogram.cumulative() {
-            self.sample("_bucket", &[("le", bound)], count.into());
+            if let Some(out) = self.begin(Suffix::Bucket) {
+                out.extend_from_slice(bound.as_bytes());
+                end(out, count.into());
+            }
             all = count;
         }
         self.summary(&[], histogram.sum_seconds(), all);
     }
 
-    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: Value) {
-        let out = match &mut self.sink {
-            Sink::Page(out) => &mut **out,
-            Sink::Count(count) => {
-                **count += 1;
-                return;
-            }
-        };
-        for part in [self.name, suffix, "{", self.labels] {
-            out.extend_from_slice(part.as_bytes());
-        }
+    fn sample(&mut self, suffix: Suffix, labels: &[(&str, &str)], value: Value) {
+        let Some(out) = self.begin(suffix) else { return };
         for (label, text) in labels {
             for part in [",", label, "=\"", text, "\""] {
                 out.extend_from_slice(part.as_bytes());
             }
         }
-        out.extend_from_slice(b"} ");
-        match value {
-            Value::Integer(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-            Value::Float(value) => out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes()),
-        }
-        out.push(b'\n');
+        end(out, value);
     }
+
+    /// Counts a sample, or writes it up to the labels that all samples share.
+    fn begin(&mut self, suffix: Suffix) -> Option<&mut Vec<u8>> {
+        let out = match &mut self.sink {
+            Sink::Page(out) => &mut **out,
+            Sink::Count(count) => {
+                **count += 1;
+                return None;
+            }
+        };
+        match &self.last {
+            Some((last, head)) if *last == suffix => out.extend_from_within(head.clone()),
+            _ => {
+                let begin = out.len();
+                for part in [self.name, suffix.as_str(), "{", self.labels] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                self.last = Some((suffix, begin..out.len()));
+            }
+        }
+        Some(out)
+    }
+}
+
+fn end(out: &mut Vec<u8>, value: Value) {
+    out.extend_from_slice(b"} ");
+    match value {
+        Value::Integer(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Value::Float(value) => out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes()),
+    }
+    out.push(b'\n');
 }

@@ -47,18 +47,18 @@ impl Gauge {
     }
 }
 
-/// An upper bound of a bucket, and how it is written.
+/// An upper bound of a bucket, and its label as the page has it, such as `,le="0.01"`.
 #[derive(Debug)]
 pub(super) struct Bound {
     nanos: u64,
-    text: Box<str>,
+    label: Box<str>,
 }
 
 /// The upper bounds of these many seconds, in ascending order.
 pub(super) fn bounds(seconds: &[f64]) -> Arc<[Bound]> {
     let bound = |seconds: &f64| Bound {
         nanos: Duration::from_secs_f64(*seconds).as_nanos() as u64,
-        text: seconds.to_string().into(),
+        label: format!(",le=\"{seconds}\"").into(),
     };
     seconds.iter().map(bound).collect()
 }
@@ -84,9 +84,9 @@ impl Histogram {
         self.sum_nanos.add(nanos);
     }
 
-    /// The upper bounds as they are written, each with the number of durations up to it.
+    /// The labels of the upper bounds, each with the number of durations up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (&str, u64)> {
-        let bounds = self.bounds.iter().map(|bound| &*bound.text).chain(["+Inf"]);
+        let bounds = self.bounds.iter().map(|bound| &*bound.label).chain([",le=\"+Inf\""]);
         bounds.zip(self.buckets.iter().scan(0, |count, bucket| {
             *count += bucket.get();
             Some(*count)

@@ -15,6 +15,7 @@ pub struct VoteSeries {
     rejected: [Counter; RejectReason::ALL.len()],
     signatures: [Counter; SignatureResult::ALL.len()],
     pub(super) signing_key_known: Gauge,
+    pub(super) clock_offset: Gauge,
 }
 
 impl Series for VoteSeries {
@@ -32,6 +33,7 @@ impl VoteSeries {
             rejected: Default::default(),
             signatures: Default::default(),
             signing_key_known: Gauge::default(),
+            clock_offset: Gauge::default(),
         }
     }
 
@@ -58,6 +60,11 @@ impl VoteSeries {
         self.signing_key_known.set(known.map(f64::from));
     }
 
+    /// Sets how many seconds the clock of the peer is ahead; `None` if no message came of late.
+    pub fn set_clock_offset(&self, seconds: Option<f64>) {
+        self.clock_offset.set(seconds);
+    }
+
     pub(super) fn write_signatures(&self, out: &mut Samples<'_>) {
         out.each("result", |result: SignatureResult| self.signatures[result as usize].get());
     }
@@ -81,7 +88,7 @@ mod tests {
         let series = VoteSeries::new(&here, &region("there"));
         let lines = || {
             let mut out = Vec::new();
-            series.write_results(&mut Samples { sink: Sink::Page(&mut out), name: "x", labels: series.labels() });
+            series.write_results(&mut Samples::new(Sink::Page(&mut out), "x", series.labels()));
             String::from_utf8(out).unwrap()
         };
         let line = |result: &str, count: u64| {

@@ -43,6 +43,9 @@ labels! {
         Silence = "silence",
         /// The network answers, and the critical services fail.
         Service = "service",
+        /// The critical services fail, and so do those of other regions, or they fail in ways that often have one cause for
+        /// all regions: to fail it over would not help.
+        CommonMode = "common_mode",
         /// A quorum of the vantages votes down.
         Quorum = "quorum",
         /// The wait for the votes of other vantages is over.
@@ -107,7 +110,7 @@ labels! {
         InsufficientData = "insufficient_data",
         /// A quorum of vantages reports it down.
         Quorum = "quorum",
-        /// One of its critical probes has never succeeded.
+        /// One of its critical probes has never succeeded, or all fail now.
         Critical = "critical",
         /// It was failed over, and is not released yet.
         FailedOver = "failed_over",
@@ -141,6 +144,8 @@ labels! {
         RpoUnknown = "rpo_unknown",
         /// The region that took over is down itself.
         TargetDown = "target_down",
+        /// This vantage has started, and has learnt from no other one what operators have commanded.
+        ArmingUnknown = "arming_unknown",
     }
 }
 
@@ -148,8 +153,10 @@ impl Blocked {
     /// What it says, and what a person can do.
     pub const fn explanation(self) -> &'static str {
         match self {
-            Self::Disarmed => "it is not armed (armed: false); arm it, or fail over by hand",
-            Self::Maintenance => "it is under maintenance (maintenance: true); end that, or fail over by hand",
+            Self::Disarmed => "it is not armed (armed: false, or regionwatch disarm); arm it, or fail over by hand",
+            Self::Maintenance => {
+                "it is under maintenance (maintenance: true, or regionwatch maintenance); end that, or fail over by hand"
+            }
             Self::Limit => {
                 "other regions are failed over or come first (failover.max_down, failover.min_interval); raise the limit, or \
                  fail over by hand"
@@ -159,6 +166,10 @@ impl Blocked {
                 "no region can take over, because it is unknown what of a database would be lost; decide by hand"
             }
             Self::TargetDown => "the region that took over is down itself; decide by hand",
+            Self::ArmingUnknown => {
+                "this instance has just started, and no other one has said whether operators have disarmed it; arm it, or \
+                 fail over by hand"
+            }
         }
     }
 }
@@ -216,6 +227,10 @@ pub struct Incident {
     pub candidates: Vec<Candidate>,
     /// Why the region is not failed over, if something prevents it.
     pub blocked: Option<Blocked>,
+    /// The vantages whose files prevent it.
+    pub blocked_by: Vec<Region>,
+    /// Whether its services seem to fail from a cause that several regions share, so that it is not failed over either.
+    pub common_mode: bool,
     /// What a failover to the first candidate would lose of the databases, as of the onset; `None` if nothing or unknown.
     pub loss: Option<LossBounds>,
     /// What the failover has lost, once another region takes writes.

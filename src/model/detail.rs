@@ -48,12 +48,18 @@ pub enum FailureDetail {
     HttpStatus(u16),
     /// The response code of a DNS message (RFC 1035 4.1.1).
     Rcode(u8),
+    /// How an answer breaks HTTP.
+    Http(HttpFault),
     /// The body of an HTTP response is compressed with something that is not undone here.
     UnknownCoding,
+    /// The body of an HTTP response is longer than what is read of it.
+    TruncatedBody,
     /// Why a DNS answer without an error has no record that was asked for.
     EmptyAnswer(EmptyAnswer),
     /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
     SqlState([u8; 5]),
+    /// The number of the error that MySQL or MariaDB has reported, such as 1045.
+    MysqlError(u16),
     /// The status of a gRPC call, such as 5 for `NOT_FOUND`.
     GrpcStatus(u16),
     /// What a gRPC health check has answered instead of `SERVING`.
@@ -62,8 +68,18 @@ pub enum FailureDetail {
     Certificate(CertificateFault),
     /// The alert by which the peer ended the connection (RFC 8446 6).
     TlsAlert(u8),
+    /// The proxy on the way to the peer cannot be reached, or does not speak HTTP.
+    ProxyUnreachable,
+    /// The file system on which the Unix socket is does not answer.
+    SocketPathHangs,
     /// The peer said that it does not go on to TLS.
     StartTlsRefused,
+    /// A database asks for the password itself, and TLS does not verify who gets it.
+    PasswordNeedsTls,
+    /// A database asks for a login that we cannot do.
+    UnknownLoginMethod,
+    /// The peer offers TLS 1.1 or an older version, and nothing newer.
+    OldTls,
     /// The peer accepts no version or cipher of TLS that we offer.
     NoCommonTls,
     /// The peer answered with something that is not TLS.
@@ -78,18 +94,40 @@ impl FailureDetail {
         match self {
             Self::HttpStatus(_)
             | Self::UnknownCoding
+            | Self::TruncatedBody
             | Self::Rcode(_)
             | Self::EmptyAnswer(_)
             | Self::SqlState(_)
+            | Self::MysqlError(_)
             | Self::GrpcStatus(_)
             | Self::Health(_) => true,
-            Self::Certificate(_)
+            Self::Http(_)
+            | Self::Certificate(_)
             | Self::TlsAlert(_)
+            | Self::ProxyUnreachable
+            | Self::SocketPathHangs
             | Self::StartTlsRefused
+            | Self::PasswordNeedsTls
+            | Self::UnknownLoginMethod
+            | Self::OldTls
             | Self::NoCommonTls
             | Self::NotTls
             | Self::ClosedInHandshake => false,
         }
+    }
+}
+
+labels! {
+    /// How an answer breaks HTTP.
+    pub enum HttpFault {
+        /// The connection ended within it.
+        CutOff = "the connection was closed before the answer was complete",
+        /// It is of another protocol, or breaks the grammar of HTTP.
+        Malformed = "the answer is not valid HTTP",
+        /// Its head or its pieces are more than is read.
+        TooLong = "the answer is longer, or comes in more pieces, than is read of one",
+        /// The server does not speak the only version that is offered.
+        NoHttp2 = "the server does not offer HTTP/2",
     }
 }
 
@@ -135,9 +173,12 @@ impl fmt::Display for FailureDetail {
                 Some(name) => write!(f, "rcode {name}"),
                 None => write!(f, "rcode {code}"),
             },
+            Self::Http(fault) => write!(f, "{fault}"),
             Self::UnknownCoding => f.write_str("the body is compressed, and not with gzip or deflate"),
+            Self::TruncatedBody => f.write_str("the body is longer than body_limit, and only so much of it counts"),
             Self::EmptyAnswer(why) => write!(f, "the answer {why}"),
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
+            Self::MysqlError(code) => write!(f, "MySQL error {code}"),
             Self::GrpcStatus(code) => match grpc_status(*code) {
                 Some(name) => write!(f, "gRPC status {name}"),
                 None => write!(f, "gRPC status {code}"),
@@ -148,10 +189,19 @@ impl fmt::Display for FailureDetail {
             },
             Self::Certificate(fault) => write!(f, "the certificate {fault}"),
             Self::TlsAlert(code) => match alert(*code) {
+                // All that servers with old versions alone say.
+                Some(name) if *code == 70 => write!(f, "TLS alert {name}: the peer accepts neither TLS 1.2 nor 1.3"),
                 Some(name) => write!(f, "TLS alert {name}"),
                 None => write!(f, "TLS alert {code}"),
             },
+            Self::ProxyUnreachable => f.write_str("the proxy cannot be used"),
+            Self::SocketPathHangs => f.write_str("the file system of the Unix socket does not answer"),
             Self::StartTlsRefused => f.write_str("the server has refused STARTTLS"),
+            Self::PasswordNeedsTls => f.write_str(
+                "the server asks for the password itself, which is sent only over TLS that verifies the server",
+            ),
+            Self::UnknownLoginMethod => f.write_str("the server asks for a login method that is not supported"),
+            Self::OldTls => f.write_str("the peer offers TLS 1.1 or older, which is not supported"),
             Self::NoCommonTls => f.write_str("no common TLS version or cipher"),
             Self::NotTls => f.write_str("the answer is not TLS"),
             Self::ClosedInHandshake => f.write_str("closed in the TLS handshake"),

@@ -1,6 +1,10 @@
 //! Hosts, and which of their addresses are used.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use super::labels;
 
@@ -9,6 +13,8 @@ use super::labels;
 pub enum Host {
     /// A literal address; never resolved.
     Addr(IpAddr),
+    /// A link-local address on the network of this interface (RFC 4007 11).
+    Scoped(Ipv6Addr, InterfaceName),
     /// A DNS name, lower case. With a final dot no search list completes it; only `{:#}` displays the dot.
     Name(Arc<str>),
 }
@@ -17,6 +23,7 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Addr(addr) => addr.fmt(f),
+            Self::Scoped(addr, zone) => write!(f, "{addr}%{}", zone.as_str()),
             Self::Name(name) if f.alternate() => f.write_str(name),
             Self::Name(name) => f.write_str(name.strip_suffix('.').unwrap_or(name)),
         }
@@ -24,7 +31,33 @@ impl fmt::Display for Host {
 }
 
 impl Host {
-    /// The host as it is written before a port: an IPv6 address in brackets (RFC 3986 3.2.2).
+    /// The address, unless it is a name.
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Addr(addr) => Some(*addr),
+            Self::Scoped(addr, _) => Some(IpAddr::V6(*addr)),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// The interface that its address is on.
+    pub const fn zone(&self) -> Option<InterfaceName> {
+        match self {
+            Self::Scoped(_, zone) => Some(*zone),
+            Self::Addr(_) | Self::Name(_) => None,
+        }
+    }
+
+    /// The host as others know it: a zone has a meaning on this host alone.
+    #[must_use]
+    pub fn without_zone(&self) -> Self {
+        match self {
+            Self::Scoped(addr, _) => Self::Addr(IpAddr::V6(*addr)),
+            host => host.clone(),
+        }
+    }
+
+    /// The host as it is written before a port: an IPv6 address in brackets (RFC 3986 3.2.2), a zone as in RFC 6874.
     pub fn bracketed(&self) -> impl fmt::Display + '_ {
         Bracketed(self)
     }
@@ -36,6 +69,7 @@ impl fmt::Display for Bracketed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Host::Addr(IpAddr::V6(addr)) => write!(f, "[{addr}]"),
+            Host::Scoped(addr, zone) => write!(f, "[{addr}%25{}]", zone.as_str()),
             host => host.fmt(f),
         }
     }
@@ -97,7 +131,7 @@ impl fmt::Display for Source {
 }
 
 /// The name of a network interface.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InterfaceName {
     bytes: [u8; Self::MAX],
     length: usize,

@@ -14,6 +14,7 @@ mod labels;
 mod loss;
 mod name;
 mod order;
+mod peer_facts;
 mod push;
 mod sample;
 mod shape;
@@ -29,13 +30,14 @@ pub use self::{
     decision::{
         Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, StateReason, Tally, Vote,
     },
-    detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail},
+    detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail, HttpFault},
     host::{AddressChoice, AddressFamily, Host, InterfaceName, Source},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},
     loss::{DatabaseLoss, DatabaseReport, LossBounds, Promotion, RealisedLoss},
     name::{MAX_NAME, NameError, Region, TargetName},
     order::{OrderSignature, Signature},
+    peer_facts::{HttpAnswer, HttpProtocol, PeerFacts, TlsFacts},
     push::PushResult,
     sample::{Failure, Outcome, Path, PathId, Phase, PhaseTimes, Sample, StampSource, Timings},
     shape::Shape,

@@ -23,7 +23,8 @@ labels! {
         Processing = "processing",
         /// HTTP: head of the response received to its last byte received. Kernel stamps.
         Transfer = "transfer",
-        /// Databases: first byte of the login sent to its last answer received. Kernel stamps.
+        /// Databases: first byte of the login sent to its last answer received. Kernel stamps. With MySQL also the wait for
+        /// the server's greeting, from a reading of the process's clock.
         Auth = "auth",
         /// Databases: query sent to the last byte of its result received. Kernel stamps.
         Read = "read",
@@ -69,6 +70,12 @@ impl Failure {
     /// Whether no answer came, so that the probe or its answer was lost on the way.
     pub const fn is_unanswered(self) -> bool {
         matches!(self, Self::Timeout | Self::Unreachable)
+    }
+
+    /// Whether one cause outside of the regions often brings it about for all of them at once: a token or an authority that
+    /// expires, or a zone of DNS that is broken or has lost a record.
+    pub const fn is_often_common(self) -> bool {
+        matches!(self, Self::Auth | Self::Tls | Self::Resolve | Self::Empty)
     }
 }
 

@@ -13,13 +13,15 @@ pub struct Shape {
     pub late: bool,
     /// Whether a duplicate answer is noticed.
     pub duplicates: bool,
+    /// Whether the answer is a response of HTTP whose status and version say something.
+    pub http: bool,
 }
 
 impl Shape {
     /// The shape of a probe with these phases, which fails in these ways besides `timeout`, `unreachable` and `local`.
     pub fn new(phases: impl IntoIterator<Item = Phase>, results: impl IntoIterator<Item = Failure>) -> Self {
         let results = LabelSet::of([Failure::Timeout, Failure::Unreachable, Failure::Local]).with(results);
-        Self { results, phases: LabelSet::of(phases), late: true, duplicates: false }
+        Self { results, phases: LabelSet::of(phases), late: true, duplicates: false, http: false }
     }
 
     /// The shape with a phase and the way in which it fails added.

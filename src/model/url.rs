@@ -23,9 +23,15 @@ impl HttpUrl {
         if https { 443 } else { 80 }
     }
 
+    /// Scheme, host and port, the port only if it is another than that of the scheme.
+    pub fn origin(&self) -> String {
+        Origin(self).to_string()
+    }
+
     /// The URL as requests have it, with its secrets.
     pub fn sent(&self) -> String {
-        format!("{}{}", Origin(self), self.path.as_str())
+        let origin = Self { host: self.host.without_zone(), ..self.clone() };
+        format!("{}{}", Origin(&origin), self.path.as_str())
     }
 }
 

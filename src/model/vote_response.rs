@@ -51,6 +51,8 @@ pub struct VoteResponse {
     /// Just before the request was made: what the answer says is no older than this, but for the 10 ms that a sidecar
     /// may give the same answer for.
     pub requested_at: Instant,
+    /// When the answer was there.
+    pub received_at: Instant,
 }
 
 impl VoteResponse {

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{CertificateDates, FailureContext, PathId, Sample};
+use crate::model::{FailureContext, PathId, PeerFacts, Sample};
 
 /// What the schedule and its probes report to the engine.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a sample, and a box would be an allocation for each"
+)]
 pub enum Event {
     /// A probe has ended.
     Sampled {
@@ -21,8 +25,8 @@ pub enum Event {
         duplicates: u32,
         /// Of what it failed; of a success, what is odd about it.
         failed: FailureContext,
-        /// When the certificates are valid that the peer has shown, also if it failed.
-        certificate: Option<CertificateDates>,
+        /// What the peer has shown, also if the probe failed.
+        facts: PeerFacts,
     },
     /// A probe has waited longer than its path's [`OverdueAfter`](super::OverdueAfter), and continues until its deadline.
     Overdue {

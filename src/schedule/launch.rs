@@ -174,8 +174,8 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         }
         None => (Err(attempt.timeout_reason()), 0),
     };
-    if matches!(outcome, Err(Failure::Timeout | Failure::Refused | Failure::Unreachable)) {
-        attempt.note_silence();
+    if let Err(failure) = outcome {
+        attempt.note_failure(failure);
     }
     let event = Event::Sampled {
         sample: Sample { path, sent_at, sent_at_unix, outcome },
@@ -183,7 +183,7 @@ async fn measure<P: Probe>(probe: Arc<P>, launch: Launch, events: mpsc::Sender<E
         late: attempt.late() + answered_late,
         duplicates: attempt.duplicates(),
         failed: attempt.context(&outcome),
-        certificate: attempt.certificate(),
+        facts: attempt.facts(),
     };
     // The engine is gone only when the process ends. A probe stays in flight until the engine has taken its event, so
     // that events do not pile up.

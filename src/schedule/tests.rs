@@ -151,7 +151,7 @@ async fn a_probe_is_reported_as_overdue_at_once_and_continues_until_its_deadline
         _ => panic!("{:?}", seen[n]),
     };
     assert!((200..=202).contains(&overdue(0)) && (200..=202).contains(&overdue(3)), "{seen:?}");
-    let events: Vec<_> = seen.iter().map(|(event, _)| *event).collect();
+    let events: Vec<_> = seen.iter().map(|(event, _)| event.clone()).collect();
     assert_eq!(results(&events), [Ok(300), Ok(150), Err(Failure::Timeout)]);
 }
 

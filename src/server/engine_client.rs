@@ -43,6 +43,8 @@ pub(super) struct EngineClient {
     history_cache: Mutex<Vec<(Instant, Arc<PathHistory>)>>,
     explanation_cache: Mutex<Vec<(Instant, Arc<Explanation>)>>,
     copies: Mutex<Copies>,
+    /// When the next command may be given.
+    next_command: Mutex<Option<Instant>>,
 }
 
 /// When the next histories may be copied, and how long the copies before them were paid for.
@@ -55,8 +57,8 @@ struct Copies {
 impl EngineClient {
     pub(super) fn new(queries: mpsc::Sender<Query>, limits: Limits) -> Self {
         let (history_cache, explanation_cache, copies) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (votes, snapshot) = (Cache::default(), Cache::default());
-        Self { queries, limits, votes, snapshot, history_cache, explanation_cache, copies }
+        let (votes, snapshot, next_command) = (Cache::default(), Cache::default(), Mutex::default());
+        Self { queries, limits, votes, snapshot, history_cache, explanation_cache, copies, next_command }
     }
 
     /// The vote message of this vantage.
@@ -141,6 +143,20 @@ impl EngineClient {
         timeout(self.limits.reload_timeout, self.ask(Query::Reload)).await.unwrap_or(Err(Rejection::TIMED_OUT))
     }
 
+    /// Gives a command of an operator to the engine. Anyone may send one, and its signature is verified on the thread that
+    /// probes, so one at a time is given.
+    pub(super) async fn command(&self, value: Bytes) -> Result<Result<String, String>, Rejection> {
+        let given = async {
+            let mut next = self.next_command.lock().await;
+            if let Some(next) = *next {
+                sleep_until(next).await;
+            }
+            *next = Some(Instant::now() + self.limits.command_spacing);
+            self.ask(|reply| Query::Command { value, reply }).await
+        };
+        self.in_time(given).await
+    }
+
     async fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Rejection> {
         self.in_time(self.ask(query)).await
     }
@@ -218,5 +234,45 @@ mod tests {
         drop(client);
         let copies = prober.await.unwrap();
         assert!((50..=102).contains(&copies), "{copies} copies of {COST:?} in 20 s");
+    }
+
+    /// Anyone may send them, and each costs the thread that probes the time to verify a signature.
+    #[tokio::test(start_paused = true)]
+    async fn commands_of_strangers_are_verified_one_at_a_time_and_spaced() {
+        const SPACING: Duration = Duration::from_millis(50);
+        let (queries, mut queried) = mpsc::channel(64);
+        let limits = Limits { command_spacing: SPACING, ..Limits::default() };
+        let timeout_of_client = limits.query_timeout;
+        let client = Arc::new(EngineClient::new(queries, limits));
+        let prober = tokio::spawn(async move {
+            let mut given = Vec::new();
+            while let Some(query) = queried.recv().await {
+                let Query::Command { reply, .. } = query else { panic!("{query:?}") };
+                given.push(Instant::now());
+                tokio::time::sleep(SPACING / 5).await;
+                assert!(queried.try_recv().is_err(), "the next one was given before this one was answered");
+                let _ = reply.send(Err("no operators are configured here".to_owned()));
+            }
+            given
+        });
+        let until = Instant::now() + Duration::from_secs(20);
+        // Those that leave before the answer cost as much as others.
+        let strangers: Vec<_> = (0..40_u32)
+            .map(|n| {
+                let (client, patience) = (Arc::clone(&client), timeout_of_client * (1 + n % 3) / 3);
+                tokio::spawn(async move {
+                    while Instant::now() < until {
+                        let _ = timeout(patience, client.command(Bytes::new())).await;
+                    }
+                })
+            })
+            .collect();
+        for stranger in strangers {
+            stranger.await.unwrap();
+        }
+        drop(client);
+        let given = prober.await.unwrap();
+        assert!(given.windows(2).all(|pair| pair[1] - pair[0] >= SPACING), "{given:?}");
+        assert!(given.len() >= 200, "{} commands in 20 s: the spacing shuts out everybody", given.len());
     }
 }

@@ -53,6 +53,8 @@ pub struct Limits {
     pub votes_max_age: Duration,
     /// The same for the overview: the engine copies at most two per second.
     pub overview_max_age: Duration,
+    /// From one command of an operator to the next one: all connections of strangers together get their turn in the query timeout.
+    pub command_spacing: Duration,
     /// Bytes that the kernel may buffer for a client that does not read (Linux doubles it for its bookkeeping). With
     /// `max_unread` at most 8 MiB; enough for 1.6 MB/s over 80 ms.
     pub send_buffer: usize,
@@ -88,6 +90,7 @@ impl Default for Limits {
             histories: 4,
             votes_max_age: Duration::from_millis(10),
             overview_max_age: Duration::from_millis(500),
+            command_spacing: Duration::from_millis(5),
             send_buffer: 64 << 10,
             accept_pause: Duration::from_millis(100),
             shutdown_grace: Duration::from_secs(1),

@@ -27,6 +27,7 @@ mod documents;
 mod encoding;
 mod engine_client;
 mod health;
+mod held;
 mod limits;
 mod origin;
 mod page;

@@ -65,6 +65,7 @@ fn address(host: &str) -> Option<IpAddr> {
 fn is_host(text: &str, host: &Host) -> bool {
     match host {
         Host::Addr(own) => address(text) == Some(*own),
+        Host::Scoped(..) => false,
         Host::Name(_) => text == host.to_string(),
     }
 }

@@ -1,19 +1,13 @@
 //! Which response belongs to which path.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     api::{PathFilter, ProbesJson, parse_path},
@@ -21,6 +15,7 @@ use super::{
     conn_state::Signals,
     documents::{OPENAPI, explained_json, overview_json},
     engine_client::{EngineClient, Snapshot},
+    held::Held,
     limits::Limits,
     origin,
     page::{self, ASSETS, About, Asset},
@@ -31,6 +26,7 @@ use super::{
 use crate::{
     metrics::Collect,
     model::{NONCE_HEADER, Nonce, Region, SIGNATURE_HEADER},
+    signing::COMMAND_HEADER,
     status::{Explained, Overview},
     window::PathHistory,
 };
@@ -44,6 +40,7 @@ const PATHS: &str = "not found; available paths:\n\
     GET  /metrics[?collect=all|state]\n\
     GET  /api/v1/overview\n\
     GET  /api/v1/regions\n\
+    POST /api/v1/commands\n\
     GET  /api/v1/explain?region=REGION\n\
     GET  /api/v1/probes[?peer=R][&target=T][&probe=K][&path=PEER/TARGET/PROBE][&paths=N][&samples=N]\n\
     GET  /api/v1/openapi.json\n\
@@ -65,6 +62,7 @@ enum Route<'a> {
     Asset(&'static Asset),
     Metrics,
     Votes,
+    Commands,
     Probes,
     Healthy,
     Ready,
@@ -82,6 +80,7 @@ impl<'a> Route<'a> {
             "/config" => Self::Configuration,
             "/metrics" => Self::Metrics,
             "/api/v1/regions" => Self::Votes,
+            "/api/v1/commands" => Self::Commands,
             "/api/v1/probes" => Self::Probes,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
@@ -97,6 +96,7 @@ impl<'a> Route<'a> {
     const fn methods(self) -> ([Method; 2], &'static str) {
         match self {
             Self::Reload => ([Method::POST, Method::PUT], "POST, PUT"),
+            Self::Commands => ([Method::POST, Method::POST], "POST"),
             _ => ([Method::GET, Method::HEAD], "GET, HEAD"),
         }
     }
@@ -171,6 +171,7 @@ impl Routes {
             Route::Asset(asset) => Ok(self.asset(asset, headers)),
             Route::Metrics => self.metrics(request),
             Route::Votes => self.votes(headers).await,
+            Route::Commands => self.command(headers).await,
             Route::Probes => self.probes(request).await,
             Route::Healthy => Ok(text(StatusCode::OK, "regionwatch is healthy.\n")),
             Route::Ready if self.state.ready.load(Ordering::Relaxed) => {
@@ -300,6 +301,19 @@ impl Routes {
         Ok(response)
     }
 
+    /// Carries out what an operator has signed. Nothing else authorizes it.
+    async fn command(&self, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
+        let Some(value) = headers.get(COMMAND_HEADER) else {
+            return Err(Rejection::BadRequest(format!(
+                "{COMMAND_HEADER} is missing; use regionwatch release, arm, disarm or maintenance"
+            )));
+        };
+        Ok(match self.engine.command(Bytes::copy_from_slice(value.as_bytes())).await? {
+            Ok(done) => text(StatusCode::OK, done + "\n"),
+            Err(reason) => text(StatusCode::FORBIDDEN, format!("refused: {reason}\n")),
+        })
+    }
+
     async fn probes<B>(&self, request: &Request<B>) -> Result<Response<Body>, Rejection> {
         let filter = PathFilter::parse(request.uri().query()).map_err(Rejection::BadRequest)?;
         // They are copied on the thread that probes, and a body would be thrown away.
@@ -362,52 +376,6 @@ fn unknown_peer(region: &Region, overview: &Overview) -> Response<Body> {
     text(StatusCode::NOT_FOUND, format!("there is no peer {region}; peers: {}\n", peers.join(", ")))
 }
 
-/// The memory of long responses of one kind. How long a response is, is known when it has been made, so one at a time is made and
-/// waits for its room: what waits does not take the memory that it waits for.
-struct Held {
-    making: Semaphore,
-    /// In KiB.
-    free: Arc<Semaphore>,
-    max: u32,
-    max_wait: Duration,
-    signals: Arc<Signals>,
-}
-
-impl Held {
-    fn new(bytes: usize, max_wait: Duration, signals: Arc<Signals>) -> Self {
-        let kibibytes = bytes >> 10;
-        Self {
-            making: Semaphore::new(1),
-            free: Arc::new(Semaphore::new(kibibytes)),
-            max: kibibytes as u32,
-            max_wait,
-            signals,
-        }
-    }
-
-    /// Makes a response, with the room for it until its client has read it. Clients that read nothing are closed if there is
-    /// none.
-    async fn make<T>(
-        &self,
-        made: impl Future<Output = Result<T, Rejection>>,
-        bytes: impl FnOnce(&T) -> usize,
-    ) -> Result<(T, OwnedSemaphorePermit), Rejection> {
-        let full = || Rejection::Unavailable("too many responses are not read");
-        let deadline = Instant::now() + self.max_wait;
-        let _making = timeout_at(deadline, self.making.acquire()).await.map_err(|_| full())?;
-        let made = made.await?;
-        let kibibytes = u32::try_from(1 + (bytes(&made) >> 10)).unwrap_or(u32::MAX).min(self.max);
-        loop {
-            let wait = Duration::from_millis(20).min(deadline.saturating_duration_since(Instant::now()));
-            match timeout(wait, Arc::clone(&self.free).acquire_many_owned(kibibytes)).await {
-                Ok(Ok(permit)) => return Ok((made, permit)),
-                _ if Instant::now() >= deadline => return Err(full()),
-                _ => self.signals.pressure.notify_one(),
-            }
-        }
-    }
-}
-
 fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Rejection> {
     let mut values = headers.get_all(NONCE_HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -427,38 +395,4 @@ fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Rejection> {
 /// Whether the client is a browser.
 fn accepts_html(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn of_responses_that_wait_for_room_only_one_exists() {
-        const MAX: usize = 64 << 10;
-        let held = Arc::new(Held::new(MAX, Duration::from_secs(2), Arc::default()));
-        let made = Arc::new(AtomicUsize::new(0));
-        let page = || {
-            let (held, made) = (Arc::clone(&held), Arc::clone(&made));
-            async move {
-                let render = async {
-                    made.fetch_add(1, Ordering::Relaxed);
-                    Ok(vec![0_u8; MAX / 2])
-                };
-                held.make(render, Vec::len).await
-            }
-        };
-        let unread = page().await.ok().unwrap();
-        let waiting: Vec<_> = (0..192).map(|_| tokio::spawn(page())).collect();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(made.load(Ordering::Relaxed), 2, "the one that is not read, and the one that is next");
-        drop(unread);
-        let mut answered = 0;
-        for one in waiting {
-            answered += usize::from(one.await.unwrap().is_ok());
-        }
-        assert_eq!(answered, 192, "each drops its own at once");
-    }
 }

@@ -55,6 +55,13 @@ pub enum Query {
         /// Takes the decision; `None` if there is no such peer.
         reply: oneshot::Sender<Option<Explanation>>,
     },
+    /// A command of an operator: what was done, or why it is refused.
+    Command {
+        /// The value of the header field that carries it.
+        value: Bytes,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
     /// The recent probes of some paths.
     Probes {
         /// Which paths, and how many at most.

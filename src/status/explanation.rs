@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decision::{
-        Explanation, NextVote, Now, OpenIncident, QualitySample, SeenPath,
+        Explanation, NextVote, Now, OpenIncident, QualitySample, Restriction, Rule, SeenPath,
         votes::{Ballot, VoteProblem, VoteStatus},
     },
     model::{Path, PeerState, Region, StateReason, Tally, UnixMillis, Vote},
@@ -73,22 +73,32 @@ impl Words<'_> {
         Now { instant: self.overview.instant, unix: self.overview.at }.unix_at(instant)
     }
 
+    fn moment(&self, at: UnixMillis) -> String {
+        format::moment(at, self.overview.at)
+    }
+
     fn evidence(&self) -> Vec<String> {
-        let Explanation { failing, isolation, quality, .. } = self.explanation;
+        let Explanation { failing, isolation, quality, rule, .. } = self.explanation;
         let mut lines = Vec::new();
         lines.push(match failing {
             Some(failing) => format!(
                 "It seems to be down since {}: {}. The decisive probe was sent at {}.",
-                format::clock(self.unix(failing.onset)),
+                self.moment(self.unix(failing.onset)),
                 format::cause(failing.cause),
-                format::clock(self.unix(failing.decisive))
+                self.moment(self.unix(failing.decisive))
             ),
+            None if *rule == Rule::CommonMode => {
+                "Its critical services fail, but so that several regions seem to share the cause: no outage.".to_owned()
+            }
             None => "Nothing says that it is down.".to_owned(),
         });
         if let Some(good_at) = self.peer.and_then(|peer| peer.good_at) {
             lines.push(format!("The last good answer was {} ago.", format::since(good_at, self.overview.at)));
         }
-        if let Some((QualitySample { kind, loss, lost, p95 }, usual)) = quality {
+        // Quality is sampled every few seconds: what was good a moment ago would contradict the silence.
+        if failing.is_none()
+            && let Some((QualitySample { kind, loss, lost, p95 }, usual)) = quality
+        {
             let mut line = format!("In the last minute, {} of {kind} probes failed ({lost})", format::percent(*loss));
             if let Some(p95) = p95 {
                 let usual = usual.map(|usual| format!(", usually {}", format::latency(usual))).unwrap_or_default();
@@ -128,7 +138,7 @@ impl Words<'_> {
             let context =
                 self.overview.path(&path).and_then(|view| view.failed).map(|record| record.failed.to_string());
             let context = context.filter(|text| !text.is_empty()).map(|text| format!(" {text}")).unwrap_or_default();
-            line += &format!("; last failure: {failure}{context} at {}", format::clock(at));
+            line += &format!("; last failure: {failure}{context} at {}", self.moment(at));
         }
         line + "."
     }
@@ -150,7 +160,7 @@ impl Words<'_> {
             Ballot::Isolated => "does not count: it is isolated".to_owned(),
             Ballot::NoOpinion => "does not count: it has no opinion on this region".to_owned(),
             Ballot::BeforeOnset => "down, but requested before the onset here: undecided".to_owned(),
-            Ballot::BeforeDecisive => "up, but by a probe before the decisive one here: undecided".to_owned(),
+            Ballot::BeforeDecisive => "up, but by no probe after the decisive one here: undecided".to_owned(),
             Ballot::Expired => "does not count: too old".to_owned(),
             Ballot::Missing => match self.overview.peer(voter.as_str()).and_then(|peer| peer.vote_problem) {
                 Some(VoteProblem::Rejected(reason)) => format!("does not count: rejected ({})", reason.as_str()),
@@ -178,20 +188,31 @@ impl Words<'_> {
     }
 
     fn failover(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.explanation.stated.as_ref().map(format::statement).into_iter().collect();
+        lines.extend(self.explanation.restrictions.iter().filter_map(|restriction| match restriction {
+            Restriction::File { vantage, mode } => Some(format::file(vantage, *mode, self.explanation.region.as_str())),
+            // It was stated.
+            Restriction::Command(_) => None,
+        }));
         let Some((incident, gates)) = &self.explanation.incident else {
-            return vec!["No incident is open.".to_owned()];
+            lines.push("No incident is open.".to_owned());
+            return lines;
         };
         let OpenIncident { id, onset, cause, confirmed, .. } = incident;
         let confirmed = if *confirmed { "confirmed by a quorum" } else { "not confirmed by a quorum" };
         let hold = self.overview.config.failover.execute_after;
-        let mut lines = vec![
-            format!("Incident {id} since {} ({cause}), {confirmed}.", format::clock(*onset)),
+        lines.extend([
+            format!("Incident {id} since {} ({cause}), {confirmed}.", self.moment(*onset)),
             format!("Down without a longer lapse for {} of {}.", seconds(incident.held_for()), format::setting(hold)),
-        ];
+        ]);
         lines.push(match gates.blocked {
             Some(reason) => format!("Blocked: {}.", reason.explanation()),
             None => "Neither arming, maintenance nor limits block a failover.".to_owned(),
         });
+        let failed_over: Vec<_> = self.explanation.failed_over.iter().map(Region::as_str).collect();
+        if !failed_over.is_empty() {
+            lines.push(format!("Failed over, and not released: {}.", failed_over.join(", ")));
+        }
         lines.push(match &gates.target {
             Some(target) if gates.settled => format!("All vantages that propose a target propose {target}."),
             Some(target) => format!("The target would be {target}, but other vantages propose another one."),

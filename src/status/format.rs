@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Blocked, Cause, Ineligible, PushResult, UnixMillis};
+use crate::{
+    model::{Blocked, Cause, FailoverMode, Ineligible, PushResult, Region, UnixMillis},
+    signing::{Action, Command},
+};
 
 /// A latency in ms with two or three digits, in µs below 0.1 ms, and in s from ten seconds on.
 pub fn latency(latency: Duration) -> String {
@@ -71,6 +74,15 @@ pub fn clock(at: UnixMillis) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
+/// How long ago a time of day stands without its date.
+const SAME_DAY: u64 = 12 * 3_600_000;
+
+/// A time in UTC: of day, with its date if that is not plain.
+pub fn moment(at: UnixMillis, now: UnixMillis) -> String {
+    let date = if at.0.abs_diff(now.0) < SAME_DAY { String::new() } else { at.to_string() };
+    date.split_once('T').map_or_else(|| clock(at), |(date, _)| format!("{date} {}", clock(at)))
+}
+
 /// A number of things: `1 peer`, `3 peers`.
 pub fn count(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
@@ -89,7 +101,7 @@ pub const fn reason(reason: Ineligible) -> &'static str {
         Ineligible::RpoUnknown => "unknown what would be lost",
         Ineligible::InsufficientData => "not enough samples yet",
         Ineligible::Quorum => "other regions report it down",
-        Ineligible::Critical => "a critical probe never succeeded",
+        Ineligible::Critical => "critical probes fail",
         Ineligible::FailedOver => "failed over, and not released",
     }
 }
@@ -103,6 +115,39 @@ pub const fn blocked(reason: Blocked) -> &'static str {
         Blocked::NoTarget => "no region can take over",
         Blocked::RpoUnknown => "it is unknown what of a database would be lost",
         Blocked::TargetDown => "the region that took over is down itself",
+        Blocked::ArmingUnknown => "it is unknown whether it is armed",
+    }
+}
+
+/// What an operator has stated.
+pub fn statement(command: &Command) -> String {
+    let Command { operator, action, until, .. } = command;
+    let (scope, until) = (command.subject(), until.map(|until| format!(" until {until}")).unwrap_or_default());
+    match action {
+        _ if command.is_off() => format!("{operator} has taken back what was commanded of {scope} ({action})."),
+        Action::Arm => format!("{operator} has armed {scope}{until}."),
+        Action::Disarm => format!("{operator} has disarmed {scope}{until}: no failover is ordered."),
+        Action::Maintenance => {
+            format!(
+                "{operator} has put {scope} under maintenance{until}: no failover is ordered, neither from it nor to it."
+            )
+        }
+        Action::Release => format!("{operator} has released {scope}."),
+    }
+}
+
+/// What the file of a vantage says of regions, and what to change.
+pub fn file(vantage: &Region, mode: FailoverMode, regions: &str) -> String {
+    match mode {
+        FailoverMode::Armed => format!("The file of {vantage} permits the failover of {regions}."),
+        FailoverMode::Disarmed => format!(
+            "The file of {vantage} forbids the failover of {regions} (armed or failover.armed). Change it there and reload; \
+             or use regionwatch arm, for a time."
+        ),
+        FailoverMode::Maintenance => format!(
+            "The file of {vantage} keeps {regions} under maintenance. No command lifts that: change maintenance there, and \
+             reload."
+        ),
     }
 }
 
@@ -183,6 +228,10 @@ mod tests {
             assert_eq!(setting(Duration::from_millis(millis)), text);
         }
         assert_eq!(clock(UnixMillis(1_795_230_245_123)), "03:04:05");
+        let now = UnixMillis(1_795_230_245_123);
+        for (hours, text) in [(0, "03:04:05"), (-11, "16:04:05"), (11, "14:04:05"), (-24, "2026-11-20 03:04:05")] {
+            assert_eq!(moment(UnixMillis(now.0.checked_add_signed(hours * 3_600_000).unwrap()), now), text);
+        }
         assert_eq!(since(UnixMillis(5_000), UnixMillis(1_000)), "0 s", "the clock was set back");
         assert_eq!((count(1, "peer"), count(0, "peer")), ("1 peer".to_owned(), "0 peers".to_owned()));
     }

@@ -1,11 +1,16 @@
 //! Which headline applies, and how severe it is.
 
-use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::views::{AlertmanagerView, FailoverOrder, Overview, PathView, PeerView, PushFailure, Quorum};
 use crate::{
-    decision::{IsolationReason, votes::VoteProblem},
-    model::{Blocked, Ineligible, PeerState, Region, Tally},
+    decision::{IsolationReason, Restriction, votes::VoteProblem},
+    model::{Blocked, FailoverMode, Ineligible, PeerState, Region, StateReason, Tally},
+    signing::Command,
     window::Record,
 };
 
@@ -84,12 +89,18 @@ pub enum Concern<'a> {
     Blocked(&'a PeerView, Blocked),
     /// This Alertmanager accepts nothing.
     AlertmanagerFailing(&'a AlertmanagerView, PushFailure),
+    /// The services of these peers fail from what seems to be a common cause, so they are not failed over.
+    CommonMode(Vec<&'a PeerView>),
     /// Something is wrong with the votes of this peer.
     Votes(&'a PeerView, VoteProblem),
     /// Too few vantages vote on these peers: no outage could be confirmed.
     NoQuorum(Vec<&'a PeerView>),
     /// Failovers are switched off by the configuration.
     Disarmed,
+    /// Operators have stated this of peers.
+    Stated(&'a Command),
+    /// The file of another vantage keeps these peers from being failed over here.
+    File(&'a Region, FailoverMode, Vec<&'a PeerView>),
 }
 
 /// What a process that has just started does not know yet.
@@ -161,8 +172,15 @@ impl<'a> Headline<'a> {
 impl<'a> Concern<'a> {
     /// All of them.
     pub fn all(overview: &'a Overview) -> Vec<Self> {
-        let open = |peer: &&PeerView| peer.state != PeerState::Down && overview.open_incident(&peer.region).is_some();
+        let is_common = |peer: &&PeerView| peer.rule.reason() == StateReason::CommonMode;
+        let common: Vec<_> = overview.peers.iter().filter(is_common).collect();
+        let open = |peer: &&PeerView| {
+            peer.state != PeerState::Down && !is_common(peer) && overview.open_incident(&peer.region).is_some()
+        };
         let mut concerns: Vec<_> = overview.peers.iter().filter(open).map(Self::OpenIncident).collect();
+        if !common.is_empty() {
+            concerns.push(Self::CommonMode(common));
+        }
         concerns.extend(overview.peers.iter().filter_map(|peer| match peer.order {
             FailoverOrder::Blocked(reason) => Some(Self::Blocked(peer, reason)),
             _ => None,
@@ -178,6 +196,26 @@ impl<'a> Concern<'a> {
         if !overview.config.failover.armed {
             concerns.push(Self::Disarmed);
         }
+        let mut stated: Vec<&Command> = Vec::new();
+        for command in overview.peers.iter().filter_map(|peer| peer.stated.as_ref()) {
+            // Of all regions it is said once.
+            if !stated.contains(&command) {
+                stated.push(command);
+            }
+        }
+        concerns.extend(stated.into_iter().map(Self::Stated));
+        let mut files: BTreeMap<(&Region, FailoverMode), Vec<&PeerView>> = BTreeMap::new();
+        for peer in &overview.peers {
+            for restriction in &peer.restrictions {
+                // The own file is on the page of the configuration.
+                if let Restriction::File { vantage, mode } = restriction
+                    && *vantage != overview.config.region
+                {
+                    files.entry((vantage, *mode)).or_default().push(peer);
+                }
+            }
+        }
+        concerns.extend(files.into_iter().map(|((vantage, mode), peers)| Self::File(vantage, mode, peers)));
         concerns
     }
 }

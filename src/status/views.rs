@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     config::{Config, Peer},
     decision::{
-        IsolationReason, Rule,
+        IsolationReason, Restriction, Rule,
         ranking::{RankedRegion, preferred},
         votes::{VoteProblem, VoteStatus},
     },
@@ -17,6 +17,7 @@ use crate::{
         UnixMillis, Vote,
     },
     replication::Status,
+    signing::Command,
     window::{Record, Summary, Trace},
 };
 
@@ -203,6 +204,10 @@ pub struct PeerView {
     pub order: FailoverOrder,
     /// When its open incident will be over, if it goes on to answer.
     pub incident_over_at: Option<UnixMillis>,
+    /// What an operator has stated of it.
+    pub stated: Option<Command>,
+    /// Where it comes from that it may not be failed over.
+    pub restrictions: Vec<Restriction>,
     /// The last vote of each other vantage.
     pub said: Vec<VoteStatus>,
     /// What is wrong with the votes that it sends itself, if that lasts.

@@ -25,6 +25,7 @@ use crate::{
     metrics::Metrics,
     model::{Failure, Stage},
     net::ApiResponse,
+    signing::{Order, PrivateKey, PublicKeys},
 };
 
 /// The planned answers, and the bodies received with their milliseconds.
@@ -36,6 +37,8 @@ struct Planned {
     start: Instant,
     state: Arc<Mutex<State>>,
     disconnects: Arc<Notify>,
+    /// The body of its answers.
+    holds: Bytes,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +54,7 @@ impl Planned {
             start: Instant::now(),
             state: Arc::new(Mutex::new((plan.into_iter().collect(), Vec::new()))),
             disconnects: Arc::default(),
+            holds: Bytes::from_static(b"[]"),
         }
     }
 
@@ -77,7 +81,7 @@ impl Transport for Planned {
         let answer = |status| {
             // Its clock is an hour ahead of 1970.
             let date = Some(UnixMillis(3_600_000 + at / 1_000 * 1_000));
-            ApiResponse { status: StatusCode::from_u16(status).unwrap(), date, body: b"[]".to_vec() }
+            ApiResponse { status: StatusCode::from_u16(status).unwrap(), date, body: self.holds.to_vec() }
         };
         match plan {
             Plan::Hangs => {
@@ -179,7 +183,8 @@ async fn nothing_is_pushed_after_a_stall_until_all_peers_were_evaluated_again() 
     let over = Incident { resolved: Some(UnixMillis(9)), ..incident("ap-south-1", Stage::Execute) };
     running.incidents.send_replace([incident("us-east-1", Stage::Execute), over].into());
     until(4_500, &running).await;
-    assert_eq!(running.transport.times(), [0]);
+    // The first push only learns the clock by which orders expire.
+    assert_eq!(running.transport.times(), [0, 1]);
     assert_eq!(running.transport.last().len(), 3);
     running.ticks.abort();
     // The last tick was at 4 s. Neither the next push, nor a connection that was closed, nor a change sends anything.
@@ -188,11 +193,11 @@ async fn nothing_is_pushed_after_a_stall_until_all_peers_were_evaluated_again() 
     until(12_000, &running).await;
     running.incidents.send_replace([incident("us-west-1", Stage::Execute)].into());
     until(60_000, &running).await;
-    assert_eq!(running.transport.times(), [0]);
+    assert_eq!(running.transport.times(), [0, 1]);
     running.incidents.send_replace([incident("us-east-1", Stage::Prepare)].into());
     running.evaluated.send_replace(Instant::now());
     until(60_010, &running).await;
-    assert_eq!(running.transport.times(), [0, 60_000]);
+    assert_eq!(running.transport.times(), [0, 1, 60_000]);
     let names: Vec<_> = running.transport.last().iter().map(|alert| alert["labels"]["alertname"].clone()).collect();
     assert_eq!(names, ["RegionwatchPeerDown", "RegionwatchHeartbeat"]);
 }
@@ -255,9 +260,34 @@ async fn an_alertmanager_is_queried_until_it_has_answered_once() {
     let down = Plan::Fails(Failure::Refused);
     let transport = Planned::new([down, down, down, down, down, Plan::Answers(404), Plan::Hangs]);
     let (sender, mut restored) = mpsc::channel(1);
-    restore::query(transport.clone(), "http://am/".into(), None, Arc::default(), sender).await;
+    restore::query(transport.clone(), "http://am/".into(), Arc::new(source()), Arc::default(), sender).await;
     assert_eq!(restored.recv().await, None);
     assert_eq!(transport.times(), [0, 100, 300, 700, 1_700, 2_700, 12_701, 14_701]);
+}
+
+/// The Alertmanager of these tests believes that it is 1970.
+#[tokio::test(start_paused = true)]
+async fn what_an_alertmanager_holds_is_judged_by_the_own_clock_and_not_by_its_date() {
+    fn ten_days_later() -> UnixMillis {
+        UnixMillis((source().clock)().0 + 10 * 86_400_000)
+    }
+    let (key, _) = PrivateKey::generate().unwrap();
+    let (vantage, mut keys) = (region("eu-west-1"), PublicKeys::default());
+    keys.add(&vantage, key.public()).unwrap();
+    let (none, now) = (PublicKeys::default(), (source().clock)());
+    let mut held = incident("us-east-1", Stage::Execute);
+    let order = Order { environment: "", region: &held.peer, stage: held.stage, drill: false };
+    held.signatures = vec![order.sign(&vantage, &key, now).unwrap()];
+    let body = message::body(&source(), std::slice::from_ref(&held), Clocks { own: now, there: Some(now) });
+    let clocks: [(fn() -> UnixMillis, bool); 2] = [(source().clock, true), (ten_days_later, false)];
+    for ((clock, is_restored), keys) in clocks.into_iter().flat_map(|clock| [(clock, &keys), (clock, &none)]) {
+        let transport = Planned { holds: body.clone().into(), ..Planned::new([]) };
+        let (sender, mut restored) = mpsc::channel(1);
+        let here = Arc::new(AlertSource { clock, ..source() });
+        restore::query(transport, "http://am/".into(), here, Arc::new(keys.clone()), sender).await;
+        let found = restored.recv().await.map(|restored| restored.incident.id);
+        assert_eq!(found, is_restored.then(|| Arc::clone(&held.id)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,10 +11,9 @@ mod shift;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use self::shift::{Prepared, Shift, shift};
-pub(crate) use self::shift::{normal_quantile, student_quantile};
+use self::shift::{Prepared, Shift, normal_quantile, shift};
 use super::{
     Outcome, Results, Series,
     results::is_local,
@@ -30,26 +29,71 @@ const LEAST_CHANGE: Duration = Duration::from_micros(100);
 /// The smallest change of the failure rate that matters.
 const FAILURE_EFFECT: f64 = 0.01;
 
+/// A run passes only if its failure rate would be seen to be higher by this much, as a share. Smaller samples say nothing.
+const FAILURE_BOUND: f64 = 0.1;
+
+/// How often a rise by [`FAILURE_BOUND`] may be missed.
+const MISSED: f64 = 0.05;
+
 /// The independent samples from which on an interval can be made at all.
 const FEWEST: f64 = 30.0;
 
 /// Compares a run with its baseline; `effect` is the smallest change of a latency that matters, as a share.
-pub(super) fn compare(old: &Results, new: &Results, effect: f64) -> Vec<Check> {
-    let pairs: Vec<_> = new
-        .series
-        .iter()
-        .filter_map(|series| Some((old.series.iter().find(|other| is_same(other, series))?, series)))
-        .collect();
+///
+/// # Errors
+/// If no series is in both: without a comparison, every later run would pass too.
+pub(super) fn compare(old: &Results, new: &Results, effect: f64) -> Result<Vec<Check>, String> {
+    let (old, new) = (&common(&old.series, &new.series), &common(&new.series, &old.series));
+    let pairs: Vec<_> =
+        new.iter().filter_map(|series| Some((old.iter().find(|other| is_same(other, series))?, series))).collect();
+    if pairs.is_empty() {
+        let names = |series: &[Cow<'_, Series>]| {
+            let more = if series.len() > SHOWN { ", ..." } else { "" };
+            let shown: Vec<_> = series.iter().take(SHOWN).map(|series| name(series)).collect();
+            format!("{}{more}", shown.join(", "))
+        };
+        return Err(format!(
+            "--baseline: nothing of it was measured now: it has {}, and this run has {}; save a new one with --save",
+            names(old),
+            names(new)
+        ));
+    }
     // Two tests for each pair.
     let tail = FALSE_ALARMS / 2.0 / pairs.len().max(1) as f64;
     let compared = pairs.iter().flat_map(|(old, new)| [latency(old, new, effect, tail), failures(old, new, tail)]);
-    let unmatched = |these: &[Series], others: &[Series], reason: &str| -> Vec<_> {
+    let unmatched = |these: &[Cow<'_, Series>], others: &[Cow<'_, Series>], reason: &str| -> Vec<_> {
         let alone = these.iter().filter(|series| !others.iter().any(|other| is_same(other, series)));
         alone.map(|series| check(series, "same series", Verdict::Inconclusive, reason.to_owned())).collect()
     };
-    let added = unmatched(&new.series, &old.series, "is not in the baseline; save a new one with --save");
-    let gone = unmatched(&old.series, &new.series, "is in the baseline and was not measured");
-    compared.chain(added).chain(gone).collect()
+    let added = unmatched(new, old, "is not in the baseline; save a new one with --save");
+    let gone = unmatched(old, new, "is in the baseline and was not measured");
+    Ok(compared.chain(added).chain(gone).collect())
+}
+
+/// How many series an error names.
+const SHOWN: usize = 10;
+
+/// The series without the tags that the others do not know, such as one that a threshold asked for. Those that are the same
+/// without them are one. How a region was probed is never left out.
+fn common<'a>(series: &'a [Series], others: &[Series]) -> Vec<Cow<'a, Series>> {
+    let is_known = |tag: &str| tag == "probe" || others.iter().any(|other| other.tags.contains_key(tag));
+    if series.iter().all(|one| one.tags.keys().all(|tag| is_known(tag))) {
+        return series.iter().map(Cow::Borrowed).collect();
+    }
+    let mut merged: Vec<Cow<'a, Series>> = Vec::new();
+    for one in series {
+        let mut tags = one.tags.clone();
+        tags.retain(|tag, _| is_known(tag));
+        match merged.iter_mut().find(|other| other.region == one.region && other.tags == tags) {
+            Some(same) => same.to_mut().merge(one),
+            None => {
+                let mut owned = one.clone();
+                owned.tags = tags;
+                merged.push(Cow::Owned(owned));
+            }
+        }
+    }
+    merged
 }
 
 fn is_same(one: &Series, other: &Series) -> bool {
@@ -132,23 +176,33 @@ fn failures(old: &Series, new: &Series, tail: f64) -> Check {
     let (Some((before, before_count, _)), Some((after, after_count, samples))) = (side(old), side(new)) else {
         return check(new, &criterion, Verdict::Inconclusive, "no sample".to_owned());
     };
-    let z = normal_quantile(tail);
-    let (_, before_high) = wilson(before, before_count, z);
-    let (after_low, _) = wilson(after, after_count, z);
     let difference = after - before;
-    let reach = (after - after_low).hypot(before_high - before);
-    let is_large = difference >= FAILURE_EFFECT;
-    let verdict = match () {
-        () if is_large && difference > reach => Verdict::Fail,
-        () if is_large => Verdict::Inconclusive,
-        () => Verdict::Pass,
+    // How far the true difference may lie below and above.
+    let below = newcombe((before, before_count), (after, after_count), tail);
+    let above = newcombe((after, after_count), (before, before_count), MISSED);
+    let reason = format!("{} after {}", percent(after), percent(before));
+    let too_few = |reason: String, factor: f64| {
+        let needed = (samples as f64 * factor.powi(2)).ceil();
+        (Verdict::Inconclusive, format!("{reason}; about {needed:.0} samples on each side would tell"))
     };
-    let mut reason = format!("{} after {}", percent(after), percent(before));
-    if verdict == Verdict::Inconclusive {
-        let needed = (samples as f64 * (reach / difference).powi(2)).ceil();
-        reason += &format!(", which chance explains; about {needed:.0} samples on each side would tell");
-    }
+    let (verdict, reason) = match () {
+        () if difference >= FAILURE_EFFECT && difference > below => (Verdict::Fail, reason),
+        () if difference >= FAILURE_EFFECT => too_few(format!("{reason}, which chance explains"), below / difference),
+        () if difference + above > FAILURE_BOUND => {
+            let bound = percent(FAILURE_BOUND);
+            too_few(format!("{reason}, and {bound} more would not be seen"), above / (FAILURE_BOUND - difference))
+        }
+        () => (Verdict::Pass, reason),
+    };
     check(new, &criterion, verdict, reason)
+}
+
+/// By how much more than measured one rate may lie above another, by Newcombe's interval that leaves out `tail`.
+fn newcombe((one, one_count): (f64, f64), (other, other_count): (f64, f64), tail: f64) -> f64 {
+    let z = normal_quantile(tail);
+    let (_, one_high) = wilson(one, one_count, z);
+    let (other_low, _) = wilson(other, other_count, z);
+    (other - other_low).hypot(one_high - one)
 }
 
 /// Wilson's interval of a rate.

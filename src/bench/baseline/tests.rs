@@ -42,7 +42,13 @@ fn run(random: &mut StdRng, model: &Model, count: usize, regions: usize) -> Resu
         series
     };
     let series = (0..regions).map(|region| one(region, random)).collect();
-    Results { began: SystemTime::UNIX_EPOCH, duration: Duration::from_secs(60), source: "model".to_owned(), series }
+    Results {
+        began: SystemTime::UNIX_EPOCH,
+        duration: Duration::from_secs(60),
+        source: "model".to_owned(),
+        series,
+        dropped: Some(0),
+    }
 }
 
 /// In which share of runs any check has this verdict.
@@ -50,7 +56,7 @@ fn share(verdict: Verdict, before: &Model, after: &Model, count: usize, regions:
     let mut random = StdRng::seed_from_u64(1313);
     let has_it = (0..runs).filter(|_| {
         let (old, new) = (run(&mut random, before, count, regions), run(&mut random, after, count, regions));
-        compare(&old, &new, DEFAULT_EFFECT).iter().any(|check| check.verdict == verdict)
+        compare(&old, &new, DEFAULT_EFFECT).unwrap().iter().any(|check| check.verdict == verdict)
     });
     has_it.count() as f64 / f64::from(runs)
 }
@@ -95,7 +101,7 @@ fn ten_percent_slower_is_found_in_95_of_100_runs_of_a_minute() {
 fn compared(before: &Model, after: &Model, counts: [usize; 2], effect: f64) -> Vec<Check> {
     let mut random = StdRng::seed_from_u64(7);
     let (old, new) = (run(&mut random, before, counts[0], 1), run(&mut random, after, counts[1], 1));
-    compare(&old, &new, effect)
+    compare(&old, &new, effect).unwrap()
 }
 
 #[test]
@@ -133,9 +139,33 @@ fn more_failures_are_a_regression_and_one_lost_probe_is_not() {
     let mut random = StdRng::seed_from_u64(7);
     let (old, mut new) = (run(&mut random, &STEADY, 60, 1), run(&mut random, &STEADY, 59, 1));
     new.series[0].push(Sample { at: Duration::from_secs(59), outcome: Outcome::Failed("timeout".into()) });
-    let failures = compare(&old, &new, DEFAULT_EFFECT).remove(1);
+    let failures = compare(&old, &new, DEFAULT_EFFECT).unwrap().remove(1);
     assert!(failures.reason.starts_with("1.67% after 0%, which chance explains; about"), "{failures}");
     assert_eq!(failures.verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_failure_rate_passes_only_if_the_samples_would_have_shown_a_rise() {
+    let failures = |failures: f64, count: usize| {
+        let model = Model { failures, ..STEADY };
+        compared(&model, &model, [count; 2], DEFAULT_EFFECT).remove(1)
+    };
+    let few = failures(0.0, 10);
+    assert_eq!(few.verdict, Verdict::Inconclusive, "{few}");
+    let said = "0% after 0%, and 10% more would not be seen; about ";
+    let needed = few.reason.strip_prefix(said).unwrap_or_else(|| panic!("{few}")).split(' ').next().unwrap();
+    for count in [needed.parse().unwrap(), MINUTE[0], MINUTE[1], 2_000] {
+        let enough = failures(0.0, count);
+        assert_eq!(enough.verdict, Verdict::Pass, "{count}: {enough}");
+    }
+    // What is missed where a tenth of the probes fails from now on.
+    let rise = Model { failures: 0.1, ..STEADY };
+    let missed = (0..400).filter(|seed| {
+        let mut random = StdRng::seed_from_u64(*seed);
+        let (old, new) = (run(&mut random, &STEADY, 60, 1), run(&mut random, &rise, 60, 1));
+        compare(&old, &new, DEFAULT_EFFECT).unwrap()[1].verdict == Verdict::Pass
+    });
+    assert!(missed.count() <= 20);
 }
 
 #[test]
@@ -150,12 +180,42 @@ fn series_that_only_one_side_has_cannot_be_compared() {
     let mut random = StdRng::seed_from_u64(7);
     let (old, mut new) = (run(&mut random, &STEADY, 60, 2), run(&mut random, &STEADY, 60, 2));
     new.series[1].region = "other".to_owned();
-    let checks = compare(&old, &new, DEFAULT_EFFECT);
+    let checks = compare(&old, &new, DEFAULT_EFFECT).unwrap();
     let unmatched: Vec<_> = checks.iter().filter(|check| check.criterion == "same series").collect();
     let subjects: Vec<_> = unmatched.iter().map(|check| check.subject.as_str()).collect();
     assert_eq!(subjects, ["{peer_region=\"other\"}", "{peer_region=\"region-1\"}"]);
     assert!(unmatched.iter().all(|check| check.verdict == Verdict::Inconclusive));
     assert_eq!(checks.len(), 4);
+}
+
+#[test]
+fn a_baseline_of_which_nothing_was_measured_is_an_error() {
+    let mut random = StdRng::seed_from_u64(7);
+    let (old, mut new) = (run(&mut random, &STEADY, 60, 1), run(&mut random, &STEADY, 60, 1));
+    new.series[0].region = "renamed".to_owned();
+    let error = compare(&old, &new, DEFAULT_EFFECT).unwrap_err();
+    assert_eq!(
+        error,
+        "--baseline: nothing of it was measured now: it has {peer_region=\"region-0\"}, and this run has \
+         {peer_region=\"renamed\"}; save a new one with --save"
+    );
+}
+
+#[test]
+fn tags_that_only_a_threshold_asks_for_do_not_switch_off_the_baseline() {
+    let mut random = StdRng::seed_from_u64(7);
+    let slower = Model { slower: 1.2, ..STEADY };
+    let (old, mut new) = (run(&mut random, &STEADY, 240, 1), run(&mut random, &slower, 240, 2));
+    for (series, code) in new.series.iter_mut().zip(["200", "503"]) {
+        series.region = "region-0".to_owned();
+        series.tags.insert("responseCode".to_owned(), code.to_owned());
+    }
+    let checks = compare(&old, &new, DEFAULT_EFFECT).unwrap();
+    assert_eq!((checks.len(), checks[0].verdict), (2, Verdict::Fail), "{checks:?}");
+    assert!(checks[0].reason.contains("480 against 240 samples"), "{}", checks[0]);
+    // How it was probed is no such tag.
+    new.series.iter_mut().for_each(|series| series.tags = BTreeMap::from([("probe".to_owned(), "icmp".to_owned())]));
+    assert!(compare(&old, &new, DEFAULT_EFFECT).is_err());
 }
 
 #[test]
@@ -167,10 +227,10 @@ fn an_interval_that_begins_at_no_change_is_no_regression() {
             series.push(Sample { at: Duration::from_secs(n), outcome });
         }
         let (began, duration) = (SystemTime::UNIX_EPOCH, Duration::from_secs(60));
-        Results { began, duration, source: "model".to_owned(), series: vec![series] }
+        Results { began, duration, source: "model".to_owned(), series: vec![series], dropped: Some(0) }
     };
     let (old, new) = (run(|_| 10), run(|n| if n % 5 < 2 { 10 } else { 12 }));
-    let check = &compare(&old, &new, DEFAULT_EFFECT)[0];
+    let check = &compare(&old, &new, DEFAULT_EFFECT).unwrap()[0];
     assert!(check.reason.starts_with("20% slower (0% slower to "), "{}", check.reason);
     assert_eq!(check.verdict, Verdict::Inconclusive, "{}", check.reason);
 }

@@ -25,6 +25,7 @@ fn ranked(series: Vec<Series>) -> Vec<Ranking> {
         duration: Duration::from_secs(60),
         source: String::new(),
         series,
+        dropped: Some(0),
     };
     rank(&results, &BTreeMap::from([("far".to_owned(), Duration::from_millis(50))]))
 }

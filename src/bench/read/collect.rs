@@ -40,6 +40,8 @@ pub(super) struct Request<'a> {
     /// When it began, since 1970.
     pub(super) at: Duration,
     pub(super) outcome: Result<Duration, Failure>,
+    /// How long it took, also if it failed.
+    pub(super) took: Duration,
     /// What a tag of it is, if it has the tag.
     pub(super) tag: &'a dyn Fn(&str) -> Option<String>,
     /// What names its region if no tag is chosen.
@@ -62,6 +64,9 @@ pub(super) struct Collector {
     keys: Vec<(String, Vec<(String, String)>)>,
     /// What all requests of each series were.
     totals: Vec<Totals>,
+    /// The shortest time that a failure of each series took.
+    failures_took: Vec<Option<Duration>>,
+    dropped: Option<u64>,
     kept: Vec<Kept>,
     most: usize,
     /// A sample is kept with a probability of `1 / 2^halvings`.
@@ -82,6 +87,8 @@ impl Collector {
             series: HashMap::new(),
             keys: Vec::new(),
             totals: Vec::new(),
+            failures_took: Vec::new(),
+            dropped: None,
             kept: Vec::new(),
             most,
             halvings: 0,
@@ -98,11 +105,15 @@ impl Collector {
     /// If there are too many series.
     pub(super) fn add(&mut self, request: &Request<'_>, line: u64) -> Parsed<()> {
         self.seen += 1;
-        let end = request.at.saturating_add(request.outcome.unwrap_or_default());
+        let end = request.at.saturating_add(request.took);
         let (first, last) = self.span.unwrap_or((request.at, end));
         self.span = Some((first.min(request.at), last.max(end)));
         let series = self.series_of(request, line)?;
         self.totals[series].add(&outcome(request.outcome));
+        if request.outcome.is_err_and(|failure| !failure.is_local()) {
+            let shortest = &mut self.failures_took[series];
+            *shortest = Some(shortest.map_or(request.took, |took| took.min(request.took)));
+        }
         if self.halvings > 0 && self.random.random_range(0..1_u64 << self.halvings.min(63)) > 0 {
             return Ok(());
         }
@@ -115,6 +126,11 @@ impl Collector {
         phases.iter_mut().zip(request.phases).for_each(|(slot, phase)| *slot = Some(*phase));
         self.kept.push(Kept { series, at: request.at, outcome: request.outcome, phases });
         Ok(())
+    }
+
+    /// Adds requests that were due and not sent. A file that counts them says so, even if there are none.
+    pub(super) fn add_dropped(&mut self, count: u64) {
+        self.dropped = Some(self.dropped.unwrap_or(0).saturating_add(count));
     }
 
     fn series_of(&mut self, request: &Request<'_>, line: u64) -> Parsed<usize> {
@@ -138,6 +154,7 @@ impl Collector {
         }
         self.keys.push(key.clone());
         self.totals.push(Totals::default());
+        self.failures_took.push(None);
         self.series.insert(key, self.keys.len() - 1);
         Ok(self.keys.len() - 1)
     }
@@ -150,12 +167,14 @@ impl Collector {
         let Some((first, last)) = self.span else {
             return Err(Fault::new(0, "has no request; name a file with results of JMeter or k6"));
         };
-        let Self { mut kept, keys, totals, .. } = self;
+        let Self { mut kept, keys, totals, failures_took, dropped, .. } = self;
         // JMeter writes a request when it ends.
         kept.sort_by_key(|sample| sample.at);
         let mut series: Vec<_> = keys
             .into_iter()
-            .map(|(region, tags)| Series::new(region, tags.into_iter().collect::<BTreeMap<_, _>>(), None))
+            .zip(failures_took)
+            // Each failure took at least as long as the shortest one.
+            .map(|((region, tags), took)| Series::new(region, tags.into_iter().collect::<BTreeMap<_, _>>(), took))
             .collect();
         if (kept.len() as u64) < self.seen {
             series.iter_mut().zip(totals).for_each(|(series, totals)| series.drawn_from = Some(totals));
@@ -170,7 +189,7 @@ impl Collector {
             _ => name.to_owned(),
         };
         let began = SystemTime::UNIX_EPOCH.checked_add(first).unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(Results { began, duration: last.saturating_sub(first), source, series })
+        Ok(Results { began, duration: last.saturating_sub(first), source, series, dropped })
     }
 }
 

@@ -26,6 +26,27 @@ const NAMELESS: [&str; 12] = [
     "Latency",
 ];
 
+/// The columns of JMeter 3.0 and newer, where the names were switched off.
+const NAMELESS_5: [&str; 17] = [
+    "timeStamp",
+    "elapsed",
+    "label",
+    "responseCode",
+    "responseMessage",
+    "threadName",
+    "dataType",
+    "success",
+    "failureMessage",
+    "bytes",
+    "sentBytes",
+    "grpThreads",
+    "allThreads",
+    "URL",
+    "Latency",
+    "IdleTime",
+    "Connect",
+];
+
 const DELIMITERS: [char; 4] = [',', '\t', ';', '|'];
 
 /// A record may go over several lines, because a message may.
@@ -86,6 +107,7 @@ impl Table {
         let columns = match (is_number, fields.len()) {
             (false, _) => fields,
             (true, 12) => NAMELESS.map(str::to_owned).to_vec(),
+            (true, 17) => NAMELESS_5.map(str::to_owned).to_vec(),
             (true, columns) => {
                 let reason = format!(
                     "has {columns} columns without names; run JMeter with -Jjmeter.save.saveservice.print_field_names=true"
@@ -136,6 +158,7 @@ fn add(table: &Table, fields: &[String], line: u64, collector: &mut Collector) -
     let request = Request {
         at,
         outcome: if is_ok { Ok(elapsed) } else { Err(failure()) },
+        took: elapsed,
         tag: &|name| get(name).map(str::to_owned),
         region: &|| get("label").map(str::to_owned),
         phases: &phases,

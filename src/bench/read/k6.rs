@@ -16,6 +16,9 @@ use crate::model::UnixMillis;
 const HTTP: &str = "http_req_duration";
 const GRPC: &str = "grpc_req_duration";
 
+/// Iterations that were due and could not start.
+const DROPPED: &str = "dropped_iterations";
+
 #[derive(Deserialize)]
 struct Record<'a> {
     #[serde(borrow, rename = "type")]
@@ -46,6 +49,8 @@ pub(super) fn is_record(line: &[u8]) -> bool {
 }
 
 pub(super) fn read(mut lines: Lines<impl BufRead>, collector: &mut Collector) -> Parsed<()> {
+    // k6 writes them only if there are some.
+    collector.add_dropped(0);
     while let Some(text) = lines.next()? {
         let line = lines.number();
         if text.is_empty() {
@@ -56,6 +61,8 @@ pub(super) fn read(mut lines: Lines<impl BufRead>, collector: &mut Collector) ->
         })?;
         if record.kind == "Point" && [HTTP, GRPC].contains(&record.metric.as_ref()) {
             add(&record.data, record.metric == GRPC, line, collector)?;
+        } else if record.kind == "Point" && record.metric == DROPPED {
+            collector.add_dropped(record.data.value as u64);
         }
     }
     Ok(())
@@ -92,6 +99,7 @@ fn add(data: &Data<'_>, is_grpc: bool, line: u64, collector: &mut Collector) -> 
         // k6 writes when a request ended.
         at: at.saturating_sub(latency),
         outcome,
+        took: latency,
         tag: &tag,
         region: &|| tag("region").or_else(|| tag("name")),
         phases: &[],

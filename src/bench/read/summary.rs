@@ -77,24 +77,33 @@ fn values_of(metric: &Value) -> Option<&Map<String, Value>> {
 }
 
 impl Summary {
-    /// What the summary says of a threshold; `None` if it has no such metric or sub-metric.
-    pub fn check(&self, threshold: &Threshold) -> Option<Check> {
+    /// What the summary says of a threshold; `None` if it has no such metric or sub-metric, and an error if it lacks the
+    /// aggregation.
+    pub fn check(&self, threshold: &Threshold) -> Option<Result<Check, String>> {
         let is_same = |metric: &&Aggregates| metric.metric == threshold.metric && metric.tags == threshold.tags;
         let found = self.metrics.iter().find(is_same)?;
         let name = threshold.aggregation.to_string();
         let key = match (threshold.metric, threshold.aggregation) {
-            // The old export has the rate as `value`, and failures as `passes`: those for which "failed" is true.
+            // The old export has the rate as `value`, and failures as `passes`: those for which "failed" is true. The
+            // machine-readable summary calls them `matches`.
             (Metric::ProbeFailed, Aggregation::Rate) => ["rate", "value"],
-            (Metric::ProbeFailed, Aggregation::Count) => ["passes", "passes"],
+            (Metric::ProbeFailed, Aggregation::Count) => ["passes", "matches"],
             _ => [name.as_str(), name.as_str()],
         };
-        let samples = found.values.get("count").map_or(0, |count| *count as usize);
+        let samples = ["count", "total"].into_iter().find_map(|key| found.values.get(key));
+        let samples = samples.map_or(0, |count| *count as usize);
         let value = key.into_iter().find_map(|key| found.values.get(key));
         let Some(value) = value else {
-            let mut check = threshold.judged(None, false);
-            check.reason = format!("the summary has no {name}; run k6 with --summary-trend-stats=\"count,{name}\"");
-            return Some(check);
+            let instead = match threshold.metric {
+                Metric::ProbeDuration => {
+                    format!("run k6 with --summary-trend-stats=\"avg,min,med,max,p(95),{name},count\"")
+                }
+                _ => "judge its samples, which --out json=FILE writes".to_owned(),
+            };
+            return Some(Err(format!(
+                "the threshold {threshold} has nothing to judge: the summary has no {name}; {instead}"
+            )));
         };
-        Some(threshold.judged(Some(Measured::exact(*value, samples)), false))
+        Some(Ok(threshold.judged(Some(Measured::exact(*value, samples)), false)))
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bench::{
-        Outcome, Sample, Series,
+        Outcome, Rules, Sample, Series,
         threshold::Threshold,
         verdict::{Check, Verdict},
     },
@@ -77,7 +77,8 @@ fn csv_of_jmeter_5_is_read() {
     let results = samples(CSV, &by(None));
     assert_eq!(told(&results), us_and_eu());
     assert_eq!(results.began, SystemTime::UNIX_EPOCH + MS * 1_000 * 1_509_841_690 + MS * 552);
-    assert_eq!(results.duration, MS * 1448);
+    // The last request timed out after 30 s.
+    assert_eq!(results.duration, MS * 31_448);
     let us = &results.series[0];
     let phases: Vec<_> = us.phases().into_iter().map(|phase| (phase, us.phase_of(0, phase).unwrap())).collect();
     assert_eq!(phases, [(Phase::Connect, MS * 100), (Phase::Processing, MS * 200), (Phase::Transfer, MS * 54)]);
@@ -137,7 +138,7 @@ fn samples_of_k6_are_read_and_a_failure_has_no_latency() {
     let methods: Vec<_> = tagged.series.iter().map(|series| (series.region.as_str(), series.tag("method"))).collect();
     assert_eq!(methods, [("us", Some("GET")), ("eu", Some("POST")), ("eu", None)]);
     let threshold: Threshold = "http_req_duration{method:POST}: max<25".parse().unwrap();
-    assert_eq!(threshold.check(&tagged.series, tagged.duration).unwrap().verdict, Verdict::Pass);
+    assert_eq!(threshold.check(&tagged.series, tagged.duration, 0).unwrap().verdict, Verdict::Pass);
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn what_was_saved_is_judged_again() {
     assert_eq!(told(&again), told(&results));
 }
 
-fn summary_check(text: &str, threshold: &str) -> Option<Check> {
+fn summary_check(text: &str, threshold: &str) -> Option<Result<Check, String>> {
     let Ok(Judged::Summary(summary)) = read_from(text.as_bytes(), &by(None)) else { panic!("{text}") };
     summary.check(&threshold.parse().unwrap())
 }
@@ -186,8 +187,8 @@ const SUMMARIES: [&str; 3] = [
     "metrics": {"http_reqs": {"count": 40, "rate": 19.7}, "http_req_failed": {"value": 0.05, "passes": 2, "fails": 38},
         "http_req_duration{region:us}": {"avg": 268.3, "med": 200, "p(95)": 400.5, "count": 40}}}"#,
     r#"{"version":"1.0.0","metadata":{"k6Version":"2.2.0"},"results":{"passed":true,"metrics":[
-        {"name":"http_reqs","type":"counter","values":{"count":40,"rate":19.7}},{"name":"http_req_failed","type":"rate","values":{"rate":0.05,"passes":2,"fails":38}},
-        {"name":"http_req_duration{region:us}","type":"trend","contains":"time","values":{"avg":268.3,"med":200,"p(95)":400.5,"count":40}}]}}"#,
+        {"name":"http_reqs","type":"counter","contains":"default","values":{"count":40}},{"name":"http_req_failed","type":"rate","values":{"rate":0.05,"matches":2,"total":40}},
+        {"name":"http_req_duration{region:us}","type":"trend","contains":"time","values":{"avg":268.3,"max":410,"med":200,"min":150,"p(90)":390,"p(95)":400.5}}]}}"#,
 ];
 
 #[test]
@@ -200,13 +201,13 @@ fn every_shape_of_a_summary_of_k6_is_judged_without_an_interval() {
             ("probe_failed: count==2", Verdict::Pass),
             ("probes: count>=40", Verdict::Pass),
         ] {
-            let check = summary_check(text, threshold).unwrap();
+            let check = summary_check(text, threshold).unwrap().unwrap();
             assert_eq!(check.verdict, verdict, "{check}");
             assert!(check.reason.contains("no interval because a summary has no samples"), "{check}");
         }
-        let missing = summary_check(text, "probe_duration{region:us}: p(99)<1").unwrap();
-        assert_eq!(missing.verdict, Verdict::Inconclusive);
-        assert!(missing.reason.contains("run k6 with --summary-trend-stats=\"count,p(99)\""), "{missing}");
+        // What is never evaluated would always pass.
+        let missing = summary_check(text, "probe_duration{region:us}: p(99)<1").unwrap().unwrap_err();
+        assert!(missing.contains("the summary has no p(99); run k6 with --summary-trend-stats="), "{missing}");
         assert_eq!(summary_check(text, "probe_duration: p(95)<1"), None);
     }
 }
@@ -384,4 +385,52 @@ proptest! {
         fuzz(&[b"<testResults>", &bytes[..]].concat());
         fuzz(&[b"timeStamp,elapsed,success\n", &bytes[..]].concat());
     }
+}
+
+#[test]
+fn requests_that_k6_dropped_are_counted_and_those_of_jmeter_are_unknown() {
+    let point = |metric: &str, tags: &str| {
+        format!(
+            "{{\"metric\":\"{metric}\",\"type\":\"Point\",\"data\":{{\"time\":\"2017-11-05T00:28:11Z\",\"value\":50,\"tags\":{{{tags}}}}}}}\n"
+        )
+    };
+    let sent = point("http_req_duration", "\"region\":\"us\",\"expected_response\":\"true\"");
+    let gate = |text: &str, threshold: &str| {
+        let rules = Rules { thresholds: vec![threshold.parse().unwrap()], ..Rules::default() };
+        rules.gate(&samples(text, &by(None))).map(|gate| gate.checks[0].verdict)
+    };
+    let dropped = format!("{sent}{}", point("dropped_iterations", "\"scenario\":\"default\"").repeat(4));
+    assert_eq!(gate(&dropped, "dropped_iterations: count<200"), Ok(Verdict::Fail));
+    assert_eq!(gate(&dropped, "dropped_iterations: count==200"), Ok(Verdict::Pass));
+    assert_eq!(gate(&sent, "dropped_iterations: count<1"), Ok(Verdict::Pass), "k6 writes none if there are none");
+    let tagged = gate(&dropped, "dropped_iterations{region:us}: count<1").unwrap_err();
+    assert!(tagged.contains("write probe_slots_missed without tags"), "{tagged}");
+    let unknown = gate(CSV, "dropped_iterations: count<1").unwrap_err();
+    assert!(unknown.contains("these results do not count what was not sent"), "{unknown}");
+}
+
+#[test]
+fn a_failure_took_at_least_as_long_as_the_shortest_one_of_its_region() {
+    let line = |ms: u32, ok: bool| {
+        format!("1509841690552,{ms},us,{},OK,a,text,{ok},,1,1,1,1,http://x/,{ms},0,1\n", if ok { 200 } else { 504 })
+    };
+    let text: String = (0..200).map(|n| line(if n % 2 == 0 { 5 } else { 21_000 }, n % 2 == 0)).collect();
+    let results = samples(&text, &by(None));
+    let check =
+        "probe_duration: avg<200".parse::<Threshold>().unwrap().check(&results.series, results.duration, 0).unwrap();
+    assert_eq!(check.verdict, Verdict::Fail, "{check}");
+}
+
+#[test]
+fn results_of_jmeter_5_without_names_are_read() {
+    let text = "1509841690552,354,us,200,OK,a 1-1,text,true,,2781,133,1,1,http://x/,300,0,100\n";
+    assert_eq!(
+        told(&samples(text, &by(None))),
+        told(&samples(
+            &format!(
+                "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n{text}"
+            ),
+            &by(None)
+        ))
+    );
 }

@@ -257,6 +257,7 @@ fn add(rest: &str, line: u64, collector: &mut Collector) -> Parsed<()> {
     let request = Request {
         at,
         outcome: if is_ok { Ok(elapsed) } else { Err(failure()) },
+        took: elapsed,
         tag: &tag,
         region: &|| get("lb").map(str::to_owned),
         phases: &phases,

@@ -29,11 +29,15 @@ pub(super) fn legend() -> String {
 pub(super) fn notes(report: &Report<'_>) -> Vec<String> {
     let regions = || report.rankings.iter().flat_map(|ranking| &ranking.regions);
     let mut notes = Vec::new();
-    let missed: u64 = regions().map(|ranked| ranked.missed).sum();
+    let missed: u64 = regions().map(|ranked| ranked.missed).fold(0, u64::saturating_add);
     if missed > 0 {
         notes.push(format!(
             "{missed} slots were missed: no probe could start in time, so this host or its limits were too slow."
         ));
+    }
+    let dropped = report.results.dropped.unwrap_or(0);
+    if dropped > 0 {
+        notes.push(format!("{dropped} iterations of the load test were due and could not start."));
     }
     let local: u64 = regions()
         .flat_map(|ranked| &ranked.failures)

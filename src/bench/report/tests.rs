@@ -25,6 +25,7 @@ fn results(regions: &[(&str, u64, usize)]) -> Results {
         duration: Duration::from_secs(40),
         source: "us=http://192.0.2.1/".to_owned(),
         series: series.collect(),
+        dropped: Some(0),
     }
 }
 

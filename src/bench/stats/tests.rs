@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::bench::Sample;
+use crate::bench::{Results, Sample, read_saved, saved_text};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -38,6 +38,30 @@ fn quantiles_are_samples_and_failures_lie_above_all_of_them() {
     // (171 + 2 * 1000) / 20, and more if the failures had been waited for.
     assert_eq!(all.mean().unwrap().value, Value::AtLeast(Duration::from_micros(108_550)));
     assert_eq!(all.mean().unwrap().high, None);
+}
+
+#[test]
+fn a_failure_counts_in_the_phase_in_which_it_failed_and_in_later_ones() {
+    let mut series = Series::new("r", BTreeMap::new(), Some(MS * 1000));
+    let sample = |outcome| Sample { at: Duration::ZERO, outcome };
+    let phases = [(Phase::Connect, MS * 2), (Phase::Tls, MS * 3), (Phase::Request, MS * 4)];
+    for _ in 0..9 {
+        series.push_phases(sample(Outcome::Ok(MS * 9)), phases);
+    }
+    series.push_failure(sample(Outcome::Failed("status".into())), Some(Phase::Request));
+    series.push_failure(sample(Outcome::Failed("tls".into())), Some(Phase::Tls));
+    let failed = |series: &Series| {
+        let of = |(phase, _)| Distribution::of_phase([series], phase).failed();
+        (phases.map(of), Distribution::of([series]).failed())
+    };
+    assert_eq!(failed(&series), ([0, 1, 2], 2));
+    assert_eq!(at(0.95, &Distribution::of_phase([&series], Phase::Connect)), Value::At(MS * 2));
+    let (began, duration) = (std::time::SystemTime::UNIX_EPOCH, MS);
+    let results = Results { began, duration, source: String::new(), series: vec![series.clone()], dropped: Some(0) };
+    let read = read_saved(saved_text(&results).as_bytes()).unwrap();
+    assert_eq!(failed(&read.series[0]), ([0, 1, 2], 2));
+    series.push_failure(sample(Outcome::Failed("timeout".into())), None);
+    assert_eq!(failed(&series), ([1, 2, 3], 3), "where it failed is not known");
 }
 
 #[test]

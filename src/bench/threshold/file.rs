@@ -2,9 +2,9 @@
 
 use super::{
     criterion::Threshold,
-    grammar::{ThresholdError, parse_expression, parse_selector},
+    grammar::{ThresholdError, delay, parse_expression, parse_selector},
 };
-use crate::yaml::{ConfigErrors, Diagnostics, Item, Place, tree, units};
+use crate::yaml::{ConfigErrors, Diagnostics, Item, tree};
 
 const FORM: &str = "write METRIC: [EXPRESSION], such as probe_duration: [p(95)<200]";
 
@@ -15,9 +15,6 @@ const FORM: &str = "write METRIC: [EXPRESSION], such as probe_duration: [p(95)<2
 pub fn read(name: &str, text: &str) -> Result<Vec<Threshold>, ConfigErrors> {
     let diagnostics = Diagnostics::default();
     let found = tree::read(text, &diagnostics).and_then(|node| thresholds(&Item::root(&node, &diagnostics)));
-    if found.as_ref().is_some_and(Vec::is_empty) {
-        diagnostics.add(Place::Whole, "", format!("{name} has no threshold; {FORM}"));
-    }
     match diagnostics.into_errors(name) {
         Some(errors) => Err(errors),
         None => Ok(found.unwrap_or_default()),
@@ -25,12 +22,24 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Threshold>, ConfigErrors> {
 }
 
 fn thresholds(root: &Item<'_>) -> Option<Vec<Threshold>> {
-    let fields = root.fields(&["thresholds"])?;
-    let metrics = fields.required("thresholds", FORM)?;
+    // The other options of k6 are about how it sends its load.
+    let metrics = root.entries()?.into_iter().find(|(name, _)| *name == "thresholds");
+    let Some((_, metrics)) = metrics else {
+        root.wrong(format!("has no thresholds; {FORM}"));
+        return None;
+    };
     let mut found = Vec::new();
-    for (selector, item) in metrics.entries()? {
+    let metrics_of_file = metrics.entries()?;
+    if metrics_of_file.is_empty() {
+        metrics.wrong(format!("has no threshold; {FORM}"));
+    }
+    for (selector, item) in metrics_of_file {
         let parsed = parse_selector(selector).map_err(|error| reject(&item, &error)).ok();
-        for entry in item.list()? {
+        let entries = item.list()?;
+        if entries.is_empty() {
+            item.wrong("has no expression; write one, such as [p(95)<200]");
+        }
+        for entry in entries {
             found.extend(parsed.clone().and_then(|(metric, tags)| {
                 let (expression, abort_after) = entry_of(&entry)?;
                 let parsed = parse_expression(expression.raw()?, metric);
@@ -50,8 +59,8 @@ fn entry_of<'a>(entry: &Item<'a>) -> Option<(Item<'a>, Option<std::time::Duratio
     let fields = entry.fields(&["threshold", "abortOnFail", "delayAbortEval"])?;
     let expression = fields.required("threshold", "write an expression, such as p(95)<200")?;
     let aborts = fields.read("abortOnFail", Item::flag).unwrap_or(false);
-    let delay = fields.read("delayAbortEval", |item| item.read(units::duration));
-    Some((expression, aborts.then(|| delay.unwrap_or_default())))
+    let after = fields.read("delayAbortEval", |item| item.read(delay));
+    Some((expression, aborts.then(|| after.unwrap_or_default())))
 }
 
 fn reject(item: &Item<'_>, error: &ThresholdError) {

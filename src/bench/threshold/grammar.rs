@@ -239,6 +239,21 @@ fn bound(cursor: &mut Cursor<'_>, metric: Metric, aggregation: Aggregation) -> R
     Err(cursor.wrong(format!("{value}{problem}")))
 }
 
+/// A time as k6 writes it: `10s`, or several parts such as `1m30s`.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(unit) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        let end = rest[unit..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |length| unit + length);
+        parts.push(&rest[..end]);
+        rest = &rest[end..];
+    }
+    if parts.len() < 2 || !rest.is_empty() {
+        return units::duration(text);
+    }
+    parts.into_iter().try_fold(Duration::ZERO, |sum, part| Ok(sum.saturating_add(units::duration(part)?)))
+}
+
 /// ` abortOnFail delayAbortEval=10s`, each once.
 fn abort(cursor: &mut Cursor<'_>) -> Read<Option<Duration>> {
     let (mut aborts, mut delay) = (false, None);
@@ -256,7 +271,7 @@ fn abort(cursor: &mut Cursor<'_>) -> Read<Option<Duration>> {
                 aborts = true;
                 continue;
             }
-            ("delayAbortEval", value) if delay.is_none() => match units::duration(value) {
+            ("delayAbortEval", value) if delay.is_none() => match self::delay(value) {
                 Ok(duration) => {
                     delay = Some(duration);
                     continue;
@@ -308,7 +323,11 @@ fn whole<'a, T>(text: &'a str, read: impl FnOnce(&mut Cursor<'a>) -> Read<T>) ->
     if cursor.is_at_end() {
         return Ok(value);
     }
-    Err(cursor.wrong(format!("{} is too much; delete it", shown(cursor.rest()))))
+    let instead = match cursor.rest().starts_with("abortOnFail") {
+        true => "write {threshold: EXPRESSION, abortOnFail: true}",
+        false => "delete it",
+    };
+    Err(cursor.wrong(format!("{} is too much; {instead}", shown(cursor.rest()))))
 }
 
 /// A metric with its tags, as k6 writes a sub-metric.

@@ -45,6 +45,8 @@ fn a_threshold_can_end_the_run_early() {
     let delayed = Some(Duration::from_secs(10));
     assert_eq!(abort_after("probe_duration: max<1, abortOnFail, delayAbortEval=10s"), delayed);
     assert_eq!(abort_after("probe_duration: max<1 delayAbortEval:10s abortOnFail:true"), delayed);
+    let longer = Some(Duration::from_secs(90));
+    assert_eq!(abort_after("probe_duration: max<1 abortOnFail delayAbortEval=1m30s"), longer);
 }
 
 #[test]
@@ -116,6 +118,8 @@ fn a_file_has_the_form_of_the_options_of_k6() {
     ];
     assert_eq!(texts, expected);
     assert_eq!(read("t.json", json).unwrap(), found);
+    let whole = format!("scenarios: {{a: {{executor: shared-iterations}}}}\nvus: 10\n{yaml}");
+    assert_eq!(read("t.yaml", &whole).unwrap(), found, "the other options of k6");
 }
 
 #[test]
@@ -130,12 +134,18 @@ fn every_error_of_a_file_is_reported_with_its_place() {
         "t.yaml:3:28: thresholds.probe_duration[1].treshold: is not a known key; did you mean threshold?",
     ];
     assert_eq!(found.lines().collect::<Vec<_>>(), expected, "a single threshold needs no list");
-    assert!(
-        errors("thresholds: {}\n").contains("t.yaml has no threshold; write METRIC"),
-        "{}",
-        errors("thresholds: {}\n")
-    );
-    assert!(errors("vus: 1\n").contains("thresholds: is missing"), "{}", errors("vus: 1\n"));
+    for (text, told) in [
+        ("thresholds: {}\n", "t.yaml:1:13: thresholds: has no threshold; write METRIC: [EXPRESSION]"),
+        ("thresholds: {probes: []}\n", "t.yaml:1:22: thresholds.probes: has no expression; write one"),
+        ("vus: 1\n", "has no thresholds; write METRIC: [EXPRESSION]"),
+        (
+            "thresholds: {probes: [count>1 abortOnFail]}\n",
+            "is too much; write {threshold: EXPRESSION, abortOnFail: true}",
+        ),
+    ] {
+        assert!(errors(text).contains(told), "{}", errors(text));
+        assert_eq!(errors(text).lines().count(), 1, "{}", errors(text));
+    }
 }
 
 fn a_threshold() -> impl Strategy<Value = Threshold> {

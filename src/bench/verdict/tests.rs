@@ -25,11 +25,17 @@ fn results(latencies: impl IntoIterator<Item = Option<u64>>) -> Results {
         }
     }
     series.missed = 3;
-    Results { began: SystemTime::UNIX_EPOCH, duration: MS * 10_000, source: "test".to_owned(), series: vec![series] }
+    Results {
+        began: SystemTime::UNIX_EPOCH,
+        duration: MS * 10_000,
+        source: "test".to_owned(),
+        series: vec![series],
+        dropped: Some(0),
+    }
 }
 
 fn check(threshold: &str, results: &Results) -> (Verdict, String) {
-    let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration).unwrap();
+    let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration, 0).unwrap();
     (check.verdict, check.reason)
 }
 
@@ -80,7 +86,10 @@ fn too_few_samples_are_inconclusive_and_it_says_how_many_it_needs() {
     let (verdict, reason) = check("probe_failed: rate<0.01", &few);
     assert_eq!(verdict, Verdict::Inconclusive);
     let needed: usize = reason.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!((300..4000).contains(&needed), "{reason}");
+    // Wilson's interval of no failure shrinks with the number of samples, and not with its root.
+    assert!((370..=400).contains(&needed), "{reason}");
+    let (verdict, reason) = check("probe_failed: rate<0.01", &results((1..=needed as u64).map(Some)));
+    assert_eq!(verdict, Verdict::Pass, "{reason}");
     assert_eq!(check("probe_duration: med<10", &results([])), (Verdict::Inconclusive, "no sample".to_owned()));
 }
 
@@ -88,7 +97,7 @@ fn too_few_samples_are_inconclusive_and_it_says_how_many_it_needs() {
 fn tags_and_phases_select_samples() {
     let all = results((1..=400).map(Some));
     let found =
-        |text: &str| text.parse::<Threshold>().unwrap().check(&all.series, all.duration).map(|check| check.reason);
+        |text: &str| text.parse::<Threshold>().unwrap().check(&all.series, all.duration, 0).map(|check| check.reason);
     for selected in ["{peer_region=\"us\"}", "{region:us}", "{probe:http,region:us}"] {
         assert!(found(&format!("probe_duration{selected}: max<1")).is_some(), "{selected}");
     }

@@ -1,12 +1,12 @@
 //! The flags of thresholds and of the baseline.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use super::super::source::read_file;
+use super::outputs::{replace, try_to_write};
 use crate::{
     bench::{
         Gate, Results, Rules, read_saved, saved_text,
@@ -69,8 +69,8 @@ impl GateArgs {
         }
         let baseline = self.baseline.as_deref().map(baseline).transpose()?;
         if let Some(path) = &self.save {
-            let opened = fs::OpenOptions::new().append(true).create(true).open(path);
-            opened.map_err(|error| format!("--save {}: {error}; name a file that can be written", path.display()))?;
+            try_to_write(path)
+                .map_err(|error| format!("--save {}: {error}; name a file that can be written", path.display()))?;
         }
         Ok(Rules {
             thresholds,
@@ -82,7 +82,12 @@ impl GateArgs {
     /// Saves results, if it is asked for.
     pub(crate) fn save(&self, results: &Results) -> Result<(), String> {
         let Some(path) = &self.save else { return Ok(()) };
-        fs::write(path, saved_text(results)).map_err(|error| format!("--save {}: {error}", path.display()))
+        replace(path, saved_text(results).as_bytes()).map_err(|error| format!("--save {}: {error}", path.display()))
+    }
+
+    /// Whether samples are to be saved.
+    pub(crate) const fn saves(&self) -> bool {
+        self.save.is_some()
     }
 }
 

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::super::report::{failed, print, usage};
+use super::super::report::{failed, usage};
 use super::{
-    gate::{GateArgs, status},
-    outputs::{Output, colors, format, output},
+    gate::{BROKEN, GateArgs, status},
+    outputs::{NO_SUCCESS, Output, format, output, publish},
 };
-use crate::bench::{Colors, Format, Gate, Grouping, Judged, Report, Results, Rules, Summary, read};
+use crate::bench::{Format, Gate, Grouping, Judged, Report, Results, Rules, Summary, printable, read};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct JudgeArgs {
@@ -38,24 +38,46 @@ pub(super) fn run(args: &JudgeArgs) -> ExitCode {
         args.out.iter().try_for_each(Output::check)?;
         let grouping = Grouping { region_by: args.region_by.clone(), tags: rules.tags() };
         let judged = read(&args.files, &grouping).map_err(|error| error.to_string())?;
+        fits(args, &judged)?;
         let gate = gate(&rules, &judged)?;
         Ok((judged, gate))
     });
     let (judged, gate) = match judged {
         Ok(judged) => judged,
-        Err(error) => return usage(&error),
+        // Names from a file may be anything.
+        Err(error) => return usage(&error.lines().map(printable).collect::<Vec<_>>().join("\n")),
     };
-    let written = match &judged {
-        Judged::Samples(results) => args.gate.save(results).and_then(|()| write(args, results, &gate, "")),
+    let published = match &judged {
+        Judged::Samples(results) => publish_all(args, results, &gate, None),
         Judged::Summary(summary) => {
-            let source = names(&args.files);
-            let empty = Results { began: SystemTime::UNIX_EPOCH, duration: Duration::ZERO, source, series: Vec::new() };
-            write(args, &empty, &gate, &listed(summary))
+            let (began, source) = (SystemTime::UNIX_EPOCH, names(&args.files));
+            let empty = Results { began, duration: Duration::ZERO, source, series: Vec::new(), dropped: None };
+            publish_all(args, &empty, &gate, Some(summary)).map(|_| true)
         }
     };
-    match written {
-        Ok(()) => status(&gate),
+    match published {
+        _ if gate.fails() => BROKEN.into(),
         Err(error) => failed(error),
+        Ok(true) => status(&gate),
+        Ok(false) => failed(NO_SUCCESS),
+    }
+}
+
+/// Refuses what would be an empty file: a summary has no samples.
+fn fits(args: &JudgeArgs, judged: &Judged) -> Result<(), String> {
+    let formats = || args.out.iter().map(Output::format).chain([args.format]);
+    let of_samples = |format: &Format| matches!(format, Format::Csv | Format::Jtl);
+    match judged {
+        Judged::Samples(_) => Ok(()),
+        Judged::Summary(_) if args.gate.saves() => {
+            Err("--save: a summary of k6 has no samples to save; write them with --out json=FILE".to_owned())
+        }
+        Judged::Summary(_) => formats().find(of_samples).map_or(Ok(()), |format| {
+            Err(format!(
+                "{}: a summary of k6 has no samples; write table, markdown, json, junit or html",
+                format.as_str()
+            ))
+        }),
     }
 }
 
@@ -66,12 +88,21 @@ fn gate(rules: &Rules, judged: &Judged) -> Result<Gate, String> {
     }
 }
 
-fn write(args: &JudgeArgs, results: &Results, gate: &Gate, before: &str) -> Result<(), String> {
+/// Saves the samples and writes all reports, and returns whether any request succeeded.
+fn publish_all(args: &JudgeArgs, results: &Results, gate: &Gate, summary: Option<&Summary>) -> Result<bool, String> {
     let report = Report::new(results, &BTreeMap::new()).with(gate);
-    args.out.iter().try_for_each(|output| output.write(|format| report.text(format, Colors::Off)))?;
-    let colors = colors();
-    let before = if args.format == Format::Table { before } else { "" };
-    print(&format!("{before}{}", report.text(args.format, colors))).map_err(|error| format!("stdout: {error}"))
+    let text = |format: Format, colors| {
+        let before = match (summary, format) {
+            (Some(summary), Format::Table) => listed(summary),
+            (Some(summary), Format::Markdown) => {
+                format!("```text\n{}```\n\n", listed(summary).trim_start_matches('\n'))
+            }
+            _ => String::new(),
+        };
+        format!("{before}{}", report.text(format, colors))
+    };
+    // A summary has no samples, and is refused before if they are to be saved.
+    publish(args.gate.save(results), &args.out, args.format, text).map(|()| report.has_success())
 }
 
 fn names(files: &[PathBuf]) -> String {
@@ -82,7 +113,7 @@ fn names(files: &[PathBuf]) -> String {
 fn listed(summary: &Summary) -> String {
     let lines = summary.metrics.iter().map(|metric| {
         let values = metric.values.iter().map(|(name, value)| format!("{name}={value}"));
-        format!("{}: {}\n", metric.selector(), values.collect::<Vec<_>>().join(" "))
+        printable(&format!("{}: {}", metric.selector(), values.collect::<Vec<_>>().join(" "))) + "\n"
     });
     lines.collect::<String>() + "\n"
 }

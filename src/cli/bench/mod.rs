@@ -11,21 +11,22 @@ use std::{
     ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use self::{
     gate::{BROKEN, GateArgs, status},
     judge::JudgeArgs,
-    outputs::{Output, colors, format, output},
+    outputs::{NO_SUCCESS, Output, format, output, publish},
 };
 use super::{
     flags::{ConfigArgs, SettingFlags},
-    report::{failed, finish, log_to_stderr, print, usage},
+    report::{failed, finish, log_to_stderr, usage},
     source::Source,
 };
 use crate::{
-    bench::{Colors, End, Format, Limits, Observer, Plan, Report, Rules, run as measure},
+    bench::{Check, End, Format, Gate, Limits, Observer, Plan, Report, Results, Rules, run as measure},
     config::{Log, LogFormat, LogLevel},
     logging,
     model::Region,
@@ -54,7 +55,7 @@ pub(super) struct BenchArgs {
     /// How many probes to send on each path.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
-    /// Probes per second on each path [default: 10, or fewer if a path has a long timeout].
+    /// Probes per second on each path [default: 7, or fewer if a path has a long timeout].
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
     /// Format of the report on standard output.
@@ -96,7 +97,8 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
     };
     log_to_stderr(&Log { level: LogLevel::Warn, format: LogFormat::Text });
     let shows_progress = io::stderr().is_terminal();
-    let measured = measure(&plan, observer(shows_progress, &rules));
+    let broken = Broken::default();
+    let measured = measure(&plan, observer(shows_progress, &rules, &broken));
     if shows_progress {
         progress::clear();
     }
@@ -105,34 +107,41 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
         Err(error) => return finish(Err(error)),
     };
     logging::flush();
-    let gate = match rules.gate(&results) {
+    let mut gate = match rules.gate(&results) {
         Ok(gate) => gate,
-        Err(error) => return usage(&error),
-    };
-    let report = Report::new(&results, &plan.light).with(&gate);
-    if let Err(error) = args.gate.save(&results) {
-        return failed(error);
-    }
-    for output in &args.out {
-        if let Err(error) = output.write(|format| report.text(format, Colors::Off)) {
-            return failed(error);
+        // Such as a baseline of other regions: what was measured is not lost for that.
+        Err(error) => {
+            let _ = publish_all(args, &results, &plan, &Gate::default());
+            return usage(&error);
         }
+    };
+    // The threshold that ended the run was broken, whatever the probes that were in flight brought.
+    if let Some((check, after)) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        gate.ended_by(&check, after);
     }
-    if let Err(error) = print(&report.text(args.format, colors())) {
-        return failed(format_args!("stdout: {error}"));
-    }
-    match end {
-        End::Signal(signal) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
-        // The threshold that ended the run was broken, whatever the probes that were in flight brought.
-        End::Observer => BROKEN.into(),
-        End::Complete if report.has_success() || gate.fails() => status(&gate),
-        End::Complete => failed("no probe of any region succeeded; the column FAILED has the reasons"),
+    let published = publish_all(args, &results, &plan, &gate);
+    match (end, published) {
+        (End::Signal(signal), _) => u8::try_from(SIGNALED + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+        _ if gate.fails() => BROKEN.into(),
+        (_, Err(error)) => failed(error),
+        (_, Ok(true)) => status(&gate),
+        (_, Ok(false)) => failed(NO_SUCCESS),
     }
 }
 
+/// Saves the samples and writes all reports, and returns whether any probe succeeded.
+fn publish_all(args: &BenchArgs, results: &Results, plan: &Plan, gate: &Gate) -> Result<bool, String> {
+    let report = Report::new(results, &plan.light).with(gate);
+    let text = |format, colors| report.text(format, colors);
+    publish(args.gate.save(results), &args.out, args.format, text).map(|()| report.has_success())
+}
+
+/// The check that ended a run early, and when.
+type Broken = Arc<Mutex<Option<(Check, Duration)>>>;
+
 /// What watches the run: the progress bar, and the thresholds that end it early.
-fn observer(shows_progress: bool, rules: &Rules) -> Option<Observer> {
-    let rules = rules.early();
+fn observer(shows_progress: bool, rules: &Rules, broken: &Broken) -> Option<Observer> {
+    let (rules, broken) = (rules.early(), Arc::clone(broken));
     if !shows_progress && rules.thresholds.is_empty() {
         return None;
     }
@@ -143,7 +152,8 @@ fn observer(shows_progress: bool, rules: &Rules) -> Option<Observer> {
         }
         if progress.elapsed >= next {
             next = progress.elapsed + EVALUATED_EVERY;
-            if rules.end(progress.series, progress.elapsed) {
+            if let Some(check) = rules.broken(progress.series, progress.elapsed) {
+                *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some((check, progress.elapsed));
                 return ControlFlow::Break(());
             }
         }
@@ -154,8 +164,10 @@ fn observer(shows_progress: bool, rules: &Rules) -> Option<Observer> {
 fn plan(args: &BenchArgs) -> Result<Plan, String> {
     let limits = Limits { duration: args.duration, samples: args.samples, rate: args.rate };
     if !args.target.is_empty() {
-        let from =
-            args.from.clone().or_else(|| std::env::var("REGIONWATCH_REGION").ok().and_then(|name| region(&name).ok()));
+        let of_environment = std::env::var("REGIONWATCH_REGION").ok().filter(|name| !name.is_empty());
+        let of_environment =
+            of_environment.map(|name| region(&name).map_err(|error| format!("REGIONWATCH_REGION: {error}")));
+        let from = args.from.clone().map_or_else(|| of_environment.transpose(), |from| Ok(Some(from)))?;
         return Plan::of_targets(&args.target, from.as_ref(), limits);
     }
     let source = Source::new(&ConfigArgs { config: args.config.clone(), settings: SettingFlags(Vec::new()) });

@@ -1,4 +1,4 @@
-//! The servers of a simulated region: DNS and web, which answer late.
+//! The servers of a simulated region: DNS and web, which answer late where the network does not.
 
 use std::{
     convert::Infallible,
@@ -16,6 +16,8 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{sync::oneshot, time::sleep};
 
+use super::world;
+
 /// Servers that run until this is dropped.
 pub(super) struct Servers {
     /// The port of the web server.
@@ -25,11 +27,14 @@ pub(super) struct Servers {
     _until: oneshot::Sender<()>,
 }
 
-/// Serves one region on a thread of its own.
-pub(super) fn start(region: &str, address: Ipv4Addr, delay: Duration) -> io::Result<Servers> {
-    let any_port = SocketAddr::new(IpAddr::V4(address), 0);
-    let web = TcpListener::bind(any_port)?;
-    let dns = UdpSocket::bind(any_port)?;
+/// Serves one region on a thread of its own; port 0 is any. If `late`, the answers take as long as the region of the
+/// caller is far away.
+pub(super) fn start(region: &str, address: Ipv4Addr, (web, dns): (u16, u16), late: bool) -> io::Result<Servers> {
+    let web = TcpListener::bind((address, web))?;
+    let dns = UdpSocket::bind((address, dns))?;
+    let delay = move |asker: SocketAddr| {
+        if late { world::round_trip(asker.ip(), IpAddr::V4(address)) } else { Duration::ZERO }
+    };
     let (until, ended) = oneshot::channel();
     let servers = Servers { web: web.local_addr()?.port(), dns: dns.local_addr()?.port(), _until: until };
     web.set_nonblocking(true)?;
@@ -51,12 +56,13 @@ pub(super) fn start(region: &str, address: Ipv4Addr, delay: Duration) -> io::Res
     Ok(servers)
 }
 
-async fn answer_http(listener: tokio::net::TcpListener, delay: Duration) {
+async fn answer_http(listener: tokio::net::TcpListener, delay: impl Fn(SocketAddr) -> Duration) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, asker)) = listener.accept().await else {
             sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let delay = delay(asker);
         let answer = move |_: Request<hyper::body::Incoming>| async move {
             sleep(delay).await;
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok\n"))))
@@ -67,13 +73,13 @@ async fn answer_http(listener: tokio::net::TcpListener, delay: Duration) {
     }
 }
 
-async fn answer_dns(socket: tokio::net::UdpSocket, delay: Duration) {
+async fn answer_dns(socket: tokio::net::UdpSocket, delay: impl Fn(SocketAddr) -> Duration) {
     let socket = Arc::new(socket);
     let mut buffer = [0; 512];
     loop {
         let Ok((len, asker)) = socket.recv_from(&mut buffer).await else { continue };
         let Some(answer) = dns_answer(&buffer[..len]) else { continue };
-        let socket = Arc::clone(&socket);
+        let (socket, delay) = (Arc::clone(&socket), delay(asker));
         tokio::spawn(async move {
             sleep(delay).await;
             let _ = socket.send_to(&answer, asker).await;

@@ -298,3 +298,65 @@ fn a_healthy_peer_that_is_asked_something_else_is_not_suspected_before_it_has_an
     (1..20).for_each(|n| (1..4).for_each(|path| scene.ends(path, 1000 * n, Err(Failure::Status))));
     assert!(scene.evidence.failing().is_none() && scene.evidence.is_unproven());
 }
+
+/// A token or an authority that expires, or a zone that is broken or has lost a record, looks so in all regions.
+#[test]
+fn failures_that_often_have_a_common_cause_are_no_outage_alone() {
+    for failure in [Failure::Auth, Failure::Tls, Failure::Resolve, Failure::Empty] {
+        let mut paths = usual();
+        paths[2].critical = true;
+        let mut scene = Scene::new(paths, false);
+        let fails = |scene: &mut Scene, seconds: std::ops::RangeInclusive<u32>, failure| {
+            for second in seconds {
+                scene.ends(3, second * 1000, Err(failure));
+                scene.ends(1, second * 1000, ok());
+            }
+        };
+        fails(&mut scene, 1..=8, failure);
+        // A probe that is lost now and then is none of five in a row.
+        for second in [9, 13, 17, 21, 25] {
+            fails(&mut scene, second..=second, Failure::Timeout);
+            fails(&mut scene, second + 1..=second + 3, failure);
+        }
+        assert_eq!(scene.evidence.failing(), None, "{failure}");
+        assert!(scene.evidence.service_failure().is_some_and(|service| service.is_common), "{failure}");
+        assert_eq!(scene.evidence.unserved_since(), Some(scene.at(1000)), "{failure}");
+        fails(&mut scene, 29..=33, Failure::Status);
+        fails(&mut scene, 34..=36, failure);
+        assert_eq!(scene.evidence.failing().map(|failing| failing.cause), Some(Cause::Service), "{failure}");
+    }
+}
+
+#[test]
+fn a_region_without_an_address_for_its_services_is_silent_only_if_its_network_is() {
+    let mut paths = usual();
+    paths[2].critical = true;
+    let mut scene = Scene::new(paths, false);
+    for second in 1..=8 {
+        scene.ends(3, second * 1000, Err(Failure::Resolve));
+    }
+    assert_eq!(scene.evidence.failing(), None);
+    scene.overdue(1, &[8250, 8500, 8750]);
+    scene.overdue(2, &[8250, 8500, 8750]);
+    assert_eq!(scene.evidence.failing().map(|failing| failing.cause), Some(Cause::Silence));
+    assert_eq!(scene.evidence.unserved_since(), None, "a silent region is judged alone");
+}
+
+#[test]
+fn services_are_failing_since_the_last_of_them_fails() {
+    let paths = vec![
+        info(1, "a", probe::ICMP, 250, false),
+        info(2, "a", probe::TCP, 250, true),
+        info(3, "b", probe::TCP, 250, true),
+    ];
+    let mut scene = Scene { evidence: Evidence::new(paths, false), start: Instant::now() };
+    (1..=3).for_each(|path| scene.ends(path, 0, ok()));
+    let refused = Err(Failure::Refused);
+    for n in 1..20 {
+        scene.ends(1, n * 250, ok());
+        scene.ends(2, n * 250, refused);
+        scene.ends(3, n * 250, if n < 10 { ok() } else { refused });
+    }
+    assert_eq!(scene.evidence.unserved_since(), Some(scene.at(2_500)));
+    assert_eq!(scene.evidence.service_failure().unwrap().since, scene.at(2_500));
+}

@@ -16,6 +16,8 @@ fn vote() -> PeerVote {
     PeerVote {
         vote: Vote::Down,
         good_at: None,
+        alive_at: None,
+        unserved_since: None,
         incident: None,
         held: true,
         mode: Some(Armed),
@@ -28,6 +30,8 @@ fn vote() -> PeerVote {
 struct Fixture {
     executions: Executions,
     votes: VoteTable,
+    statements: Statements,
+    informed: bool,
     policy: Policy,
     now: Instant,
     down: Vec<Region>,
@@ -38,7 +42,15 @@ impl Fixture {
         let mut votes = VoteTable::default();
         votes.set_voters(["a", "b", "c", "x", "y", "z"].map(|name| (region(name), 3 * SECOND)));
         let policy = Policy { min_interval: Duration::ZERO, ..Policy::default() };
-        Self { executions: Executions::default(), votes, policy, now: Instant::now() + 3600 * SECOND, down: Vec::new() }
+        Self {
+            executions: Executions::default(),
+            votes,
+            statements: Statements::default(),
+            informed: true,
+            policy,
+            now: Instant::now() + 3600 * SECOND,
+            down: Vec::new(),
+        }
     }
 
     fn says(&mut self, vantage: &str, of: &str, vote: PeerVote) {
@@ -61,8 +73,15 @@ impl Fixture {
         };
         let contenders: Vec<_> = (0..regions.len()).map(contender).collect();
         let own = region("m");
-        let situation =
-            Situation { own: &own, contenders: &contenders, votes: &self.votes, policy: self.policy, now: self.now };
+        let situation = Situation {
+            own: &own,
+            contenders: &contenders,
+            votes: &self.votes,
+            statements: &self.statements,
+            informed: self.informed,
+            policy: self.policy,
+            now: self.now,
+        };
         self.executions.gate(&contender(0), situation, |region| self.down.contains(region))
     }
 
@@ -78,6 +97,37 @@ impl Fixture {
 }
 
 use FailoverMode::{Armed, Disarmed, Maintenance};
+
+#[test]
+fn a_vantage_orders_no_other_region_while_its_own_is_failed_over() {
+    let mut fixture = Fixture::new();
+    let failover = FailedOver { id: "m-1".into(), onset: UnixMillis(1), target: region("a"), at: fixture.now };
+    let x: (&str, u64, FailoverMode, &[&str]) = ("x", 1, Armed, &["b"]);
+    fixture.says("a", "m", PeerVote { held: false, failed_over: Some(failover), ..vote() });
+    assert_eq!(fixture.blocked(&[x]), Some(Blocked::Limit));
+    // The last word of a vantage that is silent counts, and no longer once another one knows better.
+    fixture.now += 3600 * SECOND;
+    assert_eq!(fixture.blocked(&[x]), Some(Blocked::Limit));
+    fixture.says("b", "m", PeerVote { held: false, ..vote() });
+    assert_eq!(fixture.blocked(&[x]), None);
+    fixture.policy.max_down = 2;
+    fixture.says("b", "m", vote());
+    assert_eq!(fixture.blocked(&[x]), None);
+}
+
+#[test]
+fn a_vantage_that_does_not_know_what_operators_have_commanded_orders_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.informed = false;
+    let blocked = |fixture: &Fixture, own| fixture.blocked(&[("x", 1, own, &["a"])]);
+    assert_eq!(blocked(&fixture, Armed), Some(Blocked::ArmingUnknown));
+    assert_eq!(blocked(&fixture, Disarmed), Some(Blocked::Disarmed), "the file is known");
+    // Nor what it has ordered before.
+    fixture.failed_over("x", "a");
+    assert_eq!(blocked(&fixture, Armed), Some(Blocked::ArmingUnknown));
+    fixture.informed = true;
+    assert_eq!(blocked(&fixture, Armed), None);
+}
 
 #[test]
 fn a_restriction_of_one_vantage_holds_for_all_unless_three_contradict_it() {
@@ -184,7 +234,7 @@ fn the_word_of_one_vantage_about_a_failover_orders_nothing_that_would_not_be_ord
     assert_eq!(gate(&fixture, &["a", "b"]), (None, Some("b".to_owned())));
     let reported = |fixture: &mut Fixture| {
         fixture.executions.count_witnesses(&fixture.votes, fixture.now);
-        fixture.executions.reported(&region("x")).is_some()
+        fixture.executions.reported(&region("x"), true).is_some()
     };
     assert!(!reported(&mut fixture), "repeated, it would be a second witness");
     fixture.executions.adopt(&region("y"), &of_y);
@@ -261,7 +311,9 @@ fn a_region_is_released_after_half_an_hour_of_health_and_stays_so_whatever_other
     let failover = fixture.failed_over("x", "a");
     let mut release = |state, after| {
         fixture.now += after;
-        fixture.executions.release([(&x, state)].into_iter(), &fixture.votes, fixture.now);
+        let well = matches!(state, PeerState::Healthy | PeerState::Degraded);
+        let stands = [Standing { region: &x, state, well, open: false }];
+        fixture.executions.release(stands.into_iter(), &fixture.votes, fixture.now);
         !fixture.executions.records.contains_key(&x)
     };
     assert!(!release(PeerState::Healthy, SECOND));
@@ -270,6 +322,123 @@ fn a_region_is_released_after_half_an_hour_of_health_and_stays_so_whatever_other
     assert!(!release(PeerState::Degraded, SECOND), "it takes traffic");
     assert!(release(PeerState::Healthy, RELEASE_AFTER));
     assert!(!fixture.executions.record(&x, &failover), "another vantage that releases it a moment later");
-    let next = FailedOver { id: "next".into(), ..failover };
+    let next = FailedOver { id: "next".into(), at: fixture.now + SECOND, ..failover };
     assert!(fixture.executions.record(&x, &next));
+}
+
+#[test]
+fn a_failover_outlives_a_restart_of_all_vantages_with_its_target_and_its_slot() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.executions.changed(false), None);
+    let of_x = fixture.failed_over("x", "a");
+    let left = fixture.executions.changed(false).unwrap();
+    assert_eq!(
+        left,
+        Remembered { failovers: vec![(region("x"), of_x, Orderer::ThisVantage)], ..Remembered::default() }
+    );
+    assert_eq!(fixture.executions.changed(false), None, "it is reported once");
+
+    let mut fixture = Fixture::new();
+    fixture.executions.remember(&left);
+    let gate = fixture.gate(&[("x", 1, Armed, &["b"])]);
+    assert_eq!((gate.blocked, gate.target), (None, Some(region("a"))), "the target never changes");
+    assert_eq!(fixture.blocked(&[("y", 1, Armed, &["b"])]), Some(Blocked::Limit));
+    assert_eq!(fixture.executions.changed(false), None);
+}
+
+#[test]
+fn a_region_that_is_released_by_hand_frees_its_slot_and_stays_released() {
+    let mut fixture = Fixture::new();
+    let of_x = fixture.failed_over("x", "a");
+    fixture.executions.release_now(&region("x"), fixture.now);
+    assert_eq!(fixture.executions.of(&region("x")), None);
+    assert_eq!(fixture.blocked(&[("y", 1, Armed, &["b"])]), None);
+    assert!(!fixture.executions.adopt(&region("x"), &of_x), "another vantage still reports it");
+    let released = Released { id: "x".into(), at: fixture.now };
+    assert_eq!(fixture.executions.changed(false).unwrap().released, [(region("x"), released)]);
+    let renamed = FailedOver { id: "x-5".into(), ..of_x.clone() };
+    assert!(!fixture.executions.adopt(&region("x"), &renamed), "another vantage knows it by another name");
+    // As long as another vantage has not released it, its slot is taken.
+    fixture.says("b", "x", PeerVote { failed_over: Some(of_x), ..vote() });
+    assert_eq!(fixture.blocked(&[("y", 1, Armed, &["b"])]), Some(Blocked::Limit));
+}
+
+#[test]
+fn what_one_other_vantage_says_is_not_remembered_and_what_was_released_stays_released() {
+    let mut fixture = Fixture::new();
+    let told = FailedOver { id: "x-1".into(), onset: UnixMillis(1), target: region("a"), at: fixture.now };
+    fixture.executions.adopt(&region("x"), &told);
+    assert_eq!(fixture.executions.changed(false), None);
+    for vantage in ["b", "c"] {
+        fixture.says(vantage, "x", PeerVote { failed_over: Some(told.clone()), ..vote() });
+    }
+    fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+    assert_eq!(fixture.executions.changed(false).unwrap().failovers.len(), 1, "two have said so");
+
+    let x = region("x");
+    let stands = |state, well, open| [Standing { region: &x, state, well, open }].into_iter();
+    let later = fixture.now + RELEASE_AFTER;
+    fixture.executions.release(stands(PeerState::Healthy, true, true), &fixture.votes, fixture.now);
+    assert!(
+        !fixture.executions.release(stands(PeerState::Healthy, true, true), &fixture.votes, later),
+        "it may relapse"
+    );
+    assert!(fixture.executions.release(stands(PeerState::Healthy, true, false), &fixture.votes, later));
+    let left = fixture.executions.changed(false).unwrap();
+    let released = Released { id: "x-1".into(), at: later };
+    assert_eq!(left, Remembered { released: vec![(x.clone(), released)], ..Remembered::default() });
+    let mut fixture = Fixture::new();
+    fixture.executions.remember(&left);
+    assert!(!fixture.executions.adopt(&x, &told), "another vantage may still report it");
+}
+
+#[test]
+fn a_region_that_stays_dead_over_a_restart_of_all_vantages_is_not_released() {
+    let (x, mut fixture) = (region("x"), Fixture::new());
+    fixture.failed_over("x", "a");
+    let left = fixture.executions.changed(false).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.executions.remember(&left);
+    assert!(fixture.executions.reported(&x, false).is_some(), "the others must know of it");
+    // Unknown, because it never answered; and then degraded, because its critical probes never succeeded.
+    for (state, minutes) in [(PeerState::Unknown, 0), (PeerState::Unknown, 31), (PeerState::Degraded, 62)] {
+        let at = fixture.now + minutes * 60 * SECOND;
+        let stands = [Standing { region: &x, state, well: false, open: false }];
+        assert!(!fixture.executions.release(stands.into_iter(), &fixture.votes, at), "{state:?}");
+    }
+    assert!(fixture.executions.of(&x).is_some());
+}
+
+#[test]
+fn a_failover_that_others_have_ordered_of_a_region_that_is_never_reached_ends_with_their_last_word() {
+    let (x, mut fixture) = (region("x"), Fixture::new());
+    let told = FailedOver { id: "x-1".into(), onset: UnixMillis(1), target: region("a"), at: fixture.now };
+    for vantage in ["b", "c"] {
+        fixture.says(vantage, "x", PeerVote { failed_over: Some(told.clone()), ..vote() });
+    }
+    fixture.executions.adopt(&x, &told);
+    fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+    assert!(fixture.executions.reported(&x, false).is_none() && fixture.executions.reported(&x, true).is_some());
+    let release = |fixture: &mut Fixture, at| {
+        let stands = [Standing { region: &x, state: PeerState::Unknown, well: false, open: false }];
+        fixture.executions.release(stands.into_iter(), &fixture.votes, at)
+    };
+    let now = fixture.now;
+    assert!(!release(&mut fixture, now), "they say so");
+    assert!(!release(&mut fixture, now + 10 * SECOND), "they are silent");
+    assert!(release(&mut fixture, now + 10 * SECOND + RELEASE_AFTER));
+}
+
+#[test]
+fn what_is_on_disk_is_not_released_although_the_clock_was_behind_at_the_start() {
+    let (x, mut fixture) = (region("x"), Fixture::new());
+    let told = FailedOver { id: "x-2".into(), onset: UnixMillis(1), target: region("a"), at: fixture.now };
+    let released = Released { id: "x-1".into(), at: fixture.now };
+    let failovers = vec![(x.clone(), told.clone(), Orderer::ThisVantage)];
+    fixture.executions.remember(&Remembered {
+        failovers,
+        released: vec![(x.clone(), released)],
+        ..Remembered::default()
+    });
+    assert_eq!(fixture.executions.of(&x), Some(&told));
 }

@@ -18,11 +18,15 @@ pub(super) struct Filters<'a> {
 
 /// What is known of this vantage's own region, which is alive.
 #[derive(Debug, Default)]
-pub(super) struct OwnRegion {
+pub(crate) struct OwnRegion {
     /// Whether it was failed over and is not released.
-    pub(super) failed_over: bool,
+    pub(crate) failed_over: bool,
+    /// Whether other vantages report that its critical probes fail.
+    pub(crate) unserved: bool,
+    /// Whether operators have put it under maintenance.
+    pub(crate) maintenance: bool,
     /// What would be lost if it took over.
-    pub(super) losses: Losses,
+    pub(crate) losses: Losses,
 }
 
 /// A region, and what keeps it from taking over.
@@ -33,10 +37,15 @@ pub(super) struct Filtered<'a> {
 }
 
 impl Filters<'_> {
-    /// Filters this vantage's own region, which is alive.
+    /// Filters this vantage's own region, which is alive. If others report its services as failing, it takes over for none, as
+    /// they would not let it: one vantage must not order a failover into what only it takes for well.
     pub(super) fn own<'a>(&self, region: &'a Region, attributes: &RegionAttributes, own: &OwnRegion) -> Filtered<'a> {
-        let is_failed_over = |reason| own.failed_over && reason == Ineligible::FailedOver;
-        let holds = |reason| is_failed_over(reason) || self.loses(reason, &own.losses);
+        let holds = |reason| match reason {
+            Ineligible::FailedOver => own.failed_over,
+            Ineligible::Critical => own.unserved,
+            Ineligible::Maintenance => own.maintenance,
+            _ => self.loses(reason, &own.losses),
+        };
         let reasons = self.closed(|reason| self.keeps(reason, attributes) || holds(reason));
         Filtered { region, reasons, degraded: false }
     }
@@ -106,13 +115,10 @@ impl Filters<'_> {
             Ineligible::Rpo | Ineligible::RpoUnknown => self.loses(reason, &input.losses),
             Ineligible::InsufficientData => input.summary.is_none_or(|summary| summary.count < MIN_SAMPLES),
             Ineligible::Quorum => input.held_down,
-            Ineligible::Critical => input.unproven,
+            Ineligible::Critical => input.unserved,
             Ineligible::FailedOver => input.failed_over,
-            Ineligible::Residency
-            | Ineligible::Distance
-            | Ineligible::FailureDomain
-            | Ineligible::Capacity
-            | Ineligible::Maintenance => false,
+            Ineligible::Maintenance => input.maintenance,
+            Ineligible::Residency | Ineligible::Distance | Ineligible::FailureDomain | Ineligible::Capacity => false,
         }
     }
 }

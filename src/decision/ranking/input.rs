@@ -79,8 +79,10 @@ pub struct RankInput {
     pub losses: Losses,
     /// Whether a quorum of vantages reports it as down.
     pub held_down: bool,
-    /// Whether one of its critical probes has never succeeded.
-    pub unproven: bool,
+    /// Whether one of its critical probes has never succeeded, or all fail now.
+    pub unserved: bool,
     /// Whether it was failed over and is not released.
     pub failed_over: bool,
+    /// Whether operators have put it under maintenance.
+    pub maintenance: bool,
 }

@@ -14,6 +14,7 @@ mod input;
 mod ranker;
 mod score;
 
+pub(crate) use self::filters::OwnRegion;
 pub use self::{
     failover_target::PublishedRanking,
     input::{Loss, Losses, RankInput, RegionAttributes, TargetPolicy},

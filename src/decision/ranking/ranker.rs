@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Losses, RankInput, RegionAttributes, TargetPolicy,
+    RankInput, RegionAttributes, TargetPolicy,
     filters::{Filtered, Filters, OwnRegion, with_last_resort},
     hysteresis::{Contender, Hysteresis},
     score::score,
@@ -36,9 +36,17 @@ impl RankedRegion {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranking {
     regions: Vec<RankedRegion>,
+    /// Their places, by name: each of thousands of peers looks itself up after every probe that changes a state.
+    by_name: Vec<usize>,
 }
 
 impl Ranking {
+    fn new(regions: Vec<RankedRegion>) -> Self {
+        let mut by_name: Vec<_> = (0..regions.len()).collect();
+        by_name.sort_unstable_by(|a, b| regions[*a].region.cmp(&regions[*b].region));
+        Self { regions, by_name }
+    }
+
     /// All of them: by rank, then those that cannot take over by name.
     pub fn regions(&self) -> &[RankedRegion] {
         &self.regions
@@ -52,7 +60,8 @@ impl Ranking {
 
     /// The row of a region.
     pub fn of(&self, region: &Region) -> Option<&RankedRegion> {
-        self.regions.iter().find(|row| row.region == *region)
+        let place = self.by_name.binary_search_by(|place| self.regions[*place].region.cmp(region)).ok()?;
+        self.regions.get(self.by_name[place])
     }
 }
 
@@ -119,13 +128,13 @@ impl Ranker {
             .map(|(region, reasons, score)| RankedRegion { rank: ranks.get(&region).copied(), region, reasons, score })
             .collect();
         regions.sort_by_key(|row| (row.rank.is_none(), row.rank)); // stable: the others stay sorted by name
-        self.ranking = Ranking { regions };
+        self.ranking = Ranking::new(regions);
         &self.ranking
     }
 
-    /// Says whether the own region was failed over, so that it takes over for none, and what would be lost if it took over.
-    pub fn set_own(&mut self, failed_over: bool, losses: Losses) {
-        self.own_region = OwnRegion { failed_over, losses };
+    /// Says what is known of the own region.
+    pub(crate) fn set_own(&mut self, own: OwnRegion) {
+        self.own_region = own;
     }
 
     /// The region of this vantage.

@@ -87,8 +87,9 @@ mod tests {
             summary,
             losses: Default::default(),
             held_down: false,
-            unproven: false,
+            unserved: false,
             failed_over: false,
+            maintenance: false,
         }
     }
 

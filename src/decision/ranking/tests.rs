@@ -52,8 +52,9 @@ fn input(name: &str, millis: u64) -> RankInput {
         summary,
         losses: Losses::new(),
         held_down: false,
-        unproven: false,
+        unserved: false,
         failed_over: false,
+        maintenance: false,
     }
 }
 
@@ -74,6 +75,11 @@ fn published(by: &str, hours: u64, candidates: &[(&str, u64)]) -> PublishedRanki
     PublishedRanking { by: region(by), age: Duration::from_secs(hours * 3600), candidates: candidates.collect() }
 }
 
+/// What is known of the own region, if its failover would lose so much of what has its primary in `c`.
+fn losing(upper: Duration) -> OwnRegion {
+    OwnRegion { losses: [(region("c"), Loss::of(Some(upper), 5 * SECOND))].into(), ..OwnRegion::default() }
+}
+
 #[test]
 fn every_ineligibility_reason_is_reported() {
     let keys = "zone: eu\nfailure_domain: grid\nlocation: {latitude: 53.3, longitude: -6.3}\n\
@@ -84,7 +90,7 @@ fn every_ineligibility_reason_is_reported() {
     let mut ranker = new_ranker(&config(keys, &[("good", good), ("bad", bad), ("bare", "")]));
     let mut worst = input("bad", 1);
     worst.state = PeerState::Down;
-    (worst.held_down, worst.unproven, worst.failed_over) = (true, true, true);
+    (worst.held_down, worst.unserved, worst.failed_over) = (true, true, true);
     // Of two databases.
     let loss = Loss { share: 1.0, above: true, unknown: true };
     worst.losses = [(region("own"), loss)].into();
@@ -134,12 +140,12 @@ fn a_loss_counts_for_the_region_that_has_the_primary_only() {
         losses: [(region("c"), Loss::of(upper, 5 * SECOND))].into(),
         ..input(name, 10)
     };
-    ranker.set_own(false, [(region("c"), Loss::of(Some(SECOND), 5 * SECOND))].into());
+    ranker.set_own(losing(SECOND));
     let inputs = [lossy("a", Some(6 * SECOND)), lossy("b", None), input("c", 10)];
     let ranking = ranker.update(&inputs, Instant::now());
     assert_eq!(names(&ranking.candidates()), ["a", "b", "c"]);
     assert_eq!(names(&ranker.failover_targets(&region("c"), &[])), ["own"]);
-    ranker.set_own(false, [(region("c"), Loss::of(Some(6 * SECOND), 5 * SECOND))].into());
+    ranker.set_own(losing(6 * SECOND));
     assert_eq!(ranker.failover_targets(&region("c"), &[]), []);
     // Where the last ranking of the dead region names them, too.
     let last = published("c", 0, &[("a", 1), ("b", 2), ("own", 3)]);
@@ -197,6 +203,19 @@ fn the_ranking_is_frozen_while_a_peer_is_suspect() {
 }
 
 #[test]
+fn the_own_region_whose_services_others_see_fail_takes_over_for_none_however_alone() {
+    let config = config("", &[("a", ""), ("b", "")]);
+    let mut ranker = new_ranker(&config);
+    let down = |name: &str| RankInput { state: PeerState::Down, ..input(name, 20) };
+    ranker.update(&[down("a"), down("b")], Instant::now());
+    assert_eq!(names(&ranker.failover_targets(&region("b"), &[])), ["own"]);
+    ranker.set_own(OwnRegion { unserved: true, ..OwnRegion::default() });
+    ranker.update(&[down("a"), down("b")], Instant::now());
+    assert_eq!(ranker.failover_targets(&region("b"), &[]), []);
+    assert!(ranker.reasons(&region("b")).any(|reasons| reasons == [Ineligible::Critical]));
+}
+
+#[test]
 fn a_reload_keeps_the_leader() {
     let peers = [("a", ""), ("b", "")];
     let mut ranker = new_ranker(&config("", &peers));
@@ -213,7 +232,7 @@ fn a_reload_keeps_the_leader() {
 fn a_region_whose_critical_probe_never_succeeded_takes_over_for_none_however_alone() {
     let config = config("", &[("a", ""), ("b", "")]);
     let mut ranker = new_ranker(&config);
-    let unproven = RankInput { unproven: true, state: PeerState::Degraded, ..input("a", 10) };
+    let unproven = RankInput { unserved: true, state: PeerState::Degraded, ..input("a", 10) };
     let down = RankInput { state: PeerState::Down, ..input("b", 20) };
     let ranking = ranker.update(&[unproven, down], Instant::now()).clone();
     assert_eq!(ranking.candidates(), []);

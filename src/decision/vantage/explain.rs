@@ -12,8 +12,7 @@ impl Vantage {
         let n = self.position(region)?;
         let (peer, isolated, at) = (&self.peers[n], self.isolation.is_isolated(), now.instant);
         let status = peer.status(isolated, None);
-        let silence = peer.verdict.failing().map(|failing| (failing.onset, failing.decisive));
-        let ballots = self.votes.ballots(region, silence, at);
+        let ballots = self.votes.ballots(region, peer.verdict.failing(), at);
         Some(Explanation {
             region: region.clone(),
             state: status.state,
@@ -28,6 +27,9 @@ impl Vantage {
             tally: status.tally,
             next_votes: next_votes(region, &peer.verdict, &self.votes, (status.vote, isolated), at),
             incident: peer.incident.as_ref().map(|open| (open.clone(), self.gate(n, at).into())),
+            stated: self.statement(region, at).cloned(),
+            restrictions: self.restrictions(region, at),
+            failed_over: self.failed_over(at).into_iter().collect(),
         })
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{FailedOver, PeerVote, VoteSet};
 use crate::{
+    decision::statements::{MAX_STATEMENT, MAX_STATEMENTS},
     model::{
         Candidate, DatabaseLoss, FailoverMode, Ineligible, LabelError, LabelValue, LossBounds, MAX_VOTE_PEERS,
         NameError, PeerState, Region, Signature, UnixMillis, Vote, VoteResponse,
@@ -28,10 +29,12 @@ pub struct VoteMessage {
     public_key: Option<PublicKey>,
     incarnation: u64,
     sequence: u64,
+    time: Option<UnixMillis>,
     isolated: bool,
     peers: Vec<PeerVoteEntry>,
     ranking: Vec<RankEntry>,
     databases: Vec<DatabaseLoss>,
+    statements: Vec<Arc<str>>,
 }
 
 /// What a vantage says about one peer.
@@ -48,6 +51,12 @@ pub struct PeerVoteEntry {
     /// How long ago the newest probe that was answered was sent, in milliseconds; at most
     /// [`VoteMessage::MAX_AGE_MS`].
     pub last_answer_age_ms: Option<u64>,
+    /// How long ago the newest probe was sent that had any sign of life as its answer, such as a refusal; `None` without one,
+    /// and from vantages before 0.3. At most [`VoteMessage::MAX_AGE_MS`].
+    pub alive_age_ms: Option<u64>,
+    /// For how long all its critical probes have failed, in milliseconds, while the network answers; at most
+    /// [`VoteMessage::MAX_AGE_MS`].
+    pub unserved_ms: Option<u64>,
     /// When the first probe that was lost was sent, where the peer is silent; at most [`VoteMessage::MAX_TIME`].
     pub onset: Option<UnixMillis>,
     /// The incident that this vantage counts it to: 1 to [`VoteMessage::MAX_INCIDENT`] printable ASCII characters.
@@ -173,17 +182,19 @@ impl VoteMessage {
         distinct(ranking.iter().map(|rank_entry| &rank_entry.region), &vantage, "ranking")?;
         peers.iter().try_for_each(PeerVoteEntry::check)?;
         ranking.iter().try_for_each(RankEntry::check)?;
-        let databases = Vec::new();
+        let (databases, statements) = (Vec::new(), Vec::new());
         Ok(Self {
             vantage,
             environment: None,
             public_key: None,
             incarnation,
             sequence,
+            time: None,
             isolated,
             peers,
             ranking,
             databases,
+            statements,
         })
     }
 
@@ -242,6 +253,31 @@ impl VoteMessage {
         &self.databases
     }
 
+    /// The same with the first of these statements of operators. Whoever reads them verifies them.
+    #[must_use]
+    pub fn with_statements(self, statements: impl IntoIterator<Item = Arc<str>>) -> Self {
+        let fits = |text: &Arc<str>| {
+            (1..=MAX_STATEMENT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        Self { statements: statements.into_iter().filter(fits).take(MAX_STATEMENTS).collect(), ..self }
+    }
+
+    /// The signed statements of operators that the sender knows.
+    pub fn statements(&self) -> &[Arc<str>] {
+        &self.statements
+    }
+
+    /// The same message, written at this time by the clock of the sender. A time that no message can have is left out.
+    #[must_use]
+    pub fn with_time(self, time: Option<UnixMillis>) -> Self {
+        Self { time: time.filter(|time| *time <= Self::MAX_TIME), ..self }
+    }
+
+    /// When it was written, by the clock of the sender; `None` before version 0.3.
+    pub const fn time(&self) -> Option<UnixMillis> {
+        self.time
+    }
+
     /// The sender.
     pub const fn vantage(&self) -> &Region {
         &self.vantage
@@ -275,9 +311,12 @@ impl VoteMessage {
     /// The same by our own clock, of a message that was requested at `requested_at`. Its ages count from when it was
     /// written, which was later.
     pub fn votes(&self, requested_at: Instant) -> VoteSet {
+        let before = |age: u64| requested_at.checked_sub(Duration::from_millis(age));
         let vote = |entry: &PeerVoteEntry| PeerVote {
             vote: entry.vote,
-            good_at: entry.last_answer_age_ms.and_then(|age| requested_at.checked_sub(Duration::from_millis(age))),
+            good_at: entry.last_answer_age_ms.and_then(before),
+            alive_at: entry.alive_age_ms.or(entry.last_answer_age_ms).and_then(before),
+            unserved_since: entry.unserved_ms.and_then(before),
             incident: entry.onset.zip(entry.incident.clone()),
             // 0.2.0 does not say, and reports an incident that was executed for as long as it is open.
             held: entry.held.unwrap_or_else(|| entry.incident.is_some()),
@@ -292,6 +331,8 @@ impl VoteMessage {
             peers: self.peers.iter().map(|entry| (entry.region.clone(), vote(entry))).collect(),
             ranking: self.ranking.iter().filter_map(candidate).collect(),
             databases: self.databases.clone(),
+            statements: self.statements.clone(),
+            clock_offset_ms: None,
         }
     }
 }
@@ -300,6 +341,8 @@ impl PeerVoteEntry {
     fn check(&self) -> Result<(), InvalidMessage> {
         within(self.since_ms <= VoteMessage::MAX_AGE_MS, "since_ms")?;
         within(self.last_answer_age_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "last_answer_age_ms")?;
+        within(self.alive_age_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "alive_age_ms")?;
+        within(self.unserved_ms.is_none_or(|age| age <= VoteMessage::MAX_AGE_MS), "unserved_ms")?;
         within(self.order.is_none_or(|(at, _)| at <= VoteMessage::MAX_TIME), "at")?;
         within(self.onset.is_none_or(|onset| onset <= VoteMessage::MAX_TIME), "onset")?;
         if let Some(failed_over) = &self.failed_over {
@@ -370,6 +413,8 @@ mod tests {
             since_ms: 1_250,
             vote: Vote::Down,
             last_answer_age_ms: Some(2_000),
+            alive_age_ms: None,
+            unserved_ms: None,
             onset: Some(UnixMillis(1_795_230_245_123)),
             incident: Some("us-east-1/1795230245".into()),
             held: None,

@@ -1,11 +1,13 @@
 //! Votes: messages that only a vantage can sign, their verification, and the table by which a quorum is counted.
 
+mod clock_offset;
 mod message;
 mod signature;
 mod table;
 mod verify;
 
 pub use self::{
+    clock_offset::ClockOffset,
     message::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
     signature::{Keys, WeakKey},
     table::{Ballot, FailedOver, PeerVote, VoteSet, VoteStatus, VoteTable},

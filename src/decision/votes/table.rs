@@ -9,7 +9,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Candidate, DatabaseLoss, FailoverMode, Region, Tally, TargetName, UnixMillis, Vote};
+use crate::{
+    decision::Failing,
+    model::{Candidate, Cause, DatabaseLoss, FailoverMode, Region, Tally, TargetName, UnixMillis, Vote},
+};
+
+/// How old may be the success that shows a region to be of use.
+const SERVED: Duration = Duration::from_secs(10);
+
+/// How old may be the measured offset of a clock.
+const CLOCK_AGE: Duration = Duration::from_secs(60);
 
 /// The vote of one vantage on one peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +27,10 @@ pub struct PeerVote {
     pub vote: Vote,
     /// When, by our clock and at the latest that can be proved, it sent a probe that the peer answered.
     pub good_at: Option<Instant>,
+    /// The same for any sign of life, such as a refusal.
+    pub alive_at: Option<Instant>,
+    /// Since when all critical probes of the peer have failed for it, while the network answers.
+    pub unserved_since: Option<Instant>,
     /// The incident that it has open for the peer.
     pub incident: Option<(UnixMillis, Arc<str>)>,
     /// Whether it holds the peer down now.
@@ -33,7 +46,31 @@ pub struct PeerVote {
 impl PeerVote {
     /// A vote without an incident.
     pub const fn plain(vote: Vote, good_at: Option<Instant>) -> Self {
-        Self { vote, good_at, incident: None, held: false, mode: None, target: None, failed_over: None }
+        Self {
+            vote,
+            good_at,
+            alive_at: good_at,
+            unserved_since: None,
+            incident: None,
+            held: false,
+            mode: None,
+            target: None,
+            failed_over: None,
+        }
+    }
+
+    /// What it counts as, if it was requested at this time; `failing` says that the peer is failing here.
+    pub fn counts_as(&self, failing: Option<Failing>, asked_at: Instant) -> Ballot {
+        let Some(failing) = failing else { return Ballot::Counts(self.vote) };
+        let proof = match failing.cause {
+            Cause::Silence => self.alive_at.max(self.good_at),
+            Cause::Service => self.good_at,
+        };
+        match self.vote {
+            Vote::Down if asked_at < failing.onset => Ballot::BeforeOnset,
+            Vote::Up if proof <= Some(failing.decisive) => Ballot::BeforeDecisive,
+            vote => Ballot::Counts(vote),
+        }
     }
 }
 
@@ -61,6 +98,10 @@ pub struct VoteSet {
     pub ranking: Vec<Candidate>,
     /// What a failover of each database would lose.
     pub databases: Vec<DatabaseLoss>,
+    /// The signed statements of operators that it knows.
+    pub statements: Vec<Arc<str>>,
+    /// How far its clock is ahead of the own one, in milliseconds; `None` if that is unknown.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// The last vote of one vantage on one peer; for people.
@@ -89,7 +130,8 @@ pub enum Ballot {
     NoOpinion,
     /// Undecided: its down vote was requested before the onset of the outage.
     BeforeOnset,
-    /// Undecided: its up vote rests on a probe that was sent before the decisive one here.
+    /// Undecided: what its up vote rests on was sent before the decisive probe here. Against a dead service, that is the last
+    /// answer of the service.
     BeforeDecisive,
     /// Nothing: it is too old.
     Expired,
@@ -104,6 +146,10 @@ struct Voter {
 }
 
 impl Voter {
+    fn was_heard_since(&self, since: Instant) -> bool {
+        self.last.as_ref().is_some_and(|(at, _)| *at >= since)
+    }
+
     fn is_fresh(&self, now: Instant) -> bool {
         self.last.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) <= self.fresh_for)
     }
@@ -150,17 +196,32 @@ impl VoteTable {
         set.filter(|set| !set.isolated).filter_map(|set| set.peers.get(peer))
     }
 
-    /// What the configurations of the other vantages allow for a peer, as they said in the last time of this length.
+    /// Whether other vantages that are credible report that the services of a region began to fail at a time that is near. One of
+    /// four or more may lie.
+    pub fn report_unserved(
+        &self,
+        region: &Region,
+        is_credible: impl Fn(&Region) -> bool,
+        is_near: impl Fn(Instant) -> bool,
+        now: Instant,
+    ) -> bool {
+        let voters = self.voters.iter().filter(|(by, voter)| *by != region && voter.is_fresh(now) && is_credible(by));
+        let sets = voters.filter_map(|(_, voter)| Some(&voter.last.as_ref()?.1)).filter(|set| !set.isolated);
+        let reports = sets.filter_map(|set| set.peers.get(region)?.unserved_since).filter(|since| is_near(*since));
+        reports.count() >= if self.voters.len() >= 3 { 2 } else { 1 }
+    }
+
+    /// What the configurations of the other vantages allow for a region, as they said in the last time of this length.
     pub fn modes<'a>(
         &'a self,
         peer: &'a Region,
         now: Instant,
         age: Duration,
-    ) -> impl Iterator<Item = FailoverMode> + 'a {
+    ) -> impl Iterator<Item = (&'a Region, FailoverMode)> + 'a {
         let last = self.voters.iter().filter(move |(region, _)| *region != peer);
-        let last = last.filter_map(|(_, voter)| voter.last.as_ref());
-        last.filter(move |(at, _)| now.saturating_duration_since(*at) <= age)
-            .filter_map(move |(_, set)| set.peers.get(peer)?.mode)
+        let last = last.filter_map(|(region, voter)| Some((region, voter.last.as_ref()?)));
+        last.filter(move |(_, (at, _))| now.saturating_duration_since(*at) <= age)
+            .filter_map(move |(region, (_, set))| Some((region, set.peers.get(peer)?.mode?)))
     }
 
     /// The targets that other vantages propose for a peer that they hold down, each with the vantage that has proposed it
@@ -211,14 +272,61 @@ impl VoteTable {
         sets.filter_map(move |set| set.databases.iter().find(|loss| loss.database == *database))
     }
 
+    /// How far the clocks of the other vantages are ahead, in milliseconds, as was measured of late.
+    pub fn clock_offsets(&self, now: Instant) -> impl Iterator<Item = i64> {
+        let last = self.voters.values().filter_map(|voter| voter.last.as_ref());
+        let is_late = move |at: Instant| now.saturating_duration_since(at) <= CLOCK_AGE;
+        last.filter(move |(at, _)| is_late(*at)).filter_map(|(_, set)| set.clock_offset_ms)
+    }
+
     /// Whether the votes of a vantage count.
     pub fn knows(&self, vantage: &Region) -> bool {
         self.voters.contains_key(vantage)
     }
 
-    /// Whether every vantage that may vote was heard at least once.
-    pub fn all_heard(&self) -> bool {
-        self.voters.values().all(|voter| voter.last.is_some())
+    /// Whether no other vantage may vote.
+    pub fn is_empty(&self) -> bool {
+        self.voters.is_empty()
+    }
+
+    /// Whether every vantage that may vote was asked and heard since then.
+    pub fn all_heard_since(&self, since: Instant) -> bool {
+        self.voters.values().all(|voter| voter.was_heard_since(since))
+    }
+
+    /// Whether any vantage that may vote was asked and heard since then.
+    pub fn any_heard_since(&self, since: Instant) -> bool {
+        self.voters.values().any(|voter| voter.was_heard_since(since))
+    }
+
+    /// Whether a region was failed over, as the last words of all vantages say. `outdated_by` leaves out those that are not fresh
+    /// then, if one that has an opinion on the region is.
+    pub fn was_failed_over(&self, region: &Region, outdated_by: Option<Instant>) -> bool {
+        let last = || {
+            let voters =
+                self.voters.values().filter_map(|voter| Some((voter, voter.last.as_ref()?.1.peers.get(region)?)));
+            voters.map(|(voter, vote)| (outdated_by.is_some_and(|now| voter.is_fresh(now)), vote.failed_over.is_some()))
+        };
+        let any_fresh = last().any(|(fresh, _)| fresh);
+        last().any(|(fresh, failed_over)| failed_over && (fresh || !any_fresh))
+    }
+
+    /// Forgets what vantages have said of a failover of a region, until they say it again.
+    pub fn forget_failover(&mut self, region: &Region) {
+        let last = self.voters.values_mut().filter_map(|voter| voter.last.as_mut());
+        last.filter_map(|(_, set)| set.peers.get_mut(region)).for_each(|vote| vote.failed_over = None);
+    }
+
+    /// Whether other vantages see the services of a region succeed now, and none votes that it is down.
+    pub fn report_served(&self, region: &Region, now: Instant) -> bool {
+        let mut any = false;
+        for vote in self.fresh_votes(region, now) {
+            if vote.vote == Vote::Down {
+                return false;
+            }
+            any |= vote.vote == Vote::Up && vote.good_at.is_some_and(|at| now.saturating_duration_since(at) <= SERVED);
+        }
+        any
     }
 
     /// The vantages that may vote on a peer and have no fresh vote.
@@ -251,17 +359,22 @@ impl VoteTable {
         })
     }
 
-    /// Counts the votes on a peer, with our own. `silence` is when the first probe was sent that had no answer and when
-    /// the decisive one was. An *up* vote contradicts only if its successful probe was sent after `decisive`. A *down* vote
-    /// agrees only if it was requested after `onset`. All other votes are undecided.
+    /// Counts the votes on a peer, with our own. An *up* vote contradicts only if its successful probe was sent after the
+    /// decisive one here. Against silence, any sign of life is a success; against a dead service, only an answer of the
+    /// service. A *down* vote agrees only if it was requested after the onset. All other votes are undecided.
     ///
     /// Two thirds of the voters must say down, two at the least. Those who know must also be more than half of all
     /// vantages, the peer among them: of two parts of a network that is cut in two, at most one side may declare the other down.
     /// Not of those that could vote, which are others for each peer: of two halves, each would have a majority on every
     /// peer in the other.
-    pub fn count(&self, peer: &Region, own: Vote, silence: Option<(Instant, Instant)>, now: Instant) -> Tally {
+    pub fn count(&self, peer: &Region, own: Vote, failing: Option<Failing>, now: Instant) -> Tally {
+        self.count_ballots(own, self.ballots(peer, failing, now).map(|(_, ballot)| ballot))
+    }
+
+    /// Counts the ballots of the other vantages, with our own vote, as [`count`](Self::count) does.
+    pub fn count_ballots(&self, own: Vote, ballots: impl Iterator<Item = Ballot>) -> Tally {
         let mut tally = Tally::default();
-        for (_, ballot) in self.ballots(peer, silence, now).chain([(peer, Ballot::Counts(own))]) {
+        for ballot in ballots.chain([Ballot::Counts(own)]) {
             match ballot {
                 Ballot::Counts(Vote::Down) => tally.down += 1,
                 Ballot::Counts(Vote::Up) => tally.up += 1,
@@ -283,43 +396,20 @@ impl VoteTable {
     pub fn ballots<'a>(
         &'a self,
         peer: &'a Region,
-        silence: Option<(Instant, Instant)>,
+        failing: Option<Failing>,
         now: Instant,
     ) -> impl Iterator<Item = (&'a Region, Ballot)> {
         self.voters.iter().filter(move |(region, _)| *region != peer).map(move |(region, voter)| {
             let Some((asked_at, set)) = &voter.last else { return (region, Ballot::Missing) };
             let view = set.peers.get(peer);
-            let ballot = match (view.map(|view| view.vote), silence) {
+            let ballot = match view {
                 _ if !voter.is_fresh(now) => Ballot::Expired,
                 _ if set.isolated => Ballot::Isolated,
-                (None, _) => Ballot::NoOpinion,
-                (Some(Vote::Down), Some((onset, _))) if *asked_at < onset => Ballot::BeforeOnset,
-                (Some(Vote::Up), Some((_, decisive))) if view.and_then(|view| view.good_at) <= Some(decisive) => {
-                    Ballot::BeforeDecisive
-                }
-                (Some(vote), _) => Ballot::Counts(vote),
+                None => Ballot::NoOpinion,
+                Some(view) => view.counts_as(failing, *asked_at),
             };
             (region, ballot)
         })
-    }
-
-    /// A copy of what is known of one peer.
-    pub fn about(&self, peer: &Region) -> Self {
-        let only = |set: &VoteSet| VoteSet {
-            isolated: set.isolated,
-            peers: set
-                .peers
-                .get_key_value(peer)
-                .map(|(region, vote)| (region.clone(), vote.clone()))
-                .into_iter()
-                .collect(),
-            ..VoteSet::default()
-        };
-        let copy = |voter: &Voter| Voter {
-            fresh_for: voter.fresh_for,
-            last: voter.last.as_ref().map(|(at, set)| (*at, only(set))),
-        };
-        Self { voters: self.voters.iter().map(|(region, voter)| (region.clone(), copy(voter))).collect() }
     }
 }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Keys, VoteMessage, VoteTable};
-use crate::model::{LabelValue, Nonce, Region, Vote, VoteResponse, labels};
+use crate::{
+    decision::Failing,
+    model::{Cause, LabelValue, Nonce, Region, Vote, VoteResponse, labels},
+};
 
 labels! {
     /// Why what a peer answered does not count, in the order of the checks.
@@ -202,6 +205,7 @@ pub fn fuzz_vote(body: &[u8], signature: &[u8]) {
         signature: Some(Bytes::copy_from_slice(signature)),
         trusted_transport: true,
         requested_at: Instant::now(),
+        received_at: Instant::now(),
     };
     let oversized = body.len() > VoteMessage::MAX_BYTES;
     let expected = if oversized { RejectReason::Oversized } else { RejectReason::BadSignature };
@@ -221,9 +225,10 @@ pub fn fuzz_vote(body: &[u8], signature: &[u8]) {
     assert!(votes.peers.len() == message.peers().len() && votes.ranking.len() <= message.ranking().len());
     let mut table = VoteTable::default();
     table.set_voters([(message.vantage().clone(), Duration::from_secs(3))]);
+    let failing = Some(Failing { cause: Cause::Silence, onset: now, decisive: now });
     for entry in message.peers() {
         table.record(message.vantage(), now, votes.clone());
-        let tally = table.count(&entry.region, Vote::Down, Some((now, now)), now);
+        let tally = table.count(&entry.region, Vote::Down, failing, now);
         assert!(!(tally.reached && tally.contradicted) && tally.voters <= 2);
     }
 }
@@ -256,6 +261,7 @@ mod tests {
             body: Some(body),
             trusted_transport: false,
             requested_at: Instant::now(),
+            received_at: Instant::now(),
         }
     }
 

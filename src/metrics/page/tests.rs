@@ -1,10 +1,15 @@
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::{
     config::Config,
     metrics::Metrics,
-    model::{Failure, LabelName, Path, Phase, Region, Shape, StampSource, TargetName, Timings},
+    model::{
+        Failure, HttpAnswer, HttpProtocol, LabelName, Path, PeerFacts, Phase, Region, Shape, StampSource, TargetName,
+        Timings, TlsFacts,
+    },
     probe,
     window::{Latency, Summary},
 };
@@ -167,11 +172,12 @@ fn a_peer_without_successes_has_loss_but_no_latency() {
     let metrics = metrics();
     let peer = metrics.peer(&Region::new("there").unwrap(), probe::TCP);
     metrics.expose(Exposed { peers: [Arc::clone(&peer)].into(), ..Exposed::default() });
-    peer.publish(Some(Summary { count: 4, loss: 1.0, unanswered: 1.0, latency: None }));
+    peer.publish(Some(Summary { count: 4, loss: 1.0, unanswered: 0.5, latency: None }));
     let page = text(&metrics, Collect::State);
-    assert!(
-        page.contains("regionwatch_peer_loss_ratio{vantage_region=\"here\",peer_region=\"there\",probe=\"tcp\"} 1")
-    );
+    for (of, ratio) in [("loss", 0.5), ("failure", 1.0)] {
+        let labels = "{vantage_region=\"here\",peer_region=\"there\",probe=\"tcp\"}";
+        assert!(page.contains(&format!("regionwatch_peer_{of}_ratio{labels} {ratio}\n")), "{page}");
+    }
     assert!(!page.contains("regionwatch_peer_latency_seconds{"));
     let ms = Duration::from_millis;
     let latency = Latency { p50: ms(5), p95: ms(6), p99: ms(7), jitter: None };
@@ -245,6 +251,104 @@ fn no_constant_label_can_have_the_name_of_another_label_of_a_series() {
         );
         let errors = Config::load(Some(("c.yaml".as_ref(), &text)), []).expect_err(name);
         assert!(errors.to_string().contains(&format!("labels.{name}: \"x\" has the name {name}, ")), "{errors}");
+    }
+}
+
+/// A configuration of one path, with this probe and these keys of its target.
+fn one_path(target: &str, probe: &str) -> Config {
+    let target = format!("{{name: t, host: h, {target}probes: [{{{probe}}}]}}");
+    let text = format!("region: here\nlabels: {{own: x}}\npeers: [{{region: b, targets: [{target}]}}]");
+    Config::load(Some(("c.yaml".as_ref(), &text)), []).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+/// The series of the only path of a configuration.
+fn series_of(metrics: &Arc<Metrics>, probe: &str) -> Arc<PathSeries> {
+    let config = one_path("", probe);
+    let (path, probe) = config.paths().next().unwrap();
+    let series = metrics.path_of(&path, probe);
+    assert!(series.fits(probe));
+    metrics.expose(of_paths([Arc::clone(&series)]));
+    series
+}
+
+#[test]
+fn the_status_of_a_response_is_absent_after_a_probe_without_one() {
+    let metrics = metrics();
+    let series = series_of(&metrics, "kind: http, url: 'http://h/'");
+    let answer = HttpAnswer { status: 503, protocol: HttpProtocol::Http11, offers_http3: false };
+    series.set_facts(&PeerFacts { http: Some(answer), ..PeerFacts::default() }, Instant::now());
+    let labels = "{vantage_region=\"here\",peer_region=\"b\",target=\"t\",probe=\"http\"}";
+    let page = text(&metrics, Collect::All);
+    for line in [format!("probe_http_status_code{labels} 503\n"), format!("probe_http_version{labels} 1.1\n")] {
+        assert!(page.contains(&line), "{line} in {page}");
+    }
+    series.set_facts(&PeerFacts::default(), Instant::now());
+    let page = text(&metrics, Collect::All);
+    assert!(!page.contains("probe_http_status_code{") && !page.contains("probe_http_version{"), "{page}");
+}
+
+#[test]
+fn a_peer_that_shows_another_certificate_each_time_makes_one_series_per_minute() {
+    let metrics = metrics();
+    let series = series_of(&metrics, "kind: http, url: 'https://h/'");
+    let start = Instant::now();
+    let mut shown = std::collections::BTreeSet::new();
+    for second in 0..180 {
+        let tls = TlsFacts {
+            version: (second > 0).then_some("TLS 1.3"),
+            cipher: None,
+            issuer: "CN=\"quoted\\".into(),
+            subject: "".into(),
+            fingerprint: format!("{second:064x}").into(),
+        };
+        let facts = PeerFacts { tls: Some(Arc::new(tls)), ..PeerFacts::default() };
+        series.set_facts(&facts, start + Duration::from_secs(second));
+        let page = text(&metrics, Collect::All);
+        let mut lines = page.lines().filter(|line| line.starts_with("regionwatch_tls_certificate_info{"));
+        shown.insert(lines.next().unwrap().to_owned());
+        assert_eq!(lines.next(), None);
+    }
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    let first = shown.first().unwrap();
+    let labels = "probe=\"http\",issuer=\"CN=\\\"quoted\\\\\",fingerprint_sha256=\"0";
+    assert!(first.contains(labels), "{first}");
+    assert!(shown.last().unwrap().contains(",version=\"TLS 1.3\",issuer="), "{shown:?}");
+}
+
+#[test]
+fn the_name_that_dns_is_asked_for_is_on_the_page() {
+    let metrics = metrics();
+    series_of(&metrics, "kind: dns, query: _a._tcp.example, record: SRV");
+    let labels = "vantage_region=\"here\",peer_region=\"b\",target=\"t\",probe=\"dns\"";
+    let line = format!("probe_dns_question_info{{{labels},query=\"_a._tcp.example.\",record=\"SRV\"}} 1\n");
+    let page = text(&metrics, Collect::All);
+    assert!(page.contains(&line), "{line} in {page}");
+}
+
+#[test]
+fn the_labels_of_a_target_are_on_each_series_of_its_paths_and_on_no_other() {
+    let metrics = metrics();
+    let config = one_path("labels: {team: 'a \"b\" \\c', tier: web}, ", "kind: icmp");
+    let (path, probe) = config.paths().next().unwrap();
+    let series = metrics.path_of(&path, probe);
+    let changed = one_path("labels: {team: other}, ", "kind: icmp");
+    assert!(series.fits(probe) && !series.fits(changed.paths().next().unwrap().1));
+    let peers = [metrics.peer(&path.peer, path.kind)].into();
+    metrics.expose(Exposed { peers, ..of_paths([series]) });
+    let page = text(&metrics, Collect::All);
+    let labels = "peer_region=\"b\",target=\"t\",probe=\"icmp\",team=\"a \\\"b\\\" \\\\c\",tier=\"web\"";
+    let mut of_path = page.lines().filter(|line| line.contains(",target=\"t\""));
+    assert!(of_path.clone().count() > 5 && of_path.all(|line| line.contains(labels)), "{page}");
+    assert_eq!(page.matches("team=").count(), page.matches(",target=\"t\"").count());
+}
+
+#[test]
+fn a_name_of_a_label_of_a_target_is_taken_if_every_series_or_a_metric_has_it() {
+    for (name, reason) in [("own", "which every series has"), ("result", "a label of the metrics"), ("9x", "letters")] {
+        let target = format!("{{host: h, labels: {{{name}: x}}, probes: [{{kind: icmp}}]}}");
+        let text = format!("region: here\nlabels: {{own: x}}\npeers: [{{region: b, targets: [{target}]}}]");
+        let errors = Config::load(Some(("c.yaml".as_ref(), &text)), []).expect_err(name).to_string();
+        assert!(errors.contains(reason) && errors.contains("c.yaml:3:"), "{errors}");
     }
 }
 

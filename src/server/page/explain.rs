@@ -19,7 +19,7 @@ pub(crate) fn explain(about: About<'_>, overview: &Overview, explained: &Explain
         section class={ "banner l-" (Severity::from(*state).as_str()) } data-peer=(region) data-state=(state) {
             div {
                 h1 { "Why " (region) " is " (state) " " span.dim { "as seen from " (about.region) } }
-                p.sentence { (parts::state(*state)) " since " (parts::time(*since)) " UTC: " span data-reason=(reason) { (why) } }
+                p.sentence { (parts::state(*state)) " since " (parts::time(*since, overview.at)) " UTC: " span data-reason=(reason) { (why) } }
             }
             (parts::as_of(overview.at))
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     decision::votes::VoteProblem,
     model::{PeerState, Region, StateReason},
+    signing::Action,
     status::{
         Concern, DownRegion, FailoverOrder, Headline, Overview, PeerView, Pending, PushFailure,
         format::{self, count},
@@ -27,7 +28,10 @@ pub(super) fn mark(headline: &Headline<'_>) -> String {
             Some(Concern::AlertmanagerFailing(..)) => "alerts not accepted".to_owned(),
             Some(Concern::Votes(..)) => "votes".to_owned(),
             Some(Concern::NoQuorum(_)) => "no quorum".to_owned(),
+            Some(Concern::CommonMode(_)) => "common mode".to_owned(),
             Some(Concern::Disarmed) => "disarmed".to_owned(),
+            Some(Concern::Stated(command)) => command.action.to_string(),
+            Some(Concern::File(_, mode, _)) => mode.to_string(),
             None => String::new(),
         },
         Headline::Healthy => String::new(),
@@ -51,7 +55,14 @@ pub(crate) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
                     ", but votes may be of another environment"
                 }
                 Some(Concern::NoQuorum(_)) => ", but an outage could not be confirmed",
+                Some(Concern::CommonMode(_)) => ", but services fail from a common cause",
                 Some(Concern::Disarmed) => ", and failover is switched off",
+                Some(Concern::Stated(command)) => match command.action {
+                    Action::Disarm => ", and an operator has disarmed a region",
+                    Action::Maintenance => ", and an operator maintains a region",
+                    Action::Arm | Action::Release => ", and an operator has armed a region",
+                },
+                Some(Concern::File(..)) => ", and the file of another vantage forbids a failover",
                 None => "",
             };
             format!("{}{concern}.", healthy(overview))
@@ -95,10 +106,15 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
     match concern {
         Concern::OpenIncident(peer) => {
             let answers = match peer.state {
-                PeerState::Healthy => format!("{} has been healthy since {}", peer.region, format::clock(peer.since)),
+                PeerState::Healthy => {
+                    format!("{} has been healthy since {}", peer.region, format::moment(peer.since, overview.at))
+                }
                 _ => format!("{} answers again", peer.region),
             };
-            let until = peer.incident_over_at.map(|at| format!(" until {}", format::clock(at))).unwrap_or_default();
+            let until = peer
+                .incident_over_at
+                .map(|at| format!(" until {}", format::moment(at, overview.at)))
+                .unwrap_or_default();
             Line::peer(format!("{answers}; its incident stays open{until}."), peer)
         }
         Concern::Blocked(peer, reason) => {
@@ -106,7 +122,7 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
             Line::runbook(text, "RegionwatchFailoverBlocked", overview)
         }
         Concern::AlertmanagerFailing(view, PushFailure { since, result }) => {
-            let (since, why) = (format::clock(*since), format::push_result(*result));
+            let (since, why) = (format::moment(*since, overview.at), format::push_result(*result));
             let text = format!("Alertmanager {} has accepted no alerts since {since}: {why}.", view.url);
             Line::runbook(text, "RegionwatchAlertPushFailing", overview)
         }
@@ -119,6 +135,13 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
             let text = format!("The votes of {} may be of another environment: {}.", peer.region, side.remedy());
             Line::runbook(text, "RegionwatchVotesRejected", overview)
         }
+        Concern::CommonMode(peers) => {
+            let text = format!(
+                "The critical services of {} fail from what seems to be a common cause, so no failover is ordered.",
+                names(&regions(peers))
+            );
+            Line::runbook(text, "RegionwatchCommonMode", overview)
+        }
         Concern::NoQuorum(peers) => {
             let text = format!("Too few vantages vote on {}.", names(&regions(peers)));
             Line::runbook(text, "RegionwatchQuorumImpossible", overview)
@@ -127,6 +150,8 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
             let text = "The configuration switches failover off (failover.armed).".to_owned();
             Line { text, link: Some(("/config".to_owned(), "configuration")) }
         }
+        Concern::Stated(command) => Line::plain(format::statement(command)),
+        Concern::File(vantage, mode, peers) => Line::plain(format::file(vantage, *mode, &names(&regions(peers)))),
     }
 }
 
@@ -136,9 +161,9 @@ const fn is_urgent(peer: &PeerView) -> bool {
 }
 
 /// Why a peer is in its state, and since when.
-fn state(peer: &PeerView) -> Line {
+fn state(peer: &PeerView, overview: &Overview) -> Line {
     let PeerView { region, state, since, rule, .. } = peer;
-    let text = format!("{region} is {state} since {}: {rule}.", format::clock(*since));
+    let text = format!("{region} is {state} since {}: {rule}.", format::moment(*since, overview.at));
     Line { text, link: Some((format!("/explain?region={region}"), "why")) }
 }
 
@@ -156,7 +181,14 @@ pub(crate) fn lines(headline: &Headline<'_>, overview: &Overview) -> Vec<Line> {
         }
         _ => {}
     }
-    lines.extend(overview.by_urgency().into_iter().filter(|peer| is_urgent(peer)).take(MOST_STATES).map(state));
+    lines.extend(
+        overview
+            .by_urgency()
+            .into_iter()
+            .filter(|peer| is_urgent(peer))
+            .take(MOST_STATES)
+            .map(|peer| state(peer, overview)),
+    );
     lines.extend(concerns(headline, overview).iter().map(|it| concern(it, overview)));
     let is_withdrawn = |peer: &&PeerView| peer.order == FailoverOrder::Withdrawn && peer.state != PeerState::Down;
     let withdrawn: Vec<_> = overview.peers.iter().filter(is_withdrawn).collect();

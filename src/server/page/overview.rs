@@ -314,7 +314,7 @@ fn alertmanager(view: &AlertmanagerView, now: UnixMillis) -> Markup {
         (view.url) ": "
         @match (view.failing, view.accepted_at) {
             (Some(PushFailure { since, result }), _) => {
-                (parts::bad(format::push_result(result))) ", since " (parts::time(since))
+                (parts::bad(format::push_result(result))) ", since " (parts::time(since, now))
             },
             (None, Some(at)) => { "last push accepted " (format::since(at, now)) " ago" },
             (None, None) => { "no push yet" },

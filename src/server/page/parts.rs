@@ -51,9 +51,9 @@ pub(super) fn latency(latency: Option<Duration>) -> Markup {
     value(latency.map(format::latency))
 }
 
-/// A time of day; its date is in the tooltip.
-pub(super) fn time(at: UnixMillis) -> Markup {
-    html! { time datetime=(at) title=(at) { (format::clock(at)) } }
+/// A time of day, with its date if that is not plain.
+pub(super) fn time(at: UnixMillis, now: UnixMillis) -> Markup {
+    html! { time datetime=(at) title=(at) { (format::moment(at, now)) } }
 }
 
 /// The moment that a page shows. The script adds the local time of its reader.
@@ -206,13 +206,13 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
             h3 {
                 (peer_link(&incident.peer)) " " span.tag { (incident.stage) } " "
                 @match incident.resolved {
-                    Some(at) => span.tag.calm { "resolved at " (format::clock(at)) },
+                    Some(at) => span.tag.calm { "resolved at " (format::moment(at, overview.at)) },
                     None if incident.confirmed => span.tag { "confirmed" },
                     None => span.tag.calm { "not confirmed" },
                 }
             }
             (facts(([
-                ("Since", html! { (time(incident.onset)) " (" (lasted) ")" }),
+                ("Since", html! { (time(incident.onset, overview.at)) " (" (lasted) ")" }),
                 ("Cause", html! { (format::cause(incident.cause)) }),
                 ("Votes", html! { (votes) }),
                 ("Fail over to", targets),
@@ -238,7 +238,8 @@ fn path(overview: &Overview, view: &PathView) -> Markup {
     let data = ChartData::of([&view.trace], overview.instant);
     let totals = data.totals();
     let failure = view.last_failure();
-    let failure = failure.map(|(failure, at)| format!("last failure: {failure} at {} UTC", format::clock(at)));
+    let failure =
+        failure.map(|(failure, at)| format!("last failure: {failure} at {} UTC", format::moment(at, overview.at)));
     html! {
         li id={ "path-" (path) } data-path=(path) {
             a.name href={ "/path/" (path) } { span.kind { (path.kind.title()) } span.to { (path.target) } }

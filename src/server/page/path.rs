@@ -30,17 +30,17 @@ pub(crate) fn path(about: About<'_>, overview: &Overview, view: &PathView, recor
         section class={ "banner l-" (severity) } data-path=(path) {
             div {
                 h1 { (path.kind.title()) " to " (path.target) " " span.dim { "in " (path.peer) } }
-                p.sentence { (last(view.last.as_ref())) }
+                p.sentence { (last(view.last.as_ref(), overview.at)) }
             }
             (parts::as_of(overview.at))
         }
         (minutes(overview, view))
-        (probes(records))
+        (probes(records, overview.at))
     };
     page(about, overview, &path.to_string(), "", true, main)
 }
 
-fn last(record: Option<&Record>) -> Markup {
+fn last(record: Option<&Record>, now: UnixMillis) -> Markup {
     let Some(record) = record else { return html! { "No probe yet" } };
     html! {
         @match record.outcome {
@@ -51,7 +51,7 @@ fn last(record: Option<&Record>) -> Markup {
             Err(failure) => {
                 "Last probe failed: " (parts::bad(failure.as_str()))
                 " " (record.failed)
-                @if record.times > 1 { ", " (record.times) " times since " (parts::time(millis(record.sent_at))) }
+                @if record.times > 1 { ", " (record.times) " times since " (parts::time(millis(record.sent_at), now)) }
             }
         }
     }
@@ -65,7 +65,7 @@ fn minutes(overview: &Overview, view: &PathView) -> Markup {
         totals.loss().map(|loss| format!("{} of {} ({})", totals.lost, totals.probes(), format::percent(loss)));
     let mut facts: Vec<_> = ["Min", "Mean", "Max"].into_iter().zip(spread.map(parts::latency)).collect();
     facts.push(("Failed", parts::value(failed)));
-    let failure = view.last_failure().map(|(failure, at)| html! { (failure) " " (parts::time(at)) });
+    let failure = view.last_failure().map(|(failure, at)| html! { (failure) " " (parts::time(at, overview.at)) });
     facts.extend(failure.map(|failure| ("Last failure", failure)));
     if let Some((_, probe)) = overview.config.paths().find(|(other, _)| *other == view.path) {
         facts.push(("Host", html! { (probe.host) }));
@@ -86,7 +86,7 @@ fn minutes(overview: &Overview, view: &PathView) -> Markup {
 }
 
 /// The last probes, the newest first.
-fn probes(records: &[Record]) -> Markup {
+fn probes(records: &[Record], now: UnixMillis) -> Markup {
     let succeeded = || records.iter().filter_map(|record| record.outcome.ok());
     let usual =
         LabelSet::of(succeeded().flat_map(|timings| timings.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>()));
@@ -100,18 +100,18 @@ fn probes(records: &[Record]) -> Markup {
         ("", "Clock", ""),
     ];
     let empty = records.is_empty().then(|| html! { tr { td colspan="6" { "No probe has completed yet." } } });
-    let rows = records.iter().rev().map(|record| probe(record, longest, usual)).chain(empty);
+    let rows = records.iter().rev().map(|record| probe(record, (longest, usual), now)).chain(empty);
     let caption = html! { "Last probes " small { "repeated failures are grouped" } };
     parts::table("probes", "Last probes", Some(&caption), &columns, rows)
 }
 
-fn probe(record: &Record, longest: Duration, usual: LabelSet<Phase>) -> Markup {
+fn probe(record: &Record, (longest, usual): (Duration, LabelSet<Phase>), now: UnixMillis) -> Markup {
     let result = record.outcome.map_or_else(|failure| failure.as_str(), |_| "ok");
     html! {
         tr id={ "p" (record.sent_at) } data-result=(result) {
             th scope="row" {
-                (exact_time(record.sent_at))
-                @if record.times > 1 { span.sub { "to " (exact_time(record.last_sent_at)) } }
+                (exact_time(record.sent_at, now))
+                @if record.times > 1 { span.sub { "to " (exact_time(record.last_sent_at, now)) } }
             }
             @match &record.outcome {
                 Ok(timings) => {
@@ -196,9 +196,9 @@ fn drawing(bars: &Markup) -> Markup {
     html! { svg.phases viewBox={ "0 0 " (WIDTH) " 8" } preserveAspectRatio="none" aria-hidden="true" { (bars) } }
 }
 
-fn exact_time(nanos: u64) -> Markup {
+fn exact_time(nanos: u64, now: UnixMillis) -> Markup {
     let at = millis(nanos);
-    html! { time datetime=(Utc(nanos)) { (format::clock(at)) (format!(".{:03}", at.0 % 1_000)) } }
+    html! { time datetime=(Utc(nanos)) { (format::moment(at, now)) (format!(".{:03}", at.0 % 1_000)) } }
 }
 
 fn millis(nanos: u64) -> UnixMillis {

@@ -8,7 +8,8 @@ use super::{
     parts,
 };
 use crate::{
-    decision::votes::VoteStatus,
+    config::Maintenance,
+    decision::{Restriction, votes::VoteStatus},
     status::{KindView, Overview, PeerView, Quorum, Severity, format},
 };
 
@@ -50,7 +51,7 @@ fn facts(overview: &Overview, peer: &PeerView) -> Markup {
     let good_at = peer.good_at.map(|at| format!("{} ago", format::since(at, overview.at)));
     let mut facts = vec![
         ("State", parts::state(peer.state)),
-        ("Since", parts::time(peer.since)),
+        ("Since", parts::time(peer.since, overview.at)),
         ("Reason", html! { span data-reason=(peer.rule.reason()) { (peer.rule) } " " (why(peer)) }),
         ("Last good answer", html! { (good_at.as_deref().unwrap_or("never")) }),
     ];
@@ -63,7 +64,18 @@ fn facts(overview: &Overview, peer: &PeerView) -> Markup {
     if let Some(configured) = overview.configured(&peer.region) {
         facts.extend(configured.zone.iter().map(|zone| ("Zone", html! { (zone) })));
         facts.extend(configured.failure_domain.iter().map(|domain| ("Failure domain", html! { (domain) })));
-        facts.extend(configured.maintenance.then(|| ("Maintenance", html! { "yes" })));
+        match configured.maintenance {
+            Maintenance::No => {}
+            Maintenance::Yes => facts.push(("Maintenance", html! { "yes" })),
+            Maintenance::Until(at) => facts.push(("Maintenance", html! { "until " (at) })),
+        }
+    }
+    for restriction in &peer.restrictions {
+        let said = match restriction {
+            Restriction::Command(command) => format::statement(command),
+            Restriction::File { vantage, mode } => format::file(vantage, *mode, peer.region.as_str()),
+        };
+        facts.push(("Not failed over", html! { (said) }));
     }
     parts::card("facts", &html! { "Status" }, &parts::facts(facts))
 }

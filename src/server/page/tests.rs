@@ -41,6 +41,8 @@ fn view(name: &str, state: PeerState) -> PeerView {
         vote: Vote::Up,
         order: FailoverOrder::None,
         incident_over_at: None,
+        stated: None,
+        restrictions: Vec::new(),
         said: Vec::new(),
         vote_problem: None,
         good_at: None,
@@ -81,6 +83,8 @@ fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
         tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
         candidates: (1..).zip(candidates).map(candidate).collect(),
         blocked: None,
+        blocked_by: Vec::new(),
+        common_mode: false,
         loss: None,
         lost: None,
         evidence: "Nothing was answered.".to_owned(),
@@ -120,7 +124,7 @@ fn a_kind_that_only_fails_has_a_loss_and_no_latency() {
     peer.paths[0].last = Some(Record::one(1, outcome, Some(Phase::Connect)));
     peer.paths[0].failed = peer.paths[0].last;
     let page = front(&Overview { peers: vec![peer], ..overview });
-    assert!(page.contains("title=\"last failure: timeout at 00:00:00 UTC\""));
+    assert!(page.contains("title=\"last failure: timeout at 1970-01-01 00:00:00 UTC\""));
     assert!(page.contains("100% lost</b>") && page.contains("<b class=\"bad\">timeout</b>"));
     assert!(page.contains("Last 5 minutes: no answer; 1 of 1 probe failed (100%)"), "{page}");
     assert!(page.contains("class=\"range\" d=\"\"") && page.contains("class=\"lost\" d=\"M238 0v24\""), "{page}");
@@ -244,7 +248,8 @@ fn a_probe_shows_its_phases_and_a_failed_one_the_phase_in_which_it_failed() {
          <span class=\"dim\">processing not reached</span>",
         "status in the answer",
         "data-result=\"local\"",
-        "00:00:00.004</time><span class=\"sub\">to <time datetime=\"1970-01-01T00:08:23.000000Z\">00:08:23.000</time>",
+        "1970-01-01 00:00:00.004</time><span class=\"sub\">to \
+         <time datetime=\"1970-01-01T00:08:23.000000Z\">1970-01-01 00:08:23.000</time>",
         "<b class=\"bad\">local</b> <span class=\"times\">\u{d7} 1640</span>",
     ] {
         assert!(page.contains(part), "{part} in {page}");

@@ -11,6 +11,7 @@ fn of_a_long_file_as_many_samples_as_fit_are_drawn_at_random() {
         let request = collect::Request {
             at: MS * n,
             outcome: Ok(latency),
+            took: latency,
             tag: &|_| None,
             region: &|| Some(format!("r{}", n % 2)),
             phases: &[],
@@ -24,7 +25,7 @@ fn of_a_long_file_as_many_samples_as_fit_are_drawn_at_random() {
     assert_eq!(results.source, format!("file ({all} of 20000 requests, drawn at random)"));
     assert_eq!(results.duration, MS * 19_999 + MS * 99);
     let threshold: Threshold = "probe_duration: med<60".parse().unwrap();
-    assert_eq!(threshold.check(&results.series, results.duration).unwrap().verdict, Verdict::Pass);
+    assert_eq!(threshold.check(&results.series, results.duration, 0).unwrap().verdict, Verdict::Pass);
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn what_is_no_estimate_is_exact_although_samples_are_drawn() {
             _ => Ok(MS * 50),
         };
         let region = || Some("us".to_owned());
-        let request = collect::Request { at: MS * n, outcome, tag: &|_| None, region: &region, phases: &[] };
+        let request = collect::Request { at: MS * n, outcome, took: MS, tag: &|_| None, region: &region, phases: &[] };
         collector.add(&request, 1).unwrap();
     }
     let results = collector.finish("file").unwrap();
@@ -51,7 +52,7 @@ fn what_is_no_estimate_is_exact_although_samples_are_drawn() {
             "http_req_duration: min==1",
             "http_reqs: rate<1001",
         ] {
-            let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration).unwrap();
+            let check = threshold.parse::<Threshold>().unwrap().check(&results.series, results.duration, 0).unwrap();
             assert_eq!(check.verdict, Verdict::Pass, "{check}");
         }
     }

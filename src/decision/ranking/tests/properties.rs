@@ -36,8 +36,9 @@ fn inputs() -> impl Strategy<Value = Vec<RankInput>> {
                 .into_iter()
                 .collect(),
             held_down,
-            unproven: false,
+            unserved: false,
             failed_over: false,
+            maintenance: false,
         };
         map.into_iter().map(input).collect()
     })
@@ -141,6 +142,7 @@ proptest! {
         for (inputs, seconds) in &history {
             now += Duration::from_secs(*seconds);
             let ranking = ranker.update(inputs, now);
+            prop_assert!(ranking.regions().iter().all(|row| ranking.of(&row.region) == Some(row)), "{ranking:?}");
             let candidates: Vec<_> = ranking.candidates().into_iter().map(|candidate| candidate.region).collect();
             let first = candidates.first().cloned();
             if let Some((region, since)) = &leader

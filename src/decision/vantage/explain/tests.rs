@@ -10,8 +10,8 @@ use crate::{
         votes::{Ballot, PeerVote, VoteSet},
     },
     model::{
-        FailoverMode, Kind, Outcome, PathId, PeerState, Phase, Sample, StampSource, StateReason, TargetName, Timings,
-        UnixMillis, Vote,
+        FailoverMode, Failure, Kind, Outcome, PathId, PeerState, Phase, Sample, StampSource, StateReason, TargetName,
+        Timings, UnixMillis, Vote,
     },
     probe,
 };
@@ -31,6 +31,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| false)
+    }
+
+    /// The probes of these kinds are critical.
+    fn with(is_critical: impl Fn(Kind) -> bool) -> Self {
         let now = Instant::now();
         let mut world = Self { vantage: Vantage::new(region("a"), now), now };
         let peers = ["b", "c"].iter().zip(0..).map(|(name, n)| PeerSetup {
@@ -45,13 +50,13 @@ impl World {
                     target: TargetName::new("edge").unwrap(),
                     kind,
                     interval: 250 * MS,
-                    critical: false,
+                    critical: is_critical(kind),
                     question: 0,
                 })
                 .collect(),
         });
         let (policy, targets, own) = (Policy::default(), TargetPolicy::default(), RegionAttributes::default());
-        let setup = Setup { policy, targets, own, peers: peers.collect(), anchors: Vec::new() };
+        let setup = Setup { policy, targets, own, peers: peers.collect(), ..Setup::default() };
         world.handle(Input::Reconfigured(setup));
         for _ in 0..8 {
             (0..6).for_each(|path| world.answers(path));
@@ -69,7 +74,10 @@ impl World {
     }
 
     fn answers(&mut self, path: u32) {
-        let outcome: Outcome = Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel));
+        self.ends(path, Ok(Timings::single(Phase::Rtt, MS, StampSource::Kernel)));
+    }
+
+    fn ends(&mut self, path: u32, outcome: Outcome) {
         let sample = Sample { path: PathId(path), sent_at: self.now, sent_at_unix: 1, outcome };
         self.handle(Input::Result { sample: &sample, start_delay: Duration::ZERO, late: 0 });
     }
@@ -120,6 +128,22 @@ fn a_suspicion_is_explained_by_its_silent_probes_and_the_votes_that_are_missing(
     // It reached `b`, but before the silence.
     assert_eq!(explained.ballots, [(region("c"), Ballot::BeforeDecisive)]);
     assert_eq!((explained.tally.down, explained.tally.needed, explained.tally.reached), (1, 2, false));
+}
+
+#[test]
+fn a_common_mode_is_the_reason_for_as_long_as_it_lasts() {
+    let mut world = World::with(|kind| kind == probe::TCP);
+    for _ in 0..5 {
+        [0, 2, 3, 4, 5].into_iter().for_each(|path| world.answers(path));
+        world.ends(1, Err(Failure::Auth));
+        world.now += 250 * MS;
+    }
+    let explained = world.explain();
+    assert_eq!((explained.state, explained.rule.reason()), (PeerState::Degraded, StateReason::CommonMode));
+    assert_eq!((explained.failing, explained.own), (None, Vote::Up));
+    world.answers(1);
+    let explained = world.explain();
+    assert_eq!((explained.state, explained.rule.reason()), (PeerState::Degraded, StateReason::PathFails));
 }
 
 #[test]

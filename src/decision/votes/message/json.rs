@@ -28,10 +28,12 @@ impl VoteMessage {
             public_key: self.public_key.map(|key| key.to_string().into()),
             boot_id: format!("{:016x}", self.incarnation).into(),
             seq: self.sequence,
+            time: self.time.map(|UnixMillis(millis)| millis),
             isolated: self.isolated,
             peers: self.peers.iter().map(WireEntry::of).collect(),
             ranking: self.ranking.iter().map(WireRank::of).collect(),
             databases: self.databases.iter().map(WireDatabase::of).collect(),
+            statements: self.statements.iter().map(|text| Cow::from(&**text)).collect(),
         };
         let mut bytes = serde_json::to_vec(&wire).expect("a Vec takes every write, and every key is a string");
         bytes.push(b'\n');
@@ -65,7 +67,9 @@ impl VoteMessage {
         let id = (incarnation(&wire.boot_id)?, wire.seq);
         let message =
             Self::new(Region::new(&wire.vantage)?, id, wire.isolated, peers, ranking)?.with_databases(databases)?;
-        Ok(message.with_environment(environment).with_public_key(public_key))
+        let message = message.with_environment(environment).with_public_key(public_key);
+        let statements = wire.statements.into_iter().map(Arc::from);
+        Ok(message.with_time(wire.time.map(UnixMillis)).with_statements(statements))
     }
 }
 
@@ -87,6 +91,8 @@ struct Wire<'a> {
     #[serde(borrow)]
     boot_id: Cow<'a, str>,
     seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
     isolated: bool,
     #[serde(borrow)]
     peers: Vec<WireEntry<'a>>,
@@ -94,6 +100,8 @@ struct Wire<'a> {
     ranking: Vec<WireRank<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     databases: Vec<WireDatabase<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    statements: Vec<Cow<'a, str>>,
 }
 
 /// What a failover of a database would lose.
@@ -125,6 +133,10 @@ struct WireEntry<'a> {
     vote: Label<Vote>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_answer_age_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alive_age_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unserved_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     onset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +205,8 @@ impl<'a> WireEntry<'a> {
             since_ms: entry.since_ms,
             vote: Label(Some(entry.vote)),
             last_answer_age_ms: entry.last_answer_age_ms,
+            alive_age_ms: entry.alive_age_ms,
+            unserved_ms: entry.unserved_ms,
             onset: entry.onset.map(|UnixMillis(millis)| millis),
             incident: entry.incident.as_deref().map(Cow::from),
             held: entry.held,
@@ -217,6 +231,8 @@ impl<'a> WireEntry<'a> {
             since_ms: self.since_ms,
             vote: self.vote.0.ok_or(InvalidMessage::Text("vote"))?,
             last_answer_age_ms: self.last_answer_age_ms,
+            alive_age_ms: self.alive_age_ms,
+            unserved_ms: self.unserved_ms,
             onset: self.onset.map(UnixMillis),
             incident: self.incident.map(Arc::from),
             held: self.held,

@@ -14,6 +14,10 @@ fn table(voters: &[&str]) -> VoteTable {
     table
 }
 
+fn silent(onset: Instant, decisive: Instant) -> Option<Failing> {
+    Some(Failing { cause: Cause::Silence, onset, decisive })
+}
+
 fn says(vote: Vote, good_at: Option<Instant>) -> VoteSet {
     let view = PeerVote::plain(vote, good_at);
     VoteSet { isolated: false, peers: [(region("dead"), view)].into(), ..VoteSet::default() }
@@ -40,7 +44,7 @@ fn the_quorum_is_2_of_2_2_of_3_3_of_4_4_of_5_and_4_of_6() {
 fn one_liar_stops_a_quorum_of_three_regions_and_not_of_four() {
     let now = Instant::now();
     let lies = says(Vote::Up, Some(now + SECOND));
-    let silence = Some((now - SECOND, now));
+    let silence = silent(now - SECOND, now);
     for (others, reached) in [(&["dead", "liar"][..], false), (&["dead", "liar", "c"], true)] {
         let mut table = table(others);
         table.record(&region("liar"), now, lies.clone());
@@ -62,7 +66,7 @@ fn a_peer_does_not_vote_on_itself() {
     let mut table = table(&["dead", "b"]);
     table.record(&region("dead"), now, says(Vote::Up, Some(now)));
     table.record(&region("b"), now, says(Vote::Down, None));
-    assert!(table.count(&region("dead"), Vote::Down, Some((now - SECOND, now - SECOND)), now).reached);
+    assert!(table.count(&region("dead"), Vote::Down, silent(now - SECOND, now - SECOND), now).reached);
 }
 
 #[test]
@@ -91,7 +95,7 @@ fn the_minority_of_a_partition_has_no_quorum() {
 fn neither_half_of_an_even_partition_has_a_quorum() {
     let now = Instant::now();
     let mut table = table(&["b", "c", "dead"]);
-    let silence = Some((now - SECOND, now));
+    let silence = silent(now - SECOND, now);
     table.record(&region("b"), now, says(Vote::Down, None));
     assert!(!table.count(&region("dead"), Vote::Down, silence, now).reached);
     // Heard before the cut, it has not said anything about it.
@@ -109,8 +113,38 @@ fn an_up_vote_contradicts_only_with_a_probe_sent_after_the_decisive_one() {
     let decisive = now - SECOND;
     for (good_at, contradicted) in [(now - 2 * SECOND, false), (decisive, false), (now, true)] {
         table.record(&region("b"), now, says(Vote::Up, Some(good_at)));
-        let tally = table.count(&region("dead"), Vote::Down, Some((decisive, decisive)), now);
+        let tally = table.count(&region("dead"), Vote::Down, silent(decisive, decisive), now);
         assert_eq!((tally.contradicted, tally.reached, tally.voters), (contradicted, false, 2));
+    }
+}
+
+#[test]
+fn a_sign_of_life_contradicts_silence_and_not_a_dead_service() {
+    let now = Instant::now();
+    let mut table = table(&["b"]);
+    let mut alive = says(Vote::Up, None);
+    alive.peers.values_mut().for_each(|vote| vote.alive_at = Some(now));
+    table.record(&region("b"), now, alive);
+    for (cause, up) in [(Cause::Silence, 1), (Cause::Service, 0)] {
+        let failing = Failing { cause, onset: now - SECOND, decisive: now - SECOND };
+        let tally = table.count(&region("dead"), Vote::Down, Some(failing), now);
+        assert_eq!((tally.up, tally.voters), (up, 2), "{cause}");
+    }
+}
+
+#[test]
+fn of_four_vantages_one_alone_cannot_report_that_a_region_is_unserved() {
+    let now = Instant::now();
+    let mut unserved = says(Vote::Up, None);
+    unserved.peers.values_mut().for_each(|vote| vote.unserved_since = Some(now));
+    for (others, reporting, reported) in
+        [(&["b", "c"][..], 1, true), (&["b", "c", "d"], 1, false), (&["b", "c", "d"], 2, true)]
+    {
+        let mut table = table(others);
+        others.iter().for_each(|name| table.record(&region(name), now, says(Vote::Up, None)));
+        others[..reporting].iter().for_each(|name| table.record(&region(name), now, unserved.clone()));
+        assert_eq!(table.report_unserved(&region("dead"), |_| true, |since| since == now, now), reported, "{others:?}");
+        assert!(!table.report_unserved(&region("dead"), |_| true, |since| since > now, now), "{others:?}");
     }
 }
 
@@ -118,7 +152,7 @@ fn an_up_vote_contradicts_only_with_a_probe_sent_after_the_decisive_one() {
 fn a_down_vote_counts_only_if_requested_after_the_onset() {
     let now = Instant::now();
     let mut table = table(&["b"]);
-    let silence = Some((now - SECOND, now));
+    let silence = silent(now - SECOND, now);
     for (asked_at, reached) in [(now - 2 * SECOND, false), (now - SECOND, true), (now, true)] {
         table.record(&region("b"), asked_at, says(Vote::Down, None));
         let tally = table.count(&region("dead"), Vote::Down, silence, now);

@@ -3,10 +3,11 @@
 use super::*;
 use crate::{
     decision::{
-        Failing, QualityFault, QualitySample,
+        Explanation, Failing, QualityFault, QualitySample, Restriction,
         votes::{RejectReason, VoteProblem},
     },
-    model::{Blocked, PushResult, StateReason},
+    model::{Blocked, FailoverMode, PushResult, StateReason},
+    signing::{Action, Command},
     status::{AlertmanagerView, Concern, Explained, PushFailure, Section},
 };
 
@@ -136,6 +137,52 @@ fn a_page_is_never_green_while_no_outage_could_be_confirmed_or_failed_over() {
     let (severity, said) = of("failover: {armed: false}\n", "{kind: icmp}");
     assert_eq!(severity, Severity::Watch);
     assert!(said.contains("failover is switched off. The configuration switches failover off"), "{said}");
+}
+
+#[test]
+fn what_operators_have_commanded_is_said_once_with_its_end() {
+    let mut overview = seen(vec![view("a", PeerState::Healthy), view("b", PeerState::Healthy)]);
+    let command = |region: Option<Region>, action| Command {
+        operator: "alice".to_owned(),
+        environment: String::new(),
+        region,
+        action,
+        until: Some(UnixMillis(NOW.0 + 3_600_000)),
+        at: NOW,
+    };
+    for peer in &mut overview.peers {
+        peer.stated = Some(command(None, Action::Disarm));
+    }
+    let headline = Headline::of(&overview);
+    assert_eq!(headline.severity(), Severity::Watch);
+    assert_eq!(sentence(&overview), "All 2 peers are healthy, and an operator has disarmed a region.");
+    let said = "alice has disarmed every region until 2026-11-21T04:04:05.123Z: no failover is ordered.";
+    assert_eq!(details(&headline, &overview), said);
+    overview.peers[0].stated = Some(command(Some(region("a")), Action::Maintenance));
+    overview.peers[1].stated = None;
+    assert_eq!(sentence(&overview), "All 2 peers are healthy, and an operator maintains a region.");
+    assert!(details(&Headline::of(&overview), &overview).contains("alice has put a under maintenance until "));
+}
+
+/// No command says where it comes from.
+#[test]
+fn a_block_by_the_file_of_another_vantage_is_a_line_with_that_vantage_and_what_to_change() {
+    let mut overview = seen(vec![view("a", PeerState::Healthy), view("b", PeerState::Healthy)]);
+    let file = |vantage: &str, mode| Restriction::File { vantage: region(vantage), mode };
+    overview.peers[0].restrictions = vec![file("here", FailoverMode::Maintenance)];
+    assert_eq!(sentence(&overview), "All 2 peers are healthy.", "the own file");
+    for peer in &mut overview.peers {
+        peer.restrictions.push(file("c", FailoverMode::Maintenance));
+    }
+    let said =
+        "The file of c keeps a and b under maintenance. No command lifts that: change maintenance there, and reload.";
+    let headline = Headline::of(&overview);
+    assert_eq!(sentence(&overview), "All 2 peers are healthy, and the file of another vantage forbids a failover.");
+    assert_eq!((headline.severity(), details(&headline, &overview)), (Severity::Watch, said.to_owned()));
+    let page = text(peer(about(&region("here")), &overview, "a").unwrap());
+    for vantage in ["here", "c"] {
+        assert!(page.contains(&format!("The file of {vantage} keeps a under maintenance.")), "{page}");
+    }
 }
 
 #[test]
@@ -270,6 +317,43 @@ fn a_state_has_its_reason_and_its_time_on_the_front_page_and_on_that_of_the_peer
     );
     let page = text(peer(about(&region("here")), &overview, "a").unwrap());
     assert!(page.contains("<span data-reason=\"loss\">7% of tcp probes failed over 60 s"), "{page}");
+}
+
+#[test]
+fn the_minute_before_does_not_contradict_that_a_region_is_silent() {
+    let overview = seen(vec![down("a")]);
+    let sample = QualitySample { kind: probe::TCP, loss: 0.0, lost: 0, p95: None };
+    let dead = Failing { cause: Cause::Silence, onset: overview.instant, decisive: overview.instant };
+    let evidence = |failing| {
+        let explanation = Explanation {
+            region: region("a"),
+            state: PeerState::Suspect,
+            since: overview.instant,
+            rule: Rule::Failing(dead),
+            isolation: None,
+            failing,
+            quality: Some((sample, None)),
+            paths: Vec::new(),
+            own: Vote::Down,
+            ballots: Vec::new(),
+            tally: Tally::default(),
+            next_votes: Vec::new(),
+            incident: None,
+            stated: None,
+            restrictions: vec![Restriction::File { vantage: region("c"), mode: FailoverMode::Disarmed }],
+            failed_over: Vec::new(),
+        };
+        let sections = Explained::of(&explanation, &overview).sections;
+        let failover = sections.last().unwrap().lines.join(" ");
+        assert!(
+            failover.starts_with("The file of c forbids the failover of a (armed or failover.armed)."),
+            "{failover}"
+        );
+        sections[0].lines.join(" ")
+    };
+    assert!(evidence(None).contains("In the last minute, 0% of tcp probes failed (0)."), "{}", evidence(None));
+    let silent = evidence(Some(dead));
+    assert!(silent.contains("It seems to be down since") && !silent.contains("In the last minute"), "{silent}");
 }
 
 #[test]

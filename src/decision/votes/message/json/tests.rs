@@ -6,7 +6,10 @@ use super::{
     super::tests::{entry, message, rank_entry, region},
     *,
 };
-use crate::signing::PrivateKey;
+use crate::{
+    decision::statements::{MAX_STATEMENT, MAX_STATEMENTS},
+    signing::PrivateKey,
+};
 
 const EMPTY: &str =
     r#"{"version":1,"vantage":"a","boot_id":"00000000000000ab","seq":7,"isolated":false,"peers":[],"ranking":[]}"#;
@@ -25,6 +28,8 @@ fn the_wire_format_is_stable() {
         state: PeerState::Unknown,
         vote: Vote::Abstain,
         last_answer_age_ms: None,
+        alive_age_ms: Some(3),
+        unserved_ms: Some(4),
         onset: None,
         incident: None,
         held: None,
@@ -44,7 +49,7 @@ fn the_wire_format_is_stable() {
         r#"{"version":1,"vantage":"eu-west-1","boot_id":"00000000000000ab","seq":7,"isolated":false,"#,
         r#""peers":[{"region":"us-east-1","state":"suspect","since_ms":1250,"vote":"down","#,
         r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245","held":true},"#,
-        r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain","orders":[{"stage":"execute","drill":false,"#,
+        r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain","alive_age_ms":3,"unserved_ms":4,"orders":[{"stage":"execute","drill":false,"#,
         r#""at":1795230245123,"signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}],"#,
         r#""mode":"disarmed","target":{"region":"c","by":"a"},"failed_over":{"incident":"b-1","onset":1,"target":"c","age_ms":2}}],"#,
         r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
@@ -67,6 +72,24 @@ fn a_message_names_its_environment_only_if_it_has_one() {
     assert_eq!(VoteMessage::decode(empty.as_bytes()).unwrap().environment(), None);
     let null = EMPTY.replacen("7,", r#"7,"environment":null,"#, 1);
     assert_eq!(VoteMessage::decode(null.as_bytes()).unwrap().environment(), None);
+}
+
+/// What an older reader does not know follows what it knows, in a field of its own, which it ignores.
+#[test]
+fn statements_of_operators_travel_unchanged_and_change_nothing_else_in_a_message() {
+    let plain = || message(vec![entry("b")], Vec::new()).unwrap();
+    let with = |texts: &[&str]| plain().with_statements(texts.iter().map(|text| Arc::from(*text))).encode().unwrap();
+    assert_eq!(with(&[]), plain().encode().unwrap());
+    let bytes = with(&["one", "t\"wo", "", &"x".repeat(MAX_STATEMENT + 1), "two words", "t\u{fc}r"]);
+    let (before, after) =
+        (String::from_utf8(with(&[]).into()).unwrap(), String::from_utf8(bytes.clone().into()).unwrap());
+    assert_eq!(after, before.replacen("]}\n", "],\"statements\":[\"one\",\"t\\\"wo\"]}\n", 1));
+    let read = VoteMessage::decode(&bytes).unwrap();
+    assert_eq!(read.statements(), [Arc::from("one"), Arc::from("t\"wo")]);
+    assert_eq!(read.peers(), plain().peers());
+    let many: Vec<_> = (0..MAX_STATEMENTS + 1).map(|n| n.to_string()).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert_eq!(VoteMessage::decode(&with(&many)).unwrap().statements().len(), MAX_STATEMENTS);
 }
 
 #[test]
@@ -120,6 +143,18 @@ fn a_message_says_what_failovers_would_lose_and_never_less_than_that() {
         assert!(text(&replica(lower, upper)).is_err(), "{lower} {upper}");
     }
     assert_eq!(text(&[replica("0", "1"), replica("0", "2")].join(",")), Err(InvalidMessage::Twice("a server")));
+}
+
+#[test]
+fn a_message_has_the_time_at_which_it_was_written() {
+    let plain = message(Vec::new(), Vec::new()).unwrap();
+    assert_eq!(VoteMessage::decode(&plain.encode().unwrap()).unwrap().time(), None);
+    let bytes = plain.with_time(Some(UnixMillis(1_795_230_245_123))).encode().unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains(r#""seq":7,"time":1795230245123,"isolated""#));
+    assert_eq!(VoteMessage::decode(&bytes).unwrap().time(), Some(UnixMillis(1_795_230_245_123)));
+    // A clock that is far off costs no vote.
+    let wrong = EMPTY.replacen("7,", r#"7,"time":253402300800000,"#, 1);
+    assert_eq!(VoteMessage::decode(wrong.as_bytes()).unwrap().time(), None);
 }
 
 #[test]
@@ -209,7 +244,8 @@ fn a_message_has_a_maximum_size_in_both_directions() {
 
 fn entries() -> impl Strategy<Value = PeerVoteEntry> {
     let age = || prop_oneof![0..100_000_u64, 0..=VoteMessage::MAX_AGE_MS];
-    let states = (select(&PeerState::ALL), age(), select(&Vote::ALL), option::of(age()));
+    let seen = (option::of(age()), option::of(age()), option::of(age()));
+    let states = (select(&PeerState::ALL), age(), select(&Vote::ALL), seen);
     let incident = option::of("[ -~]{1,128}".prop_map(Arc::from));
     let time = || (0..=VoteMessage::MAX_TIME.0).prop_map(UnixMillis);
     let order = option::of((time(), vec(any::<u8>(), 64).prop_map(|bytes| Signature(bytes.try_into().unwrap()))));
@@ -220,10 +256,11 @@ fn entries() -> impl Strategy<Value = PeerVoteEntry> {
     });
     let mode = option::of(select(&FailoverMode::ALL));
     let failover = (mode, option::of(Just((region("t"), region("v")))), option::of(failed_over));
-    let entry = |((state, since_ms, vote, last_answer_age_ms), (onset, incident, held, order), failover)| {
+    let entry = |((state, since_ms, vote, seen), (onset, incident, held, order), failover)| {
         let (mode, target, failed_over) = failover;
-        let entry =
-            PeerVoteEntry { state, since_ms, vote, last_answer_age_ms, onset, incident, held, order, ..entry("x") };
+        let (last_answer_age_ms, alive_age_ms, unserved_ms) = seen;
+        let entry = PeerVoteEntry { state, since_ms, vote, onset, incident, held, order, ..entry("x") };
+        let entry = PeerVoteEntry { last_answer_age_ms, alive_age_ms, unserved_ms, ..entry };
         PeerVoteEntry { mode, target, failed_over, ..entry }
     };
     (states, incident, failover).prop_map(entry)
