@@ -14,13 +14,14 @@ use std::{
 use clap::{Parser, ValueEnum};
 use testkit::rig::{
     BLACKBOX, Result,
+    bench_command::Run,
     blackbox::{self, rival},
     cgroup::Cgroup,
     compare::{Errors, Measure, Reported, compare},
     line::Line,
     net::{Pair, server_address},
     pause,
-    process::{Place, Workspace, spinners},
+    process::{Place, Process, Workspace, spinners},
     regionwatch, require,
     selfcheck::SelfCheck,
     servers::Servers,
@@ -38,6 +39,9 @@ struct Options {
     /// Round trips of the line in milliseconds; half of each is spent each way.
     #[arg(long, value_delimiter = ',', default_value = "1,5,20,80,200")]
     delays: Vec<u32>,
+    /// By what each server is probed.
+    #[arg(long, value_delimiter = ',', default_value = "icmp,dns,tcp,http,https")]
+    services: Vec<Service>,
     /// Under which conditions.
     #[arg(long, value_delimiter = ',', default_value = "idle,busy,quota,starved")]
     conditions: Vec<Condition>,
@@ -47,6 +51,10 @@ struct Options {
     /// Another build of regionwatch, to be measured in the same run in the place of blackbox_exporter.
     #[arg(long)]
     before: Option<PathBuf>,
+    /// `regionwatch bench` in the place of blackbox_exporter: it may add 1% of the shortest round trip to what the sidecar
+    /// measures.
+    #[arg(long, conflicts_with = "before")]
+    bench_command: bool,
     /// Milliseconds between two probes of one protocol to one server.
     #[arg(long, default_value_t = 500)]
     interval: u32,
@@ -96,13 +104,20 @@ impl Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 enum Program {
     Regionwatch,
-    /// blackbox_exporter, or the build that `--before` names.
-    #[value(name = "blackbox", alias = "before")]
+    /// blackbox_exporter, `regionwatch bench`, or the build that `--before` names.
+    #[value(name = "blackbox", aliases = ["before", "bench"])]
     Other,
 }
 
 /// What is measured before this is not counted.
 const WARM_UP: Duration = Duration::from_secs(3);
+
+/// A program that has been started.
+enum Running {
+    Sidecar(Process),
+    Blackbox(Process),
+    Bench(Run),
+}
 
 /// One program under one condition.
 struct Cell {
@@ -150,7 +165,7 @@ fn run(options: Options) -> Result<bool> {
     let line = Line::start(near, far, round_trips.collect())?;
     let tap = Tap::start(&pair.prober)?;
     let servers = Servers::start(&pair.servers, &workspace)?;
-    let flows = addresses.iter().flat_map(|to| Service::ALL.map(|service| (*to, service))).collect();
+    let flows = addresses.iter().flat_map(|to| options.services.iter().map(|service| (*to, *service))).collect();
     let probes = if options.quick { options.probes / 6 } else { options.probes };
     let rounds = probes.div_ceil(addresses.len() as u32);
     let mut bench = Bench { options, rounds, flows, servers, tap, line, pair, workspace };
@@ -165,8 +180,11 @@ fn run(options: Options) -> Result<bool> {
             }
         }
     }
-    println!("Compared with {}\n", rival(bench.options.before.as_deref()));
-    let met = report(&bench, &cells);
+    match bench.options.bench_command {
+        true => println!("Compared with regionwatch bench\n"),
+        false => println!("Compared with {}\n", rival(bench.options.before.as_deref())),
+    }
+    let met = report(&bench, &cells) & added(&bench, &cells);
     own.print();
     Ok(met)
 }
@@ -189,18 +207,17 @@ impl Bench {
             Program::Regionwatch => Some(&own_build),
             Program::Other => self.options.before.as_deref(),
         };
-        let mut process = match build {
-            None => blackbox::start(place, self.timeout(), &self.workspace)?,
-            Some(build) => {
-                let config = regionwatch::configure(
-                    &addresses,
-                    &Service::ALL,
-                    self.interval(),
-                    self.timeout(),
-                    &self.workspace,
-                )?;
-                regionwatch::start(build, &config, place, &self.workspace)?
+        let configure = || {
+            regionwatch::configure(&addresses, &self.options.services, self.interval(), self.timeout(), &self.workspace)
+        };
+        let duration = WARM_UP + self.duration();
+        let mut running = match (program, build) {
+            (Program::Other, None) if self.options.bench_command => {
+                let run = Run::start(&own_build, &configure()?, self.interval(), duration, place, &self.workspace)?;
+                Running::Bench(run)
             }
+            (_, None) => Running::Blackbox(blackbox::start(place, self.timeout(), &self.workspace)?),
+            (_, Some(build)) => Running::Sidecar(regionwatch::start(build, &configure()?, place, &self.workspace)?),
         };
         // Started last, because a program that is starved from its first moment takes long to become ready.
         let (outside, inside) = condition.spinners();
@@ -212,14 +229,22 @@ impl Bench {
         // What passed before is of no interest.
         drop((self.tap.take()?, self.line.take()));
         let (began, used) = (sys::realtime_ns(), cgroup.usage());
-        let (mut reported, gaps) = match build {
-            None => (blackbox::drive(&self.pair.prober, &self.flows, self.interval(), self.rounds)?, 0),
-            Some(_) => self.collect(began)?,
+        let (mut reported, gaps) = match &mut running {
+            Running::Blackbox(process) => {
+                let reported = blackbox::drive(&self.pair.prober, &self.flows, self.interval(), self.rounds)?;
+                process.check()?;
+                (reported, 0)
+            }
+            Running::Sidecar(process) => {
+                let collected = self.collect(began)?;
+                process.check()?;
+                collected
+            }
+            Running::Bench(run) => (run.finish(&addresses, began, duration, self.interval() / 2)?, 0),
         };
         let (ended, total) = (sys::realtime_ns(), cgroup.usage());
-        process.check()?;
         self.servers.check()?;
-        drop((process, busy));
+        drop((running, busy));
 
         let (seen, passages) = (self.tap.take()?, self.line.take());
         own.add(&seen, &passages);
@@ -230,6 +255,11 @@ impl Bench {
         Ok(Cell { errors, cpu, throttled: total.throttled - used.throttled, gaps })
     }
 
+    /// How long probes are counted.
+    fn duration(&self) -> Duration {
+        self.interval() * self.rounds + self.timeout()
+    }
+
     /// Reads regionwatch's samples as they come, until there are enough.
     fn collect(&self, began: i64) -> Result<(Vec<Reported>, usize)> {
         let mut client = regionwatch::client(&self.pair.prober);
@@ -237,7 +267,7 @@ impl Bench {
         // It keeps 20 samples of each path: read them twice in that time.
         let often = self.interval() * 8;
         let slack = self.interval() / 2;
-        let end = sys::monotonic_ns() + (self.interval() * self.rounds + self.timeout()).as_nanos() as i64;
+        let end = sys::monotonic_ns() + self.duration().as_nanos() as i64;
         while sys::monotonic_ns() < end {
             pause(often)?;
             collector.poll(&mut client, slack)?;
@@ -256,7 +286,11 @@ fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
         bench.options.delays, bench.options.interval
     );
     let programs = [Program::Regionwatch, Program::Other];
-    let other = if bench.options.before.is_some() { "before n" } else { "blackbox n" };
+    let other = match (&bench.options.before, bench.options.bench_command) {
+        (Some(_), _) => "before n",
+        (None, true) => "bench n",
+        (None, false) => "blackbox n",
+    };
     for condition in &bench.options.conditions {
         println!("\n### {condition:?}\n");
         let mut table = Table::new(&[
@@ -275,7 +309,7 @@ fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
             "target",
             "",
         ]);
-        for measure in Measure::ALL {
+        for measure in Measure::ALL.into_iter().filter(|measure| bench.options.services.contains(&measure.service)) {
             let mut row = vec![measure.name().to_owned()];
             let mut p99s = [f64::NAN; 2];
             for (program, p99) in programs.iter().zip(&mut p99s) {
@@ -304,6 +338,37 @@ fn report(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
                     println!("regionwatch: failures although the answer came in time: MISS");
                 }
             }
+        }
+    }
+    met
+}
+
+/// What `bench` adds to the latencies that the sidecar measures, as a share of the shortest round trip; whether that is as
+/// little as it must be.
+fn added(bench: &Bench, cells: &HashMap<(Condition, Program), Cell>) -> bool {
+    const MOST: f64 = 0.01;
+    let shortest_us = bench.options.delays.iter().min().map_or(f64::NAN, |ms| f64::from(*ms) * 1000.0);
+    let mut met = true;
+    for condition in &bench.options.conditions {
+        let errors = |program| cells.get(&(*condition, program)).map(|cell| &cell.errors.by_measure);
+        let (true, Some(sidecar), Some(other)) =
+            (bench.options.bench_command, errors(Program::Regionwatch), errors(Program::Other))
+        else {
+            continue;
+        };
+        for measure in Measure::ALL.into_iter().filter(|measure| bench.options.services.contains(&measure.service)) {
+            let [before, with] = [sidecar, other]
+                .map(|errors| quantile(&mut errors.get(measure.name()).cloned().unwrap_or_default(), 0.5));
+            let share = (with - before) / shortest_us;
+            let passes = share <= MOST;
+            met &= passes;
+            println!(
+                "{condition:?}, {}: bench adds {:.1} µs, {:.2}% of the shortest round trip: {}",
+                measure.name(),
+                with - before,
+                share * 100.0,
+                if passes { "PASS" } else { "MISS" }
+            );
         }
     }
     met

@@ -37,7 +37,7 @@ struct Options {
     targets: Vec<usize>,
     /// By what each of them is probed.
     #[arg(long, value_delimiter = ',', default_value = "icmp,dns,tcp,http")]
-    kinds: Vec<Kind>,
+    kinds: Vec<Service>,
     /// How long each program is watched at each size.
     #[arg(long, default_value_t = 40)]
     seconds: u64,
@@ -56,27 +56,6 @@ struct Options {
     /// Given by `cargo bench`, but not by `cargo test --all-targets`, which must not take minutes and root.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    Icmp,
-    Dns,
-    Tcp,
-    Http,
-    Https,
-}
-
-impl Kind {
-    const fn service(self) -> Service {
-        match self {
-            Self::Icmp => Service::Icmp,
-            Self::Dns => Service::Dns,
-            Self::Tcp => Service::Tcp,
-            Self::Http => Service::Http,
-            Self::Https => Service::Https,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -251,7 +230,7 @@ fn second_of(cgroup: &Cgroup, work: impl FnOnce() -> Result<()>) -> Result<f64> 
 
 impl Bench {
     fn services(&self) -> Vec<Service> {
-        self.options.kinds.iter().map(|kind| kind.service()).collect()
+        self.options.kinds.clone()
     }
 
     fn regionwatch(&self, program: &Path, targets: usize) -> Result<Values> {

@@ -23,8 +23,8 @@ use regionwatch::{
     engine::{Engine, Input, Topology},
     metrics::Metrics,
     model::{
-        Failure, FailureContext, Nonce, PathId, PeerState, Phase, PhaseTimes, Region, Sample, StampSource, Timings,
-        UnixMillis, Vote, VoteResponse,
+        Failure, FailureContext, Nonce, PathId, PeerFacts, PeerState, Phase, PhaseTimes, Region, Sample, StampSource,
+        Timings, UnixMillis, Vote, VoteResponse,
     },
     schedule::{Event, SlotPhase},
     server::{self, Histories, KnownVantages, Limits, Query, ServerState},
@@ -104,7 +104,7 @@ fn engine(config: &Arc<Config>, start: Instant) -> Result<Engine> {
                 late: 0,
                 duplicates: 0,
                 failed: FailureContext::from(failed.then_some(Phase::Connect)),
-                certificate: None,
+                facts: PeerFacts::default(),
             };
             engine.handle(Input::Events(&mut vec![event]), now(at));
         }
@@ -131,6 +131,8 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         since_ms: 0,
         vote: if dying && n < DEAD { Vote::Down } else { Vote::Up },
         last_answer_age_ms: Some(0),
+        alive_age_ms: Some(0),
+        unserved_ms: None,
         onset: None,
         incident: None,
         held: None,
@@ -155,6 +157,7 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         signature: None,
         trusted_transport: true,
         requested_at: now.instant,
+        received_at: now.instant,
     };
     engine.handle(Input::VoteResponse(&response), now);
 }
@@ -214,7 +217,7 @@ fn run() -> Result<bool> {
                     let _ = reply.send(Histories { paths, ..Histories::default() });
                 }
                 Query::Explain { region, reply } => drop(reply.send(engine.explain(&region, now()))),
-                Query::Votes(_) | Query::Reload(_) => {}
+                Query::Votes(_) | Query::Reload(_) | Query::Command { .. } => {}
             }
         }
     });

@@ -11,7 +11,8 @@ use std::{
 use proptest::prelude::*;
 use regionwatch::{
     decision::{
-        Input, Now, OpenIncident, PathInfo, PeerSetup, Policy, QualitySample, Setup, StateChange, Transition, Vantage,
+        Input, Now, OpenIncident, Orderer, PathInfo, PeerSetup, Policy, QualitySample, Released, Remembered,
+        Restriction, Rule, Setup, StateChange, StatementNews, Transition, Vantage,
         ranking::RegionAttributes,
         votes::{FailedOver, PeerVote, VoteSet},
     },
@@ -21,9 +22,13 @@ use regionwatch::{
         TargetName, Timings, UnixMillis, Vote,
     },
     probe,
+    signing::{Action, Command, Operators, PrivateKey},
     window::{Latency, Summary},
 };
 use tokio::time::Instant;
+
+#[path = "deciding/statements.rs"]
+mod statements;
 
 const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(250);
@@ -105,6 +110,8 @@ struct Scene {
     spared: Vec<usize>,
     /// The target of each incident that was ordered.
     targets: BTreeMap<Arc<str>, Region>,
+    /// Whether the vantage decides alone.
+    alone: bool,
 }
 
 fn policy(confirm_burst: bool) -> Policy {
@@ -172,6 +179,7 @@ impl Scene {
             others_hold: false,
             spared: Vec::new(),
             targets: BTreeMap::new(),
+            alone: false,
         }
     }
 
@@ -195,6 +203,8 @@ impl Scene {
             tally: Tally::default(),
             candidates: Vec::new(),
             blocked: None,
+            blocked_by: Vec::new(),
+            common_mode: false,
             loss: None,
             lost: None,
             evidence: String::new(),
@@ -313,6 +323,8 @@ impl Scene {
         let view = PeerVote {
             vote,
             good_at,
+            alive_at: good_at,
+            unserved_since: None,
             incident: None,
             held: self.others_hold,
             mode: None,
@@ -320,7 +332,13 @@ impl Scene {
             failed_over: None,
         };
         let of = |(n, region): (usize, &Region)| {
-            let spared = PeerVote { vote: Vote::Up, good_at: Some(self.now), held: false, ..view.clone() };
+            let spared = PeerVote {
+                vote: Vote::Up,
+                good_at: Some(self.now),
+                alive_at: Some(self.now),
+                held: false,
+                ..view.clone()
+            };
             (region.clone(), if self.spared.contains(&n) { spared } else { view.clone() })
         };
         let peers = self.regions.iter().enumerate().map(of).collect();
@@ -367,7 +385,7 @@ impl Scene {
         for (n, standing) in self.vantage.peers().enumerate() {
             assert!(!isolated || standing.vote == Vote::Abstain);
             let Tally { reached, up, .. } = standing.tally;
-            let agreed = standing.state == PeerState::Down && reached && up == 0 && !isolated;
+            let agreed = standing.state == PeerState::Down && (reached || self.alone) && up == 0 && !isolated;
             self.reached[n] = match self.reached[n] {
                 None => agreed.then_some((now, now)),
                 Some((since, _)) if agreed => Some((since, now)),
@@ -386,7 +404,8 @@ impl Scene {
                 incidents.iter().filter(|told| told.peer == *standing.region && told.stage == Stage::Execute).collect();
             let blocked = standing.incident.and_then(OpenIncident::blocked_now).is_some();
             let ordered = execute.iter().any(|told| told.resolved.is_none());
-            assert_eq!(ordered, executed && is_held && !blocked, "{execute:?}");
+            let anew = standing.incident.is_some_and(|incident| incident.held_anew);
+            assert_eq!(ordered, executed && is_held && !blocked && !anew, "{execute:?}");
             if execute.iter().any(|told| told.resolved.is_some()) && standing.incident.is_some() {
                 assert!(executed && !isolated && !matches!(standing.state, PeerState::Down | PeerState::Unknown));
             }
@@ -1004,6 +1023,8 @@ fn a_second_region_is_limited_while_the_first_is_not_released() {
     assert_eq!((blocked(&scene, 1), ordered(&scene)), (Some(Blocked::Limit), Vec::new()));
     let row = scene.vantage.ranking().of(&scene.regions[0]).unwrap();
     assert!(row.reasons.contains(&Ineligible::FailedOver), "{row:?}");
+    let explained = scene.vantage.explain(&scene.regions[1], scene.clock()).unwrap();
+    assert_eq!(explained.failed_over, scene.regions[..1], "what holds the slot");
 }
 
 #[test]
@@ -1057,6 +1078,21 @@ fn a_restarted_vantage_orders_the_target_that_was_ordered_before() {
         scene.restore(&Incident { candidates: vec![candidate(target)], ..scene.told(Stage::Execute) });
         scene.live(&dead(16));
         assert_eq!(ordered(&scene), [("p0".to_owned(), format!("p{target}"))]);
+    }
+}
+
+/// The candidates of an alert are not signed.
+#[test]
+fn a_restarted_vantage_orders_no_restored_target_that_is_not_configured() {
+    let candidate = |name: &&str| Candidate { region: Region::new(name).unwrap(), rank: 1, score: None };
+    for (names, restored) in [(&["p1", "nowhere"][..], true), (&["nowhere", "p1"], false), (&["p0"], false)] {
+        let mut scene = Scene::new(4, false);
+        let candidates = names.iter().map(candidate).collect();
+        scene.restore(&Incident { candidates, ..scene.told(Stage::Execute) });
+        scene.live(&dead(16));
+        let targets: Vec<_> = ordered(&scene).into_iter().map(|(_, target)| target).collect();
+        assert!(targets.iter().all(|target| ["here", "p1", "p2", "p3"].contains(&&**target)), "{names:?}: {targets:?}");
+        assert!(!restored || targets == ["p1"], "{names:?}: {targets:?}");
     }
 }
 
@@ -1151,6 +1187,298 @@ fn a_vantage_that_is_isolated_or_knows_no_votes_yet_writes_no_token() {
     let mut scene = Scene::new(4, false);
     scene.live(&Part { slots: 44, up: vec![false, true, true, true], says: vec![Says::Up; 4], cannot_send: false });
     assert_eq!(withheld(&scene), Some(Vec::new()));
+}
+
+#[test]
+fn a_vantage_that_has_heard_no_other_one_writes_no_token_however_long_it_waits() {
+    let mut scene = Scene::new(4, false);
+    scene.live(&Part { slots: 400, up: vec![false; 4], says: vec![Says::Nothing; 4], cannot_send: false });
+    assert!(!scene.vantage.is_isolated(), "it has no reason to think so");
+    assert_eq!(withheld(&scene), None, "its own region may have been failed over meanwhile");
+}
+
+/// What another vantage says of the region of this one.
+fn told_of_own(scene: &Scene, vote: PeerVote) -> VoteSet {
+    VoteSet { peers: [(scene.vantage.region().clone(), vote)].into(), ..scene.views(Says::Up) }
+}
+
+#[test]
+fn no_token_is_written_to_the_own_region_once_another_vantage_has_failed_it_over_until_that_one_says_otherwise() {
+    let mut scene = Scene::well(4, false);
+    let order =
+        FailedOver { id: "here-1".into(), onset: UnixMillis(1), target: scene.regions[1].clone(), at: scene.now };
+    let plain = PeerVote::plain(Vote::Up, Some(scene.now));
+    let votes = told_of_own(&scene, PeerVote { failed_over: Some(order), ..plain });
+    let (from, requested_at) = (scene.regions[1].clone(), scene.now);
+    scene.handle(Input::Votes { from: &from, requested_at, votes });
+    // Its votes grow old, while those of the others go on, which do not know.
+    let silent = Part { says: vec![Says::Up, Says::Nothing, Says::Up, Says::Up], ..recovered(4 * 60) };
+    scene.live(&silent);
+    assert_eq!(withheld(&scene), Some(vec!["here".to_owned()]));
+    scene.live(&Part { slots: 40, up: vec![false; 4], says: vec![Says::Nothing; 4], cannot_send: false });
+    assert!(scene.vantage.is_isolated());
+    scene.live(&Part { says: vec![Says::Nothing; 4], ..recovered(8) });
+    assert!(!scene.vantage.is_isolated());
+    assert_eq!(withheld(&scene), None, "what it knew is from before");
+    scene.live(&Part { slots: 44, ..silent });
+    assert_eq!(withheld(&scene), Some(vec!["here".to_owned()]));
+    scene.live(&recovered(8));
+    assert_eq!(withheld(&scene), Some(Vec::new()), "it was released");
+}
+
+#[test]
+fn a_vantage_that_decides_alone_keeps_no_order_for_what_it_has_never_asked() {
+    let mut scene = executed();
+    let mut peers = watched(4);
+    peers[0].paths.iter_mut().for_each(|info| info.question = 1);
+    let mut lone = setup(false, peers);
+    lone.policy.allow_single_vantage = true;
+    scene.vantage.handle(Input::Reconfigured(lone), scene.clock());
+    scene.live(&Part { says: vec![Says::Nothing; 4], ..dead(4 * 60) });
+    assert_eq!((scene.state(0), scene.execute()), (PeerState::Down, None));
+}
+
+/// The first of two peers, whose service refuses, with reports of its own region's failing services from these peers.
+fn refusing(reporters: &[usize]) -> Scene {
+    let mut scene = Scene::new(2, false);
+    let mut peers = watched(2);
+    peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+    scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+    scene.live(&Part { slots: 12, up: vec![true; 2], says: vec![Says::Up; 2], cannot_send: false });
+    scene.refuses = Some(0);
+    let onset = scene.now;
+    let part = Part { slots: 1, up: vec![true; 2], says: vec![Says::Nothing; 2], cannot_send: false };
+    for _ in 0..12 {
+        for reporter in reporters {
+            let plain = PeerVote::plain(Vote::Up, Some(scene.now));
+            let votes = told_of_own(&scene, PeerVote { unserved_since: Some(onset), ..plain });
+            let (from, requested_at) = (scene.regions[*reporter].clone(), scene.now);
+            scene.handle(Input::Votes { from: &from, requested_at, votes });
+        }
+        scene.slot(&part);
+    }
+    scene
+}
+
+#[test]
+fn a_region_that_reports_all_others_as_failing_does_not_make_its_own_failure_a_common_one() {
+    for (reporters, is_common) in [(&[][..], false), (&[0], false), (&[1], true), (&[0, 1], true)] {
+        let scene = refusing(reporters);
+        let peer = scene.vantage.peers().next().unwrap();
+        assert_eq!(*peer.rule == Rule::CommonMode, is_common, "{reporters:?}: {:?}", peer.rule);
+        assert_eq!(peer.vote == Vote::Down, !is_common, "{reporters:?}");
+    }
+}
+
+/// After a start, all failures seem to begin at once. The one from before the start was judged when it began.
+#[test]
+fn a_restored_incident_of_a_dead_service_is_no_common_mode() {
+    for restored in [false, true] {
+        let mut scene = Scene::new(2, false);
+        let mut peers = watched(2);
+        peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        if restored {
+            scene.restore(&Incident { cause: Cause::Service, ..scene.told(Stage::Prepare) });
+        } else {
+            scene.live(&Part { slots: 12, up: vec![true; 2], says: vec![Says::Up; 2], cannot_send: false });
+        }
+        scene.refuses = Some(0);
+        let onset = scene.now;
+        for _ in 0..12 {
+            let plain = PeerVote::plain(Vote::Up, Some(scene.now));
+            let votes = told_of_own(&scene, PeerVote { unserved_since: Some(onset), ..plain });
+            let (from, requested_at) = (scene.regions[1].clone(), scene.now);
+            scene.handle(Input::Votes { from: &from, requested_at, votes });
+            scene.slot(&Part { slots: 1, up: vec![true; 2], says: vec![Says::Nothing; 2], cannot_send: false });
+        }
+        let peer = scene.vantage.peers().next().unwrap();
+        assert_eq!(*peer.rule == Rule::CommonMode, !restored, "{:?}", peer.rule);
+        assert_eq!(peer.incident.is_some(), restored);
+    }
+}
+
+/// What is seen after the start shows a dead service, and not that several regions share the cause.
+#[test]
+fn a_restart_in_a_common_mode_orders_nothing_and_goes_on_with_the_incident_until_the_services_succeed() {
+    for common_mode in [true, false] {
+        let mut scene = Scene::new(4, false);
+        let mut peers = watched(4);
+        peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        scene.restore(&Incident { cause: Cause::Service, common_mode, ..scene.told(Stage::Prepare) });
+        scene.refuses = Some(0);
+        let failing = |slots| Part { says: vec![Says::Down; 4], ..recovered(slots) };
+        scene.live(&failing(4 * 60));
+        assert_eq!(*scene.vantage.peers().next().unwrap().rule == Rule::CommonMode, common_mode);
+        assert_eq!(scene.execute().is_some(), !common_mode);
+        let told = reported(&scene, Stage::Prepare).unwrap();
+        assert_eq!((&*told.id, told.common_mode), ("p0-1", common_mode));
+        // What begins later is judged by itself.
+        scene.refuses = None;
+        scene.live(&recovered(4 * 70));
+        scene.refuses = Some(0);
+        scene.live(&failing(4 * 60));
+        assert_eq!(scene.execute(), Some(None));
+    }
+}
+
+/// The token of this vantage alone has expired. The incident would stay open, and the region would never be released.
+#[test]
+fn a_common_failure_keeps_an_incident_open_only_while_no_other_vantage_sees_the_services_succeed() {
+    for (says, is_open) in [(Says::WasUp, true), (Says::Up, false)] {
+        let mut scene = Scene::new(2, false);
+        let mut peers = watched(2);
+        peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        scene.live(&Part { slots: 12, up: vec![true; 2], says: vec![Says::Up; 2], cannot_send: false });
+        let onset = scene.now;
+        scene.live(&Part { slots: 24, up: vec![false, true], says: vec![Says::Down; 2], cannot_send: false });
+        assert!(scene.open[0].is_some());
+        scene.refuses = Some(0);
+        for _ in 0..4 * 480 {
+            let mut votes = scene.views(says);
+            let own = PeerVote { unserved_since: Some(onset), ..PeerVote::plain(Vote::Up, Some(scene.now)) };
+            votes.peers.insert(scene.vantage.region().clone(), own);
+            let (from, requested_at) = (scene.regions[1].clone(), scene.now);
+            scene.handle(Input::Votes { from: &from, requested_at, votes });
+            scene.slot(&Part { slots: 1, up: vec![true; 2], says: vec![Says::Nothing; 2], cannot_send: false });
+        }
+        assert_eq!(*scene.vantage.peers().next().unwrap().rule, Rule::CommonMode);
+        assert_eq!(scene.open[0].is_some(), is_open, "{says:?}");
+    }
+}
+
+#[test]
+fn a_region_whose_critical_probes_all_fail_is_no_target_although_it_is_only_degraded() {
+    let scene = refusing(&[1]);
+    let ranked = scene.vantage.ranking().of(&scene.regions[0]).unwrap();
+    assert_eq!(scene.state(0), PeerState::Degraded);
+    assert!(ranked.reasons.contains(&Ineligible::Critical), "{ranked:?}");
+}
+
+/// What a process has left that had failed over the first peer to the second one.
+fn left(scene: &Scene) -> Remembered {
+    let (id, target, at) = ("p0-1".into(), scene.regions[1].clone(), scene.start - 3600 * SECOND);
+    let failover = FailedOver { id, onset: UnixMillis(1), target, at };
+    Remembered { failovers: vec![(scene.regions[0].clone(), failover, Orderer::ThisVantage)], ..Remembered::default() }
+}
+
+#[test]
+fn a_failover_is_not_released_because_its_region_stays_dead_or_without_service_over_a_restart() {
+    for refuses in [None, Some(0)] {
+        let mut scene = Scene::new(4, false);
+        let mut peers = watched(4);
+        peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+        scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+        scene.handle(Input::Remembered(&left(&scene)));
+        scene.refuses = refuses;
+        let up = vec![refuses.is_some(), true, true, true];
+        scene.live(&Part { slots: 4 * 60 * 32, up, says: vec![Says::WasUp; 4], cannot_send: false });
+        assert_eq!(withheld(&scene), Some(vec!["p0".to_owned()]), "{:?}", scene.state(0));
+        scene.refuses = None;
+        scene.live(&recovered(4 * 60 * 33));
+        assert_eq!(withheld(&scene), Some(Vec::new()));
+    }
+}
+
+#[test]
+fn a_restarted_vantage_takes_the_target_that_it_has_on_disk_and_not_that_of_an_alert() {
+    let candidate = |n: usize| Candidate { region: Region::new(&format!("p{n}")).unwrap(), rank: 1, score: None };
+    let mut scene = Scene::new(4, false);
+    scene.handle(Input::Remembered(&left(&scene)));
+    scene.restore(&Incident { candidates: vec![candidate(2)], ..scene.told(Stage::Execute) });
+    scene.live(&dead(16));
+    assert_eq!(ordered(&scene), [("p0".to_owned(), "p1".to_owned())]);
+}
+
+#[test]
+fn an_alert_about_a_failover_that_was_released_names_no_later_outage() {
+    let mut scene = Scene::new(4, false);
+    let released = Released { id: "p0-1".into(), at: scene.start };
+    let left = Remembered { released: vec![(scene.regions[0].clone(), released)], ..Remembered::default() };
+    scene.handle(Input::Remembered(&left));
+    scene.live(&recovered(12));
+    scene.restore(&scene.told(Stage::Execute));
+    scene.live(&dead(16));
+    assert!(scene.id().is_some_and(|(_, id)| id != "p0-1"), "{:?}", scene.id());
+    assert_eq!(scene.execute(), None);
+}
+
+#[test]
+fn a_vantage_that_reaches_others_but_never_their_votes_writes_tokens_after_a_minute() {
+    let mut scene = Scene::new(4, false);
+    let unheard = |slots| Part { says: vec![Says::Nothing; 4], ..recovered(slots) };
+    scene.live(&unheard(4 * 55));
+    assert_eq!(withheld(&scene), None);
+    scene.live(&unheard(4 * 10));
+    assert_eq!(withheld(&scene), Some(Vec::new()));
+}
+
+#[test]
+fn the_own_region_stays_failed_over_although_the_vantage_that_has_ordered_it_is_silent_until_a_person_releases_it() {
+    let mut scene = Scene::new(1, false);
+    let mut lone = setup(false, watched(1));
+    lone.policy.allow_single_vantage = true;
+    scene.vantage.handle(Input::Reconfigured(lone), scene.clock());
+    let part = |up: bool, slots| Part { slots, up: vec![up], says: vec![Says::Nothing], cannot_send: false };
+    scene.live(&part(true, 12));
+    let order =
+        FailedOver { id: "here-1".into(), onset: UnixMillis(1), target: scene.regions[0].clone(), at: scene.now };
+    let plain = PeerVote::plain(Vote::Up, Some(scene.now));
+    let votes = told_of_own(&scene, PeerVote { failed_over: Some(order), ..plain });
+    let (from, requested_at) = (scene.regions[0].clone(), scene.now);
+    scene.handle(Input::Votes { from: &from, requested_at, votes });
+    assert!(scene.vantage.is_failed_over(scene.vantage.region()));
+    scene.live(&part(true, 60));
+    assert_eq!(withheld(&scene), Some(vec!["here".to_owned()]));
+    let own = scene.vantage.region().clone();
+    scene.handle(Input::Release(&own));
+    assert_eq!(withheld(&scene), Some(Vec::new()));
+    assert!(!scene.vantage.is_failed_over(&own));
+}
+
+#[test]
+fn a_target_that_is_no_region_any_more_is_not_ordered() {
+    let mut scene = Scene::new(4, false);
+    let mut left = left(&scene);
+    left.failovers[0].1.target = Region::new("gone").unwrap();
+    scene.handle(Input::Remembered(&left));
+    scene.live(&recovered(12));
+    scene.live(&dead(4 * 33));
+    assert_eq!((blocked(&scene, 0), ordered(&scene)), (Some(Blocked::TargetDown), Vec::new()));
+}
+
+#[test]
+fn an_outage_does_not_take_the_name_of_a_failover_that_was_released_from_a_vantage_that_has_not_seen_its_end() {
+    let mut scene = Scene::new(4, false);
+    let released = Released { id: "p0-1".into(), at: scene.start };
+    let left = Remembered { released: vec![(scene.regions[0].clone(), released)], ..Remembered::default() };
+    scene.handle(Input::Remembered(&left));
+    scene.live(&recovered(12));
+    let mut votes = scene.views(Says::Down);
+    votes.peers.get_mut(&scene.regions[0]).unwrap().incident = Some((UnixMillis(1), "p0-1".into()));
+    let part = Part { says: vec![Says::Down, Says::Nothing, Says::Down, Says::Down], ..dead(1) };
+    for _ in 0..4 * 33 {
+        let (from, requested_at, votes) = (scene.regions[1].clone(), scene.now, votes.clone());
+        scene.handle(Input::Votes { from: &from, requested_at, votes });
+        scene.slot(&part);
+    }
+    assert!(scene.id().is_some_and(|(_, id)| id != "p0-1"), "{:?}", scene.id());
+    assert!(scene.vantage.is_failed_over(&scene.regions[0]));
+}
+
+/// The token of this vantage has expired, or its path is filtered.
+#[test]
+fn a_region_whose_services_others_see_succeed_is_released_whatever_the_own_probes_say() {
+    let mut scene = Scene::new(4, false);
+    let mut peers = watched(4);
+    peers.iter_mut().for_each(|peer| peer.paths[TCP as usize].critical = true);
+    scene.vantage.handle(Input::Reconfigured(setup(false, peers)), scene.clock());
+    scene.handle(Input::Remembered(&left(&scene)));
+    scene.refuses = Some(0);
+    scene.live(&recovered(4 * 60 * 33));
+    assert_eq!(withheld(&scene), Some(Vec::new()), "{:?}", scene.state(0));
 }
 
 /// A database with its primary in the first peer, and what failovers to the others would lose, in milliseconds.

@@ -19,7 +19,7 @@ use regionwatch::{
     decision::votes::{VoteMessage, hostile::fuzz_vote},
     metrics::PushSeries,
     net::hostile::{Peer, Script, fuzz_expiry, fuzz_response},
-    probe::hostile::{fuzz_answer, fuzz_health, fuzz_pattern, fuzz_reply, fuzz_session},
+    probe::hostile::{fuzz_answer, fuzz_health, fuzz_mysql_session, fuzz_pattern, fuzz_reply, fuzz_session},
     signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
     yaml::hostile::fuzz_tree,
 };
@@ -105,6 +105,7 @@ fn target(name: &str) -> Target {
         "load_test_results" => Box::new(fuzz_results),
         "order_signatures" => Box::new(fuzz_signatures),
         "pattern" => Box::new(compare_pattern),
+        "mysql_session" => Box::new(fuzz_mysql_session),
         "postgres_session" => Box::new(fuzz_session),
         "push_answer" => Box::new(move |bytes| world.answers_pushes(&Script::endless(bytes))),
         "vote_message" => Box::new(fuzz_signed_vote),
@@ -215,8 +216,11 @@ fn arbitrary_dns_messages_never_panic() {
 
 #[test]
 fn arbitrary_messages_of_a_database_never_panic_or_hang() {
-    let seeds: Vec<_> = names("corpus/postgres_session").iter().map(|file| fs::read(file).unwrap()).collect();
-    mutations(&seeds, fuzz_session);
+    let seeds = |name: &str| -> Vec<_> {
+        names(&format!("corpus/{name}")).iter().map(|file| fs::read(file).unwrap()).collect()
+    };
+    mutations(&seeds("postgres_session"), fuzz_session);
+    mutations(&seeds("mysql_session"), fuzz_mysql_session);
 }
 
 #[test]

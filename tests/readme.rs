@@ -37,6 +37,12 @@ fn the_table_of_settings_is_that_of_the_code() {
 }
 
 #[test]
+fn the_readme_is_read_in_five_minutes() {
+    let words = read("README.md").split_whitespace().count();
+    assert!((900..=1200).contains(&words), "{words} words");
+}
+
+#[test]
 fn every_variable_is_documented() {
     // The page is being written.
     if std::env::var_os("BLESS").is_some() {

@@ -1,42 +1,108 @@
 //! A world of many regions, made of the pages of one real sidecar: every vantage serves these, with other names in them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write,
-    fs, thread,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
-use testkit::process::{free, get, sidecar};
+use testkit::{
+    postgres::{Postgres, token_tables},
+    process::{free, get, sidecar, write},
+};
+
+use crate::queries::Need;
 
 /// A line of a page.
+#[derive(Clone)]
 struct Line {
     name: String,
-    /// What stands between the name of the vantage and that of the peer, and after that.
+    /// What stands after the names of the vantage and the peer.
     labels: String,
     peer: Option<usize>,
     value: f64,
     per_second: f64,
 }
 
+/// A series of a vantage.
+struct Series {
+    /// All but the value.
+    text: String,
+    value: f64,
+    per_second: f64,
+    /// The value while the dead region is down.
+    down: Option<f64>,
+}
+
+impl Series {
+    fn value(&self, at: f64, is_down: bool) -> f64 {
+        self.down.filter(|_| is_down).unwrap_or_else(|| self.per_second.mul_add(at, self.value))
+    }
+}
+
 /// What the vantages serve: the whole page, and the small one.
 pub(crate) struct World {
     pub(crate) regions: usize,
-    whole: Vec<Line>,
-    state: Vec<Line>,
+    lines: Vec<Line>,
+    whole: Vec<Vec<Series>>,
+    state: Vec<Vec<Series>>,
 }
 
 pub(crate) fn region(number: usize) -> String {
     format!("r{number:02}")
 }
 
+/// How many databases there are, each with a primary and two replicas in the same regions for all vantages.
+const DATABASES: usize = 20;
+
+fn database(number: usize) -> String {
+    format!("d{number:02}")
+}
+
+/// The servers that stand for all databases, and the configuration of these.
+fn databases() -> (Vec<Postgres>, String) {
+    let primary = Postgres::start("host all regionwatch 127.0.0.1/32 trust\n", &["wal_level=replica"]);
+    let names: Vec<_> = (0..DATABASES).map(database).collect();
+    primary.run_sql(&token_tables(names.iter().map(String::as_str)));
+    let replicas = [(); 2].map(|()| Postgres::replica(primary.addr, &["hot_standby=on"]));
+    let servers: Vec<_> = [primary].into_iter().chain(replicas).collect();
+    let of = |(number, server): (usize, &Postgres)| {
+        format!("{{region: {}, host: 127.0.0.1, port: {}}}", region(number), server.addr.port())
+    };
+    let listed: Vec<_> = servers.iter().enumerate().map(of).collect();
+    let mut config = String::from("databases:\n");
+    for name in names {
+        let _ = writeln!(
+            config,
+            "  - {{name: {name}, kind: postgres, user: regionwatch, database: postgres, table: {name}, servers: [{}]}}",
+            listed.join(", ")
+        );
+    }
+    (servers, config)
+}
+
+/// How long blocks of the past are, s.
+const BLOCK: u64 = 2 * 3_600;
+
+/// For how long the dead region has been down at the end, s.
+const DOWN: u64 = 300;
+
 impl World {
     /// Runs one sidecar, whose peers are all its own server, and keeps what it serves.
     pub(crate) fn new(regions: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let (_servers, databases) = databases();
         let port = free().port();
-        let mut config =
-            format!("region: r00\nlocation: {{latitude: 0, longitude: 0}}\nlisten: 0.0.0.0:{port}\npeers:\n");
+        // Nothing takes the pushes, which are counted all the same.
+        let mut config = format!(
+            "region: r00\nlocation: {{latitude: 0, longitude: 0}}\nlisten: 0.0.0.0:{port}\n\
+             alertmanagers: ['http://{}']\nanchors: ['tcp://127.0.0.1:{port}']\n{databases}peers:\n",
+            free()
+        );
         for n in 1..regions {
             let _ = writeln!(
                 config,
@@ -55,9 +121,13 @@ impl World {
         let pause = Duration::from_secs(10);
         thread::sleep(pause);
         let seconds = pause.as_secs_f64();
-        let whole = lines(&before.0, &get(addr, "/metrics"), seconds);
-        let state = lines(&before.1, &get(addr, "/metrics?collect=state"), seconds);
-        Self { regions, whole, state }
+        let lines_of = |before: &str, path: &str| lines(before, &get(addr, path), seconds);
+        let (whole, state) = (lines_of(&before.0, "/metrics"), lines_of(&before.1, "/metrics?collect=state"));
+        let mut world = Self { regions, lines: whole, whole: Vec::new(), state: Vec::new() };
+        let all = |lines: &[Line]| (0..regions).map(|n| world.series_of(lines, n, "")).collect();
+        let (whole, state) = (all(&world.lines), all(&state));
+        (world.whole, world.state) = (whole, state);
+        world
     }
 
     /// The region that is down at the end.
@@ -67,35 +137,37 @@ impl World {
 
     /// How many series all vantages serve on the whole page.
     pub(crate) const fn series(&self) -> usize {
-        self.whole.len() * self.regions
+        self.lines.len() * self.regions
     }
 
     /// The page of a vantage, `at` seconds after the start, where the dead region is down for all others.
     pub(crate) fn page(&self, vantage: usize, is_whole: bool, at: f64) -> String {
-        let lines = if is_whole { &self.whole } else { &self.state };
-        let mut page = String::with_capacity(lines.len() * 100);
-        for line in lines {
-            self.write(&mut page, line, vantage, at, true, None);
+        let series = if is_whole { &self.whole[vantage] } else { &self.state[vantage] };
+        let mut page = String::with_capacity(series.len() * 100);
+        for series in series {
+            let _ = writeln!(page, "{} {}", series.text, series.value(at, true));
         }
         page
     }
 
-    fn write(&self, out: &mut String, line: &Line, vantage: usize, at: f64, is_down: bool, stamp: Option<u64>) {
-        let mut value = line.per_second.mul_add(at, line.value);
-        let _ = write!(out, "{}{{vantage_region=\"{}\"", line.name, region(vantage));
-        if let Some(peer) = line.peer {
-            let peer = (vantage + peer) % self.regions;
-            if is_down && peer == self.dead() {
-                value = self.of_the_dead(line).unwrap_or(value);
+    /// The series that a vantage has of these lines, with more labels.
+    fn series_of(&self, lines: &[Line], vantage: usize, more: &str) -> Vec<Series> {
+        let of = |line: &Line| {
+            let mut text = line.name.clone();
+            // Those of the process have no label but those of the scrape, and what is recorded those of its level.
+            let level = line.name.split_once(':').map(|(level, _)| level);
+            let is_own = level.map_or_else(|| !line.name.starts_with("process_"), |level| level.starts_with("vantage"));
+            let mut labels = if is_own { vec![own(vantage)] } else { Vec::new() };
+            let peer = line.peer.map(|peer| (vantage + peer) % self.regions);
+            labels.extend(peer.map(|peer| format!("peer_region=\"{}\"", region(peer))));
+            labels.extend([&*line.labels, more].into_iter().filter(|part| !part.is_empty()).map(str::to_owned));
+            if !labels.is_empty() {
+                let _ = write!(text, "{{{}}}", labels.join(","));
             }
-            let _ = write!(out, ",peer_region=\"{}\"", region(peer));
-        }
-        let comma = if line.labels.is_empty() { "" } else { "," };
-        let _ = write!(out, "{comma}{}}} {value}", line.labels);
-        if let Some(stamp) = stamp {
-            let _ = write!(out, " {stamp}");
-        }
-        out.push('\n');
+            let down = peer.filter(|peer| *peer == self.dead()).and_then(|_| self.of_the_dead(line));
+            Series { text, value: line.value, per_second: line.per_second, down }
+        };
+        lines.iter().map(of).collect()
     }
 
     /// What every other vantage says about a region that is down.
@@ -113,42 +185,91 @@ impl World {
         Some(value)
     }
 
-    /// The past of these metrics, as OpenMetrics: a sample of each series every `step` seconds until `end`. The dead region
-    /// dies five minutes before. Recorded series have the labels that stand in their names.
-    pub(crate) fn past(&self, names: &BTreeSet<String>, end: u64, hours: u64, step: u64, mut take: impl FnMut(&str)) {
-        let steps = hours * 3600 / step;
-        let recorded = self.recorded(names);
-        let mut text = String::new();
-        for back in (1..=steps).rev() {
-            let stamp = end - back * step;
-            let at = -((back * step) as f64);
-            let is_down = back * step < 300;
-            for vantage in (0..self.regions).filter(|vantage| !is_down || *vantage != self.dead()) {
-                for line in self.whole.iter().filter(|line| names.contains(&line.name)).chain(&recorded) {
-                    self.write(&mut text, line, vantage, at, is_down, Some(stamp));
+    /// Writes the past that is needed into blocks of a Prometheus, until `end`. Recorded series have the labels that stand in
+    /// their names.
+    pub(crate) fn past(&self, needs: &BTreeMap<String, Vec<Need>>, end: u64, folder: &Path) {
+        // By vantage, interval and depth.
+        let mut parts = BTreeMap::<_, Vec<Series>>::new();
+        for (name, needs) in needs {
+            let is_recorded = name.contains(':');
+            let of_page = || self.lines.iter().filter(|line| line.name == *name).cloned().collect();
+            let lines = if is_recorded { recorded(name, self.regions) } else { of_page() };
+            // What is recorded without a vantage is there once.
+            let vantages = if is_recorded && !name.starts_with("vantage") { 1 } else { self.regions };
+            for vantage in 0..vantages {
+                let more = if is_recorded { String::new() } else { scraped(vantage) };
+                for series in self.series_of(&lines, vantage, &more) {
+                    let is_read = |need: &&Need| need.only.iter().all(|label| series.text.contains(label));
+                    if let Some(need) = needs.iter().filter(is_read).max_by_key(|need| need.depth) {
+                        parts.entry((vantage, need.interval, need.depth)).or_default().push(series);
+                    }
                 }
-                take(&text);
-                text.clear();
             }
         }
-        take("# EOF\n");
+        let samples = |(key, series): (&(usize, u64, u64), &Vec<Series>)| series.len() as u64 * key.2 / key.1;
+        println!("{} samples of the past", parts.iter().map(samples).sum::<u64>());
+        let depth = parts.keys().map(|(_, _, depth)| *depth).max().unwrap_or_default();
+        let mut from = (end - depth) / BLOCK * BLOCK;
+        while from < end {
+            let mut text = String::new();
+            for at in (from..end.min(from + BLOCK)).filter(|at| at.is_multiple_of(15)) {
+                let (back, is_down) = (end - at, end - at < DOWN);
+                for ((vantage, interval, depth), series) in &parts {
+                    let is_dead = is_down && *vantage == self.dead();
+                    if back > *depth || !at.is_multiple_of(*interval) || is_dead {
+                        continue;
+                    }
+                    for series in series {
+                        let _ = writeln!(text, "{} {} {at}", series.text, series.value(-(back as f64), is_down));
+                    }
+                }
+            }
+            text.push_str("# EOF\n");
+            block(&text, folder);
+            from += BLOCK;
+        }
     }
+}
 
-    fn recorded(&self, names: &BTreeSet<String>) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for name in names.iter().filter(|name| name.starts_with("vantage_peer") && name.contains(':')) {
-            for peer in 1..self.regions {
-                let probes: &[&str] =
-                    if name.starts_with("vantage_peer_probe:") { &["icmp", "tcp", "http"] } else { &[""] };
-                for probe in probes {
-                    let labels = if probe.is_empty() { String::new() } else { format!("probe=\"{probe}\"") };
-                    let value = if name.contains("rank") { peer as f64 } else { 0.02 };
-                    lines.push(Line { name: name.clone(), labels, peer: Some(peer), value, per_second: 0.0 });
-                }
-            }
+fn own(vantage: usize) -> String {
+    format!("vantage_region=\"{}\"", region(vantage))
+}
+
+/// The labels of the job that scrapes the whole page.
+fn scraped(vantage: usize) -> String {
+    format!("instance=\"{}\",job=\"regionwatch\"", region(vantage))
+}
+
+fn block(text: &str, folder: &Path) {
+    let place = tempfile::tempdir().unwrap();
+    let past = write(place.path(), "past", text);
+    let import = ["tsdb", "create-blocks-from", "openmetrics", &past];
+    let made = Command::new("promtool").args(import).arg(folder).stdout(Stdio::null()).status();
+    assert!(made.unwrap().success());
+}
+
+/// A recorded series for each pair, or whatever its name says that there is one of.
+fn recorded(name: &str, regions: usize) -> Vec<Line> {
+    let level = name.split(':').next().unwrap();
+    let has = |part: &str| level.split('_').any(|word| word == part);
+    // Some are there only for the first candidates, or after a change.
+    let is_sparse = name.ends_with(":best") || ["reason", "state", "to"].into_iter().any(has);
+    // For one vantage, or without one for all together.
+    let peers = match (has("peer"), has("vantage")) {
+        (true, true) => (1..if is_sparse { 3 } else { regions }).map(Some).collect(),
+        (true, false) => (0..regions).map(Some).collect(),
+        (false, _) => vec![None],
+    };
+    let probes: &[&str] = if has("probe") { &["icmp", "tcp", "http"] } else { &[""] };
+    let mut lines = Vec::new();
+    for peer in peers {
+        for (at, probe) in probes.iter().enumerate() {
+            let labels = if probe.is_empty() { String::new() } else { format!("probe=\"{probe}\"") };
+            let value = if name.contains("rank") { peer.unwrap_or(1) as f64 } else { 0.02 + at as f64 / 1_000.0 };
+            lines.push(Line { name: name.to_owned(), labels, peer, value, per_second: 1e-9 });
         }
-        lines
     }
+    lines
 }
 
 /// The lines of a page, with how fast each value grew since an earlier one.
@@ -163,8 +284,11 @@ fn lines(before: &str, after: &str, seconds: f64) -> Vec<Line> {
     let before: BTreeMap<_, _> = parsed(before).into_iter().collect();
     let counts = |name: &str| ["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end));
     let of = |(series, value): (String, f64)| {
-        let (name, labels) = series.split_once('{')?;
-        let labels = labels.strip_prefix("vantage_region=\"r00\"")?.strip_suffix('}')?.trim_start_matches(',');
+        let (name, labels) = match series.split_once('{') {
+            Some((name, labels)) => (name, labels.strip_suffix('}')?),
+            None => (&*series, ""),
+        };
+        let labels = labels.strip_prefix("vantage_region=\"r00\"").unwrap_or(labels).trim_start_matches(',');
         let own = labels.strip_prefix("peer_region=\"r").and_then(|rest| rest.split_once('"'));
         let (peer, labels) = match own {
             Some((peer, rest)) => (Some(peer.parse().unwrap()), rest.trim_start_matches(',')),

@@ -31,31 +31,57 @@ pub enum AtOnce {
     Waiting(usize),
 }
 
+/// What a suite is, beside its tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Suite {
+    pub at_once: AtOnce,
+    /// The modules that are started first, because they take longest: nothing should wait for them alone at the end.
+    pub first: &'static [&'static str],
+    /// The modules that run on the newest programs too; all, where none is named.
+    pub newest: &'static [&'static str],
+}
+
 /// Runs what the command line asks for, of all tests of the program.
 ///
 /// A filter that matches nothing is an error, unless cargo gives it to all suites.
-pub fn main(at_once: AtOnce) -> ExitCode {
-    if let Err(code) = versions::choose() {
+pub fn main(suite: Suite) -> ExitCode {
+    if let Err(code) = versions::choose(&skipped_on_the_newest(suite.newest)) {
         return code;
     }
     let mut arguments = Arguments::from_args();
-    if let AtOnce::Waiting(count) = at_once {
+    if let AtOnce::Waiting(count) = suite.at_once {
         arguments.test_threads.get_or_insert(count);
     }
     let mut trials: Vec<_> = inventory::iter::<Test>.into_iter().map(trial).collect();
-    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    let is_late = |trial: &Trial| !suite.first.iter().any(|module| is_of(trial.name(), module));
+    trials.sort_by_key(|trial| (is_late(trial), trial.name().to_owned()));
     let is_match = |trial: &Trial| !arguments.is_filtered_out(trial);
     let matches = trials.iter().any(is_match);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if !matches && !is_one_of_many() {
+    if !matches && arguments.skip.is_empty() && !is_one_of_many() {
         eprintln!("no test matches");
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
 }
 
+fn is_of(name: &str, module: &str) -> bool {
+    name.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
+}
+
+/// The options that leave out what has nothing to do with the versions of other programs.
+fn skipped_on_the_newest(modules: &[&str]) -> Vec<String> {
+    let names = inventory::iter::<Test>.into_iter().map(full_name);
+    let others = names.filter(|name| !modules.is_empty() && !modules.iter().any(|module| is_of(name, module)));
+    others.flat_map(|name| ["--skip".to_owned(), name]).collect()
+}
+
+fn full_name(test: &Test) -> String {
+    test.module.split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::")) + test.name
+}
+
 fn trial(test: &Test) -> Trial {
-    let name = test.module.split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::")) + test.name;
+    let name = full_name(test);
     let (run, thread) = (test.run, thread::Builder::new().name(name.clone()));
     let runner = move || match thread.spawn(run).map_err(|error| Failed::from(error.to_string()))?.join() {
         Ok(()) => Ok(Completion::Completed),
@@ -87,13 +113,20 @@ pub fn block_on(test: impl Future<Output = ()>) {
     runtime.expect("a runtime can be made").block_on(test);
 }
 
-/// The `main` of a suite: `testkit::suite!(Processors)` or `testkit::suite!(Waiting(8))`, see [`AtOnce`]. A function that
-/// follows is called at the end.
+/// The `main` of a suite: `testkit::suite!(Processors)` or `testkit::suite!(Waiting(8), first: ["samples"])`, see [`Suite`].
+/// A function that follows is called at the end.
 #[macro_export]
 macro_rules! suite {
-    ($variant:ident $(($count:literal))? $(, $afterwards:path)?) => {
+    (
+        $variant:ident $(($count:literal))?
+        $(, first: [$($first:literal),*])? $(, newest: [$($newest:literal),*])? $(, then: $afterwards:path)?
+    ) => {
         fn main() -> std::process::ExitCode {
-            let code = $crate::harness::main($crate::harness::AtOnce::$variant $(($count))?);
+            let code = $crate::harness::main($crate::harness::Suite {
+                at_once: $crate::harness::AtOnce::$variant $(($count))?,
+                first: &[$($($first),*)?],
+                newest: &[$($($newest),*)?],
+            });
             $($afterwards();)?
             code
         }

@@ -7,8 +7,10 @@
 pub mod cpu;
 pub mod engine;
 pub mod harness;
+pub mod images;
 pub mod kubernetes;
 pub mod lease;
+pub mod mariadb;
 pub mod needs;
 pub mod peers;
 pub mod ports;
@@ -22,7 +24,9 @@ pub mod simulation;
 pub mod sink;
 pub mod source;
 pub mod space;
+pub mod stalls;
 pub mod versions;
+pub mod way;
 pub mod web;
 
 pub use inventory;

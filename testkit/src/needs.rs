@@ -1,7 +1,7 @@
 //! What a test needs of the machine it runs on. Where that is missing the test is ignored, or fails where all must run.
 
 use std::{
-    env, fmt,
+    env, fmt, fs,
     os::unix::fs::MetadataExt,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -20,6 +20,8 @@ pub enum Need {
     Root,
     /// To make network namespaces.
     NetworkNamespaces,
+    /// To make network namespaces with a TUN device, as root or in a user namespace.
+    Tunnels,
     /// To send pings, with privileges or without.
     Ping,
     /// A program.
@@ -33,6 +35,7 @@ impl fmt::Display for Need {
         match self {
             Self::Root => f.write_str("root"),
             Self::NetworkNamespaces => f.write_str("network namespaces (CAP_SYS_ADMIN)"),
+            Self::Tunnels => f.write_str("/dev/net/tun, and root or user namespaces"),
             Self::Ping => f.write_str("ping sockets (net.ipv4.ping_group_range, or CAP_NET_RAW)"),
             Self::Tool(name) => write!(f, "the program {name}"),
             Self::Other(name, _) => f.write_str(name),
@@ -47,8 +50,15 @@ impl Need {
             Self::NetworkNamespaces => {
                 Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success())
             }
+            Self::Tunnels => {
+                let namespaces = ["--net", "--user --net"].iter().any(|flags| {
+                    let unshare = Command::new("unshare").args(flags.split(' ')).arg("true").output();
+                    unshare.is_ok_and(|output| output.status.success())
+                });
+                namespaces && fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
+            }
             Self::Ping => {
-                let range = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+                let range = fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
                 let open = range.split_whitespace().next_back().is_some_and(|last| last != "0");
                 open || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).is_ok()
             }

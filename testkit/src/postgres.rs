@@ -2,13 +2,15 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use crate::{
+    binary,
     needs::{Need::Other, require},
     process::free,
 };
@@ -58,6 +60,23 @@ pub fn as_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
     command
+}
+
+/// What creates the role of regionwatch and these tables.
+pub fn token_tables<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
+    let mut all = String::new();
+    for table in tables {
+        let printed = Command::new(binary()).args(["sql", "postgres", "--table", table]).output().unwrap();
+        succeeds(&printed);
+        let text = String::from_utf8(printed.stdout).unwrap();
+        // The role is there after the first.
+        let is_first = all.is_empty();
+        let lines = text.lines().filter(|line| is_first || !line.starts_with("CREATE ROLE"));
+        let lines: Vec<_> = lines.collect();
+        all.push_str(&lines.join("\n"));
+        all.push('\n');
+    }
+    all
 }
 
 impl Postgres {
@@ -151,5 +170,55 @@ impl Postgres {
     /// Runs statements that must succeed.
     pub fn run_sql(&self, sql: &str) {
         assert!(self.ask(sql).is_some(), "{sql}");
+    }
+}
+
+/// A kept connection of the superuser `postgres`, for statements so frequent that each cannot start a psql.
+pub struct Session(TcpStream);
+
+impl Session {
+    /// Connects and logs in without a password.
+    pub fn open(server: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        let mut session = Self(stream);
+        let startup = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+        session.send(&[], startup)?;
+        session.answer()?;
+        Ok(session)
+    }
+
+    /// The first column of the last row that the statement returns.
+    pub fn ask(&mut self, sql: &str) -> io::Result<Option<String>> {
+        self.send(b"Q", &[sql.as_bytes(), b"\0"].concat())?;
+        self.answer()
+    }
+
+    fn send(&mut self, kind: &[u8], body: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        self.0.write_all(&[kind, &length, body].concat())
+    }
+
+    /// Reads until the server is ready for the next statement.
+    fn answer(&mut self) -> io::Result<Option<String>> {
+        let (mut found, mut error) = (None, None);
+        loop {
+            let mut head = [0; 5];
+            self.0.read_exact(&mut head)?;
+            let length = u32::from_be_bytes(head[1..].try_into().unwrap());
+            let mut body = vec![0; length.saturating_sub(4) as usize];
+            self.0.read_exact(&mut body)?;
+            match head[0] {
+                b'Z' => return error.map_or(Ok(found), |error| Err(io::Error::other(error))),
+                b'E' => error = Some(String::from_utf8_lossy(&body).into_owned()),
+                // The number of columns, then each with its length.
+                b'D' => {
+                    let length = i32::from_be_bytes(body[2..6].try_into().unwrap());
+                    let column = usize::try_from(length).ok().and_then(|length| body.get(6..6 + length));
+                    found = column.map(|column| String::from_utf8_lossy(column).into_owned());
+                }
+                _ => {}
+            }
+        }
     }
 }

@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use crate::binary;
+use crate::{binary, stalls::Patience};
 
 pub use crate::ports::free;
 
@@ -56,12 +54,12 @@ impl Running {
 
     /// Waits for its end.
     pub fn ends_within(&mut self, limit: Duration) -> i32 {
-        let until = Instant::now() + limit;
+        let patience = Patience::of(limit);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            assert!(Instant::now() < until, "still running; it said:\n{}", self.said());
+            assert!(!patience.is_over(), "still running; it said:\n{}", self.said());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -97,14 +95,14 @@ pub fn escaped(text: &str) -> String {
     text.bytes().map(|b| if b.is_ascii_alphanumeric() { (b as char).into() } else { format!("%{b:02x}") }).collect()
 }
 
-/// Asks again and again until the function finds what it wants.
+/// Asks again and again until the function finds what it wants. What the machine does not give is no part of the limit.
 pub fn eventually<T>(what: &str, limit: Duration, mut find: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + limit;
+    let patience = Patience::of(limit);
     loop {
         if let Some(found) = find() {
             return found;
         }
-        assert!(Instant::now() < until, "{what}: not within {limit:?}");
+        assert!(!patience.is_over(), "{what}: not within {limit:?}");
         thread::sleep(Duration::from_millis(20));
     }
 }

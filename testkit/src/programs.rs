@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use crate::stalls::Patience;
 
 /// A server program, ended when dropped.
 pub struct Server(Child);
@@ -33,14 +33,14 @@ pub fn start(program: &str, args: &[&str], ready: SocketAddr) -> Server {
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}; install it (tests/run says how)"));
     let mut server = Server(child);
-    let until = Instant::now() + Duration::from_secs(10);
+    let patience = Patience::of(Duration::from_secs(10));
     while TcpStream::connect(ready).is_err() {
         if let Some(status) = server.0.try_wait().unwrap() {
             let mut said = String::new();
             let _ = server.0.stderr.take().unwrap().read_to_string(&mut said);
             panic!("{program} ended with {status}: {said}");
         }
-        assert!(Instant::now() < until, "{program} does not answer on {ready}");
+        assert!(!patience.is_over(), "{program} does not answer on {ready}");
         thread::sleep(Duration::from_millis(20));
     }
     server

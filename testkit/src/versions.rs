@@ -18,9 +18,9 @@ pub fn newest() -> PathBuf {
     root().join("target/tools/newest/usr/bin")
 }
 
-/// Starts this program again with the newest programs first on its PATH, where the environment asks for them. Returns
-/// only where nothing has to be done, or where it cannot be.
-pub fn choose() -> Result<(), ExitCode> {
+/// Starts this program again with the newest programs first on its PATH and with more options, where the environment asks
+/// for that. Returns only where nothing has to be done, or where it cannot be.
+pub fn choose(options: &[String]) -> Result<(), ExitCode> {
     match env::var(VARIABLE).as_deref() {
         Err(_) | Ok("floor") => return Ok(()),
         Ok("newest") => {}
@@ -40,6 +40,7 @@ pub fn choose() -> Result<(), ExitCode> {
     let path = env::join_paths([folder].into_iter().chain(env::split_paths(&path))).unwrap();
     let error = Command::new(env::current_exe().unwrap())
         .args(env::args_os().skip(1))
+        .args(options)
         .env_remove(VARIABLE)
         .env("PATH", path)
         .exec();

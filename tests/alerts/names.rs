@@ -8,7 +8,7 @@ use std::{
 
 use regionwatch::{
     metrics::families_table,
-    model::{Failure, Ineligible, PeerState, ReplicaState, Stage, Vote},
+    model::{Failure, Ineligible, PeerState, ReplicaState, Stage, StateReason, Vote},
     probe,
 };
 use serde_json::Value;
@@ -70,6 +70,7 @@ fn possible(metric: &str, label: &str, value: &str) -> bool {
         (_, "bound") => ["lower", "upper"].contains(&value),
         (_, "state" | "from" | "to") => PeerState::parse(value).is_some(),
         (_, "vote") => Vote::parse(value).is_some(),
+        ("regionwatch_peer_state_reason", "reason") => StateReason::parse(value).is_some(),
         (_, "reason") => Ineligible::parse(value).is_some(),
         // That a series has it at all.
         (_, ENVIRONMENT) => value.is_empty(),

@@ -14,7 +14,6 @@ use testkit::{
     needs::{Need::Tool, require},
     process::{Running, eventually, free, request, write},
 };
-use tokio::time::Instant;
 
 use crate::read;
 
@@ -166,11 +165,9 @@ fn only_failover_alerts_reach_the_failover_webhook_and_at_once() {
     let (soon, tick) = (Duration::from_secs(2), Duration::from_secs(8));
 
     // The first of a region and stage comes at once, with the credentials of its receiver, and pages.
-    let pushed = Instant::now();
     post(alertmanager, &failover("prepare", "push", "us-east-1", "false"));
     let first = [("peer_region", "us-east-1"), ("stage", "prepare"), ("source", "push")];
     let call = sink.waits_for(soon, "failover", "firing", &first);
-    assert!(pushed.elapsed() < soon);
     assert_eq!(call.authorization, "Bearer secret of failover");
     let page = sink.waits_for(soon, "oncall", "firing", &first);
     assert_eq!(page.authorization, "Bearer secret of oncall");

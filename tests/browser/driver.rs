@@ -15,12 +15,15 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testkit::needs::{
-    Need::{Other, Tool},
-    installed, program, require,
+use testkit::{
+    needs::{
+        Need::{Other, Tool},
+        installed, program, require,
+    },
+    stalls::Patience,
 };
 
-/// No order takes longer.
+/// No order takes longer, of the time that the machine gives.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Ends with this process, whose end closes the pipe that its orders come by.
@@ -80,7 +83,13 @@ pub(crate) fn order(run: &str, with: &Value) -> Value {
     driver.waiting.lock().unwrap().insert(id, sender);
     let line = format!("{}\n", json!({"id": id, "run": run, "with": with}));
     driver.orders.lock().unwrap().write_all(line.as_bytes()).unwrap();
-    let mut told = answer.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{run} {with}: {error}"));
+    let patience = Patience::of(PATIENCE);
+    let mut told = loop {
+        match answer.recv_timeout(Duration::from_secs(1)) {
+            Ok(told) => break told,
+            Err(error) => assert!(!patience.is_over(), "{run} {with}: {error}"),
+        }
+    };
     assert!(told["error"].is_null(), "{run} {with}: {}", told["error"].as_str().unwrap_or_default());
     told["answer"].take()
 }

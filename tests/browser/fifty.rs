@@ -66,17 +66,19 @@ fn two_hundred_paths_load_within_a_second_and_stay_small() {
     require(&[Ping]);
     let (folder, listen) = (tempfile::tempdir().unwrap(), free());
     let config = write(folder.path(), "fifty.yaml", &configuration(listen));
-    let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    let sidecar = sidecar(&["run", "--config", &config], &[], listen);
     let page = Page::open(&format!("http://{listen}/"));
     let rows = page.order("rows", json!({}));
     assert_eq!(rows["peers"].as_array().unwrap().len(), usize::from(PEERS));
     assert_eq!(rows["paths"].as_array().unwrap().len(), 4 * usize::from(PEERS));
 
-    let mut times: Vec<f64> = serde_json::from_value(page.order("load", json!({"times": 5}))).unwrap();
-    times.sort_by(f64::total_cmp);
-    println!("loaded in {times:?} ms");
+    let loads = page.order("load", json!({"times": 5, "server": sidecar.child.id()}));
+    let loads: Vec<(f64, f64)> = serde_json::from_value(loads).unwrap();
+    println!("loaded in these ms, and for so many of them processes got no processor: {loads:?}");
     // Tests run beside each other on two cores: the middle one of five.
-    assert!(times[2] < 1_000.0, "{times:?} ms");
+    let mut times: Vec<_> = loads.iter().map(|(took, withheld)| took - withheld).collect();
+    times.sort_by(f64::total_cmp);
+    assert!(times[2] < 1_000.0, "{loads:?}");
 
     let grown = page.order("grown", json!({"updates": UPDATES}));
     let number = |of: &str, name: &str| grown[of][name].as_f64().unwrap();

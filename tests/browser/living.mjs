@@ -1,4 +1,5 @@
 // How a page changes while it is open.
+import { readdirSync, readFileSync } from "node:fs";
 
 /// From now on, writes down each state of a peer and when it stood on the page.
 export async function observe({ pages }, { name, peer }) {
@@ -47,15 +48,42 @@ export async function until({ pages }, { name, selector, text, seconds = 20 }) {
   return { at: await at.jsonValue(), text: await page.locator(selector).innerText() };
 }
 
-/// Loads a page some times in one context, each time in milliseconds until everything was there.
-export async function load({ pages }, { name, times }) {
+/// For how long each thread of these processes was ready and got no processor, in milliseconds
+/// (Linux, Documentation/scheduler/sched-stats.rst).
+function withheld(processes) {
+  return processes.map((pid) => {
+    const waits = new Map();
+    try {
+      for (const thread of readdirSync(`/proc/${pid}/task`)) {
+        const stat = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8");
+        waits.set(thread, Number(stat.split(" ")[1]) / 1e6);
+      }
+    } catch {
+      // One of them has ended.
+    }
+    return waits;
+  });
+}
+
+/// Loads a page some times in one context, each time in milliseconds until everything was there, and for how many of them the
+/// processes of the browser and the server got no processor: of each, the thread that waited longest.
+export async function load({ browser, pages }, { name, times, server }) {
   const { page } = pages.get(name);
-  const took = [];
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const processes = [server, ...processInfo.map(({ id }) => id)];
+  const loads = [];
   for (let n = 0; n < times; n += 1) {
+    const before = withheld(processes);
     await page.reload();
-    took.push(await page.evaluate(() => performance.getEntriesByType("navigation")[0].loadEventEnd));
+    const took = await page.evaluate(() => performance.getEntriesByType("navigation")[0].loadEventEnd);
+    const waited = withheld(processes).map((waits, n) =>
+      Math.max(0, ...[...waits].map(([thread, wait]) => wait - (before[n].get(thread) ?? 0))),
+    );
+    loads.push([took, waited.reduce((sum, wait) => sum + wait, 0)]);
   }
-  return took;
+  return loads;
 }
 
 /// Lets a page live for some updates: how large it was before and after, and for how long at a time its thread was busy,
@@ -95,7 +123,10 @@ function tasks(events, url) {
   const { processId } = frames.find((frame) => frame.url === url);
   const isMain = ({ name, pid, args }) => name === "thread_name" && pid === processId && args.name === "CrRendererMain";
   const { tid } = events.find(isMain);
-  const isTask = (event) => event.name === "RunTask" && event.pid === processId && event.tid === tid;
+  // A task that the start or the end of the trace cuts has no duration.
+  const isWhole = ({ ph, tdur }) => ph === "X" && Number.isFinite(tdur);
+  const isTask = (event) =>
+    event.name === "RunTask" && event.pid === processId && event.tid === tid && isWhole(event);
   return events.filter(isTask).map(({ tdur }) => tdur / 1000).sort((a, b) => b - a);
 }
 

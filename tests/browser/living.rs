@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
-use testkit::process::{eventually, get, value};
+use testkit::process::{eventually, free, get, value};
 
 use crate::{
     driver::need_browser,
@@ -71,7 +71,8 @@ fn an_open_page_shows_an_outage_within_two_seconds_and_keeps_focus_and_scroll_po
 #[test]
 fn an_open_page_reports_a_stopped_server_and_resumes_when_it_is_back() {
     need_browser();
-    let mut demo = Demo::start();
+    // One in which no region goes down: a busy machine may need long for this.
+    let mut demo = Demo::well_at(free());
     let page = Page::open(&demo.url("/"));
     let wait = |text: &str| page.order("until", json!({"selector": "[role=status]", "text": text}));
     assert_eq!(wait("live")["text"], "live");
@@ -86,15 +87,14 @@ fn an_open_page_reports_a_stopped_server_and_resumes_when_it_is_back() {
     let rows = page.order("rows", json!({}));
     assert_eq!(rows["peers"].as_array().unwrap().len(), 3);
 
-    let again = Demo::start_at(demo.addr);
+    let again = Demo::well_at(demo.addr);
     assert_eq!(wait("live")["text"], "live");
     page.order("observe", json!({"peer": VICTIM}));
-    eventually("the page shows the new sidecar's view", Duration::from_secs(10), || {
+    eventually("the page shows the new sidecar's view", Duration::from_secs(30), || {
         let states = page.order("seen", json!({}));
         let last = states.as_array().and_then(|states| states.last().cloned()).unwrap_or(Value::Null);
         (last["state"] == "healthy").then_some(())
     });
-    let unwanted: Vec<_> = page.close().into_iter().filter(|told| !told.contains("ERR_CONNECTION_REFUSED")).collect();
-    assert_eq!(unwanted, Vec::<String>::new());
+    assert_eq!(page.close_after_restart(), Vec::<String>::new());
     drop(again);
 }

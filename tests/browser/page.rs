@@ -40,6 +40,14 @@ impl Page {
         self.closed = true;
         serde_json::from_value(self.order("close", json!({}))).unwrap()
     }
+
+    /// The same for a page whose server was ended meanwhile, in the middle of a request or between two.
+    pub(crate) fn close_after_restart(self) -> Vec<String> {
+        const ENDED: [&str; 5] =
+            ["CONNECTION_REFUSED", "CONNECTION_RESET", "CONNECTION_CLOSED", "SOCKET_NOT_CONNECTED", "EMPTY_RESPONSE"];
+        let is_of_that = |told: &String| ENDED.iter().any(|error| told.contains(&format!("net::ERR_{error}")));
+        self.close().into_iter().filter(|told| !is_of_that(told)).collect()
+    }
 }
 
 impl Drop for Page {

@@ -18,12 +18,19 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn start() -> Self {
-        Self::start_at(free())
+        Self::with(free(), &["--kill", VICTIM])
     }
 
-    pub(crate) fn start_at(addr: SocketAddr) -> Self {
-        let running = sidecar(&["demo", "--listen", &addr.to_string(), "--kill", VICTIM], &[], addr);
-        Self { addr, running }
+    /// One in which no region goes down, and only the first has an instance.
+    pub(crate) fn well_at(addr: SocketAddr) -> Self {
+        Self::with(addr, &[])
+    }
+
+    fn with(addr: SocketAddr, more: &[&str]) -> Self {
+        let listen = addr.to_string();
+        // On loopback, for a machine that is too busy to carry packets in time degrades regions.
+        let args = [&["demo", "--loopback", "--listen", &listen], more].concat();
+        Self { addr, running: sidecar(&args, &[], addr) }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

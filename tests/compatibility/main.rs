@@ -62,6 +62,7 @@ fn response(version: &Path, message: &str, signature: Option<&str>) -> VoteRespo
         signature: signature.map(read),
         trusted_transport: signature.is_none(),
         requested_at: Instant::now(),
+        received_at: Instant::now(),
     }
 }
 
@@ -74,6 +75,7 @@ fn a_signed_vote_message_of_a_released_version_is_verified() {
         let message = verify(&response, Some(&Keys::new(&[key]).unwrap())).unwrap();
         assert_eq!((message.incarnation(), message.sequence()), (0xb747_957a_89d2_b105, 1));
         assert_eq!(message.environment(), None);
+        assert_eq!(message.statements().len(), 0);
         let other = Keys::new(&["another key of another product"]).unwrap();
         assert_eq!(verify(&response, Some(&other)).err(), Some(RejectReason::BadSignature));
     }
@@ -134,6 +136,8 @@ async fn incidents_that_alertmanager_holds_from_a_released_version_are_restored(
             external_url: None,
             runbook_url: &UrlTemplate::runbooks(),
             dashboard_url: &UrlTemplate::default(),
+            // A minute after the onset: they are recent enough to count.
+            clock: || UnixMillis(1_795_961_957_384),
             evaluated: &evaluated,
         };
         let metrics = Metrics::new(&vantage, &[0.1]);

@@ -14,13 +14,14 @@ use std::{
 };
 
 use regionwatch::{
-    config::{Config, ConfigErrors, Loaded, Location, SETTINGS, Secret},
+    config::{Config, ConfigErrors, Loaded, Location, Maintenance, SETTINGS, Secret},
     probe::ProbeSpec,
     signing::PrivateKey,
 };
 
 mod roundtrip;
 mod secrets;
+mod topologies;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
@@ -58,6 +59,55 @@ fn valid_configurations_load_and_round_trip() {
             assert_eq!(again.config, loaded.config, "{name}\n{printed}");
         }
     }
+}
+
+/// Each takes what the list says about its own region, and has the others as peers.
+#[test]
+fn one_file_serves_every_region() {
+    let file = fs::read_to_string(folder("good").join("shared-file.yaml")).unwrap();
+    let all = ["eu-west-1", "us-east-1", "mars"];
+    let of = |region: &str, more: &[(&str, &str)]| {
+        let variables = [("REGIONWATCH_REGION", region)]
+            .into_iter()
+            .chain(more.iter().copied())
+            .map(|(name, value)| (name.into(), value.into()));
+        Config::load(Some((Path::new("regionwatch.yaml"), &file)), variables.collect::<Vec<_>>()).unwrap().config
+    };
+    for region in all {
+        let config = of(region, &[]);
+        let peers: Vec<_> = config.peers.iter().map(|peer| peer.region.as_str()).collect();
+        assert_eq!(peers, all.into_iter().filter(|other| *other != region).collect::<Vec<_>>());
+    }
+    let [eu, us, mars] = all.map(|region| of(region, &[]));
+    assert_eq!((eu.zone.as_deref(), eu.capacity, eu.maintenance), (Some("eu"), Some(0.5), Maintenance::No));
+    assert_eq!((us.failure_domain.as_deref(), us.priority, us.maintenance), (Some("one"), 1, Maintenance::Yes));
+    assert!(mars.location.is_some() && mars.zone.is_none());
+    let set = of("us-east-1", &[("REGIONWATCH_ZONE", "elsewhere"), ("REGIONWATCH_MAINTENANCE", "false")]);
+    assert_eq!(
+        (set.zone.as_deref(), set.maintenance, set.priority),
+        (Some("elsewhere"), Maintenance::No, 1),
+        "settings win"
+    );
+}
+
+#[test]
+fn a_signing_key_that_the_shared_file_does_not_list_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let ((key, pem), (other, _)) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+    let path = folder.path().join("signing.pem");
+    fs::write(&path, pem).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let warned = |listed: &str| {
+        let text = format!(
+            "region: a\nsigning: {{key_file: signing.pem}}\npeers:\n- {{region: a, public_keys: [{listed}], targets: [{{host: a, probes: [{{kind: icmp}}]}}]}}\n\
+             - {{region: b, targets: [{{host: b, probes: [{{kind: icmp}}]}}]}}\n"
+        );
+        let loaded = Config::load(Some((&folder.path().join("c.yaml"), &text)), []).unwrap();
+        loaded.warnings.iter().any(|warning| warning.starts_with("signing.key_file: its public key is not among"))
+    };
+    let (key, other) = (format!("'{}'", key.public()), format!("'{}'", other.public()));
+    assert!(warned(&other));
+    assert!(!warned(&format!("{other}, {key}")) && !warned(""));
 }
 
 #[test]
@@ -273,6 +323,19 @@ fn variables_that_are_not_utf8_never_panic() {
     assert_eq!(load("REGIONWATCH_COLOUR".into()).unwrap().warnings.len(), 1);
     let told = load("REGIONWATCH_ZONE".into()).unwrap_err().to_string();
     assert_eq!(told, "REGIONWATCH_ZONE: is not UTF-8; set it to text");
+}
+
+#[test]
+fn letters_that_are_sent_as_more_than_one_byte_warn_with_their_line() {
+    let warnings = |keys: &str| {
+        let probe = format!("{{kind: tcp, port: 1, {keys}}}");
+        let text = format!("region: a\npeers: [{{region: b, targets: [{{host: h, probes: [{probe}]}}]}}]\n");
+        Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    let [warning] = warnings("send: \"\\xd2\"").try_into().unwrap();
+    let expected = "peers[0].targets[0].probes[0].send: has letters outside ASCII, which are sent as UTF-8; write bytes in send_hex";
+    assert!(warning.starts_with("x.yaml:2:") && warning.ends_with(expected), "{warning}");
+    assert!(warnings("send: \"\\x41\"").is_empty() && warnings("send_hex: d2").is_empty());
 }
 
 /// An operator who names Alertmanagers wants failovers; a warning says why none would be confirmed.

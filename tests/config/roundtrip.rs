@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -15,12 +15,13 @@ use proptest::{
     sample::select,
 };
 use regionwatch::{
+    app::prober,
     config::*,
     model::{
         AddressChoice, AddressFamily, Cadence, Host, InterfaceName, Kind, LabelName, LabelValue, Region, Source,
-        TargetName,
+        TargetName, UnixMillis,
     },
-    net::{HeadParsing, HttpVersion, PemFile, TlsSpec},
+    net::{HeadParsing, HttpVersion, PemFile, Proxy, Resolver, TlsContext, TlsSpec, Way},
     probe::*,
     signing::{PrivateKey, PublicKey},
 };
@@ -135,14 +136,17 @@ fn tcp() -> impl Strategy<Value = ProbeSpec> {
     )
 }
 
-fn postgres() -> impl Strategy<Value = PostgresSpec> {
-    let password = prop_oneof![
+fn password() -> impl Strategy<Value = Option<Password>> {
+    prop_oneof![
         Just(None),
         Just(Some(Password { file: None, secret: masked() })),
         Just(Some(Password { file: Some(file("token")), secret: Secret::new(*b"s3cret-token") })),
-    ];
+    ]
+}
+
+fn postgres() -> impl Strategy<Value = PostgresSpec> {
     let texts = ["[a-z][a-z0-9_ -]{0,9}", "[a-z][a-z0-9_ -]{0,9}", "SELECT [a-z0-9_ *()']{1,9}"];
-    (port(), texts, password, any::<[bool; 2]>(), option::of(tls())).prop_map(
+    (port(), texts, password(), any::<[bool; 2]>(), option::of(tls())).prop_map(
         |(port, [user, database, query], password, [cleartext, keep_alive], tls)| PostgresSpec {
             port,
             user: user.into(),
@@ -156,6 +160,38 @@ fn postgres() -> impl Strategy<Value = PostgresSpec> {
     )
 }
 
+fn mysql() -> impl Strategy<Value = MysqlSpec> {
+    let texts = ["[a-z][a-z0-9_ -]{0,9}", "[a-z][a-z0-9_ -]{0,9}", "SELECT [a-z0-9_ *()']{1,9}"];
+    (port(), texts, password(), any::<[bool; 2]>(), option::of(tls())).prop_map(
+        |(port, [user, database, query], password, [has_database, keep_alive], tls)| MysqlSpec {
+            port,
+            user: user.into(),
+            password,
+            database: has_database.then(|| database.into()),
+            query: query.into(),
+            keep_alive,
+            tls,
+        },
+    )
+}
+
+/// How to log in to a database, without what are no keys of it.
+fn login() -> impl Strategy<Value = DatabaseLogin> {
+    let postgres =
+        |login| PostgresSpec { port: PostgresSpec::PORT, query: "SELECT 1".into(), keep_alive: false, ..login };
+    let mysql = |login| MysqlSpec {
+        port: MysqlSpec::PORT,
+        query: "SELECT 1".into(),
+        keep_alive: false,
+        database: Some("shop".into()),
+        ..login
+    };
+    prop_oneof![
+        self::postgres().prop_map(move |login| DatabaseLogin::Postgres(postgres(login))),
+        self::mysql().prop_map(move |login| DatabaseLogin::Mysql(mysql(login))),
+    ]
+}
+
 /// Each name and region ends in its number, so that they are unique.
 fn databases() -> impl Strategy<Value = Vec<Database>> {
     let servers = vec((name(), host(), port()), 1..4).prop_map(|servers| {
@@ -166,18 +202,12 @@ fn databases() -> impl Strategy<Value = Vec<Database>> {
         };
         numbered.map(server).collect::<Vec<_>>()
     });
-    let database = (name(), "[a-z_][a-z0-9_]{0,9}(\\.[a-z]{1,9})?", millis(2_000..=86_400_000), servers, postgres());
+    let database = (name(), "[a-z_][a-z0-9_]{0,9}(\\.[a-z]{1,9})?", millis(2_000..=86_400_000), servers, login());
     vec(database, 0..3).prop_map(|databases| {
         let numbered = databases.into_iter().enumerate();
-        let database =
-            |(n, (name, table, rpo, servers, login)): (usize, (String, String, _, _, PostgresSpec))| Database {
-                name: TargetName::new(&format!("{name}{n}")).unwrap(),
-                // These are no keys of a database.
-                login: PostgresSpec { port: PostgresSpec::PORT, query: "SELECT 1".into(), keep_alive: false, ..login },
-                table: table.into(),
-                rpo,
-                servers,
-            };
+        let database = |(n, (name, table, rpo, servers, login)): (usize, (String, String, _, _, DatabaseLogin))| {
+            Database { name: TargetName::new(&format!("{name}{n}")).unwrap(), login, table: table.into(), rpo, servers }
+        };
         numbered.map(database).collect()
     })
 }
@@ -237,10 +267,22 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
     let versions = select(vec![HttpVersion::Auto, HttpVersion::Http1, HttpVersion::Http2]);
     let headers = btree_map(select(vec!["content-type", "null", "1", "x-a"]), pattern(), 0..3);
     let request = (url(path_and_query()), methods, any::<bool>(), 0..=10_u8, versions, tls());
-    let answer = (vec(status(), 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>());
+    let ways = (url(Just("/".to_owned())), 0..4);
+    let answer = (vec(status(), 0..3), headers, option::of(pattern()), 1..=(64_usize << 20), any::<bool>(), ways);
     (request, answer).prop_map(move |((url, method, body, redirects, version, tls), answer)| {
-        let (status, headers, expect_body, body_limit, keep_alive) = answer;
+        let (status, headers, expect_body, body_limit, keep_alive, (proxy, way)) = answer;
         let headers = headers.into_iter().map(|(name, pattern)| (http::HeaderName::from_static(name), pattern));
+        let origin = HttpUrl { path: "/".into(), ..url.clone() };
+        let way = match way {
+            0 if !sidecar => Way::Unix(Path::new("/run/app.sock").into()),
+            1 if !sidecar => {
+                let url = HttpUrl { https: false, ..proxy };
+                Way::Proxy(Box::new(Proxy { url, authorization: None }))
+            }
+            _ => Way::Direct,
+        };
+        let is_unix = matches!(way, Way::Unix(_));
+        let is_fixed = matches!(way, Way::Proxy(_)) && !url.https;
         let request = HttpSpec {
             tls: if url.https { tls } else { TlsSpec::default() },
             url,
@@ -253,8 +295,11 @@ fn http(sidecar: bool) -> impl Strategy<Value = ProbeSpec> {
             reject_body: expect_body.clone().filter(|_| redirects > 5),
             expect_body,
             redirects,
+            redirect_origins: if redirects > 7 && !sidecar && !is_unix { vec![origin] } else { Vec::new() },
+            cookies: redirects > 6 && !sidecar,
             body_limit,
-            version,
+            way,
+            version: if is_fixed { HttpVersion::Http1 } else { version },
             keep_alive,
             parsing: if redirects % 2 == 0 { HeadParsing::Lenient } else { HeadParsing::Strict },
         };
@@ -281,6 +326,7 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
         dns().boxed(),
         grpc().boxed(),
         postgres().prop_map(ProbeSpec::from).boxed(),
+        mysql().prop_map(ProbeSpec::from).boxed(),
         http(false).boxed(),
         http(true).boxed(),
     ];
@@ -290,10 +336,25 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
         |(specs, host, family, addresses, tos, source)| {
             let mut probes: BTreeMap<Kind, ProbeConfig> = BTreeMap::new();
             for (spec, cadence, critical) in specs {
-                let host = spec.url_host().unwrap_or(&host).clone();
+                let host = spec.dialled().unwrap_or(&host).clone();
                 let name_server = tos.map(|tos| SocketAddr::from(([192, 0, 2, 53], 53 + u16::from(tos))));
-                let mut probe =
-                    ProbeConfig { cadence, host, family, name_server, addresses, tos, source, critical: false, spec };
+                let labels = tos.map(|tos| {
+                    let value = LabelValue::new("a: \"b\" \\ #1").unwrap();
+                    (LabelName::new(&format!("own_{tos}")).unwrap(), value)
+                });
+                let labels = Arc::new(labels.into_iter().collect::<BTreeMap<_, _>>());
+                let mut probe = ProbeConfig {
+                    cadence,
+                    host,
+                    family,
+                    name_server,
+                    addresses,
+                    tos,
+                    source,
+                    labels,
+                    critical: false,
+                    spec,
+                };
                 probe.critical = critical && probe.kind().never_critical().is_none();
                 probes.insert(probe.kind(), probe);
             }
@@ -324,7 +385,7 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
             .map(|(n, (name, probes))| Target { name: TargetName::new(&format!("{name}{n}")).unwrap(), probes })
             .collect()
     });
-    let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), any::<bool>(), any::<bool>());
+    let traits = (option::of(zone()), option::of(zone()), option::of(0.0..=1.0), maintenance(), any::<bool>());
     let peer = (name(), traits, location(), 0..=1_000_000_u32, targets, public_keys());
     vec(peer, 1..4).prop_map(|peers| {
         let named = peers.into_iter().enumerate();
@@ -348,6 +409,12 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
             )
             .collect()
     })
+}
+
+fn maintenance() -> impl Strategy<Value = Maintenance> {
+    // To the end of the year 9999.
+    let until = (0..253_402_300_800_000_u64).prop_map(|at| Maintenance::Until(UnixMillis(at)));
+    prop_oneof![Just(Maintenance::No), Just(Maintenance::Yes), until]
 }
 
 /// Up to two public keys, which differ from those of peers with other numbers.
@@ -391,7 +458,7 @@ fn config() -> impl Strategy<Value = Config> {
         let urls = distinct(list.iter().map(|to| to.url.clone()).collect());
         urls.iter().filter_map(|url| list.iter().find(|to| to.url == *url).cloned()).collect()
     });
-    let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), any::<bool>());
+    let zones = (option::of(zone()), option::of(zone()), 0..=1_000_000_u32, option::of(0.0..=1.0), maintenance());
     let external_url = option::of(url(select(vec!["/".to_owned(), "/eu/".to_owned()])));
     let listen = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
     let labels = (option::of(label_value()), btree_map(label_names(), label_value(), 0..=16));
@@ -438,6 +505,7 @@ fn config() -> impl Strategy<Value = Config> {
             [config.failover.allow_single_vantage, config.failover.confirm_burst] = flags;
             config.votes = votes;
             config.databases = databases;
+            config.state_dir = signing.as_ref().map(|_| file("a state"));
             config.signing = signing;
             config.window = window;
             config.buckets = buckets;
@@ -448,6 +516,9 @@ fn config() -> impl Strategy<Value = Config> {
         },
     )
 }
+
+/// Reads the trust store once.
+static TLS: LazyLock<TlsContext> = LazyLock::new(TlsContext::default);
 
 /// The least configuration. A setting that is not generated yet has its default.
 fn least() -> Config {
@@ -464,6 +535,21 @@ proptest! {
         match Config::load(Some(("printed.yaml".as_ref(), &printed)), []) {
             Ok(loaded) => prop_assert_eq!(loaded.config, config, "{}", printed),
             Err(errors) => prop_assert!(false, "{errors}\n{printed}"),
+        }
+    }
+
+    /// So that `run` refuses nothing that `check` accepts.
+    #[test]
+    fn every_probe_of_a_valid_configuration_can_be_made(config in config()) {
+        let printed = config.to_yaml();
+        // The files that it names are read.
+        let config = Config::load(Some(("printed.yaml".as_ref(), &printed)), []).unwrap().config;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let (resolver, (events, _happened)) = (Resolver::new(None), tokio::sync::mpsc::channel(1));
+        for (path, probe) in config.paths() {
+            let made = prober(probe, &resolver, &TLS, events.clone(), None);
+            prop_assert!(made.is_ok(), "{}: {}\n{}", path, made.err().unwrap(), printed);
         }
     }
 }

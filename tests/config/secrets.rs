@@ -19,9 +19,9 @@ fn read(text: &str) -> Result<Loaded, ConfigErrors> {
 }
 
 /// Whatever is shown of a configuration, valid or not: errors, warnings, `check --print`, the lines of `check`.
-fn shown(read: &Result<Loaded, ConfigErrors>) -> String {
+fn shown(read: &Result<Loaded, ConfigErrors>, text: &str) -> String {
     match read {
-        Err(errors) => format!("{errors}\n{errors:?}"),
+        Err(errors) => format!("{errors}\n{errors:?}\n{:?}", errors.with_excerpts(text).collect::<Vec<_>>()),
         Ok(loaded) => {
             let config = &loaded.config;
             let lines: Vec<_> = config.paths().map(|(_, probe)| probe.spec.destination(&probe.host)).collect();
@@ -54,6 +54,18 @@ fn every_key() -> String {
             bearer_token_file: tests/config/files/token
       - probes:
           - kind: http
+            url: https://ap5.example.com/
+            unix_socket: /run/app.sock
+      - probes:
+          - kind: http
+            url: https://ap6.example.com/
+            proxy:
+              url: http://ap7.example.com:3128
+              basic_auth:
+                username: x
+                password: x
+      - probes:
+          - kind: http
             url: https://ap4.example.com/
             basic_auth:
               username: x
@@ -84,7 +96,7 @@ fn the_value_of_a_variable_is_never_shown_and_its_name_never_sent() {
     for form in forms {
         for (key, text) in with_each(form) {
             let read = read(&text);
-            let shown = shown(&read);
+            let shown = shown(&read, &text);
             assert!(!shown.contains(VALUE), "{key}: {form}:\n{shown}");
             match read {
                 Ok(_) => {
@@ -99,6 +111,24 @@ fn the_value_of_a_variable_is_never_shown_and_its_name_never_sent() {
 }
 
 #[test]
+fn a_value_in_a_broken_file_is_shown_only_if_its_error_repeats_it() {
+    // Under its key and under one that is misspelled, in block and flow style.
+    for value in ["[[hunter2]]", "{a: hunter2}", "[hunter2, hunter2", "\"hunter2", "|\n  hunter2", "hunter2: hunter2 }"]
+    {
+        for (key, text) in with_each(value) {
+            for text in [text.replace(&format!("{key}: "), &format!("{key}s: ")), text] {
+                let read = read(&text);
+                let Err(errors) = &read else { continue };
+                for (line, excerpt) in errors.with_excerpts(&text) {
+                    let excerpt = excerpt.unwrap_or_default();
+                    assert!(!excerpt.contains(WRITTEN) || line.contains(WRITTEN), "{key}: {value}:\n{line}\n{excerpt}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_query_of_a_url_is_never_shown_whatever_its_key() {
     let urls =
         ["https://b.example/x?token=hunter2", "b.example/?token=hunter2", "https://b.example/?hunter2", "/x?a=hunter2"];
@@ -108,11 +138,11 @@ fn the_query_of_a_url_is_never_shown_whatever_its_key() {
             let read = read(&text);
             // What is expected is no secret, and a path that begins with no scheme may be that of a file.
             let is_expected = read.is_ok() && matches!(&*key, "expect" | "body" | "content-type" | "answers");
-            let is_file = key.ends_with("_file") && !url.contains("://");
+            let is_file = (key.ends_with("_file") || key == "unix_socket") && !url.contains("://");
             // A link may lead to a place in a page.
             let is_place = read.is_ok() && key.ends_with("_url") && url.contains('#');
             if !is_expected && !is_file && !is_place {
-                let shown = shown(&read);
+                let shown = shown(&read, &text);
                 assert!(!shown.contains(WRITTEN), "{key}: {url}:\n{shown}");
             }
         }
@@ -127,7 +157,7 @@ fn bodies_and_what_is_sent_are_never_shown() {
             // `expect.body` is a pattern.
             let at = text.find(WRITTEN).unwrap();
             if !text[..at].trim_end_matches([' ', '"', '[']).ends_with("              body:") {
-                let shown = shown(&read(&text));
+                let shown = shown(&read(&text), &text);
                 assert!(!shown.contains(WRITTEN), "{key}: {form}:\n{shown}");
             }
         }

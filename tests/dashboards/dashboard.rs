@@ -96,7 +96,13 @@ pub(crate) fn shipped() -> Vec<Dashboard> {
     names.sort();
     assert_eq!(
         names,
-        ["regionwatch-failover", "regionwatch-overview", "regionwatch-pair", "regionwatch-sidecar"],
+        [
+            "regionwatch-databases",
+            "regionwatch-failover",
+            "regionwatch-overview",
+            "regionwatch-pair",
+            "regionwatch-sidecar"
+        ],
         "docs/dashboards.md tells of these"
     );
     let load = |file: String| {

@@ -49,6 +49,7 @@ fn in_query_of(file: &str, title: &str, from: &str, to: &str) -> Dashboard {
 const LOSS: &str = "Failure share";
 const KINDS: &str = "Failure share by kind of probe";
 const DOWN: &str = "Regions down";
+const LAG: &str = "Lag, and what the engine says";
 
 #[test]
 fn each_lint_rule_finds_its_seeded_fault() {
@@ -65,9 +66,13 @@ fn each_lint_rule_finds_its_seeded_fault() {
         ("regionwatch-selector", in_query(DOWN, "environment=~\"$environment\", ", "")),
         ("regionwatch-selector", in_query(DOWN, "vantage_region=~\"$vantage\"", "vantage_region=~\"$peer\"")),
         ("regionwatch-selector", in_query("State of each region", "peer_region=~\"$peer\"", "")),
+        ("regionwatch-selector", in_query_of("regionwatch-databases", LAG, "database=~\"$database\", ", "")),
+        ("regionwatch-selector", in_query_of("regionwatch-databases", LAG, ", peer_region=~\"$peer\"", "")),
         ("regionwatch-grouping", in_query(DOWN, "by (environment, ", "by (")),
         ("regionwatch-grouping", in_query(DOWN, "on (environment, ", "on (")),
         ("regionwatch-cost", faulty(|json| panel(json, DOWN)["targets"][0]["instant"] = false.into())),
+        ("regionwatch-cost", faulty(|json| drop(panel(json, LOSS)["maxDataPoints"].take()))),
+        ("regionwatch-cost", faulty_one("regionwatch-pair", |json| panel(json, KINDS)["maxDataPoints"] = 1_000.into())),
         ("regionwatch-two-jobs", in_query(DOWN, "max by (environment, ", "sum by (environment, ")),
         ("regionwatch-two-jobs", in_query(DOWN, "by (environment, ", "by (job, environment, ")),
         ("regionwatch-environment-variable", faulty(|json| json["templating"]["list"][1]["allValue"] = ".+".into())),
@@ -137,7 +142,7 @@ fn a_dashboard_that_grafana_would_change_on_load_is_found() {
 fn promtool_reports_the_invalid_query() {
     require(&[Tool("promtool")]);
     let mut dashboards = shipped();
-    dashboards[1] = in_query(DOWN, "))", ")");
+    dashboards[2] = in_query(DOWN, "))", ")");
     let said = promtool::complaints(&dashboards);
     assert!(said.contains("unclosed left parenthesis"), "{said}");
 }
@@ -149,7 +154,14 @@ fn each_seeded_wrong_query_is_found_by_its_history() {
     const UNSCRAPABLE: &str = "Sidecars that cannot be scraped";
     let sidecar = |title, from, to| in_query_of("regionwatch-sidecar", title, from, to);
     let failover = |title, from, to| in_query_of("regionwatch-failover", title, from, to);
-    let faults: [(fn() -> History, Dashboard); 15] = [
+    let store = |title, from, to| in_query_of("regionwatch-databases", title, from, to);
+    let faults: [(fn() -> History, Dashboard); 20] = [
+        // Jobs and vantages counted as servers; a vantage that knows less or is farther away.
+        (truths::databases, store("Databases with two primaries", "max by", "sum by")),
+        (truths::databases, store("Replicas cut off", "max by", "sum by")),
+        (truths::databases, store(LAG, "min by", "max by")),
+        (truths::databases, store("Reads, from the nearest vantage", "min by", "max by")),
+        (truths::databases, store("Databases without a primary", "bool 0", "bool 1")),
         // No last word of a dead region; what is no longer eligible.
         (truths::a_pod_is_replaced, in_query(GO_TO, ":last", ":min")),
         (truths::a_pod_is_replaced, failover("Candidates", ":last", ":min")),

@@ -29,7 +29,8 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<String> {
     let link = &items(json, "links").first().cloned().unwrap_or_default();
     demand(link["includeVars"] == true && link["keepTime"] == true, "links lose the time or the variables".into());
     let own: Vec<_> = dashboard.variables().iter().map(|variable| text(variable, "name")).collect();
-    let shared = ["datasource", "environment", "job", "instance", "vantage"];
+    // The links keep both: other dashboards ignore the database.
+    let shared = ["datasource", "environment", "job", "instance", "vantage", "database"];
     let own: Vec<_> = own.iter().filter(|name| !shared.contains(name)).collect();
     demand(own.len() <= 1, format!("more than one variable of its own: {own:?}"));
 
@@ -121,4 +122,33 @@ fn shared_parts_are_identical_in_all_dashboards() {
         .map(Value::to_string)
         .collect();
     assert_eq!(states.len(), 1, "{states:#?}");
+}
+
+/// Where a click on a value of a panel leads.
+fn links(panel: &Value) -> Vec<&str> {
+    let config = &panel["fieldConfig"];
+    let overridden = items(config, "overrides").iter().flat_map(|over| items(over, "properties"));
+    let overridden = overridden.filter(|property| property["id"] == "links").flat_map(|links| items(links, "value"));
+    overridden.chain(items(&config["defaults"], "links")).map(|link| text(link, "url")).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_dashboard_that_has_the_variables_in_it() {
+    let all = shipped();
+    let has = |dashboard: &Dashboard, name: &str| dashboard.variables().iter().any(|v| text(v, "name") == name);
+    let mut found = BTreeSet::new();
+    for dashboard in &all {
+        for url in dashboard.panels().flat_map(links) {
+            let (to, query) = url.strip_prefix("/d/").and_then(|rest| rest.split_once('?')).unwrap();
+            let to = all.iter().find(|dashboard| dashboard.file == to).unwrap_or_else(|| panic!("{url}"));
+            for part in query.split('&') {
+                let kept = part.strip_prefix("${").and_then(|rest| rest.strip_suffix(":queryparam}"));
+                let set = part.strip_prefix("var-").and_then(|rest| Some(rest.split_once('=')?.0));
+                assert!(kept.is_none_or(|name| has(dashboard, name) && has(to, name)), "{}: {url}", dashboard.file);
+                assert!(set.is_none_or(|name| has(to, name)), "{}: {url}", dashboard.file);
+            }
+            found.insert((&dashboard.file, &to.file));
+        }
+    }
+    assert!(found.len() >= 3, "{found:?}");
 }

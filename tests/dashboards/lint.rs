@@ -26,6 +26,10 @@ const SOURCE: &str = "${datasource}";
 const OF_PROMETHEUS: [&str; 1] = ["up"];
 const FUNCTIONS: [&str; 4] = ["label_names", "label_values", "metrics", "query_result"];
 
+/// How many points a graph may have whose query is evaluated at each of them. Over a day one is 5 minutes then, the window of
+/// what the rules record.
+const MAX_POINTS: u64 = 300;
+
 /// Whatever breaks a rule, exceptions included.
 pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
     let mut wrong = Vec::new();
@@ -79,6 +83,8 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
         }
         demand("panel-no-targets-rule", title, !items(panel, "targets").is_empty(), "no query");
         for query in dashboard.queries_of(panel) {
+            let few = panel["maxDataPoints"].as_u64().is_some_and(|points| points <= MAX_POINTS);
+            demand("regionwatch-cost", title, few || !needs_few_points(&query), "more points than a day may have");
             // promtool says whether it is PromQL.
             demand("target-promql-rule", title, !query.expression.is_empty(), "an empty query");
             for selector in names(query.expression).selectors {
@@ -97,7 +103,7 @@ pub(crate) fn complaints(dashboard: &Dashboard) -> Vec<Complaint> {
     for query in dashboard.queries() {
         let names = names(query.expression);
         for selector in &names.selectors {
-            for what in unselected(selector, &own_peers(dashboard)) {
+            for what in unselected(selector, &own_peers(dashboard), query.instant) {
                 demand("regionwatch-selector", query.panel, false, &what);
             }
             if let Some(what) = counted_twice(selector) {
@@ -139,6 +145,11 @@ impl Family {
     fn of_pairs(&self) -> bool {
         ["Path", "Peer", "Region", "Votes"].contains(&&*self.subject)
     }
+
+    /// There are as many as servers of databases, for each vantage.
+    fn of_servers(&self) -> bool {
+        self.subject == "Database"
+    }
 }
 
 fn family(metric: &str) -> Option<Family> {
@@ -152,6 +163,11 @@ fn family(metric: &str) -> Option<Family> {
     Some(Family { state: line.contains("#[state] "), subject })
 }
 
+/// What is evaluated at each point: a rate, or which pairs are shown.
+fn needs_few_points(query: &Query<'_>) -> bool {
+    !query.instant && ["rate(", "topk("].iter().any(|call| query.expression.contains(call))
+}
+
 /// Samples of each pair of regions, one per second and for hours: too many at fifty regions.
 fn too_many(query: &Query<'_>, names: &Names) -> Vec<String> {
     let one_peer = query.expression.contains("\"$peer_region\"");
@@ -163,8 +179,9 @@ fn too_many(query: &Query<'_>, names: &Names) -> Vec<String> {
     names.selectors.iter().filter(long).map(|selector| format!("{} is not recorded", selector.metric)).collect()
 }
 
-/// The variables that a selector ignores, of those that it could follow.
-fn unselected(selector: &Selector, peers: &str) -> Vec<String> {
+/// The variables that a selector ignores, of those that it could follow. What shows the present may show all databases, so that
+/// one is chosen there.
+fn unselected(selector: &Selector, peers: &str, is_instant: bool) -> Vec<String> {
     let metric = &selector.metric;
     if OF_PROMETHEUS.contains(&&**metric) {
         return Vec::new();
@@ -173,7 +190,9 @@ fn unselected(selector: &Selector, peers: &str) -> Vec<String> {
     let level = metric.split_once(':').map(|(level, _)| level);
     let per = |word: &str, own: bool| level.map_or(own, |level| level.split('_').any(|part| part == word));
     let own = metric.starts_with("regionwatch_");
-    let of_peer = family(metric).is_some_and(|family| family.of_pairs());
+    let family = family(metric);
+    let of_server = family.as_ref().is_some_and(Family::of_servers);
+    let of_peer = of_server || family.is_some_and(|family| family.of_pairs());
     let mut missing = Vec::new();
     let mut demand = |has: bool, label: &str, variable: &str| {
         if has && !selects(selector, label, variable) {
@@ -183,6 +202,7 @@ fn unselected(selector: &Selector, peers: &str) -> Vec<String> {
     demand(true, "environment", "environment");
     demand(per("vantage", own), "vantage_region", "vantage");
     demand(per("peer", of_peer), "peer_region", peers);
+    demand(of_server && !is_instant, "database", "database");
     missing
 }
 

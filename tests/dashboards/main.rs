@@ -15,6 +15,8 @@ mod outage;
 mod promql;
 mod promtool;
 mod provisioning;
+mod schema;
+mod stores;
 mod truths;
 mod units;
 

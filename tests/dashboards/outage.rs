@@ -1,5 +1,5 @@
 //! A Prometheus that has seen an outage: the four regions of the demo, of which one dies; a fifth sidecar, which
-//! measures real servers by TLS too and has an anchor; and the rules that are shipped. It scrapes itself too, and a target
+//! measures real servers by TLS too and has an anchor; a sixth, which measures databases; and the rules that are shipped. It scrapes itself too, and a target
 //! that does not answer, as one does that watches over other things as well.
 
 use std::{net::SocketAddr, time::Duration};
@@ -10,8 +10,9 @@ use testkit::{
     binary, peers,
     process::{Running, escaped, eventually, free, request, sidecar, write},
 };
+use tokio::time::Instant;
 
-use crate::read;
+use crate::{read, stores::Stores};
 
 /// Who dies.
 pub(crate) const VICTIM: &str = "us-east-1";
@@ -20,14 +21,16 @@ pub(crate) const VICTIM: &str = "us-east-1";
 pub(crate) const FOREIGN: &str = "others";
 
 /// How many sidecars there are, the dead one included.
-pub(crate) const SIDECARS: usize = 5;
+pub(crate) const SIDECARS: usize = 6;
 
-/// How far back queries look.
+/// How far back queries look at least; they see all that was since the beginning.
 const BACK: u64 = 90;
 
 pub(crate) struct Outage {
+    began: Instant,
     prometheus: SocketAddr,
     _servers: peers::Peers,
+    _stores: Stores,
     _running: Vec<Running>,
     _folder: TempDir,
 }
@@ -46,9 +49,10 @@ impl Series {
 }
 
 impl Outage {
-    /// Starts everything. The region dies 10 s later.
+    /// Starts everything, loses the primary of a database, and returns when the region has died.
     pub(crate) fn begin() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let stores = Stores::start(folder.path());
         let alertmanager_at = free();
         let config =
             write(folder.path(), "alertmanager.yml", "{route: {receiver: nobody}, receivers: [{name: nobody}]}");
@@ -77,7 +81,10 @@ impl Outage {
             let said = demo.said();
             said.lines().find_map(|line| line.trim().strip_prefix("Prometheus: ").map(str::to_owned))
         });
-        let scrape = scrape.replace("targets: [", &format!("labels: {{environment: live}}, targets: ['{listen}', "));
+        let scrape = scrape.replace(
+            "targets: [",
+            &format!("labels: {{environment: live}}, targets: ['{listen}', '{}', ", stores.page),
+        );
         let prometheus_at = free();
         // The slow groups as well: their first turn would come within their interval.
         let rules = read("alerts/regionwatch.rules.yml")
@@ -101,7 +108,16 @@ impl Outage {
         ];
         let prometheus = Running::start("prometheus", &args.each_ref().map(String::as_str), &[]);
         let running = vec![alertmanager, fifth, demo, prometheus];
-        Self { prometheus: prometheus_at, _servers: servers, _running: running, _folder: folder }
+        let began = Instant::now();
+        stores.lose_a_primary();
+        Self {
+            began,
+            prometheus: prometheus_at,
+            _servers: servers,
+            _stores: stores,
+            _running: running,
+            _folder: folder,
+        }
     }
 
     fn ask(&self, path: &str) -> Result<Value, String> {
@@ -120,7 +136,8 @@ impl Outage {
             self.ask(&format!("/api/v1/query?query={expression}"))?
         } else {
             let now = self.ask("/api/v1/query?query=time()")?["result"][0].as_f64().ok_or("no time")? as u64;
-            self.ask(&format!("/api/v1/query_range?query={expression}&start={}&end={now}&step=1", now - BACK))?
+            let start = now - BACK.max(self.began.elapsed().as_secs());
+            self.ask(&format!("/api/v1/query_range?query={expression}&start={start}&end={now}&step=1"))?
         };
         let number = |pair: &Value| pair[1].as_str().and_then(|text| text.parse().ok()).filter(|n: &f64| n.is_finite());
         let series = |row: &Value| {

@@ -44,6 +44,7 @@ pub(crate) fn complaints_with(dashboards: &[Dashboard], history: &History, rules
         ("vantage", ".*"),
         ("peer_region", ".+"),
         ("peer", ".*"),
+        ("database", "orders"),
     ];
     let test = |(minute, (file, panel, reference), shown): &(u32, Place, Shown)| {
         let queries = dashboards.iter().flat_map(Dashboard::queries);
@@ -391,6 +392,110 @@ pub(crate) fn environments(environment: &'static str) -> History {
     History { name: "environments", environment, series, shown, ..History::default() }
 }
 
+/// Two vantages, of which c knows little, and three databases with a server in a and one in b. From minute 10 on the replica of
+/// orders is cut off, and both servers of billing take writes. No server of old does.
+pub(crate) fn databases() -> History {
+    let mut series = Vec::new();
+    let mut of = |vantage: &str, server: [&str; 2], more: &str, metric: &str, values| {
+        let [database, region] = server;
+        let labels = format!("\"{vantage}\",database=\"{database}\",peer_region=\"{region}\"{more}");
+        series.extend(both_jobs(&labels, &format!("database_{metric}"), values));
+    };
+    let servers = ["orders", "billing", "old"].into_iter().flat_map(|database| [[database, "a"], [database, "b"]]);
+    for server in servers {
+        for state in ["unknown", "caught_up", "lagging", "not_replicating", "cut_off", "writable"] {
+            let known = match (server, state) {
+                (["orders" | "billing", "a"], "writable") => "1x20",
+                (["billing", "b"], "writable") | (["orders", "b"], "cut_off") => "0x9 1x10",
+                (["orders" | "billing", "b"], "caught_up") => "1x9 0x10",
+                (["old", _], "unknown") => "1x20",
+                _ => "0x20",
+            };
+            let more = format!(",state=\"{state}\"");
+            of("a", server, &more, "state", known);
+            of("c", server, &more, "state", if state == "unknown" { "1x20" } else { "0x20" });
+        }
+        of("a", server, "", "rpo_target_seconds", "5x20");
+        of("c", server, "", "rpo_unknown", if server == ["billing", "b"] { "1x20" } else { "0x20" });
+    }
+    let (primary, replica) = (["orders", "a"], ["orders", "b"]);
+    of("a", primary, "", "writable", "1x20");
+    of("a", replica, "", "writable", "0x20");
+    of("a", ["billing", "a"], "", "writable", "1x20");
+    of("a", ["billing", "b"], "", "writable", "0x9 1x10");
+    let (lower, upper) = (",bound=\"lower\"", ",bound=\"upper\"");
+    of("a", replica, lower, "replication_lag_seconds", "0x9 60x10");
+    of("a", replica, upper, "replication_lag_seconds", "1x9 61x10");
+    of("c", replica, upper, "replication_lag_seconds", "90x20");
+    of("a", replica, "", "engine_lag_seconds", "0x20");
+    of("a", replica, lower, "rpo_seconds", "0x9 60x10");
+    of("a", replica, upper, "rpo_seconds", "1x9 61x10");
+    of("c", replica, lower, "rpo_seconds", "0x9 58x10");
+    of("c", replica, upper, "rpo_seconds", "2x9 62x10");
+    of("a", replica, "", "lost_tokens", "2x20");
+    of("c", replica, "", "lost_tokens", "3x20");
+    let mut once = |vantage: &str, name: &str, more: &str, values| {
+        let own = format!("job=\"a\",instance=\"{vantage}\",vantage_region=\"{vantage}\"");
+        let labels = format!("{own},database=\"orders\",peer_region=\"b\",{more}");
+        series.push((format!("regionwatch_database_{name}{{{labels}}}"), values));
+    };
+    for result in ["ok", "timeout"] {
+        once("a", "probes_total", &format!("result=\"{result}\""), "0+9x20");
+    }
+    for (vantage, le, values) in [
+        ("a", "0.001", "0+60x20"),
+        ("a", "+Inf", "0+60x20"),
+        ("c", "0.001", "0x20"),
+        ("c", "0.1", "0+60x20"),
+        ("c", "+Inf", "0+60x20"),
+    ] {
+        once(vantage, "read_duration_seconds_bucket", &format!("le=\"{le}\""), values);
+    }
+    let place = |panel, query| ("databases", panel, query);
+    let to_b = |value| vec![(r#"{peer_region="b"}"#.to_owned(), value)];
+    let of_replica = |value| vec![(r#"{database="orders", peer_region="b"}"#.to_owned(), value)];
+    let cells = |[a, b, second]: [f64; 3]| -> Shown {
+        let values = [("orders", [5.0, a]), ("billing", [5.0, b]), ("old", [second; 2])];
+        let cell = |database: &str, region: &str, value| {
+            (format!(r#"{{database="{database}", peer_region="{region}", name=" {database}"}}"#), value)
+        };
+        values.iter().flat_map(|(database, [a, b])| [cell(database, "a", *a), cell(database, "b", *b)]).collect()
+    };
+    const LAG: &str = "Lag, and what the engine says";
+    const LOSS: &str = "What a failover would lose";
+    const TWO: &str = "Databases with two primaries";
+    let mut shown = Vec::new();
+    for (minute, is_bad) in [(5, false), (15, true)] {
+        let [count, grown] = if is_bad { [1.0, 60.0] } else { [0.0; 2] };
+        shown.extend([
+            (minute, place("Databases without a primary", "A"), number(1.0)),
+            (minute, place(TWO, "A"), number(count)),
+            (minute, place("Replicas cut off", "A"), number(count)),
+            (minute, place("Losses unknown", "A"), number(1.0)),
+            (minute, place("Highest loss, of the RPO", "A"), number((2.0 + grown) / 5.0)),
+            (minute, place("Tokens lost by promotions", "A"), number(3.0)),
+            (minute, place(LOSS, "B"), of_replica(if is_bad { 58.0 } else { 0.0 })),
+            (minute, place(LOSS, "C"), of_replica(2.0 + grown)),
+            (minute, place(LAG, "A"), to_b(1.0 + grown)),
+            (minute, place(LAG, "B"), to_b(grown)),
+            (minute, place(LAG, "C"), to_b(0.0)),
+            (minute, place("Servers that take writes", "A"), vec![(r#"{database="orders"}"#.to_owned(), 1.0)]),
+            (minute, place("Reads, from the nearest vantage", "A"), to_b(0.0005)),
+            (
+                minute,
+                place("Failures by reason", "A"),
+                vec![(r#"{peer_region="b", result="timeout"}"#.to_owned(), 0.15)],
+            ),
+            (
+                minute,
+                place("State of each database", "A"),
+                cells(if is_bad { [4.0, 5.0, 0.0] } else { [1.0, 1.0, 0.0] }),
+            ),
+        ]);
+    }
+    History { name: "databases", series, shown, ..History::default() }
+}
+
 /// The name that a recorded series keeps in a panel.
 fn recorded(place: Place) -> String {
     let dashboards = shipped();
@@ -405,7 +510,8 @@ fn recorded(place: Place) -> String {
 fn panels_show_the_expected_values_for_every_history() {
     require(&[Tool("promtool")]);
     let in_environments = ["", "prod", "staging"].map(environments);
-    let others = [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), silence(), votes_of_four()];
+    let others =
+        [a_pod_is_replaced(), a_candidate_leaves(), among_others(), counted(), databases(), silence(), votes_of_four()];
     for history in others.into_iter().chain(in_environments) {
         let said = complaints(&shipped(), &history);
         assert!(said.is_empty(), "{}: {said}", history.name);

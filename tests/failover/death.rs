@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use testkit::regions::{
     World,
-    region::{Plan, Serves},
+    region::{Plan, Serves, peer_label},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,6 +39,9 @@ fn a_region_outage_calls_the_webhook_once_to_prepare_and_once_to_execute() {
     }
     assert_eq!([&prepare, &execute].map(|call| call.label("alertname")), NAMES);
     world.nothing_but(&EXECUTED, 12 * SECOND);
+    // All of them have the clock of this machine.
+    let offset = world.region('a').any_value("peer_clock_offset_seconds", &[&peer_label('b')]);
+    assert!(offset.is_some_and(|offset| offset.abs() < 1.0), "{offset:?}");
     world.is_one_incident('c', &[&prepare, &execute]);
     // People are told the same.
     let paged = world.sink.calls("oncall");

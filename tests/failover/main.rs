@@ -18,4 +18,4 @@ mod partial;
 mod rules;
 mod samples;
 
-suite!(Waiting(10));
+suite!(Waiting(10), first: ["samples", "environments"]);

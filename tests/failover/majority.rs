@@ -1,11 +1,14 @@
 //! More regions than three, and fewer.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
-use testkit::space::at_once;
+use regionwatch::signing::PrivateKey;
+use testkit::{binary, space::at_once};
+use tokio::time::Instant;
 
 use testkit::regions::{
     World,
+    process::{Process, wait_for},
     region::{Plan, peer_label},
 };
 
@@ -87,7 +90,8 @@ fn a_second_region_is_not_failed_over_while_the_first_one_is() {
         for vantage in alive {
             let labels = [peer_label(region), format!("reason=\"{reason}\"")];
             let labels: Vec<_> = labels.iter().map(String::as_str).collect();
-            assert_eq!(world.region(vantage).value("failover_blocked", &labels), Some(1.0), "{vantage} of {region}");
+            let blocked = || world.region(vantage).value("failover_blocked", &labels).filter(|value| *value == 1.0);
+            wait_for(&format!("{vantage} to block {region}: {reason}"), 10 * SECOND, blocked);
         }
     }
     world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing"), (target, "prepare firing")], 4 * SECOND);
@@ -100,6 +104,38 @@ fn a_region_that_is_not_armed_is_prepared_and_never_executed() {
     let call = world.webhook('c', "prepare firing", died, 4 * SECOND);
     assert_eq!(call.annotation("reason"), "disarmed", "{call:?}");
     world.nothing_but(&[('c', "prepare firing")], 12 * SECOND);
+}
+
+#[test]
+fn a_region_that_an_operator_disarms_is_executed_by_no_vantage_until_it_is_armed() {
+    let (key, pem) = PrivateKey::generate().unwrap();
+    let settings = format!("operators: ['alice={}']\n", key.public());
+    let world = World::new(&Plan { state: true, settings, ..Plan::default() });
+    let config = &world.region('a').config;
+    let folder = config.parent().unwrap();
+    let key = folder.join("alice.key");
+    fs::write(&key, pem).unwrap();
+    let command = |action: &str, answers: &[&str]| {
+        let (log, key, config) = (folder.join(format!("{action}.log")), key.display(), config.display());
+        let line = format!("{} {action} c --operator alice --key {key} --config {config}", binary());
+        let _commanding = Process::start(&world.region('a').host, &line, &log);
+        for answer in answers {
+            let said = || fs::read_to_string(&log).ok().filter(|said| said.contains(answer));
+            wait_for(answer, 15 * SECOND, said);
+        }
+    };
+    let taken = |by: char, done: &str| format!("{by}: taken: alice has {done} c until ");
+    let [a, b, c] = ['a', 'b', 'c'].map(|by| taken(by, "disarmed"));
+    command("disarm", &[&a, &b, &c]);
+    let died = world.blackhole('c');
+    let call = world.webhook('c', "prepare firing", died, 4 * SECOND);
+    assert_eq!(call.annotation("reason"), "disarmed", "{call:?}");
+    world.nothing_but(&[('c', "prepare firing")], 12 * SECOND);
+    let [a, b] = ['a', 'b'].map(|by| taken(by, "armed"));
+    command("arm", &[&a, &b, "c: no answer from "]);
+    world.webhook('c', "execute firing", Instant::now(), 30 * SECOND);
+    let audit = fs::read_to_string(folder.join("state1/audit.log")).unwrap();
+    assert!(audit.contains(r#""operator":"alice","action":"disarm","region":"c","until":"#), "{audit}");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Outages that end, and what is restarted during one.
 
-use std::{thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use tokio::time::Instant;
 
-use testkit::regions::{
-    World,
-    process::wait_for,
-    region::{Plan, peer_label},
+use regionwatch::signing::PrivateKey;
+use testkit::{
+    binary,
+    regions::{
+        World,
+        process::{Process, wait_for},
+        region::{Plan, peer_label},
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -124,6 +128,60 @@ fn a_vantage_that_does_not_hold_any_more_ends_no_order_of_the_others() {
     world.mend();
     let mended = Instant::now();
     world.webhook('e', "execute resolved", mended, 30 * SECOND);
+}
+
+/// Nothing outside the instances remembers the failover either.
+#[test]
+fn a_restart_of_everything_at_once_forgets_no_failover() {
+    let (key, pem) = PrivateKey::generate().unwrap();
+    let settings = format!("operators: ['alice={}']\n", key.public());
+    let mut world = World::new(&Plan { state: true, settings, ..Plan::default() });
+    let died = world.blackhole('c');
+    world.webhook('c', "execute firing", died, 12 * SECOND);
+    world.mend();
+    world.comes_to_see('a', 'c', "recovering");
+    for name in ['a', 'b', 'c'] {
+        world.region_mut(name).kill();
+    }
+    world.alertmanagers[0].kill();
+    world.alertmanagers[0].go(&world.control);
+    world.alertmanagers[0].is_ready(&world.control);
+    for name in ['a', 'b', 'c'] {
+        world.region_mut(name).start();
+    }
+    for vantage in ['a', 'b'] {
+        world.comes_to_see(vantage, 'c', "healthy");
+        // An instance that did not order the failover itself learns of it from the first votes of the other.
+        let labels = [&*peer_label('c'), "reason=\"failed_over\""];
+        let remembered = || world.region(vantage).value("candidate_ineligible", &labels).filter(|value| *value == 1.0);
+        wait_for("c to be no target", 5 * SECOND, remembered);
+    }
+    // Everything has forgotten the incident, so that the region can be released.
+    let folder = world.region('a').config.parent().unwrap().to_owned();
+    let (key, log) = (folder.join("alice.key"), folder.join("release.log"));
+    fs::write(&key, pem).unwrap();
+    let config = world.region('a').config.display().to_string();
+    let line = format!("{} release c --operator alice --key {} --config {config}", binary(), key.display());
+    let _releasing = Process::start(&world.region('a').host, &line, &log);
+    for vantage in ['a', 'b'] {
+        let labels = [&*peer_label('c'), "reason=\"failed_over\""];
+        let released = || world.region(vantage).value("candidate_ineligible", &labels).filter(|value| *value == 0.0);
+        wait_for("the release of c", 15 * SECOND, released);
+    }
+    let has = |file: &Path, text: &str| {
+        wait_for(text, 10 * SECOND, || fs::read_to_string(file).ok().filter(|content| content.contains(text)));
+    };
+    ["a: c is released", "b: c is released"].iter().for_each(|said| has(&log, said));
+    // The region itself knows it only from the others, whose votes it may have read again before the command came.
+    wait_for("the answer of c", 10 * SECOND, || {
+        let said = fs::read_to_string(&log).ok()?;
+        ["c: c is released\n", "c: c is not failed over here\n"]
+            .iter()
+            .any(|answer| said.contains(answer))
+            .then_some(())
+    });
+    let audit = r#""operator":"alice","action":"release","region":"c","result":"c is released""#;
+    has(&folder.join("state1/audit.log"), audit);
 }
 
 #[test]

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use testkit::regions::{World, region::Plan};
+use testkit::regions::{
+    World,
+    process::wait_for,
+    region::{Plan, Serves, peer_label},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,6 +52,29 @@ fn an_isolated_vantage_suspects_no_peer_and_the_others_report_it_down() {
         let state = world.region('a').state_of(peer).unwrap();
         assert!(["healthy", "degraded"].contains(&&*state), "{peer} is {state}");
     }
+}
+
+/// As a database that the health pages of both ask.
+#[test]
+fn services_that_fail_in_two_regions_at_once_fail_none_over_until_one_is_silent() {
+    let mut world = World::new(&Plan { serves: Serves::Everything, ..Plan::default() });
+    for region in ['b', 'c'] {
+        world.region_mut(region).service = None;
+    }
+    for (vantage, peer) in [('a', 'b'), ('a', 'c'), ('b', 'c'), ('c', 'b')] {
+        world.comes_to_see(vantage, peer, "degraded");
+    }
+    // Longer than a suspicion waits for votes, and the hold after it.
+    world.nothing_but(&[], 16 * SECOND);
+    for (vantage, peer) in [('a', 'b'), ('a', 'c'), ('b', 'c'), ('c', 'b')] {
+        let labels = [&*peer_label(peer), "reason=\"common_mode\""];
+        let reason = || world.region(vantage).value("peer_state_reason", &labels).filter(|value| *value == 1.0);
+        wait_for(&format!("{vantage} to say so of {peer}"), 10 * SECOND, reason);
+    }
+    let died = world.blackhole('c');
+    let call = world.webhook('c', "execute firing", died, 20 * SECOND);
+    assert_eq!((call.annotation("cause"), call.annotation("failover_target")), ("silence", "a"), "{call:?}");
+    world.nothing_but(&[('c', "prepare firing"), ('c', "execute firing")], 6 * SECOND);
 }
 
 #[test]

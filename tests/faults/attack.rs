@@ -26,7 +26,9 @@ use crate::figures::{Lateness, Row, Watch, keep, peak_memory};
 
 /// To reach, in seconds.
 const WEBHOOK: f64 = 1.5;
-const VOTES: f64 = 0.1;
+pub(crate) const VOTES: f64 = 0.1;
+/// By how many seconds in total the votes of a death may be later than that, where the machine is busy with other suites.
+const LATE_VOTES: f64 = 1.0;
 /// The part of the slots that may begin after 5 ms, and that may become no probe; and how many may be the machine's.
 const SHARE: f64 = 0.01;
 const FEW: f64 = 10.0;
@@ -203,8 +205,13 @@ fn judge(rows: &[Row], needs_more: bool) {
     for row in rows {
         let machine = row.bystanders.votes.max(row.bystanders.worst_start);
         assert!(row.webhook <= WEBHOOK + 2.0 * machine, "the webhook was late: {row:?}");
-        let is_soon = row.survivors.votes <= VOTES + 2.0 * machine;
-        assert!(is_soon || (needs_more && !is_shipped()), "votes were late: {row:?}");
+        // Beside a binary without optimisation other suites run, and make the machine busy for half a second at a time, which may
+        // hit one of both worlds alone.
+        let is_soon = match is_shipped() {
+            true => row.survivors.votes <= VOTES + 2.0 * machine,
+            false => needs_more || row.survivors.late_votes <= LATE_VOTES + 2.0 * row.bystanders.late_votes,
+        };
+        assert!(is_soon, "votes were late: {row:?}");
         assert!(row.memory * f64::from(1 << 20) <= MEMORY as f64, "{row:?}");
     }
     let all = |of: fn(&Row) -> Lateness| rows.iter().map(of).fold(Lateness::default(), Lateness::add);

@@ -22,7 +22,7 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::attack::BYSTANDERS;
+use crate::attack::{BYSTANDERS, VOTES};
 
 /// How often its votes are asked for.
 const ASKED: Duration = Duration::from_millis(200);
@@ -44,6 +44,8 @@ pub(crate) struct Lateness {
     pub(crate) missed: f64,
     /// The longest time that a question for its votes took, in seconds.
     pub(crate) votes: f64,
+    /// By how many seconds in total these took longer than [`VOTES`]; infinite if one was refused.
+    pub(crate) late_votes: f64,
 }
 
 impl Lateness {
@@ -56,6 +58,7 @@ impl Lateness {
             worst_start: self.worst_start.max(other.worst_start),
             missed: self.missed + other.missed,
             votes: self.votes.max(other.votes),
+            late_votes: self.late_votes + other.late_votes,
         }
     }
 
@@ -83,8 +86,11 @@ impl Watch {
             thread::spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
                     let asked = Instant::now();
-                    let answer = ask(address).map_or(f64::INFINITY, |()| asked.elapsed().as_secs_f64());
-                    record.lock().unwrap().push(answer);
+                    let is_answered = ask(address).is_some();
+                    // A machine that stands still keeps the answer of one vantage back, and not that of another.
+                    let took = asked.elapsed();
+                    let is_refused = !is_answered && took < PATIENCE;
+                    record.lock().unwrap().push(if is_refused { f64::INFINITY } else { took.as_secs_f64() });
                     thread::sleep(ASKED);
                 }
             })
@@ -100,6 +106,7 @@ impl Watch {
         let delays = Histogram::between(&self.before, &after, name);
         let between = |name: &str, labels: &str| sum(&after, name, labels) - sum(&self.before, name, labels);
         let started = between(&format!("{name}_count"), "");
+        let answers = self.answers.lock().unwrap();
         Lateness {
             started,
             late: started - between(&format!("{name}_bucket"), "le=\"0.005\""),
@@ -107,7 +114,8 @@ impl Watch {
             worst_start: delays.quantile(1.0).min(1.0),
             // What a hostile peer makes of its own path is its own affair.
             missed: between("regionwatch_probe_slots_missed_total", "target=\"edge\""),
-            votes: self.answers.lock().unwrap().iter().copied().fold(0.0, f64::max),
+            votes: answers.iter().copied().fold(0.0, f64::max),
+            late_votes: answers.iter().map(|answer| (answer - VOTES).max(0.0)).sum(),
         }
     }
 

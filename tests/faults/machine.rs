@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use testkit::{
     needs::{Need, require},
+    process::{Running, eventually},
     regions::World,
 };
 
@@ -35,19 +36,21 @@ fn with_too_few_descriptors_it_ends_at_once_and_says_how_many_it_needs() {
     let config = folder.path().join("regionwatch.yaml");
     let peers = "peers: [{region: b, targets: [{host: 127.0.0.1, probes: [{kind: tcp, port: 9}, {kind: icmp}]}]}]";
     fs::write(&config, format!("region: a\nlisten: 127.0.0.1:0\n{peers}\n")).unwrap();
-    let ended = |descriptors: u64, seconds: &str| {
-        let script = format!("ulimit -n {descriptors}; exec {} run --config {}", testkit::binary(), config.display());
-        let ended = Command::new("timeout").args([seconds, "sh", "-c", &script]).output().unwrap();
-        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    let script = |descriptors: u64| {
+        format!("ulimit -n {descriptors}; exec {} run --config {}", testkit::binary(), config.display())
     };
     for few in [5, 8, 12, 16, 20, 47] {
-        let (status, said) = ended(few, "20");
+        let ended = Command::new("timeout").args(["60", "sh", "-c", &script(few)]).output().unwrap();
+        let (status, said) = (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned());
         let wanted = format!("regionwatch: {few} open files are allowed, and at least 48 are needed; raise the limit");
         assert!(said.starts_with(&wanted) && said.lines().count() == 1, "{said}");
         assert_eq!(status, Some(1), "{said}");
     }
-    let (_, said) = ended(48, "3");
-    assert!(said.contains("measuring") && !said.contains("Too many open files"), "{said}");
+    let enough = Running::start("sh", &["-c", &script(48)], &[]);
+    eventually("it measures", Duration::from_secs(20), || enough.said().contains("measuring").then_some(()));
+    // Those that probes need are opened by now.
+    thread::sleep(Duration::from_secs(2));
+    assert!(!enough.said().contains("Too many open files"), "{}", enough.said());
 }
 
 #[test]

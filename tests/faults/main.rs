@@ -22,4 +22,4 @@ mod peers;
 mod strangers;
 mod tls;
 
-suite!(Waiting(3), figures::end);
+suite!(Waiting(3), then: figures::end);

@@ -3,10 +3,12 @@
 use std::{net::SocketAddr, process::Command, thread::sleep, time::Duration};
 
 use testkit::{
+    cpu::withheld,
     engine::{Container, Files, HARDENED, Network, PORT, binary, docker, image, need_engine, tried},
     needs::{Need::Tool, require},
     process::{Running, eventually, free, get, request},
     programs::knot,
+    stalls::Stalls,
 };
 use tokio::time::Instant;
 
@@ -105,14 +107,14 @@ fn the_container_health_follows_the_server() {
     let network = Network::new();
     let quick = ["--health-interval=500ms", "--health-timeout=3s", "--health-start-period=0s", "--health-retries=2"];
     let container = alone(&network, 2, &[&quick[..], &["--env", "REGIONWATCH_LISTEN=0.0.0.0:9999"]].concat());
-    eventually("healthy", 10 * SECOND, || (health(&container) == "healthy").then_some(()));
+    eventually("healthy", 30 * SECOND, || (health(&container) == "healthy").then_some(()));
     // Stopped, it accepts connections and says nothing.
     container.signal("STOP");
     eventually("unhealthy", 20 * SECOND, || (health(&container) == "unhealthy").then_some(()));
     let told = container.inspect("{{range .State.Health.Log}}{{.Output}}{{end}}");
     assert!(told.contains("unhealthy: 0.0.0.0:9999: "), "{told}");
     container.signal("CONT");
-    eventually("healthy again", 10 * SECOND, || (health(&container) == "healthy").then_some(()));
+    eventually("healthy again", 30 * SECOND, || (health(&container) == "healthy").then_some(()));
 }
 
 #[test]
@@ -121,8 +123,10 @@ fn sigterm_stops_the_container_with_success_within_a_second() {
     let network = Network::new();
     let container = alone(&network, 2, &[]);
     eventually("it serves", 10 * SECOND, || request(container.addr, "GET", "/-/ready"));
+    let stalls = Stalls::watch();
     container.signal("TERM");
     docker(&["wait", &container.name]);
+    let stalled = stalls.sum().as_nanos() as u64;
     assert_eq!(container.inspect("{{.State.ExitCode}}"), "0", "{}", container.said());
     // By the clock of process and engine: how long the commands here take is not the container's doing.
     let nanos = |moment: &str| -> u64 {
@@ -133,7 +137,7 @@ fn sigterm_stops_the_container_with_success_within_a_second() {
     let stopping = said.lines().find(|line| line.contains("stopping why=\"SIGTERM\"")).expect(&said);
     let began = nanos(stopping.split(' ').next().unwrap());
     let took = nanos(&container.inspect("{{.State.FinishedAt}}")).saturating_sub(began);
-    assert!(took < 1_000_000_000, "{took} ns");
+    assert!(took < 1_000_000_000 + stalled, "{took} ns, in which the machine stood still for {stalled} ns");
 }
 
 /// Our share of the 300 ms from `docker start` to the first page; the rest is the engine's (docs/image.md).
@@ -150,15 +154,17 @@ fn the_first_page_is_served_within_100_ms_of_the_start() {
             ("REGIONWATCH_DNS_SERVERS", "there=none"),
             ("REGIONWATCH_LISTEN", &at.to_string()),
         ];
-        let began = Instant::now();
+        let (began, busy) = (Instant::now(), withheld(std::process::id()));
         let running = Running::start(program.to_str().unwrap(), &["run"], &environment);
         eventually("the first page", 10 * SECOND, || {
             sleep(Duration::from_millis(1));
             request(at, "GET", "/metrics").filter(|answer| answer.status == 200)
         });
         let took = began.elapsed();
+        // What the machine gave to others meanwhile, of the program and of this test.
+        let others = withheld(running.child.id()) + withheld(std::process::id()).saturating_sub(busy);
         drop(running);
-        took
+        took.saturating_sub(others)
     };
     // The quickest of some: what else the machine does is nobody's doing here.
     let quickest = (0..10).map(|_| start()).min().unwrap();

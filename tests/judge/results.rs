@@ -95,4 +95,49 @@ fn a_summary_of_k6_is_judged_without_samples() {
         status == Some(64) && told.contains("selects nothing; there is probe_duration{region=\"us\"}, probes"),
         "{told}"
     );
+    let saved = folder.path().join("saved.json").display().to_string();
+    for (more, expected) in [
+        (["--threshold", "http_req_duration{region:us}: p(99)<1"], "the summary has no p(99); run k6 with"),
+        (["--save", &saved], "--save: a summary of k6 has no samples to save"),
+        (["--format", "csv"], "csv: a summary of k6 has no samples; write table, markdown"),
+    ] {
+        let (status, told) = judge(&[&[file.as_str()][..], &more].concat());
+        assert!(status == Some(64) && told.contains(expected), "{told}");
+    }
+    let (_, told) = judge(&[&file, "--format", "markdown"]);
+    assert!(told.contains("```text\nprobe_duration{region=\"us\"}: count=400 p(95)=28\n"), "{told}");
+}
+
+#[test]
+fn names_from_a_file_move_no_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = "{\"metrics\":{\"http_req_duration{a:\\u001b]0;x\\u0007}\":{\"values\":{\"p(95)\":28}}}}";
+    let file = write(folder.path(), "summary.json", summary);
+    for more in [&[][..], &["--threshold", "probe_duration: p(95)<1"]] {
+        let (_, told) = judge(&[&[file.as_str()][..], more].concat());
+        assert!(told.contains("\\u{1b}") && !told.contains('\u{1b}') && !told.contains('\u{7}'), "{told:?}");
+    }
+}
+
+#[test]
+fn a_run_in_which_nothing_succeeded_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "1509841690552,21000,us,504,OK,a,text,false,,1,1,1,1,http://x/,0,0,1\n";
+    let file = write(folder.path(), "failed.jtl", &line.repeat(100));
+    let (status, told) = judge(&[&file]);
+    assert!(status == Some(1) && told.contains("no probe of any region succeeded"), "{told}");
+    assert_eq!(judge(&[&file, "--threshold", "probe_duration: avg<200"]).0, Some(99));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_keeps_no_other_from_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = k6(folder.path(), "k6.json", 1.0);
+    let csv = folder.path().join("r.csv").display().to_string();
+    let flags = ["--out", "json=/dev/full", "--save", "/dev/full", "--out", &csv];
+    let (status, told) = judge(&[&[file.as_str()][..], &flags].concat());
+    assert!(status == Some(1) && told.contains("--out /dev/full: ") && told.contains("--save /dev/full: "), "{told}");
+    assert!(std::fs::read_to_string(&csv).unwrap().contains(",us,1,1,") && told.contains("RANK"), "{told}");
+    let broken = ["--threshold", "probe_duration: max<1"];
+    assert_eq!(judge(&[&[file.as_str()][..], &flags, &broken].concat()).0, Some(99), "a broken check is the status");
 }

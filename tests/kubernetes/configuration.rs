@@ -141,11 +141,11 @@ fn prometheus_keeps_the_measurements_of_sidecars_and_drops_their_decisions() {
     let expected = "clock_steps_total config_last_reload_success_timestamp_seconds config_last_reload_successful \
         database_engine_lag_seconds database_lost_tokens database_probes_total database_read_duration_seconds database_replication_lag_seconds \
         database_state database_writable database_write_duration_seconds \
-        log_lines_dropped_total peer_distance_meters peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
-        probe_duplicates_total probe_duration_seconds probe_last_success_timestamp_seconds probe_late_total \
+        log_lines_dropped_total peer_distance_meters peer_failure_ratio peer_jitter_seconds peer_latency_seconds peer_light_rtt_seconds peer_loss_ratio \
+        probe_dns_question_info probe_duplicates_total probe_duration_seconds probe_http_status_code probe_http_version probe_last_success_timestamp_seconds probe_late_total \
         probe_phase_duration_seconds probe_reply_hop_limit probe_slots_missed_total probe_start_delay_seconds \
         probe_success probes_total tcp_syn_retransmits_total timestamp_source tls_certificate_expiry_timestamp_seconds \
-        tls_certificate_issuers_expiry_timestamp_seconds \
+        tls_certificate_info tls_certificate_issuers_expiry_timestamp_seconds \
         tls_certificate_not_before_timestamp_seconds";
     let expected: BTreeSet<_> = expected.split_whitespace().collect();
     assert_eq!(kept, expected, "a family that is new here is either measured or decided: sort it in");

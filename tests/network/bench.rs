@@ -1,11 +1,9 @@
 //! `bench` against regions whose delays are known.
-#![allow(unsafe_code, reason = "ioctl(2) for the kernel's timestamp of a packet, for which std has no call")]
 
 use std::{
     collections::BTreeMap,
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
-    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,9 +12,11 @@ use std::{
     time::Duration,
 };
 
-use regionwatch::net::{Timestamp, TimestampingGuard};
+use regionwatch::net::TimestampingGuard;
 use serde_json::Value;
 use testkit::space::{Host, Ping, at_once, need_namespaces};
+
+use crate::stamps::{arrival, now};
 
 /// The regions with the median delays of their servers, the best one first; the last one never answers.
 const REGIONS: [(&str, Option<u64>); 4] =
@@ -52,26 +52,11 @@ impl Drop for Server {
     }
 }
 
-/// The kernel's timestamp of the packet that was read last (socket(7), SIOCGSTAMPNS), since 1970. A server on a busy machine
-/// reads a packet long after it came.
-fn arrival(socket: &UdpSocket) -> Option<Duration> {
-    const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
-    let mut stamp = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the descriptor is open, and the kernel writes one timespec to where the pointer shows.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS as _, &raw mut stamp) };
-    (result == 0).then(|| Duration::new(stamp.tv_sec as u64, stamp.tv_nsec as u32))
-}
-
-fn now() -> Duration {
-    Duration::from_nanos(Timestamp::now().unix_nanos())
-}
-
 /// What the way to a server and back takes at most, beside the delay that the server knows of.
 const PATH: Duration = Duration::from_micros(200);
 
 /// Answers questions after delays of 70% to 130% of the median, in an order that repeats after 20.
 fn answer(socket: &UdpSocket, median: Option<u64>, stopped: &AtomicBool) -> Vec<Duration> {
-    // The first call makes the kernel take timestamps.
     let _ = arrival(socket);
     let mut due: Vec<(Duration, Duration, Vec<u8>, SocketAddr)> = Vec::new();
     let mut delays = Vec::new();

@@ -18,6 +18,9 @@ use crate::{
     responder::{Answer, Responder},
 };
 
+/// What the way to the peer and back takes at most, and a peer's clock differs.
+const SLACK: Duration = Duration::from_millis(5);
+
 /// Both kinds of ping socket, each with the client's and the peer's addresses of both families.
 fn cases() -> impl Iterator<Item = (Ping, &'static str, &'static str)> {
     with_targets(Pair::THERE)
@@ -81,7 +84,12 @@ fn a_duplicated_reply_is_one_sample_and_one_duplicate() {
             let outcomes = probe.outcomes(10).await;
             assert!(outcomes.iter().all(Result::is_ok), "{ping:?} {target} {outcomes:?}");
             // A duplicate is read with the answer after it, and told by the probe after that.
-            assert!((8..=10).contains(&probe.duplicates), "{ping:?} {target} {}", probe.duplicates);
+            let mut samples = 10;
+            while probe.duplicates < 10 {
+                assert!(probe.sample().await.1.outcome.is_ok(), "{ping:?} {target}");
+                samples += 1;
+            }
+            assert!(probe.duplicates <= samples, "{ping:?} {target}: {} of {samples}", probe.duplicates);
             assert_eq!(probe.late, 0, "{ping:?} {target}");
         });
     });
@@ -109,10 +117,14 @@ fn replies_after_the_deadline_are_timeouts_and_late_even_if_all_are() {
                 assert_eq!(probe.sample().await.1.outcome, Err(Failure::Timeout), "{context}");
                 samples += 1;
             }
-            // Those of the last 300 ms and the probes under way cannot be told yet.
-            let answered = answered.load(Ordering::Relaxed);
+            // Those of the last 300 ms and the probes under way are reported with the next ones.
+            let first = answered.load(Ordering::Relaxed);
             assert!(samples >= 70, "{context}: {samples} samples");
-            assert!(probe.late + 20 >= answered && probe.late <= answered, "{context}: {} of {answered}", probe.late);
+            while probe.late + 20 < first {
+                assert_eq!(probe.sample().await.1.outcome, Err(Failure::Timeout), "{context}");
+            }
+            let answered = answered.load(Ordering::Relaxed);
+            assert!(probe.late <= answered, "{context}: {} of {answered}", probe.late);
             assert_eq!(probe.duplicates, 0, "{context}");
         });
     });
@@ -124,17 +136,47 @@ fn each_of_many_replies_in_flight_matches_its_request() {
     at_once(cases(), |(ping, client, target)| {
         let Pair { here, there } = Pair::new(ping);
         let delay = Duration::from_millis(300);
-        let _responder = Responder::start(&there, target, client, move |_| vec![Answer::Reply(delay)]);
+        let responder = Responder::start(&there, target, client, move |_| vec![Answer::Reply(delay)]);
+        let replies = responder.replies();
         here.block_on(move || async move {
-            let mut probe = Measurement::start(target, &["kind: icmp, interval: 100ms, timeout: 1s"]).await;
-            for outcome in probe.outcomes(20).await {
-                let timings = outcome.unwrap_or_else(|failure| panic!("{ping:?} {target}: {failure}"));
-                let millis = timings.total.as_millis();
-                assert!((295..=400).contains(&millis), "{ping:?} {target}: {millis} ms");
+            let mut probe = Measurement::start(target, &["kind: icmp, interval: 100ms, timeout: 5s"]).await;
+            let mut samples = Vec::new();
+            while samples.len() < 25 {
+                samples.push(probe.sample().await.1);
+            }
+            // Two that came at the same moment may be reported in any order. All answers wait equally long.
+            samples.sort_by_key(|sample| sample.sent_at);
+            let replies = replies.lock().unwrap().clone();
+            for (sample, took) in samples.into_iter().zip(replies).take(20) {
+                let timings = sample.outcome.unwrap_or_else(|failure| panic!("{ping:?} {target}: {failure}"));
+                // A responder on a busy machine answers late, and knows by how much.
+                let between = timings.total + SLACK >= took.start && timings.total <= took.end + SLACK;
+                assert!(between, "{ping:?} {target}: {:?} of {took:?}", timings.total);
                 assert_eq!(timings.source, StampSource::Kernel, "{ping:?} {target}");
                 assert_eq!(timings.hop_limit, Some(64), "{ping:?} {target}");
             }
             assert_eq!((probe.late, probe.duplicates), (0, 0), "{ping:?} {target}");
+        });
+    });
+}
+
+/// The kernel drops it on its own sockets; on raw ones that is left to us.
+#[test]
+fn a_reply_with_a_wrong_checksum_is_none() {
+    need_namespaces();
+    at_once(Ping::ALL, |ping| {
+        let Pair { here, there } = Pair::new(ping);
+        let delay = Duration::from_millis(60);
+        let _responder =
+            Responder::start(&there, Pair::THERE[0], "10.0.1.1", move |_| vec![Answer::Corrupt, Answer::Reply(delay)]);
+        here.block_on(move || async move {
+            let probes = ["kind: icmp, interval: 100ms, timeout: 1s"];
+            let mut probe = Measurement::start(Pair::THERE[0], &probes).await;
+            for outcome in probe.outcomes(5).await {
+                let timings = outcome.unwrap_or_else(|failure| panic!("{ping:?}: {failure}"));
+                assert!(timings.total >= delay - Duration::from_millis(5), "{ping:?} {:?}", timings.total);
+            }
+            assert_eq!(probe.duplicates, 0, "{ping:?}");
         });
     });
 }

@@ -1,12 +1,12 @@
 //! All kinds of probe over both address families, against real servers.
 
 use regionwatch::{
-    model::{Phase, StampSource},
+    model::{Failure, Phase, StampSource},
     probe,
 };
 use testkit::{
     needs::require,
-    space::{Host, at_once, need_namespaces, with_targets},
+    space::{Host, Ping, at_once, need_namespaces, with_targets},
 };
 
 use crate::{
@@ -24,11 +24,13 @@ fn every_kind_measures_over_ipv6_as_over_ipv4() {
         let _servers = Servers::start(&host);
         host.block_on(move || async move {
             let authority = if target.contains(':') { format!("[{target}]") } else { target.to_owned() };
-            let url = format!("kind: http, url: \"http://{authority}/\", expect: {{body: fine}}, interval: 200ms");
+            let url = format!(
+                "kind: http, url: \"http://{authority}/\", expect: {{body: fine}}, interval: 200ms, timeout: 5s"
+            );
             let probes = [
-                "kind: icmp, interval: 200ms",
-                "kind: dns, port: 53, query: example.com, record: A, interval: 200ms",
-                "kind: tcp, port: 80, interval: 200ms",
+                "kind: icmp, interval: 200ms, timeout: 5s",
+                "kind: dns, port: 53, query: example.com, record: A, interval: 200ms, timeout: 5s",
+                "kind: tcp, port: 80, interval: 200ms, timeout: 5s",
                 &url,
             ];
             let mut measurement = Measurement::start(target, &probes).await;
@@ -53,6 +55,41 @@ fn every_kind_measures_over_ipv6_as_over_ipv4() {
             }
             for kind in [probe::ICMP, probe::DNS, probe::TCP, probe::HTTP] {
                 assert!(seen.iter().filter(|seen| **seen == kind).count() >= 5, "{ping:?} {target} {kind}");
+            }
+        });
+    });
+}
+
+/// As `ping fe80::1%eth0` and `curl http://[fe80::1%25eth0]/` reach it.
+#[test]
+fn every_kind_reaches_a_link_local_address_by_its_zone() {
+    need_namespaces();
+    require(&PROGRAMS);
+    at_once(Ping::ALL, |ping| {
+        let (here, there) = (Host::new(), Host::new());
+        ping.allow_on(&here);
+        here.join(&there, 1);
+        here.ip("addr add fe80::a:1/64 dev net1 nodad");
+        there.ip("addr add fe80::a:2/64 dev net1 nodad");
+        let _servers = Servers::start(&there);
+        here.block_on(move || async move {
+            let url =
+                "kind: http, url: \"http://[fe80::a:2%25net1]/\", expect: {body: fine}, interval: 200ms, timeout: 5s";
+            let probes = [
+                "kind: icmp, interval: 200ms, timeout: 5s",
+                "kind: dns, port: 53, query: example.com, record: A, interval: 200ms, timeout: 5s",
+                "kind: tcp, port: 80, interval: 200ms, timeout: 5s",
+                url,
+            ];
+            let mut measurement = Measurement::start("fe80::a:2%net1", &probes).await;
+            let mut seen = std::collections::BTreeSet::new();
+            while seen.len() < probes.len() {
+                let (kind, sample) = measurement.sample().await;
+                // The first ones may be lost while the neighbour is being discovered.
+                assert_ne!(sample.outcome, Err(Failure::Local), "{ping:?} {kind}");
+                if sample.outcome.is_ok() {
+                    seen.insert(kind);
+                }
             }
         });
     });

@@ -10,12 +10,15 @@ extern crate testkit;
 mod bench;
 mod echo;
 mod families;
+mod hung;
 mod loss;
 mod measure;
+mod names;
 mod product;
 mod responder;
 mod routes;
 mod servers;
+mod stamps;
 mod starvation;
 mod tcp;
 

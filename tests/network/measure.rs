@@ -9,6 +9,7 @@ use regionwatch::{
     net::{Resolver, TimestampingGuard, TlsContext},
     schedule::{Command, Event, OverdueAfter, Schedule, SlotPhase, SlotTimer},
 };
+use testkit::stalls::{Patience, Stalls};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
@@ -21,7 +22,9 @@ const LIFE: Duration = Duration::from_secs(40);
 /// Probes of one target that are under way; they end when this is dropped.
 pub(crate) struct Measurement {
     kinds: Vec<Kind>,
-    end: Instant,
+    life: Patience,
+    /// What the machine adds to the times of the test.
+    pub(crate) stalls: Stalls,
     events: mpsc::Receiver<Event>,
     _changes: mpsc::UnboundedSender<Command>,
     /// Answers after the deadline, of all paths.
@@ -61,7 +64,8 @@ impl Measurement {
                 })
                 .unwrap();
         }
-        Self { kinds, end: Instant::now() + LIFE, events, _changes: changes, late: 0, duplicates: 0 }
+        let (life, stalls) = (Patience::of(LIFE), Stalls::watch());
+        Self { kinds, life, stalls, events, _changes: changes, late: 0, duplicates: 0 }
     }
 
     /// The kinds of the probes, in their order.
@@ -71,7 +75,7 @@ impl Measurement {
 
     /// The next event, noted. Fails the test where none comes, and where it has waited long enough for another.
     async fn event(&mut self) -> Event {
-        assert!(Instant::now() < self.end, "what the test waits for did not come within {LIFE:?}");
+        assert!(!self.life.is_over(), "what the test waits for did not come within {LIFE:?}");
         self.event_by(Instant::now() + PATIENCE).await.expect("no event came in time")
     }
 

@@ -6,7 +6,7 @@ use regionwatch::{model::Kind, probe};
 use tempfile::TempDir;
 use testkit::{
     needs::require,
-    space::{Host, need_namespaces},
+    space::{Host, Pair, Ping, at_once, need_namespaces},
 };
 
 use crate::servers::{PROGRAMS, Process, Servers, folder, get, wait_for, write};
@@ -28,16 +28,16 @@ pub(crate) fn binary(folder: &TempDir) -> PathBuf {
     path
 }
 
-/// A configuration of all four kinds to as many targets as asked for.
+/// A configuration of all four kinds to as many targets as asked for. A server on a busy machine may need a second.
 pub(crate) fn configuration(targets: usize, interval: &str) -> String {
     let mut text = format!("region: here\nlisten: {LISTEN}\npeers:\n  - region: there\n    targets:\n");
     for n in 1..=targets {
         text.push_str(&format!(
             "      - host: 127.0.0.{n}\n        probes:\n\
-             \x20         - {{kind: icmp, interval: {interval}, timeout: 1s}}\n\
-             \x20         - {{kind: dns, port: 53, query: example.com, interval: {interval}, timeout: 1s}}\n\
-             \x20         - {{kind: tcp, port: 80, interval: {interval}, timeout: 1s}}\n\
-             \x20         - {{kind: http, url: \"http://127.0.0.{n}/\", interval: {interval}, timeout: 1s}}\n"
+             \x20         - {{kind: icmp, interval: {interval}, timeout: 5s}}\n\
+             \x20         - {{kind: dns, port: 53, query: example.com, interval: {interval}, timeout: 5s}}\n\
+             \x20         - {{kind: tcp, port: 80, interval: {interval}, timeout: 5s}}\n\
+             \x20         - {{kind: http, url: \"http://127.0.0.{n}/\", interval: {interval}, timeout: 5s}}\n"
         ));
     }
     text
@@ -105,6 +105,36 @@ fn without_permission_to_ping_the_rest_works_and_the_log_and_doctor_name_the_fix
     assert_eq!(status, Some(1), "{doctor}");
 }
 
+/// A sysctl would not help there.
+#[test]
+fn a_broadcast_address_is_not_taken_for_a_missing_permission_to_ping() {
+    need_another_user();
+    at_once(Ping::ALL, |ping| {
+        let Pair { here, there: _there } = Pair::new(ping);
+        let folder = folder();
+        let text = format!(
+            "region: here\nlisten: {LISTEN}\nlog: {{level: debug}}\npeers: [{{region: there, targets: [\
+             {{host: 10.0.1.255, probes: [{{kind: icmp}}]}}, {{host: 10.0.1.2, probes: [{{kind: icmp}}]}}]}}]\n"
+        );
+        let (config, log) = (write(&folder, "regionwatch.yaml", &text), folder.path().join("log"));
+        let line = format!("exec {} run --config {config}", binary(&folder).display());
+        let _run = Process::start(&here, &line, &log);
+        let page = wait_for("five probes of each target", || {
+            let page = get(&here, LISTEN, "/metrics")?;
+            let of = |target: &str| total(&page, "regionwatch_probes_total", &[&format!("target=\"{target}\"")]);
+            (of("10.0.1.255") >= 5.0 && of("10.0.1.2") >= 5.0).then_some(page)
+        });
+        for (target, result) in [("10.0.1.255", "local"), ("10.0.1.2", "ok")] {
+            let labels = [format!("target=\"{target}\""), format!("result=\"{result}\"")];
+            let count = total(&page, "regionwatch_probes_total", &labels.each_ref().map(String::as_str));
+            assert!(count >= 5.0, "{ping:?} {target} {page}");
+        }
+        let log = fs::read_to_string(log).unwrap();
+        assert!(log.contains("it is a broadcast address, or a route prohibits it"), "{ping:?} {log}");
+        assert!(!log.contains("ping_group_range"), "{ping:?} {log}");
+    });
+}
+
 #[test]
 fn any_user_may_ping_if_ping_group_range_allows_it() {
     need_another_user();
@@ -115,8 +145,8 @@ fn any_user_may_ping_if_ping_group_range_allows_it() {
         assert_eq!(all, probes(&page, *kind, "ok"), "{page}");
     }
     assert!(!log.contains("ping_group_range"), "{log}");
-    for family in ["icmp over IPv4", "icmp over IPv6"] {
-        let line = doctor.lines().find(|line| line.contains(family)).unwrap();
+    for what in ["icmp over IPv4", "icmp over IPv6", "kernel timestamps"] {
+        let line = doctor.lines().find(|line| line.contains(what)).unwrap();
         assert!(line.starts_with("ok"), "{line}");
     }
 }

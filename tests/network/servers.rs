@@ -12,8 +12,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testkit::{needs::Need, space::Host};
-use tokio::time::Instant;
+use testkit::{needs::Need, space::Host, stalls::Patience};
 
 /// A folder that anybody may read.
 pub(crate) fn folder() -> TempDir {
@@ -54,14 +53,14 @@ impl Drop for Process {
     }
 }
 
-/// Asks until there is an answer; gives up after 20 s.
+/// Asks until there is an answer; gives up after 20 s that the machine gave.
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let patience = Patience::of(Duration::from_secs(20));
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(!patience.is_over(), "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -113,7 +113,7 @@ mod tests {
         config::Config,
         model::{AddressFamily, Failure},
         net::{Attempt, Resolver, TlsContext},
-        probe::{ECHO, Probe, ProbeError, ProbeSpec, ProberContext, ProberVisitor, kind_named},
+        probe::{ECHO, Lookup, Probe, ProbeError, ProbeSpec, ProberContext, ProberVisitor, kind_named},
     };
 
     fn load(text: &str) -> Config {
@@ -155,9 +155,11 @@ mod tests {
             std::io::copy(&mut read, &mut write)
         });
         let host = crate::model::Host::Addr("127.0.0.1".parse().unwrap());
-        let resolved = Resolver::new(None).lookup(&host, AddressFamily::Any);
+        let resolver = Resolver::new(None);
+        let (resolved, lookup) = (resolver.lookup(&host, AddressFamily::Any), Lookup::by(&resolver));
         let tls = TlsContext::default();
-        let context = ProberContext { host: &host, resolved, tos: None, source: None, tls: &tls, responses: None };
+        let context =
+            ProberContext { host: &host, resolved, lookup, tos: None, source: None, tls: &tls, responses: None };
         let attempt = Attempt::new(Instant::now() + std::time::Duration::from_secs(10));
         let spec = ProbeSpec::from(super::EchoSpec { port });
         let timings = spec.prober(context, Once(attempt)).unwrap().await.unwrap();

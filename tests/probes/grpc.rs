@@ -12,7 +12,7 @@ use testkit::{needs::installed, root};
 
 use crate::{
     servers,
-    support::{Certificate, Seen, phases, probing},
+    support::{Certificate, Seen, TIMEOUT, phases, probing},
 };
 
 /// The Python server, ended when dropped.
@@ -44,7 +44,7 @@ fn health_server(arguments: &[&str]) -> HealthServer {
 
 async fn check(addr: SocketAddr, more: &str) -> Seen {
     let probe = format!("kind: grpc, port: {}{more}", addr.port());
-    probing("127.0.0.1", probe).timeout(Duration::from_secs(5)).run(1).await.remove(0)
+    probing("127.0.0.1", probe).run(1).await.remove(0)
 }
 
 #[tokio::test]
@@ -68,10 +68,11 @@ async fn a_service_that_serves_is_measured_in_the_phases_of_http() {
 async fn a_connection_that_is_kept_serves_the_next_probe() {
     let server = health_server(&["health"]);
     let probe = format!("kind: grpc, port: {}, keep_alive: true", server.addr.port());
-    let seen = probing("127.0.0.1", probe).timeout(Duration::from_secs(5)).run(3).await;
+    let seen = probing("127.0.0.1", probe).run(12).await;
     let measured: Vec<_> = seen.iter().map(|seen| phases(&seen.outcome.unwrap())).collect();
     assert_eq!(measured[0], ["connect", "processing", "transfer"]);
-    assert_eq!(measured[2], ["processing", "transfer"]);
+    // One that begins before the last has ended has a connection of its own.
+    assert!(measured.iter().any(|phases| phases == &["processing", "transfer"]), "{measured:?}");
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn the_authority_chooses_the_virtual_host_and_a_proxy_without_its_server_i
 
 #[tokio::test]
 async fn a_server_of_another_protocol_a_silent_one_and_a_closed_port_are_told_apart() {
-    // Whoever hangs up on what was not read resets the connection, and the answer may be lost with it.
+    // A server that closes before it has read everything resets the connection, and the answer may be lost with it.
     let http1 = servers::tcp(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -130,7 +131,8 @@ async fn a_server_of_another_protocol_a_silent_one_and_a_closed_port_are_told_ap
     assert_eq!(check(http1, "").await.outcome, Err(Failure::Protocol));
     assert_eq!(check(servers::closed(), "").await.outcome, Err(Failure::Refused));
     let silent = servers::tcp(|_stream| std::thread::sleep(Duration::from_secs(5)));
-    let seen = probing("127.0.0.1", format!("kind: grpc, port: {}", silent.port())).run(1).await.remove(0);
+    let probe = probing("127.0.0.1", format!("kind: grpc, port: {}", silent.port()));
+    let seen = probe.timeout(TIMEOUT).run(1).await.remove(0);
     assert_eq!((seen.outcome, seen.failed.phase), (Err(Failure::Timeout), Some(Phase::Processing)));
 }
 

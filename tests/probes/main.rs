@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod odd;
 mod phases;
+mod proxy;
 mod reasons;
 mod servers;
 mod sidecar;

@@ -1,7 +1,8 @@
-//! Odd but working targets, some ninety of them. Our probe must agree with the usual tool about each: curl on heads, openssl on
+//! Odd but working targets, more than a hundred of them. Our probe must agree with the usual tool about each: curl on heads, openssl on
 //! certificates, dig on answers, and getent on names.
 
 mod dns;
+mod failing;
 mod names;
 mod tls;
 
@@ -104,6 +105,7 @@ async fn heads_that_curl_reads_are_read() {
         ),
         ("nothing", Vec::new()),
     ];
+    assert!(cases.len() + tls::TARGETS.len() >= 60, "targets are missing");
     let mut disagreed = Vec::new();
     for (name, answer) in cases {
         let url = format!("http://{}/", answering(answer));
@@ -130,5 +132,18 @@ async fn broken_heads_are_a_broken_protocol_where_that_is_asked_for() {
         let url = format!("http://{}/", answering(with_fields(fields)));
         let seen = ours(&url, ", strict_headers: true").await;
         assert_eq!(seen, Err(Failure::Protocol), "{}", String::from_utf8_lossy(fields));
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_of_nginx_is_a_success_if_its_status_alone_is_asked_for() {
+    let (folder, addr) = (tempfile::tempdir().unwrap(), servers::closed());
+    std::fs::write(folder.path().join("long"), vec![b'a'; 3 << 20]).unwrap();
+    let block = format!("server {{ listen {addr}; root {}; }}", folder.path().display());
+    let _nginx = servers::nginx(folder.path(), &block, addr);
+    let url = format!("http://{addr}/long");
+    assert!(curl(&url));
+    for more in ["", ", body_limit: 1KiB", ", body_limit: 1KiB, expect: {status: [200], body: ^aaa}"] {
+        assert!(ours(&url, more).await.is_ok(), "{more}");
     }
 }

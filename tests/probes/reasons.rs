@@ -7,18 +7,28 @@ use regionwatch::model::{CertificateFault, Failure, FailureDetail};
 
 use crate::{
     servers,
-    support::{Certificate, probing},
+    support::{Certificate, TIMEOUT, probing},
 };
 
 /// nginx with this certificate chain and key.
 fn nginx(folder: &std::path::Path, chain: &str, key: &str) -> (testkit::programs::Server, SocketAddr) {
+    nginx_with("", folder, chain, key)
+}
+
+/// The same with these settings.
+fn nginx_with(
+    settings: &str,
+    folder: &std::path::Path,
+    chain: &str,
+    key: &str,
+) -> (testkit::programs::Server, SocketAddr) {
     std::fs::write(folder.join("chain.pem"), chain).unwrap();
     std::fs::write(folder.join("server.pem"), key).unwrap();
     let addr = servers::closed();
     let (chain, key) = (folder.join("chain.pem"), folder.join("server.pem"));
     let block = format!(
         "server {{ listen {addr} ssl; ssl_certificate {}; ssl_certificate_key {};\n\
-         ssl_ciphers DEFAULT@SECLEVEL=0; location / {{ return 503; }} location /ok {{ return 200; }} }}\n",
+         ssl_ciphers DEFAULT@SECLEVEL=0; {settings} location / {{ return 503; }} location /ok {{ return 200; }} }}\n",
         chain.display(),
         key.display()
     );
@@ -29,6 +39,19 @@ fn nginx(folder: &std::path::Path, chain: &str, key: &str) -> (testkit::programs
 fn openssl(folder: &std::path::Path, more: &str) -> (String, String) {
     let line = format!("req -x509 -nodes -days 30 -keyout k.pem -out c.pem {more}");
     let made = Command::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let read = |name| std::fs::read_to_string(folder.join(name)).unwrap();
+    (read("c.pem"), read("k.pem"))
+}
+
+const VERSION_1: &str = "version 1";
+
+/// What `openssl x509 -req` makes, without extensions.
+fn version_1(folder: &std::path::Path) -> (String, String) {
+    let line = "openssl req -newkey rsa:2048 -nodes -keyout k.pem -subj /CN=a.example -out r.pem && \
+                openssl x509 -req -in r.pem -signkey k.pem -days 30 -out c.pem && \
+                openssl x509 -in c.pem -noout -text | grep 'Version: 1 '";
+    let made = Command::new("sh").args(["-c", line]).current_dir(folder).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let read = |name| std::fs::read_to_string(folder.join(name)).unwrap();
     (read("c.pem"), read("k.pem"))
@@ -189,7 +212,10 @@ async fn the_dates_of_a_certificate_are_read_if_the_handshake_fails_or_ends_at_t
     let trusts = format!("{{server_name: a.example, ca_file: '{}'}}", certificate.cert());
     for tls in [trusts.as_str(), "{insecure_skip_verify: true}"] {
         for (port, failure) in [(addr.port(), Failure::Tls), (hanging.port(), Failure::Timeout)] {
-            let seen = probing("127.0.0.1", format!("kind: tcp, port: {port}, tls: {tls}")).run(1).await.remove(0);
+            // Before a deadline, the certificate must have come all the same.
+            let limit = if failure == Failure::Timeout { 5 * TIMEOUT } else { 10 * TIMEOUT };
+            let probe = probing("127.0.0.1", format!("kind: tcp, port: {port}, tls: {tls}"));
+            let seen = probe.timeout(limit).run(1).await.remove(0);
             assert_eq!(seen.outcome.err(), Some(failure), "{tls}: {:?}", seen.failed);
             assert_eq!(seen.certificate, Some(certificate.dates), "{tls}: {failure:?}");
         }
@@ -204,10 +230,15 @@ async fn certificates_that_cannot_be_verified_are_accepted_where_none_is_verifie
         "-newkey rsa:1024 -subj /CN=a.example",
         "-newkey rsa:2048 -sha1 -subj /CN=a.example",
         "-newkey rsa:2048 -subj /CN=a.example -addext 1.2.3.4=critical,ASN1:NULL",
+        "-newkey ec -pkeyopt ec_paramgen_curve:P-521 -subj /CN=a.example",
+        VERSION_1,
         &format!("-newkey rsa:2048 -subj /CN=a.example -set_serial {long_serial}"),
     ] {
-        let (certificate, key) = openssl(folder.path(), more);
-        let (_server, addr) = nginx(folder.path(), &certificate, &key);
+        let (certificate, key) =
+            if more == VERSION_1 { version_1(folder.path()) } else { openssl(folder.path(), more) };
+        // With TLS 1.2, a client must also exchange keys by the curve of the certificate.
+        let settings = if more.contains("P-521") { "ssl_protocols TLSv1.3;" } else { "" };
+        let (_server, addr) = nginx_with(settings, folder.path(), &certificate, &key);
         let tcp = format!("kind: tcp, port: {}, tls: {{insecure_skip_verify: true}}", addr.port());
         let seen = probing("127.0.0.1", tcp).run(1).await.remove(0);
         assert!(seen.outcome.is_ok(), "{more}: {:?}", seen.failed);
@@ -234,12 +265,27 @@ async fn what_a_peer_does_in_the_handshake_is_told() {
         let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
         let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 70]);
     });
+    // A ServerHello of TLS 1.0 that chooses TLS_RSA_WITH_AES_128_CBC_SHA.
+    let old = servers::tcp(|mut stream| {
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+        let hello = [&[22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 47, 0]].concat();
+        let _ = stream.write_all(&hello);
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1]);
+    });
+    let (aged, files) = (servers::closed(), (certificate.cert(), certificate.key()));
+    let block = format!(
+        "server {{ listen {aged} ssl; ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1 TLSv1.1; }}",
+        files.0, files.1
+    );
+    let _aged = servers::nginx(certificate.folder.path(), &block, aged);
     let closed = servers::closed();
     for (addr, detail, text) in [
+        (aged, Some(FailureDetail::TlsAlert(70)), "protocol_version: the peer accepts neither TLS 1.2 nor 1.3"),
         (tls, Some(FailureDetail::Certificate(CertificateFault::UnknownAuthority)), "signed by an unknown authority"),
         (plain, Some(FailureDetail::NotTls), "the answer is not TLS"),
         (closing, Some(FailureDetail::ClosedInHandshake), "closed in the TLS handshake"),
         (refusing, Some(FailureDetail::TlsAlert(70)), "TLS alert protocol_version"),
+        (old, Some(FailureDetail::OldTls), "TLS 1.1 or older, which is not supported"),
         (closed, None, "in phase connect to 127.0.0.1"),
     ] {
         let probe = format!("kind: tcp, port: {}, tls: {{server_name: a.example}}", addr.port());

@@ -85,7 +85,6 @@ fn openssl(protocol: &str, addr: SocketAddr, certificate: &Certificate) -> bool 
 
 fn ask(protocol: &str, addr: SocketAddr, tls: &str) -> Probing {
     probing("127.0.0.1", format!("kind: tcp, port: {}, starttls: {protocol}{tls}", addr.port()))
-        .timeout(Duration::from_secs(5))
 }
 
 #[tokio::test]

@@ -3,29 +3,41 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use testkit::{
     binary,
-    process::{Running, output},
+    process::{Running, eventually, output},
 };
 
-/// A web server that answers after a delay, for the life of the tests.
-fn web(delay: Duration) -> SocketAddr {
+/// A web server that answers after a delay, for the life of the tests, and how many answers it has given.
+fn counting_web(delay: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let answers = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&answers);
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
             thread::spawn(move || {
                 let _ = stream.read(&mut [0; 4096]);
                 thread::sleep(delay);
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
+                counted.fetch_add(1, Ordering::Relaxed);
             });
         }
     });
-    address
+    (address, answers)
+}
+
+fn web(delay: Duration) -> SocketAddr {
+    counting_web(delay).0
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -73,12 +85,30 @@ fn one_command_without_a_file_ranks_regions() {
 
 #[test]
 fn an_interrupted_run_prints_what_there_is() {
-    let target = format!("here=http://{}/", web(Duration::ZERO));
+    let (web, answers) = counting_web(Duration::ZERO);
+    let target = format!("here=http://{web}/");
     let mut run = Running::start(binary(), &["bench", "--duration", "1h", "--target", &target], &[]);
-    thread::sleep(Duration::from_secs(2));
+    eventually("ten answers", Duration::from_secs(30), || (answers.load(Ordering::Relaxed) >= 10).then_some(()));
     run.signal("INT");
     assert_eq!(run.ends_within(Duration::from_secs(20)), 130, "{}", run.said());
     assert!(run.said().contains("\n   1  here  ") || run.said().contains("probes of 1 region in"), "{}", run.said());
+}
+
+#[test]
+fn the_threshold_that_ended_a_run_is_broken_in_every_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let junit = folder.path().join("junit.xml").display().to_string();
+    // What has been sent counts: after two seconds, five probes have been answered. On a machine that was busy for one of
+    // them, ten were sent.
+    let target = format!("slow=http://{}/", web(Duration::from_millis(1500)));
+    let common = ["bench", "--target", &target, "--rate", "10", "--duration", "10s", "--out", &junit, "--threshold"];
+    let run = output(&[&common[..], &["probes: rate>3 abortOnFail delayAbortEval=2s"]].concat(), &[]);
+    assert!(run.status.success(), "{run:?}");
+    let run = output(&[&common[..], &["probes: count<15 abortOnFail"]].concat(), &[]);
+    assert_eq!(run.status.code(), Some(99), "{run:?}");
+    let report = std::fs::read_to_string(&junit).unwrap();
+    assert!(report.contains("<failure") && report.contains("it ended the run after "), "{report}");
+    assert!(text(&run.stdout).contains("it ended the run after "), "{run:?}");
 }
 
 #[test]
@@ -91,6 +121,10 @@ fn a_target_that_cannot_be_measured_is_an_error_before_any_probe() {
         (&["bench", "--target", "us=http://a/", "--duration", "10"], "has no unit; write a duration such as"),
         (&["bench", "--target", "us=http://a/", "--out", "/nowhere/r.json"], "--out /nowhere/r.json: No such file"),
         (&["bench", "--target", "us=http://a/", "--out", "report"], "write FORMAT=FILE"),
+        (
+            &["bench", "--target", "us=http://a/", "--threshold", "probe_duration{phase=\"tsl\"}: p(95)<50"],
+            "selects nothing; there is {peer_region=\"us\"",
+        ),
         (&["bench", "--target", "us=http://a/", "--config", "x.yaml"], "cannot be used with"),
     ] {
         let run = output(args, &[("REGIONWATCH_PEERS", "")]);

@@ -4,32 +4,12 @@ use std::time::Duration;
 
 use testkit::{
     needs::{Need::Ping, check, require},
-    process::{eventually, free, get, output, sidecar, value, write},
+    process::{eventually, free, get, output, sidecar, write},
 };
 
 /// Whether this process, and so the binary, may open ping sockets; in CI it must.
 pub(crate) fn may_ping() -> bool {
     check(&[Ping]).is_ok()
-}
-
-#[test]
-fn the_demo_fills_the_metrics_within_two_seconds() {
-    let listen = free();
-    let _demo = sidecar(&["demo", "--listen", &listen.to_string()], &[], listen);
-    let kinds: &[&str] = if may_ping() { &["icmp", "dns", "tcp", "http"] } else { &["dns", "tcp", "http"] };
-    eventually("every path of every region has succeeded", Duration::from_secs(2), || {
-        let page = get(listen, "/metrics");
-        let all = ["eu-central-1", "us-east-1", "ap-southeast-2"].iter().all(|region| {
-            kinds.iter().all(|kind| {
-                let series = format!(
-                    "regionwatch_probes_total{{vantage_region=\"eu-west-1\",peer_region=\"{region}\",target=\"edge\",probe=\"{kind}\",result=\"ok\"}}"
-                );
-                value(&page, &series).is_some_and(|count| count >= 1.0)
-            })
-        });
-        all.then_some(())
-    });
-    assert!(get(listen, "/").contains("eu-west-1"));
 }
 
 #[test]
@@ -63,6 +43,23 @@ fn check_prints_what_will_be_measured_and_how_much_of_it() {
 }
 
 #[test]
+fn check_takes_six_thousand_targets_in_more_than_a_mebibyte() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = |n: usize| {
+        format!(
+            "      - name: target-{n}\n        host: edge-{n}.there.example.com\n        labels: {{team: web}}\n        \
+             probes: [{{kind: icmp}}, {{kind: tcp, port: 443}}, {{kind: http, url: \"https://edge-{n}.there.example.com/healthz\"}}]\n"
+        )
+    };
+    let targets: String = (0..6000).map(target).collect();
+    let text = format!("region: here\npeers:\n  - region: there\n    targets:\n{targets}");
+    assert!(text.len() > 1 << 20);
+    let output = output(&["check", "--config", &write(folder.path(), "large.yaml", &text)], &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("1 peer, 6000 targets, 18000 paths: "), "{:?}", output.stderr);
+}
+
+#[test]
 fn check_probes_each_target_once_and_says_why_a_probe_failed() {
     let folder = tempfile::tempdir().unwrap();
     let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -73,7 +70,7 @@ fn check_probes_each_target_once_and_says_why_a_probe_failed() {
             let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
             let _ = std::io::Write::write_all(
                 &mut stream,
-                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+                b"HTTP/1.1 503 Service Unavailable\r\nAlt-Svc: h3=\":443\"\r\nContent-Length: 0\r\n\r\n",
             );
         }
     });
@@ -87,6 +84,14 @@ fn check_probes_each_target_once_and_says_why_a_probe_failed() {
         let output = output(&["check", "--probe", "--config", &write(folder.path(), name, &text)], &[]);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
+    let expected = format!(
+        ", {{name: d, host: 127.0.0.1, probes: [{{kind: http, url: 'http://127.0.0.1:{http_port}/', expect: {{status: [503]}}}}]}}\n"
+    );
+    let (status, said) = checked("http3.yaml", text(&expected));
+    assert!(
+        status == Some(0) && said.contains("; HTTP/1.1 status 503; the server offers HTTP/3, which is not probed\n"),
+        "{said}"
+    );
     let (status, said) = checked("good.yaml", text(""));
     assert_eq!(status, Some(0), "{said}");
     let line = said.lines().nth(1).unwrap();
@@ -103,7 +108,7 @@ fn check_probes_each_target_once_and_says_why_a_probe_failed() {
     let words: Vec<_> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
         "PEER TARGET PROBE RESULT LATENCY DETAIL",
-        "there b tcp refused - in phase connect to 127.0.0.1",
+        "there b tcp refused - in phase connect to 127.0.0.1: nothing listens there, or the connection was reset",
         "there b http status - HTTP status 503 from 127.0.0.1",
         "there c tcp tls - in phase tls to 127.0.0.1: the answer is not TLS",
         "3 of 4 probes failed.",
@@ -161,7 +166,9 @@ fn a_broken_configuration_exits_with_64_and_every_error_before_any_port_is_bound
         let output = output(&[command, "--config", &config], &[]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{said}");
-        assert_eq!(said.lines().count(), 3, "{said}");
+        // Each with its line of the file.
+        assert_eq!(said.lines().count(), 3 * 3, "{said}");
+        assert!(said.contains("\n  2 | listen: nowhere\n    |         ^\n"), "{said}");
         assert!(said.contains("broken.yaml:1:9: region") && said.contains("broken.yaml:2:9: listen"), "{said}");
     }
 }

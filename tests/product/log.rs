@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 use crate::failover_page::receiver;
 
+/// What a busy machine needs less than.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A program under this log, killed when dropped.
 struct Vantage {
     child: Child,
@@ -79,24 +82,15 @@ impl Vantage {
             std::thread::sleep(Duration::from_millis(50));
             assert!(Instant::now() < until, "no line is dropped");
         }
-        let (before, started) = (self.probes(), Instant::now());
-        let mut took = Vec::new();
-        while started.elapsed() < Duration::from_secs(2) {
-            let asked = Instant::now();
+        // A write that blocks would hold up every answer and every probe, without end: no process reads.
+        let before = self.probes();
+        for _ in 0..50 {
             assert_eq!(request(self.addr, "GET", "/api/v1/regions").map(|answer| answer.status), Some(200));
-            took.push(asked.elapsed());
-            std::thread::sleep(Duration::from_millis(20));
         }
-        took.sort_unstable();
-        // A write that blocks would hold up every answer; one in ten may wait for a busy machine.
-        let [nearly_all, slowest] = [took[took.len() * 9 / 10], took[took.len() - 1]];
-        assert!(nearly_all < Duration::from_millis(100) && slowest < Duration::from_secs(1), "{took:?}");
-        // One each 250 ms.
-        assert!(self.probes() - before >= 7.0, "{} probes in 2 s", self.probes() - before);
+        eventually("probes go on", PATIENCE, || (self.probes() - before >= 7.0).then_some(()));
         self.signal("TERM");
-        let asked = Instant::now();
-        let status = eventually("the end", Duration::from_secs(1), || self.child.try_wait().unwrap());
-        assert_eq!(status.code(), Some(0), "after {:?}", asked.elapsed());
+        let status = eventually("the end", PATIENCE, || self.child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
     }
 }
 
@@ -167,7 +161,7 @@ fn a_log_with_a_reader_has_its_last_lines() {
     let vantage = Vantage::start(Stdio::piped());
     let mut vantage = vantage;
     vantage.signal("TERM");
-    eventually("the end", Duration::from_secs(1), || vantage.child.try_wait().unwrap());
+    eventually("the end", PATIENCE, || vantage.child.try_wait().unwrap());
     let said = std::io::read_to_string(vantage.child.stderr.take().unwrap()).unwrap();
     assert!(said.lines().last().unwrap().contains("stopping"), "{said}");
 }

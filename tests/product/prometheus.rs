@@ -65,11 +65,11 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
         });
         assert!(median > 0.0 && median < 0.05, "{kind}: {median}");
     }
-    let up = query(prometheus, "up == 1");
-    assert_eq!(up.len(), 2, "{up:?}");
+    eventually("both jobs are up", patience, || (query(prometheus, "up == 1").len() == 2).then_some(()));
     let labels = "sum by (vantage_region, peer_region, target, probe) (regionwatch_probes_total{result=\"ok\"}) > 0";
-    let rows = query(prometheus, labels);
-    assert_eq!(rows.len(), kinds.len() + 2, "{rows:?}");
+    let rows = eventually("all paths have succeeded", patience, || {
+        Some(query(prometheus, labels)).filter(|rows| rows.len() == kinds.len() + 2)
+    });
     for (labels, _) in rows {
         assert_eq!((labels["vantage_region"].as_str(), labels["peer_region"].as_str()), (Some("here"), Some("there")));
     }
@@ -86,10 +86,17 @@ fn prometheus_holds_histograms_of_all_four_protocols_measured_against_real_serve
         let needs_alertmanager = family.labels.contains("alertmanager");
         // Nothing is ordered or signed here; signed_orders.rs has it.
         let needs_keys = ["regionwatch_order_signatures", "regionwatch_signing_key_known"].contains(&family.name);
+        // No votes are read here; tests/failover has them.
+        let needs_votes = family.name == "regionwatch_peer_clock_offset_seconds";
         // None is configured here; tests/databases has them.
         let needs_database = family.name.starts_with("regionwatch_database_");
         assert!(
-            known || needs_database || needs_alertmanager || needs_keys || (needs_ping && kinds.len() < 4),
+            known
+                || needs_votes
+                || needs_database
+                || needs_alertmanager
+                || needs_keys
+                || (needs_ping && kinds.len() < 4),
             "{}",
             family.name
         );
@@ -134,11 +141,14 @@ fn a_lost_probe_exports_no_latency_at_all() {
     let config = write(folder.path(), "regionwatch.yaml", &text);
     let _sidecar = sidecar(&["run", "--config", &config], &[], listen);
     let refused = "regionwatch_probes_total{vantage_region=\"here\",peer_region=\"there\",target=\"t\",probe=\"http\",result=\"refused\"}";
-    eventually("failures and a loss of 1", Duration::from_secs(15), || {
+    eventually("failures, all of them answered", Duration::from_secs(15), || {
         let page = get(listen, "/metrics");
-        let loss =
-            value(&page, "regionwatch_peer_loss_ratio{vantage_region=\"here\",peer_region=\"there\",probe=\"http\"}");
-        (value(&page, refused)? >= 3.0 && loss == Some(1.0)).then_some(())
+        let ratio = |of: &str| {
+            let labels = "{vantage_region=\"here\",peer_region=\"there\",probe=\"http\"}";
+            value(&page, &format!("regionwatch_peer_{of}_ratio{labels}"))
+        };
+        // What is refused has failed, and is not lost.
+        (value(&page, refused)? >= 3.0 && (ratio("failure"), ratio("loss")) == (Some(1.0), Some(0.0))).then_some(())
     });
     let page = get(listen, "/metrics");
     for absent in ["regionwatch_peer_latency_seconds{", "regionwatch_probe_last_success_timestamp_seconds{"] {

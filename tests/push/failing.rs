@@ -12,10 +12,15 @@ use regionwatch::{
     model::{Host, Stage},
     net::Resolver,
 };
-use tokio::time::{Instant, sleep};
+use testkit::{cpu::waited, stalls::Stalls};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::support::{
-    Alertmanager, Sink, free, incident, need_alertmanager, read_request, resolved, serve, telling, telling_urls, url,
+    Alertmanager, Sink, eventually, free, incident, need_alertmanager, posted, read_request, resolved, serve, telling,
+    telling_urls, url,
 };
 
 fn answers(answer: &'static [u8]) -> SocketAddr {
@@ -40,6 +45,8 @@ async fn no_failure_of_an_alertmanager_delays_the_others() {
     need_alertmanager();
     let sink = Sink::start();
     let works = Alertmanager::started(&sink).await;
+    let plain = Sink::start();
+    let beside = Alertmanager::started(&plain).await;
     let hangs = serve(|mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
     let drips = serve(|mut stream| {
         read_request(&mut stream);
@@ -57,17 +64,27 @@ async fn no_failure_of_an_alertmanager_delays_the_others() {
     telling.pushed(works.addr, "ok", 1).await;
     sleep(Duration::from_millis(300)).await;
     let mut set = Vec::new();
-    let mut most = Duration::ZERO;
+    // Of the pushes, and of alerts that the test posts itself at the same time, to an Alertmanager beside.
+    let (mut most, mut usual) = (Duration::ZERO, Duration::ZERO);
+    let stalls = Stalls::watch();
     for n in 0..20 {
+        let (to, told) = (beside.addr, plain.clone());
+        let bystander = spawn_blocking(move || posted(to, &told, n + 1));
         set.push(incident(&format!("region-{n}"), Stage::Prepare));
-        let published = Instant::now();
+        let (published, before) = (Instant::now(), waited());
         telling.notifier.publish(set.clone());
         let (received, _) = sink.nth(n + 1).await;
-        most = most.max(received - published);
+        // What pushes is on this thread.
+        most = most.max(received.saturating_duration_since(published).saturating_sub(waited() - before));
+        usual = usual.max(bystander.await.unwrap());
         sleep(Duration::from_millis(100)).await;
     }
-    eprintln!("push to webhook beside eight failing Alertmanagers: most {most:?}");
-    assert!(most < Duration::from_millis(250), "{most:?}");
+    eprintln!("push to webhook beside eight failing Alertmanagers: most {most:?}, without the product {usual:?}");
+    assert!(
+        most < Duration::from_millis(250) + usual + stalls.worst(),
+        "{most:?}, and {usual:?} without the product, where the machine stood still for {:?}",
+        stalls.worst()
+    );
     for (addr, result) in [
         (hangs, "timeout"),
         (drips, "timeout"),
@@ -131,10 +148,10 @@ async fn an_alertmanager_without_tls_counts_as_tls_failure() {
     let plain = HttpUrl { https: true, ..url(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) };
     let hello = HttpUrl { https: true, ..url(serve(|mut stream| drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n")))) };
     let telling = telling_urls(&[plain.clone(), hello.clone()], &Resolver::new(None));
-    sleep(Duration::from_millis(1500)).await;
-    assert!(telling.pushes_to(&hello, "tls") > 0);
+    let limit = Duration::from_secs(20);
+    eventually("a failed handshake", limit, || (telling.pushes_to(&hello, "tls") > 0).then_some(())).await;
     // It waits for what it takes for a request.
-    assert!(telling.pushes_to(&plain, "timeout") > 0);
+    eventually("a handshake without end", limit, || (telling.pushes_to(&plain, "timeout") > 0).then_some(())).await;
     assert_eq!(telling.pushes_to(&plain, "ok") + telling.pushes_to(&hello, "ok"), 0);
 }
 
@@ -146,5 +163,6 @@ async fn a_name_that_does_not_resolve_counts_as_resolve_failure_and_delays_no_ot
     telling.pushed(works, "ok", 1).await;
     telling.notifier.publish(vec![incident("us-east-1", Stage::Prepare)]);
     telling.pushed(works, "ok", 2).await;
-    assert!(telling.pushes_to(&nowhere, "resolve") > 0);
+    let failed = || telling.pushes_to(&nowhere, "resolve");
+    eventually("a name without an address", Duration::from_secs(20), || (failed() > 0).then_some(())).await;
 }

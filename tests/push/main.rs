@@ -5,6 +5,7 @@
 #[macro_use]
 extern crate testkit;
 
+mod clocks;
 mod failing;
 mod push;
 mod restoring;

@@ -18,8 +18,12 @@ use regionwatch::{
     net::{Resolver, Timestamp, TlsContext},
     signing::PublicKeys,
 };
-use serde_json::Value;
-use testkit::needs::{Need, require};
+use serde_json::{Value, json};
+use testkit::{
+    needs::{Need, require},
+    regions::alerting::is_notifying,
+    stalls::Patience,
+};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -54,6 +58,8 @@ pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
         tally: Tally { down: 2, voters: 2, needed: 2, reached: true, ..Tally::default() },
         candidates: vec![Candidate { region: region("eu-central-1"), rank: 1, score: Some(Duration::from_millis(33)) }],
         blocked: None,
+        blocked_by: Vec::new(),
+        common_mode: false,
         loss: None,
         lost: None,
         evidence: "icmp and tcp are silent".into(),
@@ -133,19 +139,25 @@ impl Sink {
 
     /// Waits for the webhook of that number, from 1.
     pub(crate) async fn nth(&self, number: usize) -> (Instant, Value) {
-        eventually(&format!("webhook {number}"), Duration::from_secs(20), || self.failovers().get(number - 1).cloned())
-            .await
+        eventually(&format!("webhook {number}"), Duration::from_secs(20), || self.find(number)).await
+    }
+
+    /// The same, if it has come. Copies no other one: that would delay what is on the same thread.
+    fn find(&self, number: usize) -> Option<(Instant, Value)> {
+        let received = self.received.lock().unwrap();
+        let mut failovers = received.iter().filter(|(_, webhook)| webhook["commonLabels"]["failover"] == "true");
+        failovers.nth(number - 1).cloned()
     }
 }
 
-/// Asks again and again until the function finds what it wants.
+/// Asks again and again until the function finds what it wants. What the machine does not give is no part of the limit.
 pub(crate) async fn eventually<T>(what: &str, limit: Duration, mut find: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + limit;
+    let patience = Patience::of(limit);
     loop {
         if let Some(found) = find() {
             return found;
         }
-        assert!(Instant::now() < until, "{what}: not within {limit:?}");
+        assert!(!patience.is_over(), "{what}: not within {limit:?}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -237,17 +249,13 @@ impl Alertmanager {
         serde_json::from_str(&self.get("/api/v2/alerts")).unwrap()
     }
 
-    /// Waits until so many webhooks were answered and it knows that. A webhook is received before.
-    pub(crate) async fn notified(&self, times: u32) {
-        let notified = || {
+    /// Waits until it knows that all webhooks were answered which it has begun. A webhook is received before.
+    pub(crate) async fn is_answered(&self) {
+        let answered = || {
             let page = self.get("/metrics");
-            let webhooks = page.lines().filter(|line| {
-                line.starts_with("alertmanager_notifications_total{") && line.contains("integration=\"webhook\"")
-            });
-            let count: f64 = webhooks.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
-            (count >= f64::from(times)).then_some(())
+            (!is_notifying(&page)).then_some(())
         };
-        eventually("Alertmanager has notified", Duration::from_secs(20), notified).await;
+        eventually("Alertmanager has notified", Duration::from_secs(20), answered).await;
     }
 
     fn get(&self, path: &str) -> String {
@@ -257,6 +265,27 @@ impl Alertmanager {
         stream.read_to_string(&mut text).unwrap();
         text.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
+}
+
+/// Posts an alert without a notifier, and returns how long the webhook of that number took: what Alertmanager and the machine
+/// take. The Alertmanager and the sink are for this alone.
+pub(crate) fn posted(alertmanager: SocketAddr, sink: &Sink, number: usize) -> Duration {
+    let labels = json!({"alertname": "Plain", "failover": "true", "peer_region": format!("plain-{number}")});
+    let body = json!([{ "labels": labels }]).to_string();
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(alertmanager).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /api/v2/alerts HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let nth = || sink.find(number);
+    let (received, _) = testkit::process::eventually("a plain webhook", Duration::from_secs(20), nth);
+    received.saturating_duration_since(began)
 }
 
 /// A notifier with its metrics.
@@ -283,6 +312,15 @@ pub(crate) fn telling_urls(urls: &[HttpUrl], resolver: &Resolver) -> Telling {
 }
 
 pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], resolver: &Resolver) -> Telling {
+    telling_by(now, alertmanagers, resolver)
+}
+
+/// The same with a clock of its own.
+pub(crate) fn telling_by(
+    clock: fn() -> UnixMillis,
+    alertmanagers: &[config::Alertmanager],
+    resolver: &Resolver,
+) -> Telling {
     let vantage = region("eu-west-1");
     let metrics = Arc::new(Metrics::new(&vantage, &[0.1]));
     let external_url = HttpUrl { https: false, host: Host::Name("eu.example".into()), port: 9877, path: "/".into() };
@@ -295,6 +333,7 @@ pub(crate) fn telling_alertmanagers(alertmanagers: &[config::Alertmanager], reso
         external_url: Some(&external_url),
         runbook_url: &UrlTemplate::runbooks(),
         dashboard_url: &UrlTemplate::default(),
+        clock,
         evaluated: &evaluated.subscribe(),
     };
     let notifier = Notifier::spawn(setup, resolver, &TlsContext::default(), &metrics).unwrap();

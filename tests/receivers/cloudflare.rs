@@ -4,9 +4,12 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::{Arc, Mutex},
+    thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
+use testkit::process::eventually;
 
 use crate::fake::{Answer, Fake, REGION, Request, Vantage, command, example, said, urls, vantages};
 
@@ -152,9 +155,25 @@ fn nothing_is_disabled_for_a_region_that_is_up_or_in_a_drill() {
     world.vantages[1].says("up");
     assert!(!world.run(&[]).0);
     assert_eq!(world.fake.requests().len(), 0);
-    // Too few vantages: it asks again, and then gives up.
+}
+
+#[test]
+fn too_few_vantages_are_asked_again_until_the_time_is_over() {
+    let world = World::start();
     world.vantages[1].says("unknown");
-    assert!(!world.run(&[("RETRY_FOR", "0.3")]).0);
-    assert!(world.vantages[1].fake.requests().len() > 3);
+    let (ok, said) = world.run(&[("RETRY_FOR", "0")]);
+    assert!(!ok && said.contains("page a person"), "{said}");
     assert_eq!(world.fake.requests().len(), 0);
+    let asked = world.vantages[1].fake.requests().len();
+    let (ok, said) = thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the vantage is asked three times more", Duration::from_secs(60), || {
+                (world.vantages[1].fake.requests().len() >= asked + 3).then_some(())
+            });
+            world.vantages[1].says("held");
+        });
+        world.run(&[])
+    });
+    assert!(ok, "{said}");
+    assert_eq!(world.state(), (false, true));
 }

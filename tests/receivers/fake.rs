@@ -200,7 +200,8 @@ pub(crate) fn command(program: &str) -> Command {
         ("INCIDENT_ID", "us-east-1-1"),
         ("ONSET", "2026-11-21T08:13:22.792Z"),
         ("DRY_RUN", "false"),
-        ("RETRY_FOR", "10"),
+        // A machine that is busy needs long for a few programs: how long there is matters only to those that give up.
+        ("RETRY_FOR", "300"),
         ("PAUSE", "0.1"),
     ]);
     command

@@ -58,12 +58,14 @@ impl Aws {
                 (200, self.slot.as_ref().map_or_else(|| json!({}), |item| json!({"Item": item})).to_string())
             }
             "PutItem" => {
-                let may_be_free = match body["ConditionExpression"].as_str().unwrap() {
-                    "attribute_not_exists(id) OR #key = :key" => true,
-                    "#key = :key" => false,
+                let (may_be_free, may_be_started) = match body["ConditionExpression"].as_str().unwrap() {
+                    "attribute_not_exists(id) OR #key = :key" => (true, true),
+                    "#key = :key" => (false, true),
+                    "#key = :key AND attribute_not_exists(started)" => (false, false),
                     other => panic!("{other}"),
                 };
-                if !self.slot.as_ref().map_or(may_be_free, |item| item["key"] == *key) {
+                let is_ours = |item: &Value| item["key"] == *key && (may_be_started || item["started"].is_null());
+                if !self.slot.as_ref().map_or(may_be_free, is_ours) {
                     return error(400, "ConditionalCheckFailedException");
                 }
                 self.slot = Some(body["Item"].clone());
@@ -287,6 +289,48 @@ fn a_signed_order_takes_the_place_of_one_that_waits_for_approval_whichever_reque
 }
 
 #[test]
+fn an_order_whose_start_failed_is_finished_while_it_is_fresh_and_by_none_that_needs_more_approval() {
+    let mut world = World::start();
+    let to = |mut alert: Value, target: &str| {
+        alert["annotations"]["failover_target"] = json!(target);
+        alert
+    };
+    // It takes the slot, nothing is started, and the outage ends before it comes again.
+    let begin = |world: &mut World| {
+        world.reset(Some((3, Fault::Failed)));
+        assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 500);
+        assert_eq!(world.started().len(), 0);
+        world.vantages[0].says("up");
+        assert_eq!(world.post(&[push(REGION, "us-east-1-1")]), 503);
+        world.vantages[0].says("held");
+    };
+    let started = |world: &World| {
+        let started = world.started();
+        assert_eq!(started.len(), 1, "{started:?}");
+        (started[0]["approval"].as_bool().unwrap(), started[0]["target"].as_str().unwrap().to_owned())
+    };
+    begin(&mut world);
+    assert_eq!(world.post(&[to(rules("2026-12-24T00:00:00.000Z"), "ap-southeast-2")]), 200);
+    assert_eq!(started(&world), (true, "ap-southeast-2".into()));
+
+    let later = || to(push(REGION, "us-east-1-2"), "ap-southeast-2");
+    begin(&mut world);
+    assert_eq!(world.post(&[later()]), 200);
+    assert_eq!(started(&world), (false, "eu-central-1".into()), "what is fresh is finished");
+
+    begin(&mut world);
+    {
+        let mut aws = world.aws.lock().unwrap();
+        let at = &mut aws.slot.as_mut().unwrap()["taken_at"]["N"];
+        *at = json!((at.as_str().unwrap().parse::<u64>().unwrap() - 301).to_string());
+    }
+    assert_eq!(world.post(&[later()]), 200);
+    assert_eq!(started(&world), (false, "ap-southeast-2".into()));
+    assert_eq!(world.post(&[later()]), 200);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
 fn of_the_alerts_of_one_region_the_one_with_the_best_proof_counts() {
     let mut world = World::start();
     let earlier = |mut alert: Value| {
@@ -306,6 +350,16 @@ fn of_the_alerts_of_one_region_the_one_with_the_best_proof_counts() {
     world.reset(None);
     assert_eq!(world.post(&[planted[0].clone(), rules("2026-11-21T08:13:52.000Z")]), 200);
     assert_eq!(world.started()[0]["approval"], true);
+    // Nor does one whose signatures exhaust a parser.
+    for brackets in [2_000, 500_000] {
+        world.reset(None);
+        let mut deep = planted[0].clone();
+        deep["labels"]["planted"] = json!("yes");
+        deep["annotations"]["signatures"] = json!("[".repeat(brackets));
+        assert_eq!(world.post(&[deep, push(REGION, "us-east-1-1")]), 200, "{brackets}");
+        assert_eq!(world.started().len(), 1, "{brackets}");
+        assert_eq!(world.started()[0]["target"], "eu-central-1", "{brackets}");
+    }
 }
 
 #[test]

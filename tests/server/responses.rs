@@ -8,6 +8,7 @@ use std::{
 };
 
 use regionwatch::server::{Limits, probe_health};
+use testkit::process::free;
 
 use crate::support::{Answer, Prober, Running, Setup, gunzipped};
 
@@ -90,10 +91,22 @@ fn unknown_paths_list_the_available_ones_and_wrong_methods_the_allowed_ones() {
         ("DELETE", "/api/v1/probes", "GET, HEAD"),
         ("OPTIONS", "/", "GET, HEAD"),
         ("GET", "/-/reload", "POST, PUT"),
+        ("GET", "/api/v1/commands", "POST"),
     ] {
         let answer = server.ask(method, path, "");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
     }
+}
+
+#[test]
+fn a_command_is_carried_out_only_if_an_operator_has_signed_it() {
+    let server = running();
+    let ask = |header: &str| server.ask("POST", "/api/v1/commands", &format!("Content-Length: 0\r\n{header}"));
+    let (done, forged, without) =
+        (ask("regionwatch-command: signed\r\n"), ask("regionwatch-command: forged\r\n"), ask(""));
+    assert_eq!((done.status, done.text()), (200, "done\n"));
+    assert_eq!((forged.status, forged.text()), (403, "refused: the signature is not that of the operator\n"));
+    assert_eq!(without.status, 400);
 }
 
 #[test]
@@ -208,27 +221,35 @@ fn a_connection_is_kept_alive_for_the_next_scrape() {
 #[test]
 fn the_health_check_probes_the_given_address_and_times_out() {
     let server = running();
-    let second = Duration::from_secs(1);
-    assert_eq!(probe_health(server.addr, Duration::from_secs(10)), Ok(()));
+    // Long, because only a silent server takes that long.
+    let limit = Duration::from_secs(20);
+    assert_eq!(probe_health(server.addr, limit), Ok(()));
     let unspecified = ([0, 0, 0, 0], server.addr.port()).into();
-    assert_eq!(probe_health(unspecified, Duration::from_secs(10)), Ok(()));
+    assert_eq!(probe_health(unspecified, limit), Ok(()));
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = probe_health(silent.local_addr().unwrap(), Duration::from_millis(100)).unwrap_err();
     assert!(error.contains("no answer within 100ms"), "{error}");
 
-    let addr = silent.local_addr().unwrap();
-    drop(silent);
-    assert!(probe_health(addr, second).unwrap_err().contains("refused"));
+    // Not the port from before, which another test may have got meanwhile.
+    let error = probe_health(free(), limit).unwrap_err();
+    assert!(error.contains("refused"), "{error}");
 
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = other.local_addr().unwrap();
     let stranger = std::thread::spawn(move || {
         let (mut stream, _) = other.accept().unwrap();
-        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap();
-        let _ = stream.read(&mut [0; 512]);
+        // An answer that comes before its request is none.
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
-    assert!(probe_health(addr, Duration::from_secs(10)).unwrap_err().contains("503"));
+    let error = probe_health(addr, limit).unwrap_err();
+    assert!(error.contains("503"), "{error}");
     stranger.join().unwrap();
 }
 

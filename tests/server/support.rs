@@ -27,6 +27,7 @@ use regionwatch::{
     status::{KindView, Overview, PathView, PeerView},
     window::{PathHistory, Record, Trace},
 };
+use testkit::stalls::{Patience, Stalls};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -155,6 +156,8 @@ fn overview() -> Overview {
     let peer = PeerView {
         order: regionwatch::status::FailoverOrder::None,
         incident_over_at: None,
+        stated: None,
+        restrictions: Vec::new(),
         region: path.peer,
         state: PeerState::Healthy,
         rule: Rule::Answers,
@@ -200,6 +203,9 @@ fn explanation(region: Region) -> Option<Explanation> {
         tally: known.tally,
         next_votes: Vec::new(),
         incident: None,
+        stated: None,
+        restrictions: Vec::new(),
+        failed_over: Vec::new(),
     })
 }
 
@@ -224,6 +230,10 @@ fn answer_queries(mut queried: mpsc::Receiver<Query>, prober: Prober, keys: Opti
             }
             (_, Query::Explain { region, reply }) => drop(reply.send(explanation(region))),
             (_, Query::Reload(reply)) => drop(reply.send(Ok(()))),
+            (_, Query::Command { value, reply }) => {
+                let refused = Err("the signature is not that of the operator".to_owned());
+                drop(reply.send(if &*value == b"signed" { Ok("done".to_owned()) } else { refused }));
+            }
             (_, Query::Probes { filter, reply }) => {
                 // One more than the limit allows: the server does not trust the answer.
                 let all = (0..20_000).map(|target| history(target, 2)).filter(|history| filter.matches(&history.path));
@@ -274,11 +284,11 @@ impl Running {
         self.ask("GET", target, "")
     }
 
-    /// Asks for a scrape and says how long the whole answer took.
+    /// Asks for a scrape and says how long the whole answer took, of the time that the machine gave.
     pub(crate) fn scrape(&self) -> Duration {
-        let start = Instant::now();
+        let (start, stalls) = (Instant::now(), Stalls::watch());
         assert_eq!(self.get("/metrics").status, 200);
-        start.elapsed()
+        start.elapsed().saturating_sub(stalls.sum())
     }
 
     /// Waits until no connection is left: nothing leaks.
@@ -300,9 +310,9 @@ impl Running {
 }
 
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let patience = Patience::of(Duration::from_secs(20));
     while !holds() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(!patience.is_over(), "not within 20 s: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -3,11 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod commands;
+mod common_mode;
+mod memory;
 mod rivals;
 
 use std::time::Duration;
 
-use regionwatch::decision::{Policy, Transition};
+use regionwatch::{
+    decision::{Policy, Transition},
+    signing::Operators,
+};
 use testkit::simulation::{
     figures::{self, Worth},
     journal::{Journal, Order, Said},
@@ -24,7 +30,21 @@ fn setup(regions: usize, loss: f64) -> Setup {
     // What is limited is another question: here every death is to be ordered.
     let (max_down, min_interval) = (regions as u32, Duration::ZERO);
     let policy = Policy { execute_after: Duration::from_micros(HOLD), max_down, min_interval, ..Policy::default() };
-    Setup { rtt: places::even(regions, 0.1), policy, disarmed: 0, quorum: true, ask: true, loss, skip: true, seed: 1 }
+    let rtt = places::even(regions, 0.1);
+    Setup {
+        rtt,
+        policy,
+        disarmed: 0,
+        quorum: true,
+        critical: false,
+        state: false,
+        operators: Operators::default(),
+        skew: Vec::new(),
+        ask: true,
+        loss,
+        skip: true,
+        seed: 1,
+    }
 }
 
 fn burst(mut setup: Setup) -> Setup {
@@ -142,6 +162,14 @@ fn a_restarted_vantage_orders_a_region_again_only_while_it_is_down() {
     let by = |vantage| journal.orders.iter().filter(move |order| order.by == vantage);
     assert_eq!((by(2).count(), by(3).count()), (2, 1), "{:?}", journal.orders);
     assert!(journal.orders.iter().all(|order| order.end < Some(98 * SECOND)), "{:?}", journal.orders);
+}
+
+/// What it knew before says nothing about now.
+#[test]
+fn a_vantage_that_was_frozen_during_an_order_gives_none_before_it_has_evaluated_all_peers() {
+    let journal = troubles(5, &[(10, 100, Trouble::Dead(1)), (60, 68, Trouble::Frozen(0))], 90);
+    let by = |vantage| journal.orders.iter().filter(move |order| order.by == vantage).count();
+    assert_eq!([0, 2, 3, 4].map(by), [2, 1, 1, 1], "{:?}", journal.orders);
 }
 
 /// Where one vantage reaches a region again, the network is at fault: none orders it.

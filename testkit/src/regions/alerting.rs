@@ -26,6 +26,16 @@ pub fn shipped(name: &str) -> String {
     format!("{}/alerts/{name}", root().display())
 }
 
+/// Whether an Alertmanager with these metrics has begun a webhook, and does not know yet that it was answered. It counts a
+/// notification when it begins, and its requests when they have ended.
+pub fn is_notifying(page: &str) -> bool {
+    let total = |name: &str| -> f64 {
+        let of = |line: &&str| line.starts_with(name) && line.contains("integration=\"webhook\"");
+        page.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    total("alertmanager_notification_requests_total{") < total("alertmanager_notifications_total{")
+}
+
 /// An Alertmanager on the control host.
 pub struct Alertmanager {
     line: String,
@@ -94,15 +104,24 @@ impl Alertmanager {
         self.process = None;
     }
 
-    /// Ends it in order, so that it remembers what it has told.
-    pub fn end(&mut self) {
+    /// Ends it in order, so that it remembers what it has told: a webhook that is under way it would tell again.
+    pub fn end(&mut self, control: &Host) {
+        wait_for("the answers to its webhooks", START, || {
+            let page = get(control, &self.address, "/metrics")?;
+            (!is_notifying(&page)).then_some(())
+        });
         self.process.take().unwrap().end();
     }
 
     /// The failover alerts about a region that it holds.
     pub fn alerts(&self, control: &Host, peer: char) -> Vec<Value> {
+        self.answer(control, peer).expect("Alertmanager answers")
+    }
+
+    /// The same, unless it does not answer, as one that was just started or is overloaded.
+    pub fn answer(&self, control: &Host, peer: char) -> Option<Vec<Value>> {
         let path = format!("/api/v2/alerts?filter=failover%3D%22true%22&filter=peer_region%3D%22{peer}%22");
-        serde_json::from_str(&get(control, &self.address, &path).unwrap()).unwrap()
+        Some(serde_json::from_str(&get(control, &self.address, &path)?).unwrap())
     }
 
     /// Adds an alert that looks as if a vantage had pushed it, as anyone who reaches Alertmanager can.

@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use crate::space::Host;
+use crate::{space::Host, stalls::Patience};
 
 /// A program in a host's namespace, killed when dropped, and by the kernel where the host or the test ends before.
 pub struct Process {
@@ -82,14 +80,14 @@ impl Drop for Process {
     }
 }
 
-/// Asks until there is an answer, for so long.
+/// Asks until there is an answer, for so long. What the machine does not give is no part of it.
 pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
+    let patience = Patience::of(limit);
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited for {limit:?} in vain for {what}");
+        assert!(!patience.is_over(), "waited for {limit:?} in vain for {what}");
         thread::sleep(Duration::from_millis(25));
     }
 }

@@ -63,6 +63,10 @@ pub struct Plan {
     pub failover: &'static str,
     /// More keys of every peer, as lines with four spaces before them.
     pub of_peers: &'static str,
+    /// Each sidecar has a folder for its state.
+    pub state: bool,
+    /// More settings, as lines.
+    pub settings: String,
     /// More peers, as YAML that continues the list.
     pub peers: String,
 }
@@ -106,6 +110,8 @@ impl Default for Plan {
             strangers: 0,
             failover: "",
             of_peers: "",
+            state: false,
+            settings: String::new(),
             peers: String::new(),
         }
     }
@@ -233,6 +239,10 @@ fn configuration(own: u8, plan: &Plan) -> String {
          external_url: http://10.0.{own}.2:{REGION_PORT}\n",
         name(own)
     );
+    if plan.state {
+        text.push_str(&format!("state_dir: state{own}\n"));
+    }
+    text.push_str(&plan.settings);
     let environment = plan.environment(own);
     if plan.named_by == NamedBy::Setting && !environment.is_empty() {
         text.push_str(&format!("environment: {environment}\n"));

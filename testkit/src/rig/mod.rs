@@ -26,6 +26,7 @@
 //! ends. Children die with it (`PR_SET_PDEATHSIG`). Only a cgroup can be left behind by a SIGKILL; the next run
 //! removes it.
 
+pub mod bench_command;
 pub mod blackbox;
 pub mod cgroup;
 pub mod client;

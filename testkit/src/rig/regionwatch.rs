@@ -64,11 +64,13 @@ pub fn configure(
     workspace.write("regionwatch.yml", &text)
 }
 
-fn peer(server: Ipv4Addr) -> String {
+/// The name of the region that a server stands for.
+pub(super) fn peer(server: Ipv4Addr) -> String {
     server.to_string().replace('.', "-")
 }
 
-const fn target(tls: bool) -> &'static str {
+/// The name of a region's target.
+pub(super) const fn target(tls: bool) -> &'static str {
     if tls { "tls" } else { "plain" }
 }
 
@@ -171,12 +173,7 @@ impl Collector {
 
 fn reported(flow: Flow, at: i64, slack: Duration, sample: &OneSample) -> Reported {
     let ns = |phase: &str| sample.phases.get(phase).map(|seconds| seconds * 1e9);
-    let exchange = match flow.1 {
-        Service::Icmp => ns("rtt"),
-        Service::Dns => ns("request"),
-        Service::Tcp => None,
-        Service::Http | Service::Https => ns("processing"),
-    };
+    let exchange = exchange_phase(flow.1).and_then(ns);
     Reported {
         flow,
         // `sent_at` is printed in µs and read from another clock than the packets' stamps.
@@ -186,6 +183,16 @@ fn reported(flow: Flow, at: i64, slack: Duration, sample: &OneSample) -> Reporte
         connect: ns("connect"),
         exchange,
         kernel: sample.clock == "kernel",
+    }
+}
+
+/// The phase between a question and its answer.
+pub(super) const fn exchange_phase(service: Service) -> Option<&'static str> {
+    match service {
+        Service::Icmp => Some("rtt"),
+        Service::Dns => Some("request"),
+        Service::Tcp => None,
+        Service::Http | Service::Https => Some("processing"),
     }
 }
 

@@ -24,6 +24,21 @@ pub enum Service {
     Https,
 }
 
+impl std::str::FromStr for Service {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "icmp" => Ok(Self::Icmp),
+            "dns" => Ok(Self::Dns),
+            "tcp" => Ok(Self::Tcp),
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err(format!("no service {name:?}; write icmp, dns, tcp, http or https")),
+        }
+    }
+}
+
 impl Service {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Icmp, Self::Dns, Self::Tcp, Self::Http, Self::Https];

@@ -41,12 +41,15 @@ pub struct Journal {
     pub unlimited: u64,
     /// Times that an incident was ordered with another target than before, by the same or another vantage.
     pub retargeted: u64,
-    /// Times that a region was ordered that is not armed, or without a target.
+    /// Times that a region was ordered that is not armed, or by a vantage that knows of an operator who has forbidden it, or
+    /// without a target.
     pub unlawful: u64,
     /// The target of each incident that was ordered.
     pub targets: BTreeMap<Arc<str>, Region>,
     pub moves: BTreeMap<(PeerState, PeerState), u64>,
     pub isolated: u64,
+    /// Times that a vantage saw the services of a region fail from a common cause.
+    pub common: u64,
     /// Probes in slots, and beside them.
     pub probes: u64,
     pub extra: u64,

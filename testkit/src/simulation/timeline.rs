@@ -114,6 +114,10 @@ pub enum Trouble {
     Frozen(usize),
     /// The sidecar does not run, and knows nothing afterwards.
     Restart(usize),
+    /// The services of the region answer with an error, while its network and its sidecar go on.
+    Service(usize),
+    /// The services of all regions refuse what the vantages present.
+    Token,
     /// So many slots running of the path from the one to the other are lost by chance.
     Run { from: usize, to: usize, slots: u32 },
 }
@@ -136,7 +140,12 @@ impl Span {
             Trouble::Path { from: a, to: b } => a == from && b == to,
             Trouble::Cut(region) | Trouble::Dead(region) => region == from || region == to,
             Trouble::Partition(part) => (part >> from) & 1 != (part >> to) & 1,
-            Trouble::Blind(_) | Trouble::Frozen(_) | Trouble::Restart(_) | Trouble::Run { .. } => false,
+            Trouble::Blind(_)
+            | Trouble::Frozen(_)
+            | Trouble::Restart(_)
+            | Trouble::Service(_)
+            | Trouble::Token
+            | Trouble::Run { .. } => false,
         }
     }
 }

@@ -9,13 +9,13 @@ use std::{
 use crate::{servers, support::probing};
 
 /// What makes the certificate, what nginx does with it, and the name that is verified.
-type Target = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Target = (&'static str, &'static str, &'static str, &'static str);
 
-const RSA: &str = "-newkey rsa:2048";
+pub(super) const RSA: &str = "-newkey rsa:2048";
 const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
 const NAME: &str = "a.example";
 
-const TARGETS: [Target; 22] = [
+pub(super) const TARGETS: [Target; 22] = [
     ("RSA 2048", RSA, "", NAME),
     ("RSA 4096", "-newkey rsa:4096", "", NAME),
     ("SHA-512", "-newkey rsa:3072 -sha512", "", NAME),
@@ -41,7 +41,7 @@ const TARGETS: [Target; 22] = [
 ];
 
 /// A certificate that signs itself, and its key.
-fn certificate(folder: &Path, number: usize, more: &str) -> (String, String) {
+pub(super) fn certificate(folder: &Path, number: usize, more: &str) -> (String, String) {
     let file = |kind: &str| folder.join(format!("{kind}{number}.pem")).display().to_string();
     let (certificate, key) = (file("certificate"), file("key"));
     let names: Vec<_> = (0..50).map(|n| format!("DNS:name-{n}.example")).collect();
@@ -95,4 +95,26 @@ async fn handshakes_succeed_and_fail_where_those_of_openssl_do() {
         }
     }
     assert!(disagreed.is_empty(), "{disagreed:#?}");
+}
+
+/// openssl takes the dot for a part of the name; curl does not.
+#[tokio::test]
+async fn a_final_dot_is_no_part_of_the_name_that_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let (addr, (authority, key)) = (servers::closed(), certificate(folder.path(), 0, RSA));
+    let block = format!(
+        "server {{ listen {addr} ssl; ssl_certificate {authority}; ssl_certificate_key {key}; \
+         return 200 $ssl_server_name; }}"
+    );
+    let _server = servers::nginx(folder.path(), &block, addr);
+    let (port, name) = (addr.port(), format!("{NAME}."));
+    let curl = Command::new("curl")
+        .args(["--silent", "--cacert", &authority, "--connect-to", &format!("::{addr}")])
+        .arg(format!("https://{name}:{port}/"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&curl.stdout), NAME);
+    let tls = format!("tls: {{server_name: {name}, ca_file: '{authority}'}}");
+    let probe = format!("kind: http, url: 'https://{addr}/', expect: {{body: '^{NAME}$'}}, {tls}");
+    probing("127.0.0.1", probe).succeeds().await;
 }

@@ -13,14 +13,15 @@ use std::{
 
 use regionwatch::{
     decision::{
-        self, Effects, Input, Now, PathInfo, PeerSetup, Policy, QualitySample, Vantage, ranking::RegionAttributes,
-        votes::VoteSet,
+        self, Effects, Input, Now, PathInfo, PeerSetup, Policy, QualitySample, Remembered, Vantage,
+        ranking::RegionAttributes, votes::VoteSet,
     },
     model::{
         Candidate, Cause, FailoverMode, Failure, Incident, Kind, Outcome, PathId, Phase, Region, Sample, Stage,
         StampSource, Tally, TargetName, Timings, UnixMillis,
     },
     probe,
+    signing::Operators,
     window::{Latency, Summary},
 };
 use tokio::time::Instant;
@@ -33,11 +34,15 @@ use super::{
 
 const FAST_SLOT: Time = 250 * MILLI;
 const DEADLINE: Time = SECOND;
+/// After so long without a tick, a sidecar evaluates all peers before it takes anything else.
+const STALL: Time = 2 * SECOND;
 /// The wall clock when the simulation begins.
-const EPOCH: u64 = 1_700_000_000_000;
+pub const EPOCH: u64 = 1_700_000_000_000;
 
-const KINDS: [Kind; 3] = [probe::ICMP, probe::TCP, probe::SIDECAR];
+const KINDS: [Kind; 4] = [probe::ICMP, probe::TCP, probe::SIDECAR, probe::HTTP];
 const SIDECAR: usize = 2;
+/// A probe of what a region is for.
+const SERVICE: usize = 3;
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -49,6 +54,14 @@ pub struct Setup {
     pub disarmed: u64,
     /// Whether the vantages hear each other; if not, each decides alone.
     pub quorum: bool,
+    /// Whether they probe the services of the regions.
+    pub critical: bool,
+    /// Whether each has a folder for what a restart must not forget.
+    pub state: bool,
+    /// Who may state which regions may be failed over.
+    pub operators: Operators,
+    /// By how many milliseconds the clocks of the first vantages are ahead. Those of the others are right.
+    pub skew: Vec<i64>,
     /// Whether they ask each other at once, or wait for what the slots bring.
     pub ask: bool,
     pub loss: f64,
@@ -67,7 +80,7 @@ enum Event {
     Ended {
         path: usize,
         sent: Time,
-        ok: bool,
+        failure: Option<Failure>,
     },
     Overdue {
         path: usize,
@@ -94,6 +107,10 @@ enum Event {
         to: usize,
         sent: Time,
         id: u64,
+    },
+    /// The signed statement of an operator.
+    Stated {
+        text: Arc<str>,
     },
     Wake,
     Tick,
@@ -140,6 +157,7 @@ struct Told {
     cause: Cause,
     confirmed: bool,
     executed: bool,
+    common_mode: bool,
     target: Option<Region>,
 }
 
@@ -149,10 +167,13 @@ struct Node {
     vantage: Option<Vantage>,
     boot: u32,
     frozen_until: Time,
+    ticked_at: Time,
     wake_at: Option<Time>,
     /// Sidecar probes under way, and to whom.
     pending: HashMap<u64, usize>,
     told: BTreeMap<usize, Told>,
+    /// What its folder holds.
+    remembered: Remembered,
     /// When each peer was down last with all that an order needs.
     held_at: BTreeMap<usize, Time>,
     /// Where the journal has the order for each peer that is ordered to be failed over now.
@@ -226,12 +247,23 @@ impl World {
         }
     }
 
+    /// Gives a vantage the signed statement of an operator at a time; nothing, if it does not run then.
+    pub fn state(&mut self, at: Time, node: usize, text: Arc<str>) {
+        self.push(at, node, Event::Stated { text });
+    }
+
     fn instant(&self, at: Time) -> Instant {
         self.origin + Duration::from_micros(at)
     }
 
-    fn clock(&self) -> Now {
-        Now { instant: self.instant(self.now), unix: UnixMillis(EPOCH + self.now / MILLI) }
+    /// What the clocks of a vantage say.
+    fn clock(&self, node: usize) -> Now {
+        let unix = UnixMillis((EPOCH + self.now / MILLI).saturating_add_signed(self.skew(node)));
+        Now { instant: self.instant(self.now), unix }
+    }
+
+    fn skew(&self, node: usize) -> i64 {
+        self.setup.skew.get(node).copied().unwrap_or(0)
     }
 
     fn push(&mut self, at: Time, node: usize, event: Event) {
@@ -262,7 +294,7 @@ impl World {
         let offset = Random::stream(self.setup.seed, &format!("tick {from}")).below(SECOND);
         self.push(self.now + offset, from, Event::Tick);
         let node = &mut self.nodes[from];
-        node.wake_at = None;
+        (node.wake_at, node.ticked_at) = (None, self.now);
         let wake_at = node.vantage.as_ref().and_then(Vantage::wake_at);
         self.after(from, Effects { wake_at, ..Effects::default() });
     }
@@ -270,26 +302,38 @@ impl World {
     /// Starts a process, which goes on with the incidents of the one before.
     fn boot(&mut self, node: usize) -> Effects {
         let now = self.instant(self.now);
-        let clock = self.clock();
+        let clock = self.clock(node);
         let mut vantage = Vantage::new(self.regions[node].clone(), now);
         let target = TargetName::new("edge").expect("a valid name");
-        let kinds = if self.setup.quorum { KINDS } else { [probe::ICMP, probe::TCP, probe::HTTP] };
+        let mut kinds = KINDS;
+        if !self.setup.quorum {
+            kinds[SIDECAR] = probe::HTTP;
+        }
+        let probed = if self.setup.critical { KINDS.len() } else { SERVICE };
         let info = |to: usize, n: usize| PathInfo {
             path: PathId((to * KINDS.len() + n) as u32),
             target: target.clone(),
             kind: kinds[n],
-            interval: Duration::from_micros(if n == SIDECAR { 4 * FAST_SLOT } else { FAST_SLOT }),
-            critical: false,
+            interval: Duration::from_micros(if n < SIDECAR { FAST_SLOT } else { 4 * FAST_SLOT }),
+            critical: n == SERVICE,
             question: 0,
         };
         let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
             region: self.regions[to].clone(),
             attributes: RegionAttributes::default(),
             mode: if self.setup.disarmed >> to & 1 == 1 { FailoverMode::Disarmed } else { FailoverMode::Armed },
-            paths: (0..KINDS.len()).map(|n| info(to, n)).collect(),
+            paths: (0..probed).map(|n| info(to, n)).collect(),
         });
-        let setup = decision::Setup { policy: self.setup.policy, peers: peers.collect(), ..decision::Setup::default() };
+        let setup = decision::Setup {
+            policy: self.setup.policy,
+            peers: peers.collect(),
+            operators: self.setup.operators.clone(),
+            ..decision::Setup::default()
+        };
         let mut effects = vantage.handle(Input::Reconfigured(setup), clock);
+        if self.setup.state {
+            effects.append(vantage.handle(Input::Remembered(&self.nodes[node].remembered), clock));
+        }
         // What the process before it had told Alertmanager of.
         for (&peer, told) in &self.nodes[node].told {
             let stage = if told.executed { Stage::Execute } else { Stage::Prepare };
@@ -307,6 +351,8 @@ impl World {
                     .map(|region| Candidate { region: region.clone(), rank: 1, score: None })
                     .collect(),
                 blocked: None,
+                blocked_by: Vec::new(),
+                common_mode: told.common_mode,
                 loss: None,
                 lost: None,
                 evidence: String::new(),
@@ -323,25 +369,41 @@ impl World {
         effects
     }
 
+    /// Evaluates all peers if that is overdue, because the sidecar was frozen.
+    fn catch_up(&mut self, node: usize) {
+        let (now, clock) = (self.now, self.clock(node));
+        let Node { vantage: Some(vantage), ticked_at, .. } = &mut self.nodes[node] else { return };
+        if *ticked_at + STALL < now {
+            *ticked_at = now;
+            let effects = vantage.handle(Input::Tick, clock);
+            self.after(node, effects);
+        }
+    }
+
     fn take(&mut self, next: Queued, end: Time) {
         let Queued { node, boot, event, .. } = next;
         match event {
             Event::Scene => return self.scene(),
             Event::Look => return self.look(end),
             Event::Serve { from, to, sent, id } => return self.serve(from, to, sent, id, boot),
+            // An operator does not know whether it has restarted.
+            Event::Stated { .. } if self.nodes[node].vantage.is_some() => {}
             _ if self.nodes[node].boot != boot || self.nodes[node].vantage.is_none() => return,
             _ => {}
         }
         let thaw = self.nodes[node].frozen_until;
         if thaw > self.now {
             let Event::Slot { from, to, n } = event else { return self.push(thaw, node, event) };
-            let clock = self.clock();
+            let clock = self.clock(node);
             if let Some(vantage) = &mut self.nodes[node].vantage {
                 vantage.handle(Input::MissedSlots, clock);
             }
             return self.push(self.now + FAST_SLOT, from, Event::Slot { from, to, n: (n + 1) % 4 });
         }
-        let (now, regions) = (self.clock(), &self.regions);
+        if !matches!(event, Event::Tick | Event::Slot { .. }) {
+            self.catch_up(node);
+        }
+        let (now, regions) = (self.clock(node), &self.regions);
         let sent_at = |sent| self.origin + Duration::from_micros(sent);
         let node_ = &mut self.nodes[node];
         let vantage = node_.vantage.as_mut().expect("it runs");
@@ -349,8 +411,8 @@ impl World {
         let answered = Ok(Timings::single(Phase::Rtt, Duration::from_millis(1), StampSource::Kernel));
         let effects = match event {
             Event::Slot { from, to, n } => return self.slot(from, to, n),
-            Event::Ended { path, sent, ok } => {
-                let outcome = if ok { answered } else { Err(Failure::Timeout) };
+            Event::Ended { path, sent, failure } => {
+                let outcome = failure.map_or(answered, Err);
                 vantage.handle(result(&sample(PathId(path as u32), sent_at(sent), outcome)), now)
             }
             Event::Overdue { path, sent } => {
@@ -376,6 +438,7 @@ impl World {
                     effects
                 }
             },
+            Event::Stated { text } => vantage.handle(Input::Stated(&text), now),
             Event::Wake => {
                 node_.wake_at = None;
                 let effects = vantage.handle(Input::Timer, now);
@@ -386,7 +449,7 @@ impl World {
             }
             Event::Tick => {
                 let mut effects = Effects::default();
-                node_.ticks += 1;
+                (node_.ticks, node_.ticked_at) = (node_.ticks + 1, self.now);
                 if node_.ticks.is_multiple_of(10) {
                     for (to, peer) in regions.iter().enumerate().filter(|(to, _)| *to != node) {
                         let (loss, lost) = (self.setup.loss, (self.setup.loss * 240.0) as usize);

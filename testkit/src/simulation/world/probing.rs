@@ -1,10 +1,10 @@
 //! Probes and votes on their way.
 
-use regionwatch::decision::votes::VoteSet;
+use regionwatch::{decision::votes::VoteSet, model::Failure};
 
 use super::{
     super::timeline::{SECOND, Span, Time, Trouble},
-    DEADLINE, Event, FAST_SLOT, KINDS, SIDECAR, World,
+    DEADLINE, Event, FAST_SLOT, KINDS, SERVICE, SIDECAR, World,
 };
 
 /// Jitter of a round trip, as a part of it.
@@ -34,6 +34,10 @@ impl World {
         if n == 0 {
             let lost = self.random.chance(loss);
             self.probe(from, to, SIDECAR, lost);
+            if self.setup.critical {
+                let lost = self.random.chance(loss);
+                self.probe(from, to, SERVICE, lost);
+            }
         }
     }
 
@@ -63,12 +67,13 @@ impl World {
             if patience < rtt {
                 self.push(sent + patience, from, Event::Overdue { path, sent });
             }
-            self.push(sent + rtt, from, Event::Ended { path, sent, ok: true });
+            let failure = if kind == SERVICE { self.refusal(to, sent + rtt / 2) } else { None };
+            self.push(sent + rtt, from, Event::Ended { path, sent, failure });
         } else {
             if patience < DEADLINE {
                 self.push(sent + patience, from, Event::Overdue { path, sent });
             }
-            self.push(sent + DEADLINE, from, Event::Ended { path, sent, ok: false });
+            self.push(sent + DEADLINE, from, Event::Ended { path, sent, failure: Some(Failure::Timeout) });
         }
     }
 
@@ -85,20 +90,31 @@ impl World {
         if !self.passes(to, from, self.now + half / 2) {
             return;
         }
-        let views = self.views(to, sent).map(Box::new);
+        let offset = self.skew(to) - self.skew(from);
+        let views = self.views(to, sent).map(|views| Box::new(VoteSet { clock_offset_ms: Some(offset), ..views }));
         self.push(self.now + half, from, Event::Answer { to, sent, id, views });
     }
 
     fn views(&self, of: usize, asked: Time) -> Option<VoteSet> {
         let vantage = self.nodes[of].vantage.as_ref()?;
         let id = (self.nodes[of].boot.into(), 0);
-        let message = vantage.vote_message(id, self.clock()).expect("a few peers");
+        let message = vantage.vote_message(id, self.clock(of)).expect("a few peers");
         Some(message.votes(self.instant(asked)))
     }
 
     fn passes(&self, from: usize, to: usize, at: Time) -> bool {
         let dead = |span: &Span| matches!(span.trouble, Trouble::Dead(_));
         self.near.iter().all(|span| dead(span) || !(span.covers(at) && span.stops(from, to)))
+    }
+
+    /// What the services of a region answer with, if not well.
+    fn refusal(&self, region: usize, at: Time) -> Option<Failure> {
+        let now_on = |trouble| self.near.iter().any(|span| span.covers(at) && span.trouble == trouble);
+        if now_on(Trouble::Service(region)) {
+            Some(Failure::Status)
+        } else {
+            now_on(Trouble::Token).then_some(Failure::Auth)
+        }
     }
 
     pub(super) fn lives(&self, region: usize, at: Time) -> bool {

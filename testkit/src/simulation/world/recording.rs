@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use regionwatch::{
     decision::{Effects, StateChange, Transition, Vantage},
     model::{Incident, PathId, PeerState, Region, Stage},
+    signing::{Action, Command},
 };
 
 use super::{
@@ -27,7 +29,10 @@ const LAPSE: Time = 5 * SECOND;
 impl World {
     /// After a vantage was told of something: does what it extra_probes, writes down what it says.
     pub(super) fn after(&mut self, node: usize, effects: Effects) {
-        let Effects { extra_probes, changes, incidents, wake_at } = effects;
+        let Effects { extra_probes, changes, incidents, remember, wake_at } = effects;
+        if let Some(remembered) = remember.filter(|_| self.setup.state) {
+            self.nodes[node].remembered = remembered;
+        }
         let wake_at = wake_at.map(|at| (at - self.origin).as_micros() as Time);
         if wake_at.is_some() && wake_at != self.nodes[node].wake_at {
             self.nodes[node].wake_at = wake_at;
@@ -83,6 +88,10 @@ impl World {
         }
         let unheld = |of: &&usize| node.held_at.get(of).is_none_or(|at| at + LAPSE < now);
         self.journal.unheld += node.orders.keys().filter(unheld).count() as u64;
+        let instant = self.origin + Duration::from_micros(now);
+        let forbids = |command: &Command| command.action != Action::Arm;
+        let is_forbidden = |of: &&usize| vantage.statement(&self.regions[**of], instant).is_some_and(forbids);
+        self.journal.unlawful += node.orders.keys().filter(is_forbidden).count() as u64;
         let ordered: BTreeSet<_> = self.nodes.iter().flat_map(|node| node.orders.keys()).collect();
         self.journal.unlimited += u64::from(ordered.len() > self.setup.policy.max_down as usize);
     }
@@ -110,12 +119,14 @@ impl World {
                     }
                 }
                 StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
+                StateChange::CommonMode { active, .. } => self.journal.common += u64::from(*active),
                 StateChange::Votes { .. }
                 | StateChange::Blocked { .. }
                 | StateChange::Order { .. }
                 | StateChange::Promoted { .. }
                 | StateChange::Resolved { .. }
-                | StateChange::Sidecar { .. } => {}
+                | StateChange::Sidecar { .. }
+                | StateChange::Statement { .. } => {}
             }
         }
         if !incidents_changed {
@@ -126,7 +137,8 @@ impl World {
         for standing in self.nodes[by].vantage.iter().flat_map(Vantage::peers) {
             let Some(incident) = standing.incident else { continue };
             let of = place(standing.region);
-            let onset = (incident.onset.0 - EPOCH) * MILLI;
+            // Its name may be of another vantage, whose clock is another one.
+            let onset = incident.onset.0.saturating_add_signed(-self.skew(by)).saturating_sub(EPOCH) * MILLI;
             let said = Said { at, by, of, onset };
             let known = before.get(&of);
             if known.is_none() {
@@ -144,6 +156,7 @@ impl World {
                 cause: incident.cause,
                 confirmed: incident.confirmed,
                 executed: incident.executed,
+                common_mode: incident.common_mode,
                 target: incident.target.clone(),
             };
             told.insert(of, now);

@@ -108,7 +108,13 @@ impl World {
         let lasting = self.near.iter().all(|span| {
             matches!(
                 span.trouble,
-                Trouble::Path { .. } | Trouble::Cut(_) | Trouble::Dead(_) | Trouble::Partition(_) | Trouble::Blind(_)
+                Trouble::Path { .. }
+                    | Trouble::Cut(_)
+                    | Trouble::Dead(_)
+                    | Trouble::Partition(_)
+                    | Trouble::Blind(_)
+                    | Trouble::Service(_)
+                    | Trouble::Token
             )
         });
         (self.near.is_empty() && calm())
