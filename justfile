@@ -25,7 +25,7 @@ fmt:
 image:
     docker build --tag regionwatch .
 
-# A benchmark: accuracy, cost, image, rules, status_page, time_to_webhook
+# A benchmark: accuracy, cost, databases, image, rules, status_page, time_to_webhook
 bench name *options:
     cargo bench --bench {{ name }} -- {{ options }}
 
