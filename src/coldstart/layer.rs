@@ -24,6 +24,10 @@ const NPM_LOCK: &str = "node_modules/.package-lock.json";
 /// few bytes each time.
 const WINDOW: u64 = 32 << 10;
 
+/// The bytes that the compressor is given at a time. What it makes of an archive depends a little on how that is cut, and
+/// an engine cuts it otherwise each time.
+const PIECE: usize = 64 << 10;
+
 /// A file of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
@@ -97,6 +101,8 @@ struct Inner {
     layer: Layer,
     budget: Budget,
     encoder: GzEncoder<Counter>,
+    /// What it is not given yet.
+    piece: Vec<u8>,
     /// The files that have their share, and the compressed bytes up to them.
     shared: usize,
     before: u64,
@@ -115,6 +121,7 @@ impl LayerReader {
             layer: Layer::default(),
             budget,
             encoder: GzEncoder::new(Counter::default(), Compression::new(6)),
+            piece: Vec::with_capacity(PIECE),
             shared: 0,
             before: 0,
             pending: 0,
@@ -132,6 +139,7 @@ impl LayerReader {
     /// The layer, and what it left of the budget.
     pub(super) fn finish(mut self) -> Result<(Layer, Budget), String> {
         self.0.visitor.share()?;
+        self.0.visitor.pass_on()?;
         let Inner { mut layer, budget, encoder, .. } = self.0.visitor;
         layer.packed = encoder.finish().map_err(|error| error.to_string())?.0;
         Ok((layer, budget))
@@ -139,9 +147,24 @@ impl LayerReader {
 }
 
 impl Inner {
-    fn compress(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn compress(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         self.size += bytes.len() as u64;
-        self.encoder.write_all(bytes).map_err(|error| error.to_string())
+        while !bytes.is_empty() {
+            let (taken, rest) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(taken);
+            if self.piece.len() == PIECE {
+                self.pass_on()?;
+            }
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Gives the compressor the piece that was collected.
+    fn pass_on(&mut self) -> Result<(), String> {
+        self.encoder.write_all(&self.piece).map_err(|error| error.to_string())?;
+        self.piece.clear();
+        Ok(())
     }
 
     /// Shares what was compressed among the files since the last time, by their bytes.
@@ -149,6 +172,7 @@ impl Inner {
         if self.pending == 0 {
             return Ok(());
         }
+        self.pass_on()?;
         self.encoder.flush().map_err(|error| error.to_string())?;
         let packed = (self.encoder.get_ref().0 - self.before) as f64 / self.pending as f64;
         for file in &mut self.layer.files[self.shared..] {
@@ -266,6 +290,36 @@ mod tests {
         assert!(read(&layer, Budget { files: 4, names }).unwrap_err().contains("more than 2000000 files"));
         let long = read(&layer, Budget { files: 5, names: names - 1 });
         assert!(long.unwrap_err().contains("longer than 256 MiB"));
+    }
+
+    #[test]
+    fn a_layer_weighs_the_same_however_its_archive_arrives() {
+        // As in a program, much of it stands further up too, and how much of that a compressor finds depends on where it looks.
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as usize
+        };
+        let mut text = Vec::<u8>::new();
+        while text.len() < 3_000_000 {
+            let (from, length) = (next(), 3 + next() % 60);
+            if from % 3 == 0 || text.len() < 100_000 {
+                text.extend((0..length).map(|_| next() as u8));
+            } else {
+                let from = text.len() - 100_000 + from % 99_000;
+                text.extend_from_within(from..from + length);
+            }
+        }
+        let layer = archive([("a", 0o644, &text[..1_000_000]), ("b", 0o644, &text[1_000_000..])]);
+        let arrived = |piece: usize| {
+            let mut reader = LayerReader::new(Budget::default());
+            layer.chunks(piece).try_for_each(|piece| reader.feed(piece)).unwrap();
+            reader.finish().unwrap().0
+        };
+        let whole = arrived(layer.len());
+        for piece in [997, 4_096, 16_384, 33_333, 65_536, 1_000_003] {
+            assert_eq!(arrived(piece), whole, "in pieces of {piece} bytes");
+        }
     }
 
     #[test]
