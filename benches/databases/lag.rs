@@ -139,7 +139,7 @@ impl World {
 
     /// What the page says, by database and replica.
     fn look(&self) -> HashMap<(usize, usize), View> {
-        let page = request(self.page, "GET", "/metrics?collect=state").map(|answer| answer.body).unwrap_or_default();
+        let page = request(self.page, "GET", "/metrics").map(|answer| answer.body).unwrap_or_default();
         let mut lower = HashMap::new();
         let mut views = HashMap::<_, View>::new();
         let label = |line: &str, name: &str| -> Option<String> {

@@ -99,7 +99,7 @@ families! {
     #[state] "probe_success" gauge Path("layer")
         "Whether the last probe succeeded (1) or failed (0); absent before the first.",
         |path, out| out.gauge_with(&[("layer", path.kind.layer().as_str())], &path.success);
-    #[state] "probe_last_success_timestamp_seconds" gauge Path("")
+    "probe_last_success_timestamp_seconds" gauge Path("")
         "Start of the last successful probe, in seconds since 1970; absent before the first.",
         |path, out| out.gauge(&path.last_success);
     // Durations stand before the results that they belong to: a probe is counted first, so that no page has more durations.
@@ -148,28 +148,28 @@ families! {
     "tls_certificate_info" gauge Path("version, cipher, issuer, subject, fingerprint_sha256")
         "Always 1; that certificate and the session of TLS, without version and cipher if the handshake failed. Changes at most once per minute.",
         PathSeries::write_certificate_info;
-    #[state] "peer_latency_seconds" summary Peer("quantile")
+    "peer_latency_seconds" summary Peer("quantile")
         "Latency quantiles over all targets of a peer in the trailing window; absent without a success.",
         PeerSeries::write_quantiles;
-    #[state] "peer_loss_ratio" gauge Peer("")
+    "peer_loss_ratio" gauge Peer("")
         "Fraction of probes without an answer over all targets of a peer in the trailing window, 0 to 1.",
         |peer, out| out.gauge(&peer.loss);
-    #[state] "peer_failure_ratio" gauge Peer("")
+    "peer_failure_ratio" gauge Peer("")
         "Fraction of failed probes over all targets of a peer in the trailing window, 0 to 1: lost, refused or answered wrongly. Local failures do not count.",
         |peer, out| out.gauge(&peer.failures);
-    #[state] "peer_jitter_seconds" gauge Peer("")
+    "peer_jitter_seconds" gauge Peer("")
         "Mean difference between consecutive latencies in the trailing window (RFC 3393).",
         |peer, out| out.gauge(&peer.jitter);
     #[state] "peer_state" gauge Region("state")
         "State of a peer region as seen by this vantage: 1 for the current state, 0 for the others.",
         RegionSeries::write_state;
-    #[state] "peer_state_reason" gauge Region("reason")
+    "peer_state_reason" gauge Region("reason")
         "Rule by which the peer is in its state: 1 for the current rule, 0 for the others; `common_mode` = its services fail as those of other regions do.",
         RegionSeries::write_state_reason;
     #[state] "peer_state_since_timestamp_seconds" gauge Region("")
         "Time at which the peer entered its state, in seconds since 1970.",
         |region, out| out.gauge(&region.since);
-    #[state] "peer_state_changes_total" counter Region("from, to")
+    "peer_state_changes_total" counter Region("from, to")
         "State changes of the peer.",
         RegionSeries::write_changes;
     #[state] "peer_votes" gauge Region("vote")
@@ -202,10 +202,10 @@ families! {
     #[state] "candidate_rank" gauge Region("")
         "Rank of the peer among the failover targets of this region, 1 is the best; absent if not eligible.",
         |region, out| out.gauge(&region.rank);
-    #[state] "candidate_score_seconds" gauge Region("")
+    "candidate_score_seconds" gauge Region("")
         "Estimated cost of failing over to the peer, in seconds per request; lower is better; absent without data.",
         |region, out| out.gauge(&region.score);
-    #[state] "candidate_ineligible" gauge Region("reason")
+    "candidate_ineligible" gauge Region("reason")
         "Why the peer is not eligible as a failover target: 1 for each reason that applies.",
         RegionSeries::write_reasons;
     "peer_distance_meters" gauge Region("")
@@ -217,7 +217,7 @@ families! {
     #[state] "incidents" gauge Region("stage")
         "Whether an incident about the peer is active, by stage; `execute` only while this vantage holds the peer down.",
         RegionSeries::write_incidents;
-    #[state] "failover_blocked" gauge Region("reason")
+    "failover_blocked" gauge Region("reason")
         "Why the peer is not failed over although it is down: 1 for the reason that applies, 0 for the others.",
         RegionSeries::write_blocked;
     "order_signatures" gauge Region("")
@@ -235,28 +235,28 @@ families! {
     "peer_clock_offset_seconds" gauge Votes("")
         "How far the clock of the peer is ahead of this instance's own, by the time in its votes, to half of the round trip; absent without votes.",
         |votes, out| out.gauge(&votes.clock_offset);
-    #[state] "database_replication_lag_seconds" gauge Database("bound")
+    "database_replication_lag_seconds" gauge Database("bound")
         "How far the replica in the region is behind, at least (lower) and at most (upper), by tokens that this instance writes; absent where it is unknown.",
         DatabaseSeries::write_lag;
-    #[state] "database_state" gauge Database("state")
+    "database_state" gauge Database("state")
         "How the server of the database stands to its primary: 1 for the current state, 0 for the others.",
         DatabaseSeries::write_state;
-    #[state] "database_writable" gauge Database("")
+    "database_writable" gauge Database("")
         "Whether the server takes writes (1) or is a replica (0); absent if it cannot be read.",
         |server, out| out.gauge(&server.writable);
-    #[state] "database_engine_lag_seconds" gauge Database("")
+    "database_engine_lag_seconds" gauge Database("")
         "The lag by the word of the replica itself, as postgres_exporter and mysqld_exporter ask for it; it can be 0 while the replica is cut off.",
         |server, out| out.gauge(&server.engine_lag);
-    #[state] "database_rpo_seconds" gauge Database("bound")
+    "database_rpo_seconds" gauge Database("bound")
         "What a failover to the region would lose, at least (lower) and at most (upper), by the bounds of all vantages; it stops growing at the onset of an outage of the primary's region. Absent for the primary, and where it is unknown.",
         DatabaseSeries::write_loss;
-    #[state] "database_rpo_target_seconds" gauge Database("")
+    "database_rpo_target_seconds" gauge Database("")
         "The setting `rpo` of the database: the most that a failover to the region may lose.",
         |server, out| out.gauge(&server.rpo);
-    #[state] "database_rpo_unknown" gauge Database("")
+    "database_rpo_unknown" gauge Database("")
         "Whether it is unknown what a failover to the region would lose (1), so that the region is no failover target of the primary's region.",
         |server, out| out.gauge(&server.loss_unknown);
-    #[state] "database_lost_tokens" gauge Database("")
+    "database_lost_tokens" gauge Database("")
         "Tokens of this instance, one per second, that the old primary had acknowledged and that this server did not have when it became the primary; absent before.",
         |server, out| out.gauge(&server.lost);
     "database_read_duration_seconds" histogram Database("")

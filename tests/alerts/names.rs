@@ -126,6 +126,23 @@ fn texts(rule: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn groups_that_are_evaluated_each_second_read_what_the_small_page_has() {
+    let sidecar = free();
+    let _demo = Running::start(binary(), &["demo", "--listen", &sidecar.to_string()], &[]);
+    let page = eventually("the peers are ranked", Duration::from_secs(30), || {
+        let page = request(sidecar, "GET", "/metrics?collect=state")?.body;
+        page.contains("regionwatch_candidate_rank{").then_some(page)
+    });
+    let page = of_page(&page);
+    let rules = rules();
+    let groups: Vec<_> = rules.split("\n  - name: ").filter(|group| group.contains("\n    interval: 1s\n")).collect();
+    assert_eq!(groups.len(), 2);
+    for selector in groups.iter().flat_map(|group| selectors(group)).filter(|read| !read.metric.contains(':')) {
+        assert!(page.contains_key(&*selector.metric), "{} is on the full page only", selector.metric);
+    }
+}
+
+#[test]
 fn a_real_prometheus_evaluates_every_rule_and_the_rules_name_only_what_a_sidecar_exposes() {
     require(&[Tool("prometheus")]);
     let folder = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ impl Stores {
     fn value(&self, database: &str, metric: &str, region: &str, more: &str) -> Option<f64> {
         let labels = format!("{{vantage_region=\"store-a\",database=\"{database}\",peer_region=\"{region}\"{more}}} ");
         let start = format!("regionwatch_database_{metric}{labels}");
-        get(self.page, "/metrics?collect=state").lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+        get(self.page, "/metrics").lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
     }
 
     /// Nothing arrives at the replica of one database any more, its primary ends, and the replica takes its place.

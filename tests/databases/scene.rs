@@ -44,7 +44,7 @@ impl Instance {
     }
 
     pub(super) fn value(&self, metric: &str, region: &str, more: &str) -> Option<f64> {
-        let text = get(self.page, "/metrics?collect=state");
+        let text = get(self.page, "/metrics");
         let start = format!(
             "regionwatch_database_{metric}{{vantage_region=\"here\",database=\"orders\",peer_region=\"{region}\"{more}}} "
         );
