@@ -54,8 +54,18 @@ pub enum FailureDetail {
     UnknownCoding,
     /// The body of an HTTP response is longer than what is read of it.
     TruncatedBody,
+    /// No field of the head of an HTTP response with a certain name is the expected one.
+    OtherHeader,
+    /// The body of an HTTP response is not the expected one.
+    OtherBody,
     /// Why a DNS answer without an error has no record that was asked for.
     EmptyAnswer(EmptyAnswer),
+    /// The records of a DNS answer are not the expected ones.
+    OtherRecords,
+    /// A DNS answer is truncated (RFC 1035 4.1.1), and was not asked for again over TCP.
+    TruncatedAnswer,
+    /// What so many bytes over TCP, at most 65,535 of which are counted, do not match.
+    OtherBytes(u16),
     /// The error that a database has reported (SQLSTATE, ISO/IEC 9075).
     SqlState([u8; 5]),
     /// The number of the error that MySQL or MariaDB has reported, such as 1045.
@@ -95,8 +105,13 @@ impl FailureDetail {
             Self::HttpStatus(_)
             | Self::UnknownCoding
             | Self::TruncatedBody
+            | Self::OtherHeader
+            | Self::OtherBody
             | Self::Rcode(_)
             | Self::EmptyAnswer(_)
+            | Self::OtherRecords
+            | Self::TruncatedAnswer
+            | Self::OtherBytes(_)
             | Self::SqlState(_)
             | Self::MysqlError(_)
             | Self::GrpcStatus(_)
@@ -176,7 +191,15 @@ impl fmt::Display for FailureDetail {
             Self::Http(fault) => write!(f, "{fault}"),
             Self::UnknownCoding => f.write_str("the body is compressed, and not with gzip or deflate"),
             Self::TruncatedBody => f.write_str("the body is longer than body_limit, and only so much of it counts"),
+            Self::OtherHeader => f.write_str("a header field is missing, or is not the expected one"),
+            Self::OtherBody => f.write_str("the body is not the expected one"),
             Self::EmptyAnswer(why) => write!(f, "the answer {why}"),
+            Self::OtherRecords => f.write_str("other records than expected"),
+            Self::TruncatedAnswer => f.write_str("the answer is truncated, and retry_over_tcp is off"),
+            Self::OtherBytes(0) => f.write_str("no bytes, although some are expected"),
+            Self::OtherBytes(1) => f.write_str("a byte that is not expected"),
+            Self::OtherBytes(u16::MAX) => f.write_str("65,535 bytes or more that are not expected"),
+            Self::OtherBytes(count) => write!(f, "{count} bytes that are not expected"),
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
             Self::MysqlError(code) => write!(f, "MySQL error {code}"),
             Self::GrpcStatus(code) => match grpc_status(*code) {

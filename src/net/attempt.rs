@@ -161,7 +161,7 @@ impl Attempt {
     }
 
     /// Takes the detail back.
-    pub(super) fn clear_detail(&self) {
+    pub fn clear_detail(&self) {
         self.notes().detail = None;
     }
 

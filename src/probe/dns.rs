@@ -173,7 +173,10 @@ impl DnsProbe {
         match &self.transport {
             Transport::Udp => match self.ask_udp(server, edns, measured, attempt).await? {
                 Said::Part if self.spec.retry_over_tcp => self.ask_stream(server, None, edns, measured, attempt).await,
-                Said::Part if self.spec.expects_records() => Err(Failure::Mismatch),
+                Said::Part if self.spec.expects_records() => {
+                    attempt.set_detail(FailureDetail::TruncatedAnswer);
+                    Err(Failure::Mismatch)
+                }
                 said => Ok(said),
             },
             Transport::Tcp => self.ask_stream(server, None, edns, measured, attempt).await,
@@ -229,7 +232,7 @@ impl DnsProbe {
                     };
                     match self.question.judge(&buffer[..message.len.min(buffer.len())], id, edns, &self.spec) {
                         Judgement::Answer(verdict) => {
-                            note_rcode(&buffer, verdict, attempt);
+                            note_answer(&buffer, verdict, attempt);
                             return Ok(ReadMore::Last((message.timestamp, verdict.map(Said::All))));
                         }
                         Judgement::Truncated => return Ok(ReadMore::Last((message.timestamp, Ok(Said::Part)))),
@@ -297,7 +300,7 @@ impl DnsProbe {
             stream.read_exact(&mut answer).await.map_err(failed)?;
             let said = match self.question.judge(&answer, id, edns, &self.spec) {
                 Judgement::Answer(verdict) => {
-                    note_rcode(&answer, verdict, attempt);
+                    note_answer(&answer, verdict, attempt);
                     verdict.map(Said::All)?
                 }
                 Judgement::NoEdns => Said::NoEdns,
@@ -344,7 +347,7 @@ impl DnsProbe {
         });
         match self.question.judge(&body, 0, edns, &self.spec) {
             Judgement::Answer(verdict) => {
-                note_rcode(&body, verdict, attempt);
+                note_answer(&body, verdict, attempt);
                 verdict.map(Said::All)
             }
             Judgement::NoEdns => Ok(Said::NoEdns),
@@ -353,10 +356,13 @@ impl DnsProbe {
     }
 }
 
-/// Notes the response code of a message that has another than expected (RFC 1035 4.1.1).
-fn note_rcode(message: &[u8], verdict: Result<Content, Failure>, attempt: &Attempt) {
-    if let (Err(Failure::Status), Some(flags)) = (verdict, message.get(3)) {
-        attempt.set_detail(FailureDetail::Rcode(flags & 0x0f));
+/// Notes what a message says instead of what is expected: its response code (RFC 1035 4.1.1), or other records.
+fn note_answer(message: &[u8], verdict: Result<Content, Failure>, attempt: &Attempt) {
+    let rcode = message.get(3).map_or(0, |flags| flags & 0x0f);
+    match verdict {
+        Err(Failure::Mismatch) if rcode == 0 => attempt.set_detail(FailureDetail::OtherRecords),
+        Err(Failure::Status | Failure::Mismatch) => attempt.set_detail(FailureDetail::Rcode(rcode)),
+        _ => {}
     }
 }
 

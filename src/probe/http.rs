@@ -262,6 +262,9 @@ impl HttpProbe {
         } else if response.body.is_none() {
             attempt.set_detail(FailureDetail::TruncatedBody);
             attempt.set_warning(FailureDetail::TruncatedBody);
+        } else if judged == Err(Failure::Mismatch) {
+            let is_body = body == BodyMatch::Unexpected;
+            attempt.set_detail(if is_body { FailureDetail::OtherBody } else { FailureDetail::OtherHeader });
         }
         if matches!(judged, Ok(()) | Err(Failure::Protocol)) {
             exchange.receive(&mut response);

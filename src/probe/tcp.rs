@@ -15,7 +15,7 @@ use super::{
     tls,
 };
 use crate::{
-    model::{Facts, Failure, Host, Kind, Layer, Phase, Shape, Timings},
+    model::{Facts, Failure, FailureDetail, Host, Kind, Layer, Phase, Shape, Timings},
     net::{
         Attempt, ClockWatch, Connection, Connector, Measured, ResolvedHost, SocketOptions, TlsSpec,
         tls_failure_explained,
@@ -178,12 +178,19 @@ impl TcpProbe {
         let mut matcher = expect.matcher();
         let mut buffer = [0; 1024];
         let mut left = EXPECT_LIMIT;
+        let other = |left: usize| {
+            FailureDetail::OtherBytes(u16::try_from(EXPECT_LIMIT - left).unwrap_or(u16::MAX))
+        };
         while left > 0 {
             let room = left.min(buffer.len());
             let count = stream.read(&mut buffer[..room]).await.map_err(|error| {
+                attempt.clear_detail();
                 match tls_failure_explained(&error, attempt) {
                     // More than is read, in many pieces as in few.
-                    Failure::Protocol => Failure::Mismatch,
+                    Failure::Protocol => {
+                        attempt.set_detail(other(left));
+                        Failure::Mismatch
+                    }
                     failure => failure,
                 }
             })?;
@@ -197,7 +204,9 @@ impl TcpProbe {
             left -= count;
             // It has sent something else so far.
             attempt.set_timeout_reason(Failure::Mismatch);
+            attempt.set_detail(other(left));
         }
+        attempt.set_detail(other(left));
         Err(Failure::Mismatch)
     }
 }

@@ -570,3 +570,34 @@ async fn a_body_that_nginx_compresses_is_matched_as_what_it_was() {
     assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Mismatch), Some(FailureDetail::UnknownCoding)));
     ask("/br", "status: [200]").succeeds().await;
 }
+
+#[tokio::test]
+async fn statuses_and_bodies_of_nginx_are_judged_by_class_and_by_what_must_not_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let addr = servers::closed();
+    let block = format!(
+        "server {{ listen {addr}; location /201 {{ return 201 made; }} location /302 {{ return 302 /201; }}\n\
+         location /503 {{ return 503 maintenance; }} }}\n"
+    );
+    let _nginx = servers::nginx(folder.path(), &block, addr);
+    for path in ["/201", "/302", "/503"] {
+        // What curl says of it, as a class.
+        let url = format!("http://{addr}{path}");
+        let curl =
+            std::process::Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url]).output();
+        let status = String::from_utf8(curl.unwrap().stdout).unwrap();
+        for class in ["2xx", "3xx", "4xx", "5xx"] {
+            let seen = probing("127.0.0.1", format!("kind: http, url: '{url}', expect: {{status: [{class}]}}"));
+            let is_of_class = class[..1] == status[..1];
+            assert_eq!(seen.run(1).await.remove(0).outcome.is_ok(), is_of_class, "{url} {status} {class}");
+        }
+    }
+    let ask = |expected: &str| {
+        probing("127.0.0.1", format!("kind: http, url: 'http://{addr}/503', expect: {{status: [5xx], {expected}}}"))
+    };
+    ask("body_not: healthy").succeeds().await;
+    let seen = ask("body_not: mainten").run(1).await.remove(0);
+    assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Mismatch), Some(FailureDetail::OtherBody)));
+    let seen = ask("headers: {x-region: here}").run(1).await.remove(0);
+    assert_eq!((seen.outcome, seen.failed.detail), (Err(Failure::Mismatch), Some(FailureDetail::OtherHeader)));
+}

@@ -17,7 +17,6 @@ fn http_targets() -> Vec<Target> {
     let cut_off = "the connection was closed before the answer was complete";
     let malformed = "the answer is not valid HTTP";
     let long = "is longer, or comes in more pieces, than is read";
-    let unexpected = "the answer is not the expected one";
     vec![
         (get(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ""), "status", "HTTP status 404"),
         (get(b"HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n", ""), "auth", "HTTP status 401"),
@@ -34,8 +33,8 @@ fn http_targets() -> Vec<Target> {
         (get(b"SSH-2.0-OpenSSH_9.2\r\n", ""), "protocol", malformed),
         (get(&with_fields(b"X-Folded: one\r\n two\r\n"), ", strict_headers: true"), "protocol", malformed),
         (get(&with_fields(&b"X: y\r\n".repeat(2_000)), ""), "protocol", long),
-        (get(&with_fields(b""), ", expect: {body: '^no$'}"), "mismatch", unexpected),
-        (get(&with_fields(b""), ", expect: {headers: {x-a: b}}"), "mismatch", unexpected),
+        (get(&with_fields(b""), ", expect: {body: '^no$'}"), "mismatch", "the body is not the expected one"),
+        (get(&with_fields(b""), ", expect: {headers: {x-a: b}}"), "mismatch", "a header field is missing"),
         (get(&with_fields(b"Content-Encoding: br\r\n"), ", expect: {body: ok}"), "mismatch", "the body is compressed"),
         (
             get(
@@ -57,7 +56,12 @@ fn dns_targets(knot: SocketAddr) -> Vec<Target> {
     });
     vec![
         (ask("nothing.example.com, record: A"), "status", "rcode NXDOMAIN"),
-        (ask("web.example.com, record: A, expect: {answers: [192.0.2.9]}"), "mismatch", "is not the expected one"),
+        (ask("web.example.com, record: A, expect: {answers: [192.0.2.9]}"), "mismatch", "other records than expected"),
+        (
+            ask("nothing.example.com, record: A, expect: {rcode: [NXDOMAIN], some_answer: .}"),
+            "mismatch",
+            "rcode NXDOMAIN",
+        ),
         (ask("web.example.com, record: AAAA, expect: {some_answer: .}"), "empty", "has no record of the type"),
         (ask("alias.example.com, record: A, expect: {some_answer: .}"), "empty", "is an alias (CNAME) without"),
         (ask("a.sub.example.com, record: A, expect: {some_answer: .}"), "empty", "is a referral"),
@@ -95,6 +99,7 @@ fn tls_targets(nginx: SocketAddr, old: SocketAddr, authority: &str) -> Vec<Targe
 fn other_targets() -> Vec<Target> {
     let closed = servers::closed().port();
     let silent = servers::tcp(|mut stream| drop(std::io::Read::read(&mut stream, &mut [0; 1])));
+    let ended = servers::tcp(drop);
     let banner = servers::tcp(|mut stream| drop(stream.write_all(b"SSH-2.0-x\r\n")));
     let expect = |addr: SocketAddr| format!("kind: tcp, port: {}, expect: '^220 '", addr.port());
     let proxy = format!("kind: http, url: 'http://a.test/', proxy: 'http://127.0.0.1:{closed}'");
@@ -102,7 +107,8 @@ fn other_targets() -> Vec<Target> {
     vec![
         (format!("kind: tcp, port: {closed}"), "refused", "nothing listens there"),
         (expect(silent), "timeout", "no answer within the timeout"),
-        (expect(banner), "mismatch", "the answer is not the expected one"),
+        (expect(banner), "mismatch", "11 bytes that are not expected"),
+        (expect(ended), "mismatch", "no bytes, although some are expected"),
         (proxy, "local", "the proxy cannot be used"),
         (unix, "refused", "nothing listens there"),
         ("kind: http, url: 'http://no-such-name.invalid/'".to_owned(), "resolve", "the name has no address"),
