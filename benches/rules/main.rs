@@ -38,6 +38,9 @@ use tokio::time::Instant;
 
 use crate::{queries::Query, world::World};
 
+/// How far an instant selector looks back (`--query.lookback-delta`).
+const LOOKBACK: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Clone, Parser)]
 struct Options {
     /// An hour of samples instead of a day.
@@ -49,7 +52,7 @@ struct Options {
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Seconds between two scrapes of the small page.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 5)]
     scrape: u64,
     #[arg(long)]
     rules: Option<PathBuf>,
@@ -142,7 +145,7 @@ impl Run {
             "global: {{evaluation_interval: 15s}}\nrule_files: ['{}']\nscrape_configs:\n{}{}",
             fs::canonicalize(rules).unwrap().display(),
             job("regionwatch-state", options.scrape, "params: {collect: [state]}, "),
-            job("regionwatch", 15, ""),
+            job("regionwatch", 15, "params: {collect: [rest]}, "),
         );
         let config_file = place.join("prometheus.yml");
         fs::write(&config_file, config).unwrap();
@@ -187,8 +190,9 @@ impl Run {
 
     /// How long the groups took of their intervals; whether all kept the bound.
     fn groups(&self, watch: Duration) -> bool {
-        // Until every vantage was scraped by both jobs, and every group evaluated once.
-        thread::sleep(Duration::from_secs(75));
+        // Until every vantage was scraped by both jobs, every group evaluated once, and what an instant selector looks back
+        // to is in memory: a Prometheus that has run for hours reads no block for that.
+        thread::sleep(LOOKBACK + Duration::from_secs(30));
         let mut taken = std::collections::BTreeMap::<String, Vec<f64>>::new();
         let of = |page: &str, name: &str| -> Vec<(String, f64)> {
             let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
@@ -337,7 +341,7 @@ fn answer(stream: &TcpStream, world: &World, began: Instant) -> Option<()> {
         }
         let path = first.split(' ').nth(1)?;
         let vantage = path.strip_prefix("/r")?.get(..2)?.parse().ok()?;
-        let page = world.page(vantage, !path.contains("collect=state"), began.elapsed().as_secs_f64());
+        let page = world.page(vantage, path.contains("collect=state"), began.elapsed().as_secs_f64());
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
             page.len()

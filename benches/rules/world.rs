@@ -44,11 +44,11 @@ impl Series {
     }
 }
 
-/// What the vantages serve: the whole page, and the small one.
+/// What the vantages serve: the small page, and the rest.
 pub(crate) struct World {
     pub(crate) regions: usize,
     lines: Vec<Line>,
-    whole: Vec<Vec<Series>>,
+    rest: Vec<Vec<Series>>,
     state: Vec<Vec<Series>>,
 }
 
@@ -117,16 +117,17 @@ impl World {
         let _running = sidecar(&["run", "--config", file.to_str().unwrap()], &[], addr);
         // Until every peer is known, and each counter has moved.
         thread::sleep(Duration::from_secs(10));
-        let before = (get(addr, "/metrics"), get(addr, "/metrics?collect=state"));
+        let paths = ["/metrics", "/metrics?collect=rest", "/metrics?collect=state"];
+        let before = paths.map(|path| get(addr, path));
         let pause = Duration::from_secs(10);
         thread::sleep(pause);
         let seconds = pause.as_secs_f64();
-        let lines_of = |before: &str, path: &str| lines(before, &get(addr, path), seconds);
-        let (whole, state) = (lines_of(&before.0, "/metrics"), lines_of(&before.1, "/metrics?collect=state"));
-        let mut world = Self { regions, lines: whole, whole: Vec::new(), state: Vec::new() };
+        let mut lines_of = paths.iter().zip(&before).map(|(path, before)| lines(before, &get(addr, path), seconds));
+        let [whole, rest, state] = std::array::from_fn(|_| lines_of.next().unwrap());
+        let mut world = Self { regions, lines: whole, rest: Vec::new(), state: Vec::new() };
         let all = |lines: &[Line]| (0..regions).map(|n| world.series_of(lines, n, "")).collect();
-        let (whole, state) = (all(&world.lines), all(&state));
-        (world.whole, world.state) = (whole, state);
+        let (rest, state) = (all(&rest), all(&state));
+        (world.rest, world.state) = (rest, state);
         world
     }
 
@@ -135,14 +136,14 @@ impl World {
         self.regions - 1
     }
 
-    /// How many series all vantages serve on the whole page.
+    /// How many series all vantages serve.
     pub(crate) const fn series(&self) -> usize {
         self.lines.len() * self.regions
     }
 
     /// The page of a vantage, `at` seconds after the start, where the dead region is down for all others.
-    pub(crate) fn page(&self, vantage: usize, is_whole: bool, at: f64) -> String {
-        let series = if is_whole { &self.whole[vantage] } else { &self.state[vantage] };
+    pub(crate) fn page(&self, vantage: usize, is_state: bool, at: f64) -> String {
+        let series = if is_state { &self.state[vantage] } else { &self.rest[vantage] };
         let mut page = String::with_capacity(series.len() * 100);
         for series in series {
             let _ = writeln!(page, "{} {}", series.text, series.value(at, true));
@@ -235,7 +236,7 @@ fn own(vantage: usize) -> String {
     format!("vantage_region=\"{}\"", region(vantage))
 }
 
-/// The labels of the job that scrapes the whole page.
+/// The labels of the job that scrapes the rest.
 fn scraped(vantage: usize) -> String {
     format!("instance=\"{}\",job=\"regionwatch\"", region(vantage))
 }

@@ -189,7 +189,7 @@ impl Metrics {
     /// A page to be written piece by piece.
     pub fn page(&self, collect: Collect) -> Page {
         let exposed = self.exposed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let head = if collect == Collect::All { process::text(&self.constant) } else { Vec::new() };
+        let head = if collect == Collect::State { Vec::new() } else { process::text(&self.constant) };
         Page::new(head, Arc::clone(&self.vantage), exposed, collect)
     }
 }

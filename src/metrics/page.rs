@@ -28,6 +28,9 @@ labels! {
         All = "all",
         /// The state only, for a scrape every second.
         State = "state",
+        /// All but the state of peers, for a job beside the one that reads the state. What the instance says of itself is
+        /// in both.
+        Rest = "rest",
     }
 }
 
@@ -125,7 +128,11 @@ impl Page {
                     out.extend_from_slice(part.as_bytes());
                 }
             }
-            let is_wanted = self.collect == Collect::All || family.state;
+            let is_wanted = match self.collect {
+                Collect::All => true,
+                Collect::State => family.state,
+                Collect::Rest => !family.state || matches!(family.scope, Scope::Vantage(_)),
+            };
             if is_wanted && self.exposed.write(&self.vantage, family, self.row, Sink::Page(out)).is_some() {
                 self.row += 1;
             } else {

@@ -37,7 +37,7 @@ const PATHS: &str = "not found; available paths:\n\
     GET  /path/PEER/TARGET/PROBE\n\
     GET  /explain?region=REGION\n\
     GET  /config\n\
-    GET  /metrics[?collect=all|state]\n\
+    GET  /metrics[?collect=all|state|rest]\n\
     GET  /api/v1/overview\n\
     GET  /api/v1/regions\n\
     POST /api/v1/commands\n\
@@ -279,7 +279,10 @@ impl Routes {
         let mut collect = None;
         for (_, value) in parameters(request.uri().query()).filter(|(name, _)| name == "collect") {
             let Some(parsed) = Collect::parse(&value) else {
-                return Err(Rejection::BadRequest(format!("collect={} is unknown; use all or state", quoted(&value))));
+                return Err(Rejection::BadRequest(format!(
+                    "collect={} is unknown; use all, state or rest",
+                    quoted(&value)
+                )));
             };
             if collect.replace(parsed).is_some() {
                 return Err(Rejection::BadRequest("collect is given twice".to_owned()));

@@ -44,12 +44,14 @@ fn collect_state_selects_a_small_page_and_a_typo_is_rejected() {
     let server = running();
     let state = server.get("/metrics?collect=state");
     assert!(state.text().contains("regionwatch_build_info{") && !state.text().contains("_bucket"));
+    let rest = server.get("/metrics?collect=rest");
+    assert!(rest.text().contains("regionwatch_build_info{") && rest.text().contains("_bucket"));
     for query in ["collect=stats", "collect=", "collect=%00%0d%0aX", "collect=all&collect=state"] {
         let answer = server.get(&format!("/metrics?{query}"));
         assert_eq!(answer.status, 400, "{query}");
     }
     let told = server.get("/metrics?collect=stats");
-    assert_eq!(told.text(), "collect=\"stats\" is unknown; use all or state\n");
+    assert_eq!(told.text(), "collect=\"stats\" is unknown; use all, state or rest\n");
     assert_eq!(server.get("/metrics?other=1").status, 200, "other parameters are the scraper's business");
 }
 
@@ -85,7 +87,7 @@ fn unknown_paths_list_the_available_ones_and_wrong_methods_the_allowed_ones() {
     let server = running();
     let lost = server.get("/metric");
     assert_eq!(lost.status, 404);
-    assert!(lost.text().contains("/metrics[?collect=all|state]"));
+    assert!(lost.text().contains("/metrics[?collect=all|state|rest]"));
     for (method, path, allow) in [
         ("POST", "/metrics", "GET, HEAD"),
         ("DELETE", "/api/v1/probes", "GET, HEAD"),

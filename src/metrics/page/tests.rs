@@ -187,6 +187,21 @@ fn a_peer_without_successes_has_loss_but_no_latency() {
     assert!(!page.contains("regionwatch_peer_jitter_seconds{"));
 }
 
+#[test]
+fn each_series_of_a_peer_is_on_the_page_of_the_state_or_of_the_rest() {
+    let metrics = labelled("");
+    let series = |collect| -> std::collections::BTreeSet<String> {
+        let page = text(&metrics, collect);
+        let lines = page.lines().filter(|line| line.starts_with("regionwatch_"));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    let (all, state, rest) = (series(Collect::All), series(Collect::State), series(Collect::Rest));
+    assert_eq!(&state | &rest, all);
+    let both = &state & &rest;
+    assert!(both.iter().any(|series| series.starts_with("regionwatch_build_info{")), "{both:?}");
+    assert!(both.iter().all(|series| !series.contains("peer_region=")), "{both:?}");
+}
+
 /// Everything that a configuration can expose, each with a value.
 fn labelled(settings: &str) -> Arc<Metrics> {
     let text =

@@ -43,6 +43,8 @@ impl Prometheus {
                 "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\n\
                  alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{alertmanagers}\"]}}]}}]}}\n\
                  scrape_configs:\n  - job_name: regionwatch-state\n    params: {{collect: [state]}}\n\
+                 \x20   static_configs: [{regions}]\n\
+                 \x20 - job_name: regionwatch\n    scrape_interval: 15s\n    params: {{collect: [rest]}}\n\
                  \x20   static_configs: [{regions}]\n"
             ),
         );

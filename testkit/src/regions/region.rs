@@ -192,10 +192,10 @@ impl Region {
 
     /// What its sidecar shows, seen from beside it.
     fn page(&self) -> Option<String> {
-        get(&self.host, OWN, "/metrics?collect=state")
+        get(&self.host, OWN, "/metrics")
     }
 
-    /// The value of the one series of this name that has all these labels, on the small page.
+    /// The value of the one series of this name that has all these labels.
     pub fn value(&self, name: &str, labels: &[&str]) -> Option<f64> {
         value_on(&self.page()?, name, labels)
     }
