@@ -178,9 +178,7 @@ impl TcpProbe {
         let mut matcher = expect.matcher();
         let mut buffer = [0; 1024];
         let mut left = EXPECT_LIMIT;
-        let other = |left: usize| {
-            FailureDetail::OtherBytes(u16::try_from(EXPECT_LIMIT - left).unwrap_or(u16::MAX))
-        };
+        let other = |left: usize| FailureDetail::OtherBytes(u16::try_from(EXPECT_LIMIT - left).unwrap_or(u16::MAX));
         while left > 0 {
             let room = left.min(buffer.len());
             let count = stream.read(&mut buffer[..room]).await.map_err(|error| {
