@@ -19,7 +19,9 @@ use regionwatch::{
     decision::votes::{VoteMessage, hostile::fuzz_vote},
     metrics::PushSeries,
     net::hostile::{Peer, Script, fuzz_expiry, fuzz_response},
-    probe::hostile::{fuzz_answer, fuzz_health, fuzz_mysql_session, fuzz_pattern, fuzz_reply, fuzz_session},
+    probe::hostile::{
+        fuzz_answer, fuzz_health, fuzz_mysql_session, fuzz_pattern, fuzz_redis_session, fuzz_reply, fuzz_session,
+    },
     signing::{PrivateKey, PublicKeys, hostile::fuzz_signatures},
     yaml::hostile::fuzz_tree,
 };
@@ -108,6 +110,7 @@ fn target(name: &str) -> Target {
         "mysql_session" => Box::new(fuzz_mysql_session),
         "postgres_session" => Box::new(fuzz_session),
         "push_answer" => Box::new(move |bytes| world.answers_pushes(&Script::endless(bytes))),
+        "redis_session" => Box::new(fuzz_redis_session),
         "vote_message" => Box::new(fuzz_signed_vote),
         "yaml_tree" => Box::new(|bytes| fuzz_tree(&String::from_utf8_lossy(bytes))),
         _ => panic!("{name} is not replayed; add it here"),
@@ -221,6 +224,7 @@ fn arbitrary_messages_of_a_database_never_panic_or_hang() {
     };
     mutations(&seeds("postgres_session"), fuzz_session);
     mutations(&seeds("mysql_session"), fuzz_mysql_session);
+    mutations(&seeds("redis_session"), fuzz_redis_session);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{error::RunError, probers::check_descriptors};
 use crate::{
-    config::{Config, Database, ProbeConfig},
+    config::{Config, ProbeConfig},
     model::{Failure, FailureContext, Host, Outcome, Path, PeerFacts},
     net::{Attempt, Resolver, TimestampingGuard, TlsContext, raise_descriptor_limit},
     probe::{Lookup, Probe, ProbeError, ProberContext, ProberVisitor},
@@ -50,7 +50,7 @@ pub fn probe_once(config: &Config) -> Result<Vec<Tried>, RunError> {
         let _keeper = TimestampingGuard::hold();
         let (resolver, tls) = (Resolver::from_system(), TlsContext::default());
         let turns = Arc::new(Semaphore::new(AT_ONCE));
-        let databases: Vec<_> = config.databases.iter().flat_map(Database::probes).collect();
+        let databases: Vec<_> = config.databases.iter().flat_map(|database| database.probes(&config.region)).collect();
         let databases = databases.iter().map(|(path, probe)| (path.clone(), probe));
         let all: Vec<_> = config.paths().chain(databases).collect();
         let mut running = Vec::new();

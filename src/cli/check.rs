@@ -131,8 +131,9 @@ fn summary(config: &Config) -> String {
             servers.iter().map(|server| format!("{} ({}, port {})", server.region, server.host, server.port)).collect();
         let _ = writeln!(
             text,
-            "Database {name}: {} writes and reads tokens in the table {table} at {}; a failover may lose {rpo:?}.",
+            "Database {name}: {} writes and reads tokens in the {} {table} at {}; a failover may lose {rpo:?}.",
             login.user(),
+            login.store(),
             servers.join(", ")
         );
     }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use super::report::{self, USAGE};
 use crate::{
     logging,
-    probe::{self, TOKEN_TABLE},
+    probe::{self, RedisSpec, TOKEN_TABLE},
 };
 
 #[derive(Debug, Args)]
@@ -25,6 +25,8 @@ enum Engine {
     Postgres(Names),
     /// Print the statements for MySQL and MariaDB: a table for tokens, and a user with no other right.
     Mysql(Names),
+    /// Print the command for Redis: a user with rights to the keys of the tokens, and no other.
+    Redis(User),
 }
 
 #[derive(Debug, Args)]
@@ -37,19 +39,46 @@ struct Names {
     table: String,
 }
 
-pub(super) fn run(args: &SqlArgs) -> ExitCode {
-    let (Engine::Postgres(Names { role, table }) | Engine::Mysql(Names { role, table })) = &args.engine;
-    for (flag, name) in [("--role", role), ("--table", table)] {
-        if !probe::is_sql_name(name) || flag == "--role" && name.contains('.') {
-            logging::to_stderr(format_args!(
-                "{flag} {name:?}: is not a name that needs no quotes; write lower-case letters, digits and _"
-            ));
-            return USAGE.into();
-        }
+/// The user of Redis alone: its keys have names that cannot be chosen.
+#[derive(Debug, Args)]
+struct User {
+    /// User that logs in: `user` of the database in the configuration.
+    #[arg(long, value_name = "NAME", default_value = "regionwatch")]
+    role: String,
+}
+
+/// Whether a flag has a name that needs no quotes. Says so if not.
+fn is_plain(flag: &str, name: &str) -> bool {
+    let plain = probe::is_sql_name(name) && (flag != "--role" || !name.contains('.'));
+    if !plain {
+        logging::to_stderr(format_args!(
+            "{flag} {name:?}: is not a name that needs no quotes; write lower-case letters, digits and _"
+        ));
     }
+    plain
+}
+
+pub(super) fn run(args: &SqlArgs) -> ExitCode {
     let sql = match &args.engine {
-        Engine::Postgres(_) => probe::postgres_setup(role, table),
-        Engine::Mysql(_) => probe::mysql_setup(role, table),
+        Engine::Postgres(Names { role, table }) if is_plain("--role", role) && is_plain("--table", table) => {
+            probe::postgres_setup(role, table)
+        }
+        Engine::Mysql(Names { role, table }) if is_plain("--role", role) && is_plain("--table", table) => {
+            probe::mysql_setup(role, table)
+        }
+        Engine::Redis(User { role }) if is_plain("--role", role) => {
+            if role == RedisSpec::DEFAULT_USER {
+                logging::to_stderr(format_args!("--role {role:?}: is the user of every client; write another name"));
+                return USAGE.into();
+            }
+            // redis-cli has no comments.
+            logging::to_stderr(format_args!(
+                "Run this at every server: replicas do not get users from the primary. Then give the user its password, and \
+                 keep it:\n  ACL SETUSER {role} on >PASSWORD\n  ACL SAVE, or CONFIG REWRITE where there is no aclfile"
+            ));
+            probe::redis_setup(role)
+        }
+        Engine::Postgres(_) | Engine::Mysql(_) | Engine::Redis(_) => return USAGE.into(),
     };
     match io::stdout().write_all(sql.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,10 @@ use crate::{
 pub(super) const KEY: &str = "databases";
 
 /// The keys of a database that are not those of its login.
-const KEYS: [&str; 5] = ["name", "kind", "table", "rpo", "servers"];
+const KEYS: [&str; 5] = ["name", "kind", TABLE, "rpo", "servers"];
+
+/// The key of what holds the tokens, which not every kind has.
+const TABLE: &str = "table";
 
 const SERVERS_HINT: &str = "write one for each region, such as {region: eu-west-1, host: db.eu.example.com}";
 
@@ -51,7 +54,10 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> 
             seen.insert(name.clone(), item.key().to_owned());
             Some(name)
         });
-        let table = fields.get("table").map_or_else(|| Some(TOKEN_TABLE.into()), |item| item.read(table));
+        let table = match DatabaseLogin::tokens_of(known) {
+            Some(tokens) => Some(tokens.into()),
+            None => fields.get(TABLE).map_or_else(|| Some(TOKEN_TABLE.into()), |item| item.read(table)),
+        };
         let rpo = fields.get("rpo").map_or(Some(RPO), |item| item.read(units::duration_in(RPO_RANGE)));
         let port = DatabaseLogin::port_of(known);
         let servers = fields.required("servers", SERVERS_HINT).and_then(|item| servers(&item, port));
@@ -69,7 +75,8 @@ pub(super) fn read(item: &Item<'_>, reading: &ReadContext<'_>) -> Vec<Database> 
 
 /// The keys of a database of this kind.
 fn keys(kind: Kind) -> Vec<&'static str> {
-    KEYS.iter().chain(DatabaseLogin::keys_of(kind)).copied().collect()
+    let own = KEYS.iter().filter(|key| **key != TABLE || DatabaseLogin::tokens_of(kind).is_none());
+    own.chain(DatabaseLogin::keys_of(kind)).copied().collect()
 }
 
 fn table(text: &str) -> Parsed<Arc<str>> {
@@ -116,7 +123,9 @@ pub(super) fn write(page: &mut Writer, database: &Database) {
     page.text("name", &database.name);
     page.raw("kind", database.login.kind());
     database.login.write(page);
-    page.text("table", &database.table);
+    if DatabaseLogin::tokens_of(database.login.kind()).is_none() {
+        page.text(TABLE, &database.table);
+    }
     page.raw("rpo", units::duration_text(database.rpo));
     page.items("servers", &database.servers, |page, server| {
         page.text("region", &server.region);

@@ -82,7 +82,7 @@ pub struct Database {
     pub name: TargetName,
     /// How to log in to any of its servers; each has a port of its own.
     pub login: DatabaseLogin,
-    /// The table that holds the tokens.
+    /// The table that holds the tokens, or the keys.
     pub table: Arc<str>,
     /// The most that a failover may lose of it, as the time in which that was written.
     pub rpo: Duration,
@@ -101,12 +101,12 @@ impl Database {
         self.login.spec().files_differ(&other.login.spec())
     }
 
-    /// For each server, a probe that reads the table of the tokens.
-    pub fn probes(&self) -> impl Iterator<Item = (Path, ProbeConfig)> + '_ {
-        self.servers.iter().map(|DatabaseServer { region, host, port }| {
-            let query = format!("SELECT sequence FROM {} LIMIT 1", self.table).into();
+    /// For each server, a probe that reads what holds the tokens of this vantage.
+    pub fn probes<'a>(&'a self, vantage: &'a Region) -> impl Iterator<Item = (Path, ProbeConfig)> + 'a {
+        self.servers.iter().map(move |DatabaseServer { region, host, port }| {
             let kind = self.login.kind();
-            let probe = ProbeConfig::new(kind.default_cadence(), host.clone(), self.login.reader(*port, query));
+            let spec = self.login.reader(*port, &self.table, vantage);
+            let probe = ProbeConfig::new(kind.default_cadence(), host.clone(), spec);
             (Path { peer: region.clone(), target: self.name.clone(), kind }, probe)
         })
     }

@@ -70,6 +70,8 @@ pub enum FailureDetail {
     SqlState([u8; 5]),
     /// The number of the error that MySQL or MariaDB has reported, such as 1045.
     MysqlError(u16),
+    /// The error that Redis has reported.
+    Redis(RedisFault),
     /// The status of a gRPC call, such as 5 for `NOT_FOUND`.
     GrpcStatus(u16),
     /// What a gRPC health check has answered instead of `SERVING`.
@@ -114,6 +116,7 @@ impl FailureDetail {
             | Self::OtherBytes(_)
             | Self::SqlState(_)
             | Self::MysqlError(_)
+            | Self::Redis(_)
             | Self::GrpcStatus(_)
             | Self::Health(_) => true,
             Self::Http(_)
@@ -155,6 +158,52 @@ labels! {
         Alias = "is an alias (CNAME) without a record behind it",
         /// The server is not responsible for the name.
         Referral = "is a referral to other name servers",
+    }
+}
+
+labels! {
+    /// What an error of Redis begins with. Most are a word, and the others stand after `ERR`.
+    pub enum RedisFault {
+        /// It wants a login.
+        NoAuth = "NOAUTH",
+        /// No such user, or another password.
+        WrongPass = "WRONGPASS",
+        /// The user has no right to the command or to the key.
+        NoPerm = "NOPERM",
+        /// It has no password, and takes connections from its own host alone.
+        Denied = "DENIED",
+        /// Another password, before Redis 6.
+        InvalidPassword = "invalid password",
+        /// It has a password for nothing.
+        NoPassword = "AUTH <password> called without any password configured",
+        /// It has as many connections as it may.
+        MaxClients = "max number of clients reached",
+        /// It reads its data after a start.
+        Loading = "LOADING",
+        /// It is a replica, and takes no writes.
+        ReadOnly = "READONLY",
+        /// It is a replica that answers nothing while it has no connection to its primary.
+        MasterDown = "MASTERDOWN",
+        /// It runs a script that takes long.
+        Busy = "BUSY",
+        /// It has no memory for writes.
+        OutOfMemory = "OOM",
+        /// It cannot save its data, and takes no writes.
+        Misconfigured = "MISCONF",
+        /// It has fewer replicas than it takes writes with.
+        NoReplicas = "NOREPLICAS",
+        /// Another server of the cluster has the key.
+        Moved = "MOVED",
+        /// The cluster is not complete.
+        ClusterDown = "CLUSTERDOWN",
+        /// The key holds something else.
+        WrongType = "WRONGTYPE",
+        /// It does not have the command.
+        UnknownCommand = "unknown command",
+        /// It does not understand what it has received.
+        Protocol = "Protocol error",
+        /// Any other.
+        Other = "ERR",
     }
 }
 
@@ -202,6 +251,7 @@ impl fmt::Display for FailureDetail {
             Self::OtherBytes(count) => write!(f, "{count} bytes that are not expected"),
             Self::SqlState(code) => write!(f, "SQLSTATE {}", code.escape_ascii()),
             Self::MysqlError(code) => write!(f, "MySQL error {code}"),
+            Self::Redis(fault) => write!(f, "Redis error {fault}"),
             Self::GrpcStatus(code) => match grpc_status(*code) {
                 Some(name) => write!(f, "gRPC status {name}"),
                 None => write!(f, "gRPC status {code}"),

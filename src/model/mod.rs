@@ -30,7 +30,7 @@ pub use self::{
     decision::{
         Blocked, Candidate, Cause, FailoverMode, Incident, Ineligible, PeerState, Stage, StateReason, Tally, Vote,
     },
-    detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail, HttpFault},
+    detail::{CertificateDates, CertificateFault, EmptyAnswer, FailureContext, FailureDetail, HttpFault, RedisFault},
     host::{AddressChoice, AddressFamily, Host, InterfaceName, Source},
     kind::{Facts, Kind, Layer},
     labels::{Label, LabelSet},

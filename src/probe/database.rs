@@ -3,6 +3,7 @@
 mod engine;
 mod prober;
 mod spec;
+mod stream;
 mod tokens;
 
 pub use self::spec::Password;
@@ -10,6 +11,7 @@ pub(crate) use self::{
     engine::{Access, DatabaseSession, Engine, Found, Login, NoTokens, Problem, StatusAnswer},
     prober::LoginProbe,
     spec::{name, read_password_of, statement, write_password},
+    stream::{Both, broken},
     tokens::{TokenProbe, TokenSetup},
 };
 

@@ -35,6 +35,7 @@ kinds! {
     grpc: Grpc(GrpcSpec);
     postgres: Postgres(PostgresSpec);
     mysql: Mysql(MysqlSpec);
+    redis: Redis(RedisSpec);
 }
 
 /// The kind of this name.
@@ -47,7 +48,7 @@ pub mod hostile {
     //! The parsers that see a peer's bytes, for the fuzz targets.
     pub use super::{
         dns::fuzz_answer, grpc::fuzz_health, icmp::fuzz_reply, mysql::fuzz_mysql_session, pattern::fuzz_pattern,
-        postgres::fuzz_session,
+        postgres::fuzz_session, redis::fuzz_redis_session,
     };
 }
 

@@ -15,9 +15,13 @@ use tokio::time::Instant;
 use self::tokens::Tokens;
 use crate::model::{DatabaseNews, Failure, LossBounds, Reading, RealisedLoss, ReplicaState};
 
-/// How long a token that was acknowledged may be missing before a replica counts as one that nothing arrives at, or as
-/// lagging. Tokens are written every second.
+/// How long a token that was acknowledged may be missing before a replica counts as lagging. Tokens are written every second.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may be missing, and nothing else may arrive, before a replica counts as one that nothing arrives at. A replica
+/// that is cut off must be known within 3 s. The next token is written at most 1 s after the cut, and the read that finds it
+/// missing for so long begins at most 1 s after it may. So half a second is left for what all of them take over the network.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// How old a reading may be. Servers are read every second.
 const FRESH: Duration = Duration::from_secs(3);
@@ -211,12 +215,13 @@ impl Database {
         // Another process of this region writes the same row: that ours is missing says nothing.
         let contested = token.is_none() && self.overwritten.is_some_and(|at| !is_old(at, CONTESTED));
         let lower = self.tokens.lower(token, reading.began).filter(|_| !contested);
-        let stands = |since: Instant| is_old(since, PATIENCE);
-        let behind = lower.is_some_and(|lower| lower >= PATIENCE);
+        let stands = |since: Instant| is_old(since, SILENCE);
+        let is_behind = |by: Duration| lower.is_some_and(|lower| lower >= by);
+        let behind = is_behind(PATIENCE);
         // Where no token was acknowledged of late, nothing is known of what is missing.
         let blind = !behind && self.tokens.acknowledged_at().is_none_or(|at| is_old(at, FRESH));
         let lag = Lag { lower: lower.filter(|_| !blind), upper: self.tokens.upper(token, reading.ended) };
-        let stuck = behind && server.token.is_none_or(|(_, since)| stands(since));
+        let stuck = is_behind(SILENCE) && server.token.is_none_or(|(_, since)| stands(since));
         let receives = server.received.is_some_and(|(_, since)| !stands(since));
         let state = match (token, stuck) {
             (_, true) if reading.paused || !reading.receiver => ReplicaState::NotReplicating,

@@ -113,6 +113,40 @@ fn a_replica_that_is_cut_off_is_known_within_three_seconds_and_falls_behind_by_t
     assert_eq!(status.engine_lag, Some(Duration::ZERO));
 }
 
+/// A token every second, which is acknowledged and at the replica after 80 ms, and a read every second, which takes as long. The
+/// replica is cut off at any moment, and reads are at any distance from tokens.
+#[test]
+fn half_a_second_of_the_three_is_left_whenever_a_replica_is_cut_off() {
+    let (trip, start) = (80 * MS, Instant::now());
+    for (cut, phase) in (0..20).flat_map(|cut| (0..20).map(move |phase| (50 * cut, 50 * phase))) {
+        let mut database = Database::new(1);
+        let cut = start + Duration::from_millis(10_000 + cut);
+        let written = |second: u64| start + Duration::from_secs(second);
+        let known = (1..20).find_map(|second| {
+            let sent = written(second);
+            database.handle(&DatabaseNews::Sent { server: 1, sequence: second, at: sent });
+            // It is read before or after this token is acknowledged.
+            let began = sent + Duration::from_millis(phase);
+            let acknowledged = DatabaseNews::Acknowledged { server: 1, sequence: second, at: sent + trip };
+            if began >= sent + trip {
+                database.handle(&acknowledged);
+            }
+            let arrived = |second: &u64| written(*second) + trip <= began.min(cut);
+            let token = (1..=second).rev().find(arrived);
+            let seen = Reading { ended: began + trip, received: token, ..reading(began, token) };
+            let state = read(&mut database, seen).state;
+            if began < sent + trip {
+                database.handle(&acknowledged);
+            }
+            let is_known = state == ReplicaState::CutOff;
+            assert!(!is_known || began > cut, "{state:?} before the cut");
+            is_known.then_some(seen.ended)
+        });
+        let after = known.unwrap().saturating_duration_since(cut);
+        assert!(after <= 2_700 * MS, "{after:?}: {phase} ms");
+    }
+}
+
 #[test]
 fn what_arrives_and_is_not_applied_is_lag_and_what_is_paused_or_disconnected_does_not_replicate() {
     let held = |second: u64| (Some(second.min(10)), Some(second));

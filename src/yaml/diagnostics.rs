@@ -179,7 +179,7 @@ fn without_password(part: &str) -> String {
 }
 
 /// Words of other programs for keys of ours.
-const SYNONYMS: [(&str, &str); 12] = [
+const SYNONYMS: [(&str, &str); 13] = [
     ("name", "region"),
     ("type", "kind"),
     ("prober", "kind"),
@@ -192,6 +192,7 @@ const SYNONYMS: [(&str, &str); 12] = [
     ("frequency", "interval"),
     ("deadline", "timeout"),
     ("mariadb", "mysql"),
+    ("valkey", "redis"),
 ];
 
 /// Our key for a word of other programs.

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod probing;
 pub mod process;
 pub mod programs;
+pub mod redis;
 pub mod regions;
 pub mod rig;
 pub mod simulation;

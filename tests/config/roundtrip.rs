@@ -175,6 +175,25 @@ fn mysql() -> impl Strategy<Value = MysqlSpec> {
     )
 }
 
+/// Without a password that would be refused, because it would go out as it is.
+fn redis() -> impl Strategy<Value = RedisSpec> {
+    let queries = prop_oneof![Just("PING".to_owned()), "(GET|TTL|exists) [a-z0-9_:*()']{1,9}"];
+    (port(), option::of("[a-z][a-z0-9_-]{0,9}"), queries, password(), any::<[bool; 2]>(), option::of(tls())).prop_map(
+        |(port, user, query, password, [cleartext, keep_alive], tls)| {
+            let hidden = tls.as_ref().is_some_and(|tls| !tls.insecure_skip_verify);
+            RedisSpec {
+                port,
+                user: user.map(Arc::from),
+                password: password.filter(|_| cleartext || hidden),
+                cleartext,
+                query: query.into(),
+                keep_alive,
+                tls,
+            }
+        },
+    )
+}
+
 /// How to log in to a database, without what are no keys of it.
 fn login() -> impl Strategy<Value = DatabaseLogin> {
     let postgres =
@@ -186,9 +205,11 @@ fn login() -> impl Strategy<Value = DatabaseLogin> {
         database: Some("shop".into()),
         ..login
     };
+    let redis = |login| RedisSpec { port: RedisSpec::PORT, query: "PING".into(), keep_alive: false, ..login };
     prop_oneof![
         self::postgres().prop_map(move |login| DatabaseLogin::Postgres(postgres(login))),
         self::mysql().prop_map(move |login| DatabaseLogin::Mysql(mysql(login))),
+        self::redis().prop_map(move |login| DatabaseLogin::Redis(redis(login))),
     ]
 }
 
@@ -206,7 +227,10 @@ fn databases() -> impl Strategy<Value = Vec<Database>> {
     vec(database, 0..3).prop_map(|databases| {
         let numbered = databases.into_iter().enumerate();
         let database = |(n, (name, table, rpo, servers, login)): (usize, (String, String, _, _, DatabaseLogin))| {
-            Database { name: TargetName::new(&format!("{name}{n}")).unwrap(), login, table: table.into(), rpo, servers }
+            let name = TargetName::new(&format!("{name}{n}")).unwrap();
+            // Which cannot be chosen there.
+            let table = if login.kind() == REDIS { "regionwatch:token:*".to_owned() } else { table };
+            Database { name, login, table: table.into(), rpo, servers }
         };
         numbered.map(database).collect()
     })
@@ -327,6 +351,7 @@ fn probes() -> impl Strategy<Value = Vec<ProbeConfig>> {
         grpc().boxed(),
         postgres().prop_map(ProbeSpec::from).boxed(),
         mysql().prop_map(ProbeSpec::from).boxed(),
+        redis().prop_map(ProbeSpec::from).boxed(),
         http(false).boxed(),
         http(true).boxed(),
     ];

@@ -9,6 +9,8 @@ mod mysql;
 mod mysql_replication;
 mod pooler;
 mod postgres;
+mod redis;
+mod redis_replication;
 mod replication;
 mod scene;
 

@@ -3,12 +3,7 @@
 
 use std::{process::Command, thread, time::Duration};
 
-use testkit::{
-    binary,
-    mariadb::Mariadb,
-    process::{eventually, free, sidecar},
-    way::Way,
-};
+use testkit::{binary, mariadb::Mariadb, process::eventually, way::Way};
 use tokio::time::Instant;
 
 use crate::scene::{Instance, PATIENCE, Truth};
@@ -49,13 +44,6 @@ impl World {
     /// Makes the replica a primary, whatever the other one is.
     fn promote(&self) {
         self.replica.run_sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = OFF");
-    }
-
-    fn both_take_writes(&self) {
-        eventually("both take writes", PATIENCE, || {
-            let writable = |region: &str| self.instance.value("writable", region, "") == Some(1.0);
-            (writable("here") && writable("there")).then_some(())
-        });
     }
 }
 
@@ -142,17 +130,8 @@ fn nothing_is_written_while_two_servers_take_writes_and_the_new_primary_gets_tok
     let world = World::start();
     let World { primary, replica, instance, .. } = &world;
     world.promote();
-    world.both_take_writes();
-    // What was under way when both were seen to.
-    thread::sleep(Duration::from_secs(2));
-    let before = (token(primary), token(replica));
-    thread::sleep(Duration::from_secs(4));
-    assert_eq!((token(primary), token(replica)), before);
-    primary.kill();
-    let grown = || (token(replica) > before.1).then_some(());
-    eventually("the new primary gets tokens", PATIENCE + Duration::from_secs(10), grown);
-    instance.becomes("here", "unknown");
-    instance.becomes("there", "writable");
+    let tokens: [&dyn Fn() -> u64; 2] = [&|| token(primary), &|| token(replica)];
+    instance.writes_to_neither_and_then_to_the_one_that_stays(tokens, || primary.kill());
 }
 
 #[test]
@@ -160,7 +139,7 @@ fn a_replica_that_takes_writes_by_mistake_gets_no_token_while_it_replicates() {
     let world = World::start();
     let World { primary, replica, instance, .. } = &world;
     replica.run_sql("SET GLOBAL read_only = OFF");
-    world.both_take_writes();
+    instance.both_take_writes();
     primary.kill();
     let why = "the server replicates from another one and takes writes";
     let patience = PATIENCE + Duration::from_secs(10);
@@ -177,35 +156,18 @@ fn a_replica_that_takes_writes_by_mistake_gets_no_token_while_it_replicates() {
 fn a_table_or_a_right_that_is_missing_is_one_line_with_the_command_that_helps() {
     let server = Mariadb::start(&[]);
     server.run_sql("CREATE DATABASE shop; CREATE USER regionwatch");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("regionwatch.yaml");
-    let page = free();
-    let text = format!(
-        "region: here\nlisten: {page}\ndatabases:\n  - name: orders\n    kind: mysql\n    user: regionwatch\n    \
-         table: shop.regionwatch_tokens\n    servers: [{{region: here, host: 127.0.0.1, port: {0}}}]\npeers:\n  \
-         - region: there\n    targets:\n      - {{host: 127.0.0.1, probes: [{{kind: tcp, port: {0}}}]}}\n",
-        server.addr.port(),
-    );
-    std::fs::write(&file, text).unwrap();
-    let instance = sidecar(&["run", "--config", file.to_str().unwrap()], &[], page);
+    let login = "kind: mysql\n    user: regionwatch\n    table: shop.regionwatch_tokens";
+    let instance = Instance::alone(login, server.addr);
     let help = "regionwatch sql mysql --role regionwatch --table shop.regionwatch_tokens";
-    eventually("the log says what to do", PATIENCE, || instance.said().contains(help).then_some(()));
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(instance.said().matches(help).count(), 1, "{}", instance.said());
-    let check = || {
-        let check =
-            Command::new(binary()).args(["check", "--probe", "--config", file.to_str().unwrap()]).output().unwrap();
-        let text = String::from_utf8(check.stdout).unwrap();
-        text.lines().find(|line| line.starts_with("here")).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(check(), "here orders mysql status - MySQL error 1142 from 127.0.0.1");
+    instance.says(help, 1);
+    assert_eq!(instance.check(), "here orders mysql status - MySQL error 1142 from 127.0.0.1");
     // The user exists already. The last right is that to see whether the server replicates.
     let sql = setup();
     let (tables, rights): (Vec<_>, Vec<_>) = sql.lines().partition(|line| !line.contains("ON *.*"));
     server.run_sql(&tables.join("\n"));
     eventually("the log says what to do", PATIENCE, || (instance.said().matches(help).count() == 2).then_some(()));
     assert_eq!(server.ask("SELECT count(*) FROM shop.regionwatch_tokens").as_deref(), Some("0"));
-    assert!(check().starts_with("here orders mysql ok "), "{}", check());
+    assert!(instance.check().starts_with("here orders mysql ok "), "{}", instance.check());
     server.run_sql(&rights.join("\n"));
     eventually("tokens are written", PATIENCE, || {
         server.ask("SELECT count(*) FROM shop.regionwatch_tokens").filter(|count| count == "1")

@@ -5,7 +5,7 @@ use std::{process::Command, thread, time::Duration};
 use testkit::{
     binary,
     postgres::{Postgres, token_tables},
-    process::{eventually, free, sidecar},
+    process::eventually,
     way::Way,
 };
 use tokio::time::Instant;
@@ -53,11 +53,11 @@ impl World {
         server.run_sql(&format!("ALTER SYSTEM {setting}"));
         server.run_sql("SELECT pg_reload_conf()");
     }
+}
 
-    /// The number of the token at a server.
-    fn token(&self, server: &Postgres) -> String {
-        server.ask("SELECT sequence FROM regionwatch_tokens").unwrap()
-    }
+/// The number of the token at a server.
+fn token(server: &Postgres) -> u64 {
+    server.ask("SELECT sequence FROM regionwatch_tokens").unwrap().parse().unwrap()
 }
 
 #[test]
@@ -161,48 +161,18 @@ fn nothing_is_written_while_two_servers_take_writes_and_the_new_primary_gets_tok
     let world = World::start();
     world.instance.becomes("there", "caught_up");
     world.replica.run_sql("SELECT pg_promote()");
-    eventually("both take writes", PATIENCE, || {
-        let writable = |region: &str| world.instance.value("writable", region, "") == Some(1.0);
-        (writable("here") && writable("there")).then_some(())
-    });
-    // What was under way when both were seen to.
-    thread::sleep(Duration::from_secs(2));
-    let before = (world.token(&world.primary), world.token(&world.replica));
-    thread::sleep(Duration::from_secs(4));
-    assert_eq!((world.token(&world.primary), world.token(&world.replica)), before);
-    world.primary.kill();
-    let grown = || Some(world.token(&world.replica)).filter(|token| *token != before.1);
-    eventually("the new primary gets tokens", PATIENCE + Duration::from_secs(10), grown);
-    world.instance.becomes("here", "unknown");
-    world.instance.becomes("there", "writable");
+    let tokens: [&dyn Fn() -> u64; 2] = [&|| token(&world.primary), &|| token(&world.replica)];
+    world.instance.writes_to_neither_and_then_to_the_one_that_stays(tokens, || world.primary.kill());
 }
 
 #[test]
 fn a_table_that_is_missing_is_one_line_with_the_command_that_helps() {
     let server = Postgres::start("host all regionwatch 127.0.0.1/32 trust\n", &[]);
     server.run_sql("CREATE ROLE regionwatch LOGIN");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("regionwatch.yaml");
-    let page = free();
-    let text = format!(
-        "region: here\nlisten: {page}\ndatabases:\n  - name: orders\n    kind: postgres\n    user: regionwatch\n    \
-         database: postgres\n    table: public.tokens\n    servers: [{{region: here, host: 127.0.0.1, port: {0}}}]\npeers:\n  \
-         - region: there\n    targets:\n      - {{host: 127.0.0.1, probes: [{{kind: tcp, port: {0}}}]}}\n",
-        server.addr.port(),
-    );
-    std::fs::write(&file, text).unwrap();
-    let instance = sidecar(&["run", "--config", file.to_str().unwrap()], &[], page);
-    let help = "regionwatch sql postgres --role regionwatch --table public.tokens";
-    eventually("the log says what to do", PATIENCE, || instance.said().contains(help).then_some(()));
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(instance.said().matches(help).count(), 1, "{}", instance.said());
-    let check = || {
-        let check =
-            Command::new(binary()).args(["check", "--probe", "--config", file.to_str().unwrap()]).output().unwrap();
-        let text = String::from_utf8(check.stdout).unwrap();
-        text.lines().find(|line| line.starts_with("here")).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(check(), "here orders postgres status - SQLSTATE 42P01 from 127.0.0.1");
+    let login = "kind: postgres\n    user: regionwatch\n    database: postgres\n    table: public.tokens";
+    let instance = Instance::alone(login, server.addr);
+    instance.says("regionwatch sql postgres --role regionwatch --table public.tokens", 1);
+    assert_eq!(instance.check(), "here orders postgres status - SQLSTATE 42P01 from 127.0.0.1");
     // The role exists already, so its line is left out.
     let sql = Command::new(binary()).args(["sql", "postgres", "--table", "public.tokens"]).output().unwrap();
     let sql = String::from_utf8(sql.stdout).unwrap();
@@ -210,6 +180,6 @@ fn a_table_that_is_missing_is_one_line_with_the_command_that_helps() {
     eventually("tokens are written", PATIENCE, || {
         server.ask("SELECT count(*) FROM public.tokens").filter(|count| count == "1")
     });
-    assert!(check().starts_with("here orders postgres ok "), "{}", check());
+    assert!(instance.check().starts_with("here orders postgres ok "), "{}", instance.check());
     eventually("the log says so", PATIENCE, || instance.said().contains("public.tokens can be used now").then_some(()));
 }

@@ -1,36 +1,91 @@
 //! What the tests of replication share, whatever the engine: an instance, and what the test itself knows of the lag.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::Command, thread, time::Duration};
 
-use testkit::process::{Running, eventually, free, get, sidecar};
+use testkit::{
+    binary,
+    process::{Running, eventually, free, get, sidecar, write},
+};
 use tokio::time::Instant;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An instance in the region `here`, with a database of two servers, of which the second is in the region `there`.
+/// An instance in the region `here`, with a database whose servers are in the regions `here` and `there`.
 pub(super) struct Instance {
     page: SocketAddr,
     running: Running,
+    config: String,
     _folder: tempfile::TempDir,
 }
 
 impl Instance {
     /// `login` is the kind of the database and how to log in, as lines of keys.
     pub(super) fn start(login: &str, here: SocketAddr, there: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("regionwatch.yaml");
-        let page = free();
+        Self::of(login, &[("here", here), ("there", there)])
+    }
+
+    /// Of a database with one server, which is in the region `here`.
+    pub(super) fn alone(login: &str, here: SocketAddr) -> Self {
+        Self::of(login, &[("here", here)])
+    }
+
+    fn of(login: &str, servers: &[(&str, SocketAddr)]) -> Self {
+        let (folder, page) = (tempfile::tempdir().unwrap(), free());
+        let server = |(region, addr): &(&str, SocketAddr)| {
+            format!("      - {{region: {region}, host: 127.0.0.1, port: {}}}\n", addr.port())
+        };
         let text = format!(
-            "region: here\nlisten: {page}\ndatabases:\n  - name: orders\n    {login}\n    servers:\n      \
-             - {{region: here, host: 127.0.0.1, port: {}}}\n      - {{region: there, host: 127.0.0.1, port: {}}}\npeers:\n  \
+            "region: here\nlisten: {page}\ndatabases:\n  - name: orders\n    {login}\n    servers:\n{}peers:\n  \
              - region: there\n    targets:\n      - {{host: 127.0.0.1, probes: [{{kind: tcp, port: {}}}]}}\n",
-            here.port(),
-            there.port(),
-            there.port(),
+            servers.iter().map(server).collect::<String>(),
+            servers[servers.len() - 1].1.port(),
         );
-        std::fs::write(&file, text).unwrap();
-        let running = sidecar(&["run", "--config", file.to_str().unwrap()], &[], page);
-        Self { page, running, _folder: folder }
+        let config = write(folder.path(), "regionwatch.yaml", &text);
+        let running = sidecar(&["run", "--config", &config], &[], page);
+        Self { page, running, config, _folder: folder }
+    }
+
+    /// What `check --probe` says of the server in the region `here`.
+    pub(super) fn check(&self) -> String {
+        let check = Command::new(binary()).args(["check", "--probe", "--config", &self.config]).output().unwrap();
+        let text = String::from_utf8(check.stdout).unwrap();
+        text.lines().find(|line| line.starts_with("here")).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until the log has said this so often, and sees that it does not say it more often in the next seconds.
+    pub(super) fn says(&self, what: &str, times: usize) {
+        let said = || self.said().matches(what).count();
+        eventually("the log says so", PATIENCE, || (said() == times).then_some(()));
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(said(), times, "{}", self.said());
+    }
+
+    /// Waits until both servers are seen to take writes.
+    pub(super) fn both_take_writes(&self) {
+        eventually("both take writes", PATIENCE, || {
+            let writable = |region: &str| self.value("writable", region, "") == Some(1.0);
+            (writable("here") && writable("there")).then_some(())
+        });
+    }
+
+    /// Sees that neither server gets a token while both take writes, and that the one in the region `there` does once the
+    /// other one is gone.
+    pub(super) fn writes_to_neither_and_then_to_the_one_that_stays(
+        &self,
+        [here, there]: [&dyn Fn() -> u64; 2],
+        kill: impl FnOnce(),
+    ) {
+        self.both_take_writes();
+        // What was under way when both were seen to.
+        thread::sleep(Duration::from_secs(2));
+        let before = (here(), there());
+        thread::sleep(Duration::from_secs(4));
+        assert_eq!((here(), there()), before);
+        kill();
+        let grown = || (there() > before.1).then_some(());
+        eventually("the new primary gets tokens", PATIENCE + Duration::from_secs(10), grown);
+        self.becomes("here", "unknown");
+        self.becomes("there", "writable");
     }
 
     /// What it has logged.

@@ -47,6 +47,9 @@ async fn a_failure_reports_the_phase_it_occurred_in() {
         (format!("kind: postgres, user: app, tls: true, port: {}", silent.port()), timeout, Phase::Tls),
         // The server speaks first.
         (format!("kind: mysql, user: app, tls: true, port: {}", silent.port()), timeout, Phase::Auth),
+        (format!("kind: redis, port: {}", silent.port()), timeout, Phase::Read),
+        (format!("kind: redis, user: app, port: {}", silent.port()), timeout, Phase::Auth),
+        (format!("kind: redis, user: app, tls: true, port: {}", silent.port()), timeout, Phase::Tls),
     ] {
         // A peer that must do something before the deadline has time for it, on a busy machine too.
         let limit = match (failure, phase) {

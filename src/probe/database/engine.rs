@@ -20,6 +20,9 @@ pub(crate) trait Engine: ProbeKind + fmt::Debug + Send + Sync + 'static {
     /// A connection on which a login has succeeded.
     type Session: DatabaseSession + 'static;
 
+    /// What holds the tokens, for people.
+    const STORE: &'static str = "table";
+
     /// The name by which a server knows its protocol among others in TLS.
     const ALPN: &'static [&'static [u8]];
 
@@ -40,6 +43,16 @@ pub(crate) trait Engine: ProbeKind + fmt::Debug + Send + Sync + 'static {
 
     /// The statement that writes a token. A later one of the same process stays, should two writes change their order.
     fn write_statement(table: &str, vantage: &str, incarnation: u64, sequence: u64) -> String;
+
+    /// The statement that shows whether the tokens can be read, for people who try a configuration.
+    fn check_statement(table: &str, _vantage: &str) -> String {
+        format!("SELECT sequence FROM {table} LIMIT 1")
+    }
+
+    /// Where an administrator runs what, for a server that has no table or gives no right to it.
+    fn help(user: &str, table: &str) -> String {
+        format!("run at the primary what this prints: regionwatch sql {} --role {user} --table {table}", Self::KIND)
+    }
 }
 
 /// What all engines have in their specifications.
@@ -112,8 +125,8 @@ pub(crate) struct Found {
     pub(crate) writable: bool,
     /// Why it gets no token, even if it takes writes.
     pub(crate) no_tokens: Option<NoTokens>,
-    /// The process that wrote the token which is there, and its number.
-    pub(crate) token: Option<(u64, u64)>,
+    /// The tokens that are there: the process that wrote each, and its number.
+    pub(crate) tokens: Vec<(u64, u64)>,
     pub(crate) received: Option<u64>,
     pub(crate) receiver: bool,
     pub(crate) paused: bool,
@@ -133,7 +146,8 @@ pub(crate) enum NoTokens {
 impl Found {
     /// What it says to the process of this number.
     pub(crate) fn reading(&self, incarnation: u64, began: Instant, ended: Instant) -> Reading {
-        let token = self.token.filter(|(process, _)| *process == incarnation).map(|(_, sequence)| sequence);
+        let own = self.tokens.iter().filter(|(process, _)| *process == incarnation);
+        let token = own.map(|(_, sequence)| *sequence).max();
         Reading {
             began,
             ended,

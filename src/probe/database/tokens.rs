@@ -87,8 +87,8 @@ impl<E: Engine> TokenProbe<E> {
         measured.add(Phase::Read, elapsed);
         if found.superuser && self.setup.writing.warns() {
             let TokenSetup { database, region, .. } = &self.setup;
-            let kind = E::KIND;
-            warn!(%database, %region, "the role is a superuser, and needs one table only; regionwatch sql {kind} prints its rights");
+            let (kind, store) = (E::KIND, E::STORE);
+            warn!(%database, %region, "the role is a superuser, and needs one {store} only; regionwatch sql {kind} prints its rights");
         }
         let reading = found.reading(self.setup.writing.incarnation(), began, ended);
         Ok(Read { reading, no_tokens: found.no_tokens })
@@ -136,20 +136,19 @@ impl<E: Engine> TokenProbe<E> {
     fn explain(&self, session: &E::Session) {
         let TokenSetup { database, region, table, .. } = &self.setup;
         let what = match session.problem() {
-            Some(Problem::NoTable) => "has no table",
-            Some(Problem::NoRight) => "gives no right to the table",
+            Some(Problem::NoTable) => "has no",
+            Some(Problem::NoRight) => "gives no right to the",
             None => return,
         };
         if !self.has_complained.swap(true, Ordering::Relaxed) {
-            let help = self.help();
-            warn!(%database, %region, "the server {what} {table}; run at the primary what this prints: {help}");
+            let (store, help) = (E::STORE, self.help());
+            warn!(%database, %region, "the server {what} {store} {table}; {help}");
         }
     }
 
-    /// The command that prints what an administrator has to run.
+    /// What an administrator has to run.
     fn help(&self) -> String {
-        let (kind, user, table) = (E::KIND, self.connection.spec.login().user, &self.setup.table);
-        format!("regionwatch sql {kind} --role {user} --table {table}")
+        E::help(self.connection.spec.login().user, &self.setup.table)
     }
 
     /// Says once why a server that takes writes gets no token.
@@ -167,7 +166,7 @@ impl<E: Engine> TokenProbe<E> {
                 let help = self.help();
                 warn!(
                     %database, %region,
-                    "the server does not say whether it replicates, so it gets no token; run at the primary what this prints: {help}"
+                    "the server does not say whether it replicates, so it gets no token; {help}"
                 );
             }
         }
@@ -193,7 +192,8 @@ impl<E: Engine> TokenProbe<E> {
         }
         if self.has_complained.swap(false, Ordering::Relaxed) {
             let TokenSetup { database, region, table, .. } = &self.setup;
-            info!(%database, %region, "the table {table} can be used now");
+            let store = E::STORE;
+            info!(%database, %region, "the {store} {table} can be used now");
         }
         match no_tokens {
             // A right that is granted meanwhile counts from the next login on.

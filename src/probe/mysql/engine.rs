@@ -4,14 +4,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     errors, packet,
-    session::{self, Credentials, Session, broken},
+    session::{self, Credentials, Session},
     spec::MysqlSpec,
     sql,
 };
 use crate::{
     model::{Failure, FailureDetail, Phase},
     net::{Attempt, ClockReading, Connection, Elapsed, Measured, Timestamp},
-    probe::database::{Access, Engine, Login},
+    probe::database::{Access, Engine, Login, broken},
     yaml::Secret,
 };
 

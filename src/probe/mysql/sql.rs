@@ -89,7 +89,7 @@ impl StatusRow {
         Found {
             writable: !self.read_only,
             no_tokens,
-            token: self.token,
+            tokens: self.token.into_iter().collect(),
             received: state.and_then(|state| state.received),
             receiver: state.is_none_or(|state| state.receives),
             paused: state.is_some_and(|state| state.paused),

@@ -4,14 +4,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     login::{Credentials, Passphrase},
-    session::{Session, broken},
+    session::Session,
     spec::PostgresSpec,
     sql,
 };
 use crate::{
     model::{Failure, Phase},
     net::{Attempt, Connection, Connector, Elapsed, Measured},
-    probe::database::{Access, Engine, Login},
+    probe::database::{Access, Engine, Login, broken},
 };
 
 /// Asks for TLS before anything else is said: the length, and a number that is no version of the protocol.

@@ -1,6 +1,6 @@
 //! A connection to a server: the login, and one statement after another.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     model::{Failure, FailureDetail},
-    net::{Attempt, Connection, Elapsed, StreamTimestamps, tls_failure},
-    probe::database::{DatabaseSession, Problem, StatusAnswer},
+    net::{Attempt, Connection, Elapsed, StreamTimestamps},
+    probe::database::{Both, DatabaseSession, Problem, StatusAnswer, broken},
     yaml::Secret,
 };
 
@@ -29,15 +29,6 @@ const MESSAGES: u32 = 1000;
 
 /// The bytes that are read at a time.
 const ROOM: usize = 4 << 10;
-
-/// What an error on the connection is counted as.
-pub(super) fn broken(error: &io::Error) -> Failure {
-    match error.kind() {
-        // It was closed, without a word.
-        io::ErrorKind::UnexpectedEof => Failure::Refused,
-        _ => tls_failure(error),
-    }
-}
 
 /// Messages to and from a server.
 struct Wire<T> {
@@ -202,11 +193,6 @@ pub(crate) struct Session {
     wire: Wire<Box<dyn Both>>,
     timestamps: Arc<StreamTimestamps>,
 }
-
-/// A stream, with TLS or without.
-trait Both: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Both for T {}
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -58,7 +58,7 @@ pub(super) fn found(row: &[u8]) -> Option<Found> {
         writable: !flag(in_recovery)?,
         // What takes writes replicates from none.
         no_tokens: None,
-        token,
+        tokens: token.into_iter().collect(),
         received: received.and_then(|text| text.parse().ok()),
         receiver: flag(receiver)?,
         paused: flag(paused)?,
