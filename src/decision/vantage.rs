@@ -138,7 +138,7 @@ impl Vantage {
                 let (statements, is_first) =
                     (std::mem::take(&mut votes.statements), !self.votes.any_heard_since(self.started));
                 self.votes.record(from, requested_at, votes);
-                self.executions.count_witnesses(&self.votes, now.instant);
+                self.executions.count_reports(&self.votes, now.instant);
                 // Before anything ends or is taken by a clock that is wrong.
                 self.correct_statements(now);
                 self.adopt_statements(from, &statements, is_first, now);
