@@ -1,8 +1,8 @@
 //! YAML file and environment into one valid [`Config`]; every error is reported at once.
 //!
 //! ```text
-//! file ──yaml──▶ items with line and column ──▶ settings, peers ────┐
-//! environment ──env (envy)──▶ settings, env_peers ──────────────────┴─ environment beats file ─▶ Config
+//! file, include ──yaml──▶ items with line and column ──▶ settings, peers ─────────────┐
+//! environment ──env (envy)──▶ settings, env_peers ────────────────────────────────────┴─ environment beats file ─▶ Config
 //! ```
 //!
 //! An error is one line: place, key, value, reason, what to type instead.
@@ -20,6 +20,7 @@ mod databases;
 mod defaults;
 mod env;
 mod env_peers;
+mod include;
 mod labels;
 mod layers;
 mod peers;
@@ -86,8 +87,12 @@ impl Config {
         let path = file.map_or_else(|| Path::new(""), |(path, _)| path);
         let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
         let variables = Variables::pick(&environment, &reference::variables(), &diagnostics);
-        let node = file.map(|(_, text)| tree::read(text, &diagnostics));
-        let keys: Vec<_> = layers::top_keys().chain([databases::KEY, defaults::KEY, peers::KEY]).collect();
+        let node = file.map(|(path, text)| {
+            let root = tree::read(text, &diagnostics)?;
+            Some(include::resolve(root, path, text.len(), &diagnostics))
+        });
+        let more = [databases::KEY, defaults::KEY, include::KEY, peers::KEY];
+        let keys: Vec<_> = layers::top_keys().chain(more).collect();
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
 
         let mut layers = Layers::new(&secrets, &variables);
@@ -116,7 +121,7 @@ impl Config {
             warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
         }
         let location = |setting: &Setting| match places.get(setting.key) {
-            Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
+            Some(place @ (Place::File { .. } | Place::Included { .. })) => place.shown(&path.display().to_string()),
             _ => path.display().to_string(),
         };
         let settings = SETTINGS.iter().filter(|_| file.is_some());
