@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{databases, peers};
+use super::{databases, peers, witnesses};
 use crate::yaml::{
     Diagnostics, Item, Parsed, Place,
     file::{self, Unreadable},
@@ -19,7 +19,7 @@ use crate::yaml::{
 pub(super) const KEY: &str = "include";
 
 /// The lists of the top level that several files may have.
-const LISTS: [&str; 2] = [peers::KEY, databases::KEY];
+const LISTS: [&str; 3] = [peers::KEY, witnesses::KEY, databases::KEY];
 
 /// The most files beside the first one.
 const MAX_FILES: usize = 64;

@@ -1,7 +1,7 @@
 //! YAML file and environment into one valid [`Config`]; every error is reported at once.
 //!
 //! ```text
-//! file, include ──yaml──▶ items with line and column ──▶ settings, peers ─────────────┐
+//! file, include ──yaml──▶ items with line and column ──▶ settings, peers, witnesses ──┐
 //! environment ──env (envy)──▶ settings, env_peers ────────────────────────────────────┴─ environment beats file ─▶ Config
 //! ```
 //!
@@ -35,6 +35,7 @@ mod url_template;
 mod values;
 mod votes;
 mod warnings;
+mod witnesses;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,7 +92,7 @@ impl Config {
             let root = tree::read(text, &diagnostics)?;
             Some(include::resolve(root, path, text.len(), &diagnostics))
         });
-        let more = [databases::KEY, defaults::KEY, include::KEY, peers::KEY];
+        let more = [databases::KEY, defaults::KEY, include::KEY, peers::KEY, witnesses::KEY];
         let keys: Vec<_> = layers::top_keys().chain(more).collect();
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
 
@@ -129,7 +130,10 @@ impl Config {
         config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
         let peers = variables.get(env_peers::PEERS).or_else(|| root.as_ref()?.get(peers::KEY));
         let is_own = |peer: &Peer| context.own.as_ref() == Some(&peer.region);
-        let (own, others): (Vec<_>, Vec<_>) = listed.or(in_file).unwrap_or_default().into_iter().partition(is_own);
+        let all = listed.or(in_file).unwrap_or_default();
+        let in_file = root.as_ref().and_then(|root| root.get(witnesses::KEY));
+        config.witnesses = in_file.map(|item| witnesses::read(&item, &all, &config, &context)).unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_own);
         config.peers = others;
         for own in own {
             if let Some(peers) = peers.as_ref().filter(|_| config.peers.is_empty()) {

@@ -5,17 +5,25 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use super::{
     defaults, env_peers, include, peers,
     settings::{Flag, SETTINGS},
+    witnesses,
 };
 use crate::yaml::units::duration_text;
 
 /// What is no setting with a type of its own: key, variable, flag, default, help.
-const OTHERS: [[&str; 5]; 5] = [
+const OTHERS: [[&str; 5]; 6] = [
     [
         peers::KEY,
         env_peers::PEERS,
         "",
         "required",
         "The peer regions; the variable is `REGION=URL,...` and replaces the peers of the file",
+    ],
+    [
+        witnesses::KEY,
+        "",
+        "",
+        "",
+        "The vantages that vote and own no region; an instance whose `region` is the name of one is the witness",
     ],
     [include::KEY, "", "", "", "Paths of further files, relative to the folder of the file that names them"],
     ["", env_peers::DNS_SERVERS, "", "", "With `REGIONWATCH_PEERS`: `REGION=HOST[:PORT],...`, or `REGION=none`"],
