@@ -1098,7 +1098,7 @@ fn a_restarted_vantage_orders_no_restored_target_that_is_not_configured() {
 
 #[test]
 fn the_target_that_two_other_vantages_have_ordered_is_taken_over() {
-    for (target, witnesses) in (1..4).flat_map(|target| [(target, 1), (target, 2)]) {
+    for (target, reports) in (1..4).flat_map(|target| [(target, 1), (target, 2)]) {
         let mut scene = Scene::well(4, false);
         let mut votes = scene.views(Says::Down);
         let order = FailedOver {
@@ -1108,14 +1108,14 @@ fn the_target_that_two_other_vantages_have_ordered_is_taken_over() {
             at: scene.now,
         };
         votes.peers.get_mut(&scene.regions[0]).unwrap().failed_over = Some(order);
-        for from in 1..=witnesses {
+        for from in 1..=reports {
             let (from, requested_at, votes) = (scene.regions[from].clone(), scene.now, votes.clone());
             scene.handle(Input::Votes { from: &from, requested_at, votes });
         }
         scene.live(&dead(4 * 33));
         let expected = [("p0".to_owned(), format!("p{target}"))];
         // One alone may lie: as the votes are down for all, the target passes no gate here, and no other one is ordered.
-        assert_eq!(ordered(&scene), expected[..witnesses - 1]);
+        assert_eq!(ordered(&scene), expected[..reports - 1]);
     }
 }
 

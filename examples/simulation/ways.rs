@@ -40,6 +40,7 @@ impl Way {
             rtt,
             disarmed: 0,
             critical: false,
+            witness: false,
             state: false,
             operators: Operators { environment: String::new(), keys: Vec::new() },
             skew: Vec::new(),

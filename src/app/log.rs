@@ -42,6 +42,7 @@ pub(super) fn log_start(source: &ConfigSource, address: SocketAddr, config: &Con
         config = %source,
         %address,
         region = %config.region,
+        role = config.is_witness().then_some("witness"),
         environment = config.environment.as_ref().map(tracing::field::display),
         peers = config.peers.len(),
         paths = config.paths().count(),

@@ -73,7 +73,7 @@ impl Plan {
     /// # Errors
     /// What is wrong with the limits; what to do instead.
     pub fn of_config(config: &Config, source: String, limits: Limits) -> Result<Self, String> {
-        let paths = config.paths().map(|(path, probe)| Planned { path, probe: probe.clone() }).collect();
+        let paths = config.peer_paths().map(|(path, probe)| Planned { path, probe: probe.clone() }).collect();
         let places = config.peers.iter().map(|peer| (peer.region.to_string(), peer.location));
         let light = light(config.location, places);
         Self { source, paths, light, duration: None, samples: None }.limited(limits)

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 use super::report;
 use crate::{
     app::{Tried, descriptors, probe_once},
-    config::{Config, Database, Loaded},
+    config::{Config, Database, Loaded, Voters},
     logging,
     metrics::series_count,
     model::{CertificateDates, Failure, FailureContext, Utc},
@@ -111,8 +111,9 @@ fn summary(config: &Config) -> String {
         .collect();
     let environment = config.environment.as_ref().map(|name| format!(" of environment {name}")).unwrap_or_default();
     let Config { region, listen, .. } = config;
+    let role = if config.is_witness() { "Witness" } else { "Region" };
     let mut text =
-        format!("The configuration is valid. Region {region}{environment} serves on {listen} and probes:\n\n");
+        format!("The configuration is valid. {role} {region}{environment} serves on {listen} and probes:\n\n");
     table(&mut text, &["PEER", "TARGET", "PROBE", "INTERVAL", "TIMEOUT", "DESTINATION"], &rows);
     let rate: f64 = config.paths().map(|(_, probe)| 1.0 / probe.cadence.interval().as_secs_f64()).sum();
     let targets: usize = config.peers.iter().map(|peer| peer.targets.len()).sum();
@@ -125,6 +126,9 @@ fn summary(config: &Config) -> String {
         series_count(config),
         descriptors(config),
     );
+    if !config.witnesses.is_empty() {
+        let _ = writeln!(text, "{}", witnesses(config));
+    }
     let _ = writeln!(text, "{}", signing(config));
     for Database { name, login, table, rpo, servers } in &config.databases {
         let servers: Vec<_> =
@@ -140,17 +144,32 @@ fn summary(config: &Config) -> String {
     text
 }
 
+/// Which vantages own no region, and how many vote.
+fn witnesses(config: &Config) -> String {
+    let names: Vec<_> = config.other_witnesses().map(|witness| witness.name.as_str()).collect();
+    let own = config.is_witness().then_some("This vantage is a witness: it votes, and owns no region.");
+    let others = match names.len() {
+        0 => None,
+        1 => Some(format!("Witness: {}, which votes and owns no region.", names[0])),
+        _ => Some(format!("Witnesses: {}, which vote and own no region.", names.join(", "))),
+    };
+    let count = format!("Vantages that vote, this one included: {}.", Voters::of(config).vantages());
+    own.map(str::to_owned).into_iter().chain(others).chain([count]).collect::<Vec<_>>().join(" ")
+}
+
 /// Which vantages sign orders.
 fn signing(config: &Config) -> String {
-    let without: Vec<_> = config.peers.iter().filter(|peer| peer.public_keys.is_empty()).collect();
+    let peers = config.peers.iter().map(|peer| (&peer.region, &peer.public_keys));
+    let all: Vec<_> = peers.chain(config.other_witnesses().map(|one| (&one.name, &one.public_keys))).collect();
+    let without: Vec<_> = all.iter().filter(|(_, keys)| keys.is_empty()).collect();
     let own = match &config.signing {
         Some(signing) => format!("This vantage signs orders with {}.", signing.key.public()),
         None => "This vantage has no key to sign orders; create one with regionwatch keygen.".to_owned(),
     };
-    let names: Vec<_> = without.iter().map(|peer| peer.region.as_str()).collect();
+    let names: Vec<_> = without.iter().map(|(vantage, _)| vantage.as_str()).collect();
     let peers = match names.len() {
         0 => "Every peer has a public key.".to_owned(),
-        all if all == config.peers.len() => "No peer has a public key.".to_owned(),
+        count if count == all.len() => "No peer has a public key.".to_owned(),
         _ => format!("Peers without a public key: {}.", names.join(", ")),
     };
     format!("{own} {peers}")
@@ -197,6 +216,23 @@ mod tests {
         };
         assert_eq!(first(""), "The configuration is valid. Region a serves on 0.0.0.0:9877 and probes:");
         assert!(first("environment: prod\n").contains(" Region a of environment prod serves on "));
+    }
+
+    #[test]
+    fn a_witness_is_named_and_counted() {
+        let of = |region: &str| {
+            let peer = |name: &str| format!("{{region: {name}, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}");
+            let witness = "witnesses: [{name: w, url: 'http://w:9877'}]\nanchors: ['tcp://192.0.2.1:1']\n";
+            let text = format!("region: {region}\n{witness}peers: [{}, {}]", peer("a"), peer("b"));
+            summary(&Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config)
+        };
+        let region = of("a");
+        assert!(region.contains(" Region a serves on ") && region.contains("\nw     w       sidecar "), "{region}");
+        let said = "\nWitness: w, which votes and owns no region. Vantages that vote, this one included: 1.\n";
+        assert!(region.contains(said), "{region}");
+        let witness = of("w");
+        assert!(witness.contains(" Witness w serves on ") && !witness.contains("sidecar"), "{witness}");
+        assert!(witness.contains("\nThis vantage is a witness: it votes, and owns no region. Vantages "), "{witness}");
     }
 
     #[test]

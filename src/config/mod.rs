@@ -1,8 +1,8 @@
 //! YAML file and environment into one valid [`Config`]; every error is reported at once.
 //!
 //! ```text
-//! file ──yaml──▶ items with line and column ──▶ settings, peers ────┐
-//! environment ──env (envy)──▶ settings, env_peers ──────────────────┴─ environment beats file ─▶ Config
+//! file, include ──yaml──▶ items with line and column ──▶ settings, peers, witnesses ──┐
+//! environment ──env (envy)──▶ settings, env_peers ────────────────────────────────────┴─ environment beats file ─▶ Config
 //! ```
 //!
 //! An error is one line: place, key, value, reason, what to type instead.
@@ -20,6 +20,7 @@ mod databases;
 mod defaults;
 mod env;
 mod env_peers;
+mod include;
 mod labels;
 mod layers;
 mod peers;
@@ -34,6 +35,7 @@ mod url_template;
 mod values;
 mod votes;
 mod warnings;
+mod witnesses;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,8 +88,12 @@ impl Config {
         let path = file.map_or_else(|| Path::new(""), |(path, _)| path);
         let secrets = Secrets::new(&environment, path.parent().unwrap_or(path));
         let variables = Variables::pick(&environment, &reference::variables(), &diagnostics);
-        let node = file.map(|(_, text)| tree::read(text, &diagnostics));
-        let keys: Vec<_> = layers::top_keys().chain([databases::KEY, defaults::KEY, peers::KEY]).collect();
+        let node = file.map(|(path, text)| {
+            let root = tree::read(text, &diagnostics)?;
+            Some(include::resolve(root, path, text.len(), &diagnostics))
+        });
+        let more = [databases::KEY, defaults::KEY, include::KEY, peers::KEY, witnesses::KEY];
+        let keys: Vec<_> = layers::top_keys().chain(more).collect();
         let root = node.as_ref().and_then(|node| Item::root(node.as_ref()?, &diagnostics).fields(&keys));
 
         let mut layers = Layers::new(&secrets, &variables);
@@ -116,7 +122,7 @@ impl Config {
             warnings.push(format!("REGIONWATCH_PEERS: replaces the {} peers of {}", in_file.len(), path.display()));
         }
         let location = |setting: &Setting| match places.get(setting.key) {
-            Some(Place::File { line, column }) => format!("{}:{line}:{column}", path.display()),
+            Some(place @ (Place::File { .. } | Place::Included { .. })) => place.shown(&path.display().to_string()),
             _ => path.display().to_string(),
         };
         let settings = SETTINGS.iter().filter(|_| file.is_some());
@@ -124,7 +130,10 @@ impl Config {
         config.location = config.location.or_else(|| Location::of_region(config.region.as_str()));
         let peers = variables.get(env_peers::PEERS).or_else(|| root.as_ref()?.get(peers::KEY));
         let is_own = |peer: &Peer| context.own.as_ref() == Some(&peer.region);
-        let (own, others): (Vec<_>, Vec<_>) = listed.or(in_file).unwrap_or_default().into_iter().partition(is_own);
+        let all = listed.or(in_file).unwrap_or_default();
+        let in_file = root.as_ref().and_then(|root| root.get(witnesses::KEY));
+        config.witnesses = in_file.map(|item| witnesses::read(&item, &all, &config, &context)).unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_own);
         config.peers = others;
         for own in own {
             if let Some(peers) = peers.as_ref().filter(|_| config.peers.is_empty()) {

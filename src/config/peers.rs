@@ -81,7 +81,8 @@ fn region(item: &Item<'_>, seen: &mut HashMap<Region, String>) -> Option<Region>
     Some(region)
 }
 
-fn public_keys(item: &Item<'_>, region: &Region, owners: &mut signing::Owners) -> Option<Vec<PublicKey>> {
+/// Reads the public keys of a vantage.
+pub(super) fn public_keys(item: &Item<'_>, region: &Region, owners: &mut signing::Owners) -> Option<Vec<PublicKey>> {
     let mut keys = Vec::new();
     for item in item.clone().secret().list()? {
         let Some(text) = item.text() else { continue };

@@ -3,12 +3,16 @@
 use super::{
     databases, peers,
     settings::Config,
-    types::{Peer, ProbeConfig, Target},
+    types::{Peer, ProbeConfig, Target, Witness},
     values::{Coordinates, MaintenanceType, ValueType},
+    witnesses,
 };
-use crate::yaml::{
-    units::duration_text,
-    writer::{Writer, quote},
+use crate::{
+    signing::PublicKey,
+    yaml::{
+        units::duration_text,
+        writer::{Writer, quote},
+    },
 };
 
 impl Config {
@@ -20,6 +24,9 @@ impl Config {
             page.items(databases::KEY, &self.databases, databases::write);
         }
         page.items(peers::KEY, &self.peers, peer);
+        if !self.witnesses.is_empty() {
+            page.items(witnesses::KEY, &self.witnesses, witness);
+        }
         page.finish()
     }
 }
@@ -37,11 +44,25 @@ fn peer(page: &mut Writer, peer: &Peer) {
     }
     page.raw("maintenance", MaintenanceType.print(&peer.maintenance));
     page.raw("armed", peer.armed);
-    if !peer.public_keys.is_empty() {
-        let keys: Vec<_> = peer.public_keys.iter().map(|key| quote(&key.to_string())).collect();
+    public_keys(page, &peer.public_keys);
+    page.items("targets", &peer.targets, target);
+}
+
+fn public_keys(page: &mut Writer, keys: &[PublicKey]) {
+    if !keys.is_empty() {
+        let keys: Vec<_> = keys.iter().map(|key| quote(&key.to_string())).collect();
         page.raw("public_keys", format!("[{}]", keys.join(", ")));
     }
-    page.items("targets", &peer.targets, target);
+}
+
+fn witness(page: &mut Writer, witness: &Witness) {
+    page.text("name", &witness.name);
+    page.option("failure_domain", witness.failure_domain.as_ref());
+    public_keys(page, &witness.public_keys);
+    for probe in &witness.target.probes {
+        timing(page, probe);
+        probe.spec.write(page);
+    }
 }
 
 fn target(page: &mut Writer, target: &Target) {
@@ -69,8 +90,12 @@ fn target(page: &mut Writer, target: &Target) {
 
 fn probe(page: &mut Writer, probe: &ProbeConfig) {
     page.raw("kind", probe.kind());
-    page.raw("interval", duration_text(probe.cadence.interval()));
-    page.raw("timeout", duration_text(probe.cadence.timeout()));
+    timing(page, probe);
     page.raw("critical", probe.critical);
     probe.spec.write(page);
+}
+
+fn timing(page: &mut Writer, probe: &ProbeConfig) {
+    page.raw("interval", duration_text(probe.cadence.interval()));
+    page.raw("timeout", duration_text(probe.cadence.timeout()));
 }

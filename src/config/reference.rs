@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{
-    defaults, env_peers, peers,
+    defaults, env_peers, include, peers,
     settings::{Flag, SETTINGS},
+    witnesses,
 };
 use crate::yaml::units::duration_text;
 
 /// What is no setting with a type of its own: key, variable, flag, default, help.
-const OTHERS: [[&str; 5]; 4] = [
+const OTHERS: [[&str; 5]; 6] = [
     [
         peers::KEY,
         env_peers::PEERS,
@@ -17,6 +18,14 @@ const OTHERS: [[&str; 5]; 4] = [
         "required",
         "The peer regions; the variable is `REGION=URL,...` and replaces the peers of the file",
     ],
+    [
+        witnesses::KEY,
+        "",
+        "",
+        "",
+        "The vantages that vote and own no region; an instance whose `region` is the name of one is the witness",
+    ],
+    [include::KEY, "", "", "", "Paths of further files, relative to the folder of the file that names them"],
     ["", env_peers::DNS_SERVERS, "", "", "With `REGIONWATCH_PEERS`: `REGION=HOST[:PORT],...`, or `REGION=none`"],
     ["", env_peers::PUBLIC_KEYS, "", "", "With `REGIONWATCH_PEERS`: `REGION=KEY,...`; see `public_keys`"],
     ["", "REGIONWATCH_CONFIG", "config", "", "The file"],
@@ -26,7 +35,7 @@ const OTHERS: [[&str; 5]; 4] = [
 pub(super) fn variables() -> BTreeSet<String> {
     let settings = SETTINGS.iter().map(|setting| setting.variable);
     let old = SETTINGS.iter().filter_map(|setting| Some(setting.more.was?.1));
-    let others = OTHERS.iter().map(|[_, variable, ..]| *variable);
+    let others = OTHERS.iter().map(|[_, variable, ..]| *variable).filter(|variable| !variable.is_empty());
     let kinds = defaults::kinds().flat_map(|(kind, _)| defaults::variables(kind));
     settings.chain(old).chain(others).map(str::to_owned).chain(kinds).collect()
 }
@@ -60,7 +69,7 @@ pub fn settings_table() -> String {
 
 fn row(table: &mut String, [key, variable, flag, default, help]: [&str; 5]) {
     let flag = if flag.is_empty() { String::new() } else { format!(", `--{flag}`") };
-    let _ = writeln!(table, "| {} | `{variable}`{flag} | {default} | {help} |", code(key));
+    let _ = writeln!(table, "| {} | {}{flag} | {default} | {help} |", code(key), code(variable));
 }
 
 fn code(text: &str) -> String {

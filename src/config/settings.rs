@@ -12,7 +12,10 @@ use std::{
 use super::{
     alertmanagers::Alertmanagers,
     signing::SigningKey,
-    types::{Alertmanager, Anchor, Database, Location, LogFormat, LogLevel, Maintenance, Operator, Peer, ProbeConfig},
+    types::{
+        Alertmanager, Anchor, Database, Location, LogFormat, LogLevel, Maintenance, Operator, Peer, ProbeConfig,
+        Target, Witness,
+    },
     url_template::UrlTemplate,
     values::{self, ValueType},
     votes::VoteKeys,
@@ -253,6 +256,8 @@ settings! {
             databases: Vec<Database> = Vec::new();
             /// The peer regions, in the order of the file; names are unique.
             peers: Vec<Peer> = Vec::new();
+            /// The witnesses, in the order of the file, this instance too if it is one; names are unique.
+            witnesses: Vec<Witness> = Vec::new();
         }
     }
 
@@ -320,29 +325,49 @@ impl Config {
         pushes || probes() || self.databases.iter().any(|database| database.trusts_the_system())
     }
 
-    /// Every path, with how it is probed.
+    /// Every path, with how it is probed: those to the peers, then those to the sidecars of the witnesses.
     pub fn paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
-        self.peers.iter().flat_map(|peer| {
-            peer.targets.iter().flat_map(move |target| {
-                target.probes.iter().map(move |probe| {
-                    let (peer, target) = (peer.region.clone(), target.name.clone());
-                    (Path { peer, target, kind: probe.kind() }, probe)
-                })
-            })
-        })
+        let witnesses = self.other_witnesses().flat_map(|witness| probes_of(&witness.name, &witness.target));
+        self.peer_paths().chain(witnesses)
+    }
+
+    /// The paths to the peers, with how they are probed.
+    pub fn peer_paths(&self) -> impl Iterator<Item = (Path, &ProbeConfig)> {
+        let peers = self.peers.iter();
+        peers.flat_map(|peer| peer.targets.iter().flat_map(move |target| probes_of(&peer.region, target)))
+    }
+
+    /// The witnesses, but for this instance itself.
+    pub fn other_witnesses(&self) -> impl Iterator<Item = &Witness> {
+        self.witnesses.iter().filter(|witness| witness.name != self.region)
+    }
+
+    /// Whether this instance is a witness: it votes, and owns no region.
+    pub fn is_witness(&self) -> bool {
+        self.witnesses.iter().any(|witness| witness.name == self.region)
     }
 
     /// The public keys of all vantages, this one's too.
     pub fn public_keys(&self) -> PublicKeys {
         let own = self.signing.iter().map(|signing| (&self.region, signing.key.public()));
-        let peers = self.peers.iter().flat_map(|peer| peer.public_keys.iter().map(move |key| (&peer.region, *key)));
+        let peers = self.peers.iter().map(|peer| (&peer.region, &peer.public_keys));
+        let witnesses = self.other_witnesses().map(|witness| (&witness.name, &witness.public_keys));
+        let others = peers.chain(witnesses).flat_map(|(vantage, keys)| keys.iter().map(move |key| (vantage, *key)));
         let mut keys = PublicKeys::default();
-        for (region, key) in own.chain(peers) {
+        for (region, key) in own.chain(others) {
             // What cannot be added is the own key in the place of a peer's, which is warned of.
             let _ = keys.add(region, key);
         }
         keys
     }
+}
+
+/// The paths to a target of a region or of a witness.
+fn probes_of<'a>(of: &'a Region, target: &'a Target) -> impl Iterator<Item = (Path, &'a ProbeConfig)> {
+    target.probes.iter().map(move |probe| {
+        let (peer, target) = (of.clone(), target.name.clone());
+        (Path { peer, target, kind: probe.kind() }, probe)
+    })
 }
 
 impl Default for Failover {

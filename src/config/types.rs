@@ -170,6 +170,19 @@ pub struct Peer {
     pub targets: Vec<Target>,
 }
 
+/// A vantage that votes and owns no region: it is no failover target, and never failed over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Witness {
+    /// Its name, which no region has. An instance whose `region` is this name is the witness.
+    pub name: Region,
+    /// What it shares its failures with, which no region does.
+    pub failure_domain: Option<Arc<str>>,
+    /// The keys that verify what it signs: one, two while it changes its key, or none.
+    pub public_keys: Vec<PublicKey>,
+    /// Its sidecar, which is asked for its votes by a single probe.
+    pub target: Target,
+}
+
 /// Something that is probed inside a peer region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {

@@ -28,7 +28,9 @@ pub(super) fn of(config: &Config) -> Vec<String> {
 
 /// Orders that a receiver which verifies signatures will not carry out.
 fn unsigned(config: &Config) -> Vec<String> {
-    let any = config.signing.is_some() || config.peers.iter().any(|peer| !peer.public_keys.is_empty());
+    let peers = || config.peers.iter().map(|peer| (&peer.region, &peer.public_keys));
+    let witnesses = || config.other_witnesses().map(|witness| (&witness.name, &witness.public_keys));
+    let any = config.signing.is_some() || peers().chain(witnesses()).any(|(_, keys)| !keys.is_empty());
     let mut warnings = Vec::new();
     if !any {
         return warnings;
@@ -40,21 +42,22 @@ fn unsigned(config: &Config) -> Vec<String> {
                 .to_owned(),
         ];
     };
-    let own = |peer: &&Peer| peer.public_keys.contains(&signing.key.public());
-    if let Some(peer) = config.peers.iter().find(own) {
-        warnings.push(format!(
-            "peers: {} has the public key of this vantage, so its signatures do not count; write the key that \
-             regionwatch keygen --public FILE prints there",
-            peer.region
-        ));
-    }
-    let without = config.peers.iter().filter(|peer| peer.public_keys.is_empty()).map(|peer| &peer.region);
-    if let Some((peers, them)) = some(without, "peer") {
-        let have = if them { "have" } else { "has" };
-        warnings.push(format!(
-            "peers: {peers} {have} no public_keys, so orders do not carry their signatures; add public_keys: [KEY], with \
-             what regionwatch keygen --public FILE prints there"
-        ));
+    let all = [("peers", "peer", peers().collect::<Vec<_>>()), ("witnesses", "vantage", witnesses().collect())];
+    for (key, noun, vantages) in all {
+        if let Some((vantage, _)) = vantages.iter().find(|(_, keys)| keys.contains(&signing.key.public())) {
+            warnings.push(format!(
+                "{key}: {vantage} has the public key of this vantage, so its signatures do not count; write the key that \
+                 regionwatch keygen --public FILE prints there"
+            ));
+        }
+        let without = vantages.iter().filter(|(_, keys)| keys.is_empty()).map(|(vantage, _)| vantage);
+        if let Some((vantages, them)) = some(without, noun) {
+            let have = if them { "have" } else { "has" };
+            warnings.push(format!(
+                "{key}: {vantages} {have} no public_keys, so orders do not carry their signatures; add public_keys: [KEY], \
+                 with what regionwatch keygen --public FILE prints there"
+            ));
+        }
     }
     warnings
 }
@@ -63,9 +66,11 @@ fn unsigned(config: &Config) -> Vec<String> {
 fn closed_filters(config: &Config) -> Vec<String> {
     let failover = &config.failover;
     let own = &config.region;
+    let is_region = !config.is_witness();
     let warn = |filter: &str, attribute: &str, value: &str, own_lacks: bool, lacks: fn(&Peer) -> bool| {
         let peers = config.peers.iter().filter(|peer| lacks(peer)).map(|peer| &peer.region);
-        let (regions, them) = some(own_lacks.then_some(own).into_iter().chain(peers), "region")?;
+        let own = (own_lacks && is_region).then_some(own);
+        let (regions, them) = some(own.into_iter().chain(peers), "region")?;
         let (have, they) = if them { ("have", "they") } else { ("has", "it") };
         Some(format!(
             "failover.{filter}: {regions} {have} no {attribute}, so {they} can never be a failover target; add \
@@ -150,10 +155,11 @@ fn one_kind(config: &Config) -> Option<String> {
 
 /// Regions without coordinates, where others have some.
 fn unknown_places(config: &Config) -> Option<String> {
-    let own = config.location.is_none().then_some(&config.region);
+    let own = (config.location.is_none() && !config.is_witness()).then_some(&config.region);
     let without = config.peers.iter().filter(|peer| peer.location.is_none()).map(|peer| &peer.region);
     let without: Vec<_> = own.into_iter().chain(without).collect();
-    if without.len() > config.peers.len() {
+    let regions = config.peers.len() + usize::from(!config.is_witness());
+    if without.len() == regions {
         // None is known, so none is expected.
         return None;
     }
@@ -189,13 +195,13 @@ fn never_confirmed(config: &Config) -> Vec<String> {
     match &hopeless[..] {
         [peer] if config.peers.len() == 1 => warnings.push(format!(
             "failover: no quorum can confirm an outage of {peer}, the only peer, so the stage execute is never reached; add a \
-             third region to every instance, or failover: {{allow_single_vantage: true}}"
+             third region or a witness to every instance, or failover: {{allow_single_vantage: true}}"
         )),
         // Said above.
         _ if !warnings.is_empty() => {}
         [peer, ..] => {
             let (regions, _) = some(hopeless.iter(), "peer").unwrap_or_default();
-            let (on, vantages) = (voters.on(peer), config.peers.len() + 1);
+            let (on, vantages) = (voters.on(peer), config.peers.len() + 1 + config.other_witnesses().count());
             warnings.push(format!(
                 "failover: no quorum can confirm an outage of {regions}, because {on} of {vantages} vantages can vote on \
                  {peer}; add {{kind: sidecar, url: \"http://HOST:9877\"}} to a target of each peer that has none"

@@ -54,8 +54,12 @@ pub struct Setup {
     pub targets: TargetPolicy,
     /// The attributes of this vantage's own region.
     pub own: RegionAttributes,
+    /// Whether this vantage is a witness: it votes, and owns no region.
+    pub is_witness: bool,
     /// The peers.
     pub peers: Vec<PeerSetup>,
+    /// The other witnesses, each with the path on which it is asked for its votes.
+    pub witnesses: Vec<(Region, PathInfo)>,
     /// The paths to endpoints outside all regions.
     pub anchors: Vec<PathInfo>,
     /// Who may state which regions may be failed over.

@@ -86,13 +86,13 @@ struct Record {
     /// Whether this vantage has ordered it itself.
     own: bool,
     /// Whether enough others have reported it at the same time.
-    witnessed: bool,
+    corroborated: bool,
     well_since: Option<Instant>,
 }
 
 /// The vantages that must report a failover, if this one has not ordered it, before its target is taken without a look: one alone
 /// may lie.
-const WITNESSES: usize = 2;
+const REPORTS: usize = 2;
 
 /// How a region stands that was failed over.
 pub(super) struct Standing<'a> {
@@ -125,7 +125,7 @@ impl Executions {
     /// What must outlive a restart, if it has changed, or something `else_changed`.
     pub(super) fn changed(&mut self, else_changed: bool) -> Option<Remembered> {
         self.changed |= else_changed;
-        let is_sure = |(_, record): &(&Region, &Record)| record.own || record.witnessed;
+        let is_sure = |(_, record): &(&Region, &Record)| record.own || record.corroborated;
         let failovers = self.records.iter().filter(is_sure);
         std::mem::take(&mut self.changed).then(|| Remembered {
             failovers: failovers
@@ -143,7 +143,7 @@ impl Executions {
         for (region, failover, by) in &before.failovers {
             self.take(region, failover, *by == Orderer::ThisVantage);
             if let Some(record) = self.records.get_mut(region) {
-                record.witnessed |= record.failover.target == failover.target;
+                record.corroborated |= record.failover.target == failover.target;
             }
         }
         self.released.extend(before.released.iter().cloned());
@@ -156,16 +156,16 @@ impl Executions {
     }
 
     /// The failover of a region that this vantage reports to others: one that it has ordered, or that enough of them report.
-    /// What only one has said is not repeated, because it would look like a second witness; nor is what others have ordered,
+    /// What only one has said is not repeated, because it would look like a second report; nor is what others have ordered,
     /// if this vantage has never reached the region and leaves its health to those that do.
     pub(super) fn reported(&self, region: &Region, reached: bool) -> Option<&FailedOver> {
-        let record = self.records.get(region).filter(|record| record.own || (record.witnessed && reached))?;
+        let record = self.records.get(region).filter(|record| record.own || (record.corroborated && reached))?;
         Some(&record.failover)
     }
 
     /// The target of the failover of a region, if that is more than the word of one other vantage.
     pub(super) fn certain_target(&self, region: &Region) -> Option<&Region> {
-        let record = self.records.get(region).filter(|record| record.own || record.witnessed)?;
+        let record = self.records.get(region).filter(|record| record.own || record.corroborated)?;
         Some(&record.failover.target)
     }
 
@@ -184,8 +184,12 @@ impl Executions {
         if let Some(record) = self.records.get_mut(region) {
             // What it has ordered itself stands.
             if !record.own {
-                *record =
-                    Record { failover: failover.clone(), own: true, witnessed: false, well_since: record.well_since };
+                *record = Record {
+                    failover: failover.clone(),
+                    own: true,
+                    corroborated: false,
+                    well_since: record.well_since,
+                };
                 self.changed = true;
             }
             return false;
@@ -202,15 +206,15 @@ impl Executions {
         self.last = self.last.max(Some(failover.at));
         self.changed |= own;
         self.records
-            .insert(region.clone(), Record { failover: failover.clone(), own, witnessed: false, well_since: None });
+            .insert(region.clone(), Record { failover: failover.clone(), own, corroborated: false, well_since: None });
         true
     }
 
     /// Notes what enough other vantages report now.
-    pub(super) fn count_witnesses(&mut self, votes: &VoteTable, now: Instant) {
+    pub(super) fn count_reports(&mut self, votes: &VoteTable, now: Instant) {
         for (region, record) in &mut self.records {
-            let is_new = !record.witnessed && witnesses(region, &record.failover.target, votes, now) >= WITNESSES;
-            record.witnessed |= is_new;
+            let is_new = !record.corroborated && reports(region, &record.failover.target, votes, now) >= REPORTS;
+            record.corroborated |= is_new;
             self.changed |= is_new;
         }
     }
@@ -312,8 +316,8 @@ impl Executions {
 
     /// Whether the failover of a region to this target is more than the word of one other vantage.
     fn is_certain(&self, region: &Region, target: &Region, Situation { votes, now, .. }: Situation<'_>) -> bool {
-        let is_known = |record: &Record| (record.own || record.witnessed) && record.failover.target == *target;
-        self.records.get(region).is_some_and(is_known) || witnesses(region, target, votes, now) >= WITNESSES
+        let is_known = |record: &Record| (record.own || record.corroborated) && record.failover.target == *target;
+        self.records.get(region).is_some_and(is_known) || reports(region, target, votes, now) >= REPORTS
     }
 
     /// Whether the limits allow this failover beside those of other regions.
@@ -391,7 +395,7 @@ fn agreed_target<'a>(region: &Contender<'a>, situation: Situation<'a>) -> Option
 }
 
 /// How many other vantages report a failover of this region to this target.
-fn witnesses(region: &Region, target: &Region, votes: &VoteTable, now: Instant) -> usize {
+fn reports(region: &Region, target: &Region, votes: &VoteTable, now: Instant) -> usize {
     votes.failovers_of(region, now).filter(|failover| failover.target == *target).count()
 }
 

@@ -22,15 +22,16 @@ impl FailoverTargets {
         Self { ranker: Ranker::new(own), restored: BTreeMap::new() }
     }
 
-    /// Ranks these peers from now on, and forgets all others.
+    /// Ranks these peers from now on, and forgets all others. A witness has no own region.
     pub(super) fn reconfigure(
         &mut self,
         policy: TargetPolicy,
-        own: RegionAttributes,
+        own: Option<RegionAttributes>,
         peers: BTreeMap<Region, RegionAttributes>,
     ) {
         self.restored.retain(|region, _| peers.contains_key(region));
-        self.ranker.reconfigure(policy, own, peers);
+        self.ranker.set_witness(own.is_none());
+        self.ranker.reconfigure(policy, own.unwrap_or_default(), peers);
     }
 
     pub(super) fn restore(&mut self, dead: &Region, candidates: &[Candidate]) {
@@ -55,6 +56,11 @@ impl FailoverTargets {
 
     pub(super) const fn own(&self) -> &Region {
         self.ranker.own()
+    }
+
+    /// Whether this vantage owns no region.
+    pub(super) const fn is_witness(&self) -> bool {
+        self.ranker.is_witness()
     }
 
     /// The rankings that are known of each vantage.

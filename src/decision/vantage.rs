@@ -29,6 +29,9 @@ mod targets;
 /// How long a vote counts at most, however seldom its vantage is probed.
 const MAX_VOTE_AGE: Duration = Duration::from_secs(5);
 
+/// How long a witness may be alive that does not answer: nothing else is known of it.
+const WITNESS_AWAY: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone, Copy)]
 enum Owner {
     Peer(usize),
@@ -138,7 +141,7 @@ impl Vantage {
                 let (statements, is_first) =
                     (std::mem::take(&mut votes.statements), !self.votes.any_heard_since(self.started));
                 self.votes.record(from, requested_at, votes);
-                self.executions.count_witnesses(&self.votes, now.instant);
+                self.executions.count_reports(&self.votes, now.instant);
                 // Before anything ends or is taken by a clock that is wrong.
                 self.correct_statements(now);
                 self.adopt_statements(from, &statements, is_first, now);
@@ -338,9 +341,9 @@ impl Vantage {
     /// Whether a vantage that may vote on a peer with an incident is alive, as far as is known, and was not heard lately.
     fn has_unheard(&self, n: usize, now: Instant) -> bool {
         let peer = &self.peers[n];
-        let is_alive = |region: &Region| {
-            let state = self.position(region).map(|n| self.peers[n].verdict.state());
-            state.is_some_and(|state| !matches!(state, PeerState::Unknown | PeerState::Down))
+        let is_alive = |voter: &Region| match self.position(voter) {
+            Some(n) => !matches!(self.peers[n].verdict.state(), PeerState::Unknown | PeerState::Down),
+            None => self.votes.age(voter, now).is_some_and(|age| age <= WITNESS_AWAY),
         };
         peer.incident.is_some() && self.votes.unheard(&peer.region, now).any(is_alive)
     }
@@ -402,9 +405,19 @@ impl Vantage {
         self.statements.texts()
     }
 
-    /// This vantage's own region.
+    /// This vantage's own region; of a witness, its name.
     pub const fn region(&self) -> &Region {
         self.targets.own()
+    }
+
+    /// Whether this vantage is a witness: it votes, and owns no region.
+    pub const fn is_witness(&self) -> bool {
+        self.targets.is_witness()
+    }
+
+    /// How old the votes of another vantage are, if it has ever sent any.
+    pub fn vote_age(&self, of: &Region, now: Instant) -> Option<Duration> {
+        self.votes.age(of, now)
     }
 
     /// What Alertmanager must know: each stage of each incident that is open or has ended lately, with its targets.

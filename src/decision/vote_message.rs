@@ -17,7 +17,9 @@ impl Vantage {
     /// More peers or databases than a message may have.
     pub fn vote_message(&self, id: (u64, u64), now: Now) -> Result<VoteMessage, InvalidMessage> {
         let peers = self.peers().map(|peer| vote_entry(&peer, now)).collect();
-        let ranking = self.ranking().regions().iter().map(rank_entry).collect();
+        // Of a witness, it would not be about a region that can go down.
+        let ranking = self.ranking().regions().iter().filter(|_| !self.is_witness());
+        let ranking = ranking.map(rank_entry).collect();
         let databases = self.databases().iter().map(|report| report.loss.clone()).collect();
         let message = VoteMessage::new(self.region().clone(), id, self.is_isolated(), peers, ranking)?;
         Ok(message.with_databases(databases)?.with_time(Some(now.unix)).with_statements(self.statements()))

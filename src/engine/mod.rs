@@ -309,6 +309,10 @@ impl Engine {
             }
             path_series.push(Arc::clone(&state.series));
             self.paths.insert(id, state);
+            // The path to a witness says nothing about a region.
+            if config.other_witnesses().any(|witness| witness.name == path.peer) {
+                continue;
+            }
             if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
                 let region = path.peer.clone();
                 let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));

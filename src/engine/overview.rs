@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Engine, KindGroup, Peer};
 use crate::{
     decision::{Now, OpenIncident},
-    status::{AlertmanagerView, FailoverOrder, KindView, Overview, PathView, PeerView},
+    status::{AlertmanagerView, FailoverOrder, KindView, Overview, PathView, PeerView, WitnessView},
 };
 
 impl Engine {
@@ -33,6 +33,11 @@ impl Engine {
             kinds: peer.groups.iter().map(|group| self.kind(group)).collect(),
             paths: self.views(peer),
         });
+        let witnesses = self.config.other_witnesses().map(|witness| WitnessView {
+            name: witness.name.clone(),
+            age: self.vantage.vote_age(&witness.name, now.instant),
+            vote_problem: self.votes.problem(&witness.name),
+        });
         Overview {
             at: now.unix,
             instant: now.instant,
@@ -42,6 +47,7 @@ impl Engine {
             health_score: self.vantage.health_score(),
             anchors: self.vantage.anchors().map(|(_, answers)| answers).collect(),
             peers: peers.collect(),
+            witnesses: witnesses.collect(),
             databases: self.databases.views(&self.vantage, now, &self.config.databases),
             ranking: self.vantage.ranking().regions().to_vec(),
             incidents: self.vantage.incidents(now),

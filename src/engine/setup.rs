@@ -1,6 +1,6 @@
 //! From a configuration to what is decided about: the decision itself knows no configuration.
 
-use super::Topology;
+use super::{PathSetup, Topology};
 use crate::{
     config::{Config, Failover, Maintenance, Peer},
     decision::{
@@ -19,14 +19,7 @@ pub(super) fn decision(topology: &Topology) -> Setup {
     let peers = config.peers.iter().map(|peer| {
         let mut own = Vec::new();
         while let Some(setup) = paths.next_if(|setup| setup.path.peer == peer.region) {
-            own.push(PathInfo {
-                path: setup.slot.id,
-                target: setup.path.target,
-                kind: setup.path.kind,
-                interval: setup.probe.cadence.interval(),
-                critical: setup.probe.critical,
-                question: setup.slot.question,
-            });
+            own.push(info(&setup));
         }
         let mode = match (peer.maintenance == Maintenance::Yes, config.failover.armed && peer.armed) {
             (true, _) => FailoverMode::Maintenance,
@@ -35,14 +28,30 @@ pub(super) fn decision(topology: &Topology) -> Setup {
         };
         PeerSetup { region: peer.region.clone(), attributes: attributes(peer), mode, paths: own }
     });
+    let peers = peers.collect();
     Setup {
         policy: Policy { confirm_burst, execute_after, allow_single_vantage, max_down, min_interval },
         targets: target_policy(&config.failover),
         own: own_attributes(config),
-        peers: peers.collect(),
+        is_witness: config.is_witness(),
+        peers,
+        // Their paths come after those of the peers.
+        witnesses: paths.map(|setup| (setup.path.peer.clone(), info(&setup))).collect(),
         anchors: topology.anchors.iter().map(|(_, slot)| anchor(slot.id)).collect(),
         operators: config.operator_keys(),
         maintained: maintained(config),
+    }
+}
+
+/// A path, as far as the decision is concerned.
+fn info(setup: &PathSetup<'_>) -> PathInfo {
+    PathInfo {
+        path: setup.slot.id,
+        target: setup.path.target.clone(),
+        kind: setup.path.kind,
+        interval: setup.probe.cadence.interval(),
+        critical: setup.probe.critical,
+        question: setup.slot.question,
     }
 }
 

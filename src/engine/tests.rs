@@ -94,6 +94,52 @@ impl Fixture {
     }
 }
 
+/// Of the vantage `here` with the peers, all with a sidecar, and the witness `w`.
+fn with_witness(own: &str, peers: &[&str]) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("votes.key"), "0123456789abcdef").unwrap();
+    let peer = |name: &&str| {
+        let probes = "[{kind: icmp}, {kind: sidecar, url: 'http://127.0.0.1:1'}]";
+        format!("{{region: {name}, targets: [{{host: 127.0.0.1, probes: {probes}}}]}}")
+    };
+    let text = format!(
+        "region: {own}\nvotes: {{key_file: votes.key}}\nanchors: ['tcp://127.0.0.1:3']\n\
+         witnesses: [{{name: w, url: 'http://127.0.0.1:2'}}]\npeers: [{}]",
+        peers.iter().map(peer).collect::<Vec<_>>().join(", ")
+    );
+    let loaded = Config::load(Some((&folder.path().join("c.yaml"), &text)), []);
+    loaded.unwrap_or_else(|errors| panic!("{errors}\n{text}")).config
+}
+
+#[test]
+fn a_witness_is_counted_as_a_vantage_and_is_neither_a_peer_nor_a_candidate() {
+    let mut fixture = Fixture::new();
+    let topology = Topology::first(Arc::new(with_witness("here", &["there"])), SlotPhase::random());
+    fixture.engine.handle(Input::Topology(&topology), fixture.now());
+    let page = fixture.page();
+    let labels = |peer: &str| format!("{{vantage_region=\"here\",peer_region=\"{peer}\"");
+    assert!(page.contains("regionwatch_vantages{vantage_region=\"here\"} 3\n"), "{page}");
+    assert!(page.contains(&format!("regionwatch_peer_quorum_possible{}}} 1\n", labels("there"))), "{page}");
+    let votes = format!("regionwatch_votes_received_total{},result=\"accepted\"}} 0\n", labels("w"));
+    assert!(page.contains(&votes), "{page}");
+    for name in ["peer_state", "peer_votes", "incidents", "candidate_eligible", "peer_quorum_possible"] {
+        assert!(page.contains(&format!("regionwatch_{name}{}", labels("there"))), "{name}: {page}");
+        assert!(!page.contains(&format!("regionwatch_{name}{}", labels("w"))), "{name}: {page}");
+    }
+    let overview = fixture.engine.overview(Vec::new(), fixture.now());
+    assert_eq!(overview.witnesses.iter().map(|witness| witness.name.as_str()).collect::<Vec<_>>(), ["w"]);
+    assert_eq!(overview.peers.len(), 1);
+    assert!(!fixture.engine.vantage().is_witness());
+    // It votes on no region of its own, and its ranking is that of none.
+    let own = with_witness("w", &["a", "b"]);
+    let metrics = Arc::new(Metrics::new(&own.region, &[0.01]));
+    let mut witness = Engine::new(metrics, Arc::new(own.clone()), fixture.now);
+    witness.handle(Input::Topology(&Topology::first(Arc::new(own), SlotPhase::random())), fixture.now());
+    let message = witness.vantage().vote_message((1, 1), fixture.now()).unwrap();
+    assert!(witness.vantage().is_witness() && message.ranking().is_empty());
+    assert_eq!(message.peers().iter().map(|entry| entry.region.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
 #[test]
 fn a_path_that_stays_keeps_its_counters_and_its_window() {
     let mut fixture = Fixture::new();

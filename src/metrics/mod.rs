@@ -62,6 +62,7 @@ pub fn series_count(config: &Config) -> usize {
         peers.extend(kinds.into_iter().map(|kind| metrics.peer(&peer.region, kind)));
         regions.push(metrics.region(&peer.region));
     }
+    votes.extend(config.other_witnesses().map(|witness| metrics.votes(&witness.name)));
     let urls: Vec<_> = config.alertmanagers.iter().map(|to| to.url.to_string()).collect();
     let pushes = metrics.pushes(urls.iter().map(String::as_str)).into();
     let anchors = config.anchors.iter().map(|anchor| metrics.anchor(&anchor.host.to_string())).collect();

@@ -145,7 +145,8 @@ impl Words<'_> {
 
     fn votes(&self) -> Vec<String> {
         let Explanation { own, ballots, tally, .. } = self.explanation;
-        let mut lines = vec![format!("{} (this vantage): {own}.", self.overview.config.region)];
+        let role = if self.overview.config.is_witness() { "this vantage, a witness" } else { "this vantage" };
+        let mut lines = vec![format!("{} ({role}): {own}.", self.overview.config.region)];
         lines.extend(ballots.iter().map(|(voter, ballot)| self.ballot(voter, *ballot)));
         lines.push(counted(tally));
         lines
@@ -162,12 +163,13 @@ impl Words<'_> {
             Ballot::BeforeOnset => "down, but requested before the onset here: undecided".to_owned(),
             Ballot::BeforeDecisive => "up, but by no probe after the decisive one here: undecided".to_owned(),
             Ballot::Expired => "does not count: too old".to_owned(),
-            Ballot::Missing => match self.overview.peer(voter.as_str()).and_then(|peer| peer.vote_problem) {
+            Ballot::Missing => match self.overview.vote_problem(voter) {
                 Some(VoteProblem::Rejected(reason)) => format!("does not count: rejected ({})", reason.as_str()),
                 _ => "does not count: never received".to_owned(),
             },
         };
-        format!("{voter}: {counts}{age}.")
+        let role = if self.overview.is_witness(voter) { " (witness)" } else { "" };
+        format!("{voter}{role}: {counts}{age}.")
     }
 
     fn next_votes(&self) -> Vec<String> {

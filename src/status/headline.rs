@@ -91,8 +91,8 @@ pub enum Concern<'a> {
     AlertmanagerFailing(&'a AlertmanagerView, PushFailure),
     /// The services of these peers fail from what seems to be a common cause, so they are not failed over.
     CommonMode(Vec<&'a PeerView>),
-    /// Something is wrong with the votes of this peer.
-    Votes(&'a PeerView, VoteProblem),
+    /// Something is wrong with the votes of this peer or witness.
+    Votes(&'a Region, VoteProblem),
     /// Too few vantages vote on these peers: no outage could be confirmed.
     NoQuorum(Vec<&'a PeerView>),
     /// Failovers are switched off by the configuration.
@@ -187,7 +187,10 @@ impl<'a> Concern<'a> {
         }));
         let failing = |view: &'a AlertmanagerView| Some(Self::AlertmanagerFailing(view, view.failing?));
         concerns.extend(overview.alertmanagers.iter().filter_map(failing));
-        concerns.extend(overview.peers.iter().filter_map(|peer| Some(Self::Votes(peer, peer.vote_problem?))));
+        let peers = overview.peers.iter().map(|peer| (&peer.region, peer.vote_problem));
+        let witnesses = overview.witnesses.iter().map(|witness| (&witness.name, witness.vote_problem));
+        let problems = peers.chain(witnesses).filter_map(|(vantage, problem)| Some(Self::Votes(vantage, problem?)));
+        concerns.extend(problems);
         let needs_quorum = overview.exchanges_votes() && !overview.config.failover.allow_single_vantage;
         let without: Vec<_> = overview.peers.iter().filter(|peer| peer.quorum() == Quorum::Impossible).collect();
         if needs_quorum && !without.is_empty() {
@@ -236,8 +239,7 @@ impl<'a> Pending<'a> {
         }
         let statuses = overview.peers.iter().flat_map(|peer| &peer.said);
         let without: BTreeSet<_> = statuses.filter(|status| status.age.is_none()).map(|status| &status.by).collect();
-        let is_rejected =
-            |region: &Region| overview.peer(region.as_str()).is_some_and(|peer| peer.vote_problem.is_some());
+        let is_rejected = |region: &Region| overview.vote_problem(region).is_some();
         let without: BTreeSet<_> = without.into_iter().filter(|region| !is_rejected(region)).collect();
         if !without.is_empty() {
             pending.push(Self::Votes(without));

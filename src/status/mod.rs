@@ -13,6 +13,6 @@ pub use self::{
     headline::{Concern, DownRegion, Headline, Pending, Severity},
     views::{
         AlertmanagerView, DatabaseView, Distance, FailoverOrder, KindView, Overview, PathView, PeerView, PushFailure,
-        Quorum,
+        Quorum, WitnessView,
     },
 };

@@ -40,6 +40,8 @@ pub struct Overview {
     pub anchors: Vec<Option<bool>>,
     /// The peers, in the order of the configuration.
     pub peers: Vec<PeerView>,
+    /// The other witnesses, in the order of the configuration.
+    pub witnesses: Vec<WitnessView>,
     /// The ranking: eligible regions by rank, then the others by name.
     pub ranking: Vec<RankedRegion>,
     /// The servers of databases, in the order of the configuration.
@@ -103,6 +105,19 @@ impl Overview {
     /// The peer of this name.
     pub fn peer(&self, region: &str) -> Option<&PeerView> {
         self.peers.iter().find(|peer| peer.region.as_str() == region)
+    }
+
+    /// What is wrong with the votes of another vantage, if that lasts.
+    pub fn vote_problem(&self, vantage: &Region) -> Option<VoteProblem> {
+        match self.witnesses.iter().find(|witness| witness.name == *vantage) {
+            Some(witness) => witness.vote_problem,
+            None => self.peer(vantage.as_str())?.vote_problem,
+        }
+    }
+
+    /// Whether another vantage is a witness.
+    pub fn is_witness(&self, vantage: &Region) -> bool {
+        self.witnesses.iter().any(|witness| witness.name == *vantage)
     }
 
     /// The state of this path.
@@ -218,6 +233,17 @@ pub struct PeerView {
     pub kinds: Vec<KindView>,
     /// Its paths, by name.
     pub paths: Vec<PathView>,
+}
+
+/// A vantage that votes and owns no region.
+#[derive(Debug, Clone)]
+pub struct WitnessView {
+    /// Its name.
+    pub name: Region,
+    /// How long ago its last votes were requested; `None` if none were ever received.
+    pub age: Option<Duration>,
+    /// What is wrong with its votes, if that lasts.
+    pub vote_problem: Option<VoteProblem>,
 }
 
 /// Whether a vantage orders to fail a peer over.

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    sync::Arc,
 };
 
 use crate::model::{MASK, url::without_query_values};
@@ -14,8 +15,30 @@ pub(crate) enum Place {
     Whole,
     /// A position in the file; line and column count from 1.
     File { line: usize, column: usize },
+    /// A position in another file, which the file includes.
+    Included { file: Arc<str>, line: usize, column: usize },
     /// An environment variable.
     Variable(String),
+}
+
+impl Place {
+    /// It as an error shows it, in a configuration whose file has this name.
+    pub(crate) fn shown(&self, file: &str) -> String {
+        match self {
+            Self::Whole => "configuration".to_owned(),
+            Self::File { line, column } => format!("{file}:{line}:{column}"),
+            Self::Included { file, line, column } => format!("{file}:{line}:{column}"),
+            Self::Variable(name) => name.clone(),
+        }
+    }
+
+    /// The same place, if the file is an included one.
+    pub(crate) fn included(self, file: &Arc<str>) -> Self {
+        match self {
+            Self::File { line, column } => Self::Included { file: Arc::clone(file), line, column },
+            other => other,
+        }
+    }
 }
 
 /// One error or warning.
@@ -35,6 +58,20 @@ struct ConfigError {
 pub struct ConfigErrors {
     file: String,
     list: Vec<ConfigError>,
+    pub(super) included: Vec<Included>,
+}
+
+/// An included file, which may have secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Included {
+    pub(super) file: Arc<str>,
+    pub(super) text: String,
+}
+
+impl fmt::Debug for Included {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)
+    }
 }
 
 impl ConfigErrors {
@@ -70,11 +107,11 @@ impl std::error::Error for ConfigErrors {}
 impl ConfigError {
     fn line(&self, file: &str) -> String {
         let Self { place, key, text } = self;
+        let shown = place.shown(file);
         match place {
-            Place::Whole => format!("configuration: {text}"),
-            Place::Variable(name) => format!("{name}{key}: {text}"),
-            Place::File { line, column } if key.is_empty() => format!("{file}:{line}:{column}: {text}"),
-            Place::File { line, column } => format!("{file}:{line}:{column}: {key}: {text}"),
+            Place::Variable(_) => format!("{shown}{key}: {text}"),
+            Place::File { .. } | Place::Included { .. } if !key.is_empty() => format!("{shown}: {key}: {text}"),
+            Place::Whole | Place::File { .. } | Place::Included { .. } => format!("{shown}: {text}"),
         }
     }
 }
@@ -86,6 +123,7 @@ pub(crate) struct Diagnostics {
     warnings: RefCell<Vec<ConfigError>>,
     /// The number of errors beyond [`Diagnostics::MAX`].
     more: Cell<usize>,
+    included: RefCell<Vec<Included>>,
 }
 
 impl Diagnostics {
@@ -107,6 +145,14 @@ impl Diagnostics {
         self.warnings.borrow_mut().push(ConfigError { place, key: key.to_owned(), text: text.into() });
     }
 
+    /// Adds an included file: its text, and what is wrong with it.
+    pub(crate) fn include(&self, file: &Arc<str>, text: String, errors: Self) {
+        for ConfigError { place, key, text } in errors.list.into_inner() {
+            self.add(place.included(file), &key, text);
+        }
+        self.included.borrow_mut().push(Included { file: Arc::clone(file), text });
+    }
+
     /// The warnings so far, one line each.
     pub(crate) fn warnings(&self, file: &str) -> Vec<String> {
         self.warnings.borrow().iter().map(|warning| warning.line(file)).collect()
@@ -121,7 +167,8 @@ impl Diagnostics {
             let text = format!("{} more errors are not shown; fix these first", self.more.get());
             list.push(ConfigError { place: Place::Whole, key: String::new(), text });
         }
-        (!list.is_empty()).then(|| ConfigErrors { file: file.to_owned(), list })
+        let included = self.included.into_inner();
+        (!list.is_empty()).then(|| ConfigErrors { file: file.to_owned(), list, included })
     }
 }
 

@@ -17,22 +17,34 @@ const MAX_EXCERPTS: usize = 20;
 impl ConfigErrors {
     /// One line for each error, and the line of the file that it is about if it has a place there.
     pub fn with_excerpts<'a>(&'a self, source: &'a str) -> impl Iterator<Item = (String, Option<String>)> + 'a {
-        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        // For YAML a carriage return alone ends a line, so that lines would be counted differently.
-        let is_plain = source.split('\n').all(|line| !line.strip_suffix('\r').unwrap_or(line).contains('\r'));
+        let plain = plain(source);
         self.entries().enumerate().map(move |(n, (shown, place, key, text))| {
-            let excerpt = match *place {
-                Place::File { line, .. } if is_plain && key.is_empty() && text.contains(INDENTATION) => {
-                    indentation(source, line)
+            let at = match *place {
+                Place::File { line, column } => plain.map(|source| (source, line, column)),
+                Place::Included { ref file, line, column } if n < MAX_EXCERPTS => {
+                    let found = self.included.iter().find(|included| included.file == *file);
+                    found.and_then(|included| Some((self::plain(&included.text)?, line, column)))
                 }
-                Place::File { line, column } if is_plain && n < MAX_EXCERPTS => {
-                    excerpt(source, (line, column), key, text)
-                }
-                Place::File { .. } | Place::Whole | Place::Variable(_) => None,
+                Place::Included { .. } | Place::Whole | Place::Variable(_) => None,
             };
+            let excerpt = at.and_then(|(source, line, column)| {
+                if key.is_empty() && text.contains(INDENTATION) {
+                    indentation(source, line)
+                } else if n < MAX_EXCERPTS {
+                    excerpt(source, (line, column), key, text)
+                } else {
+                    None
+                }
+            });
             (shown, excerpt)
         })
     }
+}
+
+/// The text of a file whose lines are counted as YAML counts them. For YAML a carriage return alone ends a line, too.
+fn plain(source: &str) -> Option<&str> {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    source.split('\n').all(|line| !line.strip_suffix('\r').unwrap_or(line).contains('\r')).then_some(source)
 }
 
 /// How the line is indented, and the one before it.

@@ -24,6 +24,11 @@ impl<'a> Item<'a> {
         Self { node, key: String::new(), diagnostics, secret: false }
     }
 
+    /// The value of this key.
+    pub(crate) fn named(node: &'a Node, key: &str, diagnostics: &'a Diagnostics) -> Self {
+        Self { key: key.to_owned(), ..Self::root(node, diagnostics) }
+    }
+
     /// The same item, whose text no error repeats.
     pub(crate) fn secret(self) -> Self {
         Self { secret: true, ..self }

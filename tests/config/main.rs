@@ -19,6 +19,7 @@ use regionwatch::{
     signing::PrivateKey,
 };
 
+mod include;
 mod roundtrip;
 mod secrets;
 mod topologies;

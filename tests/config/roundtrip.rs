@@ -436,6 +436,36 @@ fn peers() -> impl Strategy<Value = Vec<Peer>> {
     })
 }
 
+/// Each name ends in its number, so that they are unique and no names of peers.
+fn witnesses() -> impl Strategy<Value = Vec<Witness>> {
+    vec((name(), http(true), cadence(), option::of(zone()), public_keys()), 0..3).prop_map(|witnesses| {
+        let numbered_ones = witnesses.into_iter().enumerate().map(|(n, (name, spec, cadence, domain, keys))| {
+            let host = spec.dialled().unwrap().clone();
+            let target = TargetName::new(&host.to_string().replace([':', '%'], "-")).unwrap();
+            let probe = ProbeConfig {
+                cadence,
+                host,
+                family: AddressFamily::Any,
+                name_server: None,
+                addresses: AddressChoice::default(),
+                tos: None,
+                source: None,
+                labels: Arc::default(),
+                critical: false,
+                spec,
+            };
+            Witness {
+                name: Region::new(&format!("{name}-w{n}")).unwrap(),
+                // No region has one of these.
+                failure_domain: domain.map(|domain| format!("{domain}-w").into()),
+                public_keys: numbered(keys, 100 + n),
+                target: Target { name: target, probes: vec![probe] },
+            }
+        });
+        numbered_ones.collect()
+    })
+}
+
 fn maintenance() -> impl Strategy<Value = Maintenance> {
     // To the end of the year 9999.
     let until = (0..253_402_300_800_000_u64).prop_map(|at| Maintenance::Until(UnixMillis(at)));
@@ -490,7 +520,13 @@ fn config() -> impl Strategy<Value = Config> {
     let here = (name(), labels, listen, external_url, zones, location());
     let key = PrivateKey::from_pem(&std::fs::read(file("signing.key")).unwrap()).unwrap();
     let signing = option::of(Just(SigningKey { file: file("signing.key"), key }));
-    let there = (alertmanagers, vec(anchor, 0..3).prop_map(distinct), failover, peers(), (votes, signing, databases()));
+    let there = (
+        alertmanagers,
+        vec(anchor, 0..3).prop_map(distinct),
+        failover,
+        peers(),
+        (votes, signing, databases(), witnesses()),
+    );
     (here, there, millis(10_000..=3_600_000), buckets, any::<bool>(), log).prop_map(
         |(
             (
@@ -501,7 +537,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (zone, failure_domain, priority, capacity, maintenance),
                 location,
             ),
-            (alertmanagers, anchors, failover, peers, (votes, signing, databases)),
+            (alertmanagers, anchors, failover, peers, (votes, signing, databases, witnesses)),
             window,
             buckets,
             enable_lifecycle,
@@ -537,6 +573,7 @@ fn config() -> impl Strategy<Value = Config> {
             config.enable_lifecycle = enable_lifecycle;
             config.log = log;
             config.peers = peers;
+            config.witnesses = witnesses;
             config
         },
     )

@@ -17,5 +17,6 @@ mod outage;
 mod partial;
 mod rules;
 mod samples;
+mod witness;
 
 suite!(Waiting(10), first: ["samples", "environments"]);

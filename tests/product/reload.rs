@@ -43,6 +43,38 @@ fn a_reload_keeps_unchanged_targets_adds_new_ones_and_removes_the_others() {
 }
 
 #[test]
+fn sighup_reads_included_files_again_and_an_error_names_the_one_that_it_is_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let peers = peers::start(folder.path());
+    let listen = free();
+    let text = peers::configuration(&peers, folder.path(), listen, "enable_lifecycle: true");
+    write(folder.path(), "fleet.yaml", &text);
+    let config = write(folder.path(), "regionwatch.yaml", "include: [fleet.yaml]\n");
+    let sidecar = sidecar(&["run", "--config", &config], &[], listen);
+    eventually("tcp probes", PATIENCE, || count(listen, "edge-a", "tcp").filter(|n| *n > 0.0));
+
+    write(folder.path(), "fleet.yaml", &text.replace("name: edge-b", "name: edge-c"));
+    sidecar.signal("HUP");
+    eventually("the new target", PATIENCE, || count(listen, "edge-c", "http").filter(|n| *n > 0.0));
+    eventually("the page of the configuration", PATIENCE, || {
+        let page = get(listen, "/config");
+        (page.contains("edge-c") && !page.contains("edge-b")).then_some(())
+    });
+
+    write(folder.path(), "fleet.yaml", &text.replace("interval: 100ms", "interval: 100"));
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    let place = format!("{}/fleet.yaml:", folder.path().display());
+    let errors: Vec<_> = answer.body.lines().filter(|line| line.contains("has no unit")).collect();
+    assert!(errors.len() == 6 && errors.iter().all(|line| line.contains(&place)), "{}", answer.body);
+
+    // Nothing is waited for at the other end of a pipe.
+    std::fs::remove_file(folder.path().join("fleet.yaml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(folder.path().join("fleet.yaml")).status().unwrap().success());
+    let answer = request(listen, "POST", "/-/reload").unwrap();
+    assert!(answer.body.contains("include[0]: \"fleet.yaml\" is a named pipe"), "{}", answer.body);
+}
+
+#[test]
 fn a_reload_of_an_invalid_file_changes_nothing_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let peers = peers::start(folder.path());

@@ -179,6 +179,7 @@ fn overview() -> Overview {
         health_score: 0,
         anchors: Vec::new(),
         peers: vec![peer],
+        witnesses: Vec::new(),
         databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),

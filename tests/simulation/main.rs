@@ -7,6 +7,7 @@ mod commands;
 mod common_mode;
 mod memory;
 mod rivals;
+mod witness;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ fn setup(regions: usize, loss: f64) -> Setup {
         disarmed: 0,
         quorum: true,
         critical: false,
+        witness: false,
         state: false,
         operators: Operators::default(),
         skew: Vec::new(),

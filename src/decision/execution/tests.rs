@@ -233,10 +233,10 @@ fn the_word_of_one_vantage_about_a_failover_orders_nothing_that_would_not_be_ord
     );
     assert_eq!(gate(&fixture, &["a", "b"]), (None, Some("b".to_owned())));
     let reported = |fixture: &mut Fixture| {
-        fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+        fixture.executions.count_reports(&fixture.votes, fixture.now);
         fixture.executions.reported(&region("x"), true).is_some()
     };
-    assert!(!reported(&mut fixture), "repeated, it would be a second witness");
+    assert!(!reported(&mut fixture), "repeated, it would be a second report");
     fixture.executions.adopt(&region("y"), &of_y);
     assert_eq!(gate(&fixture, &["a", "b"]).0, Some(Blocked::Limit));
     // A second one, or an order of its own.
@@ -372,7 +372,7 @@ fn what_one_other_vantage_says_is_not_remembered_and_what_was_released_stays_rel
     for vantage in ["b", "c"] {
         fixture.says(vantage, "x", PeerVote { failed_over: Some(told.clone()), ..vote() });
     }
-    fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+    fixture.executions.count_reports(&fixture.votes, fixture.now);
     assert_eq!(fixture.executions.changed(false).unwrap().failovers.len(), 1, "two have said so");
 
     let x = region("x");
@@ -417,7 +417,7 @@ fn a_failover_that_others_have_ordered_of_a_region_that_is_never_reached_ends_wi
         fixture.says(vantage, "x", PeerVote { failed_over: Some(told.clone()), ..vote() });
     }
     fixture.executions.adopt(&x, &told);
-    fixture.executions.count_witnesses(&fixture.votes, fixture.now);
+    fixture.executions.count_reports(&fixture.votes, fixture.now);
     assert!(fixture.executions.reported(&x, false).is_none() && fixture.executions.reported(&x, true).is_some());
     let release = |fixture: &mut Fixture, at| {
         let stands = [Standing { region: &x, state: PeerState::Unknown, well: false, open: false }];

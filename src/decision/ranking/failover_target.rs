@@ -27,7 +27,8 @@ impl Ranker {
     /// count. The dead region's own last ranking decides, as it says who was near to its users and its data:
     /// of it remain those that this vantage finds able to take over now. Where none of them remains, the
     /// candidates are ordered by tier, by their mean score as the survivors and this vantage measured it (a sum,
-    /// made fair to those whom not everybody measures), and by name.
+    /// made fair to those whom not everybody measures), and by name. How far they are from a witness matters only where
+    /// no survivor has measured them.
     pub fn failover_targets(&self, dead: &Region, published: &[PublishedRanking]) -> Vec<Candidate> {
         let nothing = RegionAttributes::default();
         let filtered = self.filtered(dead, self.attributes(dead).unwrap_or(&nothing));
@@ -55,7 +56,8 @@ impl Ranker {
             .iter()
             .map(|region| {
                 let theirs = scores.get(region).into_iter().flatten().copied();
-                let score = mean(theirs.chain(self.score(region)));
+                let own = self.score(region);
+                let score = if self.is_witness() { mean(theirs).or(own) } else { mean(theirs.chain(own)) };
                 Contender { score, ..self.contender(region) }
             })
             .collect();

@@ -70,6 +70,8 @@ impl Ranking {
 pub struct Ranker {
     policy: TargetPolicy,
     own: Region,
+    /// Whether this vantage is a witness, so that its own region is none.
+    is_witness: bool,
     own_attributes: RegionAttributes,
     peers: BTreeMap<Region, RegionAttributes>,
     inputs: BTreeMap<Region, RankInput>,
@@ -84,6 +86,7 @@ impl Ranker {
         Self {
             policy: TargetPolicy::default(),
             own,
+            is_witness: false,
             own_attributes: RegionAttributes::default(),
             peers: BTreeMap::new(),
             inputs: BTreeMap::new(),
@@ -132,6 +135,16 @@ impl Ranker {
         &self.ranking
     }
 
+    /// Says whether this vantage is a witness.
+    pub(crate) const fn set_witness(&mut self, is_witness: bool) {
+        self.is_witness = is_witness;
+    }
+
+    /// Whether this vantage is a witness.
+    pub(crate) const fn is_witness(&self) -> bool {
+        self.is_witness
+    }
+
     /// Says what is known of the own region.
     pub(crate) fn set_own(&mut self, own: OwnRegion) {
         self.own_region = own;
@@ -148,10 +161,11 @@ impl Ranker {
     }
 
     /// Who can replace the region, and why others cannot, as of the last update. This vantage's own region is
-    /// among them unless it is the one.
+    /// among them unless it is the one, or this is a witness.
     pub(super) fn filtered<'a>(&'a self, replaced: &'a Region, attributes: &'a RegionAttributes) -> Vec<Filtered<'a>> {
         let filters = Filters { policy: &self.policy, region: replaced, replaced: attributes };
-        let own = (*replaced != self.own).then(|| filters.own(&self.own, &self.own_attributes, &self.own_region));
+        let takes_over = *replaced != self.own && !self.is_witness;
+        let own = takes_over.then(|| filters.own(&self.own, &self.own_attributes, &self.own_region));
         let peers = self.peers.iter().filter(|(region, _)| *region != replaced);
         let peers = peers.map(|(region, attributes)| filters.peer(region, attributes, self.inputs.get(region)));
         with_last_resort(own.into_iter().chain(peers).collect())

@@ -52,7 +52,8 @@ impl Vantage {
 
     /// What holds on the subject of a command, for each region that it is about.
     pub fn stated(&self, command: &Command, now: Instant) -> Vec<Stated> {
-        let all = [self.region()].into_iter().chain(self.peers.iter().map(|peer| &peer.region));
+        let own = (!self.is_witness()).then(|| self.region());
+        let all = own.into_iter().chain(self.peers.iter().map(|peer| &peer.region));
         let of = |region: &Region| Stated {
             newest: self.statements.on_subject_of(command, region, now).cloned(),
             restrictions: self.restrictions(region, now),

@@ -122,9 +122,9 @@ impl Vantage {
         unserved.any(is_near) || self.votes.report_unserved(self.targets.own(), is_other, is_near, now)
     }
 
-    /// Whether vantages of regions that are well report that the services of the own region fail.
+    /// Whether vantages of regions that are well, or witnesses, report that the services of the own region fail.
     pub(super) fn is_unserved(&self, now: Instant) -> bool {
-        let is_well = |by: &Region| self.position(by).is_some_and(|n| self.peers[n].standing(&self.votes, now).well);
+        let is_well = |by: &Region| self.position(by).is_none_or(|n| self.peers[n].standing(&self.votes, now).well);
         self.votes.report_unserved(self.targets.own(), is_well, |_| true, now)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 impl Vantage {
     pub(super) fn reconfigure(&mut self, setup: Setup, now: Now) {
-        let Setup { policy, targets, own, peers, anchors, operators, maintained } = setup;
+        let Setup { policy, targets, own, is_witness, peers, witnesses, anchors, operators, maintained } = setup;
         self.policy = policy;
         self.statements.maintain(maintained, self.times(now));
         let mut before: BTreeMap<Region, PeerMonitor> =
@@ -37,6 +37,10 @@ impl Vantage {
             peer.mode = if is_maintained { FailoverMode::Maintenance } else { mode };
             self.peers.push(peer);
         }
+        for (name, sidecar) in witnesses {
+            voters.push((name.clone(), (3 * sidecar.interval).min(MAX_VOTE_AGE)));
+            vote_paths.insert(name, sidecar.path);
+        }
         self.executions.retain(|region| self.peers.iter().any(|peer| peer.region == *region));
         self.votes.set_voters(voters);
         for n in 0..self.peers.len() {
@@ -44,7 +48,7 @@ impl Vantage {
             self.peers[n].refresh(shared);
         }
         self.extra_probes.reconfigure(vote_paths);
-        self.targets.reconfigure(targets, own, attributes);
+        self.targets.reconfigure(targets, (!is_witness).then_some(own), attributes);
         let forgotten = self.with_statements(|statements, is_region| statements.reconfigure(operators, is_region));
         let change = |command| StateChange::Statement { command, news: StatementNews::Forgotten, ended: None };
         self.changes.extend(forgotten.into_iter().map(change));

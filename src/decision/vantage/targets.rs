@@ -60,9 +60,9 @@ impl Vantage {
         told.candidates.iter().filter(|_| is_first_known).filter(is_known).cloned().collect()
     }
 
-    /// Whether this is the own region or that of a peer.
+    /// Whether this is the own region or that of a peer. A witness has none.
     pub(super) fn is_region(&self, region: &Region) -> bool {
-        region == self.targets.own() || self.position(region).is_some()
+        (region == self.targets.own() && !self.is_witness()) || self.position(region).is_some()
     }
 
     pub(super) fn gate(&self, n: usize, now: Instant) -> Gate {

@@ -126,13 +126,13 @@ fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
             let text = format!("Alertmanager {} has accepted no alerts since {since}: {why}.", view.url);
             Line::runbook(text, "RegionwatchAlertPushFailing", overview)
         }
-        Concern::Votes(peer, VoteProblem::Rejected(reason)) => {
+        Concern::Votes(vantage, VoteProblem::Rejected(reason)) => {
             let remedy = reason.remedy(overview.config.votes.is_some());
-            let text = format!("The votes of {} are rejected ({}): {remedy}.", peer.region, reason.as_str());
+            let text = format!("The votes of {vantage} are rejected ({}): {remedy}.", reason.as_str());
             Line::runbook(text, "RegionwatchVotesRejected", overview)
         }
-        Concern::Votes(peer, VoteProblem::EnvironmentMissing(side)) => {
-            let text = format!("The votes of {} may be of another environment: {}.", peer.region, side.remedy());
+        Concern::Votes(vantage, VoteProblem::EnvironmentMissing(side)) => {
+            let text = format!("The votes of {vantage} may be of another environment: {}.", side.remedy());
             Line::runbook(text, "RegionwatchVotesRejected", overview)
         }
         Concern::CommonMode(peers) => {

@@ -1,6 +1,6 @@
 //! The overview: which regions are down and where to fail over, the peers in a table, the last minutes of every path.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use maud::{Markup, html};
@@ -11,10 +11,10 @@ use super::{
     headline, parts,
 };
 use crate::{
-    decision::ranking::RankedRegion,
+    decision::{ranking::RankedRegion, votes::VoteProblem},
     model::{Incident, Kind, ReplicaState, UnixMillis},
     replication::Lag,
-    status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum, format},
+    status::{AlertmanagerView, DatabaseView, Headline, Overview, PeerView, PushFailure, Quorum, WitnessView, format},
     window::Summary,
 };
 
@@ -81,7 +81,10 @@ fn regions(about: About<'_>, overview: &Overview) -> Markup {
         "From " (about.region) " to each peer region "
         small { "over the last " (format::setting(overview.config.window)) }
     };
-    let rank = format!("Among the failover targets if {} goes down", about.region);
+    let rank = match overview.config.is_witness() {
+        true => "Among the failover targets, as measured from here".to_owned(),
+        false => format!("Among the failover targets if {} goes down", about.region),
+    };
     let mut columns = vec![
         ("", "Peer", ""),
         ("", "State", ""),
@@ -218,7 +221,11 @@ fn ranking(about: About<'_>, overview: &Overview) -> Markup {
         @if overview.ranking.iter().all(|row| !row.eligible()) { p.note.bad { "No region is eligible." } }
         (parts::table("ranking", "Failover targets", None, &columns, rows))
     };
-    let title = html! { "Failover targets " small { "should " (about.region) " go down" } };
+    let title = html! {
+        "Failover targets "
+        @if overview.config.is_witness() { small { "as measured from here" } }
+        @else { small { "should " (about.region) " go down" } }
+    };
     parts::card("ranking", &title, &content)
 }
 
@@ -322,6 +329,22 @@ fn alertmanager(view: &AlertmanagerView, now: UnixMillis) -> Markup {
     }
 }
 
+/// How old the votes of a witness may be until it counts as away.
+const AWAY: Duration = Duration::from_secs(10);
+
+fn witness(view: &WitnessView) -> Markup {
+    let WitnessView { name, age, vote_problem } = view;
+    let said = match (vote_problem, age) {
+        (Some(VoteProblem::Rejected(reason)), _) => {
+            html! { (parts::bad("votes rejected")) " (" (reason.as_str()) ")" }
+        }
+        (_, Some(age)) if *age > AWAY => parts::bad(&format!("last vote {} ago", format::duration(*age))),
+        (_, Some(age)) => html! { "voted " (format::duration(*age)) " ago" },
+        (_, None) => parts::bad("has never voted"),
+    };
+    html! { (name) ": " (said) }
+}
+
 fn vantage(overview: &Overview) -> Markup {
     let isolated = match overview.isolation_reason {
         Some(reason) => html! { (parts::bad("yes")) ": " (reason) },
@@ -349,13 +372,19 @@ fn vantage(overview: &Overview) -> Markup {
         [] => html! { "none" },
         _ => parts::join(alertmanagers, "<br>"),
     };
-    let facts = parts::facts([
-        ("Isolated", isolated),
-        ("Anchors", anchors),
-        ("Lateness", lateness),
-        ("Measures", html! { (format::count(paths, "path")) " to " (peers) }),
-        ("Alertmanagers", alertmanagers),
-    ]);
+    let role = overview.config.is_witness().then(|| html! { "witness: it votes, and owns no region" });
+    let witnesses =
+        (!overview.witnesses.is_empty()).then(|| parts::join(overview.witnesses.iter().map(witness), "<br>"));
+    let facts = [
+        role.map(|role| ("Role", role)),
+        Some(("Isolated", isolated)),
+        Some(("Anchors", anchors)),
+        Some(("Lateness", lateness)),
+        Some(("Measures", html! { (format::count(paths, "path")) " to " (peers) })),
+        witnesses.map(|witnesses| ("Witnesses", witnesses)),
+        Some(("Alertmanagers", alertmanagers)),
+    ];
+    let facts = parts::facts(facts.into_iter().flatten());
     let content = html! { div data-isolated=(overview.isolation_reason.is_some()) { (facts) } };
     html! { div #vantage { (parts::card("vantage", &html! { "This vantage" }, &content)) } }
 }

@@ -7,14 +7,18 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::Config,
-    decision::{IsolationReason, Rule, ranking::RankedRegion, votes::VoteStatus},
+    decision::{
+        IsolationReason, Rule,
+        ranking::RankedRegion,
+        votes::{RejectReason, VoteProblem, VoteStatus},
+    },
     model::{
         Candidate, Cause, Failure, Incident, Ineligible, LossBounds, Path, PeerState, Phase, RealisedLoss, Region,
         ReplicaState, Stage, StampSource, Tally, TargetName, Timings, UnixMillis, Vote,
     },
     probe,
     replication::{Lag, Status},
-    status::{DatabaseView, FailoverOrder, Headline, KindView, Overview, PathView, PeerView, Severity},
+    status::{DatabaseView, FailoverOrder, Headline, KindView, Overview, PathView, PeerView, Severity, WitnessView},
     window::{Latency, Record, Summary, Trace},
 };
 
@@ -64,6 +68,7 @@ fn seen(peers: Vec<PeerView>) -> Overview {
         health_score: 0,
         anchors: Vec::new(),
         peers,
+        witnesses: Vec::new(),
         databases: Vec::new(),
         ranking: Vec::new(),
         incidents: Vec::new(),
@@ -319,6 +324,42 @@ proptest! {
             prop_assert_eq!(page.matches("<script").count(), usize::from(!page.contains("check --print")));
         }
     }
+}
+
+#[test]
+fn witnesses_are_named_with_their_last_vote_and_one_whose_votes_are_rejected_is_a_concern() {
+    assert!(!front(&seen(vec![view("a", PeerState::Healthy)])).contains("Witnesses"));
+    let witness = |name: &str, age: Option<u64>, vote_problem| WitnessView {
+        name: region(name),
+        age: age.map(Duration::from_secs),
+        vote_problem,
+    };
+    let witnesses = vec![
+        witness("w1", Some(1), None),
+        witness("w2", Some(75), None),
+        witness("w3", None, None),
+        witness("w4", Some(3), Some(VoteProblem::Rejected(RejectReason::BadSignature))),
+    ];
+    let page = front(&Overview { witnesses, ..seen(vec![view("a", PeerState::Healthy)]) });
+    assert!(page.contains("w1: voted 1 s ago"), "{page}");
+    for said in
+        ["last vote 1 min 15 s ago", "has never voted", "votes rejected", "The votes of w4 are rejected (forged)"]
+    {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(page.contains("but votes are rejected") && !page.contains("<dt>Role"), "{page}");
+}
+
+#[test]
+fn the_page_of_a_witness_names_no_region_of_its_own() {
+    let text = "region: here\nanchors: ['tcp://192.0.2.9:1']\nwitnesses: [{name: here, url: 'http://192.0.2.8:9877'}]\n\
+                peers: [{region: a, targets: [{host: 192.0.2.1, probes: [{kind: icmp}]}]}]";
+    let config = Config::load(Some(("c.yaml".as_ref(), text)), []).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let overview = Overview { config: Arc::new(config), ..seen(vec![view("a", PeerState::Healthy)]) };
+    let page = front(&overview);
+    assert!(page.contains("witness: it votes, and owns no region"), "{page}");
+    assert!(page.contains("as measured from here") && !page.contains("here goes down"), "{page}");
+    assert!(!page.contains("should here go down"), "{page}");
 }
 
 #[test]

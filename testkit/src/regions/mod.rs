@@ -112,9 +112,9 @@ impl World {
     /// Waits until everybody has an opinion of everybody.
     fn is_warm(&self, pushes: bool) {
         for region in &self.regions {
-            for peer in
-                self.regions.iter().filter(|peer| peer.name != region.name && peer.environment == region.environment)
-            {
+            let is_peer =
+                |peer: &&Region| peer.name != region.name && peer.environment == region.environment && !peer.is_witness;
+            for peer in self.regions.iter().filter(is_peer) {
                 let (from, to) = (region.name, peer.name);
                 wait_for(&format!("{from} to know {to}"), WARM, || {
                     let well = matches!(region.state_of(to)?.as_str(), "healthy" | "degraded");
@@ -128,7 +128,8 @@ impl World {
         }
         if let Some(prometheus) = &self.prometheus {
             let others = |one: &Region| {
-                let peer = |peer: &&Region| peer.name != one.name && peer.environment == one.environment;
+                let peer =
+                    |peer: &&Region| peer.name != one.name && peer.environment == one.environment && !peer.is_witness;
                 self.regions.iter().filter(peer).count()
             };
             prometheus.knows(&self.control, self.regions.iter().map(others).sum());

@@ -36,6 +36,8 @@ pub struct Plan {
     /// The regions are called a, b, c and so on.
     pub regions: u8,
     pub serves: Serves,
+    /// The last one is none, but the place of a witness.
+    pub witness: bool,
     /// There are two anchors.
     pub anchors: bool,
     pub allow_single_vantage: bool,
@@ -85,6 +87,11 @@ impl Plan {
         self.regions * self.environments.len() as u8
     }
 
+    /// Whether the nth region, counted from 1 over all environments, is the place of a witness.
+    pub fn is_witness(&self, n: u8) -> bool {
+        self.witness && n.is_multiple_of(self.regions)
+    }
+
     /// The environment of the nth region, counted from 1.
     pub fn environment(&self, n: u8) -> &'static str {
         self.environments[usize::from((n - 1) / self.regions)]
@@ -96,6 +103,7 @@ impl Default for Plan {
         Self {
             regions: 3,
             serves: Serves::Nothing,
+            witness: false,
             anchors: false,
             allow_single_vantage: false,
             execute_after: "4s",
@@ -121,6 +129,8 @@ impl Default for Plan {
 pub struct Region {
     pub name: char,
     pub environment: &'static str,
+    /// Whether it is none, but the place of a witness.
+    pub is_witness: bool,
     net: u8,
     line: String,
     /// The file that its sidecar is told by.
@@ -146,7 +156,8 @@ impl Region {
         let line = format!("sh {}", script.display());
         let log = folder.path().join(format!("{name}{n}.log"));
         let service = (plan.serves != Serves::Nothing).then(|| Service::start(&host, SERVICE_PORT));
-        Self { name, environment, net: n, line, config, log, sidecar: None, service, host }
+        let is_witness = plan.is_witness(n);
+        Self { name, environment, is_witness, net: n, line, config, log, sidecar: None, service, host }
     }
 
     /// Starts the sidecar, again or for the first time.
@@ -256,11 +267,17 @@ fn configuration(own: u8, plan: &Plan) -> String {
         let urls = ANCHOR_NETS.map(|net| format!("tcp://10.0.{net}.2:{SERVICE_PORT}"));
         text.push_str(&format!("anchors: [{}]\n", urls.join(", ")));
     }
+    let all = || (1..=plan.everywhere()).filter(|n| plan.environment(*n) == environment);
+    if let Some(witness) = all().find(|n| plan.is_witness(*n)) {
+        // Also where the witness itself is told.
+        let url = format!("http://10.0.{witness}.2:{REGION_PORT}");
+        text.push_str(&format!("witnesses: [{{name: {}, url: \"{url}\"}}]\n", name(witness)));
+    }
     text.push_str(&format!(
         "failover: {{{} execute_after: {}, allow_single_vantage: {}}}\npeers:\n",
         plan.failover, plan.execute_after, plan.allow_single_vantage
     ));
-    for peer in (1..=plan.everywhere()).filter(|n| *n != own && plan.environment(*n) == environment) {
+    for peer in all().filter(|n| *n != own && !plan.is_witness(*n)) {
         let address = format!("10.0.{peer}.2");
         text.push_str(&format!(
             "  - region: {}\n{}    targets:\n      - name: edge\n        host: {address}\n        probes:\n\

@@ -31,6 +31,21 @@ fn an_ineligible_region_is_no_target_whatever_was_published() {
 }
 
 #[test]
+fn a_witness_is_no_target_and_its_own_distances_count_only_where_no_survivor_has_any() {
+    let mut ranker = ranker("", &PEERS);
+    ranker.set_witness(true);
+    let last = published("x", 0, &[("own", 1), ("c", 2)]);
+    assert_eq!(names(&ranker.failover_targets(&region("x"), &[last])), ["c"]);
+    assert_eq!(
+        names(&ranker.failover_targets(&region("x"), &[])),
+        ["a", "b", "c"],
+        "as near as they are to the witness"
+    );
+    let survivors = [published("a", 0, &[("b", 30), ("c", 10)]), published("b", 0, &[("a", 20)])];
+    assert_eq!(names(&ranker.failover_targets(&region("x"), &survivors)), ["c", "a", "b"]);
+}
+
+#[test]
 fn a_ranking_older_than_a_day_does_not_count() {
     let ranker = ranker("", &PEERS);
     let of = |hours| ranker.failover_targets(&region("x"), &[published("x", hours, &[("c", 1), ("a", 2)])]);

@@ -54,6 +54,8 @@ pub struct Setup {
     pub disarmed: u64,
     /// Whether the vantages hear each other; if not, each decides alone.
     pub quorum: bool,
+    /// Whether the last region is none, but the place of a witness. Then each vantage has an anchor, as two regions need.
+    pub witness: bool,
     /// Whether they probe the services of the regions.
     pub critical: bool,
     /// Whether each has a folder for what a restart must not forget.
@@ -318,7 +320,9 @@ impl World {
             critical: n == SERVICE,
             question: 0,
         };
-        let peers = (0..self.regions.len()).filter(|to| *to != node).map(|to| PeerSetup {
+        let count = self.regions.len();
+        let witness = self.setup.witness.then_some(count - 1);
+        let peers = (0..count).filter(|to| *to != node && Some(*to) != witness).map(|to| PeerSetup {
             region: self.regions[to].clone(),
             attributes: RegionAttributes::default(),
             mode: if self.setup.disarmed >> to & 1 == 1 { FailoverMode::Disarmed } else { FailoverMode::Armed },
@@ -327,6 +331,13 @@ impl World {
         let setup = decision::Setup {
             policy: self.setup.policy,
             peers: peers.collect(),
+            is_witness: witness == Some(node),
+            witnesses: witness
+                .filter(|witness| *witness != node)
+                .map(|witness| (self.regions[witness].clone(), info(witness, SIDECAR)))
+                .into_iter()
+                .collect(),
+            anchors: witness.map(|_| info(count, 1)).into_iter().collect(),
             operators: self.setup.operators.clone(),
             ..decision::Setup::default()
         };

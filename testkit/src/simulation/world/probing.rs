@@ -3,12 +3,16 @@
 use regionwatch::{decision::votes::VoteSet, model::Failure};
 
 use super::{
-    super::timeline::{SECOND, Span, Time, Trouble},
+    super::timeline::{MILLI, SECOND, Span, Time, Trouble},
     DEADLINE, Event, FAST_SLOT, KINDS, SERVICE, SIDECAR, World,
 };
 
 /// Jitter of a round trip, as a part of it.
 const JITTER: f64 = 0.05;
+
+/// The round trip to an anchor, and how long one is waited for.
+const ANCHOR_RTT: Time = 20 * MILLI;
+const ANCHOR_OVERDUE: Time = 300 * MILLI;
 
 impl World {
     pub(super) fn slot(&mut self, from: usize, to: usize, n: u32) {
@@ -30,6 +34,9 @@ impl World {
         self.journal.probes += if n == 0 { 3 } else { 2 };
         for (kind, lost) in lost.into_iter().enumerate() {
             self.probe(from, to, kind, lost);
+        }
+        if self.setup.witness && to == usize::from(from == 0) {
+            self.probe_anchor(from);
         }
         if n == 0 {
             let lost = self.random.chance(loss);
@@ -75,6 +82,20 @@ impl World {
             }
             self.push(sent + DEADLINE, from, Event::Ended { path, sent, failure: Some(Failure::Timeout) });
         }
+    }
+
+    /// An endpoint outside of all regions is probed, which never fails.
+    fn probe_anchor(&mut self, from: usize) {
+        let (sent, path) = (self.now, self.nodes.len() * KINDS.len() + 1);
+        let is_cut =
+            |span: &Span| matches!(span.trouble, Trouble::Blind(region) | Trouble::Cut(region) if region == from);
+        let (event, at) = if self.near.iter().any(|span| span.covers(sent) && is_cut(span)) {
+            self.push(sent + ANCHOR_OVERDUE, from, Event::Overdue { path, sent });
+            (Event::Ended { path, sent, failure: Some(Failure::Timeout) }, sent + DEADLINE)
+        } else {
+            (Event::Ended { path, sent, failure: None }, sent + ANCHOR_RTT)
+        };
+        self.push(at, from, event);
     }
 
     /// A sidecar is asked. What it says is what it knew when it ran last.
