@@ -140,6 +140,7 @@ fn vote(engine: &mut Engine, from: &Region, regions: &[Region], (dying, step): (
         mode: None,
         target: None,
         failed_over: None,
+        operator_order: false,
     };
     let rank_entry = |(rank, (_, region)): (u32, (usize, &Region))| RankEntry {
         region: region.clone(),

@@ -11,9 +11,9 @@ use std::{
 use proptest::prelude::*;
 use regionwatch::{
     decision::{
-        Input, Now, OpenIncident, Orderer, PathInfo, PeerSetup, Policy, QualitySample, Released, Remembered,
-        Restriction, Rule, Setup, StateChange, StatementNews, Transition, Vantage,
-        ranking::RegionAttributes,
+        Input, Now, OpenIncident, OrderStatus, Orderer, PathInfo, PeerSetup, Policy, QualitySample, Released,
+        Remembered, Restriction, Rule, Setup, StateChange, StatementNews, Transition, Vantage,
+        ranking::{RegionAttributes, TargetPolicy},
         votes::{FailedOver, PeerVote, VoteSet},
     },
     model::{
@@ -22,11 +22,13 @@ use regionwatch::{
         TargetName, Timings, UnixMillis, Vote,
     },
     probe,
-    signing::{Action, Command, Operators, PrivateKey},
+    signing::{Action, Command, FailoverTerms, Operators, PrivateKey},
     window::{Latency, Summary},
 };
 use tokio::time::Instant;
 
+#[path = "deciding/orders.rs"]
+mod orders;
 #[path = "deciding/statements.rs"]
 mod statements;
 
@@ -112,6 +114,10 @@ struct Scene {
     targets: BTreeMap<Arc<str>, Region>,
     /// Whether the vantage decides alone.
     alone: bool,
+    /// What the first of the other vantages relay, and how many of them do.
+    relayed: (usize, Vec<Arc<str>>),
+    /// Whether the other vantages say that they order what an operator has commanded of the first peer.
+    others_order: bool,
 }
 
 fn policy(confirm_burst: bool) -> Policy {
@@ -180,6 +186,8 @@ impl Scene {
             spared: Vec::new(),
             targets: BTreeMap::new(),
             alone: false,
+            relayed: (0, Vec::new()),
+            others_order: false,
         }
     }
 
@@ -208,6 +216,7 @@ impl Scene {
             loss: None,
             lost: None,
             evidence: String::new(),
+            ordered_by: None,
             resolved: None,
             signatures: Vec::new(),
         }
@@ -309,7 +318,11 @@ impl Scene {
         let sample = Sample { path: PathId(path), sent_at: self.now, sent_at_unix: 0, outcome };
         self.handle(Input::Result { sample: &sample, start_delay: Duration::ZERO, late: 0 });
         if kind == SIDECAR && outcome.is_ok() && part.says[peer] != Says::Nothing {
-            let (from, votes) = (self.regions[peer].clone(), self.views(part.says[peer]));
+            let (from, mut votes) = (self.regions[peer].clone(), self.views(part.says[peer]));
+            if peer < self.relayed.0 {
+                votes.statements.clone_from(&self.relayed.1);
+            }
+            votes.peers.get_mut(&self.regions[0]).unwrap().operator_order = self.others_order;
             self.handle(Input::Votes { from: &from, requested_at: self.now, votes });
         }
     }
@@ -330,6 +343,7 @@ impl Scene {
             mode: None,
             target: None,
             failed_over: None,
+            operator_order: false,
         };
         let of = |(n, region): (usize, &Region)| {
             let spared = PeerVote {
@@ -400,12 +414,14 @@ impl Scene {
             assert!(is_held || !agreed || standing.incident.is_none(), "not held, although all agree");
             let last = self.held_at[n].map(|at| now - at);
             assert!(!is_held || last.is_some_and(|last| last <= GAP), "held down {last:?} after it was");
-            let execute: Vec<_> =
-                incidents.iter().filter(|told| told.peer == *standing.region && told.stage == Stage::Execute).collect();
+            let execute = incidents.iter().filter(|told| told.peer == *standing.region && told.stage == Stage::Execute);
+            let (commanded, execute): (Vec<_>, Vec<_>) = execute.partition(|told| told.ordered_by.is_some());
+            assert!(commanded.len() + execute.len() <= 1, "{commanded:?} {execute:?}");
+            let commanded = !commanded.is_empty();
             let blocked = standing.incident.and_then(OpenIncident::blocked_now).is_some();
             let ordered = execute.iter().any(|told| told.resolved.is_none());
             let anew = standing.incident.is_some_and(|incident| incident.held_anew);
-            assert_eq!(ordered, executed && is_held && !blocked && !anew, "{execute:?}");
+            assert_eq!(ordered, executed && is_held && !blocked && !anew && !commanded, "{execute:?}");
             if execute.iter().any(|told| told.resolved.is_some()) && standing.incident.is_some() {
                 assert!(executed && !isolated && !matches!(standing.state, PeerState::Down | PeerState::Unknown));
             }

@@ -117,7 +117,8 @@ def take(order):
     if expired(order["expires_at"]):
         return 503, f"expired at {order['expires_at']}"
     vantages = os.environ["VANTAGES"].split()
-    state, why = down_now(order["region"], vantages, int(os.environ.get("MIN_VANTAGES", "2")), environment)
+    incident = order["key"].partition(" ")[2]
+    state, why = down_now(order["region"], vantages, int(os.environ.get("MIN_VANTAGES", "2")), environment, incident=incident)
     if state != DOWN:
         return 503, why
     taken_at, condition = str(int(time.time())), "attribute_not_exists(id) OR #key = :key"

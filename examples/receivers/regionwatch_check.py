@@ -10,6 +10,9 @@ reaches it. A vantage that does not answer within 5 seconds, answers with anythi
 region itself does not count. ENVIRONMENT, where you have one, must be that of the vantages. An order must begin before
 EXPIRES_AT, by which it is void.
 
+What an operator has ordered needs no outage. Its INCIDENT_ID is REGION-operator-TIME: then at least MIN_VANTAGES of the
+vantages must order the failover of the region now, whether it is down or not.
+
 Needs Python 3.9 and nothing else.
 """
 import datetime
@@ -61,8 +64,9 @@ def answers(ask, urls):
     return list(found)
 
 
-def down_now(region, urls, least=2, environment="", fetch=fetch):
-    """DOWN, UP or UNCLEAR, and why, for the log."""
+def down_now(region, urls, least=2, environment="", fetch=fetch, incident=""):
+    """DOWN, UP or UNCLEAR, and why, for the log. Of what an operator has ordered, DOWN says that it is ordered now."""
+    by_operator = incident.startswith(f"{region}-operator-")
 
     def opinion(url):
         try:
@@ -71,6 +75,9 @@ def down_now(region, urls, least=2, environment="", fetch=fetch):
             entry = next(peer for peer in message["peers"] if peer["region"] == region)
             if message["isolated"] or vantage == region or message.get("environment", "") != environment:
                 return None
+            if by_operator:
+                says = "ordered" if entry.get("operator_order") is True else "not ordered"
+                return (vantage, says) if isinstance(vantage, str) else None
             # "held" is missing in 0.2.0.
             held = entry["vote"] == "down" and entry.get("held", "incident" in entry) is True
             # By name: a load balancer in front of them shows the same vantage twice.
@@ -79,6 +86,13 @@ def down_now(region, urls, least=2, environment="", fetch=fetch):
             return None
 
     opinions = [one for one in answers(opinion, urls) if one]
+    if by_operator:
+        ordered = sorted({name for name, one in opinions if one == "ordered"})
+        if len(ordered) >= least:
+            return DOWN, f"the failover of {region} is ordered by {', '.join(ordered)}, as an operator has commanded"
+        # The others learn of the command within seconds.
+        over = opinions and not ordered
+        return (UP if over else UNCLEAR), f"the failover of {region} is ordered by {len(ordered)} of {len(urls)} vantages"
     reaches = sorted({name for name, one in opinions if one == "up"})
     held = sorted({name for name, one in opinions if one == "held"})
     if reaches:
@@ -94,7 +108,8 @@ def by_environment(region):
         return UP, f"the order expired at {os.environ['EXPIRES_AT']}"
     urls = os.environ["VANTAGES"].split()
     least = int(os.environ.get("MIN_VANTAGES", "2"))
-    return down_now(region, urls, least, os.environ.get("ENVIRONMENT", ""))
+    environment, incident = os.environ.get("ENVIRONMENT", ""), os.environ.get("INCIDENT_ID", "")
+    return down_now(region, urls, least, environment, incident=incident)
 
 
 class Final(Exception):

@@ -46,7 +46,7 @@ pub(super) const fn alertname(stage: Stage) -> &'static str {
 
 /// Why a region whose services fail from a common cause is not failed over. A vantage that restarts reads the reason again.
 const COMMON_MODE: &str =
-    "its services seem to fail from a cause that several regions share; repair that, or fail over by hand";
+    "its services seem to fail from a cause that several regions share; repair that, or use regionwatch failover";
 
 /// How far two clocks may differ and still count as one: that of an Alertmanager is known to the second.
 const CLOCKS_AGREE: Duration = Duration::from_secs(2);
@@ -143,7 +143,8 @@ fn labels<'a, const N: usize>(source: &'a AlertSource, own: [(&'a str, Cow<'a, s
 }
 
 fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, clocks: Clocks) -> PostableAlert<'a> {
-    let Incident { peer, stage, tally, cause, .. } = incident;
+    let Incident { peer, stage, tally, ordered_by, .. } = incident;
+    let cause = incident.cause_label();
     let name = alertname(*stage);
     let vantage = &source.vantage;
     let labels = labels(
@@ -158,9 +159,10 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, clocks: Clocks) ->
             ("stage", stage.as_str().into()),
         ],
     );
-    let (summary, advice) = match stage {
-        Stage::Prepare => ("A peer region is down.", "Prepare the failover"),
-        Stage::Execute => ("A peer region stays down and is to be failed over.", "Fail over"),
+    let (summary, advice) = match (stage, ordered_by) {
+        (Stage::Prepare, _) => ("A peer region is down.", "Prepare the failover"),
+        (Stage::Execute, None) => ("A peer region stays down and is to be failed over.", "Fail over"),
+        (Stage::Execute, Some(_)) => ("An operator has ordered the failover of a peer region.", "Fail over"),
     };
     let target = incident.candidates.first().map(|candidate| candidate.region.as_str());
     let target_text = target.map_or_else(|| "; no region can take over".to_owned(), |target| format!(" to {target}"));
@@ -171,20 +173,27 @@ fn alert<'a>(source: &'a AlertSource, incident: &'a Incident, clocks: Clocks) ->
     let reason = common_mode.or(blocked).filter(|_| *stage == Stage::Prepare);
     let blocked = reason.map(|(_, why)| format!(" No failover is ordered: {why}.{}", files(incident)));
     let blocked = blocked.unwrap_or_default();
-    let reason = reason.map(|(reason, _)| ("reason", reason.into()));
+    let reason = reason.map(|(reason, _)| reason).or_else(|| ordered_by.as_ref().map(|_| Incident::BY_OPERATOR));
+    let reason = reason.map(|reason| ("reason", reason.into()));
     let loss = match (incident.lost, incident.loss) {
         (Some(lost), _) => format!(" The failover has lost {lost}."),
         (None, Some(loss)) => format!(" The failover would lose {loss} of data."),
         (None, None) => String::new(),
     };
-    let description = format!(
-        "{peer} is down as seen from {vantage} since {} ({cause}), {confirmation} with {down} of {voters} votes. \
-         {advice}{target_text}.{blocked}{loss}",
-        incident.onset
-    );
+    let description = match ordered_by {
+        None => format!(
+            "{peer} is down as seen from {vantage} since {} ({cause}), {confirmation} with {down} of {voters} votes. \
+             {advice}{target_text}.{blocked}{loss}",
+            incident.onset
+        ),
+        Some(_) => format!(
+            "{} {down} of {voters} instances know that, as {vantage} reports. It needs no outage. {advice}{target_text}.{loss}",
+            truncated(&incident.evidence, MAX_EVIDENCE)
+        ),
+    };
     let mut annotations = BTreeMap::from([
         ("candidates", candidates(&incident.candidates).into()),
-        ("cause", cause.as_str().into()),
+        ("cause", cause.into()),
         ("confirmed", if incident.confirmed { "true" } else { "false" }.into()),
         ("description", description.into()),
         ("evidence", truncated(&incident.evidence, MAX_EVIDENCE).into()),
@@ -348,6 +357,7 @@ pub(super) mod tests {
             loss: None,
             lost: None,
             evidence: "icmp, tcp and http of 2 targets are silent since 03:04:05".into(),
+            ordered_by: None,
             resolved: None,
             signatures: Vec::new(),
         }
@@ -600,6 +610,33 @@ pub(super) mod tests {
             said.ends_with(" It is in the file of eu-west-1, ap-south-1; regionwatch arm outweighs that for a time."),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_an_operator_has_ordered_says_so_and_claims_no_outage() {
+        let ordered = Incident {
+            ordered_by: Some("alice".into()),
+            evidence: "alice has ordered the failover of us-east-1 to eu-central-1.".to_owned(),
+            ..incident("us-east-1", Stage::Execute)
+        };
+        let alert = posted(std::slice::from_ref(&ordered), 1_795_230_246_000).remove(0);
+        assert_eq!(alert["labels"], posted(&[incident("us-east-1", Stage::Execute)], 5)[0]["labels"]);
+        let annotations = &alert["annotations"];
+        let expected = [
+            ("reason", "operator"),
+            ("cause", "operator"),
+            ("failover_target", "eu-central-1"),
+            ("summary", "An operator has ordered the failover of a peer region."),
+            (
+                "description",
+                "alice has ordered the failover of us-east-1 to eu-central-1. 2 of 2 instances know that, as eu-west-1 \
+                 reports. It needs no outage. Fail over to eu-central-1.",
+            ),
+        ];
+        for (name, value) in expected {
+            assert_eq!(annotations[name], value, "{name}");
+        }
+        assert_eq!(annotations["expires_at"], alert["endsAt"]);
     }
 
     #[test]

@@ -187,7 +187,8 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
     }
     let peer = Region::new(label("peer_region")?).ok()?;
     let onset = annotation("onset").and_then(UnixMillis::parse).or_else(|| UnixMillis::parse(&alert.starts_at))?;
-    // As vantages name it. Otherwise, an old id could come with a new onset.
+    // As vantages name it. Otherwise, an old id could come with a new onset. What an operator has ordered has another name, and
+    // goes on by the command alone.
     let id = annotation("incident_id").filter(|id| **id == format!("{peer}-{}", onset.0))?;
     let confirmed = annotation("confirmed") == Some("true");
     let (down, voters) = annotation("votes").and_then(votes).unwrap_or_default();
@@ -206,6 +207,7 @@ fn incident(alert: &GettableAlert) -> Option<Incident> {
         loss: None,
         lost: None,
         evidence: truncated(annotation("evidence").unwrap_or_default(), MAX_EVIDENCE).to_owned(),
+        ordered_by: None,
         resolved: None,
         signatures: annotation("signatures").map(SignatureList::decode).unwrap_or_default(),
     })
@@ -278,6 +280,14 @@ mod tests {
         ] {
             assert_eq!(with(name, value), 0, "{name}={value}");
         }
+    }
+
+    /// It goes on by the command, which is signed.
+    #[test]
+    fn what_an_operator_has_ordered_is_not_restored() {
+        let id = "us-east-1-operator-1795230245123".into();
+        let ordered = Incident { id, ordered_by: Some("alice".into()), ..incident("us-east-1", Stage::Execute) };
+        assert_eq!(read_back(&posted(&[ordered])), []);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     decision::{Restriction, Stated},
     model::{FailoverMode, Region, UnixMillis},
-    signing::Command,
+    signing::{Action, Command},
     status::format,
 };
 
@@ -78,7 +78,9 @@ fn notes<'a>(command: &'a Command, before: &'a Stated, after: &'a Stated) -> Vec
         true => Note::TakenBack(old),
         false => Note::Outweighed(old),
     });
-    let others = after.restrictions.iter().map(|restriction| match restriction {
+    // What forbids a failover of which an operator has commanded is said of that order itself.
+    let restrictions = after.restrictions.iter().filter(|_| command.action != Action::Failover);
+    let others = restrictions.map(|restriction| match restriction {
         Restriction::Command(other) => Note::Counts(other),
         Restriction::File { vantage, mode } => Note::File(vantage, *mode),
     });
@@ -99,7 +101,9 @@ pub(super) fn outcome(command: &Command, before: &[Stated], after: &[Stated]) ->
             }
         }
     }
-    let is_left_to_files = command.is_off() && !all.iter().any(|(note, _)| matches!(note, Note::Counts(_)));
+    let is_about_files = command.action != Action::Failover;
+    let is_left_to_files =
+        is_about_files && command.is_off() && !all.iter().any(|(note, _)| matches!(note, Note::Counts(_)));
     let taken = match is_left_to_files {
         true => format!("taken: the files decide on {}", command.subject()),
         false => format!("taken: {}", format::statement(command)),
@@ -123,6 +127,12 @@ pub(super) struct Audit<'a> {
     action: &'a str,
     region: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    accept_loss: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    force: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
     result: &'a str,
 }
@@ -130,11 +140,15 @@ pub(super) struct Audit<'a> {
 impl<'a> Audit<'a> {
     /// What came of a command.
     pub(super) fn of(command: &'a Command, result: &'a str, now: UnixMillis) -> Self {
+        let terms = command.failover.as_ref();
         Self {
             at: now.to_string(),
             operator: &command.operator,
             action: command.action.as_str(),
             region: command.region.as_ref().map_or("*", Region::as_str),
+            target: terms.map(|terms| terms.target.as_str()),
+            accept_loss: terms.is_some_and(|terms| terms.accept_loss),
+            force: terms.and_then(|terms| terms.force.as_deref()),
             until: command.until.map(|until| until.to_string()),
             result,
         }
@@ -144,7 +158,7 @@ impl<'a> Audit<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing::{Action, PrivateKey};
+    use crate::signing::{FailoverTerms, PrivateKey};
 
     #[test]
     fn a_command_is_valid_for_a_minute_once_and_in_its_environment() {
@@ -160,7 +174,8 @@ mod tests {
         let mut accepts = |operator: &str, environment: &str, age: i64| {
             let (operator, environment) = (operator.to_owned(), environment.to_owned());
             let (region, at) = (Some(Region::new("b").unwrap()), UnixMillis(now.0.saturating_add_signed(-age)));
-            let command = Command { operator, environment, region, action: Action::Release, until: None, at };
+            let command =
+                Command { operator, environment, region, action: Action::Release, failover: None, until: None, at };
             commands.accept(command.sign(&key).unwrap().as_bytes(), &config, now).is_ok()
         };
         assert!(!accepts("alice", "test", 0) && !accepts("bob", "prod", 0));
@@ -183,7 +198,7 @@ mod tests {
     fn command(operator: &str, about: Option<&str>, action: Action, is_off: bool) -> Command {
         let until = Some(UnixMillis(AT.0 + if is_off { 0 } else { 3_600_000 }));
         let (operator, environment) = (operator.to_owned(), String::new());
-        Command { operator, environment, region: about.map(region), action, until, at: AT }
+        Command { operator, environment, region: about.map(region), action, failover: None, until, at: AT }
     }
 
     fn stated(name: &str, newest: Option<&Command>, restrictions: &[Restriction]) -> Stated {
@@ -240,6 +255,28 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with(&format!("\nwhat counts for a: bob has disarmed b {until}: no failover is ordered.")));
+    }
+
+    #[test]
+    fn the_audit_log_says_where_a_region_was_failed_over_to_and_why_by_force() {
+        let terms = FailoverTerms { target: region("a"), accept_loss: true, force: Some("the hall floods".to_owned()) };
+        let failover = Command { failover: Some(terms), ..command("alice", Some("b"), Action::Failover, false) };
+        let line = serde_json::to_string(&Audit::of(&failover, "taken", AT)).unwrap();
+        let said =
+            r#""action":"failover","region":"b","target":"a","accept_loss":true,"force":"the hall floods","until":"#;
+        assert!(line.contains(said), "{line}");
+        let disarm = serde_json::to_string(&Audit::of(&command("alice", None, Action::Disarm, false), "taken", AT));
+        assert!(disarm.unwrap().contains(r#""action":"disarm","region":"*","until":"#));
+        let restricted = [Restriction::Command(command("bob", Some("b"), Action::Disarm, false))];
+        let said = outcome(&failover, &[stated("b", None, &[])], &[stated("b", Some(&failover), &restricted)]);
+        let until = "until 2026-11-21T04:04:05.123Z";
+        let order =
+            format!("alice has ordered the failover of b to a {until}, whatever it loses, by force: the hall floods.");
+        assert_eq!(said, format!("taken: {order}"), "an older disarm does not count");
+        let off = Command { failover: None, ..command("alice", Some("b"), Action::Failover, true) };
+        let said = outcome(&off, &[stated("b", Some(&failover), &[])], &[stated("b", None, &[])]);
+        let taken = "taken: alice has taken back what was commanded of b (failover).";
+        assert_eq!(said, format!("{taken}\ntaken back for b: {order}"));
     }
 
     #[test]

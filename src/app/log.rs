@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     decision::{StateChange, StatementNews, Transition, votes::VoteProblem},
-    model::{PeerState, Promotion, Region, StateReason, Tally},
+    model::{Cause, Incident, PeerState, Promotion, Region, StateReason, Tally},
     status::format,
 };
 
@@ -74,6 +74,7 @@ pub(super) fn log(change: &StateChange) {
         }
         StateChange::Order { peer, incident, cause, target, ordered } => {
             let target = target.as_ref().map_or("none", Region::as_str);
+            let cause = cause.map_or(Incident::BY_OPERATOR, Cause::as_str);
             if *ordered {
                 warn!(%peer, %cause, %incident, target, "the failover of {peer} to {target} is ordered");
             } else {
@@ -112,7 +113,7 @@ pub(super) fn log(change: &StateChange) {
         StateChange::CommonMode { peer, active: true } => {
             let reason = StateReason::CommonMode;
             warn!(%peer, %reason, "the critical services of {peer} fail, and the cause seems to be common to several regions; it is not failed over. \
-                   Repair the cause, or fail over by hand");
+                   Repair the cause, or use regionwatch failover");
         }
         StateChange::CommonMode { peer, active: false } => {
             info!(%peer, "the critical services of {peer} do not fail from a common cause any more");

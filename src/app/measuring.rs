@@ -29,6 +29,7 @@ use crate::{
     schedule::{Command, Event, Launcher, SlotPhase},
     server::{EncodedVotes, Query},
     signing::{Action, Command as SignedCommand},
+    status::format,
 };
 
 /// After how long without a tick all peers are evaluated before anything else is taken or said: this process was stopped, and
@@ -230,8 +231,9 @@ impl App {
     fn command(&mut self, value: &[u8], now: Now) -> Result<String, String> {
         let command = self.operators.accept(value, &self.topology.config, now.unix)?;
         let result = match (command.action, &command.region) {
-            (Action::Release, Some(region)) => self.release(region, now),
+            (Action::Release, Some(region)) => self.release(&command, region, value, now),
             (Action::Release, None) => Err("it names no region".to_owned()),
+            (Action::Failover, _) => self.failover(&command, value, now),
             (Action::Arm | Action::Disarm | Action::Maintenance, _) => self.state(&command, value, now),
         };
         let (Ok(said) | Err(said)) = &result;
@@ -259,12 +261,26 @@ impl App {
         Ok(outcome(command, &before, &self.engine.vantage().stated(command, now.instant)))
     }
 
-    fn release(&mut self, region: &Region, now: Now) -> Result<String, String> {
+    /// Takes the order of a failover, and says what this instance makes of it.
+    fn failover(&mut self, command: &SignedCommand, value: &[u8], now: Now) -> Result<String, String> {
+        if let Some(reason) = self.engine.vantage().failover_refusal(command) {
+            return Err(format!("{} is not failed over: {reason}", command.subject()));
+        }
+        let said = self.state(command, value, now)?;
+        let order = command.region.as_ref().and_then(|region| self.engine.vantage().operator_order(region));
+        Ok(order.map_or_else(|| said.clone(), |order| format!("{said}\n{}", format::order(order))))
+    }
+
+    fn release(&mut self, command: &SignedCommand, region: &Region, value: &[u8], now: Now) -> Result<String, String> {
         let vantage = self.engine.vantage();
-        if let Some(reason) = vantage.release_refusal(region, now.instant) {
+        let newer = vantage.statement_refusal(command);
+        if let Some(reason) = newer.or_else(|| vantage.release_refusal(region, now.instant).map(str::to_owned)) {
             return Err(format!("{region} is not released: {reason}"));
         }
-        if !vantage.is_failed_over(region) {
+        let is_failed_over = vantage.is_failed_over(region) || vantage.operator_order(region).is_some();
+        // Votes relay it: what an operator has ordered ends everywhere, and no vantage brings it back.
+        self.dispatch(Input::Stated(&String::from_utf8_lossy(value)), now);
+        if !is_failed_over {
             return Ok(format!("{region} is not failed over here"));
         }
         self.dispatch(Input::Release(region), now);

@@ -32,7 +32,7 @@ pub(super) struct ArmingArgs {
     operator: OperatorArgs,
 }
 
-fn hold(text: &str) -> Result<Duration, String> {
+pub(super) fn hold(text: &str) -> Result<Duration, String> {
     duration_in(Duration::from_secs(1)..=Command::LONGEST)(text)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn run(action: Action, args: &ArmingArgs) -> ExitCode {
         let region =
             args.region.as_deref().map(|name| Region::new(name).map_err(|reason| format!("{name:?} {reason}")));
         let hold = if args.off { Duration::ZERO } else { args.hold };
-        let command = operator.sign(region.transpose()?, action, Some(hold))?;
+        let command = operator.sign(region.transpose()?, action, None, Some(hold))?;
         operator.send(&command, true)
     });
     let answers = match answers {
@@ -63,9 +63,10 @@ pub(super) fn run(action: Action, args: &ArmingArgs) -> ExitCode {
 
 /// Why a command has not succeeded. What restricts needs one vantage, which passes it on, and none that will not obey. What
 /// permits needs a majority of those that are neither down nor isolated: of two, one is enough.
-fn shortfall(action: Action, answers: &[Answer]) -> Option<String> {
+pub(super) fn shortfall(action: Action, answers: &[Answer]) -> Option<String> {
     let has_taken = |answer: &&Answer| answer.done == Some(true);
-    if action != Action::Arm {
+    let permits = matches!(action, Action::Arm | Action::Failover);
+    if !permits {
         let refused = answers.iter().filter(|answer| answer.done == Some(false));
         let refused: Vec<_> =
             refused.map(|Answer { region, said, .. }| format!("{region} will not obey: {said}")).collect();
@@ -76,7 +77,7 @@ fn shortfall(action: Action, answers: &[Answer]) -> Option<String> {
     if !answers.iter().any(|answer| has_taken(&answer)) {
         return Some("no instance has taken it".to_owned());
     }
-    if action != Action::Arm {
+    if !permits {
         // An isolated vantage cannot pass it on.
         let passes_on = |answer: &Answer| answers.len() == 1 || !answer.is_isolated();
         let is_passed_on = answers.iter().filter(has_taken).any(passes_on);
@@ -130,6 +131,7 @@ mod tests {
             mode: None,
             target: None,
             failed_over: None,
+            operator_order: false,
         }
     }
 
@@ -167,6 +169,7 @@ mod tests {
             assert_eq!(shortfall(Action::Disarm, &answers).is_none(), restricts, "{n}");
             assert_eq!(shortfall(Action::Maintenance, &answers).is_none(), restricts, "{n}");
             assert_eq!(shortfall(Action::Arm, &answers).is_none(), arms, "{n}");
+            assert_eq!(shortfall(Action::Failover, &answers).is_none(), arms, "{n}");
         }
     }
 

@@ -130,6 +130,9 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(text, "{}", witnesses(config));
     }
     let _ = writeln!(text, "{}", signing(config));
+    if !config.operators.is_empty() {
+        let _ = writeln!(text, "{}", operators(config));
+    }
     for Database { name, login, table, rpo, servers } in &config.databases {
         let servers: Vec<_> =
             servers.iter().map(|server| format!("{} ({}, port {})", server.region, server.host, server.port)).collect();
@@ -173,6 +176,20 @@ fn signing(config: &Config) -> String {
         _ => format!("Peers without a public key: {}.", names.join(", ")),
     };
     format!("{own} {peers}")
+}
+
+/// Who may command what, and what is missing for it.
+fn operators(config: &Config) -> String {
+    let names: Vec<_> = config.operators.iter().map(|operator| operator.name.as_str()).collect();
+    let mut text =
+        format!("Operators, who may arm, disarm, maintain, release and fail over regions: {}.", names.join(", "));
+    if config.alertmanagers.is_empty() {
+        text += " Without alertmanagers, this vantage sends no order of theirs.";
+    }
+    if config.state_dir.is_none() {
+        text += " Without state_dir, it keeps no audit log, and a restart of all vantages forgets what they commanded.";
+    }
+    text
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -233,6 +250,23 @@ mod tests {
         let witness = of("w");
         assert!(witness.contains(" Witness w serves on ") && !witness.contains("sidecar"), "{witness}");
         assert!(witness.contains("\nThis vantage is a witness: it votes, and owns no region. Vantages "), "{witness}");
+    }
+
+    #[test]
+    fn operators_are_named_with_what_their_orders_need() {
+        let of = |settings: &str| {
+            let key = crate::signing::PrivateKey::generate().unwrap().0.public();
+            let text = format!(
+                "region: a\noperators: ['alice={key}']\n{settings}\
+                 peers: [{{region: b, targets: [{{host: h, probes: [{{kind: icmp}}]}}]}}]"
+            );
+            summary(&Config::load(Some((Path::new("x.yaml"), &text)), []).unwrap().config)
+        };
+        let bare = of("");
+        let said = "fail over regions: alice. Without alertmanagers, this vantage sends no order of theirs. Without state_dir,";
+        assert!(bare.contains(said), "{bare}");
+        let whole = of("alertmanagers: ['http://a.example:9093']\nstate_dir: state\n");
+        assert!(whole.contains("fail over regions: alice.\n"), "{whole}");
     }
 
     #[test]

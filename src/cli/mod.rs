@@ -1,5 +1,5 @@
-//! The commands: `run arm bench check coldstart demo disarm doctor explain healthcheck keygen maintenance release sql
-//! status`.
+//! The commands: `run arm bench check coldstart demo disarm doctor explain failover healthcheck keygen maintenance release
+//! sql status`.
 
 mod arming;
 mod bench;
@@ -8,6 +8,7 @@ mod coldstart;
 mod demo;
 mod doctor;
 mod explain;
+mod failover;
 mod flags;
 mod instance;
 mod keygen;
@@ -69,6 +70,8 @@ enum Action {
     Doctor,
     /// Ask a running instance why a region is in its state: rules, evidence, votes, and what one more vote would change.
     Explain(explain::ExplainArgs),
+    /// Order the failover of a region, without an outage. Exit status 1 unless most instances took it and one orders it.
+    Failover(failover::FailoverArgs),
     /// Ask a running instance whether it is healthy; for HEALTHCHECK. Exits with 1 if it is not.
     Healthcheck(ConfigArgs),
     /// Create the key that signs this vantage's orders to fail over, and print its public key for the peers.
@@ -125,6 +128,7 @@ fn act(action: Action) -> ExitCode {
         Action::Disarm(args) => arming::run(signing::Action::Disarm, &args),
         Action::Doctor => doctor::run(),
         Action::Explain(args) => explain::run(&args),
+        Action::Failover(args) => failover::run(&args),
         Action::Healthcheck(args) => healthcheck(&args),
         Action::Keygen(args) => keygen::run(&args),
         Action::Maintenance(args) => arming::run(signing::Action::Maintenance, &args),

@@ -19,7 +19,7 @@ use crate::{
     model::{Failure, Host, Region, UnixMillis},
     net::{ApiClient, Resolver, Timestamp, TlsContext, TlsSpec},
     probe::{ProbeSpec, SidecarSpec},
-    signing::{Action, COMMAND_HEADER, Command, PrivateKey},
+    signing::{Action, COMMAND_HEADER, Command, FailoverTerms, PrivateKey},
     yaml::file,
 };
 
@@ -100,6 +100,7 @@ impl Operator {
         &self,
         region: Option<Region>,
         action: Action,
+        failover: Option<FailoverTerms>,
         hold: Option<Duration>,
     ) -> Result<HeaderValue, String> {
         let at = UnixMillis(Timestamp::now().unix_nanos() / 1_000_000);
@@ -108,11 +109,33 @@ impl Operator {
             environment: self.config.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
             region,
             action,
+            failover,
             until: hold.map(|hold| UnixMillis(at.0 + hold.as_millis() as u64)),
             at,
         };
-        let text = command.sign(&self.key).ok_or("--operator: has a control character; write the name")?;
+        let text = command.sign(&self.key);
+        let text = text.ok_or("--operator or --force: has a control character; write one line of text")?;
         HeaderValue::try_from(text).map_err(|error| error.to_string())
+    }
+
+    /// What each instance says of itself and its peers, by its region; `None` if it does not answer.
+    ///
+    /// # Errors
+    /// An instance cannot be addressed at all.
+    pub(super) fn votes(&self) -> Result<Vec<(Region, Option<VoteMessage>)>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(async {
+            let (resolver, context) = (Resolver::from_system(), TlsContext::default());
+            let mut asked = JoinSet::new();
+            for (n, Instance { region, url, tls, headers }) in instances(&self.config).into_iter().enumerate() {
+                let client = ApiClient::new(&resolver, &url, HeaderMap::from_iter(headers), &tls, &context);
+                let client = client.map_err(|error| format!("{url}: {error}"))?;
+                asked.spawn(async move { (n, region, votes(&client).await) });
+            }
+            let mut all = asked.join_all().await;
+            all.sort_by_key(|(n, ..)| *n);
+            Ok(all.into_iter().map(|(_, region, votes)| (region, votes)).collect())
+        })
     }
 
     /// Sends the command to all instances at once, and then asks each for its votes if `ask` says so.

@@ -25,7 +25,7 @@ pub(super) fn run(args: &ReleaseArgs) -> ExitCode {
     };
     let answers = operator.and_then(|operator| {
         let region = Region::new(&args.region).map_err(|reason| format!("{:?} {reason}", args.region))?;
-        operator.send(&operator.sign(Some(region), Action::Release, None)?, false)
+        operator.send(&operator.sign(Some(region), Action::Release, None, None)?, false)
     });
     match answers {
         Ok(answers) => match print(&report(&answers)) {

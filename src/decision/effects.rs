@@ -196,8 +196,8 @@ pub enum StateChange {
         peer: Region,
         /// The id of its incident.
         incident: Arc<str>,
-        /// The cause of its incident.
-        cause: Cause,
+        /// The cause of its incident; `None`: an operator has ordered it.
+        cause: Option<Cause>,
         /// The region that takes over.
         target: Option<Region>,
         /// Whether it is ordered now; if not, the order is withdrawn.

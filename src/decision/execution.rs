@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Orderer, Policy, Released, Remembered,
+    operator_order::is_by_operator,
     statements::Statements,
     votes::{FailedOver, VoteTable},
 };
@@ -197,6 +198,27 @@ impl Executions {
         self.take(region, failover, true)
     }
 
+    /// Records a failover that an operator has ordered, in place of any other one of the region.
+    pub(super) fn command(&mut self, region: &Region, failover: FailedOver) {
+        let known = self.records.get(region).filter(|record| record.failover.id == failover.id);
+        let at = known.map_or(failover.at, |record| record.failover.at);
+        self.last = self.last.max(Some(at));
+        let failover = FailedOver { at, ..failover };
+        self.records.insert(region.clone(), Record { failover, own: true, corroborated: false, well_since: None });
+        self.changed = true;
+    }
+
+    /// Whether this vantage has ordered this failover of a region.
+    pub(super) fn has_ordered(&self, region: &Region, id: &str) -> bool {
+        self.records.get(region).is_some_and(|record| record.own && *record.failover.id == *id)
+    }
+
+    /// Whether a region is failed over under another name, as far as that is more than the word of one other vantage.
+    pub(super) fn is_failed_over_otherwise(&self, region: &Region, id: &str) -> bool {
+        let record = self.records.get(region).filter(|record| record.own || record.corroborated);
+        record.is_some_and(|record| *record.failover.id != *id)
+    }
+
     fn take(&mut self, region: &Region, failover: &FailedOver, own: bool) -> bool {
         // Vantages release one after the other, and may have known one failover by two names.
         let is_released = |released: &Released| released.id == failover.id || failover.at <= released.at;
@@ -233,6 +255,9 @@ impl Executions {
             let Some(record) = self.records.get_mut(region) else { continue };
             let is_left =
                 state == PeerState::Unknown && !record.own && votes.failovers_of(region, now).next().is_none();
+            // What an operator has failed over was well before, too; unless that is the word of one other vantage.
+            let is_commanded = is_by_operator(&record.failover.id, region) && (record.own || record.corroborated);
+            let well = well && !is_commanded;
             if !(is_left || well) {
                 record.well_since = None;
                 continue;
@@ -327,6 +352,24 @@ impl Executions {
         let rests = |record: &Record| now.saturating_duration_since(record.failover.at) < policy.min_interval;
         let is_resting = self.records.iter().any(|(other, record)| other != region && rests(record));
         taken.len() < policy.max_down as usize && !is_resting
+    }
+
+    /// Whether the limits allow the failover of a region that an operator has ordered, beside those that come `first`.
+    pub(super) fn has_room_for<'a>(
+        &'a self,
+        region: &Region,
+        first: impl Iterator<Item = &'a Region>,
+        (own, votes): (&'a Region, &'a VoteTable),
+        policy: Policy,
+        now: Instant,
+    ) -> bool {
+        let own = votes.was_failed_over(own, Some(now)).then_some(own);
+        let taken = self.records.keys().chain(votes.failed_over(now)).chain(own).chain(first);
+        let taken: BTreeSet<_> = taken.filter(|other| *other != region).collect();
+        // Others may have ordered this one already.
+        let at = self.records.get(region).map(|record| record.failover.at);
+        let rests = |last: Instant| at != Some(last) && now.saturating_duration_since(last) < policy.min_interval;
+        taken.len() < policy.max_down as usize && !self.last.is_some_and(rests)
     }
 
     /// The regions that hold a slot. A failover that was released here counts for as long as another vantage knows of it.

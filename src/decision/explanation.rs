@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Failing, IsolationReason, OpenIncident, QualitySample, Rule, SeenPath, Verdict,
+    Failing, IsolationReason, OpenIncident, OperatorOrder, QualitySample, Rule, SeenPath, Verdict,
     execution::Gate,
     votes::{Ballot, PeerVote, VoteTable},
 };
@@ -45,6 +45,8 @@ pub struct Explanation {
     pub incident: Option<(OpenIncident, Gates)>,
     /// What an operator has stated of it.
     pub stated: Option<Command>,
+    /// What an operator has ordered of it, and what this vantage makes of that.
+    pub operator_order: Option<OperatorOrder>,
     /// Where it comes from that it may not be failed over.
     pub restrictions: Vec<Restriction>,
     /// The regions that were failed over and are not released: each holds a slot.

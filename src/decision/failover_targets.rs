@@ -50,6 +50,11 @@ impl FailoverTargets {
         self.ranker.reasons(dead).any(|reasons| reasons == [Ineligible::RpoUnknown])
     }
 
+    /// What keeps one region from taking over for another one.
+    pub(super) fn reasons_of(&self, replaced: &Region, target: &Region) -> Vec<Ineligible> {
+        self.ranker.reasons_of(replaced, target)
+    }
+
     pub(super) const fn ranking(&self) -> &Ranking {
         self.ranker.ranking()
     }

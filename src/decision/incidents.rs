@@ -195,6 +195,11 @@ impl OpenIncident {
         }
     }
 
+    /// Takes the target to which an operator has failed the peer over.
+    pub(super) fn follow(&mut self, target: &Region) {
+        self.target = Some(target.clone());
+    }
+
     /// What keeps the peer from being failed over, while it is held down.
     pub fn blocked_now(&self) -> Option<Blocked> {
         self.blocked.filter(|_| self.held)
@@ -253,6 +258,7 @@ impl OpenIncident {
             loss: self.loss,
             lost: self.lost,
             evidence,
+            ordered_by: None,
             resolved,
             signatures: Vec::new(),
         }

@@ -12,6 +12,7 @@ mod isolation;
 mod local_health;
 mod losses;
 mod now;
+mod operator_order;
 mod peer;
 mod quality;
 pub mod ranking;
@@ -32,6 +33,7 @@ pub use self::{
     incidents::OpenIncident,
     isolation::{Isolation, IsolationReason},
     now::Now,
+    operator_order::{OperatorOrder, OrderStatus},
     peer::PeerStatus,
     quality::{Quality, QualityFault, QualitySample},
     remembered::{Orderer, Released, Remembered},

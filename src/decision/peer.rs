@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Evidence, Now, OpenIncident, Policy, Rule, StateChange, Transition, Verdict,
+    Evidence, Now, OpenIncident, OperatorOrder, Policy, Rule, StateChange, Transition, Verdict,
     execution::{Contender, Gate, Standing},
     incidents::{Findings, ResolvedIncident},
     ranking::{Losses, RankInput},
@@ -48,6 +48,8 @@ pub struct PeerStatus<'a> {
     pub mode: FailoverMode,
     /// Its failover that is not released.
     pub failed_over: Option<&'a FailedOver>,
+    /// What an operator has ordered of it.
+    pub operator_order: Option<&'a OperatorOrder>,
 }
 
 #[derive(Debug)]
@@ -335,6 +337,7 @@ impl PeerMonitor {
             incident_id_candidate: self.incident_id_candidate.as_ref().map(|(_, candidate)| candidate),
             mode: self.mode,
             failed_over,
+            operator_order: None,
         }
     }
 
@@ -357,7 +360,7 @@ fn order(peer: &Region, open: &OpenIncident) -> StateChange {
     StateChange::Order {
         peer: peer.clone(),
         incident: Arc::clone(&open.id),
-        cause: open.cause,
+        cause: Some(open.cause),
         target: open.target.clone(),
         ordered: open.is_ordered(),
     }

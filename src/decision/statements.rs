@@ -1,7 +1,8 @@
-//! What operators have stated of regions for a time: armed, disarmed, or under maintenance. Votes relay the signed commands
-//! unchanged, so one vantage that has taken a command is enough.
+//! What operators have stated of regions for a time: armed, disarmed, under maintenance, or to be failed over. Votes relay the
+//! signed commands unchanged, so one vantage that has taken a command is enough.
 //!
-//! Arming and maintenance are two subjects: the end of a maintenance must not end a disarming.
+//! Arming and maintenance are two subjects: the end of a maintenance must not end a disarming. A failover is the third one. It
+//! ends with the release of its region, which is relayed, too: else a vantage that has missed the release would bring it back.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::times::Times;
 use crate::{
-    model::{FailoverMode, Region, UnixMillis},
+    model::{Blocked, FailoverMode, Region, UnixMillis},
     signing::{Action, Command, Operators},
 };
 
@@ -50,14 +51,15 @@ fn is_ahead(command: &Command, clock: UnixMillis) -> bool {
 enum Subject {
     Arming,
     Maintenance,
+    Failover,
 }
 
 impl Subject {
-    const fn of(action: Action) -> Option<Self> {
+    const fn of(action: Action) -> Self {
         match action {
-            Action::Release => None,
-            Action::Arm | Action::Disarm => Some(Self::Arming),
-            Action::Maintenance => Some(Self::Maintenance),
+            Action::Arm | Action::Disarm => Self::Arming,
+            Action::Maintenance => Self::Maintenance,
+            Action::Failover | Action::Release => Self::Failover,
         }
     }
 }
@@ -249,7 +251,7 @@ impl Statements {
     /// Takes a statement, unless it is known or a newer one is. Returns it if it is new.
     pub(super) fn take(&mut self, text: &str, is_region: impl Fn(&Region) -> bool, times: Times) -> Option<Taken> {
         let command = self.operators.verify(text.as_bytes()).ok()?;
-        let subject = Subject::of(command.action)?;
+        let subject = Subject::of(command.action);
         let statement = Statement::new(command, text, times);
         let is_about_others = statement.command.region.as_ref().is_some_and(|region| !is_region(region));
         if is_about_others || !is_timely(&statement.command, times) {
@@ -300,20 +302,20 @@ impl Statements {
 
     /// Whether a statement is ahead of its time, and could be taken only then.
     fn waits(&self, command: Command, text: &str, times: Times) -> bool {
-        let known = Subject::of(command.action).and_then(|subject| self.known.get(&(command.region.clone(), subject)));
+        let known = self.known.get(&(command.region.clone(), Subject::of(command.action)));
         let is_ahead = is_ahead(&command, times.latest);
         is_ahead && known.is_some_and(|known| !Statement::new(command, text, times).replaces(known, times))
     }
 
     /// The statement that is known and newer than this one.
     pub(super) fn newer(&self, command: &Command) -> Option<&Command> {
-        let known = self.known.get(&(command.region.clone(), Subject::of(command.action)?));
+        let known = self.known.get(&(command.region.clone(), Subject::of(command.action)));
         known.map(|known| &known.command).filter(|known| known.at > command.at)
     }
 
     /// The statement that decides on the subject of this one now, for a region.
     pub(super) fn on_subject_of(&self, command: &Command, region: &Region, now: Instant) -> Option<&Command> {
-        self.newest(region, Subject::of(command.action)?, now).map(|newest| &newest.command)
+        self.newest(region, Subject::of(command.action), now).map(|newest| &newest.command)
     }
 
     /// Forgets what cannot matter any more. Returns what has ended since the last time.
@@ -351,8 +353,37 @@ impl Statements {
             (Some(Action::Maintenance), _) | (_, FailoverMode::Maintenance) => FailoverMode::Maintenance,
             (Some(Action::Disarm), _) => FailoverMode::Disarmed,
             (Some(Action::Arm), _) => FailoverMode::Armed,
-            (Some(Action::Release) | None, files) => files,
+            (Some(Action::Failover | Action::Release) | None, files) => files,
         }
+    }
+
+    /// The failovers that operators have ordered and that hold, with the texts of the commands; the oldest one first.
+    pub(super) fn failovers(&self, now: Instant) -> Vec<(Command, Arc<str>)> {
+        let ordered = self.known.values().filter(|known| known.ends > now && known.command.failover.is_some());
+        let mut ordered: Vec<_> = ordered.map(|known| (known.command.clone(), Arc::clone(&known.text))).collect();
+        ordered.sort_by(|(a, _), (b, _)| (a.at, &a.region).cmp(&(b.at, &b.region)));
+        ordered
+    }
+
+    /// What forbids a failover that an operator has ordered: what was commanded later, or a maintenance of a file. The order
+    /// beats what was commanded before it, and files that disarm the region; one by force also their maintenance.
+    pub(super) fn forbids(
+        &self,
+        order: &Command,
+        region: &Region,
+        files: FailoverMode,
+        now: Instant,
+    ) -> Option<Blocked> {
+        let is_forbidden = |subject| {
+            let newest = self.newest(region, subject, now);
+            newest.is_some_and(|newest| newest.command.restricts() && newest.command.at >= order.at)
+        };
+        let is_forced = order.failover.as_ref().is_some_and(|terms| terms.force.is_some());
+        let is_maintained = files == FailoverMode::Maintenance || self.is_maintained(region);
+        if is_forbidden(Subject::Maintenance) || (is_maintained && !is_forced) {
+            return Some(Blocked::Maintenance);
+        }
+        is_forbidden(Subject::Arming).then_some(Blocked::Disarmed)
     }
 
     /// Whether a region is under maintenance for a time.
@@ -360,12 +391,15 @@ impl Statements {
         self.is_maintained(region) || self.newest(region, Subject::Maintenance, now).is_some()
     }
 
-    /// All that are known, as they travel: first those that restrict now, then what takes something back, then the rest. Of
-    /// each, the newest first. A vote message may lack the last.
+    /// All that are known, as they travel: first those that restrict now, then what takes something back, then failovers, then
+    /// the rest. Of each, the newest first. A vote message may lack the last.
     pub(super) fn texts(&self) -> Vec<Arc<str>> {
         let mut known: Vec<_> = self.known.values().collect();
-        let rank =
-            |known: &Statement| (known.holds && known.command.restricts(), known.command.is_off(), known.order());
+        let rank = |known: &Statement| {
+            let Statement { command, holds, .. } = known;
+            let takes_back = command.is_off() || command.action == Action::Release;
+            (*holds && command.restricts(), takes_back, *holds && command.failover.is_some(), known.order())
+        };
         known.sort_by_cached_key(|known| Reverse(rank(known)));
         known.into_iter().map(|statement| Arc::clone(&statement.text)).collect()
     }

@@ -1,28 +1,35 @@
 //! One vantage: what it knows and concludes. Synchronous, without clock, lock or metrics, so that years of it can be
 //! simulated.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{
-    Effects, Evidence, Input, Isolation, IsolationReason, Now, PeerStatus, Policy, Remembered, StateChange,
+    Effects, Evidence, Input, Isolation, IsolationReason, Now, OperatorOrder, PeerStatus, Policy, Remembered,
+    StateChange,
     execution::Executions,
     extra_probes::ExtraProbes,
     failover_targets::FailoverTargets,
     incidents::ResolvedIncident,
     local_health::LocalHealth,
     losses::Databases,
+    operator_order::EndedOrder,
     peer::{Context, PeerMonitor},
     ranking::Ranking,
     statements::Statements,
     votes::{FailedOver, VoteStatus, VoteTable},
 };
-use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample};
+use crate::model::{Cause, Incident, PathId, PeerState, Region, Sample, Stage};
 
 mod commands;
 mod explain;
 mod failovers;
+mod orders;
 mod setup;
 mod targets;
 
@@ -51,6 +58,9 @@ pub struct Vantage {
     targets: FailoverTargets,
     executions: Executions,
     statements: Statements,
+    /// The failovers that operators have ordered, as long as they hold; and those that have ended lately.
+    operator_orders: BTreeMap<Region, OperatorOrder>,
+    ended_orders: Vec<EndedOrder>,
     /// Whether another vantage has told this process, or the one before, what operators have stated.
     informed: bool,
     started: Instant,
@@ -80,6 +90,8 @@ impl Vantage {
             targets: FailoverTargets::new(region),
             executions: Executions::default(),
             statements: Statements::default(),
+            operator_orders: BTreeMap::new(),
+            ended_orders: Vec::new(),
             informed: false,
             started: now,
             databases: Databases::default(),
@@ -98,6 +110,9 @@ impl Vantage {
     /// Takes what happened, and says what follows.
     pub fn handle(&mut self, input: Input<'_>, now: Now) -> Effects {
         let ranks = matches!(input, Input::Tick | Input::Reconfigured(_));
+        // What changes between two ticks, and is known from votes and commands, is decided on at once.
+        let orders =
+            ranks || matches!(input, Input::Votes { .. } | Input::Stated(_) | Input::Release(_) | Input::Remembered(_));
         match input {
             Input::Result { sample, start_delay, late } => {
                 self.health.on_start(start_delay);
@@ -136,10 +151,9 @@ impl Vantage {
                 self.databases.update(reports);
                 self.ranking_due = true;
             }
-            Input::Votes { from, requested_at, mut votes } => {
+            Input::Votes { from, requested_at, votes } => {
                 self.adopt(from, &votes);
-                let (statements, is_first) =
-                    (std::mem::take(&mut votes.statements), !self.votes.any_heard_since(self.started));
+                let (statements, is_first) = (votes.statements.clone(), !self.votes.any_heard_since(self.started));
                 self.votes.record(from, requested_at, votes);
                 self.executions.count_reports(&self.votes, now.instant);
                 // Before anything ends or is taken by a clock that is wrong.
@@ -159,6 +173,9 @@ impl Vantage {
             Input::Timer => self.on_timer(now),
             Input::Tick => self.on_tick(now),
             Input::Reconfigured(setup) => self.reconfigure(setup, now),
+        }
+        if orders {
+            self.refresh_operator_orders(now);
         }
         self.effects(ranks, now)
     }
@@ -386,7 +403,10 @@ impl Vantage {
         let isolated = self.isolation.is_isolated();
         self.peers.iter().map(move |peer| {
             let reached = peer.verdict.state() != PeerState::Unknown;
-            peer.status(isolated, self.executions.reported(&peer.region, reached))
+            PeerStatus {
+                operator_order: self.operator_orders.get(&peer.region),
+                ..peer.status(isolated, self.executions.reported(&peer.region, reached))
+            }
         })
     }
 
@@ -423,16 +443,21 @@ impl Vantage {
     /// What Alertmanager must know: each stage of each incident that is open or has ended lately, with its targets.
     pub fn incidents(&self, now: Now) -> Vec<Incident> {
         let published = self.targets.published(&self.votes, now.instant);
+        // An operator's order takes the place of what the vantages themselves order of the region.
+        let commanded = self.operator_incidents();
+        let is_commanded = |peer: &Region| commanded.iter().any(|order| order.peer == *peer);
         let open = self.peers.iter().filter_map(|peer| Some((&peer.region, peer.incident.as_ref()?, None)));
         let resolved = self.resolved.iter().map(|(region, resolved)| (region, &resolved.open, Some(resolved.at)));
         let incidents = open.chain(resolved).flat_map(|(peer, open, resolved)| {
             let candidates = self.targets.of(peer, &published, |region| self.is_down(region));
             let blocked_by = self.blocking_files(open.blocked_now(), peer, now.instant);
-            open.reports(resolved).map(move |(stage, end)| Incident {
+            let is_replaced = is_commanded(peer);
+            let stages = open.reports(resolved).filter(move |(stage, _)| *stage != Stage::Execute || !is_replaced);
+            stages.map(move |(stage, end)| Incident {
                 blocked_by: blocked_by.clone(),
                 ..open.report(peer, stage, candidates.clone(), end)
             })
         });
-        incidents.collect()
+        incidents.chain(commanded.iter().cloned()).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Now, OpenIncident, PeerStatus, Vantage,
+    Now, OpenIncident, OperatorOrder, PeerStatus, Vantage,
     ranking::RankedRegion,
     votes::{FailedOverEntry, InvalidMessage, PeerVoteEntry, RankEntry, VoteMessage},
 };
@@ -55,6 +55,7 @@ fn vote_entry(peer: &PeerStatus<'_>, now: Now) -> PeerVoteEntry {
         mode: Some(peer.mode),
         target: peer.incident.and_then(OpenIncident::proposal),
         failed_over,
+        operator_order: peer.operator_order.is_some_and(OperatorOrder::is_ordered),
     }
 }
 

@@ -22,7 +22,8 @@ use self::{databases::Databases, orders::Orders, votes::Votes};
 use crate::{
     config::{Config, Voters},
     decision::{
-        self, Effects, Explanation, Now, OpenIncident, PeerStatus, Remembered, StateChange, Vantage, votes::Keys,
+        self, Effects, Explanation, Now, OpenIncident, OperatorOrder, PeerStatus, Remembered, StateChange, Vantage,
+        votes::Keys,
     },
     geography::light_round_trip,
     metrics::{AnchorSeries, Candidacy, Exposed, Metrics, PathSeries, PeerSeries, RegionSeries},
@@ -148,7 +149,8 @@ impl Engine {
             Input::Tick => self.on_tick(now),
             Input::Topology(topology) => return self.reconfigure(topology, now),
         };
-        if is_tick && self.orders.are_signed() && self.vantage.peers().any(|peer| peer.incident.is_some()) {
+        let is_told = |peer: PeerStatus<'_>| peer.incident.is_some() || peer.operator_order.is_some();
+        if is_tick && self.orders.are_signed() && self.vantage.peers().any(is_told) {
             // With signatures of late.
             effects.incidents.get_or_insert_with(|| self.vantage.incidents(now));
         }
@@ -379,7 +381,10 @@ impl Engine {
     /// The next vote message of this vantage, encoded, and what signs it; `None` if it is too large to be sent.
     pub fn vote_message(&mut self, now: Now) -> Option<(Bytes, Option<Keys>)> {
         let hold = self.config.failover.execute_after.saturating_sub(SIGN_AHEAD);
-        let signs = |peer: &PeerStatus<'_>| peer.incident.is_some_and(|incident| incident.is_held_for(hold));
+        let signs = |peer: &PeerStatus<'_>| {
+            peer.incident.is_some_and(|incident| incident.is_held_for(hold))
+                || peer.operator_order.is_some_and(OperatorOrder::is_signed)
+        };
         let ordered = self.vantage.peers().filter(signs).map(|peer| peer.region);
         let orders: HashMap<_, _> = ordered
             .filter_map(|region| Some((region.clone(), self.orders.own(region, Stage::Execute, now)?)))

@@ -244,6 +244,7 @@ mod tests {
             mode: None,
             target: None,
             failed_over: None,
+            operator_order: false,
         };
         VoteMessage::new(region(from), (1, 1), isolated, vec![entry], Vec::new()).unwrap()
     }
@@ -269,6 +270,7 @@ mod tests {
             loss: None,
             lost: None,
             evidence: String::new(),
+            ordered_by: None,
             resolved: None,
             signatures: Vec::new(),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, KindGroup, Peer};
 use crate::{
-    decision::{Now, OpenIncident},
+    decision::{Now, OpenIncident, OperatorOrder},
     status::{AlertmanagerView, FailoverOrder, KindView, Overview, PathView, PeerView, WitnessView},
 };
 
@@ -19,6 +19,7 @@ impl Engine {
             tally: status.tally,
             vote: status.vote,
             order: match (status.incident, status.incident.and_then(OpenIncident::blocked_now)) {
+                _ if status.operator_order.is_some_and(OperatorOrder::is_ordered) => FailoverOrder::Active,
                 (Some(open), _) if open.is_ordered() => FailoverOrder::Active,
                 (_, Some(reason)) => FailoverOrder::Blocked(reason),
                 (Some(OpenIncident { executed: true, .. }), _) => FailoverOrder::Withdrawn,
@@ -26,6 +27,7 @@ impl Engine {
             },
             incident_over_at: status.incident.and_then(OpenIncident::over_at).map(|at| now.unix_at(at)),
             stated: self.vantage.statement(&peer.region, now.instant).cloned(),
+            operator_order: status.operator_order.cloned(),
             restrictions: self.vantage.restrictions(&peer.region, now.instant),
             said: self.vantage.last_votes(&peer.region, now.instant).collect(),
             vote_problem: self.votes.problem(&peer.region),

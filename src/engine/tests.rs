@@ -245,6 +245,7 @@ fn a_restarted_vantage_reports_the_restored_candidates_until_it_knows_others() {
         loss: None,
         lost: None,
         evidence: String::new(),
+        ordered_by: None,
         resolved: None,
         signatures: Vec::new(),
     };

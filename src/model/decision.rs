@@ -153,22 +153,27 @@ impl Blocked {
     /// What it says, and what a person can do.
     pub const fn explanation(self) -> &'static str {
         match self {
-            Self::Disarmed => "it is not armed (armed: false, or regionwatch disarm); arm it, or fail over by hand",
+            Self::Disarmed => {
+                "it is not armed (armed: false, or regionwatch disarm); arm it, or use regionwatch failover"
+            }
             Self::Maintenance => {
-                "it is under maintenance (maintenance: true, or regionwatch maintenance); end that, or fail over by hand"
+                "it is under maintenance (maintenance: true, or regionwatch maintenance); end that, or use regionwatch failover"
             }
             Self::Limit => {
                 "other regions are failed over or come first (failover.max_down, failover.min_interval); raise the limit, or \
-                 fail over by hand"
+                 use regionwatch failover --force"
             }
             Self::NoTarget => "no region can take over; the reasons are on the status page",
             Self::RpoUnknown => {
-                "no region can take over, because it is unknown what of a database would be lost; decide by hand"
+                "no region can take over, because it is unknown what of a database would be lost; \
+                 regionwatch failover --accept-loss passes that"
             }
-            Self::TargetDown => "the region that took over is down itself; decide by hand",
+            Self::TargetDown => {
+                "the region that took over is down itself; regionwatch failover --force names another one"
+            }
             Self::ArmingUnknown => {
                 "this instance has just started, and no other one has said whether operators have disarmed it; arm it, or \
-                 fail over by hand"
+                 wait for its votes"
             }
         }
     }
@@ -217,11 +222,11 @@ pub struct Incident {
     pub id: Arc<str>,
     /// When the first lost probe was sent.
     pub onset: UnixMillis,
-    /// Its cause.
+    /// Its cause; what an operator has ordered has none.
     pub cause: Cause,
-    /// Whether a quorum confirmed it.
+    /// Whether a quorum confirmed it; or most vantages know the command of an operator.
     pub confirmed: bool,
-    /// The votes.
+    /// The votes. For what an operator has ordered: how many of how many vantages know the command.
     pub tally: Tally,
     /// The regions that can take over, best first.
     pub candidates: Vec<Candidate>,
@@ -237,6 +242,8 @@ pub struct Incident {
     pub lost: Option<RealisedLoss>,
     /// The evidence in one sentence, for people.
     pub evidence: String,
+    /// The operator who has ordered it, without an outage; `None`: the vantages did, because of one.
+    pub ordered_by: Option<Arc<str>>,
     /// When it was resolved, if it is.
     pub resolved: Option<UnixMillis>,
     /// Of an order to fail over: the vantages that sign it, because they hold the region down now.
@@ -244,6 +251,17 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// What stands for the cause of what an operator has ordered.
+    pub const BY_OPERATOR: &'static str = "operator";
+
+    /// Its cause in one word.
+    pub const fn cause_label(&self) -> &'static str {
+        match self.ordered_by {
+            Some(_) => Self::BY_OPERATOR,
+            None => self.cause.as_str(),
+        }
+    }
+
     /// Whether the other one reports the same: signatures are renewed every second, and only their vantages count.
     pub fn reports_same(&self, other: &Self) -> bool {
         let signers =

@@ -96,7 +96,7 @@ fn incident(incident: &Incident) -> Value {
         "stage": incident.stage.as_str(),
         "id": &*incident.id,
         "onset": incident.onset.to_string(),
-        "cause": incident.cause.as_str(),
+        "cause": incident.cause_label(),
         "confirmed": incident.confirmed,
         "blocked": incident.blocked.map(|reason| reason.as_str()),
         "targets": incident.candidates.iter().map(|candidate| candidate.region.as_str()).collect::<Vec<_>>(),

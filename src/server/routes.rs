@@ -308,7 +308,7 @@ impl Routes {
     async fn command(&self, headers: &HeaderMap) -> Result<Response<Body>, Rejection> {
         let Some(value) = headers.get(COMMAND_HEADER) else {
             return Err(Rejection::BadRequest(format!(
-                "{COMMAND_HEADER} is missing; use regionwatch release, arm, disarm or maintenance"
+                "{COMMAND_HEADER} is missing; use regionwatch release, failover, arm, disarm or maintenance"
             )));
         };
         Ok(match self.engine.command(Bytes::copy_from_slice(value.as_bytes())).await? {

@@ -34,6 +34,8 @@ labels! {
         Disarm = "disarm",
         /// A region must not be failed over, and is no failover target, for a time.
         Maintenance = "maintenance",
+        /// A region is to be failed over, without an outage; the order stands for a time.
+        Failover = "failover",
     }
 }
 
@@ -41,6 +43,29 @@ impl Action {
     /// Whether it states what holds for a time, and is not carried out once.
     pub const fn is_statement(self) -> bool {
         !matches!(self, Self::Release)
+    }
+}
+
+/// Where a region is to be failed over to, and what that may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailoverTerms {
+    /// The region that takes over.
+    pub target: Region,
+    /// Whether what would be lost of databases does not matter.
+    pub accept_loss: bool,
+    /// Why limits and gates do not matter, but for the zone of the target; `None`: they do.
+    pub force: Option<String>,
+}
+
+impl FailoverTerms {
+    /// The longest reason, in bytes.
+    pub const MAX_REASON: usize = 200;
+
+    /// The lines that are signed.
+    fn lines(&self) -> String {
+        let accept_loss = if self.accept_loss { "accept_loss=true\n" } else { "" };
+        let force = self.force.as_ref().map(|reason| format!("force={reason}\n")).unwrap_or_default();
+        format!("target={}\n{accept_loss}{force}", self.target)
     }
 }
 
@@ -55,6 +80,8 @@ pub struct Command {
     pub region: Option<Region>,
     /// What is to be done.
     pub action: Action,
+    /// What a failover is ordered with; other actions have none, and nor has what takes a failover back.
+    pub failover: Option<FailoverTerms>,
     /// When a statement ends; the time of the command itself takes the one before back. Others have none.
     pub until: Option<UnixMillis>,
     /// When it was signed; each command has a later time than the one before.
@@ -68,6 +95,12 @@ struct Wire {
     environment: String,
     region: String,
     action: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    accept_loss: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    force: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
     at: u64,
@@ -103,6 +136,21 @@ impl Command {
     /// Whether it has what its action needs, and nothing else.
     fn is_whole(&self) -> bool {
         let longest = Self::LONGEST.as_millis() as u64;
+        let has_terms = match (self.action, &self.failover) {
+            (Action::Failover, Some(FailoverTerms { target, force, .. })) => {
+                let is_reason = |reason: &String| {
+                    (1..=FailoverTerms::MAX_REASON).contains(&reason.len()) && reason.trim() == reason
+                };
+                !self.is_off()
+                    && self.region.as_ref().is_some_and(|region| region != target)
+                    && force.as_ref().is_none_or(is_reason)
+            }
+            (Action::Failover, None) => self.is_off() && self.region.is_some(),
+            (_, terms) => terms.is_none(),
+        };
+        if !has_terms {
+            return false;
+        }
         match (self.action.is_statement(), self.until) {
             (true, Some(until)) => until >= self.at && until.0 - self.at.0 <= longest,
             (false, None) => self.region.is_some(),
@@ -112,14 +160,16 @@ impl Command {
 
     /// The bytes that are signed: one line for each value. `None` for a value with control characters.
     pub fn bytes(&self) -> Option<Vec<u8>> {
-        let Self { operator, environment, action, until, at, .. } = self;
+        let Self { operator, environment, action, failover, until, at, .. } = self;
         let (region, at) = (self.scope(), at.0);
+        let terms = failover.as_ref().map(FailoverTerms::lines).unwrap_or_default();
         let until = until.map(|until| format!("until={}\n", until.0)).unwrap_or_default();
         let text = format!(
-            "{DOMAIN}operator={operator}\nenvironment={environment}\nregion={region}\naction={action}\n{until}at={at}\n"
+            "{DOMAIN}operator={operator}\nenvironment={environment}\nregion={region}\naction={action}\n{terms}{until}at={at}\n"
         );
+        let reason = failover.as_ref().and_then(|terms| terms.force.as_deref()).unwrap_or_default();
         let is_one_line = |text: &str| !text.contains(char::is_control);
-        (is_one_line(operator) && is_one_line(environment)).then(|| text.into_bytes())
+        [operator, environment, reason].into_iter().all(is_one_line).then(|| text.into_bytes())
     }
 
     /// The value of [`COMMAND_HEADER`] with the signature of the operator; `None` for a value with control characters.
@@ -128,11 +178,12 @@ impl Command {
     }
 
     fn text(&self, signature: &Signature) -> String {
-        let Self { operator, environment, action, until, at, .. } = self.clone();
+        let Self { operator, environment, action, failover, until, at, .. } = self.clone();
         let (region, action) = (self.scope().to_owned(), action.to_string());
-        let until = until.map(|until| until.0);
-        let wire =
-            Wire { operator, environment, region, action, until, at: at.0, signature: encode_signature(signature) };
+        let target = failover.as_ref().map(|terms| terms.target.to_string());
+        let (accept_loss, force) = failover.map_or((false, None), |terms| (terms.accept_loss, terms.force));
+        let (until, at, signature) = (until.map(|until| until.0), at.0, encode_signature(signature));
+        let wire = Wire { operator, environment, region, action, target, accept_loss, force, until, at, signature };
         // Only strings and numbers: serialization cannot fail.
         BASE64.encode(&serde_json::to_vec(&wire).unwrap_or_default())
     }
@@ -157,9 +208,12 @@ impl Command {
         let wire: Wire = serde_json::from_slice(&bytes.ok_or(MALFORMED)?).map_err(|_| MALFORMED)?;
         let signature = decode_signature(&wire.signature).ok_or(MALFORMED)?;
         let region = (wire.region != ALL).then(|| Region::new(&wire.region));
+        let target = wire.target.map(|target| Region::new(&target)).transpose().map_err(|_| MALFORMED)?;
+        let (accept_loss, force) = (wire.accept_loss, wire.force);
         let command = Self {
             region: region.transpose().map_err(|_| MALFORMED)?,
             action: Action::parse(&wire.action).ok_or(MALFORMED)?,
+            failover: target.map(|target| FailoverTerms { target, accept_loss, force }),
             until: wire.until.map(UnixMillis),
             at: UnixMillis(wire.at),
             operator: wire.operator,
@@ -183,6 +237,7 @@ mod tests {
             environment: "prod".to_owned(),
             region: Some(Region::new("us-east-1").unwrap()),
             action: Action::Release,
+            failover: None,
             until: None,
             at: UnixMillis(1_795_230_245_123),
         }
@@ -191,6 +246,15 @@ mod tests {
     fn disarm() -> Command {
         let until = Some(UnixMillis(command().at.0 + 3_600_000));
         Command { action: Action::Disarm, until, ..command() }
+    }
+
+    fn failover() -> Command {
+        let terms = FailoverTerms {
+            target: Region::new("eu-west-1").unwrap(),
+            accept_loss: true,
+            force: Some("the \"old\" hall floods".to_owned()),
+        };
+        Command { action: Action::Failover, failover: Some(terms), ..disarm() }
     }
 
     #[test]
@@ -216,7 +280,7 @@ mod tests {
     #[test]
     fn a_command_has_one_text() {
         let (key, _) = PrivateKey::generate().unwrap();
-        for command in [command(), disarm()] {
+        for command in [command(), disarm(), failover()] {
             let json = String::from_utf8(BASE64.decode(command.sign(&key).unwrap().as_bytes()).unwrap()).unwrap();
             let (first, rest) = json.strip_prefix('{').unwrap().split_once(',').unwrap();
             for other in [
@@ -259,6 +323,50 @@ mod tests {
         let until = disarm().until.unwrap().0.to_string();
         let later = (disarm().until.unwrap().0 + 1).to_string();
         for (from, to) in [(&*until, &*later), ("us-east-1", "*"), ("disarm", "arm")] {
+            let changed = json.replacen(from, to, 1);
+            assert_ne!(changed, json);
+            let changed = BASE64.encode(changed.as_bytes());
+            assert!(Command::verify(changed.as_bytes(), |_| Some(key.public())).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_failover_is_of_one_region_to_another_one_and_its_terms_are_signed() {
+        let (key, _) = PrivateKey::generate().unwrap();
+        let is_accepted = |command: Command| {
+            let text = command.sign(&key).unwrap_or_default();
+            Command::verify(text.as_bytes(), |_| Some(key.public())).as_ref() == Ok(&command)
+        };
+        let with = |change: &dyn Fn(&mut FailoverTerms)| {
+            let mut command = failover();
+            change(command.failover.as_mut().unwrap());
+            command
+        };
+        let off = Command { failover: None, until: Some(failover().at), ..failover() };
+        let plain = with(&|terms| (terms.accept_loss, terms.force) = (false, None));
+        for good in [failover(), off.clone(), plain] {
+            assert!(is_accepted(good.clone()), "{good:?}");
+        }
+        let long = "x".repeat(FailoverTerms::MAX_REASON + 1);
+        for bad in [
+            with(&|terms| terms.target = command().region.unwrap()),
+            with(&|terms| terms.force = Some(String::new())),
+            with(&|terms| terms.force = Some(long.clone())),
+            with(&|terms| terms.force = Some("two\nlines".to_owned())),
+            Command { failover: None, ..failover() },
+            Command { region: None, ..failover() },
+            Command { region: None, ..off },
+            Command { until: None, ..failover() },
+            Command { until: Some(failover().at), ..failover() },
+            Command { failover: failover().failover, ..disarm() },
+            Command { failover: failover().failover, ..command() },
+        ] {
+            assert!(!is_accepted(bad.clone()), "{bad:?}");
+        }
+        let json = String::from_utf8(BASE64.decode(failover().sign(&key).unwrap().as_bytes()).unwrap()).unwrap();
+        for (from, to) in
+            [("\"target\":\"eu-west-1\"", "\"target\":\"eu-west-2\""), ("\"accept_loss\":true,", ""), ("hall", "mill")]
+        {
             let changed = json.replacen(from, to, 1);
             assert_ne!(changed, json);
             let changed = BASE64.encode(changed.as_bytes());

@@ -9,7 +9,7 @@ mod public_keys;
 
 pub(crate) use self::order::{decode_signature, encode_signature};
 pub use self::{
-    command::{Action, COMMAND_HEADER, Command},
+    command::{Action, COMMAND_HEADER, Command, FailoverTerms},
     key::{InvalidKey, PrivateKey, PublicKey},
     operators::Operators,
     order::{Order, SignatureList},

@@ -196,6 +196,9 @@ impl Words<'_> {
             // It was stated.
             Restriction::Command(_) => None,
         }));
+        if let Some(order) = &self.explanation.operator_order {
+            lines.extend([format::statement(&order.command), format::order(order)]);
+        }
         let Some((incident, gates)) = &self.explanation.incident else {
             lines.push("No incident is open.".to_owned());
             return lines;

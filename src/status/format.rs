@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    decision::{OperatorOrder, OrderStatus},
     model::{Blocked, Cause, FailoverMode, Ineligible, PushResult, Region, UnixMillis},
     signing::{Action, Command},
 };
@@ -132,8 +133,46 @@ pub fn statement(command: &Command) -> String {
                 "{operator} has put {scope} under maintenance{until}: no failover is ordered, neither from it nor to it."
             )
         }
+        Action::Failover => {
+            let terms = command.failover.as_ref();
+            let target = terms.map(|terms| format!(" to {}", terms.target)).unwrap_or_default();
+            let loss = if terms.is_some_and(|terms| terms.accept_loss) { ", whatever it loses" } else { "" };
+            let force = terms.and_then(|terms| terms.force.as_ref());
+            let force = force.map(|reason| format!(", by force: {reason}")).unwrap_or_default();
+            format!("{operator} has ordered the failover of {scope}{target}{until}{loss}{force}.")
+        }
         Action::Release => format!("{operator} has released {scope}."),
     }
+}
+
+/// What a vantage makes of a failover that an operator has ordered.
+pub fn order(order: &OperatorOrder) -> String {
+    let OperatorOrder { region, target, status, reasons, known_to: (know, of), .. } = order;
+    let why = match status {
+        OrderStatus::Ordered => return format!("The failover of {region} to {target} is ordered now."),
+        OrderStatus::Pending => return format!("The failover of {region} to {target} is ordered in a few seconds."),
+        OrderStatus::Unconfirmed => {
+            format!(
+                "{know} of {of} instances that are neither down nor isolated know the command, and more than half must"
+            )
+        }
+        OrderStatus::Isolated => "this instance is isolated".to_owned(),
+        OrderStatus::Blocked(Blocked::NoTarget | Blocked::RpoUnknown) if !reasons.is_empty() => {
+            let reasons: Vec<_> = reasons.iter().copied().map(reason).collect();
+            format!("{target} cannot take over ({})", reasons.join(", "))
+        }
+        OrderStatus::Blocked(Blocked::NoTarget) => format!("{target} is no region of this instance"),
+        OrderStatus::Blocked(Blocked::TargetDown) => format!("{target} is down"),
+        OrderStatus::Blocked(Blocked::Disarmed) => "it was disarmed after the command".to_owned(),
+        OrderStatus::Blocked(Blocked::Maintenance) => {
+            "it is under maintenance, by a file or by a later command".to_owned()
+        }
+        OrderStatus::Blocked(Blocked::ArmingUnknown) => {
+            "this instance has just started, and has no votes of another one yet".to_owned()
+        }
+        OrderStatus::Blocked(reason) => blocked(*reason).to_owned(),
+    };
+    format!("The failover of {region} to {target} is not ordered now: {why}.")
 }
 
 /// What the file of a vantage says of regions, and what to change.

@@ -8,7 +8,7 @@ use std::{
 
 use super::views::{AlertmanagerView, FailoverOrder, Overview, PathView, PeerView, PushFailure, Quorum};
 use crate::{
-    decision::{IsolationReason, Restriction, votes::VoteProblem},
+    decision::{IsolationReason, OperatorOrder, Restriction, votes::VoteProblem},
     model::{Blocked, FailoverMode, Ineligible, PeerState, Region, StateReason, Tally},
     signing::Command,
     window::Record,
@@ -83,6 +83,8 @@ pub enum Headline<'a> {
 /// What an operator must know while no region is down.
 #[derive(Debug)]
 pub enum Concern<'a> {
+    /// An operator has commanded the failover of a peer.
+    Ordered(&'a OperatorOrder),
     /// This peer answers again, and its incident is still open.
     OpenIncident(&'a PeerView),
     /// This peer is down, and its failover is not ordered although it is confirmed.
@@ -175,9 +177,12 @@ impl<'a> Concern<'a> {
         let is_common = |peer: &&PeerView| peer.rule.reason() == StateReason::CommonMode;
         let common: Vec<_> = overview.peers.iter().filter(is_common).collect();
         let open = |peer: &&PeerView| {
-            peer.state != PeerState::Down && !is_common(peer) && overview.open_incident(&peer.region).is_some()
+            let is_open = overview.open_incident(&peer.region).is_some_and(|open| open.ordered_by.is_none());
+            peer.state != PeerState::Down && !is_common(peer) && is_open
         };
-        let mut concerns: Vec<_> = overview.peers.iter().filter(open).map(Self::OpenIncident).collect();
+        let mut concerns: Vec<_> =
+            overview.peers.iter().filter_map(|peer| peer.operator_order.as_ref()).map(Self::Ordered).collect();
+        concerns.extend(overview.peers.iter().filter(open).map(Self::OpenIncident));
         if !common.is_empty() {
             concerns.push(Self::CommonMode(common));
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     config::{Config, Peer},
     decision::{
-        IsolationReason, Restriction, Rule,
+        IsolationReason, OperatorOrder, Restriction, Rule,
         ranking::{RankedRegion, preferred},
         votes::{VoteProblem, VoteStatus},
     },
@@ -221,6 +221,8 @@ pub struct PeerView {
     pub incident_over_at: Option<UnixMillis>,
     /// What an operator has stated of it.
     pub stated: Option<Command>,
+    /// What an operator has ordered of it, and what this vantage makes of that.
+    pub operator_order: Option<OperatorOrder>,
     /// Where it comes from that it may not be failed over.
     pub restrictions: Vec<Restriction>,
     /// The last vote of each other vantage.

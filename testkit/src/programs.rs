@@ -1,17 +1,37 @@
-//! The real nginx and knotd.
-//!
+//! The real nginx and knotd, and the example receiver.
 
 use std::{
     io::Read,
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
 
-use crate::stalls::Patience;
+use crate::{root, stalls::Patience};
+
+/// Cargo in the folder of the project.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(args).arg("--locked").current_dir(root());
+    // What the cargo around us has set for one package alone would make build scripts run again, here and there.
+    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// The example receiver, which `cargo test` builds as a test only.
+pub fn webhook_receiver() -> PathBuf {
+    // With an example, the dependencies have the features that they have in tests, so that none is compiled again.
+    let args = ["build", "--quiet", "--workspace", "--bin", "webhook_receiver", "--example", "simulation"];
+    assert!(cargo(&args).status().unwrap().success());
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("webhook_receiver")
+}
 
 /// A server program, ended when dropped.
 pub struct Server(Child);

@@ -2,13 +2,13 @@
 
 use super::*;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The operator of all vantages.
-struct Alice(PrivateKey);
+pub(super) struct Alice(pub(super) PrivateKey);
 
 impl Alice {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(PrivateKey::generate().unwrap().0)
     }
 
@@ -16,7 +16,7 @@ impl Alice {
         Operators { environment: String::new(), keys: vec![("alice".to_owned(), self.0.public())] }
     }
 
-    fn setup(&self) -> Setup {
+    pub(super) fn setup(&self) -> Setup {
         Setup { operators: self.operators(), ..setup(false, watched(4)) }
     }
 
@@ -28,6 +28,7 @@ impl Alice {
             environment: String::new(),
             region: peer.map(|peer| scene.regions[peer].clone()),
             action,
+            failover: None,
             until: Some(UnixMillis(at.0 + hold.as_millis() as u64)),
             at,
         };
@@ -35,14 +36,14 @@ impl Alice {
     }
 
     /// A vantage to which it says this.
-    fn states(&self, scene: &mut Scene, action: Action, peer: Option<usize>, hold: Duration) {
+    pub(super) fn states(&self, scene: &mut Scene, action: Action, peer: Option<usize>, hold: Duration) {
         scene.now += MS;
         let text = self.says(scene, action, peer, hold);
         scene.handle(Input::Stated(&text));
     }
 
     /// A vantage whose peers are well.
-    fn scene(&self) -> Scene {
+    pub(super) fn scene(&self) -> Scene {
         let mut scene = Scene::well(4, false);
         scene.vantage.handle(Input::Reconfigured(self.setup()), scene.clock());
         scene
@@ -324,6 +325,7 @@ fn a_disarm_outlasts_a_clock_that_is_hours_ahead() {
             environment: String::new(),
             region: Some(scene.regions[0].clone()),
             action: Action::Disarm,
+            failover: None,
             until: Some(UnixMillis(at.0 + 3_600_000)),
             at,
         };

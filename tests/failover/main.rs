@@ -13,6 +13,7 @@ mod alertmanagers;
 mod death;
 mod environments;
 mod majority;
+mod ordered;
 mod outage;
 mod partial;
 mod rules;

@@ -1,6 +1,6 @@
 //! docs/failover.md, followed word for word but for ports and folders.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, process::Command, time::Duration};
 
 use serde_json::Value;
 use testkit::{
@@ -10,7 +10,10 @@ use testkit::{
         require,
     },
     process::{Running, eventually, free, request, write},
+    programs::cargo,
 };
+
+pub(crate) use testkit::programs::webhook_receiver as receiver;
 
 /// A command of the page as a shell reads it: joined lines, without the prompt.
 fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
@@ -25,26 +28,6 @@ fn command<'a>(page: &'a str, begins: &str) -> Vec<String> {
     }
     let words = Command::new("sh").args(["-c", &format!("printf '%s\\n' {line}")]).output().unwrap();
     String::from_utf8(words.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn cargo(args: &[&str]) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(args).arg("--locked").current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What the cargo around us has set for this package alone would make build scripts run again, here and there.
-    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
-        cargo.env_remove(name);
-    }
-    cargo
-}
-
-/// The example receiver, which `cargo test` builds as a test only.
-pub(crate) fn receiver() -> PathBuf {
-    // With an example, the dependencies have the features that they have in tests, so that none is compiled again.
-    let args = ["build", "--quiet", "--workspace", "--bin", "webhook_receiver", "--example", "simulation"];
-    assert!(cargo(&args).status().unwrap().success());
-    let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("webhook_receiver")
 }
 
 pub(crate) fn incidents(receiver: SocketAddr) -> Option<Vec<Value>> {

@@ -10,6 +10,7 @@ mod demo;
 mod failover_page;
 mod files;
 mod log;
+mod operators;
 mod prometheus;
 mod reload;
 mod signed_orders;

@@ -63,6 +63,7 @@ pub(crate) fn incident(peer: &str, stage: Stage) -> Incident {
         loss: None,
         lost: None,
         evidence: "icmp and tcp are silent".into(),
+        ordered_by: None,
         resolved: None,
         signatures: Vec::new(),
     }

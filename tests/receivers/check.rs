@@ -47,6 +47,29 @@ fn a_region_is_down_now_only_if_two_vantages_hold_it_down_and_none_reaches_it() 
     assert_eq!(check(&all, &[("MIN_VANTAGES", "1")]).0, DOWN);
 }
 
+/// It needs no outage, and so many vantages that order it now. Any other order needs the outage all the same.
+#[test]
+fn what_an_operator_has_ordered_needs_two_vantages_that_order_it_now() {
+    let vantages = vantages();
+    let all = urls(&vantages);
+    let by_operator = [("INCIDENT_ID", "us-east-1-operator-1795230245123")];
+    let orders = |vantage: &str, orders: bool| {
+        let mut message = opinion(vantage, "up");
+        message["peers"][1]["operator_order"] = json!(orders);
+        message
+    };
+    let names = ["eu-west-1", "eu-central-1"];
+    vantages.iter().zip(names).for_each(|(vantage, name)| vantage.replace(orders(name, true)));
+    let (status, said) = check(&all, &by_operator);
+    assert!(status == DOWN && said.contains("as an operator has commanded"), "{said}");
+    assert_eq!(check(&all, &[]).0, UP, "an order of another incident");
+    assert_eq!(check(&all, &[("INCIDENT_ID", "us-west-1-operator-1")]).0, UP);
+    vantages[0].replace(orders(names[0], false));
+    assert_eq!(check(&all, &by_operator).0, UNCLEAR, "one alone");
+    vantages[1].replace(orders(names[1], false));
+    assert_eq!(check(&all, &by_operator).0, UP, "it was released");
+}
+
 #[test]
 fn an_answer_that_proves_nothing_does_not_count() {
     let vantages = vantages();

@@ -157,6 +157,7 @@ fn overview() -> Overview {
         order: regionwatch::status::FailoverOrder::None,
         incident_over_at: None,
         stated: None,
+        operator_order: None,
         restrictions: Vec::new(),
         region: path.peer,
         state: PeerState::Healthy,
@@ -205,6 +206,7 @@ fn explanation(region: Region) -> Option<Explanation> {
         next_votes: Vec::new(),
         incident: None,
         stated: None,
+        operator_order: None,
         restrictions: Vec::new(),
         failed_over: Vec::new(),
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regionwatch::{
     model::{Region, UnixMillis},
-    signing::{Action, Command, PrivateKey},
+    signing::{Action, Command, FailoverTerms, PrivateKey},
 };
 use testkit::simulation::world::EPOCH;
 
@@ -39,6 +39,7 @@ impl Alice {
             environment: String::new(),
             region: Some(Region::new(&format!("r{of:02}")).unwrap()),
             action: *action,
+            failover: None,
             until: Some(UnixMillis(begin + hold / MILLI)),
             at: UnixMillis(begin),
         };
@@ -61,6 +62,59 @@ fn skewed(skew: &[i64], spans: &[(Time, Time, Trouble)], commands: &[Commanded],
     world.run(until, |_| false);
     assert_eq!((world.journal.unheld, world.journal.unlawful), (0, 0));
     world.journal
+}
+
+/// A failover of a region that is up, which one vantage is told of, and its release, which another one is told of; while all
+/// vantages restart one after the other.
+#[test]
+fn a_failover_that_an_operator_orders_has_one_target_on_every_vantage_over_restarts_until_its_release() {
+    for state in [false, true] {
+        let alice = Alice::new();
+        let restarts = [(30, 0), (36, 1), (42, 2), (48, 3)];
+        let span = |(at, node): (Time, usize)| Span {
+            begin: at * SECOND,
+            end: (at + 2) * SECOND,
+            trouble: Trouble::Restart(node),
+        };
+        let setup = Setup { skip: false, state, operators: alice.operators(), ..setup(4, 0.02) };
+        let mut world = World::new(setup, restarts.into_iter().map(span).collect());
+        let region = |n: usize| Region::new(&format!("r{n:02}")).unwrap();
+        let command = |at: Time, action, failover, hold: Option<Time>| Command {
+            operator: "alice".to_owned(),
+            environment: String::new(),
+            region: Some(region(1)),
+            action,
+            failover,
+            until: hold.map(|hold| UnixMillis(EPOCH + (at + hold) / MILLI)),
+            at: UnixMillis(EPOCH + at / MILLI),
+        };
+        let (ordered_at, released_at) = (15 * SECOND, 90 * SECOND);
+        let terms = FailoverTerms { target: region(3), accept_loss: false, force: None };
+        let order = command(ordered_at, Action::Failover, Some(terms), Some(600 * SECOND));
+        let release = command(released_at, Action::Release, None, None);
+        for (at, to, command) in [(ordered_at, 2, order), (released_at, 0, release)] {
+            world.state(at, to, Arc::from(command.sign(&alice.0).unwrap()));
+        }
+        world.run(110 * SECOND, |_| false);
+        let Journal { commanded, retargeted, .. } = &world.journal;
+        assert!(commanded.iter().all(|told| (told.of, told.target) == (1, 3)), "{state}: {commanded:?}");
+        assert_eq!(*retargeted, 0, "{state}");
+        for by in 0..4 {
+            let told: Vec<_> = commanded.iter().filter(|told| told.by == by).collect();
+            if by == 1 {
+                assert!(told.is_empty(), "{state}: of its own region, {told:?}");
+                continue;
+            }
+            let (first, last) = (told.first().unwrap(), told.last().unwrap());
+            assert!(first.ordered && first.at < ordered_at + 8 * SECOND, "{state} {by}: {told:?}");
+            assert!(
+                !last.ordered && last.at >= released_at && last.at < released_at + 3 * SECOND,
+                "{state} {by}: {told:?}"
+            );
+            // Twice: before its restart and after it.
+            assert_eq!(told.iter().filter(|told| told.ordered).count(), 2, "{state} {by}: {told:?}");
+        }
+    }
 }
 
 /// The first order, and how many vantages gave one.

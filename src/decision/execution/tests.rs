@@ -23,6 +23,7 @@ fn vote() -> PeerVote {
         mode: Some(Armed),
         target: None,
         failed_over: None,
+        operator_order: false,
     }
 }
 
@@ -390,6 +391,28 @@ fn what_one_other_vantage_says_is_not_remembered_and_what_was_released_stays_rel
     let mut fixture = Fixture::new();
     fixture.executions.remember(&left);
     assert!(!fixture.executions.adopt(&x, &told), "another vantage may still report it");
+}
+
+/// It was well when it was ordered.
+#[test]
+fn what_an_operator_has_failed_over_is_not_released_by_health_unless_one_other_vantage_alone_says_so() {
+    let x = region("x");
+    let ordered = |at| FailedOver { id: "x-operator-1".into(), onset: UnixMillis(1), target: region("a"), at };
+    for is_own in [true, false] {
+        let mut fixture = Fixture::new();
+        let failover = ordered(fixture.now);
+        match is_own {
+            true => fixture.executions.command(&x, failover.clone()),
+            false => assert!(fixture.executions.adopt(&x, &failover)),
+        }
+        assert_eq!(fixture.executions.has_ordered(&x, "x-operator-1"), is_own);
+        for minutes in [0, 31, 62] {
+            let stands = [Standing { region: &x, state: PeerState::Healthy, well: true, open: false }];
+            let at = fixture.now + minutes * 60 * SECOND;
+            fixture.executions.release(stands.into_iter(), &fixture.votes, at);
+        }
+        assert_eq!(fixture.executions.of(&x), Some(&failover).filter(|_| is_own));
+    }
 }
 
 #[test]

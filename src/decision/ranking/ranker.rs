@@ -178,6 +178,14 @@ impl Ranker {
         filtered.into_iter().map(|filtered| filtered.reasons).collect::<Vec<_>>().into_iter()
     }
 
+    /// What keeps one region from taking over for another one, as of the last update.
+    pub(crate) fn reasons_of(&self, replaced: &Region, target: &Region) -> Vec<Ineligible> {
+        let nothing = RegionAttributes::default();
+        let filtered = self.filtered(replaced, self.attributes(replaced).unwrap_or(&nothing));
+        let found = filtered.into_iter().find(|filtered| filtered.region == target);
+        found.map(|filtered| filtered.reasons).unwrap_or_default()
+    }
+
     pub(super) fn score(&self, region: &Region) -> Option<Duration> {
         let input = self.inputs.get(region)?;
         score(input, input.losses.get(&self.own).copied().unwrap_or_default())

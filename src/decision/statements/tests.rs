@@ -1,7 +1,10 @@
 //! Guarantees of what operators state.
 
 use super::*;
-use crate::{decision::Now, signing::PrivateKey};
+use crate::{
+    decision::Now,
+    signing::{FailoverTerms, PrivateKey},
+};
 
 use FailoverMode::{Armed, Disarmed, Maintenance};
 
@@ -48,7 +51,23 @@ impl Fixture {
             environment: "prod".to_owned(),
             region: scope.map(region),
             action,
+            failover: None,
             until: Some(UnixMillis(EPOCH + until)),
+            at: UnixMillis(EPOCH + at),
+        };
+        command.sign(&self.key).unwrap().into()
+    }
+
+    /// The failover of a region to `y`, or its release.
+    fn order(&self, action: Action, of: &str, at: u64, until: Option<u64>) -> Arc<str> {
+        let terms = FailoverTerms { target: region("y"), accept_loss: false, force: None };
+        let command = Command {
+            operator: "alice".to_owned(),
+            environment: "prod".to_owned(),
+            region: Some(region(of)),
+            action,
+            failover: (action == Action::Failover).then_some(terms),
+            until: until.map(|until| UnixMillis(EPOCH + until)),
             at: UnixMillis(EPOCH + at),
         };
         command.sign(&self.key).unwrap().into()
@@ -67,6 +86,22 @@ impl Fixture {
 
 fn is_region(region: &Region) -> bool {
     ["x", "y"].contains(&region.as_str())
+}
+
+#[test]
+fn a_failover_holds_until_its_end_or_the_release_and_no_older_one_takes_the_place_of_that() {
+    let mut fixture = Fixture::new();
+    let [older, order] = [1, 5].map(|at| fixture.order(Action::Failover, "x", at, Some(HOUR)));
+    let release = fixture.order(Action::Release, "x", 10, None);
+    assert!(fixture.statements.take(&order, is_region, fixture.now(5)).is_some());
+    let holding = |fixture: &Fixture, at| fixture.statements.failovers(fixture.now(at).instant).len();
+    assert_eq!((holding(&fixture, 6), holding(&fixture, HOUR + 6)), (1, 0));
+    assert_eq!(fixture.mode("x", Disarmed, 6), Disarmed, "it arms nothing");
+    let ended = fixture.statements.take(&release, is_region, fixture.now(10)).unwrap().ended;
+    assert_eq!(ended.map(|ended| ended.action), Some(Action::Failover));
+    assert_eq!(holding(&fixture, 10), 0);
+    assert_eq!(fixture.statements.adopt(&[older, order], true, is_region, fixture.now(20)), []);
+    assert_eq!(fixture.statements.texts(), [release], "as it travels");
 }
 
 #[test]

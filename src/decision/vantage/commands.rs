@@ -9,16 +9,17 @@ use crate::{
     decision::{
         Now, Remembered, Restriction, StateChange, Stated, StatementNews,
         execution::files_of,
+        operator_order::is_by_operator,
         statements::{Statements, Taken},
         times::Times,
     },
     model::{Blocked, FailoverMode, Region},
-    signing::Command,
+    signing::{Action, Command},
 };
 
 /// How long a vantage that starts waits for the votes of another one before it takes its own record for what operators have
 /// stated.
-const UNHEARD_FOR: Duration = Duration::from_secs(30);
+pub(super) const UNHEARD_FOR: Duration = Duration::from_secs(30);
 
 impl Vantage {
     /// The statement of an operator that decides whether a region may be failed over now.
@@ -151,10 +152,22 @@ impl Vantage {
 
     fn on_taken(&mut self, taken: impl IntoIterator<Item = Taken>, news: &StatementNews, now: Now) {
         let before = self.changes.len();
-        let change = |Taken { command, ended }| StateChange::Statement { command, news: news.clone(), ended };
-        self.changes.extend(taken.into_iter().map(change));
+        for Taken { command, ended } in taken {
+            self.on_release(&command, now.instant);
+            self.changes.push(StateChange::Statement { command, news: news.clone(), ended });
+        }
         if self.changes.len() > before {
             self.refresh_modes(now);
+        }
+    }
+
+    /// Releases what an operator had failed over before this release: another vantage has carried it out, and relays it.
+    fn on_release(&mut self, command: &Command, now: Instant) {
+        let Some(region) = command.region.as_ref().filter(|_| command.action == Action::Release) else { return };
+        let known = self.executions.of(region).filter(|failover| is_by_operator(&failover.id, region));
+        let is_meant = known.is_some_and(|failover| failover.onset < command.at);
+        if is_meant && self.release_refusal(region, now).is_none() {
+            self.release(region, now);
         }
     }
 

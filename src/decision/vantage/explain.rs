@@ -28,6 +28,7 @@ impl Vantage {
             next_votes: next_votes(region, &peer.verdict, &self.votes, (status.vote, isolated), at),
             incident: peer.incident.as_ref().map(|open| (open.clone(), self.gate(n, at).into())),
             stated: self.statement(region, at).cloned(),
+            operator_order: self.operator_order(region).cloned(),
             restrictions: self.restrictions(region, at),
             failed_over: self.failed_over(at).into_iter().collect(),
         })

@@ -72,6 +72,8 @@ pub struct PeerVoteEntry {
     pub target: Option<(Region, Region)>,
     /// The failover of the peer that it knows of, until that is released.
     pub failed_over: Option<FailedOverEntry>,
+    /// Whether it orders the failover of the peer now, as an operator has commanded.
+    pub operator_order: bool,
 }
 
 /// A failover that was ordered, as a vantage reports it.
@@ -323,6 +325,7 @@ impl VoteMessage {
             mode: entry.mode,
             target: entry.target.clone(),
             failed_over: entry.failed_over.as_ref().map(|failover| failover.by_our_clock(requested_at)),
+            operator_order: entry.operator_order,
         };
         let candidate =
             |entry: &RankEntry| Some(Candidate { region: entry.region.clone(), rank: entry.rank?, score: entry.score });
@@ -422,6 +425,7 @@ mod tests {
             mode: None,
             target: None,
             failed_over: None,
+            operator_order: false,
         }
     }
 

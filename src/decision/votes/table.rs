@@ -41,6 +41,8 @@ pub struct PeerVote {
     pub target: Option<(Region, Region)>,
     /// The failover of the peer that it knows of.
     pub failed_over: Option<FailedOver>,
+    /// Whether it orders the failover of the peer now, as an operator has commanded.
+    pub operator_order: bool,
 }
 
 impl PeerVote {
@@ -56,6 +58,7 @@ impl PeerVote {
             mode: None,
             target: None,
             failed_over: None,
+            operator_order: false,
         }
     }
 
@@ -262,6 +265,20 @@ impl VoteTable {
         sets.flat_map(|set| &set.peers).filter_map(|(region, vote)| {
             let claims = vote.held && vote.target.is_some() && vote.failed_over.is_none();
             vote.incident.as_ref().filter(|_| claims).map(|(onset, _)| (region, *onset))
+        })
+    }
+
+    /// Whether each vantage that may vote knows a statement of an operator now; `None`: it is isolated. One that was not heard
+    /// lately knows nothing.
+    pub fn know_statement<'a>(
+        &'a self,
+        text: &'a str,
+        now: Instant,
+    ) -> impl Iterator<Item = (&'a Region, Option<bool>)> + 'a {
+        self.voters.iter().map(move |(region, voter)| {
+            let set = voter.last.as_ref().map(|(_, set)| set).filter(|_| voter.is_fresh(now));
+            let knows = set.is_some_and(|set| set.statements.iter().any(|known| **known == *text));
+            (region, (!set.is_some_and(|set| set.isolated)).then_some(knows))
         })
     }
 

@@ -23,6 +23,8 @@ pub(super) fn mark(headline: &Headline<'_>) -> String {
         Headline::Watch(state, ..) => state.to_string(),
         Headline::Starting(_) => "starting".to_owned(),
         Headline::Concerned(concerns) => match concerns.first() {
+            Some(Concern::Ordered(order)) if order.is_ordered() => "failover ordered".to_owned(),
+            Some(Concern::Ordered(_)) => "failover commanded".to_owned(),
             Some(Concern::OpenIncident(_)) => "incident open".to_owned(),
             Some(Concern::Blocked(..)) => "failover blocked".to_owned(),
             Some(Concern::AlertmanagerFailing(..)) => "alerts not accepted".to_owned(),
@@ -47,6 +49,8 @@ pub(crate) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
         Headline::Starting(all) => format!("Starting: {}.", all.iter().map(pending).collect::<Vec<_>>().join(", ")),
         Headline::Concerned(concerns) => {
             let concern = match concerns.first() {
+                Some(Concern::Ordered(order)) if order.is_ordered() => ", and an operator has ordered a failover",
+                Some(Concern::Ordered(_)) => ", and an operator has commanded a failover",
                 Some(Concern::OpenIncident(_)) => ", and an incident is still open",
                 Some(Concern::Blocked(..)) => ", but a failover is blocked",
                 Some(Concern::AlertmanagerFailing(..)) => ", but alerts are not accepted",
@@ -60,7 +64,7 @@ pub(crate) fn sentence(headline: &Headline<'_>, overview: &Overview) -> String {
                 Some(Concern::Stated(command)) => match command.action {
                     Action::Disarm => ", and an operator has disarmed a region",
                     Action::Maintenance => ", and an operator maintains a region",
-                    Action::Arm | Action::Release => ", and an operator has armed a region",
+                    Action::Arm | Action::Failover | Action::Release => ", and an operator has armed a region",
                 },
                 Some(Concern::File(..)) => ", and the file of another vantage forbids a failover",
                 None => "",
@@ -104,6 +108,9 @@ impl Line {
 /// A concern, as a line.
 fn concern(concern: &Concern<'_>, overview: &Overview) -> Line {
     match concern {
+        Concern::Ordered(order) => {
+            Line::plain(format!("{} {}", format::statement(&order.command), format::order(order)))
+        }
         Concern::OpenIncident(peer) => {
             let answers = match peer.state {
                 PeerState::Healthy => {

@@ -167,6 +167,18 @@ pub(super) fn vote(vote: Vote) -> Markup {
     }
 }
 
+/// Whether the failover of an outage is ordered, as a word and as text.
+fn order_of_outage(order: FailoverOrder) -> (&'static str, String) {
+    match order {
+        FailoverOrder::None => ("none", "no failover ordered".to_owned()),
+        FailoverOrder::Withdrawn => {
+            ("withdrawn", "failover was ordered and is withdrawn: the region is not held down now".to_owned())
+        }
+        FailoverOrder::Blocked(reason) => ("blocked", format!("no failover ordered: {}", format::blocked(reason))),
+        FailoverOrder::Active => ("active", "failover ordered: the region is held down now".to_owned()),
+    }
+}
+
 /// One incident.
 pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
     let alert = match incident.stage {
@@ -180,19 +192,20 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
         _ if incident.stage == Stage::Execute => FailoverOrder::Withdrawn,
         _ => FailoverOrder::None,
     };
-    let (order, order_text) = match order {
-        FailoverOrder::None => ("none", "no failover ordered".to_owned()),
-        FailoverOrder::Withdrawn => {
-            ("withdrawn", "failover was ordered and is withdrawn: the region is not held down now".to_owned())
-        }
-        FailoverOrder::Blocked(reason) => ("blocked", format!("no failover ordered: {}", format::blocked(reason))),
-        FailoverOrder::Active => ("active", "failover ordered: the region is held down now".to_owned()),
+    let (order, order_text) = match (order, &incident.ordered_by) {
+        (FailoverOrder::Active, Some(operator)) => ("active", format!("failover ordered by {operator}")),
+        (_, Some(operator)) => ("withdrawn", format!("the order of {operator} has ended")),
+        (order, None) => order_of_outage(order),
     };
     // Counted when the region was down last; after a restart it is not known how many were needed.
     let needed = if tally.needed > 0 { format!(", {} needed", tally.needed) } else { String::new() };
     let is_down = overview.peer(incident.peer.as_str()).is_some_and(|peer| peer.state == PeerState::Down);
     let when = if is_down { "" } else { " when it was down" };
     let votes = format!("{} of {} down{needed}{when}", tally.down, tally.voters);
+    let (votes, cause) = match incident.ordered_by {
+        Some(_) => (format!("{} of {} vantages know the command", tally.down, tally.voters), "an operator"),
+        None => (votes, format::cause(incident.cause)),
+    };
     let lasted = format::since(incident.onset, incident.resolved.unwrap_or(overview.at));
     let targets = match &incident.candidates[..] {
         [] => bad("no region can take over"),
@@ -213,7 +226,7 @@ pub(super) fn incident(overview: &Overview, incident: &Incident) -> Markup {
             }
             (facts(([
                 ("Since", html! { (time(incident.onset, overview.at)) " (" (lasted) ")" }),
-                ("Cause", html! { (format::cause(incident.cause)) }),
+                ("Cause", html! { (cause) }),
                 ("Votes", html! { (votes) }),
                 ("Fail over to", targets),
                 ("Order", html! { span data-order=(order) { (order_text) } }),

@@ -77,6 +77,8 @@ fn facts(overview: &Overview, peer: &PeerView) -> Markup {
         };
         facts.push(("Not failed over", html! { (said) }));
     }
+    facts.extend(peer.operator_order.iter().map(|order| ("Operator", html! { (format::statement(&order.command)) })));
+    facts.extend(peer.operator_order.iter().map(|order| ("Failover", html! { (format::order(order)) })));
     parts::card("facts", &html! { "Status" }, &parts::facts(facts))
 }
 

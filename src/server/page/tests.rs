@@ -46,6 +46,7 @@ fn view(name: &str, state: PeerState) -> PeerView {
         order: FailoverOrder::None,
         incident_over_at: None,
         stated: None,
+        operator_order: None,
         restrictions: Vec::new(),
         said: Vec::new(),
         vote_problem: None,
@@ -93,6 +94,7 @@ fn incident(peer: &str, stage: Stage, candidates: &[&str]) -> Incident {
         loss: None,
         lost: None,
         evidence: "Nothing was answered.".to_owned(),
+        ordered_by: None,
         resolved: None,
         signatures: Vec::new(),
     }

@@ -65,6 +65,8 @@ pub struct Plan {
     pub failover: &'static str,
     /// More keys of every peer, as lines with four spaces before them.
     pub of_peers: &'static str,
+    /// The private and the public key by which the sidecar of each region signs orders, if there are any.
+    pub keys: Vec<(String, String)>,
     /// Each sidecar has a folder for its state.
     pub state: bool,
     /// More settings, as lines.
@@ -118,6 +120,7 @@ impl Default for Plan {
             strangers: 0,
             failover: "",
             of_peers: "",
+            keys: Vec::new(),
             state: false,
             settings: String::new(),
             peers: String::new(),
@@ -150,6 +153,9 @@ impl Region {
         let (name, environment) = (letter(n, plan), plan.environment(n));
         let config = folder.path().join(format!("{name}{n}.yaml"));
         fs::write(&config, configuration(n, plan)).unwrap();
+        if let Some((private, _)) = plan.keys.get(usize::from(n - 1)) {
+            fs::write(folder.path().join(format!("sign{n}.key")), private).unwrap();
+        }
         let script = folder.path().join(format!("{name}{n}.sh"));
         let program = format!("exec {} run --config {}", plan.program, config.display());
         fs::write(&script, format!("REGION={name}\n{}\n{program}\n", plan.shell)).unwrap();
@@ -253,6 +259,9 @@ fn configuration(own: u8, plan: &Plan) -> String {
     if plan.state {
         text.push_str(&format!("state_dir: state{own}\n"));
     }
+    if !plan.keys.is_empty() {
+        text.push_str(&format!("signing: {{key_file: sign{own}.key}}\n"));
+    }
     text.push_str(&plan.settings);
     let environment = plan.environment(own);
     if plan.named_by == NamedBy::Setting && !environment.is_empty() {
@@ -279,8 +288,10 @@ fn configuration(own: u8, plan: &Plan) -> String {
     ));
     for peer in all().filter(|n| *n != own && !plan.is_witness(*n)) {
         let address = format!("10.0.{peer}.2");
+        let key = plan.keys.get(usize::from(peer - 1));
+        let key = key.map(|(_, public)| format!("    public_keys: ['{public}']\n")).unwrap_or_default();
         text.push_str(&format!(
-            "  - region: {}\n{}    targets:\n      - name: edge\n        host: {address}\n        probes:\n\
+            "  - region: {}\n{}{key}    targets:\n      - name: edge\n        host: {address}\n        probes:\n\
              \x20         - {{kind: icmp}}\n\
              \x20         - {{kind: tcp, port: {REGION_PORT}}}\n\
              \x20         - {{kind: http, url: \"http://{address}:{REGION_PORT}/api/v1/regions\", sidecar: true, \

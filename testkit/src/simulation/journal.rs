@@ -26,6 +26,16 @@ pub struct Order {
     pub end: Option<Time>,
 }
 
+/// That a vantage orders what an operator has commanded from now on, or does not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commanded {
+    pub at: Time,
+    pub by: usize,
+    pub of: usize,
+    pub target: usize,
+    pub ordered: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Journal {
     pub suspected: Vec<Said>,
@@ -35,6 +45,7 @@ pub struct Journal {
     pub confirmed: Vec<Said>,
     pub executed: Vec<Said>,
     pub orders: Vec<Order>,
+    pub commanded: Vec<Commanded>,
     /// Times that an order was given for a region that its vantage did not hold down.
     pub unheld: u64,
     /// Times that more regions were ordered by all vantages together than the policy allows.

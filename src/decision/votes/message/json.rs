@@ -151,6 +151,8 @@ struct WireEntry<'a> {
     target: Option<WireTarget<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     failed_over: Option<WireFailedOver<'a>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    operator_order: bool,
 }
 
 /// A failover target, and the vantage that has proposed it first.
@@ -217,6 +219,7 @@ impl<'a> WireEntry<'a> {
                 .as_ref()
                 .map(|(region, by)| WireTarget { region: region.as_str().into(), by: by.as_str().into() }),
             failed_over: entry.failed_over.as_ref().map(WireFailedOver::of),
+            operator_order: entry.operator_order,
         }
     }
 
@@ -240,6 +243,7 @@ impl<'a> WireEntry<'a> {
             mode: self.mode.and_then(|mode| mode.0),
             target: self.target.map(WireTarget::read).transpose()?,
             failed_over: self.failed_over.map(WireFailedOver::read).transpose()?,
+            operator_order: self.operator_order,
         })
     }
 }

@@ -3,11 +3,11 @@
 use super::*;
 use crate::{
     decision::{
-        Explanation, Failing, QualityFault, QualitySample, Restriction,
+        Explanation, Failing, OperatorOrder, OrderStatus, QualityFault, QualitySample, Restriction,
         votes::{RejectReason, VoteProblem},
     },
     model::{Blocked, FailoverMode, PushResult, StateReason},
-    signing::{Action, Command},
+    signing::{Action, Command, FailoverTerms},
     status::{AlertmanagerView, Concern, Explained, PushFailure, Section},
 };
 
@@ -147,6 +147,7 @@ fn what_operators_have_commanded_is_said_once_with_its_end() {
         environment: String::new(),
         region,
         action,
+        failover: None,
         until: Some(UnixMillis(NOW.0 + 3_600_000)),
         at: NOW,
     };
@@ -162,6 +163,49 @@ fn what_operators_have_commanded_is_said_once_with_its_end() {
     overview.peers[1].stated = None;
     assert_eq!(sentence(&overview), "All 2 peers are healthy, and an operator maintains a region.");
     assert!(details(&Headline::of(&overview), &overview).contains("alice has put a under maintenance until "));
+}
+
+#[test]
+fn a_failover_that_an_operator_has_ordered_is_said_with_what_prevents_it() {
+    let command = Command {
+        operator: "alice".to_owned(),
+        environment: String::new(),
+        region: Some(region("a")),
+        action: Action::Failover,
+        failover: Some(FailoverTerms { target: region("b"), accept_loss: false, force: None }),
+        until: Some(UnixMillis(NOW.0 + 3_600_000)),
+        at: NOW,
+    };
+    let with = |status, reasons: &[Ineligible]| {
+        let order = OperatorOrder::new(command.clone()).unwrap();
+        OperatorOrder { status, reasons: reasons.to_vec(), known_to: (1, 3), ..order }
+    };
+    let mut overview = seen(vec![view("a", PeerState::Healthy), view("b", PeerState::Healthy)]);
+    overview.peers[0].operator_order = Some(with(OrderStatus::Ordered, &[]));
+    overview.peers[0].order = FailoverOrder::Active;
+    overview.incidents = vec![Incident { ordered_by: Some("alice".into()), ..incident("a", Stage::Execute, &["b"]) }];
+    assert_eq!(sentence(&overview), "All 2 peers are healthy, and an operator has ordered a failover.");
+    let stated = "alice has ordered the failover of a to b until 2026-11-21T04:04:05.123Z. The failover of a to b is";
+    assert_eq!(details(&Headline::of(&overview), &overview), format!("{stated} ordered now."));
+    let page = front(&overview);
+    assert!(page.contains("failover ordered by alice") && page.contains("2 of 2 vantages know the command"), "{page}");
+    let of_peer = text(peer(about(&region("here")), &overview, "a").unwrap());
+    assert!(of_peer.contains("The failover of a to b is ordered now."), "{of_peer}");
+    overview.incidents.clear();
+    let know = "1 of 3 instances that are neither down nor isolated know the command, and more than half must";
+    for (status, reasons, why) in [
+        (OrderStatus::Unconfirmed, vec![], know),
+        (OrderStatus::Blocked(Blocked::Limit), vec![], "other regions are failed over or come first"),
+        (OrderStatus::Blocked(Blocked::NoTarget), vec![Ineligible::Residency], "b cannot take over (zone not allowed)"),
+        (OrderStatus::Blocked(Blocked::NoTarget), vec![], "b is no region of this instance"),
+        (OrderStatus::Blocked(Blocked::TargetDown), vec![], "b is down"),
+    ] {
+        overview.peers[0].operator_order = Some(with(status, &reasons));
+        overview.peers[0].order = FailoverOrder::None;
+        assert_eq!(sentence(&overview), "All 2 peers are healthy, and an operator has commanded a failover.");
+        let said = details(&Headline::of(&overview), &overview);
+        assert!(said.starts_with(&format!("{stated} not ordered now: {why}")), "{said}");
+    }
 }
 
 /// No command says where it comes from.
@@ -340,6 +384,7 @@ fn the_minute_before_does_not_contradict_that_a_region_is_silent() {
             next_votes: Vec::new(),
             incident: None,
             stated: None,
+            operator_order: None,
             restrictions: vec![Restriction::File { vantage: region("c"), mode: FailoverMode::Disarmed }],
             failed_over: Vec::new(),
         };

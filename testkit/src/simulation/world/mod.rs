@@ -367,6 +367,7 @@ impl World {
                 loss: None,
                 lost: None,
                 evidence: String::new(),
+                ordered_by: None,
                 resolved: None,
                 signatures: Vec::new(),
             };

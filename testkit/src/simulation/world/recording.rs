@@ -14,7 +14,7 @@ use regionwatch::{
 
 use super::{
     super::{
-        journal::{Order, Said},
+        journal::{Commanded, Order, Said},
         timeline::{MILLI, SECOND, Time},
     },
     EPOCH, Event, KINDS, SIDECAR, Told, World,
@@ -120,6 +120,10 @@ impl World {
                 }
                 StateChange::Isolation(why) => self.journal.isolated += u64::from(why.is_some()),
                 StateChange::CommonMode { active, .. } => self.journal.common += u64::from(*active),
+                StateChange::Order { peer, cause: None, target: Some(target), ordered, .. } => {
+                    let (of, target, ordered) = (place(peer), place(target), *ordered);
+                    self.journal.commanded.push(Commanded { at, by, of, target, ordered });
+                }
                 StateChange::Votes { .. }
                 | StateChange::Blocked { .. }
                 | StateChange::Order { .. }

@@ -41,6 +41,7 @@ fn the_wire_format_is_stable() {
             target: region("c"),
             age_ms: 2,
         }),
+        operator_order: true,
         order: Some((UnixMillis(1_795_230_245_123), Signature([0; 64]))),
         ..entry("b")
     };
@@ -51,7 +52,7 @@ fn the_wire_format_is_stable() {
         r#""last_answer_age_ms":2000,"onset":1795230245123,"incident":"us-east-1/1795230245","held":true},"#,
         r#"{"region":"b","state":"unknown","since_ms":1250,"vote":"abstain","alive_age_ms":3,"unserved_ms":4,"orders":[{"stage":"execute","drill":false,"#,
         r#""at":1795230245123,"signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}],"#,
-        r#""mode":"disarmed","target":{"region":"c","by":"a"},"failed_over":{"incident":"b-1","onset":1,"target":"c","age_ms":2}}],"#,
+        r#""mode":"disarmed","target":{"region":"c","by":"a"},"failed_over":{"incident":"b-1","onset":1,"target":"c","age_ms":2},"operator_order":true}],"#,
         r#""ranking":[{"region":"b","rank":1,"score_seconds":0.033,"eligible":true,"reasons":[]},"#,
         r#"{"region":"us-east-1","eligible":false,"reasons":["state","rpo"]}]}"#,
         "\n"
@@ -255,13 +256,13 @@ fn entries() -> impl Strategy<Value = PeerVoteEntry> {
         FailedOverEntry { incident, onset, target, age_ms }
     });
     let mode = option::of(select(&FailoverMode::ALL));
-    let failover = (mode, option::of(Just((region("t"), region("v")))), option::of(failed_over));
+    let failover = (mode, option::of(Just((region("t"), region("v")))), option::of(failed_over), any::<bool>());
     let entry = |((state, since_ms, vote, seen), (onset, incident, held, order), failover)| {
-        let (mode, target, failed_over) = failover;
+        let (mode, target, failed_over, operator_order) = failover;
         let (last_answer_age_ms, alive_age_ms, unserved_ms) = seen;
         let entry = PeerVoteEntry { state, since_ms, vote, onset, incident, held, order, ..entry("x") };
         let entry = PeerVoteEntry { last_answer_age_ms, alive_age_ms, unserved_ms, ..entry };
-        PeerVoteEntry { mode, target, failed_over, ..entry }
+        PeerVoteEntry { mode, target, failed_over, operator_order, ..entry }
     };
     (states, incident, failover).prop_map(entry)
 }
