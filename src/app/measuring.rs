@@ -179,7 +179,7 @@ impl App {
         for change in &effects.changes {
             let StateChange::Statement { command, news, ended } = change else { continue };
             let result = match news {
-                StatementNews::Relayed(by) => format!("taken from the votes of {by}{}", taken_back(ended.as_ref())),
+                StatementNews::Relayed(by) => format!("taken from the votes of {by}{}", taken_back(ended.as_deref())),
                 StatementNews::Forgotten => "ended by a reload of the configuration".to_owned(),
                 StatementNews::Resumed => "goes on, because the clock of this instance is ahead".to_owned(),
                 StatementNews::Commanded | StatementNews::Ended => continue,

@@ -220,11 +220,11 @@ pub enum StateChange {
     /// What an operator has stated.
     Statement {
         /// The statement.
-        command: Command,
+        command: Box<Command>,
         /// What became of it.
         news: StatementNews,
         /// What it has taken back, which may be of another operator and for longer.
-        ended: Option<Command>,
+        ended: Option<Box<Command>>,
     },
     /// What keeps a peer with an open incident from being failed over; `None`: nothing, from now on.
     Blocked {

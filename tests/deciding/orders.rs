@@ -223,7 +223,7 @@ fn a_loss_is_passed_only_if_the_command_accepts_it() {
 fn an_order_waits_for_a_slot_unless_it_is_forced() {
     let alice = Alice::new();
     let mut scene = ordered_to(&alice, "p2");
-    let first = scene.vantage.statements()[0].clone();
+    let first = Arc::clone(&scene.vantage.statements()[0]);
     alice.orders(&mut scene, 1, to("p2"), HOUR, 4);
     scene.relayed.1.push(first);
     assert_eq!((status(&scene, 1), ordered(&scene)), (Some(OrderStatus::Blocked(Blocked::Limit)), p0_to("p2")));
@@ -299,7 +299,7 @@ fn an_order_outlives_a_restart_and_keeps_its_target() {
     scene.live(&recovered(4 * 5));
     assert_eq!(ordered(&scene), p0_to("p3"));
     let at = scene.now;
-    let id: Arc<str> = scene.vantage.operator_order(&scene.regions[0]).unwrap().id.clone();
+    let id = Arc::clone(&scene.vantage.operator_order(&scene.regions[0]).unwrap().id);
     let failover = FailedOver { id, onset: scene.clock().unix, target: scene.regions[3].clone(), at };
     for on_disk in [true, false] {
         let mut again = Scene::new(4, false);

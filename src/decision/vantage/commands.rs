@@ -154,7 +154,11 @@ impl Vantage {
         let before = self.changes.len();
         for Taken { command, ended } in taken {
             self.on_release(&command, now.instant);
-            self.changes.push(StateChange::Statement { command, news: news.clone(), ended });
+            self.changes.push(StateChange::Statement {
+                command: Box::new(command),
+                news: news.clone(),
+                ended: ended.map(Box::new),
+            });
         }
         if self.changes.len() > before {
             self.refresh_modes(now);

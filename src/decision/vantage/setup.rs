@@ -50,7 +50,11 @@ impl Vantage {
         self.extra_probes.reconfigure(vote_paths);
         self.targets.reconfigure(targets, (!is_witness).then_some(own), attributes);
         let forgotten = self.with_statements(|statements, is_region| statements.reconfigure(operators, is_region));
-        let change = |command| StateChange::Statement { command, news: StatementNews::Forgotten, ended: None };
+        let change = |command| StateChange::Statement {
+            command: Box::new(command),
+            news: StatementNews::Forgotten,
+            ended: None,
+        };
         self.changes.extend(forgotten.into_iter().map(change));
         // It is not reported any more, and expires.
         self.incidents_changed |= before.values().any(|peer| peer.incident.is_some());
