@@ -11,9 +11,12 @@ use super::{
     report::{failed, print, usage},
 };
 use crate::{
-    decision::votes::VoteMessage,
-    model::Region,
-    signing::{Action, FailoverTerms},
+    decision::{
+        OperatorOrder,
+        votes::{PeerVoteEntry, VoteMessage},
+    },
+    model::{Region, UnixMillis},
+    signing::{Action, Command, FailoverTerms},
 };
 
 /// How long an order may take: the instances learn from each other's votes who knows the command.
@@ -79,15 +82,17 @@ fn order(operator: &Operator, args: &FailoverArgs) -> Result<Option<String>, Str
     };
     let hold = if args.off { Duration::ZERO } else { args.hold };
     let command = operator.sign(Some(region.clone()), Action::Failover, terms, Some(hold))?;
+    let at = Command::unverified(command.as_bytes())?.0.at;
     let answers = operator.send(&command, true)?;
     print(&report(&answers)).map_err(|error| format!("stdout: {error}"))?;
     let missing = shortfall(Action::Failover, &answers);
-    if missing.is_some() || args.off {
+    // One that has taken it passes it on, so that the others may follow.
+    if args.off || answers.iter().all(|answer| answer.done != Some(true)) {
         return Ok(missing);
     }
     let begin = Instant::now();
     loop {
-        let ordering = ordering(&region, &operator.votes()?);
+        let ordering = ordering(&region, at, &operator.votes()?);
         if !ordering.is_empty() {
             let names: Vec<_> = ordering.iter().map(Region::as_str).collect();
             let mut said = String::new();
@@ -95,10 +100,11 @@ fn order(operator: &Operator, args: &FailoverArgs) -> Result<Option<String>, Str
             return print(&said).map(|()| None).map_err(|error| format!("stdout: {error}"));
         }
         if begin.elapsed() >= PATIENCE {
-            return Ok(Some(format!(
+            let yet = format!(
                 "no instance orders the failover of {region} yet: regionwatch explain {region} says why; take the command back \
                  with --off"
-            )));
+            );
+            return Ok(Some(missing.map_or_else(|| yet.clone(), |missing| format!("{missing}\n{yet}"))));
         }
         thread::sleep(Duration::from_millis(500));
     }
@@ -119,11 +125,14 @@ fn best_target(region: &Region, votes: &[(Region, Option<VoteMessage>)]) -> Resu
     })
 }
 
-/// The vantages that order the failover of a region now, as an operator has commanded.
-fn ordering(region: &Region, votes: &[(Region, Option<VoteMessage>)]) -> Vec<Region> {
-    let orders = |votes: &VoteMessage| {
-        !votes.isolated() && votes.peers().iter().any(|peer| peer.region == *region && peer.operator_order)
+/// The vantages that order the failover of a region now, as an operator has commanded at this time.
+fn ordering(region: &Region, at: UnixMillis, votes: &[(Region, Option<VoteMessage>)]) -> Vec<Region> {
+    let id = OperatorOrder::id_of(region, at);
+    let is_it = |peer: &PeerVoteEntry| {
+        let is_named = peer.failed_over.as_ref().is_some_and(|failover| *failover.incident == *id);
+        peer.region == *region && peer.operator_order && is_named
     };
+    let orders = |votes: &VoteMessage| !votes.isolated() && votes.peers().iter().any(is_it);
     let ordering = votes.iter().filter(|(_, votes)| votes.as_ref().is_some_and(orders));
     ordering.map(|(of, _)| of.clone()).collect()
 }
@@ -132,7 +141,7 @@ fn ordering(region: &Region, votes: &[(Region, Option<VoteMessage>)]) -> Vec<Reg
 mod tests {
     use super::*;
     use crate::{
-        decision::votes::{PeerVoteEntry, RankEntry},
+        decision::votes::{FailedOverEntry, RankEntry},
         model::{PeerState, Vote},
     };
 
@@ -143,6 +152,8 @@ mod tests {
     fn rank(name: &str, rank: Option<u32>) -> RankEntry {
         RankEntry { region: region(name), rank, score: None, eligible: rank.is_some(), reasons: Vec::new() }
     }
+
+    const AT: UnixMillis = UnixMillis(5);
 
     fn votes(of: &str, isolated: bool, orders: bool, ranking: Vec<RankEntry>) -> (Region, Option<VoteMessage>) {
         let entry = PeerVoteEntry {
@@ -159,7 +170,12 @@ mod tests {
             order: None,
             mode: None,
             target: None,
-            failed_over: None,
+            failed_over: orders.then(|| FailedOverEntry {
+                incident: OperatorOrder::id_of(&region("x"), AT).into(),
+                onset: AT,
+                target: region("a"),
+                age_ms: 0,
+            }),
             operator_order: orders,
         };
         let peers = if of == "x" { Vec::new() } else { vec![entry] };
@@ -187,7 +203,8 @@ mod tests {
             (region("d"), None),
             votes("x", false, false, Vec::new()),
         ];
-        assert_eq!(ordering(&region("x"), &all), [region("a")]);
+        assert_eq!(ordering(&region("x"), AT, &all), [region("a")]);
+        assert_eq!(ordering(&region("x"), UnixMillis(6), &all), [], "an order of before");
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Source {
         let loaded = Config::load(file, self.environment.iter().cloned());
         loaded.map_err(|errors| {
             let source = text.as_deref().filter(|_| excerpts).unwrap_or_default();
-            let lines = errors.with_excerpts(source).flat_map(|(line, excerpt)| [Some(self.with_flag(line)), excerpt]);
+            let shown = errors.with_excerpts(source);
+            let lines = shown.flat_map(|(line, excerpt)| [Some(self.with_flag(line)), excerpt.filter(|_| excerpts)]);
             lines.flatten().collect::<Vec<_>>().join("\n")
         })
     }

@@ -209,14 +209,15 @@ impl Executions {
     }
 
     /// Whether this vantage has ordered this failover of a region.
-    pub(super) fn has_ordered(&self, region: &Region, id: &str) -> bool {
-        self.records.get(region).is_some_and(|record| record.own && *record.failover.id == *id)
+    pub(super) fn has_ordered(&self, region: &Region, id: &str, target: &Region) -> bool {
+        let record = self.records.get(region).filter(|record| record.own);
+        record.is_some_and(|record| *record.failover.id == *id && record.failover.target == *target)
     }
 
-    /// Whether a region is failed over under another name, as far as that is more than the word of one other vantage.
-    pub(super) fn is_failed_over_otherwise(&self, region: &Region, id: &str) -> bool {
+    /// Whether a region is failed over to another target, as far as that is more than the word of one other vantage.
+    pub(super) fn is_failed_over_elsewhere(&self, region: &Region, target: &Region) -> bool {
         let record = self.records.get(region).filter(|record| record.own || record.corroborated);
-        record.is_some_and(|record| *record.failover.id != *id)
+        record.is_some_and(|record| record.failover.target != *target)
     }
 
     fn take(&mut self, region: &Region, failover: &FailedOver, own: bool) -> bool {

@@ -36,6 +36,8 @@ pub struct OperatorOrder {
     pub reasons: Vec<Ineligible>,
     /// How many vantages know the command, of how many that are neither down nor isolated.
     pub known_to: (u32, u32),
+    /// Whether its target was down when it was ordered, which only force passes.
+    pub(crate) to_down: bool,
     /// What the failover would lose; it does not change once it was ordered.
     pub(crate) loss: Option<LossBounds>,
     /// What it has lost.
@@ -63,10 +65,15 @@ impl OperatorOrder {
     /// What a command orders that nothing was decided about yet; `None` for any other command.
     pub(crate) fn new(command: Command) -> Option<Self> {
         let (region, target) = (command.region.clone()?, command.failover.as_ref()?.target.clone());
-        let id = format!("{region}-operator-{}", command.at.0).into();
+        let id = Self::id_of(&region, command.at).into();
         let (status, reasons, known_to) = (OrderStatus::Unconfirmed, Vec::new(), (1, 1));
-        let (loss, lost, open_since) = (None, None, None);
-        Some(Self { command, region, target, id, status, reasons, known_to, loss, lost, open_since })
+        let (to_down, loss, lost, open_since) = (false, None, None, None);
+        Some(Self { command, region, target, id, status, reasons, known_to, to_down, loss, lost, open_since })
+    }
+
+    /// The id of what is ordered of a region at this time.
+    pub fn id_of(region: &Region, at: UnixMillis) -> String {
+        format!("{region}-operator-{}", at.0)
     }
 
     /// Whether it is ordered now.
@@ -74,13 +81,19 @@ impl OperatorOrder {
         self.status == OrderStatus::Ordered
     }
 
-    /// Whether this vantage signs it: nothing prevents it here, as far as is known.
+    /// Whether this vantage signs it: nothing prevents it here, and enough vantages know it. Signatures of fewer would let a
+    /// stranger give an order that these vantages do not.
     pub const fn is_signed(&self) -> bool {
+        matches!(self.status, OrderStatus::Ordered | OrderStatus::Pending)
+    }
+
+    /// Whether it comes before later ones: nothing prevents it here, as far as is known.
+    pub(super) const fn is_first(&self) -> bool {
         matches!(self.status, OrderStatus::Ordered | OrderStatus::Pending | OrderStatus::Unconfirmed)
     }
 
     /// What prevents it.
-    pub(super) const fn blocked(&self) -> Option<Blocked> {
+    pub const fn blocked(&self) -> Option<Blocked> {
         match self.status {
             OrderStatus::Blocked(reason) => Some(reason),
             _ => None,

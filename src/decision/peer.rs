@@ -171,7 +171,8 @@ impl PeerMonitor {
             incident.restart_hold();
         }
         let was_ordered = incident.is_ordered();
-        let held_elsewhere = unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held);
+        let held_elsewhere =
+            unheard || votes.fresh_votes(&self.region, now.instant).any(|vote| vote.held || vote.operator_order);
         let state = self.verdict.state();
         let is_served = common_mode && votes.report_served(&self.region, now.instant);
         let tally = &self.tally;

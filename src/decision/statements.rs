@@ -127,6 +127,15 @@ impl Statement {
         (self.command.at, self.command.restricts(), self.command.bytes())
     }
 
+    /// Whether it is a failover that holds, and the command another one without force, unless that accepts a loss for the same
+    /// target. An order that was given must not be withdrawn by one that is refused: first it is taken back, or its region is
+    /// released.
+    fn is_kept_from(&self, command: &Command) -> bool {
+        let (Some(known), Some(new)) = (&self.command.failover, &command.failover) else { return false };
+        let accepts_more = new.target == known.target && new.accept_loss && !known.accept_loss;
+        self.holds && new.force.is_none() && !accepts_more
+    }
+
     /// Whether it takes the place of the other one. What forbids and is ahead of its time, by a wrong clock, must not end
     /// before its time what forbids for longer.
     fn replaces(&self, other: &Self, times: Times) -> bool {
@@ -258,7 +267,8 @@ impl Statements {
             return None;
         }
         let key = (statement.command.region.clone(), subject);
-        if self.known.get(&key).is_some_and(|known| !statement.replaces(known, times)) {
+        let is_kept = |known: &Statement| !statement.replaces(known, times) || known.is_kept_from(&statement.command);
+        if self.known.get(&key).is_some_and(is_kept) {
             return None;
         }
         let command = statement.command.clone();
@@ -311,6 +321,18 @@ impl Statements {
     pub(super) fn newer(&self, command: &Command) -> Option<&Command> {
         let known = self.known.get(&(command.region.clone(), Subject::of(command.action)));
         known.map(|known| &known.command).filter(|known| known.at > command.at)
+    }
+
+    /// The failover that a command does not replace, because it holds and the command has no force.
+    pub(super) fn kept_from(&self, command: &Command) -> Option<&Command> {
+        let known = self.known.get(&(command.region.clone(), Subject::of(command.action)));
+        known.filter(|known| known.is_kept_from(command)).map(|known| &known.command)
+    }
+
+    /// What was released, as far as it is known.
+    pub(super) fn releases(&self) -> Vec<Command> {
+        let released = self.known.values().filter(|known| known.command.action == Action::Release);
+        released.map(|known| known.command.clone()).collect()
     }
 
     /// The statement that decides on the subject of this one now, for a region.
@@ -391,14 +413,14 @@ impl Statements {
         self.is_maintained(region) || self.newest(region, Subject::Maintenance, now).is_some()
     }
 
-    /// All that are known, as they travel: first those that restrict now, then what takes something back, then failovers, then
+    /// All that are known, as they travel: first those that restrict now, then failovers, then what takes something back, then
     /// the rest. Of each, the newest first. A vote message may lack the last.
     pub(super) fn texts(&self) -> Vec<Arc<str>> {
         let mut known: Vec<_> = self.known.values().collect();
         let rank = |known: &Statement| {
             let Statement { command, holds, .. } = known;
             let takes_back = command.is_off() || command.action == Action::Release;
-            (*holds && command.restricts(), takes_back, *holds && command.failover.is_some(), known.order())
+            (*holds && command.restricts(), *holds && command.failover.is_some(), takes_back, known.order())
         };
         known.sort_by_cached_key(|known| Reverse(rank(known)));
         known.into_iter().map(|statement| Arc::clone(&statement.text)).collect()

@@ -309,12 +309,13 @@ impl Engine {
             if !state.series.fits(probe) {
                 state.series = new_series();
             }
-            path_series.push(Arc::clone(&state.series));
+            let series = Arc::clone(&state.series);
             self.paths.insert(id, state);
-            // The path to a witness says nothing about a region.
+            // The path to a witness says nothing about a region, and rules take every path for one to a region.
             if config.other_witnesses().any(|witness| witness.name == path.peer) {
                 continue;
             }
+            path_series.push(series);
             if self.peers.last().is_none_or(|peer| peer.region != path.peer) {
                 let region = path.peer.clone();
                 let series = known.remove(&region).unwrap_or_else(|| self.metrics.region(&region));
@@ -407,7 +408,8 @@ impl Engine {
         for (peer, status) in self.peers.iter().zip(self.vantage.peers()) {
             peer.series.set_state(status.state, status.rule.reason(), now.unix_at(status.since), &status.tally);
             peer.series.set_order_signatures(self.orders.signatures_of(&peer.region));
-            peer.series.set_blocked(status.incident.and_then(OpenIncident::blocked_now));
+            let blocked = status.incident.and_then(OpenIncident::blocked_now);
+            peer.series.set_blocked(blocked.or_else(|| status.operator_order.and_then(OperatorOrder::blocked)));
             peer.series.set_incidents(status.incident.into_iter().flat_map(|incident| incident.stages()));
             if let Some(ranked) = self.vantage.ranking().of(&peer.region) {
                 let score = ranked.score.map(|score| score.as_secs_f64());

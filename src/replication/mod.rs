@@ -94,7 +94,8 @@ pub struct Database {
     primary: Option<usize>,
     candidate: Option<Candidate>,
     servers: Vec<Server>,
-    /// When a server that takes writes last had no token of this process, though one was acknowledged.
+    /// When a server that takes writes last had no token of this process, though one was acknowledged; or when a server had
+    /// lost its own.
     overwritten: Option<Instant>,
 }
 
@@ -130,6 +131,12 @@ impl Database {
                     self.overwritten = Some(ended);
                 }
                 if let Some(server) = self.servers.get_mut(server) {
+                    // Such as by FLUSHALL or TRUNCATE, which a replica may show before its primary is read.
+                    if let Ok(Reading { token: None, ended, .. }) = reading
+                        && server.token.is_some()
+                    {
+                        self.overwritten = Some(ended);
+                    }
                     server.read(reading);
                 }
             }

@@ -66,6 +66,19 @@ fn an_idle_primary_makes_no_lag() {
     assert_eq!((status.state, status.lag), (ReplicaState::CaughtUp, expected));
 }
 
+/// Such as by FLUSHALL of Redis or TRUNCATE of SQL: the last that was known of it was seconds ago, and the tokens are as old as
+/// this process.
+#[test]
+fn a_replica_that_shows_first_that_all_tokens_were_deleted_is_not_as_far_behind_as_the_process_is_old() {
+    let (mut database, status) = run(20, |second| (Some(second), Some(second)));
+    assert_eq!(status.state, ReplicaState::CaughtUp);
+    let at = database.servers[0].reading.unwrap().began + Duration::from_secs(1);
+    let status = read(&mut database, reading(at, None));
+    assert_eq!(status.lag.lower, None, "{status:?}");
+    let status = read(&mut database, reading(at + Duration::from_secs(3), None));
+    assert_eq!(status.lag.lower, None, "{status:?}");
+}
+
 /// Such as while two servers take writes: a replica that is cut off then must not look well.
 #[test]
 fn nothing_is_said_of_a_replica_while_no_token_is_acknowledged() {

@@ -147,6 +147,7 @@ impl Diagnostics {
 
     /// Adds an included file: its text, and what is wrong with it.
     pub(crate) fn include(&self, file: &Arc<str>, text: String, errors: Self) {
+        self.more.set(self.more.get() + errors.more.get());
         for ConfigError { place, key, text } in errors.list.into_inner() {
             self.add(place.included(file), &key, text);
         }

@@ -84,7 +84,7 @@ fn an_order_needs_no_outage_but_most_vantages_that_know_the_command() {
         alice.orders(&mut scene, 0, to("p2"), HOUR, know);
         let order = scene.vantage.operator_order(&scene.regions[0]).unwrap();
         assert_eq!((order.is_ordered(), order.known_to), (counts, (1 + know as u32, 5)));
-        assert!(order.is_signed(), "the others need its signature with theirs");
+        assert_eq!(order.is_signed(), counts, "a stranger could give the order with signatures of fewer");
         assert_eq!((scene.state(0), ordered(&scene).len()), (PeerState::Healthy, usize::from(counts)));
         assert_eq!(is_failed_over(&scene, 0), counts);
         let Some(reported) = reported(&scene, Stage::Execute) else { continue };
@@ -348,7 +348,7 @@ fn a_failover_to_another_target_needs_the_release_or_force() {
     assert_eq!(refusal(&scene, forced("p1")), None);
     assert!(refusal(&scene, forced("elsewhere")).unwrap().contains("no region of this instance"));
     alice.orders(&mut scene, 0, to("p1"), HOUR, 4);
-    assert_eq!((status(&scene, 0), ordered(&scene)), (Some(OrderStatus::Blocked(Blocked::Limit)), Vec::new()));
+    assert_eq!((status(&scene, 0), ordered(&scene)), (Some(OrderStatus::Ordered), p0_to("p3")), "it stands");
     alice.orders(&mut scene, 0, forced("p1"), HOUR, 4);
     assert_eq!(ordered(&scene), p0_to("p1"));
 }
@@ -362,6 +362,19 @@ fn an_order_is_withdrawn_while_its_target_is_down() {
     assert_eq!((status(&scene, 0), ordered(&scene)), (Some(OrderStatus::Blocked(Blocked::TargetDown)), Vec::new()));
     scene.live(&recovered(4 * 10));
     assert_eq!(ordered(&scene), p0_to("p3"), "the target never changes");
+}
+
+/// Force passes what was known when it was used.
+#[test]
+fn an_order_by_force_is_withdrawn_while_a_target_is_down_that_was_not_when_it_was_given() {
+    let alice = Alice::new();
+    let mut scene = alice.scene();
+    alice.orders(&mut scene, 0, forced("p3"), HOUR, 4);
+    assert_eq!(ordered(&scene), p0_to("p3"));
+    scene.live(&Part { up: vec![true, true, true, false], says: vec![Says::Down; 4], ..recovered(4 * 10) });
+    assert_eq!((status(&scene, 0), ordered(&scene)), (Some(OrderStatus::Blocked(Blocked::TargetDown)), Vec::new()));
+    scene.live(&recovered(4 * 10));
+    assert_eq!(ordered(&scene), p0_to("p3"));
 }
 
 #[test]

@@ -405,7 +405,7 @@ fn what_an_operator_has_failed_over_is_not_released_by_health_unless_one_other_v
             true => fixture.executions.command(&x, failover.clone()),
             false => assert!(fixture.executions.adopt(&x, &failover)),
         }
-        assert_eq!(fixture.executions.has_ordered(&x, "x-operator-1"), is_own);
+        assert_eq!(fixture.executions.has_ordered(&x, "x-operator-1", &region("a")), is_own);
         for minutes in [0, 31, 62] {
             let stands = [Standing { region: &x, state: PeerState::Healthy, well: true, open: false }];
             let at = fixture.now + minutes * 60 * SECOND;

@@ -115,7 +115,11 @@ impl Ranker {
         let known = inputs.iter().filter(|input| self.peers.contains_key(&input.region));
         self.inputs = known.map(|input| (input.region.clone(), input.clone())).collect();
 
-        let filtered = self.filtered(&self.own, &self.own_attributes);
+        let mut filtered = self.filtered(&self.own, &self.own_attributes);
+        if self.is_witness {
+            // It owns no region that another one could take over for, so nothing is too near to it.
+            filtered.iter_mut().for_each(|filtered| filtered.reasons.retain(|reason| *reason != Ineligible::Distance));
+        }
         let eligible = filtered.iter().filter(|filtered| filtered.reasons.is_empty());
         let contenders: Vec<_> = eligible.map(|filtered| self.contender(filtered.region)).collect();
         let frozen = self.inputs.values().any(|input| matches!(input.state, PeerState::Suspect | PeerState::Down));

@@ -68,8 +68,15 @@ impl Vantage {
         if command.region.as_ref().is_some_and(|region| !self.is_region(region)) {
             return Some("it is no region of this instance".to_owned());
         }
-        let newer = self.statements.newer(command)?;
-        Some(format!("a newer command about it is known, of {} at {}", newer.operator, newer.at))
+        if let Some(newer) = self.statements.newer(command) {
+            return Some(format!("a newer command about it is known, of {} at {}", newer.operator, newer.at));
+        }
+        let kept = self.statements.kept_from(command)?;
+        let target = kept.failover.as_ref().map(|terms| format!(" to {}", terms.target)).unwrap_or_default();
+        Some(format!(
+            "{} has ordered its failover{target} already; take that back with --off, or use --force REASON",
+            kept.operator
+        ))
     }
 
     /// Takes a statement that was commanded here.
@@ -125,6 +132,10 @@ impl Vantage {
     pub(super) fn expire_statements(&mut self, now: Now) {
         let ended = self.statements.expire(now.instant);
         self.on_news(ended, &StatementNews::Ended, now);
+        // One that was refused when it came, or is of before this vantage learnt of the failover.
+        for release in self.statements.releases() {
+            self.on_release(&release, now.instant);
+        }
         if self.statements.end_maintenance(now.instant) {
             self.apply_maintenance(now);
         }

@@ -63,7 +63,7 @@ impl Vantage {
         let known_to = self.known_to(text, now.instant);
         order.known_to = if was_ordered { order.known_to.max(known_to) } else { known_to };
         order.reasons = self.unmet_gates(&order);
-        let was_executed = self.executions.has_ordered(&order.region, &order.id);
+        let was_executed = self.executions.has_ordered(&order.region, &order.id, &order.target);
         order.status = match self.order_block(n, &order, was_executed, now.instant) {
             Some(reason) => OrderStatus::Blocked(reason),
             None if self.is_isolated() => OrderStatus::Isolated,
@@ -83,6 +83,7 @@ impl Vantage {
         self.incidents_changed |= order.is_ordered() && lost != order.lost;
         order.lost = lost;
         if order.is_ordered() && !was_ordered {
+            order.to_down |= !was_executed && self.is_down(&order.target);
             self.execute_operator_order(n, &order, now);
         }
         let blocked = order.blocked();
@@ -124,7 +125,7 @@ impl Vantage {
 
     /// What prevents an order. Once this vantage has given it, its target is settled, and its slot is taken.
     fn order_block(&self, n: usize, order: &OperatorOrder, was_executed: bool, now: Instant) -> Option<Blocked> {
-        let OperatorOrder { command, region, target, id, reasons, .. } = order;
+        let OperatorOrder { command, region, target, reasons, .. } = order;
         let is_forced = command.failover.as_ref().is_some_and(|terms| terms.force.is_some());
         let files = files_of(region, Some(self.peers[n].mode), &self.votes, now).0;
         if let Some(forbidden) = self.statements.forbids(command, region, files, now) {
@@ -138,7 +139,10 @@ impl Vantage {
         if !self.is_region(target) {
             return Some(Blocked::NoTarget);
         }
-        if self.is_down(target) && !is_forced {
+        // Force passes what was known when it was ordered, and not that its target has died since.
+        let is_passed = is_forced && (!was_executed || order.to_down);
+        let is_dead = self.is_down(target) || (target == self.targets.own() && self.is_unserved(now));
+        if is_dead && !is_passed {
             return Some(Blocked::TargetDown);
         }
         if was_executed {
@@ -148,7 +152,7 @@ impl Vantage {
             let is_only_unknown = reasons[..] == [Ineligible::RpoUnknown];
             return Some(if is_only_unknown { Blocked::RpoUnknown } else { Blocked::NoTarget });
         }
-        let is_limited = self.executions.is_failed_over_otherwise(region, id) || !self.has_room_for(region, now);
+        let is_limited = self.executions.is_failed_over_elsewhere(region, target) || !self.has_room_for(region, now);
         (is_limited && !is_forced).then_some(Blocked::Limit)
     }
 
@@ -159,7 +163,7 @@ impl Vantage {
         let next =
             self.peers.iter().filter(|peer| peer.incident.as_ref().is_some_and(is_next)).map(|peer| &peer.region);
         let claimed = self.votes.claims(now).map(|(region, _)| region);
-        let ordered = self.operator_orders.values().filter(|order| order.is_signed()).map(|order| &order.region);
+        let ordered = self.operator_orders.values().filter(|order| order.is_first()).map(|order| &order.region);
         let first = next.chain(claimed).chain(ordered);
         self.executions.has_room_for(region, first, (self.targets.own(), &self.votes), self.policy, now)
     }

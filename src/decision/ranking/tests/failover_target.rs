@@ -102,6 +102,17 @@ fn the_filters_of_the_down_region_apply() {
 }
 
 #[test]
+fn no_region_is_too_near_to_a_witness() {
+    let peers = [("x", "location: {latitude: 0, longitude: 1},"), ("y", "location: {latitude: 0, longitude: 90},")];
+    for location in ["", "location: {latitude: 0, longitude: 0}\n"] {
+        let mut ranker = new_ranker(&config(&format!("{location}failover: {{min_distance: 300km}}"), &peers));
+        ranker.set_witness(true);
+        let ranking = ranker.update(&[input("x", 10), input("y", 20)], Instant::now());
+        assert_eq!(names(&ranking.candidates()), ["x", "y"], "{location:?}");
+    }
+}
+
+#[test]
 fn this_region_is_excluded_if_its_configuration_says_so() {
     let out = |keys: &str| !names(&ranker(keys, &PEERS).failover_targets(&region("x"), &[])).contains(&"own");
     assert!(!out(""));
