@@ -122,7 +122,8 @@ fn a_witness_is_counted_as_a_vantage_and_is_neither_a_peer_nor_a_candidate() {
     assert!(page.contains(&format!("regionwatch_peer_quorum_possible{}}} 1\n", labels("there"))), "{page}");
     let votes = format!("regionwatch_votes_received_total{},result=\"accepted\"}} 0\n", labels("w"));
     assert!(page.contains(&votes), "{page}");
-    for name in ["peer_state", "peer_votes", "incidents", "candidate_eligible", "peer_quorum_possible"] {
+    for name in ["peer_state", "peer_votes", "incidents", "candidate_eligible", "peer_quorum_possible", "probes_total"]
+    {
         assert!(page.contains(&format!("regionwatch_{name}{}", labels("there"))), "{name}: {page}");
         assert!(!page.contains(&format!("regionwatch_{name}{}", labels("w"))), "{name}: {page}");
     }

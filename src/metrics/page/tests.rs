@@ -376,7 +376,7 @@ fn the_state_page_is_small() {
     let page = text(&metrics, Collect::State);
     assert!(page.contains("regionwatch_probe_success{") && page.contains("regionwatch_build_info{"));
     assert!(!page.contains("_bucket") && !page.contains("process_"));
-    // One Prometheus reads it each second from every vantage, with these series for each peer.
+    // One Prometheus reads it every second from every vantage, with these series for each peer.
     let page = text(&labelled(""), Collect::State);
     let series = page.lines().filter(|line| line.contains("peer_region=\"b\"")).count();
     assert!((10..=20).contains(&series), "{series}: {page}");
